@@ -1,0 +1,1 @@
+"""Composition root: the commands of the `infscale` program."""

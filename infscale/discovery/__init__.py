@@ -1,0 +1,1 @@
+"""Where endpoints and inference objects come from."""

@@ -1,0 +1,177 @@
+"""Endpoints and the inference objects around them, as discovery hands them over."""
+
+import enum
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class Phase(enum.Enum):
+    """Life of an endpoint: ``starting → ready → draining``; one that is gone is absent from discovery.
+
+    A starting endpoint has no metrics yet and is omitted from every answer; a draining one finishes what it has and
+    gets nothing new.
+    """
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectKey:
+    """Namespaced identity of a Kubernetes-style object."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointKey:
+    """Identity of an endpoint: the pod and, where the pod serves several ports, the data-parallel rank."""
+
+    namespace: str
+    name: str
+    rank: int = 0
+
+    @property
+    def pod(self) -> ObjectKey:
+        """The pod (or file entry) this endpoint belongs to."""
+        return ObjectKey(self.namespace, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" + (f"-rank-{self.rank}" if self.rank else "")
+
+
+def authority(address: str, port: int) -> str:
+    """``address:port`` as Envoy wants it; IPv6 addresses get brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One model server replica that can take a request.
+
+    `address` is an IP address, `port` where it serves; the metrics page is on the same port unless `metrics_port` says
+    otherwise. Labels are the pod's.
+    """
+
+    key: EndpointKey
+    address: str
+    port: int
+    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    phase: Phase = Phase.READY
+    metrics_port: int | None = None
+
+    def __post_init__(self) -> None:
+        ipaddress.ip_address(self.address)
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port {self.port} is outside 1–65535")
+
+    @property
+    def authority(self) -> str:
+        """The destination as sent to Envoy."""
+        return authority(self.address, self.port)
+
+    @property
+    def metrics_authority(self) -> str:
+        """Where the metrics page is."""
+        return authority(self.address, self.metrics_port or self.port)
+
+
+class FailureMode(enum.Enum):
+    """What the gateway does when the picker does not answer (InferencePool `failureMode`)."""
+
+    OPEN = "FailOpen"
+    CLOSE = "FailClose"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An `InferencePool`: the endpoints that serve the same models, chosen by labels in its namespace."""
+
+    key: ObjectKey
+    selector: Mapping[str, str] = field(hash=False)
+    target_ports: tuple[int, ...] = ()
+    failure_mode: FailureMode = FailureMode.CLOSE
+    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+
+    def selects(self, endpoint: Endpoint) -> bool:
+        """Whether `endpoint` belongs to this pool: same namespace and every selector label equal."""
+        labels = endpoint.labels
+        return endpoint.key.namespace == self.key.namespace and all(
+            labels.get(key) == value for key, value in self.selector.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An `InferenceObjective`: the priority of a request class; negative is sheddable."""
+
+    key: ObjectKey
+    priority: int
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteTarget:
+    """One destination model of a rewrite rule; `weight` None means the rule gives no weights at all."""
+
+    model: str
+    weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteRule:
+    """Models matched exactly (any of them; empty matches every model) and where they go."""
+
+    models: tuple[str, ...]
+    targets: tuple[RewriteTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """An `InferenceModelRewrite`. `created` orders conflicting rewrites: the oldest wins."""
+
+    key: ObjectKey
+    pool: str
+    rules: tuple[RewriteRule, ...]
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedObject:
+    """A Kubernetes object that metric values can belong to, beside pods and pools.
+
+    `selector` says which endpoints in the object's namespace its values are made of; None: the object has no pods.
+    `resource` is the lower-case plural, `group` empty for core kinds.
+    """
+
+    group: str
+    version: str
+    kind: str
+    resource: str
+    key: ObjectKey
+    selector: Mapping[str, str] | None = field(default=None, hash=False)
+    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryState:
+    """Everything discovery knows at one moment, whole: readers compare it with what they run (`sync`)."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    pools: tuple[Pool, ...] = ()
+    objectives: tuple[Objective, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    objects: tuple[DescribedObject, ...] = ()
+
+    def members(self, pool: Pool) -> tuple[Endpoint, ...]:
+        """The endpoints of `pool`, in discovery order."""
+        return tuple(endpoint for endpoint in self.endpoints if pool.selects(endpoint))

@@ -1,0 +1,113 @@
+"""What one observation of a model server or GPU says, before it meets the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+HistogramName = Literal["queue_time", "time_to_first_token", "inter_token_latency", "request_latency"]
+CounterName = Literal[
+    "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits", "requests_finished", "preemptions"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value with the monotonic second it was observed at. Unknown is the absence of a reading, never 0."""
+
+    value: float
+    at: float
+
+    def age(self, now: float) -> float:
+        """Seconds since the observation, never negative."""
+        return max(0.0, now - self.at)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Cumulative bucket counts as Prometheus exposes them.
+
+    `bounds` are the upper bounds in ascending order, the last +Inf; `counts[i]` is the number of observations ≤
+    `bounds[i]`, so the last count is the total. `sum` is the sum of observations.
+    """
+
+    bounds: tuple[float, ...]
+    counts: FloatArray
+    sum: float
+
+    def __post_init__(self) -> None:
+        if len(self.bounds) != len(self.counts):
+            raise ValueError(f"{len(self.bounds)} bounds but {len(self.counts)} counts")
+        if not self.bounds or self.bounds[-1] != float("inf"):
+            raise ValueError("the last bound of a histogram is +Inf")
+
+    @property
+    def total(self) -> float:
+        """Number of observations."""
+        return float(self.counts[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class LoraState:
+    """LoRA adapters of one endpoint: loaded and running, waiting to run, and how many fit (None: not said)."""
+
+    running: frozenset[str]
+    waiting: frozenset[str]
+    max_adapters: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """Requests of one model on one endpoint; None is unknown."""
+
+    waiting: float | None
+    running: float | None
+
+
+_NO_HISTOGRAMS: Mapping[tuple[HistogramName, str], Histogram] = MappingProxyType({})
+_NO_COUNTERS: Mapping[tuple[CounterName, str], float] = MappingProxyType({})
+_NO_MODELS: Mapping[str, ModelLoad] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineSample:
+    """One scrape of a model server, data-parallel ranks on the page already aggregated.
+
+    Waiting and running are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. Histograms and counters
+    are keyed by (name, model); the model is the engine's `model_name` label, or "" where it gives none. `fingerprint`
+    changes whenever anything the page said changed; two equal ones mean the page did not move.
+    """
+
+    waiting: float | None
+    running: float | None
+    kv_utilization_ratio: float | None
+    models: Mapping[str, ModelLoad] = _NO_MODELS
+    lora: LoraState | None = None
+    block_size_tokens: int | None = None
+    num_blocks: int | None = None
+    histograms: Mapping[tuple[HistogramName, str], Histogram] = _NO_HISTOGRAMS
+    counters: Mapping[tuple[CounterName, str], float] = _NO_COUNTERS
+    fingerprint: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSample:
+    """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean)."""
+
+    memory_used_bytes: float | None
+    memory_total_bytes: float | None
+    utilization_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeFailure:
+    """Why the last scrape gave nothing; `cause` is one plain sentence part such as ``connection refused``."""
+
+    at: float
+    cause: str
+    consecutive: int = field(default=1)

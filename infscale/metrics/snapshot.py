@@ -1,0 +1,196 @@
+"""PoolSnapshot: the immutable view of one pool that a pick or an HPA answer reads from start to end.
+
+Numbers are numpy columns, one row per endpoint in discovery order. NaN in a column is *unknown*; it never means 0, and
+`observed_at` is -inf where nothing was ever observed. Arrays are read-only: writers publish a new snapshot instead.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infscale.endpoint import Endpoint, ObjectKey, Phase
+from infscale.metrics.sample import (
+    CounterName,
+    FloatArray,
+    Histogram,
+    HistogramName,
+    LoraState,
+    ModelLoad,
+    ScrapeFailure,
+)
+from infscale.metrics.saturation import SaturationSettings
+
+BoolArray = NDArray[np.bool_]
+ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What a pool is judged by; one value for picker and adapter.
+
+    A value older than `staleness_limit_seconds` is unusable. `window_seconds` is how far quantiles and rates look back.
+    """
+
+    staleness_limit_seconds: float = 2.0
+    window_seconds: float = 30.0
+    saturation: SaturationSettings = field(default_factory=SaturationSettings)
+
+    def __post_init__(self) -> None:
+        if self.staleness_limit_seconds <= 0 or self.window_seconds <= 0:
+            raise ValueError("staleness limit and window are positive seconds")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowSummary:
+    """What happened on one endpoint over the last window.
+
+    `covered_seconds` is how much of the window the observations span. Histograms and counters hold increases over that
+    span, restarts of the engine taken out. `waiting_since` has, per model, the second at which its queue last became
+    non-empty, while it is.
+    """
+
+    covered_seconds: float
+    histograms: Mapping[tuple[HistogramName, str], Histogram]
+    counters: Mapping[tuple[CounterName, str], float]
+    waiting_since: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Observed columns of a pool; every array has one row per endpoint.
+
+    Units: `waiting`, `running` requests; `kv_utilization` ratio 0–1; memory bytes; `*_at` monotonic seconds.
+    `settled` is True once the endpoint was scraped, or failed, at least once.
+    """
+
+    waiting: FloatArray
+    running: FloatArray
+    kv_utilization: FloatArray
+    observed_at: FloatArray
+    gpu_memory_used_bytes: FloatArray
+    gpu_memory_total_bytes: FloatArray
+    gpu_utilization: FloatArray
+    gpu_observed_at: FloatArray
+    ready: BoolArray
+    settled: BoolArray
+    models: tuple[Mapping[str, ModelLoad], ...]
+    lora: tuple[LoraState | None, ...]
+    block_size_tokens: tuple[int | None, ...]
+    num_blocks: tuple[int | None, ...]
+    windows: tuple[WindowSummary | None, ...]
+    failures: tuple[ScrapeFailure | None, ...]
+
+    @classmethod
+    def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
+        """Columns in which nothing has been observed."""
+        rows = len(endpoints)
+
+        def filled(value: float) -> FloatArray:
+            return frozen(np.full(rows, value))
+
+        return cls(
+            waiting=filled(math.nan),
+            running=filled(math.nan),
+            kv_utilization=filled(math.nan),
+            observed_at=filled(-math.inf),
+            gpu_memory_used_bytes=filled(math.nan),
+            gpu_memory_total_bytes=filled(math.nan),
+            gpu_utilization=filled(math.nan),
+            gpu_observed_at=filled(-math.inf),
+            ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
+            settled=frozen(np.zeros(rows, dtype=np.bool_)),
+            models=(MappingProxyType({}),) * rows,
+            lora=(None,) * rows,
+            block_size_tokens=(None,) * rows,
+            num_blocks=(None,) * rows,
+            windows=(None,) * rows,
+            failures=(None,) * rows,
+        )
+
+
+def frozen(array: ArrayT) -> ArrayT:
+    """The same array, made read-only."""
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolState:
+    """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them."""
+
+    pool: ObjectKey
+    settings: PoolSettings
+    endpoints: tuple[Endpoint, ...]
+    index: Mapping[str, int]
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolSnapshot:
+    """One pool at one revision.
+
+    `revision` is ``<store id>.<number>``; it goes outward with every decision. In-flight columns count what the picker
+    dispatched and has not seen end: they are the freshest load signal there is.
+    """
+
+    state: PoolState
+    store_id: str
+    number: int
+    in_flight_requests: FloatArray
+    in_flight_tokens: FloatArray
+    in_flight_models: Mapping[str, tuple[float, float]]
+
+    @property
+    def revision(self) -> str:
+        """Identity of this state of the store."""
+        return f"{self.store_id}.{self.number}"
+
+    @property
+    def pool(self) -> ObjectKey:
+        """The pool this is a view of."""
+        return self.state.pool
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Endpoints in row order."""
+        return self.state.endpoints
+
+    @property
+    def columns(self) -> Columns:
+        """Observed columns."""
+        return self.state.columns
+
+    def __len__(self) -> int:
+        return len(self.state.endpoints)
+
+    def fresh(self, now: float) -> BoolArray:
+        """Rows whose last observation is within the staleness limit."""
+        return now - self.state.columns.observed_at <= self.state.settings.staleness_limit_seconds
+
+    def gpu_fresh(self, now: float, limit_seconds: float) -> BoolArray:
+        """Rows whose GPU observation is at most `limit_seconds` old; GPU exporters are slower than model servers."""
+        return now - self.state.columns.gpu_observed_at <= limit_seconds
+
+    def saturation(self, now: float) -> FloatArray:
+        """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""
+        ratios = self.state.settings.saturation.ratios(
+            self.state.columns.waiting,
+            self.state.columns.kv_utilization,
+            self.in_flight_requests,
+            self.in_flight_tokens,
+        )
+        ratios[~self.fresh(now)] = math.nan
+        return ratios
+
+    def saturated(self, now: float) -> BoolArray:
+        """Rows known to be saturated (ratio ≥ 1). An unknown ratio is in neither set."""
+        return self.saturation(now) >= 1.0
+
+    def eligible(self, now: float) -> BoolArray:
+        """Rows that may get a request: ready, fresh, and with a known saturation."""
+        return self.state.columns.ready & ~np.isnan(self.saturation(now))

@@ -1,0 +1,1 @@
+"""A model server to stand in for a GPU."""

@@ -1,0 +1,1 @@
+"""Other sources of the store: dcgm-exporter and more to come."""

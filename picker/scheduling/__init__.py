@@ -1,0 +1,1 @@
+"""Filters, scorers, pickers and the profiles that combine them; pure code."""

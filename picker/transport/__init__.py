@@ -1,0 +1,1 @@
+"""Transports that carry the exchange to Envoy."""
