@@ -1,0 +1,157 @@
+"""What the exchange hands to the director and what comes back: the picker's inner contract."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from infscale.endpoint import ObjectKey
+
+Api = Literal[
+    "chat_completions", "completions", "embeddings", "responses", "conversations", "images", "messages", "opaque"
+]
+
+
+class Headers:
+    """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: tuple[tuple[str, bytes], ...]) -> None:
+        self._items = items
+
+    def get(self, name: str) -> str | None:
+        """The first value of `name` (lower case) as text, None where absent. Undecodable bytes are replaced."""
+        for key, value in self._items:
+            if key == name:
+                return value.decode("utf-8", "replace")
+        return None
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedBody:
+    """What scheduling needs of a request body.
+
+    `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
+    estimated length. `model_span` is the byte range of the model name's JSON string in the body, so that a rewrite
+    need not encode the body again; None: the body names no model. Empty model: the API does not name one.
+    """
+
+    api: Api
+    model: str
+    prompt: bytes
+    prompt_tokens: int
+    max_output_tokens: int | None = None
+    stream: bool = False
+    cache_salt: str = ""
+    model_span: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """One request as the director sees it.
+
+    `body` None: the request has no body (a GET). `subset` is the gateway's hint: the authorities (or bare addresses)
+    to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's.
+    """
+
+    request_id: str
+    path: str
+    headers: Headers
+    body: ParsedBody | None
+    subset: tuple[str, ...] | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one dispatch adds to an endpoint until it is released; `number` identifies it in the store."""
+
+    number: int
+    pool: ObjectKey
+    authority: str
+    model: str
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes.
+
+    `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
+    replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
+    asked. `revision` is the store revision that was read. `charge` is released when the exchange ends.
+    """
+
+    destinations: tuple[str, ...]
+    target_model: str
+    revision: str
+    charge: Charge | None = None
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    priority: int = 0
+    candidates: int = 0
+    prefix_hit_ratio: float | None = None
+
+
+RejectionCode = Literal[
+    "BadRequest",
+    "NotFound",
+    "PreconditionFailed",
+    "PayloadTooLarge",
+    "ResourceExhausted",
+    "Internal",
+    "ServiceUnavailable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An answer given at once instead of a destination.
+
+    `message` is for the client and says what next; it quotes nothing the client sent. `dropped_reason` is the
+    ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
+    """
+
+    status: int
+    code: RejectionCode
+    message: str
+    dropped_reason: str | None = None
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
+
+    Token counts are known only where response bodies pass through the picker.
+    """
+
+    kind: Literal["completed", "aborted", "error"]
+    status: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    served: str | None = None
+    first_byte_seconds: float | None = None
+    duration_seconds: float = 0.0
+
+
+class Director(Protocol):
+    """Decides where requests go and keeps the books. Called from one thread; never blocks, never awaits."""
+
+    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+        """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
+        ...
+
+    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+        """Response headers came back for `decision`."""
+        ...
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """The exchange of `decision` is over; called exactly once for every decision."""
+        ...
