@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from infscale.endpoint import ObjectKey
+from infscale.metrics.dispatch import Charge
 
 Api = Literal[
     "chat_completions", "completions", "embeddings", "responses", "conversations", "images", "messages", "opaque"
@@ -66,17 +66,6 @@ class InferenceRequest:
     body: ParsedBody | None
     subset: tuple[str, ...] | None = None
     size_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one dispatch adds to an endpoint until it is released; `number` identifies it in the store."""
-
-    number: int
-    pool: ObjectKey
-    authority: str
-    model: str
-    tokens: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,24 @@
+"""Dispatch accounting: what the picker sent and has not seen end.
+
+A charge is made when a destination is sent and released when the exchange ends. Between the two it may be *written
+off*: an endpoint that keeps reporting less than was charged has finished work whose end nobody saw, or never got it.
+"""
+
+from dataclasses import dataclass
+
+from infscale.endpoint import EndpointKey, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one dispatch adds to an endpoint until it is released.
+
+    `number` identifies it in the store, `tokens` is the work charged, `model` the model asked for, `at` when.
+    """
+
+    number: int
+    pool: ObjectKey
+    endpoint: EndpointKey
+    model: str
+    tokens: float
+    at: float
