@@ -1,0 +1,90 @@
+"""Kubernetes quantities: the decimal strings in which metric values travel (``500m``, ``12k``).
+
+Written in canonical DecimalSI form, read in every form, after `k8s.io/apimachinery/pkg/api/resource`.
+"""
+
+import math
+import re
+from decimal import ROUND_UP, Context, Decimal
+
+from infscale.errors import QuantityError
+
+MAX_QUANTITY = 2**63 - 1
+"""Largest magnitude a quantity has here; beyond it the controller's 64-bit arithmetic saturates."""
+
+_SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
+_UNIT = _SUFFIXES.index("")
+_NANO_DIGITS = 9
+_SMALLEST = Decimal("1e-9")
+_QUOTE_LIMIT = 40
+
+# 60 digits hold every quantity to far below a nano, so one rounding away from zero decides.
+_AWAY_FROM_ZERO = Context(prec=60, rounding=ROUND_UP)
+
+_TEXT = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+    r"(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,6}))?"
+)
+_DECIMAL_SCALES = {suffix: 3 * (place - _UNIT) for place, suffix in enumerate(_SUFFIXES)}
+_BINARY_FACTORS = {f"{letter}i": 1024 ** (place + 1) for place, letter in enumerate("KMGTPE")}
+
+
+def format_quantity(value: float | Decimal) -> str:
+    """The canonical quantity: the largest suffix that leaves a whole mantissa, rounded away from zero below a nano.
+
+    A whole float is that integer; any other counts as the shortest decimal that names it, so 0.1 is ``100m``.
+    Magnitudes below a nano are ``0``: the HPA controller reads them as a whole milli, and an error of rounding would
+    keep a pool from scaling to zero. Raises `QuantityError` for NaN, infinities and magnitudes above `MAX_QUANTITY`.
+    """
+    if not math.isfinite(value):
+        raise QuantityError(f"{value} is no quantity: omit the item instead")
+    if not -MAX_QUANTITY <= value <= MAX_QUANTITY:
+        raise QuantityError("a quantity is at most 2^63-1 in magnitude")
+    whole = int(value)
+    if value == whole:
+        return _with_suffix(whole, _UNIT)
+    exact = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    if abs(exact) < _SMALLEST:
+        return "0"
+    return _with_suffix(_scaled_away_from_zero(exact, _NANO_DIGITS), 0)
+
+
+def parse_quantity(text: str) -> Decimal:
+    """The value of a quantity in decimal (``1500m``), binary (``2Ki``) or exponent (``1e3``) form.
+
+    As in Kubernetes, what is finer than a nano is rounded away from zero. Raises `QuantityError` for other text and for
+    magnitudes above `MAX_QUANTITY`.
+    """
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        shown = text if len(text) <= _QUOTE_LIMIT else text[:_QUOTE_LIMIT] + "…"
+        raise QuantityError(f"{shown!r} is no quantity: expected a decimal number and a suffix such as m, k, Mi or e3")
+    number, suffix = Decimal(found["number"]), found["suffix"] or ""
+    if not number:
+        return Decimal(0)
+    if (factor := _BINARY_FACTORS.get(suffix)) is not None:
+        number = _AWAY_FROM_ZERO.multiply(number, factor)
+    else:
+        number = _AWAY_FROM_ZERO.scaleb(number, int(found["exponent"] or _DECIMAL_SCALES[suffix]))
+    if abs(number) > MAX_QUANTITY:
+        raise QuantityError("a quantity is at most 2^63-1 in magnitude")
+    nanos = _scaled_away_from_zero(number, _NANO_DIGITS)
+    return _AWAY_FROM_ZERO.scaleb(Decimal(nanos), -_NANO_DIGITS)
+
+
+def milli_value(value: Decimal) -> int:
+    """Thousandths, rounded away from zero: what the HPA controller calculates with (Go's `Quantity.MilliValue`)."""
+    return _scaled_away_from_zero(value, 3)
+
+
+def _scaled_away_from_zero(value: Decimal, digits: int) -> int:
+    return int(_AWAY_FROM_ZERO.to_integral_value(_AWAY_FROM_ZERO.scaleb(value, digits)))
+
+
+def _with_suffix(mantissa: int, place: int) -> str:
+    if mantissa == 0:
+        return "0"
+    while mantissa % 1000 == 0 and place < len(_SUFFIXES) - 1:
+        mantissa //= 1000
+        place += 1
+    return f"{mantissa}{_SUFFIXES[place]}"
