@@ -197,7 +197,7 @@ class _NoAliasLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            mark = self.get_event().start_mark
+            mark = self.get_event().start_mark  # type: ignore[no-untyped-call] # the stubs leave the parser untyped
             raise ComposerError(None, None, "aliases are not allowed", mark)
         return super().compose_node(parent, index)
 

@@ -4,9 +4,6 @@ import enum
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-
-_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class Phase(enum.Enum):
@@ -65,7 +62,7 @@ class Endpoint:
     key: EndpointKey
     address: str
     port: int
-    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     phase: Phase = Phase.READY
     metrics_port: int | None = None
 
@@ -100,7 +97,7 @@ class Pool:
     selector: Mapping[str, str] = field(hash=False)
     target_ports: tuple[int, ...] = ()
     failure_mode: FailureMode = FailureMode.CLOSE
-    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     def selects(self, endpoint: Endpoint) -> bool:
         """Whether `endpoint` belongs to this pool: same namespace and every selector label equal."""
@@ -159,7 +156,7 @@ class DescribedObject:
     resource: str
     key: ObjectKey
     selector: Mapping[str, str] | None = field(default=None, hash=False)
-    labels: Mapping[str, str] = field(default=_NO_LABELS, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -69,11 +68,6 @@ class ModelLoad:
     running: float | None
 
 
-_NO_HISTOGRAMS: Mapping[tuple[HistogramName, str], Histogram] = MappingProxyType({})
-_NO_COUNTERS: Mapping[tuple[CounterName, str], float] = MappingProxyType({})
-_NO_MODELS: Mapping[str, ModelLoad] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
@@ -86,12 +80,14 @@ class EngineSample:
     waiting: float | None
     running: float | None
     kv_utilization_ratio: float | None
-    models: Mapping[str, ModelLoad] = _NO_MODELS
+    models: Mapping[str, ModelLoad] = field(default_factory=dict[str, ModelLoad])
     lora: LoraState | None = None
     block_size_tokens: int | None = None
     num_blocks: int | None = None
-    histograms: Mapping[tuple[HistogramName, str], Histogram] = _NO_HISTOGRAMS
-    counters: Mapping[tuple[CounterName, str], float] = _NO_COUNTERS
+    histograms: Mapping[tuple[HistogramName, str], Histogram] = field(
+        default_factory=dict[tuple[HistogramName, str], Histogram]
+    )
+    counters: Mapping[tuple[CounterName, str], float] = field(default_factory=dict[tuple[CounterName, str], float])
     fingerprint: int = 0
 
 

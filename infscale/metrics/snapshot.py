@@ -49,15 +49,18 @@ class PoolSettings:
 class WindowSummary:
     """What happened on one endpoint over the last window.
 
-    `covered_seconds` is how much of the window the observations span. Histograms and counters hold increases over that
-    span, restarts of the engine taken out. `waiting_since` has, per model, the second at which its queue last became
-    non-empty, while it is.
+    `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
+    restarts of the engine taken out; `rates` are per second. `waiting_since` has, per model, the second at which its
+    queue last became non-empty, while it is. Averages and maxima are of what the engine reported (requests).
     """
 
     covered_seconds: float
     histograms: Mapping[tuple[HistogramName, str], Histogram]
-    counters: Mapping[tuple[CounterName, str], float]
+    rates: Mapping[tuple[CounterName, str], float]
     waiting_since: Mapping[str, float]
+    waiting_average: float | None = None
+    waiting_maximum: float | None = None
+    running_average: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,62 @@
+"""Bounded series: the last minutes of one signal, and no more."""
+
+import numpy as np
+
+from infscale.metrics.sample import FloatArray
+
+
+class BoundedSeries:
+    """Samples of one signal (or of `width` signals that always come together) in time order.
+
+    Keeps at most `retention_seconds` of them, one per `resolution_seconds`: the newest sample is always there, and
+    replaces its predecessor while that is closer than the resolution to the sample before. Owner of its arrays: the
+    views it hands out are valid until the next append.
+    """
+
+    __slots__ = ("_capacity", "_resolution", "_retention", "_start", "_stop", "_times", "_values")
+
+    def __init__(self, width: int, retention_seconds: float, resolution_seconds: float) -> None:
+        if width < 1 or not 0 < resolution_seconds <= retention_seconds:
+            raise ValueError("a series has at least one column, and keeps at least one resolution step")
+        self._capacity = int(retention_seconds / resolution_seconds) + 3
+        self._retention = retention_seconds
+        self._resolution = resolution_seconds
+        self._times: FloatArray = np.empty(2 * self._capacity)
+        self._values: FloatArray = np.empty((2 * self._capacity, width))
+        self._start = 0
+        self._stop = 0
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    @property
+    def times(self) -> FloatArray:
+        """Seconds of the kept samples, ascending."""
+        return self._times[self._start : self._stop]
+
+    @property
+    def values(self) -> FloatArray:
+        """Kept samples, one row per time, one column per signal."""
+        return self._values[self._start : self._stop]
+
+    def append(self, at: float, row: float | FloatArray) -> None:
+        """Add a sample; one that is not newer than the newest is ignored."""
+        count = len(self)
+        if count and at <= self._times[self._stop - 1]:
+            return
+        replaces = count >= 2 and at - self._times[self._stop - 2] <= self._resolution
+        if not replaces:
+            self._make_room()
+            self._stop += 1
+        self._times[self._stop - 1] = at
+        self._values[self._stop - 1] = row
+        while self._times[self._start] < at - self._retention or len(self) > self._capacity:
+            self._start += 1
+
+    def _make_room(self) -> None:
+        if self._stop < len(self._times):
+            return
+        kept = len(self)
+        self._times[:kept] = self.times
+        self._values[:kept] = self.values
+        self._start, self._stop = 0, kept

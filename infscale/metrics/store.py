@@ -1,0 +1,296 @@
+"""The metrics store: the one owner of what is known about endpoints, and the publisher of snapshots.
+
+Sources record into it, picker and adapter read snapshots from it. It runs in one thread; every change publishes, for
+each pool it touches, a new immutable `PoolSnapshot` with the next revision number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.dispatch import Charge
+from infscale.metrics.history import EndpointHistory
+from infscale.metrics.ledger import Ledger
+from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState, WindowSummary, frozen
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How the store judges its sources.
+
+    `reconcile_after_seconds`: how long an endpoint must report less than was charged before charges are written off;
+    at least one scrape interval. `probation_seconds`: how long a page that did not move although requests were
+    dispatched is held against an endpoint that gets no more of them.
+    """
+
+    reconcile_after_seconds: float = 1.0
+    probation_seconds: float = 60.0
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known of one endpoint.
+
+    `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
+    of the first request that was answered although the page has not moved since: the page is frozen.
+    """
+
+    endpoint: Endpoint
+    history: EndpointHistory
+    ledger: Ledger = field(default_factory=Ledger)
+    sample: EngineSample | None = None
+    summary: WindowSummary | None = None
+    observed_at: float = -np.inf
+    gpu: GpuSample | None = None
+    gpu_observed_at: float = -np.inf
+    failure: ScrapeFailure | None = None
+    moved_at: float = -np.inf
+    unmoved_since: float | None = None
+    rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
+
+
+class MetricStore:
+    """Owner of observations, dispatch accounting and published snapshots; call it from one thread only."""
+
+    def __init__(
+        self,
+        store_id: str,
+        settings: StoreSettings | None = None,
+        default_pool: PoolSettings | None = None,
+        pools: Mapping[ObjectKey, PoolSettings] | None = None,
+    ) -> None:
+        self._id = store_id
+        self._settings = settings or StoreSettings()
+        self._default_pool = default_pool or PoolSettings()
+        self._pool_settings = dict(pools or {})
+        self._number = 0
+        self._charge_number = 0
+        self._discovery = DiscoveryState()
+        self._records: dict[EndpointKey, _Record] = {}
+        self._snapshots: dict[ObjectKey, PoolSnapshot] = {}
+        self.written_off = 0
+
+    # Reading
+
+    @property
+    def discovery(self) -> DiscoveryState:
+        """The discovery state the snapshots are made of."""
+        return self._discovery
+
+    def pools(self) -> tuple[ObjectKey, ...]:
+        """The pools there are, in discovery order."""
+        return tuple(self._snapshots)
+
+    def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
+        """The current view of `pool`; None when there is no such pool."""
+        return self._snapshots.get(pool)
+
+    def snapshots(self) -> tuple[PoolSnapshot, ...]:
+        """The current views of all pools."""
+        return tuple(self._snapshots.values())
+
+    # What sources write
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery: new endpoints start unknown, known ones keep what is known, gone ones are forgotten."""
+        records: dict[EndpointKey, _Record] = {}
+        for endpoint in state.endpoints:
+            known = self._records.get(endpoint.key)
+            if known is None or known.endpoint.authority != endpoint.authority:
+                known = _Record(endpoint, EndpointHistory(self._window_seconds()))
+            known.endpoint = endpoint
+            known.rows = []
+            records[endpoint.key] = known
+        self._records = records
+        self._discovery = state
+        self._snapshots = {pool.key: self._placed(pool) for pool in state.pools}
+
+    def configure(self, pool: ObjectKey, settings: PoolSettings) -> None:
+        """Judge `pool` by `settings` from now on, for both readers at once."""
+        self._pool_settings[pool] = settings
+        snapshot = self._snapshots.get(pool)
+        if snapshot is not None:
+            self._publish(snapshot, replace(snapshot.state, settings=settings))
+
+    def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
+        """Take in a successful scrape that started at `at`."""
+        record = self._records.get(key)
+        if record is None:
+            return
+        moved = record.sample is None or not sample.fingerprint or sample.fingerprint != record.sample.fingerprint
+        if moved or self._served_probation(record, at):
+            record.unmoved_since = None
+        if moved:
+            record.moved_at = at
+        record.sample = sample
+        record.failure = None
+        # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
+        record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
+        record.history.observe(sample, at)
+        record.summary = record.history.summary(at)
+        if moved and sample.waiting is not None and sample.running is not None:
+            self._reconcile(record, sample.waiting + sample.running, at)
+        self._observed(record)
+
+    def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
+        """Take in a scrape that failed at `at`: what was known ages on, nothing is replaced by 0."""
+        record = self._records.get(key)
+        if record is None:
+            return
+        before = record.failure.consecutive if record.failure else 0
+        record.failure = ScrapeFailure(at, cause, before + 1)
+        self._observed(record)
+
+    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
+        """Take in GPU readings for the pod of `key`."""
+        record = self._records.get(key)
+        if record is not None:
+            record.gpu, record.gpu_observed_at = sample, at
+            self._observed(record)
+
+    # Dispatch accounting
+
+    def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
+        """Book one dispatch to the endpoint in `row` of the pool's current snapshot; `tokens` are rounded."""
+        endpoint = self._snapshots[pool].endpoints[row]
+        record = self._records[endpoint.key]
+        self._charge_number += 1
+        charge = Charge(self._charge_number, pool, endpoint.key, model, float(round(tokens)), now)
+        record.ledger.add(charge)
+        self._book(record, charge, 1.0)
+        return charge
+
+    def release(self, charge: Charge, *, answered: bool) -> None:
+        """End a dispatch; `answered` says that the endpoint served it, so that its metrics must have moved.
+
+        A charge that was written off, or whose endpoint is gone, is no longer booked anywhere.
+        """
+        record = self._records.get(charge.endpoint)
+        if record is None:
+            return
+        if answered and record.unmoved_since is None and charge.at > record.moved_at:
+            record.unmoved_since = charge.at
+        if record.ledger.remove(charge.number) is not None:
+            self._book(record, charge, -1.0)
+
+    def _served_probation(self, record: _Record, at: float) -> bool:
+        since = record.unmoved_since
+        return since is not None and not len(record.ledger) and at - since > self._settings.probation_seconds
+
+    def _reconcile(self, record: _Record, reported: float, at: float) -> None:
+        for charge in record.ledger.reconcile(reported, at, self._settings.reconcile_after_seconds):
+            self.written_off += 1
+            self._book(record, charge, -1.0)
+
+    # Publishing
+
+    def _window_seconds(self) -> float:
+        settings = [self._default_pool, *self._pool_settings.values()]
+        return max(pool.window_seconds for pool in settings)
+
+    def _placed(self, pool: Pool) -> PoolSnapshot:
+        endpoints = self._discovery.members(pool)
+        for row, endpoint in enumerate(endpoints):
+            self._records[endpoint.key].rows.append((pool.key, row))
+        records = [self._records[endpoint.key] for endpoint in endpoints]
+        settings = self._pool_settings.get(pool.key, self._default_pool)
+        index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
+        state = PoolState(pool.key, settings, endpoints, index, _columns(endpoints, records))
+        models: dict[str, tuple[float, float]] = {}
+        for record in records:
+            for charge in record.ledger.charges():
+                requests, tokens = models.get(charge.model, (0.0, 0.0))
+                models[charge.model] = (requests + 1.0, tokens + charge.tokens)
+        self._number += 1
+        return PoolSnapshot(
+            state,
+            self._id,
+            self._number,
+            frozen(np.array([float(len(record.ledger)) for record in records])),
+            frozen(np.array([record.ledger.tokens for record in records])),
+            models,
+        )
+
+    def _observed(self, record: _Record) -> None:
+        for pool, row in record.rows:
+            snapshot = self._snapshots[pool]
+            self._publish(snapshot, replace(snapshot.state, columns=_with_row(snapshot.columns, row, record)))
+
+    def _publish(self, snapshot: PoolSnapshot, state: PoolState) -> None:
+        self._number += 1
+        self._snapshots[state.pool] = PoolSnapshot(
+            state,
+            self._id,
+            self._number,
+            snapshot.in_flight_requests,
+            snapshot.in_flight_tokens,
+            snapshot.in_flight_models,
+        )
+
+    def _book(self, record: _Record, charge: Charge, sign: float) -> None:
+        for pool, row in record.rows:
+            snapshot = self._snapshots[pool]
+            requests = snapshot.in_flight_requests.copy()
+            tokens = snapshot.in_flight_tokens.copy()
+            requests[row] = len(record.ledger)
+            tokens[row] = record.ledger.tokens
+            models = dict(snapshot.in_flight_models)
+            model_requests, model_tokens = models.get(charge.model, (0.0, 0.0))
+            models[charge.model] = (model_requests + sign, model_tokens + sign * charge.tokens)
+            if not models[charge.model][0]:
+                del models[charge.model]
+            self._number += 1
+            self._snapshots[pool] = PoolSnapshot(
+                snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), models
+            )
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _with_row(columns: Columns, row: int, record: _Record) -> Columns:
+    """`columns` with what is known of one endpoint now."""
+    sample, gpu = record.sample, record.gpu
+    numbers = {
+        "observed_at": record.observed_at,
+        "waiting": _known(sample.waiting) if sample else np.nan,
+        "running": _known(sample.running) if sample else np.nan,
+        "kv_utilization": _known(sample.kv_utilization_ratio) if sample else np.nan,
+        "gpu_observed_at": record.gpu_observed_at,
+        "gpu_memory_used_bytes": _known(gpu.memory_used_bytes) if gpu else np.nan,
+        "gpu_memory_total_bytes": _known(gpu.memory_total_bytes) if gpu else np.nan,
+        "gpu_utilization": _known(gpu.utilization_ratio) if gpu else np.nan,
+        "settled": sample is not None or record.failure is not None,
+        "ready": record.endpoint.phase is Phase.READY,
+    }
+    objects = {
+        "models": sample.models if sample else {},
+        "lora": sample.lora if sample else None,
+        "block_size_tokens": sample.block_size_tokens if sample else None,
+        "num_blocks": sample.num_blocks if sample else None,
+        "windows": record.summary,
+        "failures": record.failure,
+    }
+    changed: dict[str, object] = {}
+    for name, value in numbers.items():
+        column = getattr(columns, name)
+        if column[row] != value and not (column[row] != column[row] and value != value):
+            column = column.copy()
+            column[row] = value
+            changed[name] = frozen(column)
+    for name, item in objects.items():
+        cells = getattr(columns, name)
+        if cells[row] is not item:
+            changed[name] = (*cells[:row], item, *cells[row + 1 :])
+    return replace(columns, **changed)  # type: ignore[arg-type] # names and types are Columns' own
+
+
+def _columns(endpoints: tuple[Endpoint, ...], records: list[_Record]) -> Columns:
+    columns = Columns.unknown(endpoints)
+    for row, record in enumerate(records):
+        columns = _with_row(columns, row, record)
+    return columns
