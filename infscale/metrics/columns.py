@@ -1,0 +1,84 @@
+"""Readers of one value per endpoint from a snapshot."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import PoolSnapshot
+
+
+class ColumnReader(Protocol):
+    """Reads one value per endpoint; NaN is unknown."""
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """The values at `now`, of one model where the metric is split by model, else of all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the snapshot as it is."""
+
+    name: str
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now, model
+        owner = snapshot if self.name.startswith("in_flight") else snapshot.columns
+        column: FloatArray = getattr(owner, self.name)
+        return column
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Waiting or running requests, of one model where one is named."""
+
+    name: Literal["waiting", "running"]
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        if model is None:
+            return Column(self.name).read(snapshot, now, None)
+        loads = (models.get(model) for models in snapshot.columns.models)
+        return _array([None if load is None else getattr(load, self.name) for load in loads])
+
+
+@dataclass(frozen=True, slots=True)
+class WindowValue:
+    """A gauge's average or maximum over the window."""
+
+    name: Literal["waiting_average", "waiting_maximum", "running_average"]
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now, model
+        return _array([None if window is None else getattr(window, self.name) for window in snapshot.columns.windows])
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """The one meaning of "saturated", as a ratio."""
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del model
+        return snapshot.saturation(now)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuMemoryRatio:
+    """GPU memory used ÷ GPU memory there is."""
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now, model
+        columns = snapshot.columns
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return columns.gpu_memory_used_bytes / columns.gpu_memory_total_bytes
+
+
+def _array(values: list[float | None]) -> FloatArray:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
