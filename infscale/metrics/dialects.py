@@ -1,0 +1,277 @@
+"""What engines call our metrics, and how a page in an engine's words becomes an `EngineSample`.
+
+A dialect is a row of a table: names in order of preference, current ones before legacy ones. Supporting another engine
+means another row.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from infscale.errors import ExpositionError
+from infscale.metrics.exposition import MetricSpec, Selection, SeriesColumns
+from infscale.metrics.interpretation import Reader, known
+from infscale.metrics.sample import CounterName, EngineSample, HistogramName, LoraState, ModelLoad
+
+ENGINE_LABELS = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
+"""Endpoint labels that name the dialect, in order of precedence."""
+
+
+class MissingMetrics(ExpositionError):
+    """The page is well formed but says neither how many requests wait nor how many run: another page was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelValue:
+    """A number that an engine publishes as the label `label` of the sample `name`."""
+
+    name: str
+    label: str
+
+
+Specs = tuple[MetricSpec, ...]
+Columns = Mapping[str, SeriesColumns]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One engine's names for our metrics; of several specs the first that the page has is used.
+
+    `model_label` tells which model a series is about. `leader_labels` number processes that all report the same thing:
+    a series counts only if each of them is absent or "0". Everything else that series differ in (data-parallel rank,
+    finish reason, …) is added up; for KV-cache utilisation the highest counts.
+    """
+
+    name: str
+    waiting: Specs
+    running: Specs
+    kv_utilization: Specs = ()
+    block_size: tuple[MetricSpec | LabelValue, ...] = ()
+    num_blocks: tuple[MetricSpec | LabelValue, ...] = ()
+    lora: MetricSpec | None = None
+    histograms: Mapping[HistogramName, Specs] = field(default_factory=dict[HistogramName, Specs], hash=False)
+    counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
+    model_label: str = "model_name"
+    leader_labels: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
+        single = [*self.waiting, *self.running, *self.kv_utilization, *self.block_size, *self.num_blocks]
+        names = [spec.name for spec in single]
+        names += [self.lora.name] if self.lora else []
+        names += [spec.name for specs in self.counters.values() for spec in specs]
+        for specs in self.histograms.values():
+            names += [spec.name + suffix for spec in specs for suffix in ("_bucket", "_sum")]
+        return tuple(dict.fromkeys(names))
+
+
+def _specs(*texts: str) -> Specs:
+    return tuple(spec for spec in map(MetricSpec.parse, texts) if spec is not None)
+
+
+VLLM = Dialect(
+    name="vllm",
+    waiting=_specs("vllm:num_requests_waiting"),
+    running=_specs("vllm:num_requests_running"),
+    kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    block_size=(LabelValue("vllm:cache_config_info", "block_size"),),
+    num_blocks=(LabelValue("vllm:cache_config_info", "num_gpu_blocks"),),
+    lora=MetricSpec("vllm:lora_requests_info"),
+    histograms={
+        "queue_time": _specs("vllm:request_queue_time_seconds"),
+        "time_to_first_token": _specs("vllm:time_to_first_token_seconds"),
+        "inter_token_latency": _specs("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+        "request_latency": _specs("vllm:e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("vllm:prompt_tokens_total"),
+        "generation_tokens": _specs("vllm:generation_tokens_total"),
+        "prefix_queries": _specs("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
+        "prefix_hits": _specs("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
+        "requests_finished": _specs("vllm:request_success_total"),
+        "preemptions": _specs("vllm:num_preemptions_total"),
+    },
+)
+
+SGLANG = Dialect(
+    name="sglang",
+    waiting=_specs("sglang:num_queue_reqs"),
+    running=_specs("sglang:num_running_reqs"),
+    kv_utilization=_specs("sglang:token_usage"),
+    block_size=(LabelValue("sglang:cache_config_info", "page_size"), MetricSpec("sglang:page_size")),
+    num_blocks=(LabelValue("sglang:cache_config_info", "num_pages"), MetricSpec("sglang:num_pages")),
+    histograms={
+        "queue_time": _specs(
+            "sglang:queue_time_seconds", "sglang:per_stage_req_latency_seconds{stage=prefill_waiting}"
+        ),
+        "time_to_first_token": _specs("sglang:time_to_first_token_seconds"),
+        "inter_token_latency": _specs("sglang:inter_token_latency_seconds", "sglang:time_per_output_token_seconds"),
+        "request_latency": _specs("sglang:e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("sglang:prompt_tokens_total"),
+        "generation_tokens": _specs("sglang:generation_tokens_total"),
+        # Every prompt token is looked up in the radix cache.
+        "prefix_queries": _specs("sglang:prompt_tokens_total"),
+        "prefix_hits": _specs("sglang:cached_tokens_total"),
+        "requests_finished": _specs("sglang:num_requests_total"),
+        "preemptions": _specs("sglang:num_retracted_requests_total"),
+    },
+    leader_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
+)
+
+TRTLLM_SERVE = Dialect(
+    name="trtllm-serve",
+    waiting=_specs("trtllm_num_requests_waiting"),
+    running=_specs("trtllm_num_requests_running"),
+    kv_utilization=_specs("trtllm_kv_cache_utilization"),
+    block_size=_specs("trtllm_kv_cache_tokens_per_block"),
+    num_blocks=_specs("trtllm_kv_cache_max_blocks"),
+    histograms={
+        "queue_time": _specs("trtllm_request_queue_time_seconds"),
+        "time_to_first_token": _specs("trtllm_time_to_first_token_seconds"),
+        "inter_token_latency": _specs("trtllm_time_per_output_token_seconds"),
+        "request_latency": _specs("trtllm_e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("trtllm_prompt_tokens_total"),
+        "generation_tokens": _specs("trtllm_generation_tokens_total"),
+        "prefix_queries": _specs("trtllm_prompt_tokens_total"),
+        "prefix_hits": _specs("trtllm_prompt_cached_tokens_total"),
+        "requests_finished": _specs("trtllm_request_success_total"),
+    },
+)
+
+TRITON_TENSORRT_LLM = Dialect(
+    name="triton-tensorrt-llm",
+    waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
+    running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
+    kv_utilization=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}"),
+    block_size=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}"),
+    num_blocks=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}"),
+    model_label="model",
+)
+
+DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+    {dialect.name: dialect for dialect in (VLLM, SGLANG, TRTLLM_SERVE, TRITON_TENSORRT_LLM)}
+)
+"""Every known dialect by the name an endpoint label gives it."""
+
+
+def dialect_for(labels: Mapping[str, str], default: Dialect = VLLM) -> Dialect | None:
+    """The dialect an endpoint's labels ask for; `default` without such a label, None where the label names no dialect.
+
+    None means: find out from the page (`detect`).
+    """
+    named = next((labels[label] for label in ENGINE_LABELS if label in labels), None)
+    return default if named is None else DIALECTS.get(named)
+
+
+def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) -> Dialect | None:
+    """The first dialect whose waiting or running requests are on the page; None if there is none.
+
+    Raises ExpositionError for a truncated or malformed page.
+    """
+    candidates = tuple(dialects)
+    names = [spec.name for dialect in candidates for spec in (*dialect.waiting, *dialect.running)]
+    columns = Selection(names).read(page).columns
+    return next(
+        (one for one in candidates if any(columns[spec.name].values for spec in (*one.waiting, *one.running))), None
+    )
+
+
+class Interpreter:
+    """Turns pages of one dialect into samples; remembers label sets and histogram layouts from page to page.
+
+    One per dialect is enough: endpoints of one pool share most label strings. Not for use by several threads at once.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.names = dialect.names
+        self._selection = Selection(self.names)
+        self._reader = Reader(dialect.model_label, dialect.leader_labels)
+
+    def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
+        """The sample `page` holds; `whole` as in `Selection.read`.
+
+        A family that is absent, NaN or infinite is None or left out. Raises MissingMetrics when the page has neither of
+        the required families, ExpositionError when it is truncated or malformed.
+        """
+        dialect, reader = self.dialect, self._reader
+        selected = self._selection.read(page, whole=whole)
+        columns = selected.columns
+        waiting = reader.totals(columns, dialect.waiting)
+        running = reader.totals(columns, dialect.running)
+        if waiting is None and running is None:
+            raise MissingMetrics(f"no {dialect.name} metrics on the page")
+        return EngineSample(
+            waiting=_sum(waiting),
+            running=_sum(running),
+            kv_utilization_ratio=reader.highest(columns, dialect.kv_utilization),
+            models=_model_loads(waiting or {}, running or {}),
+            lora=_lora_state(columns[dialect.lora.name]) if dialect.lora else None,
+            block_size_tokens=next(iter(self._counts(columns, dialect.block_size)), None),
+            num_blocks=sum(self._counts(columns, dialect.num_blocks)) or None,
+            histograms={
+                (name, model): histogram
+                for name, specs in dialect.histograms.items()
+                for model, histogram in reader.histograms(columns, specs).items()
+            },
+            counters={
+                (name, model): total
+                for name, specs in dialect.counters.items()
+                for model, total in (reader.totals(columns, specs) or {}).items()
+                if math.isfinite(total)
+            },
+            fingerprint=selected.fingerprint,
+        )
+
+    def _counts(self, columns: Columns, sources: tuple[MetricSpec | LabelValue, ...]) -> list[int]:
+        """Positive whole numbers of the first source that has any, one per rank."""
+        for source in sources:
+            if isinstance(source, LabelValue):
+                texts = [labels.get(source.label, "") for labels in columns[source.name].labels]
+                counts = [int(text) for text in texts if text.isascii() and text.isdigit()]
+            else:
+                totals = self._reader.totals(columns, (source,)) or {}
+                counts = [int(total) for total in totals.values() if math.isfinite(total)]
+            if any(count > 0 for count in counts):
+                return [count for count in counts if count > 0]
+        return []
+
+
+def interpret(page: bytes, dialect: Dialect, *, whole: bool = True) -> EngineSample:
+    """The sample of one page, as `Interpreter.interpret`, which a reader of many pages keeps instead."""
+    return Interpreter(dialect).interpret(page, whole=whole)
+
+
+def _sum(totals: Mapping[str, float] | None) -> float | None:
+    return None if totals is None else known(sum(totals.values()))
+
+
+def _model_loads(waiting: Mapping[str, float], running: Mapping[str, float]) -> dict[str, ModelLoad]:
+    models = dict.fromkeys((*waiting, *running))
+    return {
+        model: ModelLoad(known(waiting.get(model, math.nan)), known(running.get(model, math.nan))) for model in models
+    }
+
+
+def _lora_state(column: SeriesColumns) -> LoraState | None:
+    """The series whose value, the time it was last true, is the newest; an engine leaves old ones on the page."""
+    dated = [(value, row) for row, value in enumerate(column.values) if math.isfinite(value)]
+    if not dated:
+        return None
+    labels = column.labels[max(dated)[1]]
+    limit = labels.get("max_lora", "")
+    return LoraState(
+        running=_comma_separated(labels.get("running_lora_adapters", "")),
+        waiting=_comma_separated(labels.get("waiting_lora_adapters", "")),
+        max_adapters=int(limit) if limit.isascii() and limit.isdigit() else None,
+    )
+
+
+def _comma_separated(text: str) -> frozenset[str]:
+    return frozenset(name for name in map(str.strip, text.split(",")) if name)
