@@ -232,7 +232,7 @@ def _mean_words(proposal: Proposal, target_milli: int) -> str:
 
 def _usage(metric: TotalMetric) -> int:
     if not metric.values_milli:
-        raise UnusableMetricError(f"no metrics returned for {metric.name}")
+        raise UnusableMetricError("no metrics returned")
     return total(metric.values_milli)
 
 

@@ -163,7 +163,7 @@ def per_pod(*values: float | None, target: float = 3) -> PodsMetric:
             Bounds(20),
             4,
             Reason.FAILED_GET_EXTERNAL_METRIC,
-            "waiting_requests: no metrics returned for waiting_requests; 1 of 1 metrics unusable, so it stays at 4 replicas",
+            "waiting_requests: no metrics returned; 1 of 1 metrics unusable, so it stays at 4 replicas",
             id="empty list",
         ),
         pytest.param(
