@@ -38,21 +38,38 @@ def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> 
     return snapshot.columns.observed_at, snapshot.fresh(now)
 
 
-def pod_readings(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[PodReading, ...]:
-    """The value of every ready pod that has a fresh one; pods without are left out, which the HPA fills in safely."""
+def pod_readings(
+    metric: PublishedMetric,
+    snapshot: PoolSnapshot,
+    now: float,
+    model: str | None = None,
+    members: BoolArray | None = None,
+) -> tuple[PodReading, ...]:
+    """The value of every ready pod that has a fresh one; pods without are left out, which the HPA fills in safely.
+
+    `model` asks for one model's share, `members` for the pods of some rows only (all ranks of a pod or none). What the
+    picker has in flight is not known per pod and model; there a model is ignored.
+    """
     at, fresh = observed_at(metric, snapshot, now)
+    ready = snapshot.columns.ready if members is None else snapshot.columns.ready & members
     rows_of: dict[ObjectKey, list[int]] = {}
-    for row in np.flatnonzero(snapshot.columns.ready):
-        rows_of.setdefault(snapshot.endpoints[row].key.pod, []).append(int(row))
+    for row in np.flatnonzero(ready).tolist():
+        rows_of.setdefault(snapshot.endpoints[row].key.pod, []).append(row)
+    column = _column(metric, snapshot, now, model)
+    by_row = None if column is None or isinstance(metric.reader, QueueLatency) else column.tolist()
+    at_row, fresh_row = at.tolist(), fresh.tolist()
     readings: list[PodReading] = []
     for pod, rows in rows_of.items():
-        if not fresh[rows].all():
+        if not all(fresh_row[row] for row in rows):
             continue
-        mask = np.zeros(len(snapshot), dtype=np.bool_)
-        mask[rows] = True
-        value = _combine(metric, snapshot, now, mask, mask, None)
-        if not isinstance(value, Unknown):
-            readings.append(PodReading(pod, Reading(value, float(at[rows].min()))))
+        if by_row is not None and len(rows) == 1:
+            value = by_row[rows[0]]
+        else:
+            mask = np.zeros(len(snapshot), dtype=np.bool_)
+            mask[rows] = True
+            value = _combine(_Question(metric, snapshot, now, model), column, mask, mask)
+        if not isinstance(value, Unknown) and not math.isnan(value):
+            readings.append(PodReading(pod, Reading(value, min(at_row[row] for row in rows))))
     return tuple(readings)
 
 
@@ -77,7 +94,8 @@ def group_reading(
     unknown = _coverage_problem(metric, snapshot, ready, usable, now - at)
     if unknown is not None:
         return unknown
-    value = _combine(metric, snapshot, now, ready, usable, model)
+    column = _column(metric, snapshot, now, model)
+    value = _combine(_Question(metric, snapshot, now, model), column, ready, usable)
     return value if isinstance(value, Unknown) else Reading(value, float(at[usable].min()))
 
 
@@ -133,26 +151,36 @@ def _coverage_problem(
     )
 
 
-def _combine(
-    metric: PublishedMetric,
-    snapshot: PoolSnapshot,
-    now: float,
-    ready: BoolArray,
-    usable: BoolArray,
-    model: str | None,
-) -> float | Unknown:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What is asked of which snapshot."""
+
+    metric: PublishedMetric
+    snapshot: PoolSnapshot
+    now: float
+    model: str | None
+
+
+def _column(metric: PublishedMetric, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray | None:
+    """What the metric's reader needs of every endpoint, read once for all pods; None for merged histograms."""
     reader = metric.reader
     if isinstance(reader, QueueLatency):
-        waiting = _total(Load("waiting").read(snapshot, now, model), ready, usable)
-        return reader.read(snapshot, now, usable, model, waiting)
+        return Load("waiting").read(snapshot, now, model)
+    return None if isinstance(reader, HistogramReader) else reader.read(snapshot, now, model)
+
+
+def _combine(asked: _Question, column: FloatArray | None, ready: BoolArray, usable: BoolArray) -> float | Unknown:
+    reader, snapshot = asked.metric.reader, asked.snapshot
     if isinstance(reader, HistogramReader):
-        return reader.read(snapshot, usable, model)
-    values = reader.read(snapshot, now, model)
+        return reader.read(snapshot, usable, asked.model)
+    values = np.full(len(snapshot), math.nan) if column is None else column
+    if isinstance(reader, QueueLatency):
+        return reader.read(snapshot, asked.now, usable, asked.model, _total(values, ready, usable))
     known = usable & ~np.isnan(values)
     if not known.any() or 2 * known.sum() < ready.sum():
         return Unknown(f"the endpoints of {snapshot.pool} do not report it")
     total = _total(values, ready, known)
-    return total if metric.aggregation is Aggregation.SUM else total / int(ready.sum())
+    return total if asked.metric.aggregation is Aggregation.SUM else total / int(ready.sum())
 
 
 def _total(values: FloatArray, ready: BoolArray, known: BoolArray) -> float:
