@@ -1,0 +1,77 @@
+"""A snapshot as a document for people: every value with its age, and what both deciders make of it."""
+
+import math
+
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import PoolSnapshot
+
+Plain = str | float | bool | None | list["Plain"] | dict[str, "Plain"]
+
+
+def snapshot_document(snapshot: PoolSnapshot, now: float) -> dict[str, Plain]:
+    """The whole of `snapshot` at `now`; unknown values are null, ages are seconds."""
+    saturation, saturated = snapshot.saturation(now), snapshot.saturated(now)
+    fresh, eligible = snapshot.fresh(now), snapshot.eligible(now)
+    settings = snapshot.state.settings
+    rows: list[Plain] = []
+    for row in range(len(snapshot)):
+        document = _observed(snapshot, row, now)
+        document |= {
+            "in_flight_requests": float(snapshot.in_flight_requests[row]),
+            "in_flight_tokens": float(snapshot.in_flight_tokens[row]),
+            "saturation_ratio": _value(saturation, row),
+            "saturated": bool(saturated[row]),
+            "fresh": bool(fresh[row]),
+            "eligible": bool(eligible[row]),
+        }
+        rows.append(document)
+    return {
+        "pool": str(snapshot.pool),
+        "revision": snapshot.revision,
+        "staleness_limit_seconds": settings.staleness_limit_seconds,
+        "window_seconds": settings.window_seconds,
+        "in_flight_models": {
+            model: {"requests": requests, "tokens": tokens}
+            for model, (requests, tokens) in snapshot.in_flight_models.items()
+        },
+        "endpoints": rows,
+    }
+
+
+def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
+    endpoint, columns = snapshot.endpoints[row], snapshot.columns
+    failure, lora = columns.failures[row], columns.lora[row]
+    return {
+        "endpoint": str(endpoint.key),
+        "authority": endpoint.authority,
+        "phase": endpoint.phase.value,
+        "age_seconds": _age(columns.observed_at, row, now),
+        "waiting_requests": _value(columns.waiting, row),
+        "running_requests": _value(columns.running, row),
+        "kv_cache_utilization_ratio": _value(columns.kv_utilization, row),
+        "gpu_age_seconds": _age(columns.gpu_observed_at, row, now),
+        "gpu_memory_used_bytes": _value(columns.gpu_memory_used_bytes, row),
+        "gpu_memory_total_bytes": _value(columns.gpu_memory_total_bytes, row),
+        "gpu_utilization_ratio": _value(columns.gpu_utilization, row),
+        "models": list(columns.models[row]),
+        "lora": None
+        if lora is None
+        else {
+            "running": [*sorted(lora.running)],
+            "waiting": [*sorted(lora.waiting)],
+            "max_adapters": lora.max_adapters,
+        },
+        "last_failure": None
+        if failure is None
+        else {"cause": failure.cause, "age_seconds": now - failure.at, "consecutive": failure.consecutive},
+    }
+
+
+def _value(column: FloatArray, row: int) -> float | None:
+    value = float(column[row])
+    return None if math.isnan(value) else value
+
+
+def _age(column: FloatArray, row: int, now: float) -> float | None:
+    at = float(column[row])
+    return max(0.0, now - at) if math.isfinite(at) else None

@@ -1,0 +1,148 @@
+"""infscale's own `/metrics` and `/debug/snapshot`.
+
+The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from infscale.errors import StartError
+from infscale.metrics.answers import group_reading, models
+from infscale.metrics.inspection import snapshot_document
+from infscale.metrics.published import PUBLISHED
+from infscale.metrics.sample import Reading
+from infscale.metrics.snapshot import PoolSnapshot
+
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Snapshots(Protocol):
+    """Who has the pools."""
+
+    def snapshots(self) -> tuple[PoolSnapshot, ...]:
+        """The current view of every pool."""
+        ...
+
+
+class StoreCollector(Collector):
+    """The store as Prometheus metrics: pools by the published table, endpoints with ages, revisions."""
+
+    def __init__(self, store: Snapshots, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, from one snapshot per pool."""
+        now, snapshots = self._clock(), self._store.snapshots()
+        yield from _pools(snapshots, now)
+        yield from _endpoints(snapshots, now)
+
+
+def _pools(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
+    for metric in PUBLISHED:
+        family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
+        for snapshot in snapshots:
+            for model in models(metric, snapshot):
+                reading = group_reading(metric, snapshot, now, model)
+                if isinstance(reading, Reading):
+                    family.add_metric([str(snapshot.pool), model or ""], reading.value)
+        yield family
+    counts: dict[str, tuple[str, Callable[[PoolSnapshot], float]]] = {
+        "infscale_pool_endpoints": ("endpoints there are", lambda pool: float(len(pool))),
+        "infscale_pool_ready_endpoints": ("endpoints that are ready", lambda pool: float(pool.columns.ready.sum())),
+        "infscale_pool_fresh_endpoints": (
+            "ready endpoints with a fresh observation",
+            lambda pool: float((pool.columns.ready & pool.fresh(now)).sum()),
+        ),
+        "infscale_pool_saturated_endpoints": (
+            "endpoints known to be saturated",
+            lambda pool: float(pool.saturated(now).sum()),
+        ),
+        "infscale_store_revision": ("number of the store's current revision", lambda pool: float(pool.number)),
+    }
+    for name, (meaning, count) in counts.items():
+        family = GaugeMetricFamily(name, meaning, labels=["pool"])
+        for snapshot in snapshots:
+            family.add_metric([str(snapshot.pool)], count(snapshot))
+        yield family
+
+
+def _endpoints(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
+    columns = {
+        "waiting_requests": "requests queued in the engine",
+        "running_requests": "requests in the engine's running batch",
+        "kv_cache_utilization_ratio": "share of KV-cache blocks in use",
+        "in_flight_requests": "requests dispatched that have not ended",
+        "in_flight_tokens": "work of those requests",
+        "saturation_ratio": "share of capacity in use",
+        "age_seconds": "age of the last observation",
+        "gpu_memory_used_bytes": "GPU memory in use",
+    }
+    documents = [(str(snapshot.pool), snapshot_document(snapshot, now)["endpoints"]) for snapshot in snapshots]
+    for column, meaning in columns.items():
+        family = GaugeMetricFamily(f"infscale_endpoint_{column}", meaning, labels=["pool", "endpoint"])
+        for pool, rows in documents:
+            for row in rows if isinstance(rows, list) else []:
+                value = row.get(column) if isinstance(row, dict) else None
+                if isinstance(row, dict) and isinstance(value, float):
+                    family.add_metric([pool, str(row["endpoint"])], value)
+        yield family
+
+
+def _application(store: Snapshots, collectors: Iterable[Collector], clock: Callable[[], float]) -> web.Application:
+    registry = CollectorRegistry()
+    for collector in (StoreCollector(store, clock), *collectors):
+        registry.register(collector)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
+
+    async def debug_snapshot(_: web.Request) -> web.Response:
+        now = clock()
+        document = {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
+        body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return web.Response(body=body, content_type="application/json")
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    application.router.add_get("/debug/snapshot", debug_snapshot)
+    application.router.add_get("/healthz", healthz)
+    return application
+
+
+class TelemetryServer:
+    """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`."""
+
+    def __init__(
+        self, host: str, port: int, store: Snapshots, collectors: Iterable[Collector], clock: Callable[[], float]
+    ) -> None:
+        self._host = host
+        self.port = port
+        self._runner = web.AppRunner(_application(store, collectors, clock), access_log=None)
+
+    async def __aenter__(self) -> "TelemetryServer":
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise StartError(
+                f"telemetry cannot listen on {self._host}:{self.port}: {error.strerror or error}; "
+                "choose another port with telemetry.listen"
+            ) from error
+        self.port = int(self._runner.addresses[0][1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
