@@ -1,0 +1,301 @@
+"""Kubernetes objects as their definitions write them, read into our types.
+
+A reader takes one object as a `Field`, whether a person wrote it in a file or an API server sent it, and refuses what
+the object's definition refuses. Both API groups of the inference objects are read, the older into the newer's meaning.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from infscale.discovery import names
+from infscale.document import Field, quoted
+from infscale.endpoint import (
+    DescribedObject,
+    FailureMode,
+    Objective,
+    ObjectKey,
+    Pool,
+    Rewrite,
+    RewriteRule,
+    RewriteTarget,
+)
+
+POOL_GROUP = "inference.networking.k8s.io"
+LEGACY_GROUP = "inference.networking.x-k8s.io"
+LLM_D_GROUP = "llm-d.ai"
+DEFAULT_NAMESPACE = "default"
+
+_METADATA = (
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+_MAX_LABELS = 64
+_MAX_PORTS = 8
+_MAX_PORT = 65535
+_MAX_WEIGHT = 1_000_000
+_INT32 = 2**31
+_MAX_NAME = 253
+_KIND = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
+
+InferenceObject = Pool | Objective | Rewrite | DescribedObject
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """The part that all objects share; `spec` None: absent."""
+
+    field: Field
+    key: ObjectKey
+    labels: Mapping[str, str]
+    created: str
+    spec: Field | None
+
+    def require_spec(self) -> Field:
+        """The spec, for kinds that are nothing without."""
+        if self.spec is None:
+            self.field.refuse("key 'spec' is missing")
+        return self.spec
+
+
+def _open(field: Field) -> _Object:
+    parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
+    metadata = parts["metadata"].mapping(["name"], _METADATA)
+    namespace = metadata.get("namespace")
+    labels = metadata.get("labels")
+    created = metadata.get("creationTimestamp")
+    return _Object(
+        field,
+        ObjectKey(DEFAULT_NAMESPACE if namespace is None else names.namespace(namespace), names.name(metadata["name"])),
+        MappingProxyType({}) if labels is None else names.labels(labels),
+        "" if created is None else created.timestamp(),
+        parts.get("spec"),
+    )
+
+
+def read_pool(field: Field) -> Pool:
+    """An `InferencePool` of the group `inference.networking.k8s.io`."""
+    read = _open(field)
+    spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
+    selector = spec["selector"].mapping(["matchLabels"])["matchLabels"]
+    if "appProtocol" in spec:
+        spec["appProtocol"].choice(["http", "kubernetes.io/h2c"])
+    picker = spec.get("endpointPickerRef")
+    return Pool(
+        read.key,
+        _selector(selector, minimum=1),
+        _target_ports(spec["targetPorts"]),
+        FailureMode.CLOSE if picker is None else _picker_failure_mode(picker),
+        read.labels,
+    )
+
+
+def read_legacy_pool(field: Field) -> Pool:
+    """An `InferencePool` of the group `inference.networking.x-k8s.io`: one port, selector as a plain map."""
+    read = _open(field)
+    spec = read.require_spec().mapping(["selector", "targetPortNumber", "extensionRef"])
+    extension = spec["extensionRef"].mapping(["name"], ["group", "kind", "portNumber", "failureMode"])
+    _check_reference(extension)
+    if "portNumber" in extension:
+        _port(extension["portNumber"])
+    return Pool(
+        read.key,
+        _selector(spec["selector"], minimum=0),
+        (_port(spec["targetPortNumber"]),),
+        _failure_mode(extension),
+        read.labels,
+    )
+
+
+def _selector(field: Field, minimum: int) -> Mapping[str, str]:
+    selector = names.labels(field)
+    if not minimum <= len(selector) <= _MAX_LABELS:
+        field.refuse(f"expected {minimum} to {_MAX_LABELS} labels, got {len(selector)}")
+    return selector
+
+
+def _port(field: Field) -> int:
+    return field.integer(1, _MAX_PORT)
+
+
+def _target_ports(field: Field) -> tuple[int, ...]:
+    items = field.items()
+    if not 1 <= len(items) <= _MAX_PORTS:
+        field.refuse(f"expected 1 to {_MAX_PORTS} ports, got {len(items)}")
+    ports: list[int] = []
+    for item in items:
+        number = item.mapping(["number"])["number"]
+        port = _port(number)
+        if port in ports:
+            number.refuse(f"port {port} is given twice")
+        ports.append(port)
+    return tuple(ports)
+
+
+def _picker_failure_mode(field: Field) -> FailureMode:
+    reference = field.mapping(["name"], ["group", "kind", "port", "failureMode"])
+    _check_reference(reference)
+    if "port" in reference:
+        _port(reference["port"].mapping(["number"])["number"])
+    elif "kind" not in reference or reference["kind"].text() == "Service":
+        field.refuse("key 'port' is missing; a Service needs it")
+    return _failure_mode(reference)
+
+
+def _failure_mode(reference: Mapping[str, Field]) -> FailureMode:
+    field = reference.get("failureMode")
+    return FailureMode.CLOSE if field is None else FailureMode(field.choice([mode.value for mode in FailureMode]))
+
+
+def _check_reference(reference: Mapping[str, Field]) -> None:
+    """Refuse a group, kind or name that no reference can have."""
+    group, kind, name = reference.get("group"), reference.get("kind"), reference["name"]
+    if group is not None and group.text(empty=True):
+        names.name(group)
+    if kind is not None and not _KIND.fullmatch(kind.text()):
+        kind.refuse("expected a kind such as Service")
+    if len(name.text()) > _MAX_NAME:
+        name.refuse(f"expected at most {_MAX_NAME} characters")
+
+
+def read_objective(field: Field) -> Objective:
+    """An `InferenceObjective`; no priority is priority 0."""
+    read = _open(field)
+    spec = read.require_spec().mapping(["poolRef"], ["priority"])
+    priority = spec["priority"].integer(-_INT32, _INT32 - 1) if "priority" in spec else 0
+    return Objective(read.key, priority, _pool_name(spec["poolRef"]))
+
+
+def _pool_name(field: Field) -> str:
+    reference = field.mapping(["name"], ["group", "kind"])
+    _check_reference(reference)
+    if "kind" in reference:
+        reference["kind"].choice(["InferencePool"])
+    if "group" in reference:
+        reference["group"].choice([POOL_GROUP, LEGACY_GROUP])
+    return reference["name"].text()
+
+
+def read_rewrite(field: Field) -> Rewrite:
+    """An `InferenceModelRewrite`. A rule without targets matches and changes nothing."""
+    read = _open(field)
+    spec = read.require_spec().mapping(["poolRef", "rules"])
+    rules = tuple(_rule(item) for item in spec["rules"].items())
+    return Rewrite(read.key, _pool_name(spec["poolRef"]), rules, read.created)
+
+
+def _rule(field: Field) -> RewriteRule:
+    parts = field.mapping([], ["matches", "targets"])
+    matches = parts["matches"].items() if "matches" in parts else ()
+    return RewriteRule(
+        tuple(_matched_model(item) for item in matches), _targets(parts["targets"]) if "targets" in parts else ()
+    )
+
+
+def _matched_model(field: Field) -> str:
+    model = field.mapping(["model"])["model"].mapping(["value"], ["type"])
+    if "type" in model:
+        model["type"].choice(["Exact"])
+    return model["value"].text()
+
+
+def _targets(field: Field) -> tuple[RewriteTarget, ...]:
+    items = field.items()
+    if not items:
+        field.refuse("expected at least one target")
+    targets = tuple(_target(item) for item in items)
+    weighted = tuple(target for target in targets if target.weight is not None)
+    if weighted and len(weighted) < len(targets) and field.strict:
+        field.refuse("give every target a weight or none: one without is never chosen beside one with")
+    return weighted or targets
+
+
+def _target(field: Field) -> RewriteTarget:
+    parts = field.mapping(["modelRewrite"], ["weight"])
+    weight = parts["weight"].integer(1, _MAX_WEIGHT) if "weight" in parts else None
+    return RewriteTarget(parts["modelRewrite"].text(), weight)
+
+
+def _read_workload(field: Field, kind: str) -> DescribedObject:
+    read = _open(field)
+    spec = read.require_spec()
+    selector = spec.entries().get("selector")
+    if selector is None:
+        spec.refuse("key 'selector' is missing")
+    return DescribedObject("apps", "v1", kind, f"{kind.lower()}s", read.key, _label_selector(selector), read.labels)
+
+
+def _label_selector(field: Field) -> Mapping[str, str]:
+    parts = field.mapping([], ["matchLabels", "matchExpressions"])
+    if "matchExpressions" in parts and parts["matchExpressions"].items():
+        parts["matchExpressions"].refuse("expressions are not read; write the same as matchLabels")
+    if "matchLabels" not in parts:
+        field.refuse("key 'matchLabels' is missing")
+    return _selector(parts["matchLabels"], minimum=1)
+
+
+def read_deployment(field: Field) -> DescribedObject:
+    """A `Deployment`, described by the endpoints its selector chooses."""
+    return _read_workload(field, "Deployment")
+
+
+def read_stateful_set(field: Field) -> DescribedObject:
+    """A `StatefulSet`, described by the endpoints its selector chooses."""
+    return _read_workload(field, "StatefulSet")
+
+
+def read_service(field: Field) -> DescribedObject:
+    """A `Service`; one without a selector has no endpoints to describe it by."""
+    read = _open(field)
+    selector = None if read.spec is None else read.spec.entries().get("selector")
+    chosen = None if selector is None or selector.is_null else names.labels(selector)
+    return DescribedObject("", "v1", "Service", "services", read.key, chosen or None, read.labels)
+
+
+def read_namespace(field: Field) -> DescribedObject:
+    """A `Namespace`, described by every endpoint in it; its key has its own name as namespace."""
+    read = _open(field)
+    key = ObjectKey(read.key.name, read.key.name)
+    return DescribedObject("", "v1", "Namespace", "namespaces", key, MappingProxyType({}), read.labels)
+
+
+READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingProxyType(
+    {
+        (f"{POOL_GROUP}/v1", "InferencePool"): read_pool,
+        (f"{LEGACY_GROUP}/v1alpha2", "InferencePool"): read_legacy_pool,
+        (f"{LLM_D_GROUP}/v1alpha2", "InferenceObjective"): read_objective,
+        (f"{LEGACY_GROUP}/v1alpha2", "InferenceObjective"): read_objective,
+        (f"{LLM_D_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
+        (f"{LEGACY_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
+        ("apps/v1", "Deployment"): read_deployment,
+        ("apps/v1", "StatefulSet"): read_stateful_set,
+        ("v1", "Service"): read_service,
+        ("v1", "Namespace"): read_namespace,
+    }
+)
+"""Which reader reads an object of an (apiVersion, kind)."""
+
+
+def read_object(field: Field) -> InferenceObject:
+    """The object `field` writes, by its `apiVersion` and `kind`."""
+    parts = field.entries()
+    for key in ("apiVersion", "kind"):
+        if key not in parts:
+            field.refuse(f"key {quoted(key)} is missing")
+    kind = parts["kind"].choice(sorted({kind for _, kind in READERS}))
+    version = parts["apiVersion"].choice([version for version, known in READERS if known == kind])
+    return READERS[version, kind](field)
