@@ -1,0 +1,58 @@
+"""Immediate answers to the client: an OpenAI-style JSON error, or the reference picker's words."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+import orjson
+
+from picker.messages import ImmediateReply
+from picker.request import Rejection, RejectionCode
+
+ErrorFormat = Literal["openai", "reference"]
+
+DROPPED_REASON_HEADER = "x-llm-d-request-dropped-reason"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    type: str
+    code: str
+
+
+_OPENAI_WORDS: Mapping[RejectionCode, _Words] = MappingProxyType(
+    {
+        "BadRequest": _Words("invalid_request_error", "bad_request"),
+        "NotFound": _Words("invalid_request_error", "not_found"),
+        "PreconditionFailed": _Words("invalid_request_error", "precondition_failed"),
+        "PayloadTooLarge": _Words("invalid_request_error", "payload_too_large"),
+        "ResourceExhausted": _Words("rate_limit_error", "resource_exhausted"),
+        "Internal": _Words("server_error", "internal"),
+        "ServiceUnavailable": _Words("server_error", "service_unavailable"),
+    }
+)
+
+
+def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> ImmediateReply:
+    """The answer that tells a client about `rejection`."""
+    headers: list[tuple[str, bytes]] = []
+    if error_format == "openai":
+        words = _OPENAI_WORDS[rejection.code]
+        error = {"message": rejection.message, "type": words.type, "code": words.code, "param": None}
+        body = orjson.dumps({"error": error})
+        headers.append(("content-type", b"application/json"))
+        if rejection.retry_after_seconds is not None:
+            headers.append(("retry-after", b"%d" % max(1, math.ceil(rejection.retry_after_seconds))))
+    else:
+        body = f"inference error: {rejection.code} - {rejection.message}".encode()
+    if rejection.dropped_reason is not None:
+        headers.append((DROPPED_REASON_HEADER, rejection.dropped_reason.encode()))
+    return ImmediateReply(rejection.status, tuple(headers), body, details=rejection.code)
+
+
+def no_parser(error_format: ErrorFormat) -> Rejection:
+    """No configured parser takes the path; the reference picker calls that a bad request."""
+    message = "no parser registered matching path suffix"
+    return Rejection(400, "BadRequest", message) if error_format == "reference" else Rejection(404, "NotFound", message)

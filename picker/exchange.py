@@ -1,0 +1,299 @@
+"""One ext_proc stream as a state machine: messages of the gateway in, what to send back out.
+
+It does no input or output and reads no clock. A transport feeds it `receive(message, now)`, carries out what comes back
+in that order, and says how the stream ended. Order within a direction is the protocol's law: the answer to headers
+goes out before any piece of body, trailers come last; a body piece sent earlier makes Envoy fail the request.
+
+Theory of operation. The two directions are two machines that share one decision:
+
+    request   START → BUFFERING → SENT              headers, body; routed when the body has ended
+              START → SENT                          no body, or the gateway keeps it to itself: routed at the headers
+              START → FORWARDING → SENT             an upgrade (WebSocket): routed at the headers, bytes pass on
+              START | BUFFERING → ABANDONED         somebody else answers: nothing is routed
+    response  WAITING → STREAMING → ENDED
+
+The exchange is over when it has answered the client itself, failed, or the stream has ended. Whatever happens, a
+decision of the director ends in exactly one `finished`.
+
+Where response bodies are withheld (the recommended mode) and the response has no trailers, its end is the end of the
+stream. Where bodies are shown, a stream that ends before the body has was aborted.
+"""
+
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from picker.answers import immediate_reply, no_parser
+from picker.errors import RequestError
+from picker.exchange_settings import ExchangeSettings
+from picker.headers import MARKER, REQUEST_ID, content_length, echoed, request_path, response_status, wants_upgrade
+from picker.messages import (
+    BodyMode,
+    Event,
+    Fail,
+    HeadersReply,
+    Incoming,
+    Modes,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+    Send,
+    TrailersReply,
+    Unchanged,
+)
+from picker.parsing import parse_body
+from picker.protocol import RequestState, ResponseState, legal, refusal
+from picker.replies import WholeBody, pieces, route_replies
+from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.response import BodyPlan, Usage, VisibleBody
+
+if TYPE_CHECKING:
+    import random
+
+__all__ = ["Exchange", "ExchangeSettings"]
+
+_FULL_DUPLEX = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
+_UNKNOWN_USAGE = Usage()
+
+
+class Exchange:
+    """One HTTP request from its headers to the end of its response. For one thread; used once."""
+
+    def __init__(self, settings: ExchangeSettings, director: Director, rng: "random.Random") -> None:
+        self._settings = settings
+        self._director = director
+        self._rng = rng
+        self._request_state = RequestState.START
+        self._response_state = ResponseState.WAITING
+        self._over = False
+        self._modes: Modes | None = None
+        self._subset: tuple[str, ...] | None = None
+        # The request as it comes in.
+        self._opened_at: float | None = None
+        self._headers = Headers(())
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        # What was decided, until the director is told how it ended.
+        self._open: tuple[InferenceRequest, Decision] | None = None
+        # What the response said.
+        self._status: int | None = None
+        self._first_byte_at: float | None = None
+        self._served: str | None = None
+        self._body: VisibleBody | None = None
+        self._body_seen = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be sent: the transport can end the stream."""
+        return self._over
+
+    def receive(self, message: Incoming, now: float) -> list[Send]:
+        """Take one message; what to send for it, in order. Never raises on what a gateway or client sends."""
+        if self._over:
+            return []
+        if self._opened_at is None:
+            self._opened_at = now
+            self._modes = message.modes
+            refused = refusal(message)
+            if refused is not None:
+                return self._fail(refused, now)
+        if message.subset is not None:
+            self._subset = message.subset
+        self._served = message.served or self._served
+        event = message.event
+        if not legal(event, self._request_state, self._response_state):
+            return self._fail(Fail("INVALID_ARGUMENT", f"{type(event).__name__} is out of order"), now)
+        try:
+            return self._step(event, now)
+        except RequestError as error:
+            return self._reject(error.rejection)
+
+    def peer_closed(self, now: float) -> None:
+        """The gateway ended the stream in order: so did the response, unless its body was shown and had not ended."""
+        withheld = self._response_state is ResponseState.STREAMING and not self._body_shown()
+        self.closed(now, "completed" if withheld else "aborted")
+
+    def closed(self, now: float, kind: Literal["completed", "aborted", "error"] = "aborted") -> None:
+        """The stream is gone: reset by the gateway, or failed here (`kind` says so). Harmless when repeated."""
+        self._over = True
+        self._pieces.clear()
+        self._finish(kind, now)
+
+    def _step(self, event: Event, now: float) -> list[Send]:
+        match event:
+            case RequestHeaders():
+                return self._request_headers(event, now)
+            case RequestBody():
+                return self._request_body(event, now)
+            case RequestTrailers():
+                return self._request_trailers(now)
+            case ResponseHeaders():
+                return self._response_headers(event, now)
+            case ResponseBody():
+                return self._response_body(event, now)
+            case ResponseTrailers():
+                return self._response_trailers(now)
+
+    def _request_headers(self, event: RequestHeaders, now: float) -> list[Send]:
+        self._headers = event.headers
+        withheld = self._modes is not None and self._modes.request_body is BodyMode.NONE
+        if event.end_of_stream or withheld:
+            self._request_state = RequestState.SENT
+            return self._route(None, None, now)
+        if wants_upgrade(event.headers):
+            self._request_state = RequestState.FORWARDING
+            return self._route(None, None, now)
+        self._request_state = RequestState.BUFFERING
+        self._check_size(content_length(event.headers) or 0)
+        return []
+
+    def _request_body(self, event: RequestBody, now: float) -> list[Send]:
+        match self._request_state:
+            case RequestState.BUFFERING:
+                self._pieces.append(event.body)
+                self._size_bytes += len(event.body)
+                self._check_size(self._size_bytes)
+                return self._route_body(now, in_trailers=False) if event.end_of_stream else []
+            case RequestState.FORWARDING:
+                if event.end_of_stream:
+                    self._request_state = RequestState.SENT
+                return pieces("request", event.body, end_of_stream=event.end_of_stream)
+            case RequestState.SENT if event.body:
+                return self._fail(Fail("INVALID_ARGUMENT", "RequestBody after the end of the request"), now)
+            case _:
+                return []
+
+    def _request_trailers(self, now: float) -> list[Send]:
+        match self._request_state:
+            case RequestState.BUFFERING:
+                return self._route_body(now, in_trailers=True)
+            case RequestState.FORWARDING:
+                self._request_state = RequestState.SENT
+                return [TrailersReply("request")]
+            case _:
+                return []
+
+    def _check_size(self, size_bytes: int) -> None:
+        limit = self._settings.max_body_bytes
+        if size_bytes > limit:
+            raise RequestError(f"the request body is larger than {limit} bytes", "PayloadTooLarge", 413)
+
+    def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
+        self._request_state = RequestState.SENT
+        content = b"".join(self._pieces)
+        self._pieces.clear()
+        route = self._settings.parsers.route(request_path(self._headers))
+        if route is None:
+            return self._reject(no_parser(self._settings.error_format))
+        return self._route(parse_body(route, content), WholeBody(content, in_trailers), now)
+
+    def _route(self, parsed: ParsedBody | None, body: WholeBody | None, now: float) -> list[Send]:
+        request = InferenceRequest(
+            request_id=self._headers.get(REQUEST_ID) or self._new_id(),
+            path=request_path(self._headers),
+            headers=self._headers,
+            body=parsed,
+            subset=self._subset,
+            size_bytes=len(body.content) if body else 0,
+        )
+        verdict = self._director.direct(request, now)
+        if isinstance(verdict, Rejection):
+            return self._reject(verdict)
+        self._open = (request, verdict)
+        return route_replies(self._settings, request, verdict, body)
+
+    def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
+        if self._request_state in (RequestState.START, RequestState.BUFFERING):
+            self._request_state = RequestState.ABANDONED
+            self._pieces.clear()
+        self._response_state = ResponseState.STREAMING
+        self._status = response_status(event.headers)
+        self._first_byte_at = now
+        if self._open is not None:
+            self._director.response_started(self._open[1], self._status, now)
+        restore = self._renamed() if self._full_duplex() else None
+        self._body = VisibleBody(BodyPlan.of(event.headers, restore, self._settings.buffer_responses))
+        reference = self._settings.error_format == "reference"
+        set_headers = (MARKER, *echoed(event.headers)) if reference else ()
+        reply = HeadersReply("response", set_headers, ("content-length",) if restore else ())
+        if event.end_of_stream:
+            self._response_ended(now)
+        return [reply]
+
+    def _response_body(self, event: ResponseBody, now: float) -> list[Send]:
+        if self._response_state is ResponseState.ENDED or self._body is None:
+            return (
+                []
+                if not event.body
+                else self._fail(Fail("INVALID_ARGUMENT", "ResponseBody after the end of the response"), now)
+            )
+        self._body_seen = True
+        content = self._body.feed(event.body)
+        if event.end_of_stream:
+            content += self._body.end()
+            self._response_ended(now)
+        if not self._full_duplex():
+            return [Unchanged("response")]
+        if content or event.end_of_stream:
+            return pieces("response", content, end_of_stream=event.end_of_stream)
+        return []
+
+    def _response_trailers(self, now: float) -> list[Send]:
+        if self._response_state is ResponseState.ENDED or self._body is None:
+            return []
+        rest = self._body.end()
+        self._response_ended(now)
+        sends = pieces("response", rest, end_of_stream=False) if rest else []
+        return [*sends, TrailersReply("response")]
+
+    def _response_ended(self, now: float) -> None:
+        self._response_state = ResponseState.ENDED
+        self._finish("completed", now)
+
+    def _renamed(self) -> tuple[str, str] | None:
+        """The name sent and the name asked for, where they differ."""
+        if self._open is None:
+            return None
+        request, decision = self._open
+        incoming = request.body.model if request.body else ""
+        differs = incoming and decision.target_model not in ("", incoming)
+        return (decision.target_model, incoming) if differs else None
+
+    def _full_duplex(self) -> bool:
+        return (self._modes or _FULL_DUPLEX).response_body is BodyMode.FULL_DUPLEX_STREAMED
+
+    def _body_shown(self) -> bool:
+        return self._body_seen if self._modes is None else self._modes.response_body is not BodyMode.NONE
+
+    def _new_id(self) -> str:
+        return str(UUID(int=self._rng.getrandbits(128), version=4))
+
+    def _reject(self, rejection: Rejection) -> list[Send]:
+        self._over = True
+        self._pieces.clear()
+        return [immediate_reply(rejection, self._settings.error_format)]
+
+    def _fail(self, failure: Fail, now: float) -> list[Send]:
+        self.closed(now, "error")
+        return [failure]
+
+    def _finish(self, kind: Literal["completed", "aborted", "error"], now: float) -> None:
+        if self._open is None:
+            return
+        request, decision = self._open
+        self._open = None
+        opened_at = now if self._opened_at is None else self._opened_at
+        usage = self._body.usage if self._body else _UNKNOWN_USAGE
+        outcome = Outcome(
+            kind=kind,
+            status=self._status,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            served=self._served,
+            first_byte_seconds=None if self._first_byte_at is None else self._first_byte_at - opened_at,
+            duration_seconds=now - opened_at,
+        )
+        self._director.finished(request, decision, outcome, now)

@@ -1,0 +1,29 @@
+"""How exchanges behave: one value, shared by all of them."""
+
+from dataclasses import dataclass
+
+from picker.answers import ErrorFormat
+from picker.parsing import DEFAULT_PARSERS, ParserTable
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """How exchanges behave.
+
+    `error_format` words immediate answers; "reference" also marks and re-sets response headers, as that picker does,
+    and `echo_request_headers` re-sets the request's. `buffer_responses` holds a response that is no event stream until
+    its end. A body over `max_body_bytes` is answered 413; the default takes long prompts with images.
+    `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST).
+    """
+
+    error_format: ErrorFormat = "openai"
+    echo_request_headers: bool = False
+    buffer_responses: bool = False
+    emit_endpoint_scores: bool = False
+    max_body_bytes: int = 32 << 20
+    destination_count: int = 1
+    parsers: ParserTable = DEFAULT_PARSERS
+
+    def __post_init__(self) -> None:
+        if self.max_body_bytes < 1 or self.destination_count < 1:
+            raise ValueError("max_body_bytes and destination_count are at least 1")

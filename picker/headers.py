@@ -1,0 +1,66 @@
+"""Header names of the endpoint picker protocol, and what the exchange reads from and writes into headers."""
+
+from picker.messages import HeaderItems
+from picker.request import Headers
+
+DESTINATION = "x-gateway-destination-endpoint"
+DESTINATION_SCORES = "x-gateway-destination-endpoint-scores"
+REQUEST_ID = "x-request-id"
+# The reference picker writes this name with capitals; gateways compare names without regard to case.
+CONTENT_LENGTH = "Content-Length"
+MARKER = ("x-went-into-resp-headers", b"true")
+
+# Owned by the protocol: read or written by the picker, never set again on the client's behalf.
+_SYSTEM_OWNED = frozenset(
+    {
+        "content-length",
+        DESTINATION,
+        "x-gateway-destination-endpoint-served",
+        "x-gateway-destination-endpoint-subset",
+        "x-gateway-inference-fairness-id",
+        "x-gateway-inference-objective",
+        "x-gateway-model-name-rewrite",
+        "x-llm-d-inference-fairness-id",
+        "x-llm-d-inference-objective",
+        "x-llm-d-model-name-rewrite",
+        "x-llm-d-request-dropped-reason",
+        "x-llm-d-slo-tpot-ms",
+        "x-llm-d-slo-ttft-ms",
+        "x-slo-tpot-ms",
+        "x-slo-ttft-ms",
+    }
+)
+
+
+def request_path(headers: Headers) -> str:
+    """The path the client asked for: gateways that rewrite it keep the original aside. Empty: not sent."""
+    return headers.get("x-original-path") or headers.get(":path") or ""
+
+
+def response_status(headers: Headers) -> int | None:
+    """The upstream's status code; None where the headers carry none."""
+    return _number(headers.get(":status") or headers.get("status"))
+
+
+def content_length(headers: Headers) -> int | None:
+    """The announced size of the body in bytes; None: not announced."""
+    return _number(headers.get("content-length"))
+
+
+def wants_upgrade(headers: Headers) -> bool:
+    """Whether the client asks for another protocol on this connection; h2c is HTTP still and has an ordinary body."""
+    upgrade = headers.get("upgrade")
+    return upgrade is not None and upgrade.strip().lower() not in ("", "h2c")
+
+
+def echoed(headers: Headers) -> HeaderItems:
+    """The headers that can be set again unchanged: not the protocol's own, and not those that occur more than once.
+
+    Setting overwrites, so a repeated header would lose values; unset, it stays as it is.
+    """
+    names = [name for name, _ in headers]
+    return tuple((name, value) for name, value in headers if name not in _SYSTEM_OWNED and names.count(name) == 1)
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and len(text) < 20 and text.isascii() and text.isdecimal() else None

@@ -1,0 +1,152 @@
+"""The vocabulary between a transport and the exchange: what the gateway says, and what is sent back."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from picker.request import Headers
+
+Side = Literal["request", "response"]
+LbMetadata = Mapping[str, str | Mapping[str, float]]
+HeaderItems = tuple[tuple[str, bytes], ...]
+
+NO_METADATA: LbMetadata = MappingProxyType({})
+
+
+class BodyMode(enum.Enum):
+    """How the gateway shows bodies to the picker (Envoy's `BodySendMode`)."""
+
+    NONE = 0
+    STREAMED = 1
+    BUFFERED = 2
+    BUFFERED_PARTIAL = 3
+    FULL_DUPLEX_STREAMED = 4
+    GRPC = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeaders:
+    """The request's headers; `end_of_stream`: neither body nor trailers follow."""
+
+    headers: Headers
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """A piece of the request's body."""
+
+    body: bytes
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTrailers:
+    """The request's trailers, which end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHeaders:
+    """The response's headers; `end_of_stream`: neither body nor trailers follow."""
+
+    headers: Headers
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseBody:
+    """A piece of the response's body."""
+
+    body: bytes
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseTrailers:
+    """The response's trailers, which end it."""
+
+
+Event = RequestHeaders | RequestBody | RequestTrailers | ResponseHeaders | ResponseBody | ResponseTrailers
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """The body modes the gateway runs under; its first message says them."""
+
+    request_body: BodyMode
+    response_body: BodyMode
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One message of the gateway.
+
+    `subset` is the hint of which endpoints to pick from (None: no hint), `served` the endpoint that answered in the
+    end, `modes` is in the first message only. `observability`: the gateway reads no answers.
+    """
+
+    event: Event
+    subset: tuple[str, ...] | None = None
+    served: str | None = None
+    modes: Modes | None = None
+    observability: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersReply:
+    """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`."""
+
+    side: Side
+    set_headers: HeaderItems = ()
+    remove_headers: tuple[str, ...] = ()
+    clear_route_cache: bool = False
+    lb_metadata: LbMetadata = field(default=NO_METADATA, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReply:
+    """A piece of a body to pass on, in full-duplex mode: as many of them as it takes, whatever came in."""
+
+    side: Side
+    body: bytes
+    end_of_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Answer to one body message of another mode than full duplex: it passes on as it is."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class TrailersReply:
+    """Answer to trailers, which pass on unchanged."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
+class ImmediateReply:
+    """An answer to the client in place of the model server's; the exchange is over."""
+
+    status: int
+    headers: HeaderItems
+    body: bytes
+    details: str
+
+
+Reply = HeadersReply | BodyReply | Unchanged | TrailersReply | ImmediateReply
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """End the stream with a gRPC status; `status` is its name. Nothing is sent after it."""
+
+    status: Literal["INVALID_ARGUMENT", "FAILED_PRECONDITION", "INTERNAL"]
+    message: str
+
+
+Send = Reply | Fail

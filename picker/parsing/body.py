@@ -1,0 +1,157 @@
+"""What scheduling needs of a request body: the model, the text engines can share a prefix of, and its length."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+import orjson
+
+from picker.errors import RequestError
+from picker.parsing.model_span import find_model_span
+from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
+from picker.parsing.table import Route
+from picker.request import Api, ParsedBody
+
+# More than any engine's context; a larger number is a mistake and would poison the books of in-flight tokens.
+MAX_OUTPUT_TOKENS = 2**31 - 1
+
+Document = dict[str, Any]
+Prompt = tuple[bytes, int]
+
+
+def parse_body(route: Route, body: bytes) -> ParsedBody:
+    """What `body`, sent to a path of `route`, says. Raises RequestError with words for the client."""
+    if route.api == "opaque":
+        return ParsedBody(api="opaque", model="", prompt=b"", prompt_tokens=0)
+    document = _document(body)
+    model = _model(document, route)
+    prompt, tokens = _PROMPTS[route.api](document)
+    return ParsedBody(
+        api=route.api,
+        model=model,
+        prompt=prompt,
+        prompt_tokens=tokens,
+        max_output_tokens=_max_output_tokens(document, route.api),
+        stream=_stream(document),
+        cache_salt=_cache_salt(document),
+        model_span=find_model_span(body) if model else None,
+    )
+
+
+def _document(body: bytes) -> Document:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"error unmarshaling request bodyMap: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError("error unmarshaling request bodyMap: the body is not a JSON object")
+    return cast(Document, document)
+
+
+def _model(document: Document, route: Route) -> str:
+    model = document.get("model")
+    if model is None or model == "":
+        if route.names_model:
+            raise RequestError("model not found in request body")
+        return ""
+    if not isinstance(model, str):
+        raise RequestError("model must be a string")
+    return model
+
+
+def _chat(document: Document) -> Prompt:
+    messages = document.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestError("invalid chat completions request: must have valid messages field")
+    return _estimated(chat_prompt(document.get("tools"), None, cast(list[object], messages)))
+
+
+def _messages(document: Document) -> Prompt:
+    messages = document.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise RequestError("invalid messages request: must have valid messages field")
+    return _estimated(chat_prompt(document.get("tools"), document.get("system"), cast(list[object], messages)))
+
+
+def _completions(document: Document) -> Prompt:
+    if document.get("prompt") is None:
+        raise RequestError("invalid completions request: must have prompt field")
+    return text_or_tokens(document["prompt"], "prompt")
+
+
+def _embeddings(document: Document) -> Prompt:
+    if document.get("input") is None:
+        raise RequestError("invalid embeddings request: must have input field")
+    return text_or_tokens(document["input"], "input")
+
+
+def _responses(document: Document) -> Prompt:
+    if document.get("input") is None:
+        raise RequestError("invalid responses request: must have input field")
+    return _estimated(responses_prompt(document.get("tools"), document.get("instructions"), document["input"]))
+
+
+def _conversations(document: Document) -> Prompt:
+    items = document.get("items")
+    if not isinstance(items, list) or not items:
+        raise RequestError("invalid conversations request: must have items field")
+    return _estimated(conversation_prompt(cast(list[object], items)))
+
+
+def _images(document: Document) -> Prompt:
+    prompt = document.get("prompt")
+    if not isinstance(prompt, str):
+        raise RequestError("invalid images generations request: must have prompt field")
+    return _estimated(prompt.encode())
+
+
+_PROMPTS: Mapping[Api, Callable[[Document], Prompt]] = MappingProxyType(
+    {
+        "chat_completions": _chat,
+        "completions": _completions,
+        "embeddings": _embeddings,
+        "responses": _responses,
+        "conversations": _conversations,
+        "images": _images,
+        "messages": _messages,
+    }
+)
+
+_OUTPUT_LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
+    {
+        "chat_completions": ("max_completion_tokens", "max_tokens"),
+        "completions": ("max_tokens",),
+        "responses": ("max_output_tokens",),
+        "messages": ("max_tokens",),
+    }
+)
+
+
+def _max_output_tokens(document: Document, api: Api) -> int | None:
+    for field in _OUTPUT_LIMITS.get(api, ()):
+        value = document.get(field)
+        if value is None:
+            continue
+        whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+        if not whole or not 0 <= value <= MAX_OUTPUT_TOKENS:
+            raise RequestError(f"{field} must be a whole number from 0 to {MAX_OUTPUT_TOKENS}")
+        return int(value)
+    return None
+
+
+def _stream(document: Document) -> bool:
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise RequestError("stream must be true or false")
+    return bool(stream)
+
+
+def _cache_salt(document: Document) -> str:
+    salt = document.get("cache_salt")
+    if salt is not None and not isinstance(salt, str):
+        raise RequestError("cache_salt must be a string")
+    return salt or ""
+
+
+def _estimated(prompt: bytes) -> Prompt:
+    return prompt, estimated_tokens(len(prompt))

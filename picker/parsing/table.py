@@ -1,0 +1,89 @@
+"""Which parser reads the body behind a path: the longest suffix claimed by a configured parser wins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
+
+from picker.request import Api
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How the body behind a path is read. `names_model`: the API requires a model in the body."""
+
+    api: Api
+    names_model: bool = True
+
+
+OPAQUE = Route("opaque", names_model=False)
+
+_CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
+    {
+        "openai-parser": {
+            "chat/completions": Route("chat_completions"),
+            "chat/completions/render": Route("chat_completions"),
+            "completions": Route("completions"),
+            "completions/render": Route("completions"),
+            "embeddings": Route("embeddings"),
+            "responses": Route("responses"),
+            "conversations": Route("conversations", names_model=False),
+            "images/generations": Route("images"),
+        },
+        "anthropic-parser": {
+            "messages": Route("messages"),
+            "messages/count_tokens": Route("messages"),
+        },
+        "passthrough-parser": {},
+    }
+)
+
+PARSER_TYPES = tuple(_CLAIMS)
+
+
+@dataclass(frozen=True, slots=True)
+class ParserTable:
+    """Suffixes and the routes they lead to; `fallback` takes every other path, None refuses it.
+
+    `unnamed` is the route of a request whose path the gateway does not send.
+    """
+
+    suffixes: Mapping[str, Route]
+    fallback: Route | None
+    unnamed: Route
+
+    @classmethod
+    def of(cls, parsers: tuple[str, ...]) -> "ParserTable":
+        """The table of the configured parser types; ValueError names a type that does not exist.
+
+        An explicit list without the pass-through parser has no fallback, as in the reference picker.
+        """
+        unknown = [parser for parser in parsers if parser not in _CLAIMS]
+        if unknown:
+            raise ValueError(f"there is no parser {unknown[0]!r}; there are {', '.join(PARSER_TYPES)}")
+        suffixes = {suffix: route for parser in parsers for suffix, route in _CLAIMS[parser].items()}
+        fallback = OPAQUE if "passthrough-parser" in parsers else None
+        return cls(suffixes, fallback, suffixes.get("completions") or next(iter(suffixes.values()), OPAQUE))
+
+    def route(self, path: str) -> Route | None:
+        """The route of `path` (a request target, query and trailing slash included); None: no parser takes it."""
+        bare = path.partition("?")[0].rstrip("/")
+        if not bare:
+            return self.fallback if path else self.unnamed
+        return longest_suffix(bare, self.suffixes) or self.fallback
+
+
+def longest_suffix(path: str, table: Mapping[str, T]) -> T | None:
+    """What `table` holds for the longest suffix of `path` that starts a segment (after ``/``, or ``.`` for gRPC)."""
+    bare = path.rstrip("/")
+    for start in range(len(bare)):
+        if start == 0 or bare[start - 1] in "/.":
+            found = table.get(bare[start:])
+            if found is not None:
+                return found
+    return None
+
+
+DEFAULT_PARSERS = ParserTable.of(PARSER_TYPES)

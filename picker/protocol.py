@@ -1,0 +1,72 @@
+"""The ext_proc protocol as data: states of the two directions, and which event is legal in which."""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from picker.messages import (
+    BodyMode,
+    Event,
+    Fail,
+    Incoming,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+)
+
+
+class RequestState(enum.Enum):
+    """Where the request is."""
+
+    START = "start"
+    BUFFERING = "buffering"
+    FORWARDING = "forwarding"
+    SENT = "sent"
+    ABANDONED = "abandoned"
+
+
+class ResponseState(enum.Enum):
+    """Where the response is."""
+
+    WAITING = "waiting"
+    STREAMING = "streaming"
+    ENDED = "ended"
+
+
+_AFTER_START = frozenset({RequestState.BUFFERING, RequestState.FORWARDING, RequestState.SENT, RequestState.ABANDONED})
+_AFTER_WAITING = frozenset({ResponseState.STREAMING, ResponseState.ENDED})
+
+# Ends repeat: some gateways send a second end of stream, which changes nothing.
+_LEGAL: Mapping[type[Event], frozenset[RequestState] | frozenset[ResponseState]] = MappingProxyType(
+    {
+        RequestHeaders: frozenset({RequestState.START}),
+        RequestBody: _AFTER_START,
+        RequestTrailers: _AFTER_START,
+        ResponseHeaders: frozenset({ResponseState.WAITING}),
+        ResponseBody: _AFTER_WAITING,
+        ResponseTrailers: _AFTER_WAITING,
+    }
+)
+
+
+def legal(event: Event, request: RequestState, response: ResponseState) -> bool:
+    """Whether `event` may come now."""
+    states = _LEGAL[type(event)]
+    return request in states or response in states
+
+
+def refusal(first: Incoming) -> Fail | None:
+    """Why a stream that begins with `first` cannot be served; None: it can."""
+    if first.observability:
+        return Fail("FAILED_PRECONDITION", "observability_mode is on: the picker's answers would be ignored")
+    if first.modes is None:
+        return None
+    if first.modes.request_body not in (BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE):
+        mode = first.modes.request_body.name
+        return Fail("FAILED_PRECONDITION", f"request_body_mode is {mode}; set it to FULL_DUPLEX_STREAMED")
+    if first.modes.response_body is BodyMode.GRPC:
+        return Fail("FAILED_PRECONDITION", "response_body_mode is GRPC; set it to NONE or FULL_DUPLEX_STREAMED")
+    return None

@@ -1,0 +1,101 @@
+"""A response body that passes through the picker: what is read from it, and what is passed on."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from picker.request import Headers
+from picker.response.lines import LineBuffer
+from picker.response.restore import DocumentRestorer, restore_line
+from picker.response.usage import Usage, UsageReader
+
+# A longer document passes on unread; its usage stays unknown.
+_LONGEST_DOCUMENT_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPlan:
+    """How to treat a response body, decided by its headers.
+
+    `restore` is (name sent to the model server, name the client asked for); None: nothing to restore. `buffered`:
+    pass nothing on before the end.
+    """
+
+    kind: Literal["opaque", "events", "document"]
+    restore: tuple[str, str] | None = None
+    buffered: bool = False
+
+    @classmethod
+    def of(cls, headers: Headers, restore: tuple[str, str] | None, buffered: bool = False) -> "BodyPlan":
+        """The plan for a response with these headers; encoded bodies and unknown types pass on unread."""
+        content_type = (headers.get("content-type") or "").lower()
+        encoded = (headers.get("content-encoding") or "identity").lower() != "identity"
+        if encoded:
+            return cls("opaque", None, buffered)
+        if "text/event-stream" in content_type:
+            return cls("events", restore)
+        if "json" in content_type:
+            return cls("document", restore, buffered)
+        return cls("opaque", None, buffered)
+
+
+class VisibleBody:
+    """Reads one response body as it passes. `usage` is complete once the body has ended."""
+
+    __slots__ = ("_buffered", "_document", "_document_bytes", "_lines", "_plan", "_reader", "_restorer")
+
+    def __init__(self, plan: BodyPlan) -> None:
+        self._plan = plan
+        self._reader = UsageReader()
+        self._lines = LineBuffer()
+        self._restorer = DocumentRestorer(*plan.restore) if plan.restore and plan.kind == "document" else None
+        self._document: list[bytes] = []
+        self._document_bytes = 0
+        self._buffered: list[bytes] = []
+
+    @property
+    def usage(self) -> Usage:
+        """Token usage read so far."""
+        return self._reader.usage
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What to pass on now that `chunk` has come."""
+        if self._plan.kind == "events":
+            out = self._events(chunk, self._lines.feed(chunk))
+        elif self._plan.kind == "document":
+            out = self._read_document(chunk)
+        else:
+            out = chunk
+        if not self._plan.buffered:
+            return out
+        self._buffered.append(out)
+        return b""
+
+    def end(self) -> bytes:
+        """What remains to be passed on: the body ended, or its trailers came."""
+        rest = b""
+        if self._plan.kind == "events":
+            unfinished = self._lines.rest()
+            rest = self._events(b"", [unfinished] if unfinished else [])
+        elif self._plan.kind == "document":
+            self._reader.document(b"".join(self._document))
+            self._document.clear()
+            rest = self._restorer.rest() if self._restorer else b""
+        held = b"".join((*self._buffered, rest))
+        self._buffered.clear()
+        return held
+
+    def _events(self, chunk: bytes, lines: list[bytes]) -> bytes:
+        for line in lines:
+            self._reader.line(line)
+        if self._plan.restore is None:
+            return chunk
+        target, incoming = self._plan.restore
+        return b"".join([restore_line(line, target, incoming) for line in lines])
+
+    def _read_document(self, chunk: bytes) -> bytes:
+        self._document_bytes += len(chunk)
+        if self._document_bytes <= _LONGEST_DOCUMENT_BYTES:
+            self._document.append(chunk)
+        else:
+            self._document.clear()
+        return self._restorer.feed(chunk) if self._restorer else chunk

@@ -1,0 +1,97 @@
+"""Token usage as model servers report it: in the last events of a stream, or in the one document of an answer."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+_DATA = b"data:"
+_DONE = b"[DONE]"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request; None where the server does not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+
+    def updated(self, later: "Usage") -> "Usage":
+        """This usage with what `later` knows put over it; streams report in instalments."""
+        return Usage(
+            _later(later.prompt_tokens, self.prompt_tokens),
+            _later(later.completion_tokens, self.completion_tokens),
+            _later(later.total_tokens, self.total_tokens),
+            _later(later.cached_tokens, self.cached_tokens),
+        )
+
+
+def event_payload(line: bytes) -> bytes | None:
+    """The data of a server-sent event's line; None: the line carries none, or marks the end."""
+    if not line.startswith(_DATA):
+        return None
+    payload = line[len(_DATA) :].strip()
+    return None if payload in (b"", _DONE) else payload
+
+
+class UsageReader:
+    """Collects usage from the lines of an event stream, or from a whole document."""
+
+    __slots__ = ("events", "usage")
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.events = 0
+
+    def line(self, line: bytes) -> None:
+        """Read one line of an event stream; one that is no JSON is passed over."""
+        payload = event_payload(line)
+        if payload is None:
+            return
+        self.events += 1
+        # Servers write ``"usage":null`` into every event but the last; only the last is worth decoding.
+        if b'"usage"' in payload and b'"usage":null' not in payload:
+            self.document(payload)
+
+    def document(self, document: bytes) -> None:
+        """Read the usage in a JSON document; one that is no JSON is passed over."""
+        try:
+            decoded = orjson.loads(document)
+        except orjson.JSONDecodeError:
+            return
+        # The Responses API wraps it in ``response``, Anthropic's first event in ``message``.
+        for holder in (decoded, _member(decoded, "response"), _member(decoded, "message")):
+            usage = _member(holder, "usage")
+            if usage is not None:
+                self.usage = self.usage.updated(_usage(usage))
+
+
+def _usage(fields: dict[str, Any]) -> Usage:
+    details = _member(fields, "prompt_tokens_details") or _member(fields, "input_tokens_details") or {}
+    return Usage(
+        prompt_tokens=_first_count(fields, "prompt_tokens", "input_tokens"),
+        completion_tokens=_first_count(fields, "completion_tokens", "output_tokens"),
+        total_tokens=_first_count(fields, "total_tokens"),
+        cached_tokens=_later(_first_count(details, "cached_tokens"), _first_count(fields, "cache_read_input_tokens")),
+    )
+
+
+def _member(holder: object, name: str) -> dict[str, Any] | None:
+    if not isinstance(holder, dict):
+        return None
+    value = cast(dict[str, Any], holder).get(name)
+    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+
+
+def _first_count(fields: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None
+
+
+def _later(later: int | None, earlier: int | None) -> int | None:
+    return earlier if later is None else later

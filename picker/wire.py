@@ -1,0 +1,186 @@
+"""Bytes of the ext_proc protocol to our messages and back; the only module that sees protobuf.
+
+Field meanings are those of Envoy's `external_processor.proto`; `raw_value` is preferred both ways because header values
+need not be UTF-8.
+"""
+
+from collections.abc import Iterable
+
+from google.protobuf import struct_pb2
+from google.protobuf.message import DecodeError
+
+from picker.errors import WireError
+from picker.messages import (
+    BodyMode,
+    BodyReply,
+    Event,
+    HeaderItems,
+    HeadersReply,
+    ImmediateReply,
+    Incoming,
+    LbMetadata,
+    Modes,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+    Side,
+    TrailersReply,
+    Unchanged,
+)
+from picker.proto import ext_proc_pb2 as pb
+from picker.request import Headers
+
+LB_NAMESPACE = "envoy.lb"
+SUBSET_NAMESPACE = "envoy.lb.subset_hint"
+SUBSET_KEY = "x-gateway-destination-endpoint-subset"
+SERVED_KEY = "x-gateway-destination-endpoint-served"
+
+_OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def decode(data: bytes) -> Incoming:
+    """The message in `data`. Raises WireError when there is none in it."""
+    try:
+        message = pb.ProcessingRequest.FromString(data)
+    except DecodeError as error:
+        raise WireError("not a ProcessingRequest of envoy.service.ext_proc.v3") from error
+    event = _event(message)
+    metadata = message.metadata_context.filter_metadata if message.HasField("metadata_context") else None
+    subset = _subset(metadata[SUBSET_NAMESPACE]) if metadata and SUBSET_NAMESPACE in metadata else None
+    served = _served(metadata[LB_NAMESPACE]) if metadata and LB_NAMESPACE in metadata else None
+    modes = _modes(message.protocol_config) if message.HasField("protocol_config") else None
+    return Incoming(event, subset, served, modes, message.observability_mode)
+
+
+def encode(reply: Reply) -> bytes:
+    """The bytes of `reply`."""
+    match reply:
+        case HeadersReply():
+            return _headers_reply(reply).SerializeToString()
+        case BodyReply():
+            return _body_reply(reply).SerializeToString()
+        case Unchanged():
+            return _body_response(reply.side, pb.BodyResponse(response=pb.CommonResponse())).SerializeToString()
+        case TrailersReply():
+            return _trailers_reply(reply).SerializeToString()
+        case ImmediateReply():
+            return _immediate_reply(reply).SerializeToString()
+
+
+def _event(message: pb.ProcessingRequest) -> Event:
+    kind = message.WhichOneof("request")
+    match kind:
+        case "request_headers":
+            return RequestHeaders(_headers(message.request_headers.headers), message.request_headers.end_of_stream)
+        case "request_body":
+            return RequestBody(message.request_body.body, message.request_body.end_of_stream)
+        case "request_trailers":
+            return RequestTrailers()
+        case "response_headers":
+            return ResponseHeaders(_headers(message.response_headers.headers), message.response_headers.end_of_stream)
+        case "response_body":
+            return ResponseBody(message.response_body.body, message.response_body.end_of_stream)
+        case "response_trailers":
+            return ResponseTrailers()
+        case _:
+            raise WireError("a ProcessingRequest without headers, body or trailers")
+
+
+def _headers(headers: pb.HeaderMap) -> Headers:
+    return Headers(tuple((item.key.lower(), item.raw_value or item.value.encode()) for item in headers.headers))
+
+
+def _modes(config: pb.ProtocolConfiguration) -> Modes:
+    try:
+        return Modes(BodyMode(config.request_body_mode), BodyMode(config.response_body_mode))
+    except ValueError as error:
+        raise WireError("protocol_config names a body mode this picker does not know") from error
+
+
+def _subset(hints: struct_pb2.Struct) -> tuple[str, ...] | None:
+    """The endpoints in a subset hint; one that is neither list nor text matches nothing rather than everything."""
+    if SUBSET_KEY not in hints.fields:
+        return None
+    value = hints.fields[SUBSET_KEY]
+    match value.WhichOneof("kind"):
+        case "list_value":
+            parts: Iterable[str] = (item.string_value for item in value.list_value.values)
+        case "string_value":
+            parts = value.string_value.split(",")
+        case "null_value" | None:
+            return None
+        case _:
+            return ()
+    return tuple(stripped for part in parts if (stripped := part.strip()))
+
+
+def _served(fields: struct_pb2.Struct) -> str | None:
+    return (fields.fields[SERVED_KEY].string_value or None) if SERVED_KEY in fields.fields else None
+
+
+def _mutation(set_headers: HeaderItems, remove_headers: tuple[str, ...] = ()) -> pb.HeaderMutation:
+    options = [
+        pb.HeaderValueOption(header=pb.HeaderValue(key=key, raw_value=value), append_action=_OVERWRITE)
+        for key, value in set_headers
+    ]
+    return pb.HeaderMutation(set_headers=options, remove_headers=remove_headers)
+
+
+def _metadata(lb: LbMetadata) -> struct_pb2.Struct:
+    outer = struct_pb2.Struct()
+    inner = outer.fields[LB_NAMESPACE].struct_value
+    for key, value in lb.items():
+        if isinstance(value, str):
+            inner.fields[key].string_value = value
+        else:
+            numbers = inner.fields[key].struct_value
+            for name, number in value.items():
+                numbers.fields[name].number_value = number
+    return outer
+
+
+def _headers_reply(reply: HeadersReply) -> pb.ProcessingResponse:
+    common = pb.CommonResponse(clear_route_cache=reply.clear_route_cache)
+    if reply.set_headers or reply.remove_headers:
+        common.header_mutation.CopyFrom(_mutation(reply.set_headers, reply.remove_headers))
+    headers = pb.HeadersResponse(response=common)
+    if reply.side == "request":
+        message = pb.ProcessingResponse(request_headers=headers)
+    else:
+        message = pb.ProcessingResponse(response_headers=headers)
+    if reply.lb_metadata:
+        message.dynamic_metadata.CopyFrom(_metadata(reply.lb_metadata))
+    return message
+
+
+def _body_reply(reply: BodyReply) -> pb.ProcessingResponse:
+    piece = pb.StreamedBodyResponse(body=reply.body, end_of_stream=reply.end_of_stream)
+    common = pb.CommonResponse(body_mutation=pb.BodyMutation(streamed_response=piece))
+    return _body_response(reply.side, pb.BodyResponse(response=common))
+
+
+def _body_response(side: Side, body: pb.BodyResponse) -> pb.ProcessingResponse:
+    if side == "request":
+        return pb.ProcessingResponse(request_body=body)
+    return pb.ProcessingResponse(response_body=body)
+
+
+def _trailers_reply(reply: TrailersReply) -> pb.ProcessingResponse:
+    trailers = pb.TrailersResponse()
+    if reply.side == "request":
+        return pb.ProcessingResponse(request_trailers=trailers)
+    return pb.ProcessingResponse(response_trailers=trailers)
+
+
+def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
+    immediate = pb.ImmediateResponse(
+        status=pb.HttpStatus(code=reply.status),
+        headers=_mutation(reply.headers),
+        body=reply.body,
+        details=reply.details,
+    )
+    return pb.ProcessingResponse(immediate_response=immediate)
