@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,51 +38,69 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What an Envoy process needs on disk."""
+
+    binary: Path
+    folder: tempfile.TemporaryDirectory[str]
+    config: Path
+    log: Path
+    output: BinaryIO
+
+    def remove(self) -> None:
+        self.output.close()
+        self.folder.cleanup()
+
+    def last_line(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][-400:] if lines else "it printed nothing"
+
+
+def _prepare(document: Document) -> _Files:
+    binary = find_envoy()
+    folder = tempfile.TemporaryDirectory(prefix="infscale-envoy-")
+    config, log = Path(folder.name, "envoy.json"), Path(folder.name, "envoy.log")
+    config.write_bytes(orjson.dumps(document))
+    return _Files(binary, folder, config, log, log.open("wb"))
+
+
 @contextlib.asynccontextmanager
 async def running_envoy(admin: Address, routes: Sequence[PickerRoute | RoundRobinRoute]) -> AsyncGenerator[None, None]:
     """Run Envoy with `routes` until the block ends; raises `StartError` when it does not become ready."""
-    binary = find_envoy()
-    with tempfile.TemporaryDirectory(prefix="infscale-envoy-") as folder:
-        config, log = Path(folder, "envoy.json"), Path(folder, "envoy.log")
-        arguments = ["-c", str(config), "--disable-hot-restart", "--concurrency", "1", "-l", "error"]
-        with _prepared(config, bootstrap(admin, routes), log) as output:
-            process = await asyncio.create_subprocess_exec(
-                binary,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                preexec_fn=die_with_parent,
-            )
+    files = await asyncio.to_thread(_prepare, bootstrap(admin, routes))
+    try:
+        process = await asyncio.create_subprocess_exec(
+            files.binary,
+            *("-c", str(files.config), "--disable-hot-restart", "--concurrency", "1", "-l", "error"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=files.output,
+            stderr=files.output,
+            preexec_fn=die_with_parent,
+        )
         try:
-            await _ready(process, admin, log)
+            await _ready(process, admin, files)
             yield
         finally:
             await _stop(process)
+    finally:
+        await asyncio.to_thread(files.remove)
 
 
-def _prepared(config: Path, document: Document, log: Path) -> BinaryIO:
-    config.write_bytes(orjson.dumps(document))
-    return log.open("wb")
-
-
-async def _ready(process: asyncio.subprocess.Process, admin: Address, log: Path) -> None:
+async def _ready(process: asyncio.subprocess.Process, admin: Address, files: _Files) -> None:
     deadline = asyncio.get_running_loop().time() + _READY_SECONDS
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1.0)) as session:
         while asyncio.get_running_loop().time() < deadline:
             if process.returncode is not None:
-                raise StartError(f"Envoy ended at once (exit {process.returncode}): {_last_line(log)}")
+                said = await asyncio.to_thread(files.last_line)
+                raise StartError(f"Envoy ended at once (exit {process.returncode}): {said}")
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with session.get(f"http://{admin}/ready") as response:
                     if response.status == 200:
                         return
             await asyncio.sleep(0.05)
-    raise StartError(f"Envoy was not ready within {_READY_SECONDS:g} s: {_last_line(log)}")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][-400:] if lines else "it printed nothing"
+    said = await asyncio.to_thread(files.last_line)
+    raise StartError(f"Envoy was not ready within {_READY_SECONDS:g} s: {said}")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,41 @@
+"""Shared by all tests: blocking calls in the event loop fail, and real components are required in CI."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from infscale.envoy.process import find_envoy
+from infscale.errors import StartError
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail a test whose event loop blocks."""
+    with blockbuster_ctx(scanned_modules=["infscale", "adapter", "picker"]) as bb:
+        yield bb
+
+
+def _envoy_problem() -> str | None:
+    try:
+        find_envoy()
+    except StartError as error:
+        return str(error)
+    return None
+
+
+_PROBLEMS: dict[str, Callable[[], str | None]] = {"envoy": _envoy_problem}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests whose real component is absent, with the reason; in CI its absence is a failure."""
+    for marker, problem in _PROBLEMS.items():
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        reason = problem() if marked else None
+        if reason is None:
+            continue
+        if os.environ.get("CI"):
+            raise pytest.UsageError(f"tests marked {marker!r} cannot run, and CI must run them: {reason}")
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))

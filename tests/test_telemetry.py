@@ -1,0 +1,60 @@
+"""Own metrics and the debug document show what the store knows, and nothing it does not."""
+
+import json
+
+from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
+
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.sample import EngineSample, ModelLoad
+from infscale.metrics.store import MetricStore
+from infscale.telemetry import TelemetryServer
+
+POOL = Pool(ObjectKey("llm", "chat"), {})
+KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]
+
+
+def store() -> MetricStore:
+    made = MetricStore("s")
+    endpoints = tuple(Endpoint(key, f"10.0.0.{number + 1}", 8000) for number, key in enumerate(KEYS))
+    made.sync(DiscoveryState(endpoints, (POOL,)))
+    made.record_scrape(KEYS[0], EngineSample(6.0, 2.0, 0.4, {"m": ModelLoad(6.0, 2.0)}), at=9.0)
+    made.record_failure(KEYS[1], "connection refused", at=9.5)
+    made.charge(POOL.key, 0, "m", 100, 9.6)
+    return made
+
+
+async def fetched(made: MetricStore, path: str, now: float) -> str:
+    """What the server answers at `now`."""
+    async with (
+        TelemetryServer("127.0.0.1", 0, made, (), lambda: now) as server,
+        ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.port}{path}") as response,
+    ):
+        return await response.text()
+
+
+async def test_metrics_leave_out_what_is_unknown() -> None:
+    page = await fetched(store(), "/metrics", 10.0)
+    samples = {
+        (sample.name, sample.labels.get("endpoint") or sample.labels.get("model", "")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert samples["infscale_endpoint_waiting_requests", str(KEYS[0])] == 6
+    assert ("infscale_endpoint_waiting_requests", str(KEYS[1])) not in samples
+    assert samples["infscale_endpoint_age_seconds", str(KEYS[0])] == 1
+    assert samples["infscale_pool_waiting_requests", "m"] == 12
+    assert samples["infscale_pool_saturated_endpoints", ""] == 1
+    assert samples["infscale_endpoint_in_flight_tokens", str(KEYS[0])] == 100
+
+
+async def test_the_debug_document_has_ages_revision_and_causes() -> None:
+    made = store()
+    document = json.loads(await fetched(made, "/debug/snapshot", 12.0))
+    (pool,) = document["pools"]
+    first, second = pool["endpoints"]
+    assert pool["revision"] == made.snapshots()[0].revision
+    assert (first["age_seconds"], first["fresh"], first["saturation_ratio"]) == (3.0, False, None)
+    assert second["waiting_requests"] is None
+    assert second["last_failure"] == {"cause": "connection refused", "age_seconds": 2.5, "consecutive": 1}
