@@ -1,0 +1,193 @@
+"""What everything that scrapes shares: a grid to run on, one task per target, failures in plain words, health as data.
+
+FetchError          a page could not be had; its text is the cause in plain words
+├── Unreachable     nobody answers at the address: waiting longer before the next try is right
+└── Rejected        the server understood and said no (HTTP 4xx): asking differently may help
+"""
+
+import asyncio
+import enum
+import logging
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import xxhash
+
+from infscale.backoff import Backoff
+from infscale.errors import ExpositionError, InfscaleError
+
+if TYPE_CHECKING:
+    import random
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+WantedT = TypeVar("WantedT")
+Clock = Callable[[], float]
+
+_log = logging.getLogger(__name__)
+
+
+class FetchError(InfscaleError):
+    """A page could not be had."""
+
+
+class Unreachable(FetchError):
+    """Nobody answers at the address: refused, no route, unknown host."""
+
+
+class Rejected(FetchError):
+    """The server refused the request as it was asked (HTTP 4xx)."""
+
+
+class Outcome(enum.Enum):
+    """How one round ended; after REFUSED the next one waits longer."""
+
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeHealth:
+    """How scraping one target goes. Times are monotonic seconds, None: never; `cause` is None while all is well."""
+
+    mode: str = ""
+    last_start_at: float | None = None
+    last_success_at: float | None = None
+    duration_seconds: float | None = None
+    page_bytes: int | None = None
+    scrapes: int = 0
+    failures: int = 0
+    consecutive_failures: int = 0
+    cause: str | None = None
+
+
+class Rounds:
+    """The scrapes of one target: keeps each within its time, puts failures into words and keeps the health.
+
+    `record_failure` is called with the cause and the second at which the scrape failed.
+    """
+
+    def __init__(self, name: str, clock: Clock, record_failure: Callable[[str, float], None]) -> None:
+        self.health = ScrapeHealth()
+        self._name = name
+        self._clock = clock
+        self._record_failure = record_failure
+
+    async def run(self, observe: Callable[[float], Awaitable[int]], timeout_seconds: float) -> Outcome:
+        """One scrape. `observe` is given the second it starts at and returns the size of the page in bytes."""
+        started = self._clock()
+        self.health = replace(self.health, last_start_at=started, scrapes=self.health.scrapes + 1)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                size = await observe(started)
+        except TimeoutError:
+            return self._failed(f"timed out after {timeout_seconds:.3g} s", Outcome.FAILED)
+        except Unreachable as error:
+            return self._failed(str(error), Outcome.REFUSED)
+        except (FetchError, ExpositionError) as error:
+            return self._failed(str(error), Outcome.FAILED)
+        except Exception as error:
+            # The top of the loop: whatever one page provokes must not stop the scraping of the others.
+            _log.exception("scrape of %s broke", self._name)
+            return self._failed(f"internal error ({type(error).__name__})", Outcome.FAILED)
+        if self.health.cause is not None:
+            _log.info("scrape of %s works again", self._name)
+        self.health = replace(
+            self.health,
+            last_success_at=started,
+            duration_seconds=self._clock() - started,
+            page_bytes=size,
+            consecutive_failures=0,
+            cause=None,
+        )
+        return Outcome.DONE
+
+    def in_mode(self, mode: str) -> None:
+        """Note how the target is asked."""
+        self.health = replace(self.health, mode=mode)
+
+    def _failed(self, cause: str, outcome: Outcome) -> Outcome:
+        health, now = self.health, self._clock()
+        if health.cause != cause:
+            _log.warning("scrape of %s failed: %s", self._name, cause)
+        self.health = replace(
+            health,
+            duration_seconds=now - (health.last_start_at or now),
+            failures=health.failures + 1,
+            consecutive_failures=health.consecutive_failures + 1,
+            cause=cause,
+        )
+        self._record_failure(cause, now)
+        return outcome
+
+
+def hash_fraction(text: str) -> float:
+    """A number in [0, 1) that is the same for the same text in every process, evenly spread over texts."""
+    # 53 bits are what a float holds; more would round up to 1.
+    return (xxhash.xxh3_64_intdigest(text.encode()) >> 11) / (1 << 53)
+
+
+def next_tick(now: float, interval: float, fraction: float) -> float:
+    """The first second after `now` on the grid ``(n + fraction) × interval``."""
+    tick = (math.floor(now / interval - fraction) + 1 + fraction) * interval
+    return tick if tick > now else tick + interval
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When rounds happen: on a grid shifted by `fraction` of the interval, later after refusals."""
+
+    interval: Callable[[], float]
+    fraction: float
+    backoff: Backoff
+    clock: Clock
+    rng: "random.Random"
+
+    def due(self, now: float, refusals: int) -> float:
+        """When the next round starts, `refusals` refused ones in a row being the last. Missed ticks are skipped."""
+        not_before = now + self.backoff.delay(refusals - 1, self.rng) if refusals else now
+        return next_tick(not_before, self.interval(), self.fraction)
+
+
+async def repeat(step: Callable[[], Awaitable[Outcome]], pace: Pace) -> None:
+    """Run `step` at `pace` until cancelled; never two at a time."""
+    refusals = 0
+    while True:
+        now = pace.clock()
+        await asyncio.sleep(pace.due(now, refusals) - now)
+        refusals = refusals + 1 if await step() is Outcome.REFUSED else 0
+
+
+class TaskSet(Generic[KeyT, WantedT]):
+    """One running task per wanted key; an async context manager that owns them.
+
+    `run` makes the coroutine for a wanted value; it runs until cancelled.
+    """
+
+    def __init__(self, run: Callable[[WantedT], Coroutine[Any, Any, None]]) -> None:
+        self._run = run
+        self._group = asyncio.TaskGroup()
+        self._running: dict[KeyT, tuple[WantedT, asyncio.Task[None]]] = {}
+
+    async def __aenter__(self) -> "TaskSet[KeyT, WantedT]":
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.sync({})
+        await self._group.__aexit__(kind, error, traceback)
+
+    def sync(self, wanted: Mapping[KeyT, WantedT]) -> None:
+        """Stop what is no longer wanted or wanted differently, start what is new, leave the rest alone."""
+        for key, (value, task) in list(self._running.items()):
+            if wanted.get(key) != value:
+                task.cancel()
+                del self._running[key]
+        for key, value in wanted.items():
+            if key not in self._running:
+                self._running[key] = (value, self._group.create_task(self._run(value), name=str(key)))

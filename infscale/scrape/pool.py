@@ -1,0 +1,104 @@
+"""The scrape pool: one task per target, following the targets that are wanted."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from infscale.backoff import Backoff
+from infscale.endpoint import EndpointKey
+from infscale.metrics.dialects import Dialect, Interpreter
+from infscale.periodic import Clock, Outcome, Pace, ScrapeHealth, TaskSet, hash_fraction, repeat
+from infscale.scrape.fetch import PAGE_LIMIT_BYTES
+from infscale.scrape.loop import ScrapeSink, TargetLoop
+from infscale.scrape.target import Target
+
+if TYPE_CHECKING:
+    import random
+
+# A timeout is at most this share of the interval in force, which may be shorter than the target's own.
+_LONGEST_TIMEOUT_RATIO = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSettings:
+    """Limits of scraping; `interval_for` may shorten or lengthen a target's interval (seconds) from round to round."""
+
+    page_limit_bytes: int = PAGE_LIMIT_BYTES
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.1, factor=2.0, cap_seconds=2.0))
+    interval_for: Callable[[EndpointKey], float] | None = None
+
+
+class ScrapePool:
+    """Scrapes the targets of the last `sync` while its context is open; `session` stays the caller's."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        sink: ScrapeSink,
+        clock: Clock,
+        rng: "random.Random",
+        settings: ScrapeSettings | None = None,
+    ) -> None:
+        self._session = session
+        self._sink = sink
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or ScrapeSettings()
+        self._interpreters: dict[str, Interpreter] = {}
+        self._loops: dict[EndpointKey, TargetLoop] = {}
+        self._tasks: TaskSet[EndpointKey, Target] = TaskSet(self._run)
+
+    async def __aenter__(self) -> "ScrapePool":
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._tasks.__aexit__(kind, error, traceback)
+
+    def sync(self, targets: Iterable[Target]) -> None:
+        """Scrape exactly `targets`, one per endpoint: start new ones, stop those gone, restart those changed."""
+        wanted = {target.key: target for target in targets}
+        for key in self._loops.keys() - wanted.keys():
+            del self._loops[key]
+        for key, target in wanted.items():
+            loop = self._loops.get(key)
+            if loop is None or loop.target != target:
+                limit = self._settings.page_limit_bytes
+                loop = TargetLoop(target, self._session, self._sink, self._interpreter, self._clock, limit)
+                self._loops[key] = loop
+        self._tasks.sync(wanted)
+
+    def health(self) -> dict[EndpointKey, ScrapeHealth]:
+        """How scraping each target goes, now."""
+        return {key: loop.health for key, loop in self._loops.items()}
+
+    async def _run(self, target: Target) -> None:
+        loop = self._loops[target.key]
+        pace = Pace(
+            interval=lambda: self._interval(target),
+            fraction=hash_fraction(f"{target.key} {target.url}"),
+            backoff=self._settings.backoff,
+            clock=self._clock,
+            rng=self._rng,
+        )
+
+        async def step() -> Outcome:
+            longest = _LONGEST_TIMEOUT_RATIO * self._interval(target)
+            return await loop.step(min(target.timeout_seconds, longest))
+
+        await repeat(step, pace)
+
+    def _interval(self, target: Target) -> float:
+        interval_for = self._settings.interval_for
+        return interval_for(target.key) if interval_for else target.interval_seconds
+
+    def _interpreter(self, dialect: Dialect) -> Interpreter:
+        known = self._interpreters.get(dialect.name)
+        if known is None or known.dialect != dialect:
+            known = self._interpreters[dialect.name] = Interpreter(dialect)
+        return known
