@@ -220,7 +220,7 @@ class Page:
     and a histogram's family name gives nothing. Without it a family is given whole when any of its names is asked.
     """
 
-    def __init__(self, families: Sequence[Family], exact_names: bool = False) -> None:
+    def __init__(self, families: Sequence[Family], exact_names: bool = True) -> None:
         self.families = tuple(families)
         self._exact_names = exact_names
 
@@ -231,6 +231,21 @@ class Page:
         wanted = frozenset(names)
         blocks = [family.render(view) for family in self.families if not wanted.isdisjoint(family.names)]
         return "".join([_only(block, wanted) for block in blocks] if self._exact_names else blocks)
+
+    def frozen(self, view: PageView) -> "Page":
+        """A page that says for ever what this one says now."""
+        return Page([_Frozen(family.names, family.render(view)) for family in self.families], self._exact_names)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """A family as it once was."""
+
+    names: frozenset[str]
+    block: str
+
+    def render(self, view: PageView) -> str:
+        return self.block
 
 
 def _only(block: str, names: frozenset[str]) -> str:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import NAMESPACE_DNS, uuid5
 
-from infscale.sim.families import head, label_text
+from infscale.sim.families import escape, head
 
 _MIB = 1024**2
 
@@ -77,9 +78,51 @@ _FIELDS: tuple[tuple[str, str, str, Callable[[GpuView], float]], ...] = (
 
 def gpu_page(gpus: Sequence[GpuView]) -> str:
     """The exporter's page; whole numbers are written without a decimal point, as it does."""
-    texts = [label_text(gpu.labels()) for gpu in gpus]
+    # The exporter does not sort its labels.
+    texts = [",".join(f'{name}="{escape(value)}"' for name, value in gpu.labels().items()) for gpu in gpus]
     blocks: list[str] = []
     for name, kind, text, value in _FIELDS:
         blocks.append(head(name, kind, text))
         blocks += [f"{name}{{{labels}}} {value(gpu)}\n" for labels, gpu in zip(texts, gpus, strict=True)]
     return "".join(blocks)
+
+
+class GpuMeter:
+    """Memory and utilisation of one server's GPUs.
+
+    Engines reserve 90 % of the memory when they start, however much of it is used later; while starting it fills up.
+    Utilisation is the share of time spent in steps since the reading before, over at least a second.
+    """
+
+    def __init__(self, pod: tuple[str, str], gpu_model: str, gpus: int, memory_bytes: int) -> None:
+        self._pod = pod
+        self._model = gpu_model
+        self._gpus = gpus
+        self._memory_bytes = memory_bytes
+        self._read_at = 0.0
+        self._busy_seconds = 0.0
+        self._utilization_ratio = 0.0
+
+    def read(self, now: float, busy_seconds: float, started_ratio: float) -> tuple[GpuView, ...]:
+        """The GPUs now; `busy_seconds` is a running total, `started_ratio` 1 once the server is ready."""
+        if now - self._read_at >= 1.0:
+            share = (busy_seconds - self._busy_seconds) / (now - self._read_at)
+            self._utilization_ratio = min(1.0, max(0.0, share))
+            self._read_at, self._busy_seconds = now, busy_seconds
+        namespace, pod = self._pod
+        return tuple(
+            GpuView(
+                index=index,
+                uuid=f"GPU-{uuid5(NAMESPACE_DNS, f'{namespace}/{pod}/{index}')}",
+                model=self._model,
+                hostname=f"node-{pod}",
+                namespace=namespace,
+                pod=pod,
+                container="model-server",
+                memory_used_bytes=round(0.9 * self._memory_bytes * started_ratio),
+                memory_reserved_bytes=self._memory_bytes // 128,
+                memory_total_bytes=self._memory_bytes,
+                utilization_ratio=self._utilization_ratio,
+            )
+            for index in range(self._gpus)
+        )

@@ -50,7 +50,7 @@ class PageSubject:
     token_limit: int
     max_loras: int
     started_at: float
-    exact_names: bool = False
+    exact_names: bool = True
 
     def labels(self, **more: str) -> tuple[dict[str, str], ...]:
         """vLLM's labels of each rank."""
