@@ -86,6 +86,8 @@ def group_reading(
         return Reading(_in_flight(metric, snapshot, model, members), now)
     if metric.per_model and model is not None:
         ready = ready & _serves(snapshot, model)
+    if metric.source is Source.GPU:
+        ready = _one_per_pod(snapshot, ready)
     count = int(ready.sum())
     if not count:
         return Unknown(f"{snapshot.pool} has no ready endpoint for it")
@@ -117,6 +119,14 @@ def _serves(snapshot: PoolSnapshot, model: str) -> BoolArray:
     # An endpoint that was never read may serve the model: it counts, as a member without a value.
     unread = np.isneginf(snapshot.columns.observed_at)
     return unread | np.array([model in loads for loads in snapshot.columns.models], dtype=np.bool_)
+
+
+def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
+    """`rows` with one rank of each pod: a pod's ranks share its GPUs, which count once."""
+    first = {snapshot.endpoints[row].key.pod: row for row in reversed(np.flatnonzero(rows))}
+    mask = np.zeros(len(snapshot), dtype=np.bool_)
+    mask[list(first.values())] = True
+    return mask
 
 
 def _in_flight(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None, members: BoolArray | None) -> float:

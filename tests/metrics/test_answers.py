@@ -199,6 +199,15 @@ def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
     assert "91.0 s old" in said
 
 
+def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
+    made = store(endpoint(0), endpoint(0, rank=1), endpoint(1))
+    for shared in (endpoint(0), endpoint(0, rank=1), endpoint(1)):
+        made.record_gpu(shared.key, GpuSample(60e9, 80e9, 0.9), at=0.0)
+    assert read(made, "gpu_memory_used_bytes", 1.0) == 120e9
+    readings = pod_readings(BY_NAME["gpu_memory_used_bytes"], view(made), 1.0)
+    assert [reading.reading.value for reading in readings] == [60e9, 60e9]
+
+
 def test_models_are_those_the_engines_name() -> None:
     made = store(endpoint(0), endpoint(1))
     loaded = EngineSample(0.0, 0.0, 0.0, {"m": ModelLoad(0, 0)}, LoraState(frozenset({"b"}), frozenset({"a"}), 4))
