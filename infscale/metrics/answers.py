@@ -60,6 +60,8 @@ def pod_readings(
     at_row, fresh_row = at.tolist(), fresh.tolist()
     readings: list[PodReading] = []
     for pod, rows in rows_of.items():
+        if metric.source is Source.GPU:
+            rows = rows[:1]  # a pod's ranks share its GPUs
         if not all(fresh_row[row] for row in rows):
             continue
         if by_row is not None and len(rows) == 1:
