@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import MetricSpec, Selection, SeriesColumns
+from infscale.metrics.exposition import MetricSpec, Selection, Series, SeriesColumns
 from infscale.metrics.interpretation import Reader, known
 from infscale.metrics.sample import CounterName, EngineSample, HistogramName, LoraState, ModelLoad
 
@@ -23,11 +23,18 @@ class MissingMetrics(ExpositionError):
 
 
 @dataclass(frozen=True, slots=True)
-class LabelValue:
-    """A number that an engine publishes as the label `label` of the sample `name`."""
+class CacheNumber:
+    """Where an engine says how its KV cache is sized: the value of a sample, or its label `label`."""
 
-    name: str
-    label: str
+    spec: MetricSpec
+    label: str | None = None
+
+    def of(self, series: Series) -> int:
+        """The whole number `series` gives; 0, which no cache is sized by, where it gives none."""
+        if self.label is None:
+            return int(series.value) if 0 < series.value < math.inf else 0
+        text = series.labels.get(self.label, "")
+        return int(text) if text.isascii() and text.isdigit() else 0
 
 
 Specs = tuple[MetricSpec, ...]
@@ -47,8 +54,8 @@ class Dialect:
     waiting: Specs
     running: Specs
     kv_utilization: Specs = ()
-    block_size: tuple[MetricSpec | LabelValue, ...] = ()
-    num_blocks: tuple[MetricSpec | LabelValue, ...] = ()
+    block_size: tuple[CacheNumber, ...] = ()
+    num_blocks: tuple[CacheNumber, ...] = ()
     lora: MetricSpec | None = None
     histograms: Mapping[HistogramName, Specs] = field(default_factory=dict[HistogramName, Specs], hash=False)
     counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
@@ -58,8 +65,8 @@ class Dialect:
     @property
     def names(self) -> tuple[str, ...]:
         """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
-        single = [*self.waiting, *self.running, *self.kv_utilization, *self.block_size, *self.num_blocks]
-        names = [spec.name for spec in single]
+        names = [spec.name for spec in (*self.waiting, *self.running, *self.kv_utilization)]
+        names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
         names += [self.lora.name] if self.lora else []
         names += [spec.name for specs in self.counters.values() for spec in specs]
         for specs in self.histograms.values():
@@ -76,8 +83,8 @@ VLLM = Dialect(
     waiting=_specs("vllm:num_requests_waiting"),
     running=_specs("vllm:num_requests_running"),
     kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-    block_size=(LabelValue("vllm:cache_config_info", "block_size"),),
-    num_blocks=(LabelValue("vllm:cache_config_info", "num_gpu_blocks"),),
+    block_size=(CacheNumber(MetricSpec("vllm:cache_config_info"), "block_size"),),
+    num_blocks=(CacheNumber(MetricSpec("vllm:cache_config_info"), "num_gpu_blocks"),),
     lora=MetricSpec("vllm:lora_requests_info"),
     histograms={
         "queue_time": _specs("vllm:request_queue_time_seconds"),
@@ -100,8 +107,14 @@ SGLANG = Dialect(
     waiting=_specs("sglang:num_queue_reqs"),
     running=_specs("sglang:num_running_reqs"),
     kv_utilization=_specs("sglang:token_usage"),
-    block_size=(LabelValue("sglang:cache_config_info", "page_size"), MetricSpec("sglang:page_size")),
-    num_blocks=(LabelValue("sglang:cache_config_info", "num_pages"), MetricSpec("sglang:num_pages")),
+    block_size=(
+        CacheNumber(MetricSpec("sglang:cache_config_info"), "page_size"),
+        CacheNumber(MetricSpec("sglang:page_size")),
+    ),
+    num_blocks=(
+        CacheNumber(MetricSpec("sglang:cache_config_info"), "num_pages"),
+        CacheNumber(MetricSpec("sglang:num_pages")),
+    ),
     histograms={
         "queue_time": _specs(
             "sglang:queue_time_seconds", "sglang:per_stage_req_latency_seconds{stage=prefill_waiting}"
@@ -127,8 +140,8 @@ TRTLLM_SERVE = Dialect(
     waiting=_specs("trtllm_num_requests_waiting"),
     running=_specs("trtllm_num_requests_running"),
     kv_utilization=_specs("trtllm_kv_cache_utilization"),
-    block_size=_specs("trtllm_kv_cache_tokens_per_block"),
-    num_blocks=_specs("trtllm_kv_cache_max_blocks"),
+    block_size=tuple(map(CacheNumber, _specs("trtllm_kv_cache_tokens_per_block"))),
+    num_blocks=tuple(map(CacheNumber, _specs("trtllm_kv_cache_max_blocks"))),
     histograms={
         "queue_time": _specs("trtllm_request_queue_time_seconds"),
         "time_to_first_token": _specs("trtllm_time_to_first_token_seconds"),
@@ -149,8 +162,8 @@ TRITON_TENSORRT_LLM = Dialect(
     waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
     running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
     kv_utilization=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}"),
-    block_size=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}"),
-    num_blocks=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}"),
+    block_size=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}"))),
+    num_blocks=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}"))),
     model_label="model",
 )
 
@@ -229,17 +242,12 @@ class Interpreter:
             fingerprint=selected.fingerprint,
         )
 
-    def _counts(self, columns: Columns, sources: tuple[MetricSpec | LabelValue, ...]) -> list[int]:
+    def _counts(self, columns: Columns, sources: tuple[CacheNumber, ...]) -> list[int]:
         """Positive whole numbers of the first source that has any, one per rank."""
         for source in sources:
-            if isinstance(source, LabelValue):
-                texts = [labels.get(source.label, "") for labels in columns[source.name].labels]
-                counts = [int(text) for text in texts if text.isascii() and text.isdigit()]
-            else:
-                totals = self._reader.totals(columns, (source,)) or {}
-                counts = [int(total) for total in totals.values() if math.isfinite(total)]
-            if any(count > 0 for count in counts):
-                return [count for count in counts if count > 0]
+            counts = [source.of(series) for series in self._reader.each(columns, source.spec)]
+            if any(counts):
+                return [count for count in counts if count]
         return []
 
 

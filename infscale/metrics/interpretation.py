@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import Labels, MetricSpec, SeriesColumns
+from infscale.metrics.exposition import Labels, MetricSpec, Series, SeriesColumns
 from infscale.metrics.sample import Histogram
 from infscale.metrics.snapshot import frozen
 
@@ -80,16 +80,25 @@ class Reader:
         found = self._first(columns, specs)
         if found is None:
             return None
-        values, groups = found
+        column, groups = found
+        values = column.values
         return {group.model: sum([values[row] for row in group.rows]) for group in groups}
+
+    def each(self, columns: Columns, spec: MetricSpec) -> list[Series]:
+        """The series of `spec` that count, one per rank and model."""
+        found = self._first(columns, (spec,))
+        if found is None:
+            return []
+        column, groups = found
+        return [Series(column.labels[row], column.values[row]) for group in groups for row in group.rows]
 
     def highest(self, columns: Columns, specs: Specs) -> float | None:
         """The highest value of the first spec on the page; None if there is none or one of its values is NaN."""
         found = self._first(columns, specs)
         if found is None:
             return None
-        values, groups = found
-        candidates = [values[row] for group in groups for row in group.rows]
+        column, groups = found
+        candidates = [column.values[row] for group in groups for row in group.rows]
         return known(math.nan if any(map(math.isnan, candidates)) else max(candidates))
 
     def histograms(self, columns: Columns, specs: Specs) -> dict[str, Histogram]:
@@ -107,13 +116,13 @@ class Reader:
                 return _read(np.array(column.values), layouts, self.totals(columns, (sum_of,)) or {})
         return {}
 
-    def _first(self, columns: Columns, specs: Specs) -> tuple[list[float], tuple[_Rows, ...]] | None:
+    def _first(self, columns: Columns, specs: Specs) -> tuple[SeriesColumns, tuple[_Rows, ...]] | None:
         for spec in specs:
             column = columns[spec.name]
             if column.values:
                 groups = self._row_layouts.plan(spec, column.labels)
                 if groups:
-                    return column.values, groups
+                    return column, groups
         return None
 
     def _histogram_parts(self, spec: MetricSpec) -> tuple[MetricSpec, MetricSpec]:

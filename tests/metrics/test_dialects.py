@@ -225,6 +225,14 @@ def test_lora_metric_as_the_reference_reads_it(case: dict[str, Any]) -> None:
     assert interpret(VLLM_MINIMAL, VLLM).lora == case["want"]
 
 
+def test_cache_sizes_are_those_of_a_rank_and_of_all_ranks() -> None:
+    """Published as labels by SGLang, tensor-parallel ranks repeating them, and as values by trtllm-serve."""
+    sglang = SGLANG_PAGE + b'sglang:cache_config_info{page_size="64",num_pages="1200",tp_rank="1"} 1.0\n'
+    assert load(interpret(sglang, SGLANG))[3:] == (64, 1200)
+    trtllm = TRTLLM_PAGE + TRTLLM_PAGE.replace(b'"trtllm"', b'"trtllm",rank="1"')
+    assert load(interpret(trtllm, TRTLLM_SERVE))[3:] == (32, 202)
+
+
 def test_cache_size_that_is_not_known_yet_is_unknown() -> None:
     page = VLLM_MINIMAL + b'vllm:cache_config_info{block_size="16",num_gpu_blocks="None"} 1.0\n'
     sample = interpret(page, VLLM)

@@ -60,7 +60,7 @@ def vllm_page(
             "vllm:cache_config_info",
             "gauge",
             [
-                f'vllm:cache_config_info{{block_size="16",cache_dtype="auto",engine="{rank}",num_gpu_blocks="1000"}} 1.0'
+                f'vllm:cache_config_info{{block_size="16",engine="{rank}",num_gpu_blocks="1000"}} 1.0'
                 for rank in range(engines)
             ],
         ),

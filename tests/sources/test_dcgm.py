@@ -1,0 +1,196 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from aiohttp import web
+
+from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
+from infscale.errors import ExpositionError
+from infscale.metrics.sample import GpuSample
+from infscale.periodic import FetchError
+from infscale.sources.dcgm import DcgmReader, DcgmSource, DcgmTarget
+from tests.scrape.servers import Handler, http_server
+
+MIB = 1024.0 * 1024.0
+POD = ObjectKey("llm", "vllm-0")
+
+
+def line(name: str, value: str, gpu: str = "0", pod: str = 'namespace="llm",pod="vllm-0"', more: str = "") -> str:
+    labels = f'gpu="{gpu}",UUID="GPU-{gpu}",device="nvidia{gpu}",modelName="NVIDIA H100",hostname="n1"{more},{pod}'
+    return f"DCGM_FI_{name}{{{labels}}} {value}\n"
+
+
+def gpu_page(used: str = "30000", free: str = "50000", util: str = "75", **labels: str) -> str:
+    """The lines of one GPU."""
+    return (
+        line("DEV_FB_USED", used, **labels)
+        + line("DEV_FB_FREE", free, **labels)
+        + line("DEV_FB_RESERVED", "500", **labels)
+        + line("DEV_GPU_UTIL", util, **labels)
+        + line("PROF_GR_ENGINE_ACTIVE", "0.5", **labels)
+    )
+
+
+def read(page: str) -> dict[ObjectKey, GpuSample]:
+    return DcgmReader().read(page.encode())
+
+
+def test_memory_is_bytes_and_its_total_the_sum_of_its_parts() -> None:
+    assert read(gpu_page()) == {POD: GpuSample(30000 * MIB, 80500 * MIB, 0.75)}
+
+
+def test_a_published_total_is_taken() -> None:
+    assert read(gpu_page() + line("DEV_FB_TOTAL", "81559"))[POD].memory_total_bytes == 81559 * MIB
+
+
+def test_gpus_of_a_pod_are_one_sample() -> None:
+    page = gpu_page(gpu="0") + gpu_page("10000", "70000", "25", gpu="1")
+    assert read(page) == {POD: GpuSample(40000 * MIB, 161000 * MIB, 0.5)}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        'namespace="llm",pod="vllm-0",container="vllm"',
+        'pod_namespace="llm",pod_name="vllm-0",container_name="vllm"',
+        'namespace="gpu-operator",pod="dcgm-exporter-x",exported_namespace="llm",exported_pod="vllm-0"',
+    ],
+    ids=["plain", "old namespace", "renamed by Prometheus"],
+)
+def test_pods_are_recognised_however_their_labels_are_spelled(labels: str) -> None:
+    assert read(gpu_page(pod=labels)).keys() == {POD}
+
+
+def test_host_name_spellings_do_not_split_a_gpu() -> None:
+    page = gpu_page().replace('hostname="n1"', 'Hostname="n1"').replace("UUID=", "uuid=")
+    assert read(page) == read(gpu_page())
+
+
+def test_gpus_without_a_pod_are_left_out() -> None:
+    assert read(gpu_page(pod='namespace="",pod=""') + gpu_page(gpu="1")).keys() == {POD}
+
+
+def test_mig_slices_use_the_time_their_engine_is_active() -> None:
+    """A slice has no utilisation of its own; two slices of one GPU are two devices."""
+    slices = [{"more": f',GPU_I_PROFILE="1g.10gb",GPU_I_ID="{number}"'} for number in (7, 8)]
+    page = "".join(gpu_page("1000", "9000", util="99", **labels) for labels in slices)
+    assert read(page) == {POD: GpuSample(2000 * MIB, 21000 * MIB, 0.5)}
+
+
+def test_without_utilisation_the_engine_activity_is_taken() -> None:
+    page = "".join(one + "\n" for one in gpu_page().splitlines() if "GPU_UTIL" not in one)
+    assert read(page)[POD].utilization_ratio == 0.5
+
+
+@pytest.mark.parametrize(
+    "blank",
+    ["9223372036854775792", "9223372036854775794", "2147483632", "2147483635", "140737488355328", "NaN", "-1"],
+)
+def test_blank_values_are_unknown(blank: str) -> None:
+    page = line("DEV_FB_USED", "100", gpu="1", pod='namespace="llm",pod="other"') + gpu_page(blank, util=blank)
+    sample = read(page)[POD]
+    assert sample == GpuSample(None, None, 0.5)
+
+
+def test_a_gpu_with_unknown_memory_makes_the_pods_memory_unknown() -> None:
+    sample = read(gpu_page(gpu="0") + gpu_page("2147483634", gpu="1"))[POD]
+    assert sample == GpuSample(None, None, 0.75)
+
+
+def test_other_pages_are_refused() -> None:
+    with pytest.raises(FetchError, match="no dcgm metrics on the page"):
+        read("up 1\n")
+    with pytest.raises(ExpositionError):
+        read("DCGM_FI_DEV_FB_USED{gpu=\n")
+
+
+class RecordingSink:
+    def __init__(self) -> None:
+        self.seen: list[tuple[EndpointKey, GpuSample, float]] = []
+        self.arrived = asyncio.Event()
+
+    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
+        self.seen.append((key, sample, at))
+        self.arrived.set()
+
+
+def endpoint(name: str, rank: int = 0) -> Endpoint:
+    return Endpoint(EndpointKey("llm", name, rank), "127.0.0.1", 8000 + rank)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield client
+
+
+def source_of(client: httpx.AsyncClient, sink: RecordingSink) -> DcgmSource:
+    return DcgmSource(client, sink, asyncio.get_running_loop().time, random.Random(1))
+
+
+async def answer_page(_request: web.Request) -> web.StreamResponse:
+    return web.Response(text=gpu_page() + gpu_page(gpu="1", pod='namespace="llm",pod="stranger"'))
+
+
+async def test_samples_go_to_every_rank_of_a_known_pod_and_to_nobody_else(client: httpx.AsyncClient) -> None:
+    sink = RecordingSink()
+    async with http_server(answer_page) as authority, source_of(client, sink) as source:
+        url = f"http://{authority}/metrics"
+        targets = [DcgmTarget(url, 0.02, 0.015)]
+        source.sync(targets, [endpoint("vllm-0"), endpoint("vllm-0", 1), endpoint("idle")])
+        await sink.arrived.wait()
+        health = source.health()[url]
+    expected = GpuSample(30000 * MIB, 80500 * MIB, 0.75)
+    assert {key: sample for key, sample, _ in sink.seen} == {
+        EndpointKey("llm", "vllm-0"): expected,
+        EndpointKey("llm", "vllm-0", 1): expected,
+    }
+    assert sink.seen[0][2] == health.last_start_at
+
+
+async def answer_500(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPInternalServerError
+
+
+async def answer_elsewhere(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/elsewhere")
+
+
+async def answer_never(_request: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def answer_endlessly(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"x" * 1048576)
+
+
+@pytest.mark.parametrize(
+    ("handler", "cause"),
+    [
+        (answer_500, "HTTP 500"),
+        (answer_elsewhere, "HTTP 302"),
+        (answer_never, "timed out after 0.5 s"),
+        (answer_endlessly, "page larger than 8 MiB"),
+        (None, "connection refused"),
+    ],
+    ids=["500", "redirect", "hanging", "endless", "refused"],
+)
+async def test_failures_are_health_and_never_samples(
+    client: httpx.AsyncClient, handler: Handler | None, cause: str
+) -> None:
+    sink = RecordingSink()
+    async with http_server(handler or answer_500) as authority, source_of(client, sink) as source:
+        url = f"http://{authority if handler else '127.0.0.1:1'}/metrics"
+        source.sync([DcgmTarget(url, 0.51, 0.5)], [endpoint("vllm-0")])
+        while source.health()[url].cause is None:  # noqa: ASYNC110 - health is data and tells nobody
+            await asyncio.sleep(0.01)
+        assert source.health()[url].cause == cause
+        source.sync([], [])
+        assert source.health() == {}
+    assert sink.seen == []
