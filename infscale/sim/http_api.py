@@ -34,11 +34,12 @@ class FaultOrder:
 
 
 class HttpApi:
-    """Answers requests for one replica; `obey` carries out orders to misbehave."""
+    """Answers requests for one replica; `obey` carries out orders to misbehave, `busy` are connections with a request."""
 
     def __init__(self, replica: Replica, obey: Callable[[FaultOrder], Awaitable[None]]) -> None:
         self._replica = replica
         self._obey = obey
+        self.busy: set[object] = set()
         self._headers = {
             "x-inference-pod": replica.settings.name,
             "x-inference-namespace": replica.settings.namespace,
@@ -57,6 +58,14 @@ class HttpApi:
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        connection = request.protocol
+        self.busy.add(connection)
+        try:
+            return await self._answer(request)
+        finally:
+            self.busy.discard(connection)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path, replica = request.path, self._replica
         if path == "/sim/faults":
             return await self._guard(self._post_fault if request.method == "POST" else self._list_faults, request)

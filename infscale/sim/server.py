@@ -21,6 +21,8 @@ from infscale.sim.settings import Fault, FaultKind, SimServerSettings
 __all__ = ["Fault", "FaultKind", "SimFleet", "SimServer", "SimServerSettings"]
 
 _MAX_BODY_BYTES = 64 * 1024**2
+_SHUTDOWN_SECONDS = 0.2
+"""How long a request may take to notice that its connection is gone; 0 would mean for ever to aiohttp."""
 
 
 class SimServer:
@@ -76,7 +78,8 @@ class SimServer:
     async def _stop(self) -> None:
         self._listener.close()
         self.replica.stop()
-        await self._web.shutdown(0)
+        self._drop_connections()
+        await self._web.shutdown(_SHUTDOWN_SECONDS)
 
     @asynccontextmanager
     async def _served(self, exporter: web.Server) -> AsyncGenerator[asyncio.Server]:
@@ -85,7 +88,7 @@ class SimServer:
             yield listener
         finally:
             listener.close()
-            await exporter.shutdown(0)
+            await exporter.shutdown(_SHUTDOWN_SECONDS)
 
     async def _listen(self, server: web.Server, port: int) -> asyncio.Server:
         address = self.settings.address
@@ -97,13 +100,23 @@ class SimServer:
                 f"{getattr(error, 'strerror', None) or error}; choose another port, or 0 for a free one"
             ) from error
 
+    @property
+    def waiting(self) -> int:
+        """Requests in the queues, whatever the metrics page says."""
+        return sum(rank.engine.waiting for rank in self.replica.ranks)
+
+    @property
+    def running(self) -> int:
+        """Requests in the batches, whatever the metrics page says."""
+        return sum(rank.engine.running for rank in self.replica.ranks)
+
     async def inject(self, fault: Fault) -> None:
         """Misbehave from now on, until `clear` or for the fault's seconds."""
         await self.clear(fault.kind)
         self.replica.add_fault(fault)
         if fault.kind is FaultKind.REFUSE:
             self._listener.close()
-            self._web.pre_shutdown()
+            self._close_idle_connections()
         elif fault.kind is FaultKind.SLOW_START:
             self._drop_connections()
         if fault.seconds is not None:
@@ -127,6 +140,13 @@ class SimServer:
             except StartError:
                 # Somebody took the port while it was refused; it comes back when they let go of it.
                 await asyncio.sleep(seconds)
+
+    def _close_idle_connections(self) -> None:
+        for connection in self._web.connections:
+            if connection in self._api.busy:
+                connection.close()
+            else:
+                connection.force_close()
 
     def _drop_connections(self) -> None:
         for connection in self._web.connections:
