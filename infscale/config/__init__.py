@@ -1,0 +1,35 @@
+"""The one configuration file of `infscale serve`: what it can say, and how it is read.
+
+`load_config` gives a `ServeConfig`; `docs/configuration.md` has a table of every key.
+"""
+
+from infscale.config.read import load_config, read_config
+from infscale.config.settings import (
+    AdapterSettings,
+    DcgmSettings,
+    DiscoverySettings,
+    ListenAddress,
+    LogSettings,
+    PickerSettings,
+    PoolOverrides,
+    ScrapeSettings,
+    ServeConfig,
+    TelemetrySettings,
+    TlsFiles,
+)
+
+__all__ = [
+    "AdapterSettings",
+    "DcgmSettings",
+    "DiscoverySettings",
+    "ListenAddress",
+    "LogSettings",
+    "PickerSettings",
+    "PoolOverrides",
+    "ScrapeSettings",
+    "ServeConfig",
+    "TelemetrySettings",
+    "TlsFiles",
+    "load_config",
+    "read_config",
+]

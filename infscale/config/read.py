@@ -1,0 +1,243 @@
+"""From the text of the configuration file to a `ServeConfig`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
+
+from infscale.config import values
+from infscale.config.settings import (
+    AdapterSettings,
+    DcgmSettings,
+    DiscoverySettings,
+    ErrorFormat,
+    LogFormat,
+    LogLevel,
+    LogSettings,
+    PickerSettings,
+    PoolOverrides,
+    Preset,
+    Scheme,
+    ScrapeSettings,
+    ServeConfig,
+    TelemetrySettings,
+    Transport,
+)
+from infscale.config.values import Section
+from infscale.discovery import names
+from infscale.document import Field, load, quoted
+from infscale.endpoint import ObjectKey
+from infscale.errors import ConfigError
+from infscale.metrics.dialects import DIALECTS
+from infscale.metrics.saturation import SaturationKind, SaturationSettings
+
+DIALECT_NAMES = ("auto", *DIALECTS)
+
+_TIMEOUT_SHARE = 0.8
+_MAX_DESTINATIONS = 8
+
+_PRESETS: tuple[Preset, ...] = get_args(Preset)
+_ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
+_TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
+_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+_LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
+
+
+def load_config(path: Path) -> ServeConfig:
+    """The configuration in the file at `path`; raises `ConfigError`. It blocks and is meant for the start-up."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "", f"not UTF-8 text: byte {error.start + 1}") from error
+    return read_config(load(text, str(path)), path.parent)
+
+
+def read_config(root: Field, base: Path) -> ServeConfig:
+    """The configuration that `root` writes; relative paths start at `base`. Raises `ConfigError`."""
+    section = Section(root, ServeConfig, required=["discovery"])
+    scrape = section.get("scrape", _scrape, ScrapeSettings())
+    config = ServeConfig(
+        discovery=_discovery(section.given["discovery"], base),
+        scrape=scrape,
+        dcgm=section.get("dcgm", _dcgm, DcgmSettings()),
+        pools=section.get("pools", lambda field: _pools(field, scrape), MappingProxyType({})),
+        picker=section.get("picker", lambda field: _picker(field, base), PickerSettings()),
+        adapter=section.get("adapter", lambda field: _adapter(field, base), AdapterSettings()),
+        telemetry=section.get("telemetry", _telemetry, TelemetrySettings()),
+        log=section.get("log", _log, LogSettings()),
+    )
+    _check_listeners(config, root)
+    return config
+
+
+def _discovery(field: Field, base: Path) -> DiscoverySettings:
+    section = Section(field, DiscoverySettings, required=["file"])
+    default = DiscoverySettings(Path())
+    return DiscoverySettings(
+        values.file_path(base)(section.given["file"]),
+        section.get("poll_interval_seconds", values.interval, default.poll_interval_seconds),
+        section.get("default_pool", names.object_key, default.default_pool),
+    )
+
+
+def _scrape(field: Field) -> ScrapeSettings:
+    section = Section(field, ScrapeSettings)
+    default = ScrapeSettings()
+    interval, timeout = _pace(section, default.interval_seconds)
+    staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
+    if staleness < 2 * interval:
+        section.refuse(["staleness_limit_seconds", "interval_seconds"], _staleness_problem(staleness, interval))
+    return ScrapeSettings(
+        interval,
+        timeout,
+        staleness,
+        section.get("max_page_bytes", values.byte_count, default.max_page_bytes),
+        section.get("dialect", values.one_of(DIALECT_NAMES), default.dialect),
+        section.get("scheme", values.one_of(_SCHEMES), default.scheme),
+        section.get("path", _url_path, default.path),
+    )
+
+
+def _staleness_problem(staleness: float, interval: float) -> str:
+    return (
+        f"the staleness limit of {staleness:g} s is less than 2 × the scrape interval of {interval:g} s: "
+        "one late scrape would make every value unusable"
+    )
+
+
+def _pace(section: Section, default_interval: float) -> tuple[float, float]:
+    """Interval and timeout of a scrape, the timeout shorter: one scrape is over before the next is due."""
+    interval = section.get("interval_seconds", values.interval, default_interval)
+    timeout = section.get("timeout_seconds", values.positive, _TIMEOUT_SHARE * interval)
+    if timeout >= interval:
+        section.refuse(["timeout_seconds"], f"expected less than interval_seconds ({interval:g}), got {timeout:g}")
+    return interval, timeout
+
+
+def _url_path(field: Field) -> str:
+    text = field.text()
+    if not text.startswith("/") or not text.isascii() or not text.isprintable() or " " in text:
+        field.refuse(f"expected a path such as /metrics, got {quoted(text)}")
+    return text
+
+
+def _dcgm(field: Field) -> DcgmSettings:
+    section = Section(field, DcgmSettings)
+    interval, timeout = _pace(section, DcgmSettings().interval_seconds)
+    return DcgmSettings(section.get("targets", _urls, ()), interval, timeout)
+
+
+def _urls(field: Field) -> tuple[str, ...]:
+    found: list[str] = []
+    for item in field.items():
+        url = values.url(item)
+        if url in found:
+            item.refuse(f"{quoted(url)} is given twice")
+        found.append(url)
+    return tuple(found)
+
+
+def _pools(field: Field, scrape: ScrapeSettings) -> Mapping[ObjectKey, PoolOverrides]:
+    return MappingProxyType(
+        {names.object_key_of(key, value): _pool(value, scrape) for key, value in field.entries().items()}
+    )
+
+
+def _pool(field: Field, scrape: ScrapeSettings) -> PoolOverrides:
+    section = Section(field, PoolOverrides)
+    staleness = section.get("staleness_limit_seconds", values.interval, None)
+    if staleness is not None and staleness < 2 * scrape.interval_seconds:
+        section.refuse(["staleness_limit_seconds"], _staleness_problem(staleness, scrape.interval_seconds))
+    saturation = section.given.get("saturation")
+    return PoolOverrides(
+        staleness,
+        section.get("window_seconds", values.interval, None),
+        None if saturation is None else _saturation(saturation),
+        None if saturation is None else saturation.place,
+    )
+
+
+def _saturation(field: Field) -> SaturationSettings:
+    section = Section(field, SaturationSettings)
+    default = SaturationSettings()
+    kind = values.one_of(tuple(kind.value for kind in SaturationKind))
+    return SaturationSettings(
+        SaturationKind(section.get("kind", kind, default.kind.value)),
+        section.get("queue_depth_threshold", values.positive, default.queue_depth_threshold),
+        section.get("kv_utilization_threshold", values.ratio, default.kv_utilization_threshold),
+        section.get("max_in_flight_requests", values.positive, default.max_in_flight_requests),
+        section.get("max_in_flight_tokens", values.positive, default.max_in_flight_tokens),
+    )
+
+
+def _picker(field: Field, base: Path) -> PickerSettings:
+    section = Section(field, PickerSettings)
+    default = PickerSettings()
+    config_file = section.get("config_file", values.file_path(base), None)
+    if config_file is not None:
+        section.refuse(["preset"], "give either preset or config_file, not both")
+    return PickerSettings(
+        listen=section.get("listen", values.listen, default.listen),
+        health_listen=section.get("health_listen", values.listen, None),
+        pool=section.get("pool", names.object_key, None),
+        preset=section.get("preset", _preset, default.preset if config_file is None else None),
+        config_file=config_file,
+        error_format=section.get("error_format", values.one_of(_ERROR_FORMATS), default.error_format),
+        max_body_bytes=section.get("max_body_bytes", values.byte_count, default.max_body_bytes),
+        destinations=section.get("destinations", _destinations, default.destinations),
+        tls=section.get("tls", values.tls_files(base), None),
+        drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
+        transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
+    )
+
+
+def _preset(field: Field) -> Preset:
+    read: Callable[[Field], Preset] = values.one_of(_PRESETS)
+    return read(field)
+
+
+def _destinations(field: Field) -> int:
+    return field.integer(1, _MAX_DESTINATIONS)
+
+
+def _adapter(field: Field, base: Path) -> AdapterSettings:
+    section = Section(field, AdapterSettings)
+    listen = values.loopback("without Kubernetes nobody vouches for who asks the adapter")
+    return AdapterSettings(
+        section.get("listen", listen, AdapterSettings().listen),
+        section.get("tls", values.tls_files(base), None),
+    )
+
+
+def _telemetry(field: Field) -> TelemetrySettings:
+    section = Section(field, TelemetrySettings)
+    listen = values.loopback("/debug/snapshot answers anyone who can connect")
+    return TelemetrySettings(section.get("listen", listen, TelemetrySettings().listen))
+
+
+def _log(field: Field) -> LogSettings:
+    section = Section(field, LogSettings)
+    default = LogSettings()
+    return LogSettings(
+        section.get("level", values.one_of(_LOG_LEVELS), default.level),
+        section.get("format", values.one_of(_LOG_FORMATS), default.format),
+    )
+
+
+def _check_listeners(config: ServeConfig, root: Field) -> None:
+    """Refuse one address for two servers: the second to start would find the port taken."""
+    taken: dict[str, str] = {}
+    for path, address in (
+        ("picker.listen", config.picker.listen),
+        ("picker.health_listen", config.picker.health_listen),
+        ("adapter.listen", config.adapter.listen),
+        ("telemetry.listen", config.telemetry.listen),
+    ):
+        if address is None or not address.port:
+            continue
+        if str(address) in taken:
+            raise ConfigError(root.source, path, f"{address} is also {taken[str(address)]}; give each its own port")
+        taken[str(address)] = path

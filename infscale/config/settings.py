@@ -1,0 +1,172 @@
+"""What the configuration file can say; a field is a key of the file under the same name."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from infscale.discovery.state import DEFAULT_POOL
+from infscale.endpoint import ObjectKey, authority
+from infscale.metrics.saturation import SaturationSettings
+from infscale.metrics.snapshot import PoolSettings
+
+NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
+"""Metadata of a field that is no key of the file."""
+
+Preset = Literal["infscale", "reference"]
+ErrorFormat = Literal["openai", "reference"]
+Transport = Literal["grpc_aio"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "text"]
+Scheme = Literal["http", "https"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a server listens: an IP address or ``localhost``, and a port; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only processes of this machine can connect."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return authority(self.host, self.port)
+
+
+def keys_of(settings: type[Any]) -> tuple[str, ...]:
+    """The keys of the section that the dataclass `settings` stands for."""
+    return tuple(each.name for each in fields(settings) if each.metadata.get("key", True))
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """A certificate chain and its private key, both PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    """Where endpoints and inference objects come from.
+
+    `default_pool` is the pool of a file that has no `InferencePool`.
+    """
+
+    file: Path
+    poll_interval_seconds: float = 0.25
+    default_pool: ObjectKey = DEFAULT_POOL
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeSettings:
+    """How model servers are scraped; a value older than `staleness_limit_seconds` is unusable.
+
+    `dialect` is that of endpoints whose labels name none; ``auto`` finds it out from the page.
+    """
+
+    interval_seconds: float = 0.5
+    timeout_seconds: float = 0.4
+    staleness_limit_seconds: float = 2.0
+    max_page_bytes: int = 8 * 1024 * 1024
+    dialect: str = "auto"
+    scheme: Scheme = "http"
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class DcgmSettings:
+    """The dcgm-exporter pages to scrape; their own values change every 30 s by default."""
+
+    targets: tuple[str, ...] = ()
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOverrides:
+    """What the file says about one pool; None is not given.
+
+    `saturation_place` is where ``saturation`` is written (``file:line``), for those who find another source of it.
+    """
+
+    staleness_limit_seconds: float | None = None
+    window_seconds: float | None = None
+    saturation: SaturationSettings | None = None
+    saturation_place: str | None = field(default=None, metadata=NOT_A_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class PickerSettings:
+    """The EPP: where it listens and how it schedules.
+
+    Exactly one of `preset` and `config_file` decides the scheduling: with a `config_file` (an `EndpointPickerConfig`)
+    the preset is None. `destinations` is how many endpoints are sent to the gateway, first choice first.
+    """
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
+    health_listen: ListenAddress | None = None
+    pool: ObjectKey | None = None
+    preset: Preset | None = "infscale"
+    config_file: Path | None = None
+    error_format: ErrorFormat = "openai"
+    max_body_bytes: int = 32 * 1024 * 1024
+    destinations: int = 1
+    tls: TlsFiles | None = None
+    drain_timeout_seconds: float = 30.0
+    transport: Transport = "grpc_aio"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSettings:
+    """The API server of metrics; without `tls` it makes its own certificate."""
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 6443)
+    tls: TlsFiles | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where infscale's own ``/metrics`` and ``/debug/snapshot`` are."""
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 9090)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is logged and in which form."""
+
+    level: LogLevel = "info"
+    format: LogFormat = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """The whole configuration of `infscale serve`."""
+
+    discovery: DiscoverySettings
+    scrape: ScrapeSettings = ScrapeSettings()
+    dcgm: DcgmSettings = DcgmSettings()
+    pools: Mapping[ObjectKey, PoolOverrides] = field(default_factory=dict, hash=False)
+    picker: PickerSettings = PickerSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    log: LogSettings = LogSettings()
+
+    def pool_settings(self, pool: ObjectKey) -> PoolSettings:
+        """What this file says `pool` is judged by, defaults where it says nothing."""
+        settings = PoolSettings(staleness_limit_seconds=self.scrape.staleness_limit_seconds)
+        overrides = self.pools.get(pool, PoolOverrides())
+        if overrides.staleness_limit_seconds is not None:
+            settings = replace(settings, staleness_limit_seconds=overrides.staleness_limit_seconds)
+        if overrides.window_seconds is not None:
+            settings = replace(settings, window_seconds=overrides.window_seconds)
+        if overrides.saturation is not None:
+            settings = replace(settings, saturation=overrides.saturation)
+        return settings

@@ -1,0 +1,146 @@
+"""Single values of the configuration file: addresses, paths, URLs, numbers with a range."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from infscale.config.settings import ListenAddress, TlsFiles, keys_of
+from infscale.document import Field, quoted
+
+MIN_INTERVAL_SECONDS = 0.01
+MAX_SECONDS = 86_400.0
+
+_MIN_BYTES = 1024
+_MAX_BYTES = 1024**3
+_MAX_PORT = 65535
+_LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:]*)):(?P<port>0|[1-9][0-9]{0,4})")
+
+T = TypeVar("T")
+ChoiceT = TypeVar("ChoiceT", bound=str)
+
+
+class Section:
+    """The keys that the file gives of one section; `settings` is the dataclass whose fields are the allowed ones."""
+
+    def __init__(self, field: Field, settings: type[Any], required: Sequence[str] = ()) -> None:
+        self.given: Mapping[str, Field] = field.mapping(
+            required, [key for key in keys_of(settings) if key not in required]
+        )
+
+    def get(self, key: str, read: Callable[[Field], T], default: T) -> T:
+        """The value of `key`, `default` where it is not given."""
+        field = self.given.get(key)
+        return default if field is None else read(field)
+
+    def refuse(self, keys: Sequence[str], problem: str) -> None:
+        """Refuse the first of `keys` that is given."""
+        for key in keys:
+            if key in self.given:
+                self.given[key].refuse(problem)
+
+
+def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
+    """A reader of one of `options`."""
+
+    def read(field: Field) -> ChoiceT:
+        return options[options.index(field.choice(options))]
+
+    return read
+
+
+def interval(field: Field) -> float:
+    """Seconds between two things that happen again and again."""
+    return field.number(MIN_INTERVAL_SECONDS, MAX_SECONDS)
+
+
+def seconds(field: Field) -> float:
+    """Seconds, none included."""
+    return field.number(0, MAX_SECONDS)
+
+
+def positive(field: Field) -> float:
+    """A number above 0."""
+    value = field.number()
+    if value <= 0:
+        field.refuse(f"expected more than 0, got {value:g}")
+    return value
+
+
+def ratio(field: Field) -> float:
+    """A number above 0 and at most 1."""
+    field.number(maximum=1)
+    return positive(field)
+
+
+def byte_count(field: Field) -> int:
+    """A limit in bytes."""
+    return field.integer(_MIN_BYTES, _MAX_BYTES)
+
+
+def file_path(base: Path) -> Callable[[Field], Path]:
+    """A reader of paths, relative ones starting at `base`."""
+
+    def read(field: Field) -> Path:
+        text = field.text()
+        if "\0" in text:
+            field.refuse("expected the path of a file")
+        return base / text
+
+    return read
+
+
+def tls_files(base: Path) -> Callable[[Field], TlsFiles]:
+    """A reader of a certificate and its key."""
+
+    def read(field: Field) -> TlsFiles:
+        given = Section(field, TlsFiles, required=["certificate", "key"]).given
+        path = file_path(base)
+        return TlsFiles(path(given["certificate"]), path(given["key"]))
+
+    return read
+
+
+def url(field: Field) -> str:
+    """An http or https address with a host."""
+    text = field.text()
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not text.isascii() or not text.isprintable() or " " in text:
+        field.refuse(f"expected an address such as http://10.0.0.1:9400/metrics, got {quoted(text)}")
+    return text
+
+
+def listen(field: Field) -> ListenAddress:
+    """An address and port to listen on."""
+    text = field.text()
+    found = _LISTEN.fullmatch(text)
+    if found is not None and int(found["port"]) <= _MAX_PORT:
+        host = found["v4"] if found["v6"] is None else found["v6"]
+        if _is_host(host, version=4 if found["v6"] is None else 6):
+            return ListenAddress(host, int(found["port"]))
+    field.refuse(f"expected address:port, such as 127.0.0.1:9002 or [::1]:9002, got {quoted(text)}")
+
+
+def _is_host(host: str, version: int) -> bool:
+    try:
+        return (host == "localhost" and version == 4) or ipaddress.ip_address(host).version == version
+    except ValueError:
+        return False
+
+
+def loopback(why: str) -> Callable[[Field], ListenAddress]:
+    """A reader of addresses that only this machine can reach; `why` completes the refusal of others."""
+
+    def read(field: Field) -> ListenAddress:
+        address = listen(field)
+        if not address.is_loopback:
+            field.refuse(f"expected a loopback address, such as 127.0.0.1:{address.port}, got {address}: {why}")
+        return address
+
+    return read

@@ -1,0 +1,425 @@
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.config import (
+    AdapterSettings,
+    DcgmSettings,
+    DiscoverySettings,
+    ListenAddress,
+    LogSettings,
+    PickerSettings,
+    PoolOverrides,
+    ScrapeSettings,
+    ServeConfig,
+    TelemetrySettings,
+    TlsFiles,
+    load_config,
+    read_config,
+)
+from infscale.config.read import DIALECT_NAMES
+from infscale.config.settings import keys_of
+from infscale.document import Plain, from_plain, load
+from infscale.endpoint import ObjectKey
+from infscale.errors import ConfigError
+from infscale.metrics.saturation import SaturationKind, SaturationSettings
+from infscale.metrics.snapshot import PoolSettings
+
+ROOT = Path(__file__).parents[1]
+BASE = Path("/etc/infscale")
+MINIMAL = "discovery: {file: discovery.yaml}\n"
+
+
+def read(text: str) -> ServeConfig:
+    return read_config(load(dedent(text), "serve.yaml"), BASE)
+
+
+def test_only_the_discovery_file_is_required() -> None:
+    assert read(MINIMAL) == ServeConfig(DiscoverySettings(BASE / "discovery.yaml"))
+
+
+def test_every_key_can_be_given() -> None:
+    text = """
+        discovery: {file: /run/endpoints.json, poll_interval_seconds: 1, default_pool: prod/chat}
+        scrape:
+          interval_seconds: 1
+          timeout_seconds: 0.5
+          staleness_limit_seconds: 5
+          max_page_bytes: 1024
+          dialect: sglang
+          scheme: https
+          path: /prometheus/metrics
+        dcgm:
+          targets: ["http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"]
+          interval_seconds: 30
+          timeout_seconds: 3
+        pools:
+          prod/chat:
+            staleness_limit_seconds: 3
+            window_seconds: 60
+            saturation:
+              kind: hybrid
+              queue_depth_threshold: 1
+              kv_utilization_threshold: 1
+              max_in_flight_requests: 7
+              max_in_flight_tokens: 900.5
+        picker:
+          listen: 0.0.0.0:9102
+          health_listen: "[::]:9103"
+          pool: prod/chat
+          config_file: picker.yaml
+          error_format: reference
+          max_body_bytes: 2048
+          destinations: 8
+          tls: {certificate: tls/picker.crt, key: /run/picker.key}
+          drain_timeout_seconds: 0
+          transport: grpc_aio
+        adapter: {listen: "[::1]:443", tls: {certificate: a.crt, key: a.key}}
+        telemetry: {listen: "localhost:0"}
+        log: {level: debug, format: json}
+        """
+    saturation = SaturationSettings(SaturationKind.HYBRID, 1, 1, 7, 900.5)
+    assert read(text) == ServeConfig(
+        discovery=DiscoverySettings(Path("/run/endpoints.json"), 1, ObjectKey("prod", "chat")),
+        scrape=ScrapeSettings(1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics"),
+        dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), 30, 3),
+        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:20")},
+        picker=PickerSettings(
+            listen=ListenAddress("0.0.0.0", 9102),
+            health_listen=ListenAddress("::", 9103),
+            pool=ObjectKey("prod", "chat"),
+            preset=None,
+            config_file=BASE / "picker.yaml",
+            error_format="reference",
+            max_body_bytes=2048,
+            destinations=8,
+            tls=TlsFiles(BASE / "tls/picker.crt", Path("/run/picker.key")),
+            drain_timeout_seconds=0,
+            transport="grpc_aio",
+        ),
+        adapter=AdapterSettings(ListenAddress("::1", 443), TlsFiles(BASE / "a.crt", BASE / "a.key")),
+        telemetry=TelemetrySettings(ListenAddress("localhost", 0)),
+        log=LogSettings("debug", "json"),
+    )
+
+
+def test_a_preset_can_be_named() -> None:
+    assert read(MINIMAL + "picker: {preset: reference}").picker.preset == "reference"
+
+
+@pytest.mark.parametrize("section", ["scrape", "dcgm"])
+def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
+    config = read(MINIMAL + f"{section}: {{interval_seconds: 0.1}}")
+    settings = config.scrape if section == "scrape" else config.dcgm
+    assert settings.timeout_seconds == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "serve.yaml:1: key 'discovery' is missing"),
+        ("discovery: {}", "serve.yaml:1: discovery: key 'file' is missing"),
+        ("discovery: {file: 1}", "serve.yaml:1: discovery.file: expected a string, got a number; put it in quotes"),
+        (
+            "discovery: {file: x, default_pool: chat}",
+            "serve.yaml:1: discovery.default_pool: expected namespace/name, such as default/chat, got 'chat'",
+        ),
+        (
+            "discovery: {file: x}\npicer: {}",
+            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, log, picker, pools, scrape, "
+            "telemetry",
+        ),
+        (
+            MINIMAL + "scrape: {interval: 1}",
+            "serve.yaml:2: scrape.interval: unknown key; expected one of dialect, interval_seconds, max_page_bytes, "
+            "path, scheme, staleness_limit_seconds, timeout_seconds",
+        ),
+        (
+            MINIMAL + "scrape: {interval_seconds: 50ms}",
+            "serve.yaml:2: scrape.interval_seconds: expected a number, got a string",
+        ),
+        (
+            MINIMAL + "scrape: {interval_seconds: 0}",
+            "serve.yaml:2: scrape.interval_seconds: expected at least 0.01, got 0",
+        ),
+        (
+            MINIMAL + "scrape: {interval_seconds: .nan}",
+            "serve.yaml:2: scrape.interval_seconds: expected a finite number in plain decimal, got '.nan'",
+        ),
+        (
+            MINIMAL + "scrape: {interval_seconds: 2, staleness_limit_seconds: 3}",
+            "serve.yaml:2: scrape.staleness_limit_seconds: the staleness limit of 3 s is less than 2 × the scrape "
+            "interval of 2 s: one late scrape would make every value unusable",
+        ),
+        (
+            MINIMAL + "scrape: {interval_seconds: 2}",
+            "serve.yaml:2: scrape.interval_seconds: the staleness limit of 2 s is less than 2 × the scrape "
+            "interval of 2 s: one late scrape would make every value unusable",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {staleness_limit_seconds: 0.9}}",
+            "serve.yaml:2: pools['default/a'].staleness_limit_seconds: the staleness limit of 0.9 s is less than 2 × "
+            "the scrape interval of 0.5 s: one late scrape would make every value unusable",
+        ),
+        (
+            MINIMAL + "scrape: {timeout_seconds: 0.5}",
+            "serve.yaml:2: scrape.timeout_seconds: expected less than interval_seconds (0.5), got 0.5",
+        ),
+        (
+            MINIMAL + "scrape: {timeout_seconds: 0}",
+            "serve.yaml:2: scrape.timeout_seconds: expected more than 0, got 0",
+        ),
+        (
+            MINIMAL + "scrape: {dialect: tgi}",
+            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
+            "got 'tgi'",
+        ),
+        (
+            MINIMAL + "scrape: {path: metrics}",
+            "serve.yaml:2: scrape.path: expected a path such as /metrics, got 'metrics'",
+        ),
+        (
+            MINIMAL + "scrape: {max_page_bytes: 10}",
+            "serve.yaml:2: scrape.max_page_bytes: expected at least 1024, got 10",
+        ),
+        (MINIMAL + "dcgm: {targets: http://a}", "serve.yaml:2: dcgm.targets: expected a list, got a string"),
+        *(
+            (
+                MINIMAL + f"dcgm: {{targets: ['{url}']}}",
+                f"serve.yaml:2: dcgm.targets[0]: expected an address such as http://10.0.0.1:9400/metrics, got '{url}'",
+            )
+            for url in ("10.0.0.1:9400", "ftp://a/", "http://", "http://a:99999/", "http://a b/", "http://[::1/")
+        ),
+        (
+            MINIMAL + "dcgm: {targets: ['http://a/', 'http://a/']}",
+            "serve.yaml:2: dcgm.targets[1]: 'http://a/' is given twice",
+        ),
+        (
+            MINIMAL + "dcgm: {timeout_seconds: 10}",
+            "serve.yaml:2: dcgm.timeout_seconds: expected less than interval_seconds (10), got 10",
+        ),
+        (
+            MINIMAL + "pools: {chat: {}}",
+            "serve.yaml:2: pools.chat: expected namespace/name, such as default/chat, got 'chat'",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {saturation: {kind: queue}}}",
+            "serve.yaml:2: pools['default/a'].saturation.kind: expected one of utilization, requests, tokens, hybrid, "
+            "got 'queue'",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {saturation: {queue_depth_threshold: 0}}}",
+            "serve.yaml:2: pools['default/a'].saturation.queue_depth_threshold: expected more than 0, got 0",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {saturation: {kv_utilization_threshold: 80}}}",
+            "serve.yaml:2: pools['default/a'].saturation.kv_utilization_threshold: expected at most 1, got 80",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {saturation_place: x}}",
+            "serve.yaml:2: pools['default/a'].saturation_place: unknown key; "
+            "expected one of saturation, staleness_limit_seconds, window_seconds",
+        ),
+        *(
+            (
+                MINIMAL + f"picker: {{listen: '{address}'}}",
+                "serve.yaml:2: picker.listen: expected address:port, such as 127.0.0.1:9002 or [::1]:9002, "
+                f"got '{address}'",
+            )
+            for address in (
+                "9002",
+                ":9002",
+                "example.com:9002",
+                "127.0.0.1",
+                "127.0.0.1:65536",
+                "127.0.0.1:http",
+                "127.0.0.1:09002",
+                "::1:9002",
+                "[127.0.0.1]:9002",
+                "[localhost]:9002",
+                "[]:1",
+                "127.0.0.1:9002 ",
+            )
+        ),
+        (
+            MINIMAL + "picker: {preset: best}",
+            "serve.yaml:2: picker.preset: expected one of infscale, reference, got 'best'",
+        ),
+        (
+            MINIMAL + "picker:\n  config_file: x\n  preset: infscale",
+            "serve.yaml:4: picker.preset: give either preset or config_file, not both",
+        ),
+        (MINIMAL + "picker: {destinations: 9}", "serve.yaml:2: picker.destinations: expected at most 8, got 9"),
+        (MINIMAL + "picker: {tls: {certificate: x}}", "serve.yaml:2: picker.tls: key 'key' is missing"),
+        (MINIMAL + 'picker: {config_file: "a\\0b"}', "serve.yaml:2: picker.config_file: expected the path of a file"),
+        (
+            MINIMAL + "adapter: {listen: '0.0.0.0:6443'}",
+            "serve.yaml:2: adapter.listen: expected a loopback address, such as 127.0.0.1:6443, got 0.0.0.0:6443: "
+            "without Kubernetes nobody vouches for who asks the adapter",
+        ),
+        (
+            MINIMAL + "telemetry: {listen: '[::]:9090'}",
+            "serve.yaml:2: telemetry.listen: expected a loopback address, such as 127.0.0.1:9090, got [::]:9090: "
+            "/debug/snapshot answers anyone who can connect",
+        ),
+        (
+            MINIMAL + "adapter: {listen: '127.0.0.1:9002'}",
+            "serve.yaml: adapter.listen: 127.0.0.1:9002 is also picker.listen; give each its own port",
+        ),
+        (
+            MINIMAL + "log: {level: trace}",
+            "serve.yaml:2: log.level: expected one of debug, info, warning, error, got 'trace'",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value) == message
+
+
+def test_any_number_of_servers_may_ask_for_any_free_port() -> None:
+    read(MINIMAL + "adapter: {listen: '127.0.0.1:0'}\ntelemetry: {listen: '127.0.0.1:0'}")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_is_what_only_this_machine_reaches(host: str, expected: bool) -> None:
+    assert ListenAddress(host, 1).is_loopback is expected
+
+
+def test_a_pool_is_judged_by_the_most_particular_that_is_said() -> None:
+    config = read(
+        MINIMAL
+        + """\
+scrape: {staleness_limit_seconds: 4}
+pools:
+  default/a: {window_seconds: 10, saturation: {queue_depth_threshold: 9}}
+  default/b: {staleness_limit_seconds: 8}
+"""
+    )
+    assert config.pool_settings(ObjectKey("default", "a")) == PoolSettings(
+        4, 10, SaturationSettings(queue_depth_threshold=9)
+    )
+    assert config.pool_settings(ObjectKey("default", "b")) == PoolSettings(8)
+    assert config.pool_settings(ObjectKey("default", "c")) == PoolSettings(4)
+
+
+def test_defaults_are_those_of_the_store() -> None:
+    assert read(MINIMAL).pool_settings(ObjectKey("default", "default")) == PoolSettings()
+
+
+def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "serve.yaml"
+    path.write_text(MINIMAL)
+    assert load_config(path).discovery.file == tmp_path / "discovery.yaml"
+
+
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"serve.yaml: cannot be read: No such file or directory$"):
+        load_config(tmp_path / "serve.yaml")
+    (tmp_path / "serve.yaml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"serve.yaml: not UTF-8 text: byte 1$"):
+        load_config(tmp_path / "serve.yaml")
+
+
+def test_the_example_is_a_configuration_for_the_example_discovery_file() -> None:
+    path = ROOT / "manifests" / "examples" / "serve.yaml"
+    config = load_config(path)
+    assert config.discovery.file == path.parent / "discovery.yaml"
+    assert config.discovery.file.exists()
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "discovery": DiscoverySettings,
+    "scrape": ScrapeSettings,
+    "dcgm": DcgmSettings,
+    "pools.<pool>": PoolOverrides,
+    "pools.<pool>.saturation": SaturationSettings,
+    "picker": PickerSettings,
+    "picker.tls": TlsFiles,
+    "adapter": AdapterSettings,
+    "adapter.tls": TlsFiles,
+    "telemetry": TelemetrySettings,
+    "log": LogSettings,
+}
+
+
+def shown(default: object) -> str:
+    if default is MISSING:
+        return "required"
+    if default is None or default == ():
+        return "none"
+    if isinstance(default, SaturationKind):
+        return default.value
+    return f"{default:.12g}" if isinstance(default, float) else str(default)
+
+
+def keys() -> Iterator[tuple[str, str]]:
+    for prefix, settings in SECTIONS.items():
+        defaults = {each.name: each.default for each in fields(settings)}
+        for key in keys_of(settings):
+            if f"{prefix}.{key}" not in SECTIONS:
+                yield f"{prefix}.{key}", shown(defaults[key])
+
+
+def test_the_documentation_has_every_key_with_its_default() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text()
+    documented = re.findall(r"^\| `([a-z_.<>]+\.[a-z_]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    assert sorted(documented) == sorted(keys())
+
+
+def test_every_section_is_documented() -> None:
+    assert {prefix.partition(".")[0] for prefix in SECTIONS} == set(keys_of(ServeConfig))
+    nested = {type(getattr(ServeConfig(DiscoverySettings(Path())), key)) for key in keys_of(ServeConfig)}
+    assert {each for each in nested if is_dataclass(each)} <= set(SECTIONS.values())
+
+
+def test_the_documentation_names_every_dialect() -> None:
+    table = (ROOT / "docs" / "configuration.md").read_text()
+    assert ", ".join(f"`{name}`" for name in DIALECT_NAMES) in table
+
+
+@pytest.mark.parametrize(
+    "example", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "configuration.md").read_text(), re.S)
+)
+def test_examples_in_the_documentation_work(example: str) -> None:
+    read(example)
+
+
+some_values: st.SearchStrategy[Plain] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 10**10),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(["127.0.0.1:1", "[::1]:2", "default/a", "http://a:1/", "infscale", "auto"]),
+    st.lists(st.text(max_size=5), max_size=2),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([key for key, _ in keys() if "<" not in key and ".tls." not in key]), some_values, max_size=4
+    )
+)
+def test_any_values_are_a_configuration_or_a_config_error_on_one_line(chosen: dict[str, Plain]) -> None:
+    document: dict[str, dict[str, Plain]] = {"discovery": {"file": "x"}}
+    for path, value in chosen.items():
+        section, key = path.split(".")
+        document.setdefault(section, {})[key] = value
+    problem = ""
+    try:
+        read_config(from_plain({**document}, "f"), BASE)
+    except ConfigError as error:
+        problem = str(error)
+    assert "\n" not in problem
