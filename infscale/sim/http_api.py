@@ -34,7 +34,10 @@ class FaultOrder:
 
 
 class HttpApi:
-    """Answers requests for one replica; `obey` carries out orders to misbehave, `busy` are connections with a request."""
+    """Answers requests for one replica; `obey` carries out orders to misbehave.
+
+    `busy` are the connections with a request under way.
+    """
 
     def __init__(self, replica: Replica, obey: Callable[[FaultOrder], Awaitable[None]]) -> None:
         self._replica = replica
