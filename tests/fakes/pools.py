@@ -1,0 +1,92 @@
+"""Snapshots and scheduling contexts made of plain lists."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
+from infscale.metrics.sample import LoraState
+from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
+from picker.request import Headers
+from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
+
+POOL = ObjectKey("default", "pool")
+NO_HEADERS = Headers(())
+
+Numbers = Sequence[float | None]
+
+
+def headers(**values: str) -> Headers:
+    """Headers with ``_`` written for ``-``."""
+    return Headers(tuple((name.replace("_", "-"), value.encode()) for name, value in values.items()))
+
+
+def endpoint(
+    row: int, labels: Mapping[str, str] | None = None, port: int = 8000, phase: Phase = Phase.READY
+) -> Endpoint:
+    """Endpoint number `row`: ``10.0.x.(row+1):port``."""
+    key = EndpointKey(POOL.namespace, f"pod-{row}")
+    return Endpoint(key, f"10.0.{row // 250}.{row % 250 + 1}", port, labels or {}, phase)
+
+
+@dataclass
+class FakePool:
+    """A pool snapshot in the making: one list per column, None for unknown; everything was observed at second 0."""
+
+    size: int
+    waiting: Numbers = ()
+    running: Numbers = ()
+    kv: Numbers = ()
+    in_flight_requests: Numbers = ()
+    in_flight_tokens: Numbers = ()
+    lora: Sequence[LoraState | None] = ()
+    labels: Sequence[Mapping[str, str]] = ()
+    observed_at: Numbers = ()
+    phases: Sequence[Phase] = ()
+    settings: PoolSettings = field(default_factory=PoolSettings)
+
+    def snapshot(self) -> PoolSnapshot:
+        labels = self.labels or [{}] * self.size
+        phases = self.phases or [Phase.READY] * self.size
+        endpoints = tuple(endpoint(row, labels[row], phase=phases[row]) for row in range(self.size))
+        columns = replace(
+            Columns.unknown(endpoints),
+            waiting=self._column(self.waiting, 0.0),
+            running=self._column(self.running, 0.0),
+            kv_utilization=self._column(self.kv, 0.0),
+            observed_at=self._column(self.observed_at, 0.0, -math.inf),
+            lora=tuple(self.lora) or (None,) * self.size,
+        )
+        index = {each.authority: row for row, each in enumerate(endpoints)}
+        state = PoolState(POOL, self.settings, endpoints, index, columns)
+        requests, tokens = self._column(self.in_flight_requests, 0.0), self._column(self.in_flight_tokens, 0.0)
+        return PoolSnapshot(state, "test", 1, requests, tokens, {})
+
+    def _column(
+        self, values: Numbers, default: float, unknown: float = math.nan
+    ) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        filled = values or [default] * self.size
+        assert len(filled) == self.size
+        return np.array([unknown if value is None else value for value in filled], dtype=np.float64)
+
+    @property
+    def rows(self) -> IntArray:
+        return np.arange(self.size, dtype=np.intp)
+
+
+def context(
+    pool: FakePool,
+    *,
+    matched: Numbers = (),
+    total_tokens: float = 0.0,
+    facts: RequestFacts | None = None,
+    now: float = 0.0,
+    seed: int = 1,
+) -> SchedulingContext:
+    """A decision about `pool` at second `now`."""
+    tokens = np.array([value or 0.0 for value in matched] or [0.0] * pool.size)
+    request = facts or RequestFacts("model", NO_HEADERS, 0.0, 0.0)
+    return SchedulingContext(request, pool.snapshot(), PrefixMatch(tokens, total_tokens), now, random.Random(seed))

@@ -1,0 +1,113 @@
+"""Who is shed, and which HTTP form a refusal has."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infscale.endpoint import Objective, ObjectKey, Phase, Pool
+from picker.admission import (
+    STATUS_OF_CODE,
+    Priorities,
+    QueueFailure,
+    QueueOutcome,
+    admit,
+    http_form,
+    pool_saturation,
+)
+from tests.fakes.pools import POOL, FakePool, headers
+
+TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"]
+BUSY = FakePool(2, waiting=[6, 5], kv=[0.1, 0.1])
+HALF = FakePool(2, waiting=[6, 3], kv=[0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("pool", "now", "expected"),
+    [
+        pytest.param(HALF, 0.0, 0.9, id="mean of the endpoints"),
+        pytest.param(FakePool(2, waiting=[6, 1], kv=[0.8, 0.8]), 0.0, 1.1, id="the larger signal counts"),
+        pytest.param(FakePool(2, waiting=[5, 1], observed_at=[5, 0]), 5.0, 1.0, id="stale counts as the highest fresh"),
+        pytest.param(FakePool(3, waiting=[5, 1, 1], observed_at=[5, 0, 0]), 5.0, None, id="below half coverage"),
+        pytest.param(HALF, 100.0, None, id="all stale"),
+        pytest.param(FakePool(2, waiting=[5, 1], phases=[Phase.READY, Phase.DRAINING]), 0.0, 1.0, id="only ready ones"),
+        pytest.param(FakePool(1, phases=[Phase.STARTING]), 0.0, None, id="none ready"),
+    ],
+)
+def test_the_pools_saturation_is_what_is_known_of_it(pool: FakePool, now: float, expected: float | None) -> None:
+    assert pool_saturation(pool.snapshot(), now) == (expected if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("priority", "pool", "now", "shed"),
+    [
+        pytest.param(0, BUSY, 0.0, False, id="standard requests are never shed"),
+        pytest.param(-1, BUSY, 0.0, True, id="sheddable while saturated"),
+        pytest.param(-1, HALF, 0.0, False, id="sheddable with room"),
+        pytest.param(-1, HALF, 100.0, True, id="sheddable in doubt"),
+    ],
+)
+def test_only_sheddable_requests_are_shed(priority: int, pool: FakePool, now: float, shed: bool) -> None:
+    answer = admit(priority, pool.snapshot(), now, 1.5)
+    if not shed:
+        assert answer is None
+        return
+    assert answer is not None
+    assert (answer.status, answer.code, answer.dropped_reason) == (429, "ResourceExhausted", "rejected-saturated")
+    assert answer.message == "system saturated, sheddable request dropped"
+    assert answer.retry_after_seconds == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "priority"),
+    [
+        ("x_llm_d_inference_objective", "batch", -5),
+        ("x_gateway_inference_objective", "batch", -5),
+        ("x_llm_d_inference_objective", "unknown", 0),
+        ("x_llm_d_inference_objective", "elsewhere", 0),
+        ("x_llm_d_inference_objective", "other-pool", 0),
+        ("unrelated", "batch", 0),
+    ],
+)
+def test_priority_comes_from_the_named_objective_of_the_pool(name: str, value: str, priority: int) -> None:
+    objectives = [
+        Objective(ObjectKey("default", "batch"), -5, "pool"),
+        Objective(ObjectKey("another", "elsewhere"), 7, "pool"),
+        Objective(ObjectKey("default", "other-pool"), 7, "another"),
+    ]
+    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**{name: value})) == priority
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [each for each in TABLES["error_code_to_http"].items() if each[0] != "<untyped>"]
+)
+def test_codes_have_their_status(code: str, status: int) -> None:
+    assert STATUS_OF_CODE[code] == status
+
+
+@pytest.mark.parametrize("case", TABLES["flow_control_outcome_to_http"])
+def test_queue_outcome_vectors_hold(case: dict[str, Any]) -> None:
+    failure = QueueFailure(case.get("err", ""))
+    form = http_form(QueueOutcome(case["outcome"]), failure, pool_empty=case.get("pool_empty", False))
+    if "status" not in case:
+        assert form is None
+        return
+    assert form is not None
+    assert (form.status, form.reason) == (case["status"], case.get("reason"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failure", "status", "reason"),
+    [
+        (QueueOutcome.EVICTED_TTL, QueueFailure.NONE, 503, "rejected-no-endpoints"),
+        (QueueOutcome.REJECTED_CAPACITY, QueueFailure.NONE, 429, "rejected-saturated"),
+        (QueueOutcome.EVICTED_CONTEXT_CANCELLED, QueueFailure.NONE, 503, "rejected-context-cancelled"),
+    ],
+)
+def test_an_empty_pool_turns_an_expired_wait_into_unavailable(
+    outcome: QueueOutcome, failure: QueueFailure, status: int, reason: str
+) -> None:
+    form = http_form(outcome, failure, pool_empty=True)
+    assert form is not None
+    assert (form.status, form.reason) == (status, reason)
