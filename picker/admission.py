@@ -1,0 +1,158 @@
+"""Admission: whether a request is scheduled now or shed for load, and the HTTP forms of every refusal."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from infscale.endpoint import Objective, Pool
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.request import Headers, Rejection, RejectionCode
+
+OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
+
+REJECTED_SATURATED = "rejected-saturated"
+REJECTED_NO_ENDPOINTS = "rejected-no-endpoints"
+REJECTED_TTL_EXPIRED = "rejected-ttl-expired"
+REJECTED_CONTEXT_CANCELLED = "rejected-context-cancelled"
+REJECTED_SHUTTING_DOWN = "rejected-shutting-down"
+
+STATUS_OF_CODE: Mapping[str, int] = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "PreconditionFailed": 412,
+    "PayloadTooLarge": 413,
+    "ResourceExhausted": 429,
+    "Internal": 500,
+    "ServiceUnavailable": 503,
+}
+
+_MIN_COVERAGE = 0.5
+
+
+def rejection(
+    code: RejectionCode, message: str, reason: str | None = None, retry_after_seconds: float | None = None
+) -> Rejection:
+    """A refusal with the status that belongs to its code."""
+    return Rejection(STATUS_OF_CODE[code], code, message, reason, retry_after_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Priorities:
+    """The priorities of one pool's objectives, by name."""
+
+    by_name: Mapping[str, int]
+
+    @classmethod
+    def of(cls, objectives: Iterable[Objective], pool: Pool) -> "Priorities":
+        """The objectives that name `pool` in its namespace."""
+        namespace, name = pool.key.namespace, pool.key.name
+        return cls(
+            {
+                each.key.name: each.priority
+                for each in objectives
+                if each.pool == name and each.key.namespace == namespace
+            }
+        )
+
+    def priority(self, headers: Headers) -> int:
+        """The priority of the objective a request names in its header; 0 where it names none that exists."""
+        for name in OBJECTIVE_HEADERS:
+            if objective := headers.get(name):
+                return self.by_name.get(objective, 0)
+        return 0
+
+
+def pool_saturation(snapshot: PoolSnapshot, now: float) -> float | None:
+    """Mean saturation of the ready endpoints; None when it is unknown.
+
+    A ready endpoint without a fresh value counts as the highest fresh one; below half coverage nothing is known.
+    """
+    ratios = snapshot.saturation(now)[snapshot.columns.ready]
+    known = ratios[~np.isnan(ratios)]
+    if not len(ratios) or len(known) < _MIN_COVERAGE * len(ratios):
+        return None
+    missing = len(ratios) - len(known)
+    return float((known.sum() + missing * known.max()) / len(ratios)) if len(known) else None
+
+
+def admit(priority: int, snapshot: PoolSnapshot, now: float, retry_after_seconds: float) -> Rejection | None:
+    """Shed a sheddable request (priority below 0) while the pool is saturated; None admits.
+
+    Where the pool's saturation is unknown, sheddable requests are shed too: they are the ones that may wait in doubt.
+    """
+    if priority >= 0:
+        return None
+    saturation = pool_saturation(snapshot, now)
+    if saturation is not None and saturation < 1.0:
+        return None
+    message = "system saturated, sheddable request dropped"
+    return rejection("ResourceExhausted", message, REJECTED_SATURATED, retry_after_seconds)
+
+
+class QueueOutcome(enum.Enum):
+    """How a request left the flow-control queue, in the field's names."""
+
+    DISPATCHED = "Dispatched"
+    REJECTED_CAPACITY = "RejectedCapacity"
+    REJECTED_NO_ENDPOINTS = "RejectedNoEndpoints"
+    REJECTED_OTHER = "RejectedOther"
+    EVICTED_TTL = "EvictedTTL"
+    EVICTED_NO_ENDPOINTS = "EvictedNoEndpoints"
+    EVICTED_CONTEXT_CANCELLED = "EvictedContextCancelled"
+    EVICTED_OTHER = "EvictedOther"
+
+
+class QueueFailure(enum.Enum):
+    """Why, where the outcome alone does not say."""
+
+    NONE = ""
+    TTL = "ttl"
+    CANCELLED = "cancelled"
+    NOT_RUNNING = "not running"
+    UNEXPECTED = "unexpected"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpForm:
+    """Code and dropped reason of a refusal."""
+
+    code: RejectionCode
+    reason: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return STATUS_OF_CODE[self.code]
+
+
+_NO_ENDPOINTS = HttpForm("ServiceUnavailable", REJECTED_NO_ENDPOINTS)
+_CANCELLED = HttpForm("ServiceUnavailable", REJECTED_CONTEXT_CANCELLED)
+_BY_OUTCOME: Mapping[QueueOutcome, HttpForm] = {
+    QueueOutcome.REJECTED_CAPACITY: HttpForm("ResourceExhausted", REJECTED_SATURATED),
+    QueueOutcome.REJECTED_NO_ENDPOINTS: _NO_ENDPOINTS,
+    QueueOutcome.EVICTED_NO_ENDPOINTS: _NO_ENDPOINTS,
+    QueueOutcome.EVICTED_CONTEXT_CANCELLED: _CANCELLED,
+}
+_BY_FAILURE: Mapping[QueueFailure, HttpForm] = {
+    QueueFailure.CANCELLED: _CANCELLED,
+    QueueFailure.NOT_RUNNING: HttpForm("ServiceUnavailable", REJECTED_SHUTTING_DOWN),
+}
+
+
+def http_form(outcome: QueueOutcome, failure: QueueFailure, *, pool_empty: bool) -> HttpForm | None:
+    """What the client is told; None when the request was dispatched.
+
+    An expired wait is 503 while the pool has no endpoints, 429 while it has: only the second goes away by itself when
+    load falls.
+    """
+    if outcome is QueueOutcome.DISPATCHED:
+        return None
+    if outcome is QueueOutcome.EVICTED_TTL or failure is QueueFailure.TTL:
+        if pool_empty:
+            return _NO_ENDPOINTS
+        return HttpForm("ResourceExhausted", REJECTED_TTL_EXPIRED)
+    return _BY_OUTCOME.get(outcome) or _BY_FAILURE.get(failure) or HttpForm("Internal")

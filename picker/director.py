@@ -1,0 +1,294 @@
+"""The director: from a request to a destination, on one snapshot, and the books of what was dispatched."""
+
+from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
+from infscale.metrics.dispatch import Charge
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection
+from picker.config import PickerConfig
+from picker.director_books import DirectorSettings, DirectorStats, PickRecord
+from picker.output_length import OutputLengths
+from picker.prefix_index import PrefixChain, PrefixIndex
+from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.rewrite import RewriteTable, target_model
+from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.profile import Selection
+from picker.subset import named_rows
+
+if TYPE_CHECKING:
+    from random import Random
+
+_NO_CANDIDATES = "failed to find endpoint candidates for serving the request"
+_NO_SCORES: Mapping[str, float] = MappingProxyType({})
+_NO_CHAIN = PrefixChain((), ())
+# Answered with vectors or scores: nothing is generated.
+_NO_OUTPUT = frozenset({"embeddings"})
+
+
+class Snapshots(Protocol):
+    """Where a decision's one snapshot comes from."""
+
+    def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
+        """The current view of `pool`; None when there is no such pool."""
+        ...
+
+
+class Accounts(Protocol):
+    """The books of what is in flight."""
+
+    def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
+        """Book a dispatch to the endpoint in `row` of the pool's current snapshot."""
+        ...
+
+    def release(self, charge: Charge, *, answered: bool) -> None:
+        """End a dispatch; `answered`: the endpoint served it, so its metrics must have moved."""
+        ...
+
+
+def _count(counts: dict[str, int], key: str) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+class PoolDirector:
+    """The director of one pool; `sync` tells it of objectives and rewrites. Call it from one thread only."""
+
+    def __init__(
+        self,
+        pool: ObjectKey,
+        config: PickerConfig,
+        snapshots: Snapshots,
+        accounts: Accounts,
+        rng: "Random",
+        settings: DirectorSettings | None = None,
+    ) -> None:
+        self._pool = pool
+        self._config = config
+        self._index = PrefixIndex(config.prefix)
+        self._snapshots = snapshots
+        self._accounts = accounts
+        self._rng = rng
+        self._settings = settings or DirectorSettings()
+        self._outputs = OutputLengths(self._settings.output_tokens)
+        self._priorities = Priorities({})
+        self._rewrites = RewriteTable({})
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self.stats = DirectorStats()
+        self.records: deque[PickRecord] = deque(maxlen=self._settings.records)
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery: the objectives and rewrites that name this pool apply from the next request on."""
+        pool = next((each for each in state.pools if each.key == self._pool), None)
+        self._priorities = Priorities({}) if pool is None else Priorities.of(state.objectives, pool)
+        self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
+
+    def configure(self, config: PickerConfig) -> None:
+        """Decide by `config` from the next request on; what is known of caches stays unless its settings change."""
+        if config.prefix != self._config.prefix:
+            self._index = PrefixIndex(config.prefix)
+        self._config = config
+
+    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+        """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
+        snapshot = self._snapshots.snapshot(self._pool)
+        answer: Decision | Rejection
+        if snapshot is None or not len(snapshot):
+            answer = self._no_endpoints(request)
+        elif request.body is None:
+            answer = self._anywhere(request, snapshot, now)
+        else:
+            self._follow(snapshot, now)
+            answer = self._decide(request, request.body, snapshot, now)
+        if isinstance(answer, Rejection):
+            _count(self.stats.rejections, answer.dropped_reason or answer.code)
+        return answer
+
+    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+        """Response headers came back for `decision`."""
+        _count(self.stats.responses, "unknown" if status is None else f"{status // 100}xx")
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """The exchange of `decision` is over: release its charge and learn from how it went."""
+        _count(self.stats.outcomes, outcome.kind)
+        chosen = decision.destinations[0]
+        served = outcome.served or chosen
+        if decision.charge is not None:
+            # Only a success is proof that the endpoint's engine did something its metrics must show.
+            succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
+            self._accounts.release(decision.charge, answered=succeeded and served == chosen)
+        if request.body is None:
+            return
+        if outcome.completion_tokens is not None:
+            self._outputs.observe(decision.target_model, outcome.completion_tokens)
+        if served != chosen:
+            self._learn(request.body, decision.target_model, served)
+
+    # Candidates
+
+    def _no_endpoints(self, request: InferenceRequest) -> Rejection:
+        if request.body is None:
+            return rejection("Internal", "no pods available in datastore")
+        return rejection(
+            "ServiceUnavailable", _NO_CANDIDATES, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds
+        )
+
+    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Decision | Rejection:
+        """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
+        ready = snapshot.columns.ready
+        if not ready.any():
+            return self._no_endpoints(request)
+        for allowed in (snapshot.eligible(now), ready):
+            rows = _candidates(request, snapshot, allowed)
+            if len(rows):
+                chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
+                _count(self.stats.picks, chosen)
+                return Decision((chosen,), "", snapshot.revision, candidates=len(rows))
+        return rejection(
+            "ServiceUnavailable", _NO_CANDIDATES, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds
+        )
+
+    def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
+        """The refusal that says whether there is no endpoint, or none whose load is known."""
+        message = _NO_CANDIDATES
+        ready = _candidates(request, snapshot, snapshot.columns.ready)
+        if len(ready):
+            age = now - float(np.maximum.reduce(snapshot.columns.observed_at[ready]))
+            limit = snapshot.state.settings.staleness_limit_seconds
+            last = f"the latest report is {age:.1f} s old" if np.isfinite(age) else "none has reported yet"
+            if age <= limit:
+                last = "reports give neither a queue nor a KV-cache utilisation"
+            message += f": none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
+        return rejection("ServiceUnavailable", message, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds)
+
+    def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
+        """Bring what is kept per endpoint in line with the snapshot's endpoints."""
+        columns = snapshot.columns
+        self._index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks)
+        self._outputs.refresh(snapshot, now)
+        if snapshot.endpoints is not self._endpoints:
+            self._endpoints = snapshot.endpoints
+            present = snapshot.state.index
+            self.stats.picks = {each: count for each, count in self.stats.picks.items() if each in present}
+
+    # Decision
+
+    def _decide(
+        self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot, now: float
+    ) -> Decision | Rejection:
+        rows = _candidates(request, snapshot, snapshot.eligible(now))
+        if not len(rows):
+            return self._missing(request, snapshot, now)
+        model = body.model
+        if body.api != "opaque":
+            model = target_model(model, request.headers, self._rewrites, self._rng)
+        if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
+            return rejection("NotFound", "the model does not exist: no endpoint of the pool serves it")
+        priority = self._priorities.priority(request.headers)
+        shed = admit(priority, snapshot, now, self._settings.retry_after_seconds)
+        if shed is not None:
+            return shed
+        chain, prefix = self._cached(body, model)
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
+        facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens)
+        context = SchedulingContext(facts, snapshot, prefix, now, self._rng)
+        selection = self._config.scheduler.schedule(context, rows)
+        if selection is None:
+            message = "no endpoints available for the given request"
+            return rejection("ResourceExhausted", message, retry_after_seconds=self._settings.retry_after_seconds)
+        return self._dispatch(request, context, selection, chain, priority)
+
+    def _dispatch(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection,
+        chain: PrefixChain,
+        priority: int,
+    ) -> Decision:
+        """Charge and remember the choice, and put it into words for the exchange."""
+        snapshot, facts, prefix, now = context.snapshot, context.request, context.prefix, context.now
+        row = selection.chosen[0]
+        matched = float(prefix.matched_tokens[row])
+        tokens = facts.prompt_tokens - matched + facts.output_tokens
+        charge = self._accounts.charge(self._pool, row, facts.target_model, tokens, now)
+        self._index.record(chain, row)
+        endpoints = snapshot.endpoints
+        destinations = tuple(endpoints[each].authority for each in selection.chosen)
+        _count(self.stats.picks, destinations[0])
+        self.stats.prompt_tokens += facts.prompt_tokens
+        self.stats.matched_tokens += matched
+        age = now - float(snapshot.columns.observed_at[row])
+        self.records.append(
+            PickRecord(
+                xxh3_64_intdigest(request.request_id.encode("utf-8", "surrogatepass")),
+                snapshot.revision,
+                now,
+                destinations[0],
+                age,
+                len(selection.rows),
+                selection.score_of(row),
+                tokens,
+            )
+        )
+        scores = _NO_SCORES
+        if self._settings.emit_scores:
+            pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
+            scores = {endpoints[each].authority: score for each, score in pairs}
+        return Decision(
+            destinations,
+            facts.target_model,
+            snapshot.revision,
+            charge,
+            scores,
+            priority,
+            len(selection.rows),
+            matched / prefix.total_tokens if prefix.total_tokens else None,
+        )
+
+    # Prefixes
+
+    def _chain(self, body: ParsedBody, model: str) -> PrefixChain:
+        # The length keeps a model and a salt from being read as another model and another salt.
+        return self._index.chain(f"{len(model)}:{model}{body.cache_salt}", body.prompt) if body.prompt else _NO_CHAIN
+
+    def _cached(self, body: ParsedBody, model: str) -> tuple[PrefixChain, PrefixMatch]:
+        """The prompt's chain and what of it each endpoint holds, in the request's own measure of tokens."""
+        chain = self._chain(body, model)
+        matched = self._index.match(chain)
+        if not chain.hashes:
+            return chain, PrefixMatch(matched, 0.0)
+        tokens_per_byte = body.prompt_tokens / len(body.prompt)
+        return chain, PrefixMatch(matched * tokens_per_byte, chain.matchable_bytes * tokens_per_byte)
+
+    def _learn(self, body: ParsedBody, model: str, served: str) -> None:
+        """The gateway sent the request elsewhere than chosen: the prefix is cached there."""
+        snapshot = self._snapshots.snapshot(self._pool)
+        # The index speaks of the endpoints it last followed; another set is learned from the next request.
+        row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
+        if row is not None:
+            self._index.record(self._chain(body, model), row)
+
+
+def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: BoolArray) -> IntArray:
+    """The allowed rows the gateway's subset hint names, all allowed rows without a hint; ascending."""
+    if request.subset is None:
+        return allowed.nonzero()[0]
+    named = named_rows(snapshot, request.subset)
+    return named[allowed[named]]
+
+
+def _serves(snapshot: PoolSnapshot, model: str) -> bool:
+    """Whether any endpoint lists `model`, as a model or a LoRA adapter, or does not say what it serves."""
+    columns = snapshot.columns
+    for models, lora in zip(columns.models, columns.lora, strict=True):
+        if not models or "" in models or model in models:
+            return True
+        if lora is not None and (model in lora.running or model in lora.waiting):
+            return True
+    return False

@@ -1,0 +1,54 @@
+"""What a director is told and what it keeps: settings, counts, records of decisions."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorSettings:
+    """How one pool's requests are directed.
+
+    `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer.
+    `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
+    `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging.
+    """
+
+    unknown_models: Literal["allow", "reject"] = "allow"
+    output_tokens: float = 256.0
+    retry_after_seconds: float = 1.0
+    emit_scores: bool = False
+    records: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PickRecord:
+    """One decision, for debugging: `request` is a hash of the request's id, ages are seconds at the decision.
+
+    `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was charged.
+    """
+
+    request: int
+    revision: str
+    now: float
+    chosen: str
+    observed_age_seconds: float
+    candidates: int
+    score: float
+    tokens: float
+
+
+@dataclass(slots=True)
+class DirectorStats:
+    """Counts since start, for /metrics. Endpoints that leave the pool take their counts with them.
+
+    `rejections` are by dropped reason, or by code where there is none; `outcomes` by how exchanges ended; `responses`
+    by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
+    believed to have cached of them.
+    """
+
+    picks: dict[str, int] = field(default_factory=dict[str, int])
+    rejections: dict[str, int] = field(default_factory=dict[str, int])
+    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    responses: dict[str, int] = field(default_factory=dict[str, int])
+    prompt_tokens: float = 0.0
+    matched_tokens: float = 0.0

@@ -1,0 +1,60 @@
+"""Pickers: the last stage of a profile. Each returns up to `maximum` rows, an ordered list of fallbacks."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from infscale.metrics.sample import FloatArray
+from picker.scheduling.plugin import IntArray, SchedulingContext
+
+
+@dataclass(frozen=True, slots=True)
+class MaxScorePicker:
+    """The highest score; ties are broken at random, so that equal candidates share a burst."""
+
+    maximum: int = 1
+
+    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """The `maximum` best rows, best first."""
+        chosen: list[int] = []
+        while True:
+            best = (scores == np.maximum.reduce(scores)).nonzero()[0]
+            place = best[context.rng.randrange(len(best))] if len(best) > 1 else best[0]
+            chosen.append(int(rows[place]))
+            if len(chosen) >= min(self.maximum, len(rows)):
+                return chosen
+            scores = scores.copy()
+            scores[place] = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRandomPicker:
+    """At random, in proportion to the score (weighted sampling without replacement, A-Res: key u^(1/score)).
+
+    Candidates of score 0 come last, in random order among themselves.
+    """
+
+    maximum: int = 1
+
+    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """Up to `maximum` rows in the order they were drawn."""
+        draw = context.rng.random
+        uniform = np.array([1.0 - draw() for _ in range(len(rows))])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            keys = np.where(scores > 0, np.log(uniform) / scores, -math.inf)
+        order = np.lexsort((uniform, keys))[::-1]
+        return [int(row) for row in rows[order[: self.maximum]]]
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPicker:
+    """Any candidate with equal probability, whatever its score."""
+
+    maximum: int = 1
+
+    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """Up to `maximum` rows in random order."""
+        places = context.rng.sample(range(len(rows)), min(self.maximum, len(rows)))
+        return [int(rows[place]) for place in places]

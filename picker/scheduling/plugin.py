@@ -1,0 +1,92 @@
+"""The stages of scheduling as one-method protocols, and what every stage may look at.
+
+Candidates are rows of one `PoolSnapshot`; numbers are numpy columns over those rows. A stage reads nothing else, so a
+decision can be repeated from its inputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.request import Headers
+
+if TYPE_CHECKING:
+    from random import Random
+
+IntArray = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """What stages may know of a request.
+
+    `target_model` is the model after rewriting, "" where the API names none. `prompt_tokens` is the prompt's estimated
+    length, `output_tokens` the expected length of the answer.
+    """
+
+    target_model: str
+    headers: Headers
+    prompt_tokens: float
+    output_tokens: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PrefixMatch:
+    """How much of the prompt each endpoint of the pool is believed to hold in its KV cache.
+
+    `matched_tokens` has one entry per row of the snapshot; `total_tokens` is the part of the prompt that can match at
+    all (whole blocks), 0 for a prompt shorter than one block.
+    """
+
+    matched_tokens: FloatArray
+    total_tokens: float
+
+    def ratios(self, rows: IntArray) -> FloatArray:
+        """Matched share of the matchable prompt, 0–1; 0 where nothing can match."""
+        matched: FloatArray = self.matched_tokens[rows]
+        return matched / self.total_tokens if self.total_tokens else matched
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SchedulingContext:
+    """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness."""
+
+    request: RequestFacts
+    snapshot: PoolSnapshot
+    prefix: PrefixMatch
+    now: float
+    rng: "Random"
+
+    def uncached_tokens(self, rows: IntArray) -> FloatArray:
+        """Prompt tokens each candidate would have to compute."""
+        uncached: FloatArray = self.request.prompt_tokens - self.prefix.matched_tokens[rows]
+        return uncached
+
+
+class Filter(Protocol):
+    """Drops candidates."""
+
+    def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """The rows among `rows` that stay, in their order. Never called with no rows."""
+        ...
+
+
+class Scorer(Protocol):
+    """Rates candidates."""
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """One score per row in `rows`: 1 is best, 0 worst; NaN says that the candidate's value is unknown."""
+        ...
+
+
+class Picker(Protocol):
+    """Chooses among scored candidates."""
+
+    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """Rows in order of preference, the choice first; at least one of `rows`, none twice."""
+        ...

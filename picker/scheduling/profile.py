@@ -1,0 +1,69 @@
+"""A profile: filters, weighted scorers and one picker, run as a unit on one snapshot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from infscale.metrics.sample import FloatArray
+from picker.scheduling.plugin import Filter, IntArray, Picker, SchedulingContext, Scorer
+
+_NEUTRAL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedScorer:
+    """A scorer and what its score counts in the sum."""
+
+    scorer: Scorer
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """What a profile decided: the candidates that survived, their summed scores, the chosen rows in order."""
+
+    rows: IntArray
+    scores: FloatArray
+    chosen: tuple[int, ...]
+
+    def score_of(self, row: int) -> float:
+        """The summed score of a candidate."""
+        return float(self.scores[int(np.searchsorted(self.rows, row))])
+
+
+def bounded(scores: FloatArray) -> FloatArray:
+    """Scores clamped to [0, 1], unknown ones made neutral.
+
+    An unknown (NaN) score becomes the mean of the known ones, so that it neither attracts nor repels; where no
+    candidate is known, all get 0.5 and the scorer has no say.
+    """
+    clamped: FloatArray = np.minimum(np.maximum(scores, 0.0), 1.0)
+    # Clamping keeps NaN, and a sum is NaN only if a score is: the common case costs one pass.
+    total = np.add.reduce(clamped)
+    if total == total:
+        return clamped
+    unknown = np.isnan(clamped)
+    known = clamped[~unknown]
+    return np.where(unknown, known.mean() if known.size else _NEUTRAL, clamped)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Filters in sequence, then the weighted sum of the scorers, then one picker."""
+
+    name: str
+    filters: Sequence[Filter]
+    scorers: Sequence[WeightedScorer]
+    picker: Picker
+
+    def run(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
+        """Choose among `rows` (ascending, at least one); None when the filters leave none."""
+        for each in self.filters:
+            rows = each.keep(context, rows)
+            if not len(rows):
+                return None
+        scores = np.zeros(len(rows))
+        for weighted in self.scorers:
+            scores += weighted.weight * bounded(weighted.scorer.score(context, rows))
+        return Selection(rows, scores, tuple(self.picker.pick(context, rows, scores)))

@@ -1,0 +1,37 @@
+"""The scheduler: a profile handler says which profiles run and what their results mean together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.profile import Profile, Selection
+
+
+class ProfileHandler(Protocol):
+    """Decides which profiles run for a request."""
+
+    def handle(self, context: SchedulingContext, rows: IntArray, profiles: Mapping[str, Profile]) -> Selection | None:
+        """The selection the request is sent by; None when no candidate is left."""
+        ...
+
+
+class SingleProfileHandler:
+    """Runs the only profile there is."""
+
+    def handle(self, context: SchedulingContext, rows: IntArray, profiles: Mapping[str, Profile]) -> Selection | None:
+        """The one profile's selection."""
+        (profile,) = profiles.values()
+        return profile.run(context, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduler:
+    """Profiles by name and the handler that runs them."""
+
+    profiles: Mapping[str, Profile]
+    handler: ProfileHandler
+
+    def schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
+        """Choose among `rows` (ascending, at least one); None when every candidate was filtered out."""
+        return self.handler.handle(context, rows, self.profiles)
