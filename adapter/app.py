@@ -1,0 +1,145 @@
+"""The HTTP shell: reads a request, lets the pure parts answer, writes the bytes.
+
+There is no router: the path is parsed once, decoded, by `adapter.paths`, and every error, aiohttp's own included,
+leaves as a Kubernetes `Status`.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from adapter.documents import Clock
+from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
+from adapter.paths import ExternalRequest, ObjectRequest, Request, parse
+from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
+from adapter.stats import AdapterStats
+
+MAX_LINE_BYTES = 32_768
+MAX_FIELD_BYTES = 16_384
+MAX_HEADERS = 2_000
+"""The API server sends one header per group of the user, and some users have hundreds."""
+KEEP_ALIVE_SECONDS = 3_600.0
+"""Longer than the 90 s after which the API server drops an idle connection: the server never races its client."""
+WRITE_TIMEOUT_SECONDS = 30.0
+
+_MALFORMED = "the request is malformed, or its line or a header is too large"
+_BUSY = "the adapter is answering as many requests as it takes at once; ask again"
+
+_log = logging.getLogger(__name__)
+
+
+class AdapterApp:
+    """Answers HTTP requests with a `Responder`; takes at most `max_in_flight` metric requests at once."""
+
+    def __init__(
+        self, responder: Responder, clock: Callable[[], Clock], stats: AdapterStats, max_in_flight: int = 400
+    ) -> None:
+        self._responder = responder
+        self._clock = clock
+        self._stats = stats
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+
+    def server(self) -> web.Server:
+        """An aiohttp server of this app, for a runner of the running loop."""
+        return _StatusServer(
+            self.handle,
+            self._stats,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        started = self._clock().monotonic
+        kind = PathKind.OTHER
+        try:
+            asked = parse(request.method, request.path, request.rel_url.raw_query_string)
+        except ApiError as error:
+            response = _response(refusal(error))
+        else:
+            kind = kind_of(asked)
+            response = await self._answered(request, asked)
+        self._stats.record(kind.value, response.status, self._clock().monotonic - started)
+        return response
+
+    async def _answered(self, request: web.BaseRequest, asked: Request) -> web.Response:
+        if not isinstance(asked, ObjectRequest | ExternalRequest):
+            return _response(self._responder.answer(asked, self._clock(), request.headers.get(hdrs.IF_NONE_MATCH)))
+        if self._in_flight >= self._max_in_flight:
+            return _response(refusal(TooManyRequests(_BUSY)))
+        self._in_flight += 1
+        try:
+            response = _response(self._responder.answer(asked, self._clock()))
+            # Written here so that clients who read slowly count as in flight, and not for ever.
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                await response.prepare(request)
+                await response.write_eof()
+        finally:
+            self._in_flight -= 1
+        return response
+
+
+class _StatusServer(web.Server):
+    """Makes protocol handlers whose errors are `Status` documents."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        stats: AdapterStats,
+        **options: object,
+    ) -> None:
+        super().__init__(handler, **options)  # type: ignore[arg-type] # aiohttp's options, passed on by name
+        self._stats = stats
+
+    def __call__(self) -> web.RequestHandler:
+        return _StatusHandler(self, self._stats, loop=self._loop, **self._kwargs)
+
+
+class _StatusHandler(web.RequestHandler):
+    """aiohttp's protocol handler, without its plain-text errors and without its log of what a client sent."""
+
+    __slots__ = ("_stats",)
+
+    def __init__(self, manager: web.Server, stats: AdapterStats, **options: object) -> None:
+        super().__init__(manager, **options)  # type: ignore[arg-type] # aiohttp's options, passed on by name
+        self._stats = stats
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The `Status` for what aiohttp refuses or the app failed at; closes the connection."""
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer is sent already")
+        error: ApiError = BadRequest(_MALFORMED)
+        if status >= 500:
+            error = InternalError("Internal error occurred: the adapter failed at this request; its log says where")
+            if exc is not None:
+                _log.error("the adapter failed at a request: %s", _where(exc))
+        response = _response(refusal(error))
+        response.force_close()
+        self._stats.record(PathKind.OTHER.value, response.status, 0.0)
+        return response
+
+
+def _where(error: BaseException) -> str:
+    """Type and place of an error, without its message: that may repeat what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _response(reply: Reply) -> web.Response:
+    headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.CACHE_CONTROL: "no-cache, private", **reply.headers}
+    return web.Response(status=reply.code, body=reply.body, headers=headers)

@@ -1,0 +1,85 @@
+"""Words of refusals: the API server library's first, then what helps whoever reads them in an HPA's conditions."""
+
+import difflib
+from collections.abc import Iterable
+
+from adapter.errors import NotFound, Unavailable
+from adapter.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
+from adapter.rules import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
+from infscale.labels import model_key
+from infscale.metrics.published import BY_NAME, PublishedMetric
+from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.windowed import Unknown
+
+_LISTED = 5
+
+
+def subject(request: MetricRequest) -> str:
+    """What the metric was asked for, as the library writes it: ``pods NAME``, ``pods with selector a=b``."""
+    if isinstance(request, ExternalRequest):
+        selected = f" with selector {request.labels}" if request.labels.requirements else ""
+        return f"namespaces {request.namespace}{selected}"
+    if request.wanted_name is not None:
+        return f"{request.resource} {request.wanted_name}"
+    return (
+        f"{request.resource} with selector {request.labels}" if request.labels.requirements else f"{request.resource}"
+    )
+
+
+def not_found(request: MetricRequest, hint: str) -> NotFound:
+    """The metric does not exist for what it was asked for."""
+    return NotFound(f"the server could not find the metric {request.metric} for {subject(request)}; {hint}")
+
+
+def unknown_metric(request: MetricRequest) -> NotFound:
+    """Nobody publishes a metric of this name."""
+    near = difflib.get_close_matches(request.metric, BY_NAME, n=1)
+    resource = str(request.resource) if isinstance(request, ObjectRequest) else "namespaces"
+    meant = f"did you mean {near[0]}? " if near else ""
+    return NotFound(
+        f"the server could not find the metric {request.metric} for {resource}; {meant}known are {', '.join(BY_NAME)}"
+    )
+
+
+def unavailable(request: MetricRequest, unknown: Unknown, of: str = "") -> Unavailable:
+    """The metric exists and its value is unknown; `of` tells one label set from the others."""
+    of = f" ({of})" if of else ""
+    return Unavailable(f"the metric {request.metric} for {subject(request)}{of} is unknown now: {unknown.reason}")
+
+
+def nothing_discovered(request: MetricRequest) -> Unavailable:
+    """Asked before discovery said anything."""
+    return unavailable(request, Unknown("no endpoint and no InferencePool was discovered yet"))
+
+
+def no_label_set(
+    request: MetricRequest, metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]
+) -> NotFound | Unavailable:
+    """The metric selector matches nothing: 503 while models may yet show up, 404 once all endpoints were read."""
+    selector = request.labels if isinstance(request, ExternalRequest) else request.metric_labels
+    snapshots = tuple(snapshots)
+    if not snapshots:
+        return not_found(request, "there is no InferencePool in that namespace")
+    if not metric.per_model and any(each.key in {MODEL, MODEL_KEY} for each in selector.requirements):
+        return not_found(request, f"it is not split by model; its only label is {POOL}")
+    relevant = pools_selected(snapshots, selector)
+    reason = blind(relevant) if metric.per_model else None
+    if reason is not None:
+        return unavailable(request, reason)
+    known = [labels_of(snapshot, model) for snapshot in snapshots for model in label_sets(metric, snapshot)]
+    sets = "; ".join(",".join(f"{name}={value}" for name, value in _keys(labels)) for labels in known[:_LISTED])
+    return not_found(request, f"its label sets are {sets}{' …' if len(known) > _LISTED else ''}")
+
+
+def _keys(labels: dict[str, str]) -> Iterable[tuple[str, str]]:
+    """The labels as a selector can name them."""
+    for name, value in labels.items():
+        if name != MODEL:
+            yield name, value if name == MODEL_KEY else model_key(value)
+
+
+def no_such_object(request: ObjectRequest) -> NotFound:
+    """No object of that name, or none that the selector matches."""
+    if request.name == ALL:
+        return not_found(request, f"no {request.resource.resource} that infscale knows match")
+    return not_found(request, "infscale knows no such object")

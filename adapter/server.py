@@ -1,0 +1,133 @@
+"""The adapter as a running server: one listening socket with TLS, owned by an ``async with``."""
+
+import asyncio
+import errno
+import importlib.metadata
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from adapter.app import AdapterApp
+from adapter.documents import Clock, constant_documents
+from adapter.provider import Provider
+from adapter.responder import Responder
+from adapter.stats import AdapterStats
+from adapter.tls import ServingCertificate, TlsSettings
+from infscale.endpoint import authority
+from infscale.errors import StartError
+from infscale.metrics.published import PUBLISHED
+
+_SHUTDOWN_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSettings:
+    """Where the adapter listens (port 0: any free one), with which certificate, and how much it takes at once."""
+
+    host: str = "127.0.0.1"
+    port: int = 6443
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    max_in_flight: int = 400
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port {self.port} is outside 0–65535")
+        if self.max_in_flight < 1:
+            raise ValueError("the adapter takes at least one request at once")
+
+
+def system_clock() -> Clock:
+    """The machine's clocks at this moment."""
+    return Clock(time.monotonic(), datetime.now(UTC))
+
+
+class AdapterServer:
+    """Serves the metrics APIs while its ``async with`` block runs.
+
+    Without Kubernetes there is nobody to ask who may read, so it listens on loopback only. Entering raises
+    `StartError` when the address is not loopback, the port is taken or the certificate does not work.
+    """
+
+    def __init__(
+        self, settings: AdapterSettings, provider: Provider, clock: Callable[[], Clock] = system_clock
+    ) -> None:
+        self._settings = settings
+        self._certificate = ServingCertificate(settings.tls)
+        self._stack = AsyncExitStack()
+        self._port: int | None = None
+        documents = constant_documents((metric.name for metric in PUBLISHED), importlib.metadata.version("infscale"))
+        self.stats = AdapterStats()
+        self._app = AdapterApp(Responder(provider, documents), clock, self.stats, settings.max_in_flight)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        if self._port is None:
+            raise RuntimeError("the adapter listens inside its async with block only")
+        return self._port
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"https://{authority(self._settings.host, self.port)}"
+
+    @property
+    def ca_pem(self) -> bytes | None:
+        """The CA that signed the certificate it made; None when it was given one."""
+        return self._certificate.ca_pem
+
+    async def __aenter__(self) -> Self:
+        _check_loopback(self._settings.host)
+        async with AsyncExitStack() as stack:
+            await self._certificate.load()
+            runner = web.ServerRunner(self._app.server(), shutdown_timeout=_SHUTDOWN_SECONDS)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            self._port = await self._listen(runner)
+            tasks = asyncio.TaskGroup()
+            await tasks.__aenter__()
+            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+            stack.push_async_callback(tasks.__aexit__, None, None, None)
+            stack.callback(tasks.create_task(self._certificate.follow()).cancel)
+            self._stack = stack.pop_all()
+        _log.info("the adapter answers on %s, loopback only: without Kubernetes nobody checks who asks", self.url)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        self._port = None
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def _listen(self, runner: web.ServerRunner) -> int:
+        host, port = self._settings.host, self._settings.port
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=self._certificate.context).start()
+        except OSError as error:
+            reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
+            raise StartError(
+                f"adapter: cannot listen on {authority(host, port)}: {reason}; choose another port or stop what has it"
+            ) from None
+        return int(runner.addresses[0][1])
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise StartError(
+            f"adapter: {host} is no loopback address; without Kubernetes nobody checks who asks, so it listens on "
+            "loopback only: set the address to 127.0.0.1 or ::1"
+        )

@@ -1,0 +1,264 @@
+"""Answers from the metrics store: pods, InferencePools, namespaces, described objects and external metrics.
+
+Every answer reads the published snapshots of one moment and nothing else.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from adapter import refusals
+from adapter.paths import ALL, EVERYTHING, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
+from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
+from adapter.rules import (
+    Part,
+    choose,
+    combined,
+    distinct,
+    expressible,
+    finite,
+    label_sets,
+    labels_of,
+    part_of,
+    pools_selected,
+    revision,
+    serves,
+    shown,
+    unsettled,
+    window_seconds,
+)
+from infscale.endpoint import DescribedObject, Endpoint, ObjectKey, Phase, Pool
+from infscale.labels import Selector
+from infscale.metrics.answers import group_reading, pod_readings
+from infscale.metrics.published import BY_NAME, PublishedMetric, Source
+from infscale.metrics.sample import Reading
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.store import MetricStore
+from infscale.metrics.windowed import Unknown
+
+PODS = GroupResource("pods")
+NAMESPACES = GroupResource("namespaces")
+POOLS: Mapping[GroupResource, Kind] = {
+    GroupResource("inferencepools", "inference.networking.k8s.io"): Kind(
+        "InferencePool", "inference.networking.k8s.io/v1"
+    ),
+    GroupResource("inferencepools", "inference.networking.x-k8s.io"): Kind(
+        "InferencePool", "inference.networking.x-k8s.io/v1alpha2"
+    ),
+}
+
+_POD = Kind("Pod", "v1")
+_NAMESPACE = Kind("Namespace", "v1")
+_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Described:
+    """An object and the parts of pools its value is made of."""
+
+    key: ObjectKey
+    parts: tuple[Part, ...]
+
+
+class _PodRows:
+    """Rows of the pods a request picks, remembered while discovery keeps the pool's endpoints."""
+
+    def __init__(self) -> None:
+        self._pools: dict[ObjectKey, tuple[tuple[Endpoint, ...], dict[tuple[str | None, Selector], BoolArray]]] = {}
+
+    def of(self, snapshot: PoolSnapshot, name: str | None, selector: Selector) -> BoolArray:
+        """Rows of the pod `name` (None: of any) whose labels fulfil `selector`."""
+        endpoints, picked = self._pools.get(snapshot.pool, ((), {}))
+        if endpoints is not snapshot.endpoints or len(picked) >= _REMEMBERED:
+            picked = {}
+            self._pools[snapshot.pool] = (snapshot.endpoints, picked)
+        rows = picked.get((name, selector))
+        if rows is None:
+            rows = picked[name, selector] = np.array(
+                [name in {None, each.key.name} and selector.matches(each.labels) for each in snapshot.endpoints],
+                dtype=np.bool_,
+            )
+        return rows
+
+
+class StoreProvider:
+    """The `Provider` that reads the metrics store."""
+
+    def __init__(self, store: MetricStore) -> None:
+        self._store = store
+        self._pod_rows = _PodRows()
+
+    def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
+        """See `ObjectProvider`."""
+        metric = self._metric(request)
+        if request.resource == PODS and request.namespace:
+            return self._pods(metric, request, now)
+        kind, described = self._described(request)
+        if not described:
+            raise refusals.no_such_object(request)
+        readings = [(each.key, _group_value(metric, each, request, now)) for each in described]
+        items = tuple((key, value) for key, value in readings if not isinstance(value, Unknown))
+        if not items:
+            reason = next(value for _, value in readings if isinstance(value, Unknown))
+            raise refusals.unavailable(request, reason)
+        read = [part.snapshot for each in described for part in each.parts]
+        return ObjectValues(kind, items, revision(read), window_seconds(metric, read))
+
+    def external(self, request: ExternalRequest, now: float) -> ExternalValues:
+        """See `ExternalProvider`. One item per pool, and per model where the metric is split by model."""
+        metric = self._metric(request)
+        snapshots = self._snapshots(request.namespace)
+        relevant = pools_selected(snapshots, request.labels)
+        chosen = [
+            (snapshot, model)
+            for snapshot in relevant
+            for model in label_sets(metric, snapshot)
+            if request.labels.matches(labels_of(snapshot, model))
+        ]
+        if not chosen:
+            raise refusals.no_label_set(request, metric, snapshots)
+        cold = unsettled(metric, relevant)
+        if cold is not None:
+            raise refusals.unavailable(request, cold)
+        # A label set without a ready endpoint has no share in a sum; one alone is unknown.
+        served = [each for each in chosen if serves(metric, *each)] or chosen
+        items: list[ExternalValue] = []
+        for snapshot, model in served:
+            labels = labels_of(snapshot, model)
+            reading = group_reading(metric, snapshot, now, model)
+            reading = reading if isinstance(reading, Unknown) else finite(reading)
+            if isinstance(reading, Unknown):
+                raise refusals.unavailable(request, reading, shown(labels))
+            items.append(ExternalValue(labels, reading))
+        read = [snapshot for snapshot, _ in served]
+        return ExternalValues(tuple(items), revision(read), window_seconds(metric, read))
+
+    def _metric(self, request: MetricRequest) -> PublishedMetric:
+        metric = BY_NAME.get(request.metric)
+        if metric is None:
+            raise refusals.unknown_metric(request)
+        state = self._store.discovery
+        if not (state.pools or state.endpoints or state.objects):
+            raise refusals.nothing_discovered(request)
+        return metric
+
+    def _snapshots(self, namespace: str) -> tuple[PoolSnapshot, ...]:
+        return tuple(each for each in self._store.snapshots() if each.pool.namespace == namespace)
+
+    # Pods
+
+    def _pods(self, metric: PublishedMetric, request: ObjectRequest, now: float) -> ObjectValues:
+        snapshots = self._snapshots(request.namespace)
+        choice = choose(metric, snapshots, request.metric_labels)
+        if snapshots and not choice.snapshots:
+            raise refusals.no_label_set(request, metric, snapshots)
+        selector = request.labels if request.name == ALL else EVERYTHING
+        parts = distinct(
+            part_of(each, self._pod_rows.of(each, request.wanted_name, selector)) for each in choice.snapshots
+        )
+        if not parts:
+            raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
+        if choice.model is not None and metric.source is Source.PICKER:
+            raise refusals.not_found(request, "it is counted per pod and per model, not for a model on a pod")
+        items = tuple(
+            (each.pod, each.reading)
+            for part in parts
+            for each in pod_readings(metric, part.snapshot, now, choice.model, part.rows)
+            if expressible(each.reading)
+        )
+        if not items:
+            raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))
+        read = [part.snapshot for part in parts]
+        return ObjectValues(_POD, items, revision(read), window_seconds(metric, read))
+
+    # Objects made of groups of endpoints
+
+    def _described(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
+        if request.resource == NAMESPACES and not request.namespace:
+            return _NAMESPACE, self._namespaces(request)
+        kind = POOLS.get(request.resource)
+        if kind is not None:
+            return kind, self._pools(request)
+        return self._others(request)
+
+    def _namespaces(self, request: ObjectRequest) -> list[_Described]:
+        names = dict.fromkeys(each.pool.namespace for each in self._store.snapshots())
+        return [
+            _Described(ObjectKey("", name), distinct(Part(each) for each in self._snapshots(name)))
+            for name in names
+            if _matches(request, name, {})
+        ]
+
+    def _pools(self, request: ObjectRequest) -> list[_Described]:
+        pools: Mapping[ObjectKey, Pool] = {pool.key: pool for pool in self._store.discovery.pools}
+        return [
+            _Described(each.pool, (Part(each),))
+            for each in self._snapshots(request.namespace)
+            if _matches(request, each.pool.name, pools[each.pool].labels)
+        ]
+
+    def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
+        found = [
+            each
+            for each in self._store.discovery.objects
+            if GroupResource(each.resource, each.group) == request.resource
+            and each.key.namespace == request.namespace
+            and _matches(request, each.key.name, each.labels)
+        ]
+        if not found:
+            raise refusals.no_such_object(request)
+        described = [
+            _Described(each.key, self._members(each, each.selector)) for each in found if each.selector is not None
+        ]
+        if not described:
+            raise refusals.not_found(request, "no pods belong to such an object")
+        version = f"{found[0].group}/{found[0].version}" if found[0].group else found[0].version
+        return Kind(found[0].kind, version), described
+
+    def _members(self, described: DescribedObject, selector: Mapping[str, str]) -> tuple[Part, ...]:
+        return distinct(
+            part_of(snapshot, np.array([_carries(each, selector) for each in snapshot.endpoints], dtype=np.bool_))
+            for snapshot in self._snapshots(described.key.namespace)
+        )
+
+
+def _matches(request: ObjectRequest, name: str, labels: Mapping[str, str]) -> bool:
+    if request.wanted_name not in {None, name}:
+        return False
+    return request.name != ALL or request.labels.matches(labels)
+
+
+def _carries(endpoint: Endpoint, selector: Mapping[str, str]) -> bool:
+    labels = endpoint.labels
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def _group_value(
+    metric: PublishedMetric, described: _Described, request: ObjectRequest, now: float
+) -> Reading | Unknown:
+    if not described.parts:
+        return Unknown("no endpoint of an InferencePool matches its selector")
+    snapshots = [part.snapshot for part in described.parts]
+    choice = choose(metric, snapshots, request.metric_labels)
+    parts = [part for part in described.parts if part.snapshot in choice.snapshots]
+    if not parts:
+        raise refusals.no_label_set(request, metric, snapshots)
+    if choice.model is not None and metric.source is Source.PICKER and any(part.rows is not None for part in parts):
+        raise refusals.not_found(request, "it is counted per model for whole InferencePools only")
+    return combined(metric, parts, now, choice.model)
+
+
+def _why_no_pod(metric: PublishedMetric, parts: Iterable[Part], now: float, model: str | None) -> Unknown:
+    """Why none of the pods in `parts` has a value."""
+    phases: dict[Phase, int] = {}
+    for part in parts:
+        if part.ready:
+            reading = group_reading(metric, part.snapshot, now, model, part.rows)
+            return reading if isinstance(reading, Unknown) else Unknown("no pod has a fresh value of all its ranks")
+        rows = range(len(part.snapshot)) if part.rows is None else np.flatnonzero(part.rows).tolist()
+        for row in rows:
+            phase = part.snapshot.endpoints[row].phase
+            phases[phase] = phases.get(phase, 0) + 1
+    counts = ", ".join(f"{count} {phase.value}" for phase, count in phases.items())
+    return Unknown(f"none of the matching pods is ready ({counts})")

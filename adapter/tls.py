@@ -1,0 +1,229 @@
+"""HTTPS for the adapter: a certificate it is given, followed live, or one it makes for itself."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from infscale.errors import StartError
+
+_LIFETIME = timedelta(days=3650)
+_CLOCK_SKEW = timedelta(hours=1)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Which certificate to serve with.
+
+    `cert_file` and `key_file` (PEM, both or neither) are followed every `poll_seconds`. Without them one is made at
+    every start, for loopback and for ``<service>.<namespace>.svc``.
+    """
+
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    service: str = "infscale-adapter"
+    namespace: str = "infscale-system"
+    poll_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("a certificate file and a key file come together")
+        if self.poll_seconds <= 0:
+            raise ValueError("certificate files are polled every so many positive seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePair:
+    """A certificate chain with its key, both PEM; `ca_pem` is the CA that signed a made one."""
+
+    certificate: bytes
+    key: bytes
+    ca_pem: bytes | None = None
+
+
+def made_certificate(service: str, namespace: str, now: datetime) -> CertificatePair:
+    """A serving certificate signed by a CA of its own. The CA's key is forgotten at once."""
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+    ca_name = _name("infscale adapter CA")
+    usage = x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=True,
+        crl_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    ca = (
+        _builder(ca_name, ca_name, ca_key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, SHA256())
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    host = f"{service}.{namespace}.svc"
+    names = [x509.DNSName(name) for name in ("localhost", host, f"{host}.cluster.local")]
+    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
+    leaf = (
+        # A common name holds at most 64 characters; clients read the alternative names.
+        _builder(_name(service[:64]), ca_name, key.public_key(), now)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(ca_key, SHA256())
+    )
+    return CertificatePair(
+        leaf.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        ca.public_bytes(Encoding.PEM),
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + _LIFETIME)
+    )
+
+
+class ServingCertificate:
+    """The certificate the adapter serves with, and the TLS context that follows it.
+
+    `load` once before serving, then run `follow`. A pair that does not work is refused and the one before stays.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._tried: tuple[tuple[int, int, int], ...] | None = None
+        self.context = _server_context()
+        self.ca_pem: bytes | None = None
+
+    async def load(self) -> None:
+        """Make or read the first certificate. Raises `StartError`."""
+        settings = self._settings
+        if settings.cert_file is None or settings.key_file is None:
+            pair = await asyncio.to_thread(
+                made_certificate, settings.service, settings.namespace, datetime.now(UTC).replace(microsecond=0)
+            )
+            self.ca_pem = pair.ca_pem
+            await self._use(pair)
+            return
+        try:
+            await self._use(await asyncio.to_thread(self._read, settings.cert_file, settings.key_file))
+        except (OSError, ValueError) as error:
+            raise StartError(
+                f"adapter: cannot serve with {settings.cert_file} and {settings.key_file}: {_problem(error)}; "
+                "give a PEM certificate and its PEM key, or neither"
+            ) from None
+
+    async def follow(self) -> None:
+        """Use changed files as they change, for ever."""
+        settings = self._settings
+        if settings.cert_file is None or settings.key_file is None:
+            return
+        while True:
+            await asyncio.sleep(settings.poll_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Use the files if they changed and work; says whether they are in use now."""
+        cert_file, key_file = self._settings.cert_file, self._settings.key_file
+        if cert_file is None or key_file is None:
+            return False
+        try:
+            if await asyncio.to_thread(_signature, cert_file, key_file) == self._tried:
+                return False
+            await self._use(await asyncio.to_thread(self._read, cert_file, key_file))
+        except (OSError, ValueError) as error:
+            _log.warning("the changed certificate in %s is refused, the old one stays: %s", cert_file, _problem(error))
+            return False
+        _log.info("serving with the changed certificate in %s", cert_file)
+        return True
+
+    def _read(self, cert_file: Path, key_file: Path) -> CertificatePair:
+        # Noted before reading: files that change in between look changed again at the next poll.
+        self._tried = _signature(cert_file, key_file)
+        return CertificatePair(cert_file.read_bytes(), key_file.read_bytes())
+
+    async def _use(self, pair: CertificatePair) -> None:
+        # OpenSSL takes keys from files; these are private and live as long as the loading.
+        folder = await asyncio.to_thread(_tried, pair)
+        try:
+            # On the loop's thread, where handshakes run: the context may not change under one of them.
+            _load(self.context, folder.name)
+        finally:
+            await asyncio.to_thread(folder.cleanup)
+
+
+def _server_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _tried(pair: CertificatePair) -> "tempfile.TemporaryDirectory[str]":
+    """The pair in files only this user can read, after it was loaded once.
+
+    It is loaded into a context of its own, because a failed load leaves a context with half a pair.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="infscale-tls-")
+    try:
+        for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
+            with open(os.open(Path(folder.name, name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+        _load(_server_context(), folder.name)
+    except BaseException:
+        folder.cleanup()
+        raise
+    return folder
+
+
+def _load(context: ssl.SSLContext, folder: str) -> None:
+    context.load_cert_chain(Path(folder, "tls.crt"), Path(folder, "tls.key"), password=_no_password)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and there is nobody to type a password")
+
+
+def _signature(*files: Path) -> tuple[tuple[int, int, int], ...]:
+    stats = [file.stat() for file in files]
+    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in stats)
+
+
+def _problem(error: OSError | ValueError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"no certificate with its key ({error.reason or 'unreadable PEM'})"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
