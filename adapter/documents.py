@@ -112,9 +112,8 @@ def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> b
         described = {"kind": kind, "namespace": key.namespace, "name": key.name, "apiVersion": api_version}
         if not key.namespace:
             del described["namespace"]
-        items.append(
-            {"describedObject": described, **common, "timestamp": times.of(reading.at), "value": value, **last}
-        )
+        dated = {"timestamp": times.of(reading.at), **window, "value": value}
+        items.append({"describedObject": described, **name, **dated, **last})
     return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items, request.pretty)
 
 
