@@ -55,10 +55,14 @@ class Clock:
     monotonic: float
     utc: datetime
 
+    @property
+    def offset_seconds(self) -> float:
+        """What turns a monotonic second into a second of the Unix epoch."""
+        return self.utc.timestamp() - self.monotonic
+
     def rfc3339(self, at: float) -> str:
         """The monotonic second `at` as RFC 3339, cut to whole seconds."""
-        seconds = math.floor(self.utc.timestamp() + at - self.monotonic)
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _rfc3339(math.floor(self.offset_seconds + at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +184,19 @@ class _Times:
     """Timestamps of one list, each second written once."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._written: dict[float, str] = {}
+        self._offset = clock.offset_seconds
+        self._written: dict[int, str] = {}
 
     def of(self, at: float) -> str:
-        written = self._written.get(at)
+        second = math.floor(self._offset + at)
+        written = self._written.get(second)
         if written is None:
-            written = self._written[at] = self._clock.rfc3339(at)
+            written = self._written[second] = _rfc3339(second)
         return written
+
+
+def _rfc3339(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _list(kind: str, api_version: str, revision: str, items: list[JsonObject], pretty: bool) -> bytes:
