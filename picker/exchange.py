@@ -16,7 +16,8 @@ The exchange is over when it has answered the client itself, failed, or the stre
 decision of the director ends in exactly one `finished`.
 
 Where response bodies are withheld (the recommended mode) and the response has no trailers, its end is the end of the
-stream. Where bodies are shown, a stream that ends before the body has was aborted.
+stream, and so is a client's abort after the response headers: Envoy says the same bytes for both, and both count as
+completed. Where bodies are shown, a stream that ends before the body has was aborted.
 """
 
 from typing import TYPE_CHECKING, Literal
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     import random
 
 __all__ = ["Exchange", "ExchangeSettings"]
+
+OutcomeKind = Literal["completed", "aborted", "error"]
 
 _FULL_DUPLEX = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
 _UNKNOWN_USAGE = Usage()
@@ -110,13 +113,19 @@ class Exchange:
         except RequestError as error:
             return self._reject(error.rejection)
 
-    def peer_closed(self, now: float) -> None:
-        """The gateway ended the stream in order: so did the response, unless its body was shown and had not ended."""
-        withheld = self._response_state is ResponseState.STREAMING and not self._body_shown()
-        self.closed(now, "completed" if withheld else "aborted")
+    def closed(self, now: float) -> None:
+        """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
 
-    def closed(self, now: float, kind: Literal["completed", "aborted", "error"] = "aborted") -> None:
-        """The stream is gone: reset by the gateway, or failed here (`kind` says so). Harmless when repeated."""
+        Harmless when repeated.
+        """
+        withheld = self._response_state is ResponseState.STREAMING and not self._body_shown()
+        self._end("completed" if withheld else "aborted", now)
+
+    def failed(self, now: float) -> None:
+        """The transport or this process failed on the stream. Harmless when repeated."""
+        self._end("error", now)
+
+    def _end(self, kind: OutcomeKind, now: float) -> None:
         self._over = True
         self._pieces.clear()
         self._finish(kind, now)
@@ -276,10 +285,10 @@ class Exchange:
         return [immediate_reply(rejection, self._settings.error_format)]
 
     def _fail(self, failure: Fail, now: float) -> list[Send]:
-        self.closed(now, "error")
+        self._end("error", now)
         return [failure]
 
-    def _finish(self, kind: Literal["completed", "aborted", "error"], now: float) -> None:
+    def _finish(self, kind: OutcomeKind, now: float) -> None:
         if self._open is None:
             return
         request, decision = self._open

@@ -2,8 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal
 
 from picker.request import Headers
@@ -11,8 +10,6 @@ from picker.request import Headers
 Side = Literal["request", "response"]
 LbMetadata = Mapping[str, str | Mapping[str, float]]
 HeaderItems = tuple[tuple[str, bytes], ...]
-
-NO_METADATA: LbMetadata = MappingProxyType({})
 
 
 class BodyMode(enum.Enum):
@@ -102,7 +99,7 @@ class HeadersReply:
     set_headers: HeaderItems = ()
     remove_headers: tuple[str, ...] = ()
     clear_route_cache: bool = False
-    lb_metadata: LbMetadata = field(default=NO_METADATA, hash=False)
+    lb_metadata: LbMetadata | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,153 @@
+"""ext_proc over grpcio's asyncio server: the reference transport, for one event loop."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+import grpc.aio
+
+from infscale.endpoint import authority
+from infscale.errors import StartError
+from picker import wire
+from picker.errors import WireError
+from picker.exchange import Exchange
+from picker.messages import Fail
+from picker.transport.health import HealthService
+from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
+
+_LOG = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+    Handler = grpc.GenericRpcHandler[Any, Any]
+
+_CRASHED = Fail("INTERNAL", "the picker failed on this request; its log says where")
+
+
+class GrpcTransport:
+    """Serves exchanges made by `new_exchange`; `clock` gives monotonic seconds, `ready` what health checks answer."""
+
+    def __init__(self, settings: TransportSettings, new_exchange: NewExchange, clock: Clock, ready: Ready) -> None:
+        self._settings = settings
+        self._new_exchange = new_exchange
+        self._clock = clock
+        self._health = HealthService(ready)
+        self._servers: list[grpc.aio.Server] = []
+        self._ports: list[int] = []
+
+    @property
+    def port(self) -> int:
+        """The port exchanges are served on."""
+        return self._ports[0]
+
+    @property
+    def health_port(self) -> int | None:
+        """The second port of health checks, where there is one."""
+        return self._ports[1] if len(self._ports) > 1 else None
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
+        exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
+        try:
+            await self._listen(settings.port, settings.tls, exchanges, self._health.handler())
+            if settings.health_port is not None:
+                # Probes speak plain text: they carry nothing worth hiding and know no certificate.
+                await self._listen(settings.health_port, None, self._health.handler())
+        except BaseException:
+            await self._stop(0.0)
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stop(0.0)
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
+        self._health.drain()
+        await asyncio.sleep(self._settings.notice_seconds)
+        await self._stop(self._settings.drain_seconds)
+
+    async def _listen(self, port: int, tls: TlsFiles | None, *handlers: "Handler") -> None:
+        limit = self._settings.max_message_bytes
+        # Two servers would share a port silently: the second start should say that it is taken.
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers(handlers)
+        where = authority(self._settings.address, port)
+        self._ports.append(await _bind(server, where, tls))
+        await server.start()
+        self._servers.append(server)
+
+    async def _stop(self, grace_seconds: float) -> None:
+        servers, self._servers = self._servers, []
+        # In order: the exchange port drains while the health port, the last, still says so.
+        for server in servers:
+            await server.stop(grace_seconds)
+
+    async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
+        failure: Fail | None = _CRASHED
+        try:
+            failure = await self._serve(self._new_exchange(), requests, context)
+        except Exception as error:  # a bug in one exchange must not end the others
+            _log_crash(error)
+        if failure is not None:
+            await context.abort(grpc.StatusCode[failure.status], failure.message)
+
+    async def _serve(self, exchange: Exchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+        """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
+        try:
+            failure = await self._converse(exchange, requests, context)
+        except Exception:
+            exchange.failed(self._clock())
+            raise
+        except asyncio.CancelledError:
+            exchange.closed(self._clock())
+            raise
+        exchange.closed(self._clock())
+        return failure
+
+    async def _converse(self, exchange: Exchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+        """Carry messages until the exchange or the gateway ends the stream; why it failed, if it did."""
+        async for data in requests:
+            try:
+                message = wire.decode(data)
+            except WireError as error:
+                exchange.failed(self._clock())
+                return Fail("INVALID_ARGUMENT", str(error))
+            for send in exchange.receive(message, self._clock()):
+                if isinstance(send, Fail):
+                    return send
+                await context.write(wire.encode(send))
+            if exchange.over:
+                break
+        return None
+
+
+async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> int:
+    try:
+        if tls is None:
+            return server.add_insecure_port(where)
+        return server.add_secure_port(where, await asyncio.to_thread(_credentials, tls))
+    except RuntimeError as error:
+        cause = "the port is taken, the address is not this machine's, or the certificate does not fit its key"
+        raise StartError(f"the picker cannot listen on {where}: {cause}; choose another or free it") from error
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    try:
+        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    except OSError as error:
+        raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error
+    return grpc.ssl_server_credentials([pair])
+
+
+def _log_crash(error: Exception) -> None:
+    """Say what broke and where. The error's own text stays out: it can quote what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-3:]]
+    _LOG.error("exchange failed", extra={"fields": {"error": type(error).__name__, "where": where}})

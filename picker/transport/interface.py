@@ -1,0 +1,74 @@
+"""What the composition root needs of a transport, whatever carries the bytes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self
+
+from picker.exchange import Exchange
+
+EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
+
+NewExchange = Callable[[], Exchange]
+Clock = Callable[[], float]
+Ready = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of the serving certificate (chain included) and its key."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """Where to listen and how to stop.
+
+    Port 0 takes a free one. `health_port` serves health checks a second time, for probes that cannot use the first
+    port; None: it does not. `max_message_bytes` bounds one message of the gateway: Envoy sends bodies in messages as
+    large as its buffers, of which 400 kB have been seen, so gRPC's default of 4 MB is near. On drain, health turns
+    NOT_SERVING first and new exchanges are still taken for `notice_seconds`, so that gateways see it coming; then open
+    exchanges have `drain_seconds` to end.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 9002
+    health_port: int | None = None
+    tls: TlsFiles | None = None
+    max_message_bytes: int = 64 << 20
+    notice_seconds: float = 0.0
+    drain_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        ports = (self.port, self.health_port or 0)
+        if not all(0 <= port <= 65535 for port in ports):
+            raise ValueError("ports are from 0 to 65535")
+        if self.notice_seconds < 0 or self.drain_seconds < 0 or self.max_message_bytes < 1:
+            raise ValueError("durations are not negative and max_message_bytes is positive")
+
+
+class Transport(Protocol):
+    """Serves exchanges to gateways inside ``async with``; entering raises StartError where it cannot listen.
+
+    `drain` ends serving in order; leaving the block without it cuts off what is open.
+    """
+
+    @property
+    def port(self) -> int:
+        """The port exchanges are served on."""
+        ...
+
+    @property
+    def health_port(self) -> int | None:
+        """The second port of health checks, where there is one."""
+        ...
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, let open exchanges end, stop."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *error: object) -> None: ...

@@ -1,0 +1,53 @@
+"""A director that sends everything to fixed destinations and remembers what it was told."""
+
+from dataclasses import dataclass, field
+
+from picker.request import Decision, InferenceRequest, Outcome, Rejection
+
+
+@dataclass
+class FakeDirector:
+    """Routes to `destinations` (as `target_model` if given) unless `rejection` is set; fails where it is told to."""
+
+    destinations: tuple[str, ...] = ("10.0.0.1:8000", "10.0.0.2:8000")
+    target_model: str | None = None
+    rejection: Rejection | None = None
+    crash_on: str | None = None
+    requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
+    decisions: list[Decision] = field(default_factory=list[Decision])
+    started: list[int | None] = field(default_factory=list[int | None])
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    finished_decisions: list[Decision] = field(default_factory=list[Decision])
+
+    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+        self._maybe_crash("direct")
+        self.requests.append(request)
+        if self.rejection is not None:
+            return self.rejection
+        model = request.body.model if request.body else ""
+        decision = Decision(self.destinations, self.target_model or model, "store.1", scores={"10.0.0.1:8000": 0.75})
+        self.decisions.append(decision)
+        return decision
+
+    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+        self._maybe_crash("response_started")
+        self.started.append(status)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        self.outcomes.append(outcome)
+        self.finished_decisions.append(decision)
+
+    @property
+    def open(self) -> int:
+        """Decisions whose end it was not told."""
+        return len(self.decisions) - len(self.outcomes)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The one outcome there is."""
+        assert len(self.outcomes) == 1, self.outcomes
+        return self.outcomes[0]
+
+    def _maybe_crash(self, call: str) -> None:
+        if call == self.crash_on:
+            raise KeyError("a secret prompt")

@@ -1,0 +1,185 @@
+"""What scheduling learns from request bodies, and how unusable ones are refused."""
+
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picker.errors import RequestError
+from picker.parsing import DEFAULT_PARSERS, parse_body
+from picker.request import ParsedBody
+
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+    "responses": "/v1/responses",
+    "conversations": "/v1/conversations",
+    "images": "/v1/images/generations",
+    "messages": "/v1/messages",
+    "opaque": "/v1/audio/transcriptions",
+}
+
+
+def parsed(kind: str, body: bytes | dict[str, Any]) -> ParsedBody:
+    route = DEFAULT_PARSERS.route(PATHS[kind])
+    assert route is not None
+    return parse_body(route, body if isinstance(body, bytes) else orjson.dumps(body))
+
+
+def refusal(kind: str, body: bytes | dict[str, Any]) -> str:
+    with pytest.raises(RequestError) as caught:
+        parsed(kind, body)
+    assert (caught.value.rejection.status, caught.value.rejection.code) == (400, "BadRequest")
+    return caught.value.rejection.message
+
+
+USER: dict[str, Any] = {"role": "user", "content": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "prompt"),
+    [
+        ("chat", {"messages": [{"role": "system", "content": "be brief"}, USER]}, b"system\nbe brief\nuser\nhello"),
+        ("chat", {"messages": [USER], "tools": [{"type": "f"}]}, b'[{"type":"f"}]\nuser\nhello'),
+        ("chat", {"messages": [{"role": "assistant", "tool_calls": [1]}]}, b"assistant\n\n[1]"),
+        ("chat", {"messages": [{"role": "user", "content": [{"text": "a"}]}]}, b'user\n[{"text":"a"}]'),
+        ("completions", {"prompt": "hello"}, b"hello"),
+        ("completions", {"prompt": ["a", "b"]}, b"a\nb"),
+        ("embeddings", {"input": "hello"}, b"hello"),
+        ("responses", {"input": "hello", "instructions": "be brief"}, b"be brief\nhello"),
+        ("responses", {"input": [USER, {"type": "reasoning"}]}, b'user\nhello\n{"type":"reasoning"}'),
+        ("conversations", {"items": [USER]}, b"user\nhello"),
+        ("images", {"prompt": "a cat"}, b"a cat"),
+        ("messages", {"messages": [USER], "system": "be brief"}, b"be brief\nuser\nhello"),
+    ],
+)
+def test_the_prompt_is_what_engines_share_in_order(kind: str, fields: dict[str, Any], prompt: bytes) -> None:
+    body = parsed(kind, {"model": "m", **fields})
+    assert body.prompt == prompt
+    assert body.prompt_tokens == -(-len(prompt) // 4)
+    assert body.model == "m"
+
+
+@pytest.mark.parametrize("ids", [[1, 2, 2**32 - 1], [1.0, 2, 4294967295.0], [[1, 2], [4294967295]]])
+def test_token_ids_are_counted_exactly(ids: list[Any]) -> None:
+    body = parsed("completions", {"model": "m", "prompt": ids})
+    assert body.prompt_tokens == 3
+    assert body.prompt == np.array([1, 2, 2**32 - 1], dtype="<u4").tobytes()
+
+
+def test_an_opaque_body_is_not_read() -> None:
+    assert parsed("opaque", b"\xff\x00") == ParsedBody("opaque", "", b"", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "limit"),
+    [
+        ("chat", {"max_completion_tokens": 5, "max_tokens": 7}, 5),
+        ("chat", {"max_tokens": 7}, 7),
+        ("chat", {"max_tokens": None}, None),
+        ("chat", {"max_tokens": 7.0}, 7),
+        ("responses", {"max_output_tokens": 9, "max_tokens": 1}, 9),
+        ("embeddings", {"max_tokens": 3}, None),
+    ],
+)
+def test_the_output_limit_has_one_name(kind: str, fields: dict[str, Any], limit: int | None) -> None:
+    body = parsed(kind, {"model": "m", "messages": [USER], "input": "x", **fields})
+    assert body.max_output_tokens == limit
+
+
+def test_stream_and_salt_are_kept() -> None:
+    body = parsed("chat", {"model": "m", "messages": [USER], "stream": True, "cache_salt": "s"})
+    assert (body.stream, body.cache_salt) == (True, "s")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("completions", {"prompt": "x", "model": None}, "model not found in request body"),
+        ("completions", {"prompt": "x", "model": ""}, "model not found in request body"),
+        ("completions", {"prompt": "x", "model": 5}, "model must be a string"),
+        ("chat", {}, "invalid chat completions request: must have valid messages field"),
+        ("chat", {"messages": []}, "invalid chat completions request: must have valid messages field"),
+        ("chat", {"messages": ["x"]}, "invalid chat completions request: must have valid messages field"),
+        ("completions", {}, "invalid completions request: must have prompt field"),
+        ("embeddings", {}, "invalid embeddings request: must have input field"),
+        ("responses", {}, "invalid responses request: must have input field"),
+        ("responses", {"input": 5}, "invalid responses request: must have input field"),
+        ("conversations", {}, "invalid conversations request: must have items field"),
+        ("images", {}, "invalid images generations request: must have prompt field"),
+        ("completions", {"prompt": []}, "prompt must be a string or a non-empty list of strings or token ids"),
+        ("completions", {"prompt": {}}, "prompt must be a string or a non-empty list of strings or token ids"),
+        ("completions", {"prompt": ["a", 1]}, "prompt must hold strings only or token ids only"),
+        ("completions", {"prompt": [True]}, "prompt must hold strings only or token ids only"),
+        ("completions", {"prompt": [[]]}, "prompt must hold strings only or token ids only"),
+        ("completions", {"prompt": [1.5]}, "prompt must hold token ids that are whole numbers below 2^32"),
+        ("completions", {"prompt": [-1]}, "prompt must hold token ids that are whole numbers below 2^32"),
+        ("completions", {"prompt": [2**32]}, "prompt must hold token ids that are whole numbers below 2^32"),
+        (
+            "completions",
+            {"prompt": "x", "max_tokens": "many"},
+            "max_tokens must be a whole number from 0 to 2147483647",
+        ),
+        ("completions", {"prompt": "x", "max_tokens": True}, "max_tokens must be a whole number from 0 to 2147483647"),
+        ("completions", {"prompt": "x", "max_tokens": -1}, "max_tokens must be a whole number from 0 to 2147483647"),
+        ("completions", {"prompt": "x", "max_tokens": 1.5}, "max_tokens must be a whole number from 0 to 2147483647"),
+        ("completions", {"prompt": "x", "max_tokens": 2**40}, "max_tokens must be a whole number from 0 to 2147483647"),
+        ("completions", {"prompt": "x", "stream": "yes"}, "stream must be true or false"),
+        ("completions", {"prompt": "x", "cache_salt": 5}, "cache_salt must be a string"),
+    ],
+)
+def test_unusable_bodies_are_refused_in_words(kind: str, fields: dict[str, Any], message: str) -> None:
+    assert refusal(kind, {"model": "m", **fields}) == message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"model":"\xff"}',
+        b'{"model":"\\ud800"}',
+        b'{"model":NaN}',
+        b'{"a":1e999}',
+        b"[" * 100_000,
+        b'{"model":' + b"9" * 500 + b"}",
+    ],
+    ids=lambda body: repr(body[:12]),
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    assert refusal("completions", body).startswith("error unmarshaling request bodyMap: ")
+
+
+def test_nesting_that_decodes_but_does_not_encode_is_refused() -> None:
+    content = b"[" * 600 + b"]" * 600
+    body = b'{"model":"m","messages":[{"role":"user","content":' + content + b"}]}"
+    assert refusal("chat", body) == "error unmarshaling request bodyMap: the body is nested too deeply"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = ["model", "messages", "prompt", "input", "items", "tools", "system", "instructions", "stream", "max_tokens"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(kind=st.sampled_from(list(PATHS)), document=st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_no_document_crashes_the_parser(kind: str, document: dict[str, Any]) -> None:
+    try:
+        body = parsed(kind, document)
+    except RequestError:
+        return
+    assert body.prompt_tokens >= 0

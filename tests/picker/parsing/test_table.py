@@ -1,0 +1,61 @@
+"""Which parser a path leads to."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from picker.parsing import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, longest_suffix
+
+TABLES = json.loads(Path(__file__).parents[2].joinpath("vectors", "unit_tables.json").read_text())["tables"]
+RESOLUTION = [
+    (table["parsers"], path, parser) for table in TABLES["parser_path_resolution"] for path, parser in table["cases"]
+]
+
+
+@pytest.mark.parametrize(("parsers", "path", "parser"), RESOLUTION, ids=[case[1] for case in RESOLUTION])
+def test_the_longest_claimed_suffix_wins(parsers: dict[str, list[str]], path: str, parser: str | None) -> None:
+    table = {suffix: name for name, suffixes in parsers.items() for suffix in suffixes}
+    assert longest_suffix(path, table) == parser
+
+
+@pytest.mark.parametrize(
+    ("path", "api"),
+    [
+        ("/v1/chat/completions", "chat_completions"),
+        ("/v1/chat/completions/", "chat_completions"),
+        ("/v1/chat/completions?beta=true", "chat_completions"),
+        ("/v1/chat/completions/render", "chat_completions"),
+        ("/v1/completions", "completions"),
+        ("/v1/completions/render", "completions"),
+        ("/some/prefix/v1/embeddings", "embeddings"),
+        ("/v1/responses", "responses"),
+        ("/v1/conversations", "conversations"),
+        ("/v1/images/generations", "images"),
+        ("/v1/messages", "messages"),
+        ("/v1/notcompletions", "opaque"),
+        ("/v1/rerank", "opaque"),
+        ("/", "opaque"),
+        ("", "completions"),
+    ],
+)
+def test_the_default_parsers_take_every_path(path: str, api: str) -> None:
+    route = DEFAULT_PARSERS.route(path)
+    assert route is not None
+    assert route.api == api
+
+
+def test_an_explicit_list_has_no_fallback() -> None:
+    table = ParserTable.of(("openai-parser",))
+    assert table.route("/v1/rerank") is None
+    assert table.route("/v1/completions") is not None
+
+
+def test_passthrough_alone_reads_no_body() -> None:
+    table = ParserTable.of(("passthrough-parser",))
+    assert [table.route(path) for path in ("", "/v1/completions")] == [table.fallback, table.fallback]
+
+
+def test_an_unknown_parser_is_named() -> None:
+    with pytest.raises(ValueError, match="'morse-parser'; there are openai-parser"):
+        ParserTable.of((*PARSER_TYPES, "morse-parser"))

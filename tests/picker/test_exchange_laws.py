@@ -1,0 +1,130 @@
+"""Laws of the exchange under any messages in any order."""
+
+import itertools
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from picker.exchange import Exchange, ExchangeSettings
+from picker.messages import (
+    BodyMode,
+    BodyReply,
+    Event,
+    Fail,
+    HeadersReply,
+    ImmediateReply,
+    Incoming,
+    Modes,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseBody,
+    ResponseHeaders,
+    ResponseTrailers,
+    Send,
+    TrailersReply,
+)
+from picker.request import Headers, Rejection
+from picker.wire import encode
+from tests.fakes.director import FakeDirector
+
+_NAMES = st.sampled_from(
+    [":path", ":status", "content-type", "content-length", "content-encoding", "upgrade", "x-request-id", "hi"]
+)
+_VALUES = st.sampled_from(
+    [b"/v1/completions", b"/x", b"200", b"application/json", b"text/event-stream", b"9999", b"\xff", b"", b"websocket"]
+)
+_BODIES = st.one_of(
+    st.sampled_from([b"", b'{"model":"m","prompt":"p"}', b'{"model":"t",', b'data: {"model":"t"}\n', b'"choices":[]}']),
+    st.binary(max_size=12),
+)
+_HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(lambda items: Headers(tuple(items)))
+_EVENTS: st.SearchStrategy[Event] = st.one_of(
+    st.builds(RequestHeaders, _HEADERS, st.booleans()),
+    st.builds(RequestBody, _BODIES, st.booleans()),
+    st.just(RequestTrailers()),
+    st.builds(ResponseHeaders, _HEADERS, st.booleans()),
+    st.builds(ResponseBody, _BODIES, st.booleans()),
+    st.just(ResponseTrailers()),
+)
+_MODES = st.one_of(
+    st.none(),
+    st.builds(Modes, st.just(BodyMode.FULL_DUPLEX_STREAMED), st.sampled_from([BodyMode.NONE, BodyMode.STREAMED])),
+    st.builds(Modes, st.sampled_from(BodyMode), st.sampled_from(BodyMode)),
+)
+_CONVERSATIONS = st.one_of(
+    st.lists(_EVENTS, max_size=8),
+    # Most random orders fail at once; these begin as real ones do.
+    st.lists(_EVENTS, max_size=6).map(
+        lambda rest: [
+            RequestHeaders(Headers(((":path", b"/v1/completions"),))),
+            RequestBody(b'{"model":"m","prompt":"p"}', True),
+            *rest,
+        ]
+    ),
+)
+_REJECTION = Rejection(503, "ServiceUnavailable", "nobody")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    events=_CONVERSATIONS,
+    modes=_MODES,
+    rejected=st.booleans(),
+    echo=st.booleans(),
+    crashed=st.booleans(),
+)
+def test_any_order_of_messages_ends_in_a_legal_state(
+    events: list[Event], modes: Modes | None, rejected: bool, echo: bool, crashed: bool
+) -> None:
+    director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None)
+    exchange = Exchange(ExchangeSettings(echo_request_headers=echo, max_body_bytes=500), director, random.Random(1))
+    sends: list[Send] = []
+    for second, event in enumerate(events):
+        sends += exchange.receive(Incoming(event, modes=modes if second == 0 else None), float(second))
+    (exchange.failed if crashed else exchange.closed)(100.0)
+    assert director.open == 0
+    assert director.finished_decisions == director.decisions
+    assert len(director.decisions) <= 1
+    assert exchange.over
+    _check_order(sends)
+    for send in sends:
+        assert isinstance(send, Fail) or encode(send)
+
+
+def _check_order(sends: list[Send]) -> None:
+    """Headers, body, trailers in each direction; nothing after the last word."""
+    for side in ("request", "response"):
+        ranks = [_rank(send) for send in sends if _side(send) == side]
+        assert ranks == sorted(ranks)
+        assert ranks.count(0) <= 1
+        assert not ranks or ranks[0] == 0 or side == "response"
+    for send in sends[:-1]:
+        assert not isinstance(send, Fail | ImmediateReply)
+    ends = [send for send in sends if isinstance(send, BodyReply) and send.end_of_stream]
+    assert len({send.side for send in ends}) == len(ends)
+
+
+def _side(send: Send) -> str | None:
+    return None if isinstance(send, Fail | ImmediateReply) else send.side
+
+
+def _rank(send: Send) -> int:
+    if isinstance(send, HeadersReply):
+        return 0
+    return 2 if isinstance(send, TrailersReply) else 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(body=st.binary(min_size=1, max_size=400), cuts=st.lists(st.integers(0, 400), max_size=5), trailers=st.booleans())
+def test_bodies_pass_unchanged_however_they_are_cut(body: bytes, cuts: list[int], trailers: bool) -> None:
+    director = FakeDirector()
+    exchange = Exchange(ExchangeSettings(), director, random.Random(1))
+    sends = exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/opaque"),)))), 0.0)
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    for start, stop in itertools.pairwise(edges):
+        sends += exchange.receive(Incoming(RequestBody(body[start:stop])), 0.0)
+    end = RequestTrailers() if trailers else RequestBody(b"", True)
+    sends += exchange.receive(Incoming(end), 0.0)
+    assert b"".join(send.body for send in sends if isinstance(send, BodyReply)) == body
