@@ -148,7 +148,7 @@ class PoolDirector:
             if len(rows):
                 chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
                 _count(self.stats.picks, chosen)
-                return Decision((chosen,), "", snapshot.revision, candidates=len(rows))
+                return Decision((chosen,), "", snapshot.revision, candidates=len(rows), pool=self._pool)
         return rejection(
             "ServiceUnavailable", _NO_CANDIDATES, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds
         )
@@ -249,6 +249,7 @@ class PoolDirector:
             priority,
             len(selection.rows),
             matched / prefix.total_tokens if prefix.total_tokens else None,
+            self._pool,
         )
 
     # Prefixes

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
 
 Api = Literal[
@@ -73,7 +74,7 @@ class Decision:
     """Where a request goes.
 
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
-    replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
+    replaces the body's model when it differs from it. `pool` is whose director decided. `scores` are the final scores of every candidate, for those who
     asked. `revision` is the store revision that was read. `charge` is released when the exchange ends.
     """
 
@@ -85,6 +86,7 @@ class Decision:
     priority: int = 0
     candidates: int = 0
     prefix_hit_ratio: float | None = None
+    pool: ObjectKey | None = None
 
 
 RejectionCode = Literal[

@@ -173,7 +173,7 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 """Every known dialect by the name an endpoint label gives it."""
 
 
-def dialect_for(labels: Mapping[str, str], default: Dialect = VLLM) -> Dialect | None:
+def dialect_for(labels: Mapping[str, str], default: Dialect | None = VLLM) -> Dialect | None:
     """The dialect an endpoint's labels ask for; `default` without such a label, None where the label names no dialect.
 
     None means: find out from the page (`detect`).

@@ -29,13 +29,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetTemplate:
-    """How targets are made from endpoints: where their page is and how often it is wanted."""
+    """How targets are made from endpoints: where their page is and how often it is wanted.
+
+    `default_dialect` is for endpoints whose labels name none; None: found out from the page.
+    """
 
     scheme: str = "http"
     path: str = "/metrics"
     interval_seconds: float = 0.5
     timeout_seconds: float = 0.4
-    default_dialect: Dialect = VLLM
+    default_dialect: Dialect | None = VLLM
 
     def target(self, endpoint: Endpoint) -> Target:
         """The target for `endpoint`, in the dialect its labels name."""

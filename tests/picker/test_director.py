@@ -21,7 +21,6 @@ from infscale.metrics.store import MetricStore
 from picker.config import load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
-from picker.pool_router import PoolRouter
 from picker.request import Api, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 
@@ -418,19 +417,3 @@ def test_a_new_configuration_applies_to_the_next_request_and_keeps_what_is_cache
     bench.director.configure(load_picker_config(FIXTURE, "epp.yaml"))
     decision = bench.routed(ask(PROMPT))
     assert (len(decision.destinations), decision.prefix_hit_ratio) == (1, 1.0)
-
-
-def test_a_header_chooses_between_pools() -> None:
-    first, second = Bench(1), Bench(2)
-    router = PoolRouter({"a": first.director, "b": second.director}, default="a")
-    named = ask(given=headers(x_llm_d_inference_pool="b"))
-    decision = router.direct(named, 0.1)
-    assert isinstance(decision, Decision)
-    assert second.in_flight()[0] != [0.0, 0.0]
-    router.finished(named, decision, done(), 0.2)
-    assert second.in_flight()[0] == [0.0, 0.0]
-    assert first.director.stats.outcomes == {}
-    assert isinstance(router.direct(ask(), 0.1), Decision)
-    unknown = router.direct(ask(given=headers(x_llm_d_inference_pool="c")), 0.1)
-    assert isinstance(unknown, Rejection)
-    assert unknown.status == 404

@@ -1,0 +1,52 @@
+"""`infscale serve`: everything in one process on one store, until it is told to stop."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from infscale import log
+from infscale.cli.serving import PARTS, serving
+from infscale.config import ServeConfig, load_config
+
+_LOG = logging.getLogger(__name__)
+
+
+def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = commands.add_parser("serve", help="run collector, picker and adapter on one store")
+    add_arguments(parser, PARTS)
+
+
+def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str]) -> None:
+    """Add the arguments of a program that runs `parts`."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="see docs/configuration.md")
+    parser.set_defaults(run=partial(run, parts=parts))
+
+
+def run(arguments: argparse.Namespace, parts: Collection[str] = PARTS) -> int:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    config = load_config(arguments.config)
+    log.configure(config.log.level, config.log.format)
+    uvloop.run(_serve(config, parts))
+    return 0
+
+
+async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(config, parts) as running:
+        for line in running.lines():
+            print(line, file=sys.stderr)
+        _LOG.info("serving", extra={"fields": {"pools": len(running.store.pools())}})
+        await stop.wait()
+        _LOG.info("draining")
+        await running.drain()

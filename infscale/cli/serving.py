@@ -1,0 +1,235 @@
+"""The composition: collector, picker and adapter in one process on one store."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from dataclasses import dataclass
+from functools import partial
+
+import aiohttp
+import httpx
+from prometheus_client.registry import Collector
+
+from adapter.server import AdapterServer, AdapterSettings
+from adapter.store_provider import StoreProvider
+from adapter.telemetry import AdapterCollector
+from adapter.tls import TlsSettings
+from infscale.config import ServeConfig
+from infscale.discovery.file import FileDiscovery
+from infscale.endpoint import DiscoveryState, ObjectKey
+from infscale.errors import ConfigError
+from infscale.metrics.dialects import DIALECTS
+from infscale.metrics.snapshot import PoolSettings
+from infscale.metrics.store import MetricStore, StoreSettings
+from infscale.scrape.pool import ScrapePool, ScrapeSettings
+from infscale.scrape.target import TargetTemplate
+from infscale.sources.dcgm import DcgmSource, DcgmTarget
+from infscale.telemetry import TelemetryServer
+from picker.config import PickerConfig, load_picker_config, preset
+from picker.director import PoolDirector
+from picker.exchange import Exchange, ExchangeSettings
+from picker.parsing import ParserTable
+from picker.pool_directors import PoolDirectors
+from picker.telemetry import PickerCollector
+from picker.transport.grpc_aio import GrpcTransport
+from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
+
+_LOG = logging.getLogger(__name__)
+
+clock = time.monotonic
+
+
+PARTS = frozenset({"picker", "adapter"})
+"""What can run on a store; each may run alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What runs: the store, what decides on it, and where each part listens."""
+
+    store: MetricStore
+    directors: PoolDirectors
+    scrapes: ScrapePool
+    telemetry: TelemetryServer
+    transport: Transport | None
+    adapter: AdapterServer | None
+
+    def lines(self) -> tuple[str, ...]:
+        """Where everything listens, for the person who started it."""
+        found = [f"telemetry  http://127.0.0.1:{self.telemetry.port}/metrics and /debug/snapshot"]
+        if self.adapter is not None:
+            found.append(
+                f"adapter    {self.adapter.url} (loopback only: without Kubernetes nobody vouches for who asks)"
+            )
+        if self.transport is not None:
+            found.append(f"picker     ext_proc on port {self.transport.port}")
+        return tuple(reversed(found))
+
+    async def drain(self) -> None:
+        """End exchanges in order; everything else stops with the block."""
+        if self.transport is not None:
+            await self.transport.drain()
+
+
+async def load_scheduling(config: ServeConfig) -> PickerConfig:
+    """The scheduling the configuration names: a preset or an `EndpointPickerConfig` file. Raises `ConfigError`."""
+    path = config.picker.config_file
+    if path is None:
+        return preset(config.picker.preset or "infscale")
+    try:
+        text = await asyncio.to_thread(path.read_text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error}") from error
+    return load_picker_config(text, str(path))
+
+
+def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:
+    """What `pool` is judged by, for picker and adapter alike; two differing sources are a `ConfigError`."""
+    overrides = config.pools.get(pool)
+    declared_at = overrides.saturation_place if overrides else None
+    settings = scheduling.pool_settings(config.pool_settings(pool), declared_at)
+    if settings.staleness_limit_seconds < 2 * config.scrape.interval_seconds:
+        raise ConfigError(
+            str(config.picker.config_file or "preset"),
+            "saturationDetector",
+            f"the staleness limit of {settings.staleness_limit_seconds:g} s for pool {pool} is less than 2 × the "
+            f"scrape interval of {config.scrape.interval_seconds:g} s",
+        )
+    return settings
+
+
+def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> ExchangeSettings:
+    picker = config.picker
+    reference = picker.error_format == "reference"
+    return ExchangeSettings(
+        error_format=picker.error_format,
+        echo_request_headers=reference,
+        buffer_responses=reference,
+        max_body_bytes=picker.max_body_bytes,
+        destination_count=picker.destinations,
+        parsers=ParserTable.of(scheduling.parsers),
+    )
+
+
+def _target_template(config: ServeConfig) -> TargetTemplate:
+    scrape = config.scrape
+    return TargetTemplate(
+        scheme=scrape.scheme,
+        path=scrape.path,
+        interval_seconds=scrape.interval_seconds,
+        timeout_seconds=scrape.timeout_seconds,
+        default_dialect=DIALECTS.get(scrape.dialect),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Followers:
+    """Everything that follows discovery."""
+
+    config: ServeConfig
+    scheduling: PickerConfig
+    store: MetricStore
+    directors: PoolDirectors
+    scrapes: ScrapePool
+    gpus: DcgmSource
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Bring every follower in line with `state`."""
+        for pool in state.pools:
+            self.store.configure(pool.key, pool_settings(self.config, self.scheduling, pool.key))
+        self.store.sync(state)
+        self.directors.sync(state)
+        template = _target_template(self.config)
+        self.scrapes.sync([template.target(endpoint) for endpoint in state.endpoints])
+        dcgm = self.config.dcgm
+        targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in dcgm.targets]
+        self.gpus.sync(targets, state.endpoints)
+
+    async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
+        """Follow discovery until cancelled."""
+        async for state in states:
+            self.sync(state)
+            _LOG.info("discovery changed", extra={"fields": {"endpoints": len(state.endpoints)}})
+
+
+@contextlib.asynccontextmanager
+async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncGenerator[Serving, None]:
+    """Run `parts` on one store until the block ends. Raises `ConfigError` or `StartError` where it cannot start."""
+    scheduling = await load_scheduling(config)
+    for note in scheduling.notes:
+        _LOG.info("picker configuration: %s", note)
+    states = _discovery(config).states()
+    first = await anext(states)
+    rng = random.Random()
+    reconcile = max(1.0, 2 * config.scrape.interval_seconds)
+    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
+    directors = PoolDirectors(lambda pool: PoolDirector(pool, scheduling, store, store, rng), config.picker.pool)
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        scrapes = await enter(ScrapePool(await enter(_session()), store, clock, rng, _limits(config)))
+        gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
+        followers = _Followers(config, scheduling, store, directors, scrapes, gpus)
+        followers.sync(first)
+        adapter = await enter(_adapter(config, store)) if "adapter" in parts else None
+        transport = None
+        if "picker" in parts:
+            new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
+            transport = await enter(_transport(config, new_exchange, store))
+        telemetry = await enter(_telemetry(config, store, directors, adapter))
+        following = (await enter(asyncio.TaskGroup())).create_task(followers.follow(states))
+        try:
+            yield Serving(store, directors, scrapes, telemetry, transport, adapter)
+        finally:
+            following.cancel()
+
+
+def _discovery(config: ServeConfig) -> FileDiscovery:
+    discovery = config.discovery
+    return FileDiscovery(
+        discovery.file, default_pool=discovery.default_pool, interval_seconds=discovery.poll_interval_seconds
+    )
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _limits(config: ServeConfig) -> ScrapeSettings:
+    return ScrapeSettings(page_limit_bytes=config.scrape.max_page_bytes)
+
+
+def _telemetry(
+    config: ServeConfig, store: MetricStore, directors: PoolDirectors, adapter: AdapterServer | None
+) -> TelemetryServer:
+    collectors: list[Collector] = [PickerCollector(directors.stats, lambda: store.written_off)]
+    if adapter is not None:
+        collectors.append(AdapterCollector(adapter.stats))
+    listen = config.telemetry.listen
+    return TelemetryServer(listen.host, listen.port, store, collectors, clock)
+
+
+def _adapter(config: ServeConfig, store: MetricStore) -> AdapterServer:
+    listen, files = config.adapter.listen, config.adapter.tls
+    tls = TlsSettings() if files is None else TlsSettings(files.certificate, files.key)
+    return AdapterServer(AdapterSettings(listen.host, listen.port, tls), StoreProvider(store))
+
+
+def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:
+    picker = config.picker
+    settings = TransportSettings(
+        address=picker.listen.host,
+        port=picker.listen.port,
+        health_port=picker.health_listen.port if picker.health_listen else None,
+        tls=TlsFiles(picker.tls.certificate, picker.tls.key) if picker.tls else None,
+        drain_seconds=picker.drain_timeout_seconds,
+    )
+
+    def ready() -> bool:
+        now = clock()
+        return any(snapshot.eligible(now).any() for snapshot in store.snapshots())
+
+    return GrpcTransport(settings, new_exchange, clock, ready)

@@ -1,0 +1,72 @@
+"""Several pools behind one gateway: which pool's director decides, and directors that follow discovery."""
+
+from collections.abc import Callable
+
+from infscale.endpoint import DiscoveryState, ObjectKey
+from picker.admission import rejection
+from picker.director import PoolDirector
+from picker.director_books import DirectorStats
+from picker.request import Decision, InferenceRequest, Outcome, Rejection
+
+POOL_HEADER = "x-llm-d-inference-pool"
+
+
+class PoolDirectors:
+    """One director per pool; requests name a pool (``name`` or ``namespace/name``) in a header, or mean the default.
+
+    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew.
+    """
+
+    def __init__(self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None) -> None:
+        self._build = build
+        self._configured = default
+        self._default: PoolDirector | None = None
+        self._directors: dict[ObjectKey, PoolDirector] = {}
+        self._names: dict[str, PoolDirector | None] = {}
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Have exactly one director per pool of `state`, each told of its objectives and rewrites."""
+        keys = [pool.key for pool in state.pools]
+        self._directors = {key: self._directors.get(key) or self._build(key) for key in keys}
+        self._names = {}
+        for key, director in self._directors.items():
+            director.sync(state)
+            self._names[str(key)] = director
+            # A bare name that two namespaces have names neither.
+            self._names[key.name] = None if key.name in self._names else director
+        only = keys[0] if len(keys) == 1 else None
+        default = self._configured or only
+        self._default = self._directors.get(default) if default is not None else None
+
+    def stats(self) -> dict[ObjectKey, DirectorStats]:
+        """Each pool's counts."""
+        return {key: director.stats for key, director in self._directors.items()}
+
+    def director(self, pool: ObjectKey) -> PoolDirector | None:
+        """The director of `pool`, for those who look at its records."""
+        return self._directors.get(pool)
+
+    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+        """The decision of the named pool's director."""
+        name = request.headers.get(POOL_HEADER)
+        director = self._default if name is None else self._names.get(name)
+        if director is not None:
+            return director.direct(request, now)
+        if name is None:
+            return rejection("NotFound", f"there is no default pool: name one in {POOL_HEADER}")
+        return rejection("NotFound", f"the pool named in {POOL_HEADER} does not exist, or not only once")
+
+    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+        """Pass on to the director that decided."""
+        director = self._decider(decision)
+        if director is not None:
+            director.response_started(decision, status, now)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """Pass on to the director that decided."""
+        director = self._decider(decision)
+        if director is not None:
+            director.finished(request, decision, outcome, now)
+
+    def _decider(self, decision: Decision) -> PoolDirector | None:
+        return None if decision.pool is None else self._directors.get(decision.pool)

@@ -1,0 +1,48 @@
+"""The picker's counts as Prometheus metrics, read when they are asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from infscale.endpoint import ObjectKey
+from picker.director_books import DirectorStats
+
+_COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
+    ("picks", "requests sent to an endpoint", "endpoint", lambda stats: stats.picks),
+    ("rejections", "requests answered at once instead of sent on", "reason", lambda stats: stats.rejections),
+    ("exchanges", "exchanges by how they ended", "outcome", lambda stats: stats.outcomes),
+    ("responses", "responses of endpoints by status class", "status", lambda stats: stats.responses),
+    (
+        "prompt_tokens",
+        "estimated prompt tokens dispatched, by whether the endpoint was believed to have them cached",
+        "cached",
+        lambda stats: {
+            "yes": stats.matched_tokens,
+            "no": stats.prompt_tokens - stats.matched_tokens,
+        },
+    ),
+)
+
+
+class PickerCollector(Collector):
+    """`infscale_picker_*`: what the directors decided and how exchanges ended, per pool."""
+
+    def __init__(self, stats: Callable[[], Mapping[ObjectKey, DirectorStats]], written_off: Callable[[], int]) -> None:
+        self._stats = stats
+        self._written_off = written_off
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, from the counts as they are now."""
+        pools = self._stats()
+        for name, meaning, label, counts in _COUNTS:
+            family = CounterMetricFamily(f"infscale_picker_{name}", meaning, labels=["pool", label])
+            for pool, stats in pools.items():
+                for value, count in counts(stats).items():
+                    family.add_metric([str(pool), value], count)
+            yield family
+        yield CounterMetricFamily(
+            "infscale_picker_written_off_charges",
+            "dispatches taken out of the books because the endpoint's metrics contradicted them",
+            value=self._written_off(),
+        )

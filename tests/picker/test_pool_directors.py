@@ -1,0 +1,104 @@
+"""Several pools behind one picker: requests reach the pool they name, and ends reach who decided."""
+
+import random
+
+import pytest
+
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.sample import EngineSample
+from infscale.metrics.store import MetricStore
+from picker.config import preset
+from picker.director import PoolDirector
+from picker.pool_directors import POOL_HEADER, PoolDirectors
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+
+CHAT, CODE, OTHER_CHAT = ObjectKey("llm", "chat"), ObjectKey("llm", "code"), ObjectKey("test", "chat")
+
+
+def state(*pools: ObjectKey) -> DiscoveryState:
+    endpoints = tuple(
+        Endpoint(EndpointKey(key.namespace, f"{key.name}-0"), f"10.0.0.{row}", 8000, {"pool": key.name})
+        for row, key in enumerate(pools, start=1)
+    )
+    return DiscoveryState(endpoints, tuple(Pool(key, {"pool": key.name}) for key in pools))
+
+
+class Bench:
+    def __init__(self, *pools: ObjectKey, default: ObjectKey | None = None) -> None:
+        self.store = MetricStore("s")
+        rng = random.Random(1)
+        config = preset("infscale")
+        self.directors = PoolDirectors(lambda pool: PoolDirector(pool, config, self.store, self.store, rng), default)
+        self.sync(*pools)
+
+    def sync(self, *pools: ObjectKey) -> None:
+        found = state(*pools)
+        self.store.sync(found)
+        self.directors.sync(found)
+        for endpoint in found.endpoints:
+            self.store.record_scrape(endpoint.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+
+    def in_flight(self, pool: ObjectKey) -> float:
+        snapshot = self.store.snapshot(pool)
+        assert snapshot is not None
+        return float(snapshot.in_flight_requests.sum())
+
+
+def ask(pool: str | None = None) -> InferenceRequest:
+    headers = Headers(((POOL_HEADER, pool.encode()),) if pool else ())
+    return InferenceRequest("id", "/v1/completions", headers, ParsedBody("completions", "m", b"hello", 2))
+
+
+@pytest.mark.parametrize("name", ["code", "llm/code"])
+def test_a_request_reaches_the_pool_it_names_and_its_end_too(name: str) -> None:
+    bench = Bench(CHAT, CODE, default=CHAT)
+    request = ask(name)
+    decision = bench.directors.direct(request, 0.1)
+    assert isinstance(decision, Decision)
+    assert (bench.in_flight(CHAT), bench.in_flight(CODE)) == (0, 1)
+    bench.directors.response_started(decision, 200, 0.2)
+    bench.directors.finished(request, decision, Outcome("completed", 200), 0.3)
+    assert bench.in_flight(CODE) == 0
+    assert bench.directors.stats()[CODE].outcomes == {"completed": 1}
+    assert bench.directors.stats()[CHAT].outcomes == {}
+
+
+@pytest.mark.parametrize(
+    ("pools", "default", "expected"),
+    [
+        pytest.param((CHAT, CODE), CODE, CODE, id="the configured default"),
+        pytest.param((CHAT,), None, CHAT, id="the only pool"),
+        pytest.param((CHAT, CODE), None, None, id="no default among several"),
+        pytest.param((CHAT,), CODE, None, id="a default that is not there"),
+    ],
+)
+def test_a_request_that_names_no_pool_means_the_default(
+    pools: tuple[ObjectKey, ...], default: ObjectKey | None, expected: ObjectKey | None
+) -> None:
+    answer = Bench(*pools, default=default).directors.direct(ask(), 0.1)
+    if expected is None:
+        assert isinstance(answer, Rejection)
+        assert answer.status == 404
+    else:
+        assert isinstance(answer, Decision)
+        assert answer.pool == expected
+
+
+@pytest.mark.parametrize("name", ["nowhere", "chat"], ids=["unknown", "in two namespaces"])
+def test_a_name_that_means_no_one_pool_is_not_found(name: str) -> None:
+    answer = Bench(CHAT, OTHER_CHAT, default=CHAT).directors.direct(ask(name), 0.1)
+    assert isinstance(answer, Rejection)
+    assert answer.status == 404
+
+
+def test_pools_come_and_go_without_disturbing_those_that_stay() -> None:
+    bench = Bench(CHAT, CODE, default=CHAT)
+    kept, gone = ask("chat"), ask("code")
+    decisions = [bench.directors.direct(request, 0.1) for request in (kept, gone)]
+    bench.sync(CHAT)
+    for request, decision in zip((kept, gone), decisions, strict=True):
+        assert isinstance(decision, Decision)
+        bench.directors.finished(request, decision, Outcome("completed", 200), 0.3)
+    assert bench.in_flight(CHAT) == 0
+    assert bench.directors.stats()[CHAT].outcomes == {"completed": 1}
+    assert bench.directors.director(CODE) is None
