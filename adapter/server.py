@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import importlib.metadata
 import ipaddress
 import logging
 import time
@@ -21,6 +20,7 @@ from adapter.provider import Provider
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
 from adapter.tls import ServingCertificate, TlsSettings
+from infscale import __version__
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.metrics.published import PUBLISHED
@@ -65,7 +65,7 @@ class AdapterServer:
         self._certificate = ServingCertificate(settings.tls)
         self._stack = AsyncExitStack()
         self._port: int | None = None
-        documents = constant_documents((metric.name for metric in PUBLISHED), importlib.metadata.version("infscale"))
+        documents = constant_documents((metric.name for metric in PUBLISHED), __version__)
         self.stats = AdapterStats()
         self._app = AdapterApp(Responder(provider, documents), clock, self.stats, settings.max_in_flight)
 

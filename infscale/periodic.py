@@ -180,7 +180,11 @@ class TaskSet(Generic[KeyT, WantedT]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.sync({})
-        await self._group.__aexit__(kind, error, traceback)
+        if isinstance(error, asyncio.CancelledError):
+            await self._group.__aexit__(kind, error, traceback)
+        else:
+            # The block's own error comes out as it is, not in an ExceptionGroup.
+            await self._group.__aexit__(None, None, None)
 
     def sync(self, wanted: Mapping[KeyT, WantedT]) -> None:
         """Stop what is no longer wanted or wanted differently, start what is new, leave the rest alone."""

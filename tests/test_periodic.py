@@ -169,3 +169,31 @@ async def test_tasks_follow_what_is_wanted() -> None:
         assert started == [1, 2, 3, 4]
         assert sorted(stopped) == [1, 2, 3]
     assert sorted(stopped) == [1, 2, 3, 4]
+
+
+async def test_the_blocks_own_error_comes_out_as_it_is() -> None:
+    async def forever(_: str) -> None:
+        await asyncio.Event().wait()
+
+    async def block() -> None:
+        async with TaskSet[str, str](forever) as tasks:
+            tasks.sync({"a": "b"})
+            await asyncio.sleep(0)
+            raise LookupError("own")
+
+    with pytest.raises(LookupError, match="own"):
+        await block()
+
+
+async def test_a_task_that_fails_ends_the_block() -> None:
+    async def fails(_: str) -> None:
+        raise LookupError("task")
+
+    async def block() -> None:
+        async with TaskSet[str, str](fails) as tasks:
+            tasks.sync({"a": "b"})
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await block()
+    assert caught.value.subgroup(LookupError) is not None

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import logging
 import signal
-import sys
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -44,9 +43,7 @@ async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with serving(config, parts) as running:
-        for line in running.lines():
-            print(line, file=sys.stderr)
-        _LOG.info("serving", extra={"fields": {"pools": len(running.store.pools())}})
+        running.log_listeners()
         await stop.wait()
         _LOG.info("draining")
         await running.drain()

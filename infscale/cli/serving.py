@@ -25,6 +25,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
+from infscale.periodic import TaskSet
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
@@ -58,16 +59,14 @@ class Serving:
     transport: Transport | None
     adapter: AdapterServer | None
 
-    def lines(self) -> tuple[str, ...]:
-        """Where everything listens, for the person who started it."""
-        found = [f"telemetry  http://127.0.0.1:{self.telemetry.port}/metrics and /debug/snapshot"]
-        if self.adapter is not None:
-            found.append(
-                f"adapter    {self.adapter.url} (loopback only: without Kubernetes nobody vouches for who asks)"
-            )
+    def log_listeners(self) -> None:
+        """Say where every part listens."""
+        places = {"telemetry": f"http://127.0.0.1:{self.telemetry.port}"}
         if self.transport is not None:
-            found.append(f"picker     ext_proc on port {self.transport.port}")
-        return tuple(reversed(found))
+            places["picker"] = f"ext_proc on port {self.transport.port}"
+        if self.adapter is not None:
+            places["adapter"] = self.adapter.url
+        _LOG.info("serving", extra={"fields": {"pools": len(self.store.pools()), **places}})
 
     async def drain(self) -> None:
         """End exchanges in order; everything else stops with the block."""
@@ -180,11 +179,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
             new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
             transport = await enter(_transport(config, new_exchange, store))
         telemetry = await enter(_telemetry(config, store, directors, adapter))
-        following = (await enter(asyncio.TaskGroup())).create_task(followers.follow(states))
-        try:
-            yield Serving(store, directors, scrapes, telemetry, transport, adapter)
-        finally:
-            following.cancel()
+        following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
+        following.sync({"discovery": states})
+        yield Serving(store, directors, scrapes, telemetry, transport, adapter)
 
 
 def _discovery(config: ServeConfig) -> FileDiscovery:
