@@ -4,9 +4,10 @@ import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from infscale.endpoint import Objective, Pool
+from infscale.metrics.answers import group_reading
+from infscale.metrics.published import BY_NAME
+from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from picker.request import Headers, Rejection, RejectionCode
 
@@ -29,8 +30,6 @@ STATUS_OF_CODE: Mapping[str, int] = {
     "Internal": 500,
     "ServiceUnavailable": 503,
 }
-
-_MIN_COVERAGE = 0.5
 
 
 def rejection(
@@ -67,16 +66,9 @@ class Priorities:
 
 
 def pool_saturation(snapshot: PoolSnapshot, now: float) -> float | None:
-    """Mean saturation of the ready endpoints; None when it is unknown.
-
-    A ready endpoint without a fresh value counts as the highest fresh one; below half coverage nothing is known.
-    """
-    ratios = snapshot.saturation(now)[snapshot.columns.ready]
-    known = ratios[~np.isnan(ratios)]
-    if not len(ratios) or len(known) < _MIN_COVERAGE * len(ratios):
-        return None
-    missing = len(ratios) - len(known)
-    return float((known.sum() + missing * known.max()) / len(ratios)) if len(known) else None
+    """The pool's saturation as it is published for scaling; None when it is unknown."""
+    reading = group_reading(BY_NAME["saturation_ratio"], snapshot, now)
+    return reading.value if isinstance(reading, Reading) else None
 
 
 def admit(priority: int, snapshot: PoolSnapshot, now: float, retry_after_seconds: float) -> Rejection | None:

@@ -132,9 +132,13 @@ class SaturationFilter:
     headroom: float = 0.0
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
-        """The rows whose saturation is known and below the limit."""
-        kept = rows[context.snapshot.saturation(context.now)[rows] < 1.0 + self.headroom]
+        """The rows whose saturation is known and below the limit, or all."""
+        kept = self.unsaturated(context, rows)
         return kept if len(kept) else rows
+
+    def unsaturated(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """The rows whose saturation is known and below the limit."""
+        return rows[context.snapshot.saturation(context.now)[rows] < 1.0 + self.headroom]
 
 
 @dataclass(frozen=True, slots=True)

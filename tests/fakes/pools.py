@@ -58,6 +58,7 @@ class FakePool:
             running=self._column(self.running, 0.0),
             kv_utilization=self._column(self.kv, 0.0),
             observed_at=self._column(self.observed_at, 0.0, -math.inf),
+            settled=np.ones(self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
         )
         index = {each.authority: row for row, each in enumerate(endpoints)}
