@@ -45,7 +45,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         ),
     )
     parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 22; trace 30)")
-    parser.add_argument("--rate", type=float, help="requests per second (default 2.75 per server; trace 2)")
+    parser.add_argument("--rate", type=float, help="requests per second (default 2.5 per server; trace 2.25)")
     parser.add_argument("--servers", type=int, help="simulated servers (default 8; trace 4)")
     parser.add_argument("--seed", type=int, default=1, help="of the traffic; one seed, one traffic (default 1)")
     parser.add_argument(

@@ -82,9 +82,9 @@ class _Defaults:
 
 
 # 45,000 KV tokens per server against 72,000 tokens of system prompts: where a request goes decides what is cached.
-_BUILT_IN = _Defaults("llama-2-7b-a100", servers=8, seconds=22.0, rate_per_server=2.75)
+_BUILT_IN = _Defaults("llama-2-7b-a100", servers=8, seconds=22.0, rate_per_server=2.5)
 # Long prompts and answers need a faster engine for a phase to end within a minute.
-_TRACE = _Defaults("llama-3.1-8b-h100", servers=4, seconds=30.0, rate_per_server=2.0)
+_TRACE = _Defaults("llama-3.1-8b-h100", servers=4, seconds=30.0, rate_per_server=2.25)
 
 
 def make_plan(options: DemoOptions) -> DemoPlan:
@@ -108,7 +108,7 @@ def _built_in(
     model = coefficient_set(defaults.coefficients).model
     requests = chat_requests(load, model, random.Random(seed))
     title = f"chats of {load.groups} teams with long system prompts, in bursts: {len(requests)} requests"
-    return requests, load.description() | {"requests": len(requests)}, title
+    return requests, load.description() | {"requests": len(requests), "seed": seed}, title
 
 
 def _replay(
@@ -129,6 +129,7 @@ def _replay(
         "seconds": seconds,
         "rate_rps": round(len(requests) / seconds, 3),
         "trace_speed": speed,
+        "seed": options.seed,
         "subset": subset.description(),
     }
     title = (

@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from infscale.sim.report import LoadSample, PhaseRecord
 
 _INK, _FAINT, _GRID = "#24292f", "#6e7781", "#e4e8ec"
+_TITLE_COLUMNS = 120
+_UNKNOWN = "#d0d7de"
+_SHADES = LinearSegmentedColormap.from_list("queue", ["#f3f6f8", "#f6c177", "#c2571a", "#5c1a0b"]).with_extremes(
+    bad=_UNKNOWN
+)
 _COLOURS = {"round robin": "#c2571a", "infscale": "#0b7285"}
 _LABEL_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
@@ -22,14 +30,22 @@ def plot(round_robin: PhaseRecord, infscale: PhaseRecord, title: str, path: Path
     figure = Figure(figsize=(11, 7.4), dpi=144, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, 2)
-    figure.suptitle(title, fontsize=13, color=_INK, x=0.02, ha="left", fontweight="bold")
+    figure.suptitle(_wrapped(title), fontsize=11.5, color=_INK, x=0.012, ha="left")
     ttft, tpot, *queues = (axes for row in grid for axes in row)
     _distribution(ttft, phases, "ttft_seconds", "Time to first token")
     _distribution(tpot, phases, "tpot_seconds", "Time per output token")
-    most = max((_deepest(phase.samples) for phase in phases.values()), default=1.0)
+    scale = Normalize(0.0, max(1.0, *(_deepest(phase.samples) for phase in phases.values())))
+    seconds = max(1.0, *(_last(phase.samples) for phase in phases.values()))
     for axes, (name, phase) in zip(queues, phases.items(), strict=True):
-        _queues(axes, phase.samples, name, max(most, 1.0))
+        shades = _queues(axes, phase.samples, name, scale, seconds)
+        bar = figure.colorbar(shades, ax=axes, pad=0.01, aspect=30, ticks=MaxNLocator(integer=True, nbins=5))
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(colors=_FAINT, labelsize=8, length=0)
     figure.savefig(path, format="png")
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(wrap(title[:1].upper() + title[1:], _TITLE_COLUMNS))
 
 
 def _dress(axes: Axes, title: str) -> None:
@@ -70,26 +86,35 @@ def _distribution(axes: Axes, phases: dict[str, PhaseRecord], measure: str, titl
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(_share_label))
     axes.set_ylabel("share of requests", fontsize=9, color=_FAINT)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left", bbox_to_anchor=(0.0, 0.88))
 
 
-def _queues(axes: Axes, samples: Sequence[LoadSample], name: str, most: float) -> None:
-    _dress(axes, f"Waiting requests per endpoint: {name}")
-    axes.set_ylim(0, most * 1.08)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+def _queues(axes: Axes, samples: Sequence[LoadSample], name: str, scale: Normalize, seconds: float) -> ScalarMappable:
+    _dress(axes, f"Waiting requests per endpoint, {name}")
+    axes.grid(visible=False)
     axes.set_xlabel("seconds", fontsize=9, color=_FAINT)
-    axes.set_ylabel("waiting requests", fontsize=9, color=_FAINT)
-    if not samples:
+    axes.set_xlim(0, seconds)
+    names = [one.endpoint for one in samples[-1].endpoints] if samples else []
+    axes.set_yticks([row + 0.5 for row in range(len(names))], names)
+    axes.set_ylim(max(len(names), 1), 0)
+    if len(samples) > 1:
+        edges = [*(sample.at_seconds for sample in samples), 2 * samples[-1].at_seconds - samples[-2].at_seconds]
+        depths = np.array([_depths(sample, names) for sample in samples]).T
+        axes.pcolormesh(edges, range(len(names) + 1), np.ma.masked_invalid(depths), cmap=_SHADES, norm=scale)
+        for row in range(1, len(names)):
+            axes.axhline(row, color="white", linewidth=1.5)
+    else:
         axes.text(0.5, 0.5, "not sampled", transform=axes.transAxes, ha="center", color=_FAINT)
-        return
-    times = [sample.at_seconds for sample in samples]
-    axes.set_xlim(0, max(times[-1], 1.0))
-    depths = np.array([[_known(one.waiting) for one in sample.endpoints] for sample in samples])
-    for column in range(depths.shape[1]):
-        axes.plot(times, depths[:, column], color=_COLOURS[name], linewidth=1.1, alpha=0.55)
-    mean = np.nanmean(np.where(np.isnan(depths).all(axis=1, keepdims=True), 0.0, depths), axis=1)
-    axes.plot(times, mean, color=_INK, linewidth=1.6, label="mean")
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper right")
+    return ScalarMappable(norm=scale, cmap=_SHADES)
+
+
+def _depths(sample: LoadSample, names: Sequence[str]) -> list[float]:
+    waiting = {one.endpoint: one.waiting for one in sample.endpoints}
+    return [_known(waiting.get(name)) for name in names]
+
+
+def _last(samples: Sequence[LoadSample]) -> float:
+    return samples[-1].at_seconds if samples else 0.0
 
 
 def _deepest(samples: Sequence[LoadSample]) -> float:
@@ -109,4 +134,7 @@ def _share_label(value: float, _: int) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value * 1000:g} ms" if value < 0.1 else f"{value:.3g} s"
+    """Three digits with the unit that suits them."""
+    if value < 0.9995:
+        return f"{value * 1000:.0f} ms" if value >= 0.0995 else f"{value * 1000:.3g} ms"
+    return f"{value:.3g} s"
