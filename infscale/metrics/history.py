@@ -1,44 +1,92 @@
 """What one endpoint reported lately, and its summary over a window."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 
-from infscale.metrics import functions
-from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
+from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import WindowSummary
 
 _RESOLUTION_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where each counter and histogram stands in one flat row: counters first, then buckets and sum of histograms."""
+
+    counters: tuple[tuple[CounterName, str], ...]
+    histograms: tuple[tuple[tuple[HistogramName, str], tuple[float, ...]], ...]
+
+    @classmethod
+    def of(cls, sample: EngineSample) -> "_Layout":
+        return cls(
+            tuple(sample.counters), tuple((name, histogram.bounds) for name, histogram in sample.histograms.items())
+        )
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return len(self.counters) + sum(len(bounds) + 1 for _, bounds in self.histograms)
+
+
+def _row(sample: EngineSample) -> FloatArray:
+    parts: list[Iterable[float]] = [tuple(sample.counters.values())]
+    for histogram in sample.histograms.values():
+        parts += (histogram.counts, (histogram.sum,))
+    return np.concatenate(parts)  # type: ignore[arg-type] # tuples are array-like
+
+
+class _Growth:
+    """Counters and histograms of one layout as what they grew by since the first sample, restarts taken out.
+
+    A restart shows as a fall of any of them; all have then started from 0.
+    """
+
+    def __init__(self, layout: _Layout, series: BoundedSeries) -> None:
+        self.layout = layout
+        self.series = series
+        self._last: FloatArray | None = None
+        self._total: FloatArray = np.zeros(layout.width)
+
+    def observe(self, row: FloatArray, at: float) -> None:
+        if self._last is not None:
+            step = row - self._last
+            self._total = self._total + (row if step.size and step.min() < 0 else step)
+        self._last = row
+        self.series.append(at, self._total)
+
+    @property
+    def covered_seconds(self) -> float:
+        times = self.series.times
+        return float(times[-1] - times[0]) if len(times) else 0.0
+
+
 class EndpointHistory:
     """Recent counters, histograms and queue state of one endpoint.
 
-    Retention is one window, so that a summary always looks at all that is kept. Restarts show as counter resets. A
-    histogram whose bounds change starts over: its old counts say nothing about the new buckets.
+    It keeps one window, so that a summary always looks at all there is. What an engine publishes is stable; where its
+    names or buckets change, counting starts over, because the old counts say nothing about the new ones.
     """
 
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds
         self._resolution = min(_RESOLUTION_SECONDS, window_seconds / 4)
-        self._scrapes = self._series(1)
         self._gauges = self._series(2)
-        self._counters: dict[tuple[CounterName, str], BoundedSeries] = {}
-        self._histograms: dict[tuple[HistogramName, str], tuple[tuple[float, ...], BoundedSeries]] = {}
+        self._growth: _Growth | None = None
         self._waiting_since: dict[str, float] = {}
 
     def observe(self, sample: EngineSample, at: float) -> None:
         """Take in one scrape that started at `at`."""
-        self._scrapes.append(at, 1.0)
         if sample.waiting is not None and sample.running is not None:
             self._gauges.append(at, np.array((sample.waiting, sample.running)))
-        for counter, value in sample.counters.items():
-            self._counters.setdefault(counter, self._series(1)).append(at, value)
-        for name, histogram in sample.histograms.items():
-            bounds, series = self._histograms.get(name, ((), None))
-            if series is None or bounds != histogram.bounds:
-                series = self._series(len(histogram.bounds) + 1)
-                self._histograms[name] = (histogram.bounds, series)
-            series.append(at, np.append(histogram.counts, histogram.sum))
+        elif len(self._gauges):
+            self._gauges = self._series(2)
+        layout = _Layout.of(sample)
+        if self._growth is None or self._growth.layout != layout:
+            self._growth = _Growth(layout, self._series(layout.width))
+        self._growth.observe(_row(sample), at)
         self._observe_queues(sample, at)
 
     def _observe_queues(self, sample: EngineSample, at: float) -> None:
@@ -53,29 +101,32 @@ class EndpointHistory:
         for model in self._waiting_since.keys() - loads.keys():
             del self._waiting_since[model]
 
-    def summary(self, at: float) -> WindowSummary:
-        """What happened over the window that ends at `at`, the latest observation."""
-        start = at - self._window
+    def summary(self) -> WindowSummary:
+        """What happened over the window that ends at the latest observation."""
+        growth = self._growth
         histograms: dict[tuple[HistogramName, str], Histogram] = {}
-        for name, (bounds, series) in self._histograms.items():
-            grown = functions.raw_increase(series.times, series.values, start, at)
-            if grown is not None:
-                histograms[name] = Histogram(bounds, grown[:-1], float(grown[-1]))
-        covered = functions.coverage(self._scrapes.times, start, at)
         rates: dict[tuple[CounterName, str], float] = {}
-        for counter, series in self._counters.items():
-            per_second = functions.rate(series.times, series.values[:, 0], at - covered, at)
-            if per_second is not None:
-                rates[counter] = per_second
-        gauges = self._gauges
+        covered = growth.covered_seconds if growth is not None else 0.0
+        if growth is not None and covered > 0:
+            grown = growth.series.values[-1] - growth.series.values[0]
+            counters = growth.layout.counters
+            per_second = (grown[: len(counters)] / covered).tolist()
+            rates = dict(zip(counters, per_second, strict=True))
+            start = len(counters)
+            for name, bounds in growth.layout.histograms:
+                stop = start + len(bounds)
+                histograms[name] = Histogram(bounds, grown[start:stop], float(grown[stop]))
+                start = stop + 1
+        gauges = self._gauges.values
+        averages = gauges.mean(axis=0).tolist() if len(gauges) else (None, None)
         return WindowSummary(
             covered_seconds=covered,
             histograms=histograms,
             rates=rates,
             waiting_since=dict(self._waiting_since),
-            waiting_average=functions.avg_over_time(gauges.times, gauges.values[:, 0], start, at),
-            waiting_maximum=functions.max_over_time(gauges.times, gauges.values[:, 0], start, at),
-            running_average=functions.avg_over_time(gauges.times, gauges.values[:, 1], start, at),
+            waiting_average=averages[0],
+            waiting_maximum=float(gauges[:, 0].max()) if len(gauges) else None,
+            running_average=averages[1],
         )
 
     def _series(self, width: int) -> BoundedSeries:

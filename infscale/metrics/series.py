@@ -16,8 +16,8 @@ class BoundedSeries:
     __slots__ = ("_capacity", "_resolution", "_retention", "_start", "_stop", "_times", "_values")
 
     def __init__(self, width: int, retention_seconds: float, resolution_seconds: float) -> None:
-        if width < 1 or not 0 < resolution_seconds <= retention_seconds:
-            raise ValueError("a series has at least one column, and keeps at least one resolution step")
+        if width < 0 or not 0 < resolution_seconds <= retention_seconds:
+            raise ValueError("a series has no negative width, and keeps at least one resolution step")
         self._capacity = int(retention_seconds / resolution_seconds) + 3
         self._retention = retention_seconds
         self._resolution = resolution_seconds

@@ -130,7 +130,7 @@ class MetricStore:
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
         record.history.observe(sample, at)
-        record.summary = record.history.summary(at)
+        record.summary = record.history.summary()
         if moved and sample.waiting is not None and sample.running is not None:
             self._reconcile(record, sample.waiting + sample.running, at)
         self._observed(record)

@@ -42,7 +42,7 @@ def test_an_older_sample_is_ignored() -> None:
     assert series.values[0, 0] == 1.0
 
 
-@pytest.mark.parametrize(("width", "retention", "resolution"), [(0, 1, 1), (1, 1, 2), (1, 1, 0)])
+@pytest.mark.parametrize(("width", "retention", "resolution"), [(-1, 1, 1), (1, 1, 2), (1, 1, 0)])
 def test_impossible_series_are_refused(width: int, retention: float, resolution: float) -> None:
     with pytest.raises(ValueError, match="series"):
         BoundedSeries(width, retention, resolution)

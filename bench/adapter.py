@@ -1,0 +1,37 @@
+"""The adapter's answers, from parsed path to bytes."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from adapter.documents import Clock, constant_documents
+from adapter.paths import parse
+from adapter.responder import Responder
+from adapter.store_provider import StoreProvider
+from bench.pools import filled_store
+from bench.rows import Row, cpu_microseconds
+from infscale.endpoint import ObjectKey
+
+POOL = ObjectKey("bench", "pool")
+CUSTOM = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/bench"
+
+
+def answers() -> Iterator[Row]:
+    """One HPA query over 1,000 pods, one over one object, one external."""
+    store, _ = filled_store(POOL, 1000)
+    responder = Responder(StoreProvider(store), constant_documents((), "0"))
+    clock = Clock(100.0, datetime.now(UTC))
+    paths = {
+        "1,000 pods": (f"{CUSTOM}/pods/*/waiting_requests", 4000.0),
+        "one pool": (f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/waiting_requests", 1000.0),
+        "one pool, queue latency": (
+            f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/queue_latency_p90_seconds",
+            None,
+        ),
+        "external per model": ("/apis/external.metrics.k8s.io/v1beta1/namespaces/bench/waiting_requests", 1000.0),
+    }
+    for name, (path, budget) in paths.items():
+
+        def work(path: str = path) -> None:
+            responder.answer(parse("GET", path), clock)
+
+        yield Row(f"adapter answer without TLS: {name}", cpu_microseconds(work, 20), "µs CPU", budget)

@@ -1,0 +1,52 @@
+"""A child process: light model servers on many ports, which answer at once and serve one metrics page.
+
+`python -m bench.backends COUNT` prints its ports as JSON and runs until its standard input ends.
+"""
+
+import asyncio
+import re
+import sys
+
+import orjson
+import uvloop
+from aiohttp import web
+
+from bench.pools import PAGE
+from infscale.envoy.process import die_with_parent
+
+_ANSWER = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
+
+
+_TOKENS = re.compile(rb"(\nvllm:generation_tokens_total\{[^}]*\} )\S+")
+
+
+class _Server:
+    """Answers for every port; its page moves, or it would be taken for frozen."""
+
+    def __init__(self) -> None:
+        self._pages = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        if request.path == "/metrics":
+            self._pages += 1
+            moved = _TOKENS.sub(rb"\g<1>%d" % self._pages, PAGE)
+            return web.Response(body=moved, content_type="text/plain")
+        await request.read()
+        return web.Response(body=_ANSWER, content_type="application/json")
+
+
+async def _main(count: int) -> None:
+    runner = web.ServerRunner(web.Server(_Server().handle, access_log=None))
+    await runner.setup()
+    for _ in range(count):
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ports = [int(address[1]) for address in runner.addresses]
+    sys.stdout.buffer.write(orjson.dumps(ports) + b"\n")
+    sys.stdout.buffer.flush()
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    uvloop.run(_main(int(sys.argv[1])))

@@ -1,0 +1,112 @@
+"""Benchmarks in one process: no network, no Envoy."""
+
+import random
+from collections.abc import Iterator
+
+import orjson
+
+from bench.pools import PAGE, filled_store, page_interpreter
+from bench.rows import Row, cpu_microseconds
+from infscale.endpoint import ObjectKey
+from picker.config import preset
+from picker.director import PoolDirector
+from picker.exchange import Exchange, ExchangeSettings
+from picker.messages import (
+    BodyMode,
+    Incoming,
+    Modes,
+    RequestBody,
+    RequestHeaders,
+    ResponseHeaders,
+)
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
+
+POOL = ObjectKey("bench", "pool")
+SIZES = {"1.2 KB": 1_200, "8 KB": 8_000, "64 KB": 64_000}
+
+
+def prompts(size: int, count: int, rng: random.Random) -> list[bytes]:
+    """Prompts of which eight in a row share their first half."""
+    shared = [rng.randbytes(size // 4).hex().encode() for _ in range(count // 8)]
+    return [shared[number // 8] + rng.randbytes(size // 4).hex().encode() for number in range(count)]
+
+
+def interpretation() -> Iterator[Row]:
+    """Parsing and storing a metrics page, without fetching it."""
+    interpreter = page_interpreter()
+    store, keys = filled_store(POOL, 100)
+    numbers = iter(range(1 << 40))
+
+    def work() -> None:
+        number = next(numbers)
+        store.record_scrape(keys[number % len(keys)], interpreter.interpret(PAGE), 100.0 + number * 0.01)
+
+    name = f"parse + store of a {len(PAGE) / 1000:.0f} KB page, 100 endpoints"
+    yield Row(name, cpu_microseconds(work, 400), "µs CPU")
+
+
+def scheduling() -> Iterator[Row]:
+    """One scheduling cycle: candidates, prefix match, filters, scores, pick, charge, release."""
+    for name in ("reference", "infscale"):
+        for endpoints in (4, 100, 1000):
+            store, _ = filled_store(POOL, endpoints)
+            director = PoolDirector(POOL, preset(name), store, store, random.Random(1))
+            requests = iter(_requests(1_200, 4_000))
+
+            def work(director: PoolDirector = director, requests: Iterator[InferenceRequest] = requests) -> None:
+                request = next(requests)
+                decision = director.direct(request, 100.0)
+                if isinstance(decision, Decision):
+                    director.finished(request, decision, Outcome("completed", 200), 100.0)
+
+            value = cpu_microseconds(work, 600)
+            yield Row(f"scheduling cycle, preset {name}, {endpoints} endpoints, 1.2 KB", value, "µs CPU")
+
+
+def _requests(size: int, count: int) -> list[InferenceRequest]:
+    bodies = prompts(size, count, random.Random(2))
+    return [
+        InferenceRequest(
+            str(number), "/v1/completions", Headers(()), ParsedBody("completions", "m", body, len(body) // 4, 64)
+        )
+        for number, body in enumerate(bodies)
+    ]
+
+
+def exchanges() -> Iterator[Row]:
+    """One exchange in memory: headers, body, response headers, end; 100 endpoints, the reference's default profile."""
+    modes = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE)
+    headers = Headers(
+        (
+            (":method", b"POST"),
+            (":path", b"/v1/completions"),
+            ("content-type", b"application/json"),
+            ("x-request-id", b"0f4c2f6e-8f7b-4a57-9e0e-2f1f2b3c4d5e"),
+        )
+    )
+    response = ResponseHeaders(Headers(((":status", b"200"), ("content-type", b"text/event-stream"))))
+    for label, size in SIZES.items():
+        store, _ = filled_store(POOL, 100)
+        director = PoolDirector(POOL, preset("reference"), store, store, random.Random(1))
+        bodies = iter(
+            [
+                orjson.dumps({"model": "m", "prompt": prompt.decode(), "max_tokens": 64})
+                for prompt in prompts(size, 1_600, random.Random(3))
+            ]
+        )
+        settings, rng = ExchangeSettings(), random.Random(4)
+
+        def work(
+            director: PoolDirector = director,
+            bodies: Iterator[bytes] = bodies,
+            settings: ExchangeSettings = settings,
+            rng: random.Random = rng,
+        ) -> None:
+            exchange = Exchange(settings, director, rng)
+            exchange.receive(Incoming(RequestHeaders(headers, False), modes=modes), 100.0)
+            exchange.receive(Incoming(RequestBody(next(bodies), False)), 100.0)
+            exchange.receive(Incoming(RequestBody(b"", True)), 100.0)
+            exchange.receive(Incoming(response), 100.0)
+            exchange.closed(100.0)
+
+        yield Row(f"exchange in memory, {label} body, 100 endpoints", cpu_microseconds(work, 200), "µs CPU")

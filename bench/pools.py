@@ -1,0 +1,45 @@
+"""A metrics page as an engine serves it, and stores filled with it."""
+
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.dialects import VLLM, Interpreter
+from infscale.metrics.store import MetricStore
+from infscale.sim.families import PageView, RankView
+from infscale.sim.page_skins import page_for
+from infscale.sim.pages import EngineSkin, PageSubject
+from infscale.sim.recorder import HttpRecorder, Recorder
+from infscale.sim.vllm_table import SERVED_PATHS
+
+
+def _page() -> bytes:
+    recorder = Recorder(40_960)
+    for number in range(200):
+        recorder.histograms.queue.observe(number * 0.01)
+    rank = RankView(3, 1, 5, 0.25, 4000, (), (), recorder)
+    subject = PageSubject("Qwen/Qwen3-32B", 1, 16, 19_208, 40_960, 4, 1.79e9, exact_names=True)
+    return (
+        page_for(EngineSkin.VLLM, subject).render(PageView((rank,), HttpRecorder(SERVED_PATHS), 12.5, 1.8e9)).encode()
+    )
+
+
+PAGE = _page()
+"""A whole vLLM page."""
+
+
+def page_interpreter() -> Interpreter:
+    """A fresh reader of `PAGE`."""
+    return Interpreter(VLLM)
+
+
+def filled_store(pool: ObjectKey, endpoints: int) -> tuple[MetricStore, list[EndpointKey]]:
+    """A store whose endpoints were all scraped at second 100."""
+    store = MetricStore("bench")
+    keys = [EndpointKey(pool.namespace, f"pod-{number}") for number in range(endpoints)]
+    found = tuple(
+        Endpoint(key, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 8000)
+        for number, key in enumerate(keys, 1)
+    )
+    store.sync(DiscoveryState(found, (Pool(pool, {}),)))
+    interpreter = page_interpreter()
+    for key in keys:
+        store.record_scrape(key, interpreter.interpret(PAGE), 100.0)
+    return store, keys

@@ -1,0 +1,58 @@
+"""What a benchmark measures, and how it is told."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure; `budget` is the most it may be, None where there is none."""
+
+    name: str
+    value: float
+    unit: str
+    budget: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the budget holds."""
+        if self.budget is None:
+            return ""
+        return "ok" if self.value <= self.budget else f"over by {self.value / self.budget - 1:.0%}"
+
+
+def cpu_microseconds(work: Callable[[], object], repeats: int) -> float:
+    """CPU time of one call: the median over rounds, so that a disturbed round does not count."""
+    work()
+    rounds: list[float] = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        for _ in range(repeats):
+            work()
+        rounds.append((time.process_time() - started) / repeats * 1e6)
+    return statistics.median(rounds)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows for a terminal."""
+    lines = [f"{'benchmark':<64} {'value':>10} {'unit':<14} {'budget':>8}"]
+    for row in rows:
+        budget = "" if row.budget is None else f"{row.budget:g}"
+        lines.append(f"{row.name:<64} {row.value:>10.1f} {row.unit:<14} {budget:>8} {row.verdict}")
+    return "\n".join(lines)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """The rows as JSON, one object each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    documents = [
+        {"name": row.name, "value": round(row.value, 2), "unit": row.unit, "budget": row.budget} for row in rows
+    ]
+    path.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -1,0 +1,78 @@
+"""A history sums up its window: restarts taken out, changes of what is published noticed."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.metrics.history import EndpointHistory
+from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
+
+BOUNDS = (1.0, math.inf)
+TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
+FINISHED: tuple[CounterName, str] = ("requests_finished", "m")
+
+
+def sample(count: float, waiting: float | None = 0.0, bounds: tuple[float, ...] = BOUNDS) -> EngineSample:
+    histogram = Histogram(bounds, np.full(len(bounds), count), count * 0.5)
+    return EngineSample(waiting, 1.0, 0.5, histograms={TTFT: histogram}, counters={FINISHED: count})
+
+
+def observed(*pairs: tuple[float, float], window: float = 10.0) -> EndpointHistory:
+    history = EndpointHistory(window)
+    for at, count in pairs:
+        history.observe(sample(count), at)
+    return history
+
+
+def test_growth_over_the_window_is_taken_from_its_oldest_sample() -> None:
+    summary = observed((0, 0), (5, 50), (10, 100), (15, 150)).summary()
+    assert summary.covered_seconds == 10
+    assert summary.histograms[TTFT].total == 100
+    assert summary.histograms[TTFT].sum == 50
+    assert summary.rates[FINISHED] == 10
+
+
+def test_a_restart_counts_from_zero() -> None:
+    summary = observed((0, 100), (5, 110), (8, 4), (10, 6)).summary()
+    assert summary.histograms[TTFT].total == 16
+    assert summary.rates[FINISHED] == pytest.approx(1.6)
+
+
+def test_one_sample_says_nothing_about_growth() -> None:
+    summary = observed((0, 100)).summary()
+    assert summary.covered_seconds == 0
+    assert summary.histograms == {}
+    assert summary.rates == {}
+    assert summary.waiting_average == 0
+
+
+def test_other_buckets_start_over() -> None:
+    history = observed((0, 0), (5, 50))
+    history.observe(sample(60, bounds=(2.0, math.inf)), 6)
+    history.observe(sample(70, bounds=(2.0, math.inf)), 8)
+    summary = history.summary()
+    assert summary.histograms[TTFT].total == 10
+    assert summary.covered_seconds == 2
+
+
+def test_gauges_are_averaged_until_the_engine_stops_publishing_them() -> None:
+    history = EndpointHistory(10.0)
+    for at, waiting in ((0, 4.0), (1, 8.0)):
+        history.observe(sample(0, waiting), at)
+    assert (history.summary().waiting_average, history.summary().waiting_maximum) == (6.0, 8.0)
+    history.observe(sample(0, None), 2)
+    assert history.summary().waiting_average is None
+
+
+@given(st.lists(st.integers(0, 100), min_size=2, max_size=60))
+def test_growth_is_the_sum_of_steps_whatever_restarts(counts: list[int]) -> None:
+    pairs = [(float(at), float(count)) for at, count in enumerate(counts)]
+    summary = observed(*pairs, window=100.0).summary()
+    expected = sum(
+        after - before if after >= before else after for before, after in itertools.pairwise(counts)
+    )
+    assert summary.histograms[TTFT].total == expected
