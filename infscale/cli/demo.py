@@ -66,26 +66,21 @@ def add_parser(subparsers: "Subparsers") -> None:
         help="JSON report; the plot is written beside it (default %(default)s)",
     )
     parser.add_argument("--no-tty", action="store_true", help="plain lines instead of the live view")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and say how it went; see the module for exit codes."""
+    """Run the demo; raises `ConfigError` for bad arguments and `InfscaleError` when a part does not start or stay."""
+    options = DemoOptions(args.report, args.seconds, args.rate, args.servers, args.seed, args.trace, args.trace_speed)
+    _check(options)
+    plan = make_plan(options)
     try:
-        options = DemoOptions(
-            args.report, args.seconds, args.rate, args.servers, args.seed, args.trace, args.trace_speed
-        )
-        _check(options)
-        plan = make_plan(options)
-        return asyncio.run(_until_signalled(plan, options.report, plain=args.no_tty))
-    except ConfigError as error:
-        return _complain(error, 2)
-    except InfscaleError as error:
-        return _complain(error, 1)
+        return asyncio.run(_until_terminated(plan, options.report, plain=args.no_tty))
     except ExceptionGroup as group:
         known, rest = group.split(InfscaleError)
         if known is None or rest is not None:
             raise
-        return _complain(_first(known), 1)
+        raise _first(known) from None
     except KeyboardInterrupt:
         print("interrupted; nothing is left running", file=sys.stderr)
         return _INTERRUPTED
@@ -103,7 +98,7 @@ def _check(options: DemoOptions) -> None:
     find_envoy()
 
 
-async def _until_signalled(plan: DemoPlan, report: Path, *, plain: bool) -> int:
+async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int:
     """Run; SIGTERM ends it as Ctrl-C does, in order."""
     task = asyncio.current_task()
     terminated = False
@@ -199,8 +194,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _complain(error: BaseException, code: int) -> int:
-    print(f"infscale demo: {error}", file=sys.stderr)
-    return code

@@ -1,0 +1,151 @@
+"""The demo end to end: bad arguments cost no time, a short run gives a whole report, Ctrl-C leaves no process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from infscale.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+TRACE_LINE = '{{"timestamp": {}, "input_length": 700, "output_length": 8, "hash_ids": [0, {}]}}'
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "infscale.cli.main", "demo", "--no-tty", *arguments]
+
+
+def demo(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    path = folder / "report.json"
+    done = subprocess.run(
+        command("--report", str(path), *arguments), cwd=ROOT, capture_output=True, text=True, timeout=80, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done, orjson.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seconds", "0"], "--seconds: expected a number within 1–3600, got 0"),
+        (["--rate", "nan"], "--rate: expected a number within 0.1–1000, got nan"),
+        (["--trace", "no-such-trace.jsonl"], "no-such-trace.jsonl: cannot read the trace: No such file or directory"),
+        (["--report", "no-such-folder/report.json"], "--report: there is no folder no-such-folder"),
+    ],
+    ids=["seconds", "rate", "trace", "report"],
+)
+def test_bad_arguments_are_refused_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_a_missing_envoy_is_said_plainly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert main(["demo", "--report", str(tmp_path / "report.json")]) == 1
+    assert "Envoy is missing" in capsys.readouterr().err
+
+
+@pytest.mark.envoy
+@pytest.mark.slow
+@pytest.mark.timeout(100)
+def test_a_short_demo_answers_everything_and_writes_report_and_plot(tmp_path: Path) -> None:
+    done, report = demo(tmp_path, "--seconds", "6", "--servers", "4", "--seed", "3")
+    assert "time to first token p90" in done.stdout
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert report["seed"] == 3
+    assert report["versions"]["envoy"][0].isdigit()
+    phases = report["phases"]
+    assert set(phases) == {"round_robin", "infscale"}
+    for phase in phases.values():
+        assert phase["requests"] == 60
+        assert phase["failed"] == 0
+        assert phase["throughput_rps"] > 0
+        assert 0 <= phase["prefix_hit_ratio"] <= 1
+        for measure in ("ttft_seconds", "tpot_seconds"):
+            assert 0 < phase[measure]["p50"] <= phase[measure]["p90"] <= phase[measure]["p99"]
+        assert any(answer["value"] is not None for answer in phase["adapter_answers"])
+        assert len(phase["endpoint_loads"]) > 10
+    assert set(phases["round_robin"]["answered_by"].values()) == {15}
+    assert phases["infscale"]["prefix_hit_ratio"] > phases["round_robin"]["prefix_hit_ratio"]
+
+
+@pytest.mark.envoy
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_trace_is_replayed_and_its_subset_named(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text("\n".join(TRACE_LINE.format(100 * number, number % 30 + 1) for number in range(300)))
+    _, report = demo(tmp_path, "--seconds", "2", "--rate", "10", "--trace", str(trace))
+    assert report["workload"]["subset"]["requests"] == report["phases"]["infscale"]["requests"]
+    assert report["workload"]["file"] == "trace.jsonl"
+    assert report["phases"]["infscale"]["failed"] == report["phases"]["round_robin"]["failed"] == 0
+
+
+@pytest.mark.envoy
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
+)
+@pytest.mark.parametrize("processes", [2, 5], ids=["starting", "under load"])
+def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, code: int, processes: int) -> None:
+    # Every descendant inherits this, whoever its parent is by then.
+    mark = f"demo-test-{os.getpid()}-{tmp_path.name}"
+    process = subprocess.Popen(
+        command("--report", str(tmp_path / "report.json"), "--seconds", "20", "--servers", "2"),
+        cwd=ROOT,
+        env={**os.environ, "DEMO_TEST_MARK": mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until(lambda: len(marked(mark)) >= processes, 30.0)
+    if number is signal.SIGINT:
+        # As a terminal does it: to the whole foreground group.
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    assert process.wait(timeout=15) == code
+    until(lambda: not marked(mark), 5.0)
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    stop = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < stop
+        wait(0.02)
+
+
+def wait(seconds: float) -> None:
+    stop = time.monotonic() + seconds
+    while (left := stop - time.monotonic()) > 0:
+        signal.sigtimedwait([], left)
+
+
+def marked(mark: str) -> list[str]:
+    """Command lines of the processes whose environment has the mark."""
+    found: list[str] = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return [line for line in found if line.strip()]
