@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -96,7 +97,7 @@ def live(status: PhaseStatus) -> RenderableType:
     )
     parts: list[RenderableType] = [head, figures, _endpoints(status)]
     if status.advice is not None:
-        parts.append(_advice(status.advice))
+        parts += [Text(), _advice(status.advice)]
     return Panel(Group(*parts), title="infscale demo", title_align="left", border_style="dim", width=100)
 
 
@@ -123,14 +124,14 @@ def comparison(report: DemoReport) -> Table:
 
 
 def _endpoints(status: PhaseStatus) -> Table:
-    table = Table(expand=True, header_style="dim", border_style="dim")
+    table = Table(expand=True, header_style="dim", border_style="dim", box=SIMPLE_HEAD, show_edge=False)
     table.add_column("endpoint")
     table.add_column("waiting")
     table.add_column("running", justify="right")
     table.add_column("KV cache")
     table.add_column("in flight", justify="right")
     table.add_column("GPU memory", justify="right")
-    table.add_column("answered", justify="right")
+    table.add_column("picks" if status.phase.picked else "answered", justify="right")
     if status.sample is None:
         return table
     deepest = max((one.waiting or 0.0 for one in status.sample.endpoints), default=0.0)
@@ -143,9 +144,15 @@ def _endpoints(status: PhaseStatus) -> Table:
             # Round robin passes the picker by: what is in flight is not known to it.
             _count(one.in_flight) if status.phase.picked else "–",
             "–" if one.gpu_memory_bytes is None else f"{one.gpu_memory_bytes / _GIB:.0f} GiB",
-            str(status.answered_by.get(one.endpoint, 0)),
+            _picks(status, one),
         )
     return table
+
+
+def _picks(status: PhaseStatus, one: EndpointLoad) -> str:
+    """What the picker sent there: what ended and what has not; without a picker only what ended is known."""
+    answered = status.answered_by.get(one.endpoint, 0)
+    return f"{answered + (one.in_flight or 0.0 if status.phase.picked else 0.0):.0f}"
 
 
 def _waiting(one: EndpointLoad, full: float) -> Text:
@@ -168,7 +175,7 @@ def _kv(one: EndpointLoad) -> Text:
 
 
 def _advice(advice: Advice) -> Table:
-    table = Table(expand=True, header_style="dim", border_style="dim")
+    table = Table(expand=True, header_style="dim", border_style="dim", box=SIMPLE_HEAD, show_edge=False)
     table.add_column("the adapter answers", ratio=3)
     table.add_column("value", justify="right")
     table.add_column("target", justify="right")

@@ -59,6 +59,18 @@ def test_round_robin_shows_no_in_flight_count() -> None:
     assert " 8 " not in line
 
 
+def test_picks_are_what_was_answered_and_what_is_in_flight() -> None:
+    row = next(row for row in drawn(live(STATUS)).splitlines() if "server-0" in row)
+    assert row.split()[-2:] == ["38", "│"]
+
+
+def test_the_view_of_eight_servers_fits_an_old_terminal() -> None:
+    assert STATUS.sample is not None
+    eight = LoadSample(6.9, STATUS.sample.endpoints[:1] * 8)
+    three = advise([(metric, RawAnswer(503, b"{}")) for metric in HPA_METRICS], ["server-0"], 1.0, History())
+    assert len(drawn(live(replace(STATUS, sample=eight, advice=three))).rstrip().splitlines()) <= 24
+
+
 def test_a_phase_that_has_just_begun_can_be_drawn() -> None:
     new = replace(STATUS, sample=None, advice=None, prefix_hit_ratio=None, ttft=Quantiles(None, None, None))
     assert "–" in plain_line(new)
