@@ -34,7 +34,7 @@ def plot(round_robin: PhaseRecord, infscale: PhaseRecord, title: str, path: Path
     ttft, tpot, *queues = (axes for row in grid for axes in row)
     _distribution(ttft, phases, "ttft_seconds", "Time to first token")
     _distribution(tpot, phases, "tpot_seconds", "Time per output token")
-    scale = Normalize(0.0, max(1.0, *(_deepest(phase.samples) for phase in phases.values())))
+    scale = Normalize(0.0, max(4.0, *(_deepest(phase.samples) for phase in phases.values())))
     seconds = max(1.0, *(_last(phase.samples) for phase in phases.values()))
     for axes, (name, phase) in zip(queues, phases.items(), strict=True):
         shades = _queues(axes, phase.samples, name, scale, seconds)
