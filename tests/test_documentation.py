@@ -1,0 +1,43 @@
+"""The READMEs' tables say what the code has, no more and no less."""
+
+import re
+from pathlib import Path
+
+from picker.presets import PRESETS
+from picker.scheduling.registry import KINDS, Kind
+
+ROOT = Path(__file__).parent.parent
+
+
+def rows(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below `heading`."""
+    text = (ROOT / document).read_text()
+    section = text[text.index(heading) :]
+    lines = section[section.index("\n|") + 1 :].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
+    words = {
+        Kind.FILTER: "filter",
+        Kind.SCORER: "scorer",
+        Kind.PICKER: "picker",
+        Kind.HANDLER: "profile handler",
+        Kind.DETECTOR: "saturation",
+        Kind.PARSER: "parser",
+        Kind.PRODUCER: "producer",
+        Kind.DATA: "data",
+    }
+    documented = {name.strip("`"): kind for name, kind, _ in rows("picker/README.md", "## Plugins")}
+    assert documented == {name: words[kind] for name, kind in KINDS.items()}
+
+
+def test_the_picker_readme_has_every_preset() -> None:
+    assert {name.strip("`") for name, _ in rows("picker/README.md", "## Choosing how it schedules")} == set(PRESETS)
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")]
+    for document in documents:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.relative_to(ROOT)}: {target}"
