@@ -24,6 +24,7 @@ MAX_HEADERS = 2_000
 KEEP_ALIVE_SECONDS = 3_600.0
 """Longer than the 90 s after which the API server drops an idle connection: the server never races its client."""
 WRITE_TIMEOUT_SECONDS = 30.0
+PIECE_BYTES = 262_144
 
 _MALFORMED = "the request is malformed, or its line or a header is too large"
 _BUSY = "the adapter is answering as many requests as it takes at once; ask again"
@@ -62,28 +63,26 @@ class AdapterApp:
         try:
             asked = parse(request.method, request.path, request.rel_url.raw_query_string)
         except ApiError as error:
-            response = _response(refusal(error))
+            response: web.StreamResponse = _response(refusal(error))
         else:
             kind = kind_of(asked)
             response = await self._answered(request, asked)
         self._stats.record(kind.value, response.status, self._clock().monotonic - started)
         return response
 
-    async def _answered(self, request: web.BaseRequest, asked: Request) -> web.Response:
+    async def _answered(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
         if not isinstance(asked, ObjectRequest | ExternalRequest):
             return _response(self._responder.answer(asked, self._clock(), request.headers.get(hdrs.IF_NONE_MATCH)))
         if self._in_flight >= self._max_in_flight:
             return _response(refusal(TooManyRequests(_BUSY)))
         self._in_flight += 1
         try:
-            response = _response(self._responder.answer(asked, self._clock()))
+            reply = self._responder.answer(asked, self._clock())
             # Written here so that clients who read slowly count as in flight, and not for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                await response.prepare(request)
-                await response.write_eof()
+                return await _written(request, reply)
         finally:
             self._in_flight -= 1
-        return response
 
 
 class _StatusServer(web.Server):
@@ -140,6 +139,20 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
+async def _written(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Write `reply` piece by piece: a TLS transport takes whatever it is given at once, however slowly it is read."""
+    response = web.StreamResponse(status=reply.code, headers=_headers(reply))
+    response.content_length = len(reply.body)
+    await response.prepare(request)
+    for start in range(0, len(reply.body), PIECE_BYTES):
+        await response.write(reply.body[start : start + PIECE_BYTES])
+    await response.write_eof()
+    return response
+
+
 def _response(reply: Reply) -> web.Response:
-    headers = {hdrs.CONTENT_TYPE: reply.content_type, hdrs.CACHE_CONTROL: "no-cache, private", **reply.headers}
-    return web.Response(status=reply.code, body=reply.body, headers=headers)
+    return web.Response(status=reply.code, body=reply.body, headers=_headers(reply))
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    return {hdrs.CONTENT_TYPE: reply.content_type, hdrs.CACHE_CONTROL: "no-cache, private", **reply.headers}
