@@ -106,7 +106,8 @@ def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> b
     if request.version is CustomVersion.V1BETA1:
         name = {"metricName": request.metric}
         window_name, last = "window", {"selector": selector}
-    window = {} if values.window_seconds is None else {window_name: round(values.window_seconds)}
+    if values.window_seconds is not None:
+        last = {window_name: round(values.window_seconds), **last}
     kind, api_version = values.kind.kind, values.kind.api_version
     items: list[JsonObject] = []
     for key, reading in values.items:
@@ -116,8 +117,8 @@ def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> b
         described = {"kind": kind, "namespace": key.namespace, "name": key.name, "apiVersion": api_version}
         if not key.namespace:
             del described["namespace"]
-        dated = {"timestamp": times.of(reading.at), **window, "value": value}
-        items.append({"describedObject": described, **name, **dated, **last})
+        dated = times.of(reading.at)
+        items.append({"describedObject": described, **name, "timestamp": dated, "value": value, **last})
     return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items, request.pretty)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import ClientSession, TCPConnector
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -64,9 +65,12 @@ def trusting(server: AdapterServer) -> ssl.SSLContext:
 async def running(
     provider: Provider, moment: Callable[[], Clock] = clock, max_in_flight: int = 400
 ) -> AsyncGenerator[Api]:
-    async with AdapterServer(AdapterSettings(port=0, max_in_flight=max_in_flight), provider, moment) as server:
-        async with ClientSession(connector=TCPConnector(ssl=trusting(server))) as session:
-            yield Api(server, session)
+    settings = AdapterSettings(port=0, max_in_flight=max_in_flight)
+    async with (
+        AdapterServer(settings, provider, moment) as server,
+        ClientSession(connector=TCPConnector(ssl=trusting(server))) as session,
+    ):
+        yield Api(server, session)
 
 
 def recorded_paths() -> list[Any]:
@@ -293,7 +297,7 @@ _TARGETS = st.tuples(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@hypothesis_settings(max_examples=20, deadline=None)
 @given(st.lists(_TARGETS, min_size=1, max_size=20))
 async def test_hostile_paths_and_queries_never_hurt(targets: list[tuple[str, str]]) -> None:
     world = World(a=2)
