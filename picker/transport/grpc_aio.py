@@ -84,6 +84,7 @@ class GrpcTransport:
         self._servers.append(server)
 
     async def _stop(self, grace_seconds: float) -> None:
+        self._health.stop()
         servers, self._servers = self._servers, []
         # In order: the exchange port drains while the health port, the last, still says so.
         for server in servers:

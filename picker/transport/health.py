@@ -1,6 +1,7 @@
 """The gRPC health service: one for liveness, and the same readiness under every name gateways ask for."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,11 +25,23 @@ class HealthService:
 
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
-        self._draining = asyncio.Event()
+        self._draining = False
+        self._stopped = False
+        self._news = asyncio.Event()
 
     def drain(self) -> None:
         """Be unready from now on; watchers are told at once."""
-        self._draining.set()
+        self._draining = True
+        self._tell()
+
+    def stop(self) -> None:
+        """End the watches: a server that waits for its open calls would wait for them."""
+        self._stopped = True
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
         """What a server needs to serve it."""
@@ -54,26 +67,19 @@ class HealthService:
         self, request: health_pb2.HealthCheckRequest, _context: "grpc.aio.ServicerContext[object, object]"
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         sent = None
-        while True:
+        while not self._stopped:
+            news = self._news
             status = self._status(request.service)
             if status != sent:
                 yield _Status(status=status)
                 sent = status
-            await self._pause()
-
-    async def _pause(self) -> None:
-        if self._draining.is_set():
-            await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
-            return
-        try:
-            await asyncio.wait_for(self._draining.wait(), _WATCH_INTERVAL_SECONDS)
-        except TimeoutError:
-            return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), _WATCH_INTERVAL_SECONDS)
 
     def _status(self, service: str) -> int:
         if service == _LIVENESS:
             return int(_Status.SERVING)
         if service not in _READINESS:
             return int(_Status.SERVICE_UNKNOWN)
-        serving = self._ready() and not self._draining.is_set()
+        serving = self._ready() and not self._draining
         return int(_Status.SERVING if serving else _Status.NOT_SERVING)

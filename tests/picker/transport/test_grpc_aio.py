@@ -1,0 +1,296 @@
+"""The grpc.aio transport over real sockets on loopback."""
+
+import asyncio
+import datetime
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from google.protobuf import json_format
+from grpc_health.v1 import health_pb2
+
+from infscale.errors import StartError
+from picker.exchange import Exchange, ExchangeSettings
+from picker.transport.grpc_aio import GrpcTransport
+from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, TransportSettings
+from tests.fakes.director import FakeDirector
+from tests.picker.transport import gateway
+
+PATH = (":path", "/v1/completions")
+BODY = b'{"model":"m","prompt":"hello"}'
+
+
+@dataclass
+class Picker:
+    """A transport and what is behind it."""
+
+    director: FakeDirector = field(default_factory=FakeDirector)
+    ready: bool = True
+
+    def transport(self, **settings: Any) -> GrpcTransport:
+        rng = random.Random(3)
+        free_port: dict[str, Any] = {"port": 0}
+        return GrpcTransport(
+            TransportSettings(**{**free_port, **settings}),
+            lambda: Exchange(ExchangeSettings(), self.director, rng),
+            time.monotonic,
+            lambda: self.ready,
+        )
+
+
+@pytest.fixture(name="picker")
+def _picker() -> Picker:
+    return Picker()
+
+
+@asynccontextmanager
+async def connected(transport: GrpcTransport) -> AsyncGenerator[grpc.aio.Channel]:
+    async with transport, grpc.aio.insecure_channel(f"127.0.0.1:{transport.port}") as channel:
+        yield channel
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what the server does on its own; the test's timeout is the limit."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def test_an_exchange_over_the_wire(picker: Picker) -> None:
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        await stream.write(gateway.body(BODY))
+        headers = await gateway.answer(stream)
+        assert headers.request_headers.response.clear_route_cache
+        metadata = json_format.MessageToDict(headers.dynamic_metadata)
+        assert metadata == {"envoy.lb": {"x-gateway-destination-endpoint": "10.0.0.1:8000"}}
+        piece = (await gateway.answer(stream)).request_body.response.body_mutation.streamed_response
+        assert (piece.body, piece.end_of_stream) == (BODY, True)
+        await stream.write(gateway.response_headers((":status", "200")))
+        assert (await gateway.answer(stream)).HasField("response_headers")
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF  # type: ignore[attr-defined]  # pyright: ignore
+        assert await stream.code() is grpc.StatusCode.OK
+    assert picker.director.outcome.kind == "completed"
+
+
+async def test_an_immediate_answer_ends_the_stream(picker: Picker) -> None:
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        await stream.write(gateway.body(b"{"))
+        assert (await gateway.answer(stream)).immediate_response.status.code == 400
+        assert await stream.code() is grpc.StatusCode.OK
+
+
+async def test_a_cancelled_stream_releases_its_decision(picker: Picker) -> None:
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await gateway.answer(stream)
+        stream.cancel()
+        await until(lambda: picker.director.open == 0)
+    assert picker.director.outcome.kind == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"\xff\xff", "not a ProcessingRequest"), (gateway.body(b"x"), "RequestBody is out of order")]
+)
+async def test_a_stream_that_breaks_the_protocol_is_told_so(picker: Picker, data: bytes, words: str) -> None:
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(data)
+        assert await stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert words in await stream.details()
+
+
+@pytest.mark.parametrize("call", ["direct", "response_started"])
+async def test_a_bug_in_one_exchange_ends_that_exchange_only(
+    picker: Picker, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    picker.director.crash_on = call
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        if call == "response_started":
+            await gateway.answer(stream)
+            await stream.write(gateway.response_headers((":status", "200")))
+        assert await stream.code() is grpc.StatusCode.INTERNAL
+        assert picker.director.open == 0
+        assert [outcome.kind for outcome in picker.director.outcomes] == (
+            ["error"] if picker.director.decisions else []
+        )
+        picker.director.crash_on = None
+        again = gateway.open_stream(channel)
+        await again.write(gateway.headers(PATH, end_of_stream=True))
+        assert (await gateway.answer(again)).HasField("request_headers")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.message == "exchange failed"
+    assert vars(record)["fields"]["error"] == "KeyError"
+    assert "secret" not in f"{record.message}{vars(record)['fields']}{record.exc_text}"
+
+
+async def test_a_message_larger_than_grpcs_default_passes(picker: Picker) -> None:
+    body = b'{"model":"m","prompt":"' + b"x" * (5 << 20) + b'"}'
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        await stream.write(gateway.body(body))
+        await gateway.answer(stream)
+        received = b""
+        while len(received) < len(body):
+            received += (await gateway.answer(stream)).request_body.response.body_mutation.streamed_response.body
+        assert received == body
+        stream.cancel()
+
+
+# Listening
+
+
+async def test_a_taken_port_is_said_plainly(picker: Picker) -> None:
+    async with picker.transport() as first:
+        with pytest.raises(StartError, match=rf"cannot listen on 127\.0\.0\.1:{first.port}: the port is taken"):
+            async with picker.transport(port=first.port):
+                pass
+
+
+async def test_a_taken_health_port_stops_the_other_too(picker: Picker) -> None:
+    async with picker.transport() as first:
+        second = picker.transport(health_port=first.port)
+        with pytest.raises(StartError):
+            await second.__aenter__()
+        async with picker.transport(port=second.port):
+            pass
+
+
+def certificate(folder: Path) -> TlsFiles:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    start = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(start - datetime.timedelta(hours=1))
+        .not_valid_after(start + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = TlsFiles(folder / "tls.crt", folder / "tls.key")
+    files.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files.key.write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    return files
+
+
+async def test_tls_is_served_from_files(picker: Picker, tmp_path: Path) -> None:
+    files = certificate(tmp_path)
+    credentials = grpc.ssl_channel_credentials(files.certificate.read_bytes())
+    async with (
+        picker.transport(tls=files) as transport,
+        grpc.aio.secure_channel(f"localhost:{transport.port}", credentials) as channel,
+    ):
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        assert (await gateway.answer(stream)).HasField("request_headers")
+        stream.cancel()
+
+
+async def test_a_missing_certificate_is_named(picker: Picker, tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
+    with pytest.raises(StartError, match=r"tls\.key: No such file"):
+        await picker.transport(tls=files).__aenter__()
+
+
+@pytest.mark.parametrize("bad", [{"port": 70000}, {"health_port": -1}, {"drain_seconds": -1.0}], ids=repr)
+def test_settings_refuse_the_impossible(bad: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"ports are|durations are"):
+        TransportSettings(**bad)
+
+
+# Health
+
+
+@pytest.mark.parametrize("service", ["", "readiness", EXT_PROC_SERVICE, "inference-extension"])
+async def test_readiness_has_many_names(picker: Picker, service: str) -> None:
+    async with picker.transport(health_port=0) as transport:
+        assert transport.health_port is not None
+        for port in (transport.port, transport.health_port):
+            picker.ready = True
+            assert await gateway.check(port, service) == "SERVING"
+            picker.ready = False
+            assert await gateway.check(port, service) == "NOT_SERVING"
+
+
+async def test_liveness_does_not_depend_on_readiness(picker: Picker) -> None:
+    picker.ready = False
+    async with picker.transport() as transport:
+        assert await gateway.check(transport.port, "liveness") == "SERVING"
+
+
+async def test_an_unknown_service_is_not_found(picker: Picker) -> None:
+    async with picker.transport() as transport:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await gateway.check(transport.port, "weather")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_watchers_are_told_of_unknown_services_and_of_draining(picker: Picker) -> None:
+    status = health_pb2.HealthCheckResponse
+    transport = picker.transport(drain_seconds=10.0, notice_seconds=0.2)
+    async with connected(transport) as channel:
+        assert (await gateway.watch(channel, "weather").read()).status == status.SERVICE_UNKNOWN
+        watching = gateway.watch(channel)
+        assert (await watching.read()).status == status.SERVING
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(transport.drain())
+            assert (await watching.read()).status == status.NOT_SERVING
+
+
+# Draining
+
+
+async def test_draining_lets_open_exchanges_end(picker: Picker) -> None:
+    transport = picker.transport(health_port=0, notice_seconds=0.1, drain_seconds=10.0)
+    async with connected(transport) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        async with asyncio.TaskGroup() as tasks:
+            draining = tasks.create_task(transport.drain())
+            await asyncio.sleep(0.05)
+            assert transport.health_port is not None
+            assert await gateway.check(transport.health_port) == "NOT_SERVING"
+            assert await gateway.check(transport.health_port, "liveness") == "SERVING"
+            await asyncio.sleep(0.1)
+            await stream.write(gateway.body(BODY))
+            assert (await gateway.answer(stream)).HasField("request_headers")
+            assert (await gateway.answer(stream)).HasField("request_body")
+            assert not draining.done()
+            await stream.done_writing()
+            assert await stream.code() is grpc.StatusCode.OK
+    assert picker.director.open == 0
+
+
+async def test_draining_cuts_off_what_does_not_end(picker: Picker) -> None:
+    transport = picker.transport(drain_seconds=0.05)
+    async with connected(transport) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await gateway.answer(stream)
+        await transport.drain()
+        assert await stream.code() is not grpc.StatusCode.OK
+    assert picker.director.open == 0
