@@ -38,6 +38,8 @@ LB_NAMESPACE = "envoy.lb"
 SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 SUBSET_KEY = "x-gateway-destination-endpoint-subset"
 SERVED_KEY = "x-gateway-destination-endpoint-served"
+ATTRIBUTES_NAMESPACE = "envoy.filters.http.ext_proc"
+UPSTREAM_ATTRIBUTE = "upstream.address"
 
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
@@ -52,6 +54,8 @@ def decode(data: bytes) -> Incoming:
     metadata = message.metadata_context.filter_metadata if message.HasField("metadata_context") else None
     subset = _subset(metadata[SUBSET_NAMESPACE]) if metadata and SUBSET_NAMESPACE in metadata else None
     served = _served(metadata[LB_NAMESPACE]) if metadata and LB_NAMESPACE in metadata else None
+    if served is None and message.attributes:
+        served = _upstream(message)
     modes = _modes(message.protocol_config) if message.HasField("protocol_config") else None
     return Incoming(event, subset, served, modes, message.observability_mode)
 
@@ -120,6 +124,12 @@ def _subset(hints: struct_pb2.Struct) -> tuple[str, ...] | None:
 
 def _served(fields: struct_pb2.Struct) -> str | None:
     return (fields.fields[SERVED_KEY].string_value or None) if SERVED_KEY in fields.fields else None
+
+
+def _upstream(message: pb.ProcessingRequest) -> str | None:
+    """The upstream address, where the gateway is configured to send that attribute with the response."""
+    found = message.attributes.get(ATTRIBUTES_NAMESPACE)
+    return None if found is None else found.fields[UPSTREAM_ATTRIBUTE].string_value or None
 
 
 def _mutation(set_headers: HeaderItems, remove_headers: tuple[str, ...] = ()) -> pb.HeaderMutation:

@@ -148,6 +148,13 @@ MESSAGES: dict[str, tuple[dict[str, object], Incoming]] = {
         {"request_trailers": {}, "metadata_context": {"filter_metadata": {"envoy.lb.subset_hint": {"other": "x"}}}},
         Incoming(RequestTrailers()),
     ),
+    "served, as an attribute": (
+        {
+            "response_trailers": {},
+            "attributes": {"envoy.filters.http.ext_proc": {"upstream.address": "10.0.0.3:8000"}},
+        },
+        Incoming(ResponseTrailers(), served="10.0.0.3:8000"),
+    ),
     "served": (
         {
             "response_trailers": {},
