@@ -1,0 +1,219 @@
+"""The reference picker's own ext_proc cases, byte for byte, through the real director."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from picker import wire
+from picker.messages import Fail
+from picker.proto import ext_proc_pb2 as pb
+from tests.picker.vector_pool import CASES, Case, VectorPool
+
+SKIPPED = {
+    "grpc": "needs the vllmgrpc-parser, which is not available",
+    "session_affinity": "needs the session-affinity plugins, which are not available",
+    "request_attribute_reporter": "needs the request-attribute-reporter, which is not available",
+}
+PLAYED = [case for case in CASES if case["source"] not in SKIPPED]
+
+
+def header_map(values: dict[str, str]) -> pb.HeaderMap:
+    return pb.HeaderMap(headers=[pb.HeaderValue(key=key, raw_value=value.encode()) for key, value in values.items()])
+
+
+def bodies(chunks: list[str], last_is_end: bool) -> Iterator[pb.HttpBody]:
+    for number, chunk in enumerate(chunks):
+        end = last_is_end and number == len(chunks) - 1
+        yield pb.HttpBody(body=chunk.encode(), end_of_stream=end)
+
+
+def messages(request: dict[str, Any]) -> Iterator[pb.ProcessingRequest]:
+    """The case's messages in order."""
+    if not request.get("response_only"):
+        end = bool(request.get("end_of_stream_in_headers"))
+        yield pb.ProcessingRequest(
+            request_headers=pb.HttpHeaders(headers=header_map(request["headers"]), end_of_stream=end)
+        )
+        for body in bodies(request.get("body_chunks", []), last_is_end=True):
+            yield pb.ProcessingRequest(request_body=body)
+    response = request if request.get("response_only") else request.get("then_response")
+    if response:
+        yield pb.ProcessingRequest(response_headers=pb.HttpHeaders(headers=header_map(response["response_headers"])))
+        for body in bodies(response["response_body_chunks"], response["last_chunk_eos"]):
+            yield pb.ProcessingRequest(response_body=body)
+
+
+def played(case: Case, pool: VectorPool) -> list[pb.ProcessingResponse]:
+    """Everything sent in answer to the case, from bytes to bytes."""
+    exchange = pool.exchange()
+    answers: list[pb.ProcessingResponse] = []
+    for message in messages(case["request"]):
+        for namespace, fields in case["request"].get("filter_metadata", {}).items():
+            message.metadata_context.filter_metadata[namespace].update(fields)
+        for send in exchange.receive(wire.decode(message.SerializeToString()), 0.01):
+            assert not isinstance(send, Fail), send
+            answers.append(pb.ProcessingResponse.FromString(wire.encode(send)))
+    exchange.closed(1.0)
+    return answers
+
+
+def set_headers(mutation: pb.HeaderMutation) -> dict[str, str]:
+    pairs = [(option.header.key, option.header.raw_value.decode()) for option in mutation.set_headers]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def check_route(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:
+    headers, *pieces = answers
+    common = headers.request_headers.response
+    assert set_headers(common.header_mutation) == expect["set_headers"]
+    assert common.clear_route_cache == expect["clear_route_cache"]
+    assert json_format.MessageToDict(headers.dynamic_metadata) == expect["dynamic_metadata"]
+    streamed = [piece.request_body.response.body_mutation.streamed_response for piece in pieces]
+    assert b"".join(piece.body for piece in streamed) == expect["body"].encode()
+    assert [piece.end_of_stream for piece in streamed] == [*[False] * (len(streamed) - 1), expect["body_end_of_stream"]]
+
+
+def check_immediate(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:
+    (answer,) = answers
+    immediate = answer.immediate_response
+    assert immediate.status.code == expect["status"]
+    assert set_headers(immediate.headers) == expect.get("set_headers", {})
+    if "body_prefix" in expect:
+        assert immediate.body.startswith(expect["body_prefix"].encode())
+    else:
+        assert immediate.body == expect["body"].encode()
+
+
+def check_response(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:
+    headers, *pieces = answers
+    assert set_headers(headers.response_headers.response.header_mutation) == expect["response_set_headers"]
+    streamed = [piece.response_body.response.body_mutation.streamed_response for piece in pieces]
+    found = [{"body": piece.body.decode(), "end_of_stream": piece.end_of_stream} for piece in streamed]
+    assert found == expect["chunks"]
+
+
+def check_behaviour(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:
+    assert len(answers) == expect["responses"]
+    metadata = json_format.MessageToDict(answers[0].dynamic_metadata)
+    for namespace, keys in expect.get("dynamic_metadata_has", {}).items():
+        assert set(keys) <= set(metadata[namespace])
+    for namespace, keys in expect.get("dynamic_metadata_lacks", {}).items():
+        assert not set(keys) & set(metadata[namespace])
+
+
+CHECKS = {
+    "route": check_route,
+    "immediate": check_immediate,
+    "response": check_response,
+    "behaviour": check_behaviour,
+    "not_asserted": check_behaviour,
+}
+
+
+@pytest.mark.parametrize("case", PLAYED, ids=[case["name"] for case in PLAYED])
+def test_the_reference_cases(case: Case) -> None:
+    pool = VectorPool(case)
+    CHECKS[case["expect"]["kind"]](played(case, pool), case["expect"])
+    assert len(pool.director.outcomes) == len(pool.director.decisions)
+    assert pool.in_flight() == 0.0
+
+
+COUNTED = [case for case in PLAYED if "request_total" in case.get("metrics", {})]
+
+
+@pytest.mark.parametrize("case", COUNTED, ids=[case["name"] for case in COUNTED])
+def test_models_and_priority_are_those_the_reference_counts(case: Case) -> None:
+    pool = VectorPool(case)
+    played(case, pool)
+    ((request, decision),) = pool.director.decisions
+    wanted = case["metrics"]["request_total"]
+    assert request.body is not None
+    assert request.body.model == wanted["model_name"]
+    assert decision.target_model == wanted["target_model_name"]
+    assert decision.priority == wanted["priority"]
+
+
+POD: Case = {"name": "pod-0", "ip": "192.168.1.1", "port": 8000, "waiting_queue": 0, "kv_cache_usage": 0.1}
+POD |= {"active_models": []}
+PASSTHROUGH: dict[str, Any] = {
+    "apiVersion": "llm-d.ai/v1alpha1",
+    "kind": "EndpointPickerConfig",
+    "plugins": [{"type": "passthrough-parser"}, {"type": "queue-scorer"}],
+    "schedulingProfiles": [{"name": "default", "plugins": [{"pluginRef": "queue-scorer"}]}],
+    "requestHandler": {"parsers": [{"pluginRef": "passthrough-parser"}]},
+}
+
+
+def post(*chunks: str, subset: list[str] | None = None) -> dict[str, Any]:
+    hint = {"envoy.lb.subset_hint": {"x-gateway-destination-endpoint-subset": subset}} if subset is not None else {}
+    return {"headers": {"x-request-id": "id"}, "body_chunks": list(chunks), "filter_metadata": hint}
+
+
+def route(body: str) -> dict[str, Any]:
+    destination = {"x-gateway-destination-endpoint": "192.168.1.1:8000"}
+    return {
+        "kind": "route",
+        "set_headers": {**destination, "Content-Length": str(len(body)), "x-request-id": "id"},
+        "clear_route_cache": True,
+        "dynamic_metadata": {"envoy.lb": destination},
+        "body": body,
+        "body_end_of_stream": True,
+    }
+
+
+def immediate(status: int, body: str, **more: object) -> dict[str, Any]:
+    return {"kind": "immediate", "status": status, "body": body, **more}
+
+
+def response(chunks: list[str], body: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    headers = {"content-type": "application/json"}
+    request = {"response_only": True, "response_headers": headers, "response_body_chunks": chunks}
+    expect = {"response_set_headers": {"x-went-into-resp-headers": "true", **headers}}
+    chunk = {"body": body, "end_of_stream": True}
+    return {**request, "last_chunk_eos": True}, {"kind": "response", **expect, "chunks": [chunk]}
+
+
+NO_CANDIDATES = "inference error: ServiceUnavailable - failed to find endpoint candidates for serving the request"
+NO_ENDPOINTS = {"x-llm-d-request-dropped-reason": "rejected-no-endpoints"}
+
+# What the reference's description says of its other cases.
+DESCRIBED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]] = {
+    "missing model": (
+        post('{"prompt":"x"}'),
+        immediate(400, "inference error: BadRequest - model not found in request body"),
+        None,
+    ),
+    "invalid json": (
+        post("no json"),
+        immediate(400, "", body_prefix="inference error: BadRequest - error unmarshaling request bodyMap"),
+        None,
+    ),
+    "subset without match": (
+        post('{"model":"m","prompt":"x"}', subset=["10.9.9.9:8000"]),
+        immediate(503, NO_CANDIDATES, set_headers=NO_ENDPOINTS),
+        None,
+    ),
+    "passthrough": (post("raw ", "bytes"), route("raw bytes"), PASSTHROUGH),
+    "rewrite": (
+        post('{"max_tokens":1,"model":"model-to-be-rewritten",', '"prompt":"x"}'),
+        route('{"max_tokens":1,"model":"rewritten-model","prompt":"x"}'),
+        None,
+    ),
+    "response in chunks": (*response(['{"a"', ":1}"], '{"a":1}'), None),
+    "response with an empty end": (*response(['{"a":1}', ""], '{"a":1}'), None),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_what_the_reference_says_of_its_other_cases(name: str) -> None:
+    request, expect, config = DESCRIBED[name]
+    case: Case = {"pods": [POD], "request": request, "config": config}
+    CHECKS[expect["kind"]](played(case, VectorPool(case)), expect)
+
+
+def test_every_case_is_played_or_has_a_reason() -> None:
+    assert {case["source"] for case in CASES} == {case["source"] for case in PLAYED} | set(SKIPPED)
+    assert len(PLAYED) == 11

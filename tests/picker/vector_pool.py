@@ -1,0 +1,114 @@
+"""The pool the reference's ext_proc cases are played against: real store, real director, real configuration."""
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from infscale.endpoint import (
+    DiscoveryState,
+    Endpoint,
+    EndpointKey,
+    Objective,
+    ObjectKey,
+    Pool,
+    Rewrite,
+    RewriteRule,
+    RewriteTarget,
+)
+from infscale.metrics.sample import EngineSample, LoraState
+from infscale.metrics.store import MetricStore
+from picker.config import load_picker_config
+from picker.director import PoolDirector
+from picker.exchange import Exchange, ExchangeSettings
+from picker.parsing import ParserTable
+from picker.request import Decision, InferenceRequest, Outcome, Rejection
+
+Case = dict[str, Any]
+
+_DOCUMENT: Case = json.loads(Path(__file__).parents[1].joinpath("vectors", "ext_proc_cases.json").read_text())
+CASES: list[Case] = _DOCUMENT["cases"]
+_FIXTURE: Case = _DOCUMENT["fixture"]
+_NAMESPACE = "default"
+_POOL = Pool(ObjectKey(_NAMESPACE, _FIXTURE["pool"]["name"]), _FIXTURE["pool"]["selector"])
+# The pages of the cases do not say how many LoRA adapters fit; two is what makes a full pod lose.
+_MAX_ADAPTERS = 2
+
+
+class RecordingDirector:
+    """The real director, remembering what it decided and heard."""
+
+    def __init__(self, director: PoolDirector) -> None:
+        self._director = director
+        self.decisions: list[tuple[InferenceRequest, Decision]] = []
+        self.outcomes: list[Outcome] = []
+
+    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+        answer = self._director.direct(request, now)
+        if isinstance(answer, Decision):
+            self.decisions.append((request, answer))
+        return answer
+
+    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+        self._director.response_started(decision, status, now)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        self.outcomes.append(outcome)
+        self._director.finished(request, decision, outcome, now)
+
+
+class VectorPool:
+    """One case's pods, scraped at second 0, and a director of them."""
+
+    def __init__(self, case: Case) -> None:
+        self.store = MetricStore("vectors")
+        state = _state(case["pods"])
+        self.store.sync(state)
+        for pod, endpoint in zip(case["pods"], state.endpoints, strict=True):
+            self.store.record_scrape(endpoint.key, _sample(pod), 0.0)
+        source = orjson.dumps(case.get("config") or _FIXTURE["config"]).decode()
+        config = load_picker_config(source, "case")
+        director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1))
+        director.sync(state)
+        self.director = RecordingDirector(director)
+        self.settings = ExchangeSettings(
+            error_format="reference",
+            echo_request_headers=True,
+            buffer_responses=True,
+            parsers=ParserTable.of(config.parsers),
+        )
+
+    def exchange(self) -> Exchange:
+        return Exchange(self.settings, self.director, random.Random(2))
+
+    def in_flight(self) -> float:
+        snapshot = self.store.snapshot(_POOL.key)
+        assert snapshot is not None
+        return float(snapshot.in_flight_requests.sum())
+
+
+def _state(pods: list[Mapping[str, Any]]) -> DiscoveryState:
+    endpoints = [
+        Endpoint(EndpointKey(_NAMESPACE, pod["name"]), pod["ip"], pod["port"], dict(_POOL.selector)) for pod in pods
+    ]
+    objectives = [
+        Objective(ObjectKey(_NAMESPACE, name), priority, _POOL.key.name)
+        for name, priority in _FIXTURE["objectives"].items()
+    ]
+    rewrites = [
+        Rewrite(ObjectKey(_NAMESPACE, each["name"]), _POOL.key.name, (_rule(each),)) for each in _FIXTURE["rewrites"]
+    ]
+    return DiscoveryState(tuple(endpoints), (_POOL,), tuple(objectives), tuple(rewrites))
+
+
+def _rule(rewrite: Mapping[str, Any]) -> RewriteRule:
+    targets = tuple(RewriteTarget(target["modelRewrite"], target.get("weight")) for target in rewrite["targets"])
+    return RewriteRule((rewrite["match"]["model"],), targets)
+
+
+def _sample(pod: Mapping[str, Any]) -> EngineSample:
+    lora = LoraState(frozenset(pod["active_models"]), frozenset(), _MAX_ADAPTERS)
+    return EngineSample(float(pod["waiting_queue"]), 0.0, pod["kv_cache_usage"], lora=lora, fingerprint=1)
