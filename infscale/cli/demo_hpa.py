@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import aiohttp
@@ -18,7 +18,7 @@ from infscale.planner.hpa import (
     UnavailableMetric,
     recommend,
 )
-from infscale.planner.hpa_rules import Bounds, History
+from infscale.planner.hpa_rules import DEFAULT_SCALE_DOWN, Behavior, Bounds, History
 from infscale.planner.workload import PodState, PodValue, Workload
 from infscale.quantity import milli_value, parse_quantity
 from infscale.sim.report import AdapterAnswer
@@ -26,6 +26,8 @@ from infscale.sim.report import AdapterAnswer
 _EXTERNAL = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/"
 _PODS = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/pods/%2A/"
 _ASK_SECONDS = 5.0
+# The five minutes an HPA waits before it scales down are longer than the whole demo.
+_SCALE_DOWN = replace(DEFAULT_SCALE_DOWN, stabilization_window_seconds=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,8 @@ def advise(
     """One sync of the controller on these answers; `pods` are the running ones, twice as many are allowed."""
     workload = Workload(len(pods), tuple(PodState(name) for name in pods))
     statuses = [_status(metric, answer) for metric, answer in raw]
-    recommendation = recommend(
-        workload, statuses, Bounds(min_replicas=1, max_replicas=2 * len(pods)), at_seconds, history
-    )
+    bounds = Bounds(2 * len(pods), 1, Behavior(scale_down=_SCALE_DOWN))
+    recommendation = recommend(workload, statuses, bounds, at_seconds, history)
     answers = tuple(
         AdapterAnswer(at_seconds, metric.name, metric.target_words, _value(status), each.replicas, each.explanation)
         for (metric, _), status, each in zip(raw, statuses, recommendation.per_metric, strict=True)

@@ -63,7 +63,7 @@ class PlainView:
             self._due[key] = status.elapsed_seconds + _PLAIN_SECONDS
             self._write(plain_line(status))
             if status.advice is not None:
-                self._write(f"    {_desired(status.advice)}")
+                self._write(f"    {_desired(status.advice)}: {status.advice.recommendation.explanation}")
 
 
 def plain_line(status: PhaseStatus) -> str:

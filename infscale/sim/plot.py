@@ -86,7 +86,7 @@ def _distribution(axes: Axes, phases: dict[str, PhaseRecord], measure: str, titl
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(_share_label))
     axes.set_ylabel("share of requests", fontsize=9, color=_FAINT)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="upper left", bbox_to_anchor=(0.0, 0.88))
+    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="best")
 
 
 def _queues(axes: Axes, samples: Sequence[LoadSample], name: str, scale: Normalize, seconds: float) -> ScalarMappable:
