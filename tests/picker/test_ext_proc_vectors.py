@@ -136,8 +136,14 @@ def test_models_and_priority_are_those_the_reference_counts(case: Case) -> None:
     assert decision.priority == wanted["priority"]
 
 
-POD: Case = {"name": "pod-0", "ip": "192.168.1.1", "port": 8000, "waiting_queue": 0, "kv_cache_usage": 0.1}
-POD |= {"active_models": []}
+POD: Case = {
+    "name": "pod-0",
+    "ip": "192.168.1.1",
+    "port": 8000,
+    "waiting_queue": 0,
+    "kv_cache_usage": 0.1,
+    "active_models": [],
+}
 PASSTHROUGH: dict[str, Any] = {
     "apiVersion": "llm-d.ai/v1alpha1",
     "kind": "EndpointPickerConfig",
