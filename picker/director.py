@@ -181,12 +181,14 @@ class PoolDirector:
     def _decide(
         self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot, now: float
     ) -> Decision | Rejection:
-        rows = _candidates(request, snapshot, snapshot.eligible(now))
-        if not len(rows):
-            return self._missing(request, snapshot, now)
         model = body.model
         if body.api != "opaque":
             model = target_model(model, request.headers, self._rewrites, self._rng)
+        if body.needs_model and not model:
+            return rejection("BadRequest", "model not found in request body")
+        rows = _candidates(request, snapshot, snapshot.eligible(now))
+        if not len(rows):
+            return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
             return rejection("NotFound", "the model does not exist: no endpoint of the pool serves it")
         priority = self._priorities.priority(request.headers)

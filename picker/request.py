@@ -40,7 +40,8 @@ class ParsedBody:
 
     `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
     estimated length. `model_span` is the byte range of the model name's JSON string in the body, so that a rewrite
-    need not encode the body again; None: the body names no model. Empty model: the API does not name one.
+    need not encode the body again; None: the body names no model, which `needs_model` says it must unless a rewrite
+    supplies one.
     """
 
     api: Api
@@ -51,6 +52,7 @@ class ParsedBody:
     stream: bool = False
     cache_salt: str = ""
     model_span: tuple[int, int] | None = None
+    needs_model: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ class Decision:
     """Where a request goes.
 
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
-    replaces the body's model when it differs from it. `pool` is whose director decided. `scores` are the final scores of every candidate, for those who
-    asked. `revision` is the store revision that was read. `charge` is released when the exchange ends.
+    replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
+    asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
+    exchange ends.
     """
 
     destinations: tuple[str, ...]

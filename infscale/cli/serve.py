@@ -11,13 +11,14 @@ from pathlib import Path
 import uvloop
 
 from infscale import log
+from infscale.cli.arguments import Subparsers
 from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
 
 _LOG = logging.getLogger(__name__)
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(commands: Subparsers) -> None:
     """Add the command."""
     parser = commands.add_parser("serve", help="run collector, picker and adapter on one store")
     add_arguments(parser, PARTS)

@@ -7,25 +7,21 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 import yaml
 
+from infscale.cli.arguments import Subparsers
 from infscale.errors import ConfigError, InfscaleError, StartError
 from infscale.sim.coefficients import COEFFICIENT_SETS, coefficient_set
 from infscale.sim.engine import EngineSettings
 from infscale.sim.pages import EngineSkin
 from infscale.sim.server import SimFleet, SimServerSettings
 
-if TYPE_CHECKING:
-    # argparse gives this type no public name.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # pyright: ignore[reportPrivateUsage]
-
 _DEFAULT_SET = "llama-3.1-8b-h100"
 
 
-def add_parser(subparsers: "Subparsers") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add ``sim-server`` to the command line."""
     parser = subparsers.add_parser(
         "sim-server",

@@ -76,6 +76,7 @@ def _listener(name: str, route: PickerRoute | RoundRobinRoute) -> Document:
         "stat_prefix": name,
         "codec_type": "AUTO",
         "stream_idle_timeout": "300s",
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {
             "virtual_hosts": [
                 {

@@ -24,7 +24,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
     if route.api == "opaque":
         return ParsedBody(api="opaque", model="", prompt=b"", prompt_tokens=0)
     document = _document(body)
-    model = _model(document, route)
+    model = _model(document)
     prompt, tokens = _PROMPTS[route.api](document)
     return ParsedBody(
         api=route.api,
@@ -35,6 +35,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         stream=_stream(document),
         cache_salt=_cache_salt(document),
         model_span=find_model_span(body) if model else None,
+        needs_model=route.names_model,
     )
 
 
@@ -48,11 +49,9 @@ def _document(body: bytes) -> Document:
     return cast(Document, document)
 
 
-def _model(document: Document, route: Route) -> str:
+def _model(document: Document) -> str:
     model = document.get("model")
     if model is None or model == "":
-        if route.names_model:
-            raise RequestError("model not found in request body")
         return ""
     if not isinstance(model, str):
         raise RequestError("model must be a string")

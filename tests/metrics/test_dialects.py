@@ -1,6 +1,4 @@
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +18,8 @@ from infscale.metrics.dialects import (
     interpret,
 )
 from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
+from tests.reference_tables import TABLES
 from tests.scrape.pages import vllm_page
-
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"]
 
 VLLM_MINIMAL = (
     b'vllm:num_requests_waiting{engine="0",model_name="m"} 1\nvllm:num_requests_running{engine="0",model_name="m"} 2\n'

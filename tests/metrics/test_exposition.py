@@ -1,7 +1,5 @@
 import contextlib
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import MetricSpec, Selection, Series, select, unasked_families
-
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"]
+from tests.reference_tables import TABLES
 
 
 def values(page: bytes, name: str) -> list[float]:

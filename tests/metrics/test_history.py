@@ -72,7 +72,5 @@ def test_gauges_are_averaged_until_the_engine_stops_publishing_them() -> None:
 def test_growth_is_the_sum_of_steps_whatever_restarts(counts: list[int]) -> None:
     pairs = [(float(at), float(count)) for at, count in enumerate(counts)]
     summary = observed(*pairs, window=100.0).summary()
-    expected = sum(
-        after - before if after >= before else after for before, after in itertools.pairwise(counts)
-    )
+    expected = sum(after - before if after >= before else after for before, after in itertools.pairwise(counts))
     assert summary.histograms[TTFT].total == expected

@@ -1,7 +1,5 @@
 """Who is shed, and which HTTP form a refusal has."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +15,8 @@ from picker.admission import (
     pool_saturation,
 )
 from tests.fakes.pools import POOL, FakePool, headers
+from tests.reference_tables import TABLES
 
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"]
 BUSY = FakePool(2, waiting=[6, 5], kv=[0.1, 0.1])
 HALF = FakePool(2, waiting=[6, 3], kv=[0.1, 0.1])
 

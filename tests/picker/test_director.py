@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -287,6 +288,16 @@ def test_rewrites_apply_to_bodies_that_are_read_and_not_to_opaque_ones() -> None
     bench.sync(DiscoveryState(bench.state.endpoints, (bench.pool,), (), (rewrite,)))
     assert bench.routed(ask()).target_model == "rewritten"
     assert bench.routed(ask(api="opaque", model="", given=headers(x_llm_d_model_name_rewrite="x"))).target_model == ""
+
+
+def test_a_missing_model_is_refused_unless_a_rewrite_supplies_one() -> None:
+    bench = Bench(1)
+    nameless = replace(ask(model=""), body=ParsedBody("completions", "", PROMPT, 1024, needs_model=True))
+    refused = bench.refused(nameless)
+    assert (refused.status, refused.message) == (400, "model not found in request body")
+    rewrite = Rewrite(ObjectKey("default", "r"), "pool", (RewriteRule((), (RewriteTarget("supplied"),)),))
+    bench.sync(DiscoveryState(bench.state.endpoints, (bench.pool,), (), (rewrite,)))
+    assert bench.routed(nameless).target_model == "supplied"
 
 
 @pytest.mark.parametrize(

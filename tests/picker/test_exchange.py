@@ -25,9 +25,11 @@ from picker.messages import (
     Unchanged,
 )
 from picker.parsing import ParserTable
+from picker.replies import pieces
 from picker.request import Headers, Rejection
 from tests.fakes.director import FakeDirector
 from tests.picker.playbook import Playbook
+from tests.reference_tables import TABLES
 
 BODY = b'{"model":"m","prompt":"hello"}'
 JSON_RESPONSE = ((":status", "200"), ("content-type", "application/json"))
@@ -179,10 +181,16 @@ def test_a_large_body_leaves_in_pieces_with_the_end_on_the_last(director: FakeDi
     body = orjson.dumps({"model": "m", "prompt": "x" * 130_000})
     book = playbook(director)
     book = book >> post() >> RequestBody(body, end_of_stream=True)
-    pieces = [send for send in book.sent if isinstance(send, BodyReply)]
-    assert b"".join(piece.body for piece in pieces) == body
-    assert all(len(piece.body) <= 62_000 for piece in pieces)
-    assert [piece.end_of_stream for piece in pieces] == [False, False, True]
+    sent = [send for send in book.sent if isinstance(send, BodyReply)]
+    assert b"".join(piece.body for piece in sent) == body
+    assert all(len(piece.body) <= 62_000 for piece in sent)
+    assert [piece.end_of_stream for piece in sent] == [False, False, True]
+
+
+@pytest.mark.parametrize(("size", "count"), TABLES["body_chunking_62000"])
+def test_a_body_leaves_in_as_many_pieces_as_the_references(size: int, count: int) -> None:
+    sent = pieces("request", b"x" * size, end_of_stream=True)
+    assert len(sent) == count
 
 
 def test_a_rewrite_replaces_the_model_and_the_length(director: FakeDirector) -> None:

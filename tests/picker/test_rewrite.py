@@ -1,9 +1,7 @@
 """Model rewriting: which rule wins, and how targets are drawn."""
 
-import json
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,8 @@ import pytest
 from infscale.endpoint import ObjectKey, Pool, Rewrite, RewriteRule, RewriteTarget
 from picker.rewrite import RewriteTable, chosen_target, target_model
 from tests.fakes.pools import NO_HEADERS, POOL, headers
+from tests.reference_tables import TABLES
 
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"]
 THE_POOL = Pool(POOL, {})
 
 

@@ -1,7 +1,5 @@
 """Which endpoints a name stands for."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,9 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState, frozen
 from picker.subset import named_rows
 from tests.fakes.pools import POOL
+from tests.reference_tables import TABLES
 
-CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "unit_tables.json").read_text())["tables"][
-    "subset_filter"
-]
+CASES: dict[str, Any] = TABLES["subset_filter"]
 
 
 def snapshot(*authorities: tuple[str, int]) -> PoolSnapshot:

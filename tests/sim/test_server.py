@@ -36,12 +36,12 @@ def value(page: str, name: str, **labels: str) -> float:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 # the state watched is the server's own, nobody signals it
+    while not condition():  # the state watched is the server's own, nobody signals it
         await asyncio.sleep(0.001)
 
 
 async def eventually(call: Callable[[], Awaitable[bool]]) -> None:
-    while not await call():  # noqa: ASYNC110 # another process would have to ask again, too
+    while not await call():  # another process would have to ask again, too
         await asyncio.sleep(0.005)
 
 

@@ -188,7 +188,7 @@ async def test_failures_are_health_and_never_samples(
     async with http_server(handler or answer_500) as authority, source_of(client, sink) as source:
         url = f"http://{authority if handler else '127.0.0.1:1'}/metrics"
         source.sync([DcgmTarget(url, 0.51, 0.5)], [endpoint("vllm-0")])
-        while source.health()[url].cause is None:  # noqa: ASYNC110 - health is data and tells nobody
+        while source.health()[url].cause is None:
             await asyncio.sleep(0.01)
         assert source.health()[url].cause == cause
         source.sync([], [])

@@ -1,13 +1,10 @@
 """Which parser a path leads to."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from picker.parsing import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, longest_suffix
+from tests.reference_tables import TABLES
 
-TABLES = json.loads(Path(__file__).parents[2].joinpath("vectors", "unit_tables.json").read_text())["tables"]
 RESOLUTION = [
     (table["parsers"], path, parser) for table in TABLES["parser_path_resolution"] for path, parser in table["cases"]
 ]

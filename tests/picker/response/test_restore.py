@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 
 from picker.request import Headers
 from picker.response import BodyPlan, VisibleBody
+from tests.reference_tables import TABLES
 
-TABLES = json.loads(Path(__file__).parents[2].joinpath("vectors", "unit_tables.json").read_text())["tables"]
 EVENTS = Headers((("content-type", b"text/event-stream"),))
 DOCUMENT = Headers((("content-type", b"application/json"),))
 

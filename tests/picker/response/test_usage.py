@@ -1,7 +1,5 @@
 """Token usage, however the events are cut."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +9,8 @@ from hypothesis import strategies as st
 from picker.request import Headers
 from picker.response import BodyPlan, Usage, UsageReader, VisibleBody
 from picker.response.lines import LineBuffer
+from tests.reference_tables import TABLES
 
-TABLES = json.loads(Path(__file__).parents[2].joinpath("vectors", "unit_tables.json").read_text())["tables"]
 EVENTS = Headers((("content-type", b"text/event-stream; charset=utf-8"),))
 DOCUMENT = Headers((("content-type", b"application/json"),))
 

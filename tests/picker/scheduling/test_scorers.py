@@ -1,8 +1,6 @@
 """The scorers' formulas, and what they make of unknown values."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,7 @@ from picker.scheduling.scorers.load import (
 )
 from picker.scheduling.scorers.tokens import InFlightTokensScorer, TokenLoadScorer
 from tests.fakes.pools import NO_HEADERS, FakePool, Numbers, context
-
-TABLES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors" / "unit_tables.json").read_text())["tables"]
+from tests.reference_tables import TABLES
 
 SCORERS: tuple[Scorer, ...] = (
     QueueScorer(),
