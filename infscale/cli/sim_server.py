@@ -65,6 +65,7 @@ def add_parser(subparsers: Subparsers) -> None:
     limits.add_argument("--num-blocks", type=int, help="KV-cache blocks (default: the coefficient set's)")
     limits.add_argument("--max-model-len", type=int, default=131_072, help="longest context (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of ids and of faults that hit some requests")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infscale.cli.main import adapter_main, main, picker_main
+from infscale.document import load
 
 EXAMPLES = Path(__file__).parents[2] / "manifests" / "examples"
 ENDPOINTS = "endpoints: [{name: a, address: 127.0.0.1, port: '1'}]\n"
@@ -69,6 +70,26 @@ def test_help_is_there(program: object, capsys: pytest.CaptureFixture[str]) -> N
         program(["--help"])
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["serve", "demo", "sim-server"])
+def test_every_command_is_there_and_says_what_it_takes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"infscale {command}" in capsys.readouterr().out
+
+
+def test_simulated_servers_start_by_the_command_of_the_readme(tmp_path: Path) -> None:
+    file = tmp_path / "discovery.yaml"
+    command = [sys.executable, "-m", "infscale.cli.main", "sim-server", "--servers", "2", "--port", "0"]
+    with subprocess.Popen([*command, "--endpoints-file", str(file)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert all("serves" in line for line in lines)
+    assert len(load(file.read_text(), "discovery.yaml").mapping(["endpoints"])["endpoints"].items()) == 2
 
 
 def test_sigterm_ends_a_server_in_order(tmp_path: Path) -> None:
