@@ -62,6 +62,7 @@ def by_average(
     leaving a pod out damps both directions. Readiness counts for the resource ``cpu`` only. Raises
     `UnusableMetricError` without pods or usable values.
     """
+    _require_values(values, resource)
     groups = _group(workload.pods, values, _unready_for(resource, settings, now))
 
     def ratio_of(usage: Mapping[str, int]) -> float:
@@ -84,6 +85,7 @@ def by_utilization(
     A pod without a value counts as using all of its request (or the target, where that is higher) when scaling down and
     nothing when scaling up. Raises `UnusableMetricError` also where a pod has no request.
     """
+    _require_values(values, resource)
     groups = _group(workload.pods, values, _unready_for(resource, settings, now))
     requests = _requests(workload.pods, resource)
 
@@ -137,6 +139,16 @@ def total(values_milli: Iterable[int]) -> int:
 def ready_pods(pods: Iterable[PodState]) -> int:
     """Pods that are running and ready."""
     return sum(pod.phase is PodPhase.RUNNING and pod.ready is True for pod in pods)
+
+
+def _require_values(values: Mapping[str, PodValue], resource: str) -> None:
+    """An empty list is refused before anybody looks at pods, by the controller's own metrics client."""
+    if not values and resource:
+        raise UnusableMetricError(
+            f"unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
+        )
+    if not values:
+        raise UnusableMetricError("no metrics returned from custom metrics API")
 
 
 def _damped(

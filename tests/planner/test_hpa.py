@@ -153,8 +153,8 @@ def per_pod(*values: float | None, target: float = 3) -> PodsMetric:
             Bounds(20),
             4,
             Reason.FAILED_GET_PODS_METRIC,
-            "queue_depth: did not receive metrics for targeted pods (pods might be unready); saturation_ratio: no fresh"
-            " sample for pool a; 2 of 2 metrics unusable, so it stays at 4 replicas",
+            "queue_depth: no metrics returned from custom metrics API; saturation_ratio: no fresh sample for pool a;"
+            " 2 of 2 metrics unusable, so it stays at 4 replicas",
             id="all unusable",
         ),
         pytest.param(
