@@ -119,9 +119,8 @@ class PoolDirector:
         chosen = decision.destinations[0]
         served = outcome.served or chosen
         if decision.charge is not None:
-            # Only a success is proof that the endpoint's engine did something its metrics must show.
-            succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
-            self._accounts.release(decision.charge, answered=succeeded and served == chosen)
+            answered = served == chosen and _made_tokens(request, outcome)
+            self._accounts.release(decision.charge, answered=answered)
         if request.body is None:
             return
         if outcome.completion_tokens is not None:
@@ -276,6 +275,12 @@ class PoolDirector:
         row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
         if row is not None:
             self._index.record(self._chain(body, model), row)
+
+
+def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:
+    """Whether the answer is proof that an engine did something its metrics must show."""
+    succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
+    return succeeded and request.body is not None and request.body.generates
 
 
 def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: BoolArray) -> IntArray:

@@ -41,7 +41,7 @@ class ParsedBody:
     `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
     estimated length. `model_span` is the byte range of the model name's JSON string in the body, so that a rewrite
     need not encode the body again; None: the body names no model, which `needs_model` says it must unless a rewrite
-    supplies one.
+    supplies one. `generates`: a successful answer means that the engine made tokens, which its metrics must show.
     """
 
     api: Api
@@ -53,6 +53,7 @@ class ParsedBody:
     cache_salt: str = ""
     model_span: tuple[int, int] | None = None
     needs_model: bool = False
+    generates: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ class _Record:
     unmoved_since: float | None = None
     rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
 
+    @property
+    def must_move(self) -> bool:
+        """Whether an answered request always shows on the page: gauges alone may look as before."""
+        return self.sample is not None and bool(self.sample.counters or self.sample.histograms)
+
 
 class MetricStore:
     """Owner of observations, dispatch accounting and published snapshots; call it from one thread only."""
@@ -171,7 +176,7 @@ class MetricStore:
         record = self._records.get(charge.endpoint)
         if record is None:
             return
-        if answered and record.unmoved_since is None and charge.at > record.moved_at:
+        if answered and record.must_move and record.unmoved_since is None and charge.at > record.moved_at:
             record.unmoved_since = charge.at
         if record.ledger.remove(charge.number) is not None:
             self._book(record, charge, -1.0)

@@ -36,6 +36,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         cache_salt=_cache_salt(document),
         model_span=find_model_span(body) if model else None,
         needs_model=route.names_model,
+        generates=route.generates,
     )
 
 

@@ -12,29 +12,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How the body behind a path is read. `names_model`: the API requires a model in the body."""
+    """How the body behind a path is read.
+
+    `names_model`: the API requires a model in the body. `generates`: an answer means that the engine made tokens.
+    """
 
     api: Api
     names_model: bool = True
+    generates: bool = True
 
 
-OPAQUE = Route("opaque", names_model=False)
+OPAQUE = Route("opaque", names_model=False, generates=False)
 
 _CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
     {
         "openai-parser": {
             "chat/completions": Route("chat_completions"),
-            "chat/completions/render": Route("chat_completions"),
+            "chat/completions/render": Route("chat_completions", generates=False),
             "completions": Route("completions"),
-            "completions/render": Route("completions"),
-            "embeddings": Route("embeddings"),
+            "completions/render": Route("completions", generates=False),
+            "embeddings": Route("embeddings", generates=False),
             "responses": Route("responses"),
-            "conversations": Route("conversations", names_model=False),
-            "images/generations": Route("images"),
+            "conversations": Route("conversations", names_model=False, generates=False),
+            "images/generations": Route("images", generates=False),
         },
         "anthropic-parser": {
             "messages": Route("messages"),
-            "messages/count_tokens": Route("messages"),
+            "messages/count_tokens": Route("messages", generates=False),
         },
         "passthrough-parser": {},
     }

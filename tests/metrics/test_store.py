@@ -21,7 +21,7 @@ def endpoint(number: int, phase: Phase = Phase.READY) -> Endpoint:
 
 
 def sample(waiting: float = 0.0, running: float = 0.0, kv: float = 0.1, page: int = 0) -> EngineSample:
-    return EngineSample(waiting, running, kv, fingerprint=page)
+    return EngineSample(waiting, running, kv, counters={("requests_finished", "m"): float(page)}, fingerprint=page)
 
 
 def store(endpoints: int = 3) -> MetricStore:
@@ -225,6 +225,14 @@ def test_an_idle_page_is_fresh(charged_at: float, answered: bool) -> None:
     for at in (2.0, 30.0, 300.0):
         made.record_scrape(endpoint(0).key, sample(page=7), at=at)
         assert view(made).fresh(at)[0]
+
+
+def test_a_page_of_gauges_alone_may_stand_still() -> None:
+    made = store(1)
+    made.record_scrape(endpoint(0).key, EngineSample(0.0, 0.0, 0.1, fingerprint=7), at=0.0)
+    made.release(made.charge(POOL.key, 0, "m", 10, now=1.0), answered=True)
+    made.record_scrape(endpoint(0).key, EngineSample(0.0, 0.0, 0.1, fingerprint=7), at=9.0)
+    assert view(made).fresh(9.0)[0]
 
 
 def test_observations_of_endpoints_that_are_gone_are_ignored() -> None:

@@ -17,7 +17,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
-from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
+from infscale.metrics.sample import CounterName, EngineSample, LoraState, ModelLoad
 from infscale.metrics.store import MetricStore
 from picker.config import load_picker_config, preset
 from picker.director import PoolDirector
@@ -45,6 +45,9 @@ schedulingProfiles:
   - pluginRef: lora-affinity-scorer
 requestHandler: {parsers: [{pluginRef: openai-parser}]}
 """
+
+
+FINISHED: dict[tuple[CounterName, str], float] = {("requests_finished", "m"): 1.0}
 
 
 class Bench:
@@ -85,7 +88,7 @@ class Bench:
     ) -> None:
         self.fingerprint += 1
         loads = {model: ModelLoad(waiting, 0.0) for model in models}
-        sample = EngineSample(waiting, 0.0, kv, loads, lora, fingerprint=self.fingerprint)
+        sample = EngineSample(waiting, 0.0, kv, loads, lora, counters=FINISHED, fingerprint=self.fingerprint)
         self.store.record_scrape(each.key, sample, at)
 
     def authority(self, row: int) -> str:
@@ -327,23 +330,27 @@ def test_the_endpoint_that_served_learns_the_prefix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "held_against"),
+    ("outcome", "generates", "held_against"),
     [
-        pytest.param(Outcome("completed", 200), True, id="success"),
-        pytest.param(Outcome("completed", 404), False, id="refused by the engine"),
-        pytest.param(Outcome("completed", 200, served="10.0.0.9:8000"), False, id="served elsewhere"),
-        pytest.param(Outcome("aborted", 200), False, id="aborted"),
-        pytest.param(Outcome("error"), False, id="failed"),
+        pytest.param(Outcome("completed", 200), True, True, id="success"),
+        pytest.param(Outcome("completed", 200), False, False, id="no work for the engine, such as counting tokens"),
+        pytest.param(Outcome("completed", 404), True, False, id="refused by the engine"),
+        pytest.param(Outcome("completed", 200, served="10.0.0.9:8000"), True, False, id="served elsewhere"),
+        pytest.param(Outcome("aborted", 200), True, False, id="aborted"),
+        pytest.param(Outcome("error"), True, False, id="failed"),
     ],
 )
-def test_only_a_success_of_the_chosen_endpoint_proves_that_its_metrics_must_move(
-    outcome: Outcome, held_against: bool
+def test_only_tokens_of_the_chosen_endpoint_prove_that_its_metrics_must_move(
+    outcome: Outcome, generates: bool, held_against: bool
 ) -> None:
     bench = Bench(1)
-    decision = bench.routed(ask(), 0.1)
-    bench.director.finished(ask(), decision, outcome, 0.2)
+    request = ask()
+    assert request.body is not None
+    request = replace(request, body=replace(request.body, generates=generates))
+    decision = bench.routed(request, 0.1)
+    bench.director.finished(request, decision, outcome, 0.2)
     # The same page again, later: a frozen page vouches only for the time before the request it does not show.
-    frozen = EngineSample(0.0, 0.0, 0.0, fingerprint=bench.fingerprint)
+    frozen = EngineSample(0.0, 0.0, 0.0, counters=FINISHED, fingerprint=bench.fingerprint)
     bench.store.record_scrape(bench.state.endpoints[0].key, frozen, 3.0)
     assert isinstance(bench.director.direct(ask(), 3.1), Rejection) == held_against
 
