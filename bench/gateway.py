@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import resource
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable
@@ -16,6 +15,7 @@ import yaml
 
 from bench.memory import SIZES
 from bench.rows import Row
+from infscale.cli.demo_helpers import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 
@@ -26,14 +26,6 @@ _REQUESTS = {"1.2 KB": 4_000, "8 KB": 3_000, "64 KB": 1_200}
 _BUDGET = {"1.2 KB": 1000.0, "8 KB": None, "64 KB": None}
 _IDLE_SECONDS = 4.0
 _SCRAPES_PER_SECOND = _ENDPOINTS / 0.25
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -100,7 +92,7 @@ async def _load(url: str, size: int, requests: int) -> tuple[int, int]:
 
 async def gateway_rows() -> list[Row]:
     """Run backends, `infscale serve`, Envoy and a client, each in its own process; what `serve` costs."""
-    picker, telemetry, listen, admin = _free_ports(4)
+    picker, telemetry, listen, admin = free_ports(4)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="infscale-bench-") as folder:
         async with _child(str(_ENDPOINTS), module="bench.backends") as backends:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 
+from infscale.cli.demo_helpers import free_ports
 from infscale.cli.serving import Serving, serving
 from infscale.config import ServeConfig, load_config
 from infscale.endpoint import ObjectKey
@@ -23,13 +23,6 @@ from infscale.sim.server import SimFleet, SimServerSettings
 POOL = ObjectKey("default", "default")
 STALENESS_LIMIT_SECONDS = 1.0
 SCRAPE_INTERVAL_SECONDS = 0.2
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def serve_config(folder: Path, discovery: Mapping[str, object], **picker: object) -> ServeConfig:
@@ -92,7 +85,7 @@ async def gateway(
         config = await asyncio.to_thread(serve_config, folder, fleet.discovery_document(), **picker)
         async with serving(config) as running:
             assert running.transport is not None
-            listen, admin = Address("127.0.0.1", free_port()), Address("127.0.0.1", free_port())
+            listen, admin = (Address("127.0.0.1", port) for port in free_ports(2))
             endpoints = tuple(Address("127.0.0.1", server.port) for server in fleet.servers)
             route = PickerRoute(listen, Address("127.0.0.1", running.transport.port), endpoints, response_bodies)
             connector = aiohttp.TCPConnector(limit=0)
