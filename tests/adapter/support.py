@@ -80,7 +80,7 @@ def vector_world() -> FixedWorld:
 
     return FixedWorld(
         objects_of={
-            ("nodes", ""): halves(f"node-{each}" for each in range(4)),
+            ("nodes", ""): halves("foo" if not each else f"node-{each}" for each in range(4)),
             ("pods", "ns"): halves("foo" if not each else f"pod-{each}" for each in range(16)),
             ("namespaces", ""): {"ns": {}},
             (POOLS, "ns"): {"pool": {}},
