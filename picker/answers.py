@@ -37,22 +37,31 @@ _OPENAI_WORDS: Mapping[RejectionCode, _Words] = MappingProxyType(
 
 def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> ImmediateReply:
     """The answer that tells a client about `rejection`."""
+    details = ""
     headers: list[tuple[str, bytes]] = []
     if error_format == "openai":
         words = _OPENAI_WORDS[rejection.code]
         error = {"message": rejection.message, "type": words.type, "code": words.code, "param": None}
         body = orjson.dumps({"error": error})
         headers.append(("content-type", b"application/json"))
+        details = rejection.code
         if rejection.retry_after_seconds is not None:
             headers.append(("retry-after", b"%d" % max(1, math.ceil(rejection.retry_after_seconds))))
     else:
         body = f"inference error: {rejection.code} - {rejection.message}".encode()
     if rejection.dropped_reason is not None:
         headers.append((DROPPED_REASON_HEADER, rejection.dropped_reason.encode()))
-    return ImmediateReply(rejection.status, tuple(headers), body, details=rejection.code)
+    return ImmediateReply(rejection.status, tuple(headers), body, details)
 
 
 def no_parser(error_format: ErrorFormat) -> Rejection:
     """No configured parser takes the path; the reference picker calls that a bad request."""
     message = "no parser registered matching path suffix"
     return Rejection(400, "BadRequest", message) if error_format == "reference" else Rejection(404, "NotFound", message)
+
+
+def of_bodyless(rejection: Rejection, error_format: ErrorFormat) -> Rejection:
+    """The refusal of a request without a body: the reference picker calls the want of endpoints its own error."""
+    if error_format == "reference" and rejection.code == "ServiceUnavailable":
+        return Rejection(500, "Internal", "no pods available in datastore")
+    return rejection

@@ -97,13 +97,9 @@ class PoolDirector:
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
         snapshot = self._snapshots.snapshot(self._pool)
-        answer: Decision | Rejection
-        if snapshot is None or not len(snapshot):
-            answer = self._no_endpoints(request)
-        elif request.body is None:
+        if request.body is None:
             answer = self._anywhere(request, snapshot, now)
         else:
-            self._follow(snapshot, now)
             answer = self._decide(request, request.body, snapshot, now)
         if isinstance(answer, Rejection):
             _count(self.stats.rejections, answer.dropped_reason or answer.code)
@@ -130,40 +126,35 @@ class PoolDirector:
 
     # Candidates
 
-    def _no_endpoints(self, request: InferenceRequest) -> Rejection:
-        if request.body is None:
-            return rejection("Internal", "no pods available in datastore")
-        return rejection(
-            "ServiceUnavailable", _NO_CANDIDATES, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds
-        )
+    def _unavailable(self, why: str = "") -> Rejection:
+        retry_after = self._settings.retry_after_seconds
+        return rejection("ServiceUnavailable", _NO_CANDIDATES + why, REJECTED_NO_ENDPOINTS, retry_after)
 
-    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Decision | Rejection:
+    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Decision | Rejection:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
-        ready = snapshot.columns.ready
-        if not ready.any():
-            return self._no_endpoints(request)
-        for allowed in (snapshot.eligible(now), ready):
+        if snapshot is None:
+            return self._unavailable()
+        for allowed in (snapshot.eligible(now), snapshot.columns.ready):
             rows = _candidates(request, snapshot, allowed)
             if len(rows):
                 chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
                 _count(self.stats.picks, chosen)
                 return Decision((chosen,), "", snapshot.revision, candidates=len(rows), pool=self._pool)
-        return rejection(
-            "ServiceUnavailable", _NO_CANDIDATES, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds
-        )
+        return self._unavailable()
 
     def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
         """The refusal that says whether there is no endpoint, or none whose load is known."""
-        message = _NO_CANDIDATES
         ready = _candidates(request, snapshot, snapshot.columns.ready)
-        if len(ready):
-            age = now - float(np.maximum.reduce(snapshot.columns.observed_at[ready]))
-            limit = snapshot.state.settings.staleness_limit_seconds
-            last = f"the latest report is {age:.1f} s old" if np.isfinite(age) else "none has reported yet"
-            if age <= limit:
-                last = "reports give neither a queue nor a KV-cache utilisation"
-            message += f": none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
-        return rejection("ServiceUnavailable", message, REJECTED_NO_ENDPOINTS, self._settings.retry_after_seconds)
+        if not len(ready):
+            return self._unavailable()
+        age = now - float(np.maximum.reduce(snapshot.columns.observed_at[ready]))
+        limit = snapshot.state.settings.staleness_limit_seconds
+        last = f"the latest report is {age:.1f} s old" if np.isfinite(age) else "none has reported yet"
+        if age <= limit:
+            last = "reports give neither a queue nor a KV-cache utilisation"
+        return self._unavailable(
+            f": none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
+        )
 
     def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
         """Bring what is kept per endpoint in line with the snapshot's endpoints."""
@@ -178,13 +169,17 @@ class PoolDirector:
     # Decision
 
     def _decide(
-        self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot, now: float
+        self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
     ) -> Decision | Rejection:
         model = body.model
         if body.api != "opaque":
             model = target_model(model, request.headers, self._rewrites, self._rng)
+        # The client's own fault comes first: it stays one when endpoints are back.
         if body.needs_model and not model:
             return rejection("BadRequest", "model not found in request body")
+        if snapshot is None:
+            return self._unavailable()
+        self._follow(snapshot, now)
         rows = _candidates(request, snapshot, snapshot.eligible(now))
         if not len(rows):
             return self._missing(request, snapshot, now)
@@ -212,12 +207,14 @@ class PoolDirector:
         chain: PrefixChain,
         priority: int,
     ) -> Decision:
-        """Charge and remember the choice, and put it into words for the exchange."""
+        """Charge and remember the choice, and put it into words for the exchange.
+
+        The charge comes last: nothing may fail between it and the decision whose end releases it.
+        """
         snapshot, facts, prefix, now = context.snapshot, context.request, context.prefix, context.now
         row = selection.chosen[0]
         matched = float(prefix.matched_tokens[row])
         tokens = facts.prompt_tokens - matched + facts.output_tokens
-        charge = self._accounts.charge(self._pool, row, facts.target_model, tokens, now)
         self._index.record(chain, row)
         endpoints = snapshot.endpoints
         destinations = tuple(endpoints[each].authority for each in selection.chosen)
@@ -245,7 +242,7 @@ class PoolDirector:
             destinations,
             facts.target_model,
             snapshot.revision,
-            charge,
+            self._accounts.charge(self._pool, row, facts.target_model, tokens, now),
             scores,
             priority,
             len(selection.rows),

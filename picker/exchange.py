@@ -7,8 +7,9 @@ goes out before any piece of body, trailers come last; a body piece sent earlier
 Theory of operation. The two directions are two machines that share one decision:
 
     request   START → BUFFERING → SENT              headers, body; routed when the body has ended
-              START → SENT                          no body, or the gateway keeps it to itself: routed at the headers
-              START → FORWARDING → SENT             an upgrade (WebSocket): routed at the headers, bytes pass on
+              START → SENT                          no body: routed at the headers
+              START → FORWARDING → SENT             an upgrade (WebSocket), or a body the gateway keeps to itself:
+                                                    routed at the headers, what follows passes on
               START | BUFFERING → ABANDONED         somebody else answers: nothing is routed
     response  WAITING → STREAMING → ENDED
 
@@ -23,7 +24,7 @@ completed. Where bodies are shown, a stream that ends before the body has was ab
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from picker.answers import immediate_reply, no_parser
+from picker.answers import immediate_reply, no_parser, of_bodyless
 from picker.errors import RequestError
 from picker.exchange_settings import ExchangeSettings
 from picker.headers import MARKER, REQUEST_ID, content_length, echoed, request_path, response_status, wants_upgrade
@@ -147,11 +148,11 @@ class Exchange:
 
     def _request_headers(self, event: RequestHeaders, now: float) -> list[Send]:
         self._headers = event.headers
-        withheld = self._modes is not None and self._modes.request_body is BodyMode.NONE
-        if event.end_of_stream or withheld:
+        if event.end_of_stream:
             self._request_state = RequestState.SENT
             return self._route(None, None, now)
-        if wants_upgrade(event.headers):
+        withheld = self._modes is not None and self._modes.request_body is BodyMode.NONE
+        if withheld or wants_upgrade(event.headers):
             self._request_state = RequestState.FORWARDING
             return self._route(None, None, now)
         self._request_state = RequestState.BUFFERING
@@ -209,7 +210,7 @@ class Exchange:
         )
         verdict = self._director.direct(request, now)
         if isinstance(verdict, Rejection):
-            return self._reject(verdict)
+            return self._reject(verdict if parsed else of_bodyless(verdict, self._settings.error_format))
         self._open = (request, verdict)
         return route_replies(self._settings, request, verdict, body)
 

@@ -1,5 +1,7 @@
 """Header names of the endpoint picker protocol, and what the exchange reads from and writes into headers."""
 
+from collections import Counter
+
 from picker.messages import HeaderItems
 from picker.request import Headers
 
@@ -48,9 +50,15 @@ def content_length(headers: Headers) -> int | None:
 
 
 def wants_upgrade(headers: Headers) -> bool:
-    """Whether the client asks for another protocol on this connection; h2c is HTTP still and has an ordinary body."""
+    """Whether the client asks for another protocol on this connection; h2c is HTTP still and has an ordinary body.
+
+    Gateways switch protocols only where ``connection`` names the upgrade; without it the request is an ordinary one.
+    """
     upgrade = headers.get("upgrade")
-    return upgrade is not None and upgrade.strip().lower() not in ("", "h2c")
+    if upgrade is None or upgrade.strip().lower() in ("", "h2c"):
+        return False
+    options = (headers.get("connection") or "").lower().split(",")
+    return any(option.strip() == "upgrade" for option in options)
 
 
 def echoed(headers: Headers) -> HeaderItems:
@@ -58,8 +66,8 @@ def echoed(headers: Headers) -> HeaderItems:
 
     Setting overwrites, so a repeated header would lose values; unset, it stays as it is.
     """
-    names = [name for name, _ in headers]
-    return tuple((name, value) for name, value in headers if name not in _SYSTEM_OWNED and names.count(name) == 1)
+    counts = Counter(name for name, _ in headers)
+    return tuple((name, value) for name, value in headers if name not in _SYSTEM_OWNED and counts[name] == 1)
 
 
 def _number(text: str | None) -> int | None:

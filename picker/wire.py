@@ -189,7 +189,7 @@ def _trailers_reply(reply: TrailersReply) -> pb.ProcessingResponse:
 def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
     immediate = pb.ImmediateResponse(
         status=pb.HttpStatus(code=reply.status),
-        headers=_mutation(reply.headers),
+        headers=_mutation(reply.headers) if reply.headers else None,
         body=reply.body,
         details=reply.details,
     )

@@ -221,11 +221,10 @@ def test_a_hint_that_names_nobody_is_unavailable(subset: tuple[str, ...]) -> Non
         assert answer.message == "failed to find endpoint candidates for serving the request"
 
 
-def test_an_empty_pool_is_unavailable_and_an_error_for_requests_without_a_body() -> None:
-    bench = Bench(0)
-    posted, got = bench.refused(ask()), bench.refused(get())
-    assert (posted.status, posted.dropped_reason, posted.retry_after_seconds) == (503, "rejected-no-endpoints", 1.0)
-    assert (got.status, got.code, got.message) == (500, "Internal", "no pods available in datastore")
+@pytest.mark.parametrize("request_", [ask(), get()], ids=["with a body", "without"])
+def test_an_empty_pool_is_unavailable(request_: InferenceRequest) -> None:
+    answer = Bench(0).refused(request_)
+    assert (answer.status, answer.dropped_reason, answer.retry_after_seconds) == (503, "rejected-no-endpoints", 1.0)
 
 
 def test_a_pool_nobody_knows_is_like_an_empty_one() -> None:
@@ -293,9 +292,24 @@ def test_rewrites_apply_to_bodies_that_are_read_and_not_to_opaque_ones() -> None
     assert bench.routed(ask(api="opaque", model="", given=headers(x_llm_d_model_name_rewrite="x"))).target_model == ""
 
 
+NAMELESS = replace(ask(model=""), body=ParsedBody("completions", "", PROMPT, 1024, needs_model=True))
+
+
+def test_a_missing_model_is_the_clients_fault_also_while_there_is_no_endpoint() -> None:
+    assert Bench(0).refused(NAMELESS).status == 400
+
+
+def test_a_decision_that_fails_charges_nobody() -> None:
+    bench = Bench(1)
+    bench.director.records = None  # type: ignore[assignment]  # anything that breaks after the choice
+    with pytest.raises(AttributeError):
+        bench.director.direct(ask(), 0.1)
+    assert bench.in_flight() == ([0.0], [0.0])
+
+
 def test_a_missing_model_is_refused_unless_a_rewrite_supplies_one() -> None:
     bench = Bench(1)
-    nameless = replace(ask(model=""), body=ParsedBody("completions", "", PROMPT, 1024, needs_model=True))
+    nameless = NAMELESS
     refused = bench.refused(nameless)
     assert (refused.status, refused.message) == (400, "model not found in request body")
     rewrite = Rewrite(ObjectKey("default", "r"), "pool", (RewriteRule((), (RewriteTarget("supplied"),)),))

@@ -142,8 +142,18 @@ def test_an_upgrade_is_picked_at_its_headers_and_its_bytes_pass(director: FakeDi
     )
 
 
-def test_an_h2c_offer_is_an_ordinary_request(director: FakeDirector) -> None:
-    assert playbook(director) >> post(("upgrade", "h2c")) << []
+@pytest.mark.parametrize(
+    "offer",
+    [
+        pytest.param([("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")], id="h2c"),
+        pytest.param([("upgrade", "websocket")], id="no connection header"),
+        pytest.param([("connection", "keep-alive"), ("upgrade", "websocket")], id="connection without upgrade"),
+    ],
+)
+def test_an_offer_that_changes_no_protocol_is_an_ordinary_request(
+    director: FakeDirector, offer: list[tuple[str, str]]
+) -> None:
+    assert playbook(director) >> post(*offer) << []
 
 
 def test_trailers_end_the_body(director: FakeDirector) -> None:
@@ -174,7 +184,10 @@ def test_a_second_end_of_stream_changes_nothing(director: FakeDirector) -> None:
 
 def test_a_body_the_gateway_withholds_is_not_waited_for(director: FakeDirector) -> None:
     modes = Modes(BodyMode.NONE, BodyMode.NONE)
-    assert playbook(director) >> Incoming(post(), modes=modes) << routed(length=None)
+    book = playbook(director) >> Incoming(post(), modes=modes) << routed(length=None)
+    assert (
+        book >> RequestTrailers() << TrailersReply("request") >> ResponseHeaders(headers((":status", "200"))) << PASSED
+    )
 
 
 def test_a_large_body_leaves_in_pieces_with_the_end_on_the_last(director: FakeDirector) -> None:
@@ -271,11 +284,19 @@ def test_a_rejection_is_an_openai_error_with_its_headers(director: FakeDirector)
 
 def test_a_rejection_can_speak_the_references_words(director: FakeDirector) -> None:
     director.rejection = Rejection(503, "ServiceUnavailable", "nobody", "rejected-no-endpoints", retry_after_seconds=1)
-    book = playbook(director, error_format="reference")
-    book >>= get()
+    book = playbook(director, error_format="reference") >> post() >> RequestBody(BODY, end_of_stream=True)
     reply = immediate(book.sent)
     assert reply.body == b"inference error: ServiceUnavailable - nobody"
     assert dict(reply.headers) == {"x-llm-d-request-dropped-reason": b"rejected-no-endpoints"}
+
+
+@pytest.mark.parametrize(("form", "status"), [("openai", 503), ("reference", 500)])
+def test_the_reference_calls_the_want_of_endpoints_its_own_error_where_there_is_no_body(
+    director: FakeDirector, form: str, status: int
+) -> None:
+    director.rejection = Rejection(503, "ServiceUnavailable", "nobody", "rejected-no-endpoints", retry_after_seconds=1)
+    book = playbook(director, error_format=form) >> get()
+    assert immediate(book.sent).status == status
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "unannounced"])

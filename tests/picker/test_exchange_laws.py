@@ -30,10 +30,10 @@ from picker.wire import encode
 from tests.fakes.director import FakeDirector
 
 _NAMES = st.sampled_from(
-    [":path", ":status", "content-type", "content-length", "content-encoding", "upgrade", "x-request-id", "hi"]
+    [":path", ":status", "content-type", "content-length", "content-encoding", "connection", "upgrade", "hi"]
 )
 _VALUES = st.sampled_from(
-    [b"/v1/completions", b"/x", b"200", b"application/json", b"text/event-stream", b"9999", b"\xff", b"", b"websocket"]
+    [b"/v1/completions", b"/x", b"200", b"application/json", b"text/event-stream", b"9999", b"\xff", b"", b"upgrade"]
 )
 _BODIES = st.one_of(
     st.sampled_from([b"", b'{"model":"m","prompt":"p"}', b'{"model":"t",', b'data: {"model":"t"}\n', b'"choices":[]}']),

@@ -23,7 +23,9 @@ from infscale.metrics.sample import EngineSample, LoraState
 from infscale.metrics.store import MetricStore
 from picker.config import load_picker_config
 from picker.director import PoolDirector
+from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
+from picker.headers import DESTINATION_SCORES
 from picker.parsing import ParserTable
 from picker.request import Decision, InferenceRequest, Outcome, Rejection
 
@@ -71,13 +73,18 @@ class VectorPool:
             self.store.record_scrape(endpoint.key, _sample(pod), 0.0)
         source = orjson.dumps(case.get("config") or _FIXTURE["config"]).decode()
         config = load_picker_config(source, "case")
-        director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1))
+        # The reference has a flag for scores; a case that has it expects them.
+        wanted = case["expect"].get("dynamic_metadata_has", {}).get("envoy.lb", ())
+        scores = DESTINATION_SCORES in wanted
+        settings = DirectorSettings(emit_scores=scores)
+        director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1), settings)
         director.sync(state)
         self.director = RecordingDirector(director)
         self.settings = ExchangeSettings(
             error_format="reference",
             echo_request_headers=True,
             buffer_responses=True,
+            emit_endpoint_scores=scores,
             parsers=ParserTable.of(config.parsers),
         )
 
