@@ -49,7 +49,7 @@ from picker.parsing import parse_body
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
-from picker.response import BodyPlan, Usage, VisibleBody
+from picker.response import BodyPlan, Usage, VisibleBody, names_to_restore
 
 if TYPE_CHECKING:
     import random
@@ -267,9 +267,7 @@ class Exchange:
         if self._open is None:
             return None
         request, decision = self._open
-        incoming = request.body.model if request.body else ""
-        differs = incoming and decision.target_model not in ("", incoming)
-        return (decision.target_model, incoming) if differs else None
+        return names_to_restore(decision.target_model, request.body.model if request.body else "")
 
     def _full_duplex(self) -> bool:
         return (self._modes or _FULL_DUPLEX).response_body is BodyMode.FULL_DUPLEX_STREAMED

@@ -39,9 +39,10 @@ class ParsedBody:
     """What scheduling needs of a request body.
 
     `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
-    estimated length. `model_span` is the byte range of the model name's JSON string in the body, so that a rewrite
-    need not encode the body again; None: the body names no model, which `needs_model` says it must unless a rewrite
-    supplies one. `generates`: a successful answer means that the engine made tokens, which its metrics must show.
+    estimated length. `model_span` is the byte range of the model's JSON value (a string or null) in the body, so that
+    a rewrite need not encode the body again; None: the body has no such key. Where `needs_model` says that there must
+    be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer means that the engine
+    made tokens, which its metrics must show.
     """
 
     api: Api
@@ -49,7 +50,6 @@ class ParsedBody:
     prompt: bytes
     prompt_tokens: int
     max_output_tokens: int | None = None
-    stream: bool = False
     cache_salt: str = ""
     model_span: tuple[int, int] | None = None
     needs_model: bool = False

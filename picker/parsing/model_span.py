@@ -10,7 +10,7 @@ import re
 
 import orjson
 
-_VALUE = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")'
+_VALUE = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|null)'
 _PLAIN = re.compile(rb'"model' + _VALUE, re.DOTALL)
 _SPELLED = re.compile(
     rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])' + _VALUE, re.DOTALL
@@ -21,9 +21,9 @@ _ESCAPED_LETTER = b"\\u006"
 
 
 def find_model_span(body: bytes) -> tuple[int, int]:
-    """The byte range of the top-level model's JSON string, quotes included.
+    """The byte range of the top-level model's JSON string, quotes included, or of the null in its place.
 
-    `body` is a JSON object that a decoder has found to have text under the key ``model``.
+    `body` is a JSON object that a decoder has found to have text or null under the key ``model``.
     """
     spelled_plainly = _ESCAPED_LETTER not in body
     if spelled_plainly and body.count(_KEY) == 1:

@@ -21,6 +21,11 @@ _KEY = b'"model"'
 _LONGEST_NAME_BYTES = 4096
 
 
+def names_to_restore(target: str, incoming: str) -> tuple[str, str] | None:
+    """The name sent and the name asked for, where both are known and differ; None: nothing to restore."""
+    return (target, incoming) if target and incoming and target != incoming else None
+
+
 def restore_line(line: bytes, target: str, incoming: str) -> bytes:
     """A line of an event stream, with `target` as its top-level model replaced by `incoming`."""
     if b"model" not in line:

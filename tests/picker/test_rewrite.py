@@ -66,7 +66,7 @@ def test_the_header_comes_first(name: str) -> None:
 def test_weighted_vectors_hold(case: dict[str, Any]) -> None:
     targets = [RewriteTarget(model, weight) for model, weight in case["targets"]]
     rng = random.Random(1)
-    assert {chosen_target(targets, rng) for _ in range(200)} == set(case["possible"])
+    assert {chosen_target(targets, rng) for _ in range(2000)} == set(case["possible"])
 
 
 def test_targets_are_drawn_by_weight_and_unweighted_ones_beside_them_never() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.request import Headers
-from picker.response import BodyPlan, VisibleBody
+from picker.response import BodyPlan, VisibleBody, names_to_restore
 from tests.reference_tables import TABLES
 
 EVENTS = Headers((("content-type", b"text/event-stream"),))
@@ -20,7 +20,7 @@ DOCUMENT = Headers((("content-type", b"application/json"),))
 def restored(
     body: bytes, headers: Headers = DOCUMENT, target: str = "t", incoming: str = "asked", cuts: tuple[int, ...] = ()
 ) -> bytes:
-    visible = VisibleBody(BodyPlan.of(headers, (target, incoming)))
+    visible = VisibleBody(BodyPlan.of(headers, names_to_restore(target, incoming)))
     edges = [0, *sorted(cuts), len(body)]
     chunks = [body[start:stop] for start, stop in itertools.pairwise(edges)]
     return b"".join([visible.feed(chunk) for chunk in chunks]) + visible.end()

@@ -78,9 +78,13 @@ def test_load_aware_vectors_hold(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", TABLES["token-load-scorer"])
 def test_token_load_vectors_hold(case: dict[str, Any]) -> None:
     in_flight = [tokens or 0 for tokens in case["inflight_tokens"]]
-    assert case["request_uncached_tokens"] == [None] * len(in_flight)
+    uncached = [tokens or 0 for tokens in case["request_uncached_tokens"]]
+    prompt = float(max(uncached))
     pool = FakePool(len(in_flight), in_flight_tokens=in_flight)
-    assert scores(TokenLoadScorer(case["threshold"]), pool) == pytest.approx(case["scores"])
+    found = scores(
+        TokenLoadScorer(case["threshold"]), pool, [prompt - tokens for tokens in uncached], prompt, facts(prompt)
+    )
+    assert found == pytest.approx(case["scores"])
 
 
 @pytest.mark.parametrize("case", TABLES["lora-affinity-scorer"])
