@@ -6,6 +6,7 @@ Nothing a client sent (prompts, headers, query texts) and no credential is ever 
 
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -51,6 +52,28 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+def where(error: BaseException) -> str:
+    """Type and place of an error without its message, which may repeat what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+class WithoutMessages(logging.Filter):
+    """Replaces exceptions by their type and place."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True: every record is kept."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            record.msg, record.args = f"{record.getMessage()}: {where(error)}", None
+            record.exc_info = None
+        return True
+
+
+_AIOHTTP = WithoutMessages()
+
+
 def configure(level: Level = "info", style: LogFormat = "json", stream: TextIO | None = None) -> None:
     """Send this project's log to `stream` (standard error), and only warnings of other libraries."""
     handler = logging.StreamHandler(stream or sys.stderr)
@@ -58,5 +81,7 @@ def configure(level: Level = "info", style: LogFormat = "json", stream: TextIO |
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    # A web server's errors quote the lines it could not read.
+    logging.getLogger("aiohttp.server").addFilter(_AIOHTTP)
     for name in ("infscale", "picker", "adapter"):
         logging.getLogger(name).setLevel(level.upper())

@@ -22,6 +22,9 @@ from infscale.errors import ExpositionError, InfscaleError
 if TYPE_CHECKING:
     import random
 
+# A target that fails in turns with different causes, or every other time, is worth a line this often.
+_QUIET_SECONDS = 10.0
+
 KeyT = TypeVar("KeyT", bound=Hashable)
 WantedT = TypeVar("WantedT")
 Clock = Callable[[], float]
@@ -67,7 +70,8 @@ class ScrapeHealth:
 class Rounds:
     """The scrapes of one target: keeps each within its time, puts failures into words and keeps the health.
 
-    `record_failure` is called with the cause and the second at which the scrape failed.
+    `record_failure` is called with the cause and the second at which the scrape failed. A change of cause is logged
+    once, and changes that follow quickly are logged only when one of them lasts.
     """
 
     def __init__(self, name: str, clock: Clock, record_failure: Callable[[str, float], None]) -> None:
@@ -75,6 +79,8 @@ class Rounds:
         self._name = name
         self._clock = clock
         self._record_failure = record_failure
+        self._said: str | None = None
+        self._said_at = -math.inf
 
     async def run(self, observe: Callable[[float], Awaitable[int]], timeout_seconds: float) -> Outcome:
         """One scrape. `observe` is given the second it starts at and returns the size of the page in bytes."""
@@ -91,14 +97,13 @@ class Rounds:
             return self._failed(str(error), Outcome.FAILED)
         except Exception as error:
             # The top of the loop: whatever one page provokes must not stop the scraping of the others.
-            _log.exception("scrape of %s broke", self._name)
-            return self._failed(f"internal error ({type(error).__name__})", Outcome.FAILED)
-        if self.health.cause is not None:
-            _log.info("scrape of %s works again", self._name)
+            return self._failed(f"internal error ({type(error).__name__})", Outcome.FAILED, error)
+        now = self._clock()
+        self._say(None, now)
         self.health = replace(
             self.health,
             last_success_at=started,
-            duration_seconds=self._clock() - started,
+            duration_seconds=now - started,
             page_bytes=size,
             consecutive_failures=0,
             cause=None,
@@ -109,10 +114,18 @@ class Rounds:
         """Note how the target is asked."""
         self.health = replace(self.health, mode=mode)
 
-    def _failed(self, cause: str, outcome: Outcome) -> Outcome:
+    def _say(self, cause: str | None, now: float, bug: Exception | None = None) -> None:
+        if cause == self._said or now - self._said_at < _QUIET_SECONDS:
+            return
+        self._said, self._said_at = cause, now
+        if cause is None:
+            _log.info("scrape of %s works again", self._name)
+        else:
+            _log.warning("scrape of %s failed: %s", self._name, cause, exc_info=bug)
+
+    def _failed(self, cause: str, outcome: Outcome, bug: Exception | None = None) -> Outcome:
         health, now = self.health, self._clock()
-        if health.cause != cause:
-            _log.warning("scrape of %s failed: %s", self._name, cause)
+        self._say(cause, now, bug)
         self.health = replace(
             health,
             duration_seconds=now - (health.last_start_at or now),

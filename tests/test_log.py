@@ -38,3 +38,14 @@ def test_an_exception_keeps_its_traceback(stream: io.StringIO, style: log.LogFor
     except RuntimeError:
         logging.getLogger("picker").error("exchange failed", exc_info=sys.exc_info(), extra={"fields": {"n": 1}})
     assert "RuntimeError: boom" in stream.getvalue()
+
+
+def test_a_web_servers_errors_do_not_repeat_what_a_client_sent(stream: io.StringIO) -> None:
+    log.configure("info", "json", stream)
+    try:
+        raise ValueError("Got more than 8190 bytes when reading: b'hunter2")
+    except ValueError:
+        logging.getLogger("aiohttp.server").exception("Error handling request from %s", "127.0.0.1")
+    line = json.loads(stream.getvalue())
+    assert line["event"].startswith("Error handling request from 127.0.0.1: ValueError at ")
+    assert "hunter2" not in stream.getvalue()

@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given
@@ -114,6 +114,33 @@ async def test_health_counts_and_recovers() -> None:
     health = rounds.health
     assert (health.scrapes, health.failures, health.consecutive_failures, health.cause) == (3, 2, 0, None)
     assert (health.last_start_at, health.last_success_at, health.page_bytes) == (103.0, 103.0, 7)
+
+
+async def test_a_target_that_keeps_failing_is_not_logged_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "infscale.periodic")
+    clock = Clock()
+    rounds = Rounds("target", clock, Failures())
+
+    async def run(seconds: float, *observed: "Callable[[], Awaitable[int]]") -> list[str]:
+        caplog.clear()
+        for turn in range(round(seconds / 0.5)):
+            observe = observed[turn % len(observed)]
+            await rounds.run(lambda _started, observe=observe: observe(), 1.0)
+            clock.now += 0.5
+        return [record.getMessage() for record in caplog.records]
+
+    def broken() -> Awaitable[int]:
+        return fail(ZeroDivisionError("x"))
+
+    def refused() -> Awaitable[int]:
+        return fail(Unreachable("connection refused"))
+
+    assert await run(60, broken) == ["scrape of target failed: internal error (ZeroDivisionError)"]
+    lines = await run(60, broken, refused, lambda: page_of(1))
+    assert len(lines) <= 7
+    lines += await run(20, lambda: page_of(1))
+    assert lines[-1] == "scrape of target works again"
+    assert await run(60, lambda: page_of(1)) == []
 
 
 async def test_a_cancelled_scrape_is_no_failure() -> None:
