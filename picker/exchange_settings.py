@@ -19,7 +19,6 @@ class ExchangeSettings:
     error_format: ErrorFormat = "openai"
     echo_request_headers: bool = False
     buffer_responses: bool = False
-    emit_endpoint_scores: bool = False
     max_body_bytes: int = 32 << 20
     destination_count: int = 1
     parsers: ParserTable = DEFAULT_PARSERS

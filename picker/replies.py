@@ -65,7 +65,7 @@ def _headers_reply(
     if settings.echo_request_headers and content is not None:
         headers += echoed(request.headers)
     metadata: dict[str, str | dict[str, float]] = {DESTINATION: destination}
-    if settings.emit_endpoint_scores:
+    if decision.scores:
         metadata[DESTINATION_SCORES] = dict(decision.scores)
     lb_metadata: LbMetadata = metadata
     return HeadersReply("request", tuple(headers), clear_route_cache=True, lb_metadata=lb_metadata)

@@ -78,6 +78,8 @@ def test_every_key_can_be_given() -> None:
           error_format: reference
           max_body_bytes: 2048
           destinations: 8
+          unknown_models: reject
+          emit_endpoint_scores: true
           tls: {certificate: tls/picker.crt, key: /run/picker.key}
           drain_timeout_seconds: 0
           transport: grpc_aio
@@ -100,6 +102,8 @@ def test_every_key_can_be_given() -> None:
             error_format="reference",
             max_body_bytes=2048,
             destinations=8,
+            unknown_models="reject",
+            emit_endpoint_scores=True,
             tls=TlsFiles(BASE / "tls/picker.crt", Path("/run/picker.key")),
             drain_timeout_seconds=0,
             transport="grpc_aio",
@@ -361,6 +365,8 @@ def shown(default: object) -> str:
         return "none"
     if isinstance(default, SaturationKind):
         return default.value
+    if isinstance(default, bool):
+        return str(default).lower()
     return f"{default:.12g}" if isinstance(default, float) else str(default)
 
 

@@ -32,6 +32,7 @@ from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import TelemetryServer
 from picker.config import PickerConfig, load_picker_config, preset
 from picker.director import PoolDirector
+from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
@@ -166,7 +167,12 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    directors = PoolDirectors(lambda pool: PoolDirector(pool, scheduling, store, store, rng), config.picker.pool)
+    directing = DirectorSettings(
+        unknown_models=config.picker.unknown_models, emit_scores=config.picker.emit_endpoint_scores
+    )
+    directors = PoolDirectors(
+        lambda pool: PoolDirector(pool, scheduling, store, store, rng, directing), config.picker.pool
+    )
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         scrapes = await enter(ScrapePool(await enter(_session()), store, clock, rng, _limits(config)))
@@ -220,6 +226,7 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
     settings = TransportSettings(
         address=picker.listen.host,
         port=picker.listen.port,
+        health_address=picker.health_listen.host if picker.health_listen else None,
         health_port=picker.health_listen.port if picker.health_listen else None,
         tls=TlsFiles(picker.tls.certificate, picker.tls.key) if picker.tls else None,
         drain_seconds=picker.drain_timeout_seconds,

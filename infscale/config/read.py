@@ -22,6 +22,7 @@ from infscale.config.settings import (
     ServeConfig,
     TelemetrySettings,
     Transport,
+    UnknownModels,
 )
 from infscale.config.values import Section
 from infscale.discovery import names
@@ -38,6 +39,7 @@ _MAX_DESTINATIONS = 8
 
 _PRESETS: tuple[Preset, ...] = get_args(Preset)
 _ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
+_UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
 _TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
@@ -188,6 +190,8 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         error_format=section.get("error_format", values.one_of(_ERROR_FORMATS), default.error_format),
         max_body_bytes=section.get("max_body_bytes", values.byte_count, default.max_body_bytes),
         destinations=section.get("destinations", _destinations, default.destinations),
+        unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
+        emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
         tls=section.get("tls", values.tls_files(base), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
         transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),

@@ -17,6 +17,7 @@ NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 
 Preset = Literal["infscale", "reference"]
 ErrorFormat = Literal["openai", "reference"]
+UnknownModels = Literal["allow", "reject"]
 Transport = Literal["grpc_aio"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
@@ -108,6 +109,7 @@ class PickerSettings:
 
     Exactly one of `preset` and `config_file` decides the scheduling: with a `config_file` (an `EndpointPickerConfig`)
     the preset is None. `destinations` is how many endpoints are sent to the gateway, first choice first.
+    `unknown_models` is what becomes of a model that no endpoint serves: left to the endpoint, or refused (404).
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -118,6 +120,8 @@ class PickerSettings:
     error_format: ErrorFormat = "openai"
     max_body_bytes: int = 32 * 1024 * 1024
     destinations: int = 1
+    unknown_models: UnknownModels = "allow"
+    emit_endpoint_scores: bool = False
     tls: TlsFiles | None = None
     drain_timeout_seconds: float = 30.0
     transport: Transport = "grpc_aio"

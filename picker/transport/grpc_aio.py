@@ -54,10 +54,12 @@ class GrpcTransport:
         methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
         exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
         try:
-            await self._listen(settings.port, settings.tls, exchanges, self._health.handler())
+            where = authority(settings.address, settings.port)
+            await self._listen(where, settings.tls, exchanges, self._health.handler())
             if settings.health_port is not None:
                 # Probes speak plain text: they carry nothing worth hiding and know no certificate.
-                await self._listen(settings.health_port, None, self._health.handler())
+                where = authority(settings.health_address or settings.address, settings.health_port)
+                await self._listen(where, None, self._health.handler())
         except BaseException:
             await self._stop(0.0)
             raise
@@ -72,13 +74,12 @@ class GrpcTransport:
         await asyncio.sleep(self._settings.notice_seconds)
         await self._stop(self._settings.drain_seconds)
 
-    async def _listen(self, port: int, tls: TlsFiles | None, *handlers: "Handler") -> None:
+    async def _listen(self, where: str, tls: TlsFiles | None, *handlers: "Handler") -> None:
         limit = self._settings.max_message_bytes
         # Two servers would share a port silently: the second start should say that it is taken.
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers(handlers)
-        where = authority(self._settings.address, port)
         self._ports.append(await _bind(server, where, tls))
         await server.start()
         self._servers.append(server)

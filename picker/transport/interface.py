@@ -27,15 +27,16 @@ class TransportSettings:
     """Where to listen and how to stop.
 
     Port 0 takes a free one. `health_port` serves health checks a second time, for probes that cannot use the first
-    port; None: it does not. `max_message_bytes` bounds one message of the gateway: Envoy sends bodies in messages as
-    large as its buffers, of which 400 kB have been seen, so gRPC's default of 4 MB is near. On drain, health turns
-    NOT_SERVING first and new exchanges are still taken for `notice_seconds`, so that gateways see it coming; then open
-    exchanges have `drain_seconds` to end.
+    port, at `health_address` (None: the same address); None: it does not. `max_message_bytes` bounds one message of the
+    gateway: Envoy sends bodies in messages as large as its buffers, of which 400 kB have been seen, so gRPC's default
+    of 4 MB is near. On drain, health turns NOT_SERVING first and new exchanges are still taken for `notice_seconds`, so
+    that gateways see it coming; then open exchanges have `drain_seconds` to end.
     """
 
     address: str = "127.0.0.1"
     port: int = 9002
     health_port: int | None = None
+    health_address: str | None = None
     tls: TlsFiles | None = None
     max_message_bytes: int = 64 << 20
     notice_seconds: float = 0.0

@@ -1,5 +1,6 @@
 """A director that sends everything to fixed destinations and remembers what it was told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from picker.request import Decision, InferenceRequest, Outcome, Rejection
@@ -11,6 +12,7 @@ class FakeDirector:
 
     destinations: tuple[str, ...] = ("10.0.0.1:8000", "10.0.0.2:8000")
     target_model: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
     rejection: Rejection | None = None
     crash_on: str | None = None
     requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
@@ -25,7 +27,7 @@ class FakeDirector:
         if self.rejection is not None:
             return self.rejection
         model = request.body.model if request.body else ""
-        decision = Decision(self.destinations, self.target_model or model, "store.1", scores={"10.0.0.1:8000": 0.75})
+        decision = Decision(self.destinations, self.target_model or model, "store.1", scores=self.scores)
         self.decisions.append(decision)
         return decision
 

@@ -253,8 +253,8 @@ def test_as_many_destinations_are_sent_as_the_gateway_takes(director: FakeDirect
 
 
 def test_scores_are_sent_to_those_who_asked(director: FakeDirector) -> None:
-    book = playbook(director, emit_endpoint_scores=True)
-    book >>= get()
+    director.scores = {"10.0.0.1:8000": 0.75}
+    book = playbook(director) >> get()
     assert isinstance(book.sent[0], HeadersReply)
     assert book.sent[0].lb_metadata == {
         "x-gateway-destination-endpoint": "10.0.0.1:8000",

@@ -75,8 +75,7 @@ class VectorPool:
         config = load_picker_config(source, "case")
         # The reference has a flag for scores; a case that has it expects them.
         wanted = case["expect"].get("dynamic_metadata_has", {}).get("envoy.lb", ())
-        scores = DESTINATION_SCORES in wanted
-        settings = DirectorSettings(emit_scores=scores)
+        settings = DirectorSettings(emit_scores=DESTINATION_SCORES in wanted)
         director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1), settings)
         director.sync(state)
         self.director = RecordingDirector(director)
@@ -84,7 +83,6 @@ class VectorPool:
             error_format="reference",
             echo_request_headers=True,
             buffer_responses=True,
-            emit_endpoint_scores=scores,
             parsers=ParserTable.of(config.parsers),
         )
 

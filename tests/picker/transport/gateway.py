@@ -42,9 +42,9 @@ async def answer(stream: Stream) -> pb.ProcessingResponse:
     return pb.ProcessingResponse.FromString(await stream.read())
 
 
-async def check(port: int, service: str = "") -> str:
+async def check(port: int, service: str = "", host: str = "127.0.0.1") -> str:
     """What a health check says."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
         call: Any = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             health_pb2.HealthCheckRequest.SerializeToString,

@@ -175,6 +175,12 @@ async def test_a_taken_health_port_stops_the_other_too(picker: Picker) -> None:
             pass
 
 
+async def test_health_can_listen_on_another_address(picker: Picker) -> None:
+    async with picker.transport(health_port=0, health_address="127.0.0.2") as transport:
+        assert transport.health_port is not None
+        assert await gateway.check(transport.health_port, host="127.0.0.2") == "SERVING"
+
+
 def certificate(folder: Path) -> TlsFiles:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
