@@ -162,10 +162,10 @@ class StoreProvider:
         if choice.model is not None and metric.source is Source.PICKER:
             raise refusals.not_found(request, "it is counted per pod and per model, not for a model on a pod")
         items = tuple(
-            (each.pod, each.reading)
+            (pod, reading)
             for part in parts
-            for each in pod_readings(metric, part.snapshot, now, choice.model, part.rows)
-            if expressible(each.reading)
+            for pod, reading in pod_readings(metric, part.snapshot, now, choice.model, part.rows)
+            if expressible(reading)
         )
         if not items:
             raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))

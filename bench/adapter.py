@@ -22,10 +22,11 @@ def answers() -> Iterator[Row]:
     clock = Clock(100.0, datetime.now(UTC))
     paths = {
         "1,000 pods": (f"{CUSTOM}/pods/*/waiting_requests", 4000.0),
+        "1,000 pods, queue latency": (f"{CUSTOM}/pods/*/queue_latency_p90_seconds", 4000.0),
         "one pool": (f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/waiting_requests", 1000.0),
         "one pool, queue latency": (
             f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/queue_latency_p90_seconds",
-            None,
+            1000.0,
         ),
         "external per model": ("/apis/external.metrics.k8s.io/v1beta1/namespaces/bench/waiting_requests", 1000.0),
     }

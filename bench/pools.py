@@ -10,9 +10,9 @@ from infscale.sim.recorder import HttpRecorder, Recorder
 from infscale.sim.vllm_table import SERVED_PATHS
 
 
-def _page() -> bytes:
+def _page(requests: int) -> bytes:
     recorder = Recorder(40_960)
-    for number in range(200):
+    for number in range(requests):
         recorder.histograms.queue.observe(number * 0.01)
     rank = RankView(3, 1, 5, 0.25, 4000, (), (), recorder)
     subject = PageSubject("Qwen/Qwen3-32B", 1, 16, 19_208, 40_960, 4, 1.79e9, exact_names=True)
@@ -21,8 +21,10 @@ def _page() -> bytes:
     )
 
 
-PAGE = _page()
+PAGE = _page(200)
 """A whole vLLM page."""
+
+_EARLIER_PAGE = _page(100)
 
 
 def page_interpreter() -> Interpreter:
@@ -31,7 +33,7 @@ def page_interpreter() -> Interpreter:
 
 
 def filled_store(pool: ObjectKey, endpoints: int) -> tuple[MetricStore, list[EndpointKey]]:
-    """A store whose endpoints were all scraped at second 100."""
+    """A store whose endpoints were all scraped at seconds 80 and 100."""
     store = MetricStore("bench")
     keys = [EndpointKey(pool.namespace, f"pod-{number}") for number in range(endpoints)]
     found = tuple(
@@ -40,6 +42,7 @@ def filled_store(pool: ObjectKey, endpoints: int) -> tuple[MetricStore, list[End
     )
     store.sync(DiscoveryState(found, (Pool(pool, {}),)))
     interpreter = page_interpreter()
-    for key in keys:
-        store.record_scrape(key, interpreter.interpret(PAGE), 100.0)
+    for page, at in ((_EARLIER_PAGE, 80.0), (PAGE, 100.0)):
+        for key in keys:
+            store.record_scrape(key, interpreter.interpret(page), at)
     return store, keys

@@ -43,10 +43,16 @@ def format_quantity(value: float | Decimal) -> str:
     whole = int(value)
     if value == whole:
         return _with_suffix(whole, _UNIT)
-    exact = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
-    if abs(exact) < _SMALLEST:
-        return "0"
-    return _with_suffix(_scaled_away_from_zero(exact, _NANO_DIGITS), 0)
+    if isinstance(value, Decimal):
+        return "0" if abs(value) < _SMALLEST else _with_suffix(_scaled_away_from_zero(value, _NANO_DIGITS), 0)
+    shortest = repr(float(value))
+    if "e" in shortest:
+        return format_quantity(Decimal(shortest))
+    # Digits instead of a Decimal: an answer over a thousand pods formats a thousand of these.
+    digits, _, fraction = shortest.partition(".")
+    nanos = int(digits + fraction[:_NANO_DIGITS].ljust(_NANO_DIGITS, "0"))
+    beyond = len(fraction) > _NANO_DIGITS
+    return _with_suffix(nanos + (beyond if value > 0 else -beyond), 0)
 
 
 def parse_quantity(text: str) -> Decimal:

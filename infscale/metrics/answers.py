@@ -6,6 +6,7 @@ before every ready member was scraped or failed once, and with no ready member a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,19 +15,11 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.columns import Load
 from infscale.metrics.published import Aggregation, PublishedMetric, Source
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
 from infscale.metrics.windowed import HistogramReader, QueueLatency, Unknown
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
-
-
-@dataclass(frozen=True, slots=True)
-class PodReading:
-    """One pod's value, its data-parallel ranks aggregated."""
-
-    pod: ObjectKey
-    reading: Reading
 
 
 def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[FloatArray, BoolArray]:
@@ -44,35 +37,21 @@ def pod_readings(
     now: float,
     model: str | None = None,
     members: BoolArray | None = None,
-) -> tuple[PodReading, ...]:
-    """The value of every ready pod that has a fresh one; pods without are left out, which the HPA fills in safely.
+) -> list[tuple[ObjectKey, Reading]]:
+    """Every ready pod that has a fresh value, its ranks aggregated; the HPA fills in safely for those left out.
 
     `model` asks for one model's share, `members` for the pods of some rows only (all ranks of a pod or none). What the
     picker has in flight is not known per pod and model; there a model is ignored.
     """
     at, fresh = observed_at(metric, snapshot, now)
-    ready = snapshot.columns.ready if members is None else snapshot.columns.ready & members
-    rows_of: dict[ObjectKey, list[int]] = {}
-    for row in np.flatnonzero(ready).tolist():
-        rows_of.setdefault(snapshot.endpoints[row].key.pod, []).append(row)
-    column = _column(metric, snapshot, now, model)
-    by_row = None if column is None or isinstance(metric.reader, QueueLatency) else column.tolist()
-    at_row, fresh_row = at.tolist(), fresh.tolist()
-    readings: list[PodReading] = []
-    for pod, rows in rows_of.items():
-        if metric.source is Source.GPU:
-            rows = rows[:1]  # a pod's ranks share its GPUs
-        if not all(fresh_row[row] for row in rows):
-            continue
-        if by_row is not None and len(rows) == 1:
-            value = by_row[rows[0]]
-        else:
-            mask = np.zeros(len(snapshot), dtype=np.bool_)
-            mask[rows] = True
-            value = _combine(_Question(metric, snapshot, now, model), column, mask, mask)
-        if not isinstance(value, Unknown) and not math.isnan(value):
-            readings.append(PodReading(pod, Reading(value, min(at_row[row] for row in rows))))
-    return tuple(readings)
+    pods = _rows_of_pods(snapshot, _counted(metric, snapshot, members), fresh)
+    values = _values(_Question(metric, snapshot, now, model), list(pods.values()))
+    at_row = at.tolist()
+    return [
+        (pod, Reading(value, at_row[rows[0]] if len(rows) == 1 else min(at_row[row] for row in rows)))
+        for (pod, rows), value in zip(pods.items(), values, strict=True)
+        if not math.isnan(value)
+    ]
 
 
 def group_reading(
@@ -83,13 +62,11 @@ def group_reading(
     members: BoolArray | None = None,
 ) -> Reading | Unknown:
     """The value of a pool, of one model in it, or of the endpoints in `members`."""
-    ready = snapshot.columns.ready if members is None else snapshot.columns.ready & members
     if metric.source is Source.PICKER:
         return Reading(_in_flight(metric, snapshot, model, members), now)
+    ready = _counted(metric, snapshot, members)
     if metric.per_model and model is not None:
         ready = ready & _serves(snapshot, model)
-    if metric.source is Source.GPU:
-        ready = _one_per_pod(snapshot, ready)
     count = int(ready.sum())
     if not count:
         return Unknown(f"{snapshot.pool} has no ready endpoint for it")
@@ -98,9 +75,9 @@ def group_reading(
     unknown = _coverage_problem(metric, snapshot, ready, usable, now - at)
     if unknown is not None:
         return unknown
-    column = _column(metric, snapshot, now, model)
-    value = _combine(_Question(metric, snapshot, now, model), column, ready, usable)
-    return value if isinstance(value, Unknown) else Reading(value, float(at[usable].min()))
+    rows: list[int] = np.flatnonzero(usable).tolist()
+    value = _values(_Question(metric, snapshot, now, model), [rows], count - len(rows))[0]
+    return _unreported(metric, snapshot) if math.isnan(value) else Reading(value, float(at[usable].min()))
 
 
 def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None, ...]:
@@ -121,6 +98,12 @@ def _serves(snapshot: PoolSnapshot, model: str) -> BoolArray:
     # An endpoint that was never read may serve the model: it counts, as a member without a value.
     unread = np.isneginf(snapshot.columns.observed_at)
     return unread | np.array([model in loads for loads in snapshot.columns.models], dtype=np.bool_)
+
+
+def _counted(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None) -> BoolArray:
+    """The ready rows whose values count."""
+    ready = snapshot.columns.ready if members is None else snapshot.columns.ready & members
+    return _one_per_pod(snapshot, ready) if metric.source is Source.GPU else ready
 
 
 def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
@@ -163,6 +146,24 @@ def _coverage_problem(
     )
 
 
+def _unreported(metric: PublishedMetric, snapshot: PoolSnapshot) -> Unknown:
+    if not isinstance(metric.reader, HistogramReader | QueueLatency):
+        return Unknown(f"the endpoints of {snapshot.pool} do not report it")
+    window = snapshot.state.settings.window_seconds
+    return Unknown(f"nothing of it was observed on {snapshot.pool} in the last {window:g} s")
+
+
+def _rows_of_pods(snapshot: PoolSnapshot, rows: BoolArray, fresh: BoolArray) -> dict[ObjectKey, list[int]]:
+    """The rows of each pod; one stale rank leaves its pod out."""
+    endpoints = snapshot.endpoints
+    rows_of: dict[ObjectKey, list[int]] = {}
+    for row in np.flatnonzero(rows).tolist():
+        rows_of.setdefault(endpoints[row].key.pod, []).append(row)
+    for row in np.flatnonzero(rows & ~fresh).tolist():
+        rows_of.pop(endpoints[row].key.pod, None)
+    return rows_of
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Question:
     """What is asked of which snapshot."""
@@ -173,31 +174,39 @@ class _Question:
     model: str | None
 
 
-def _column(metric: PublishedMetric, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray | None:
-    """What the metric's reader needs of every endpoint, read once for all pods; None for merged histograms."""
-    reader = metric.reader
-    if isinstance(reader, QueueLatency):
-        return Load("waiting").read(snapshot, now, model)
-    return None if isinstance(reader, HistogramReader) else reader.read(snapshot, now, model)
-
-
-def _combine(asked: _Question, column: FloatArray | None, ready: BoolArray, usable: BoolArray) -> float | Unknown:
+def _values(asked: _Question, groups: Sequence[list[int]], absent: int = 0) -> list[float]:
+    """The value of each group of rows, NaN where unknown; `absent` more belong to each and have no fresh value."""
     reader, snapshot = asked.metric.reader, asked.snapshot
-    if isinstance(reader, HistogramReader):
-        return reader.read(snapshot, usable, asked.model)
-    values = np.full(len(snapshot), math.nan) if column is None else column
-    if isinstance(reader, QueueLatency):
-        return reader.read(snapshot, asked.now, usable, asked.model, _total(values, ready, usable))
-    known = usable & ~np.isnan(values)
-    if not known.any() or 2 * known.sum() < ready.sum():
-        return Unknown(f"the endpoints of {snapshot.pool} do not report it")
-    total = _total(values, ready, known)
-    return total if asked.metric.aggregation is Aggregation.SUM else total / int(ready.sum())
+    match reader:
+        case HistogramReader():
+            return reader.each(_windows(snapshot, groups), asked.model)
+        case QueueLatency():
+            column = Load("waiting").read(snapshot, asked.now, asked.model)
+            waiting = _combined(column, groups, absent, Aggregation.SUM)
+            window_seconds = snapshot.state.settings.window_seconds
+            return reader.each(_windows(snapshot, groups), waiting, asked.now, asked.model, window_seconds)
+        case _:
+            column = reader.read(snapshot, asked.now, asked.model)
+            return _combined(column, groups, absent, asked.metric.aggregation)
 
 
-def _total(values: FloatArray, ready: BoolArray, known: BoolArray) -> float:
-    """Sum over ready members, one without a known value counted as the highest known; NaN if none is known."""
-    known = known & ~np.isnan(values)
-    if not known.any():
-        return math.nan
-    return float(values[known].sum() + values[known].max() * int((ready & ~known).sum()))
+def _windows(snapshot: PoolSnapshot, groups: Sequence[list[int]]) -> list[list[WindowSummary]]:
+    windows = snapshot.columns.windows
+    return [[window for row in rows if (window := windows[row]) is not None] for rows in groups]
+
+
+def _combined(column: FloatArray, groups: Sequence[list[int]], absent: int, aggregation: Aggregation) -> list[float]:
+    """Sum or mean over each group, a member without a known value counted as the highest; NaN below half coverage."""
+    values: list[float] = column.tolist()
+
+    def total(rows: list[int]) -> float:
+        if len(rows) == 1 and not absent:
+            return values[rows[0]]
+        known = [value for row in rows if not math.isnan(value := values[row])]
+        count = len(rows) + absent
+        if not known or 2 * len(known) < count:
+            return math.nan
+        added = sum(known) + max(known) * (count - len(known))
+        return added if aggregation is Aggregation.SUM else added / count
+
+    return [total(rows) for rows in groups]

@@ -84,40 +84,43 @@ def max_over_time(times: FloatArray, values: FloatArray, start: float, end: floa
     return float(values.max()) if len(values) else None
 
 
-def histogram_quantile(q: float, histogram: Histogram) -> float | None:
-    """PromQL `histogram_quantile`: linear within the bucket the quantile falls into.
+def histogram_quantiles(q: float, bounds: tuple[float, ...], counts: FloatArray) -> FloatArray:
+    """PromQL `histogram_quantile` of histograms with the same bounds, one per row of `counts`.
 
-    The lowest bucket starts at 0 when its bound is positive; a quantile in the +Inf bucket is the highest finite bound.
-    None where nothing was observed. `q` is within 0 to 1.
+    Linear within the bucket the quantile falls into; the lowest bucket starts at 0 when its bound is positive, and a
+    quantile in the +Inf bucket is the highest finite bound. NaN where nothing was observed. `q` is within 0 to 1.
     """
     if not 0 <= q <= 1:
         raise ValueError(f"a quantile is within 0 to 1, not {q}")
-    counts, bounds = np.maximum.accumulate(histogram.counts), histogram.bounds
-    total = float(counts[-1])
-    if total <= 0 or math.isnan(total) or len(bounds) < 2:
-        return None
+    if len(bounds) < 2:
+        return np.full(len(counts), math.nan)
+    cumulative = np.concatenate((np.zeros((len(counts), 1)), np.maximum.accumulate(counts, axis=1)), axis=1)
+    total = cumulative[:, -1]
     rank = q * total
-    bucket = int(np.searchsorted(counts[:-1], rank, side="left"))
-    if bucket == len(bounds) - 1:
-        return bounds[-2]
-    if bucket == 0 and bounds[0] <= 0:
-        return bounds[0]
-    low = bounds[bucket - 1] if bucket else 0.0
-    below = float(counts[bucket - 1]) if bucket else 0.0
-    inside = float(counts[bucket]) - below
-    return low + (bounds[bucket] - low) * (rank - below) / inside if inside else low
+    bucket = (cumulative[:, 1:-1] < rank[:, np.newaxis]).sum(axis=1)
+    edges = np.array((0.0, *bounds))
+    row = np.arange(len(counts))
+    low, below = edges[bucket], cumulative[row, bucket]
+    inside = cumulative[row, bucket + 1] - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = low + (edges[bucket + 1] - low) * (rank - below) / inside
+    values = np.where(inside > 0, values, low)
+    values = np.where(bucket == len(bounds) - 1, bounds[-2], values)
+    if bounds[0] <= 0:
+        values = np.where(bucket == 0, bounds[0], values)
+    return np.where(total > 0, values, math.nan)
 
 
 def merged(histograms: list[Histogram]) -> Histogram | None:
     """The sum of histograms with the same bounds; others are brought to the bounds all of them have."""
-    if not histograms:
-        return None
-    shared = set(histograms[0].bounds).intersection(*(histogram.bounds for histogram in histograms[1:]))
-    bounds = tuple(sorted(shared))
-    counts = np.zeros(len(bounds))
-    for histogram in histograms:
-        if histogram.bounds == bounds:
-            counts += histogram.counts
-        else:
-            counts += histogram.counts[[histogram.bounds.index(bound) for bound in bounds]]
-    return Histogram(bounds, counts, sum(histogram.sum for histogram in histograms))
+    if len(histograms) < 2:
+        return histograms[0] if histograms else None
+    bounds = histograms[0].bounds
+    if any(histogram.bounds != bounds for histogram in histograms):
+        bounds = tuple(sorted(set(bounds).intersection(*(histogram.bounds for histogram in histograms))))
+        counts = np.array(
+            [histogram.counts[[histogram.bounds.index(bound) for bound in bounds]] for histogram in histograms]
+        )
+    else:
+        counts = np.array([histogram.counts for histogram in histograms])
+    return Histogram(bounds, counts.sum(axis=0), sum(histogram.sum for histogram in histograms))

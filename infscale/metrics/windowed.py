@@ -1,13 +1,14 @@
 """Readers of what happened over a window: quantiles of merged histograms, queue latency, rates."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from infscale.metrics import functions
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
+from infscale.metrics.snapshot import PoolSnapshot, WindowSummary
 
 FULL_COVERAGE = 0.9
 """Share of the window observations must span for silence to mean that nothing happened."""
@@ -21,12 +22,11 @@ class Unknown:
     age_seconds: float | None = None
 
 
-def _windows(snapshot: PoolSnapshot, rows: BoolArray) -> list[WindowSummary]:
-    found = (snapshot.columns.windows[row] for row in np.flatnonzero(rows))
-    return [window for window in found if window is not None]
+Windows = Sequence[WindowSummary]
+"""The windows of endpoints that make one value."""
 
 
-def _merged(windows: list[WindowSummary], name: HistogramName, model: str | None) -> Histogram | None:
+def _merged(windows: Windows, name: HistogramName, model: str | None) -> Histogram | None:
     return functions.merged(
         [
             histogram
@@ -37,31 +37,41 @@ def _merged(windows: list[WindowSummary], name: HistogramName, model: str | None
     )
 
 
-def bounded_quantile(q: float, histogram: Histogram) -> float | None:
-    """`histogram_quantile`, but never above mean ÷ (1 - q), which no quantile of non-negative values can exceed.
+def bounded_quantiles(q: float, histograms: Sequence[Histogram | None]) -> list[float]:
+    """`histogram_quantile` of each, but never above mean ÷ (1 - q), which no quantile of non-negative values exceeds.
 
     Engines' first buckets are wide (vLLM's queue time: 0.3 s); interpolation alone would report 0.27 s as the p90 of
-    waits of a millisecond. Source of the bound: Markov's inequality.
+    waits of a millisecond. Source of the bound: Markov's inequality. NaN where nothing was observed.
     """
-    value = functions.histogram_quantile(q, histogram)
-    if value is None or q >= 1 or histogram.sum < 0:
-        return value
-    return min(value, histogram.sum / histogram.total / (1 - q))
+    alike: dict[tuple[float, ...], list[int]] = {}
+    for place, histogram in enumerate(histograms):
+        if histogram is not None:
+            alike.setdefault(histogram.bounds, []).append(place)
+    values = [math.nan] * len(histograms)
+    for bounds, places in alike.items():
+        found = [histogram for place in places if (histogram := histograms[place]) is not None]
+        counts = np.array([histogram.counts for histogram in found])
+        sums = np.array([histogram.sum for histogram in found])
+        quantiles = functions.histogram_quantiles(q, bounds, counts)
+        if q < 1:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                limits = np.where(sums >= 0, sums / counts[:, -1] / (1 - q), math.inf)
+            quantiles = np.minimum(quantiles, limits)
+        for place, value in zip(places, quantiles.tolist(), strict=True):
+            values[place] = value
+    return values
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramReader:
-    """A quantile of what the endpoints observed over the window, their histograms merged."""
+    """A quantile of what endpoints observed over the window, their histograms merged."""
 
     histogram: HistogramName
     quantile: float
 
-    def read(self, snapshot: PoolSnapshot, usable: BoolArray, model: str | None) -> float | Unknown:
-        """Seconds, or why not."""
-        windows = _windows(snapshot, usable)
-        merged = _merged(windows, self.histogram, model)
-        value = None if merged is None else bounded_quantile(self.quantile, merged)
-        return _nothing_observed(snapshot) if value is None else value
+    def each(self, groups: Sequence[Windows], model: str | None) -> list[float]:
+        """Seconds for each group, NaN where nothing was observed."""
+        return bounded_quantiles(self.quantile, [_merged(windows, self.histogram, model) for windows in groups])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +85,40 @@ class QueueLatency:
 
     quantile: float
 
-    def read(
-        self, snapshot: PoolSnapshot, now: float, usable: BoolArray, model: str | None, waiting: float
-    ) -> float | Unknown:
-        """Seconds, or why not; `waiting` is the group's number of waiting requests, NaN where unknown."""
-        windows = _windows(snapshot, usable)
-        merged = _merged(windows, "queue_time", model)
-        past = None if merged is None else bounded_quantile(self.quantile, merged)
-        current = self._current(windows, now, model, waiting, merged)
-        known = [value for value in (past, current) if value is not None]
-        if known:
-            return max(known)
-        covered = min((window.covered_seconds for window in windows), default=0.0)
-        if waiting == 0 and covered >= FULL_COVERAGE * snapshot.state.settings.window_seconds:
-            return 0.0
-        return _nothing_observed(snapshot)
-
-    def _current(
-        self, windows: list[WindowSummary], now: float, model: str | None, waiting: float, merged: Histogram | None
-    ) -> float | None:
-        if not waiting or math.isnan(waiting):
-            return None
-        leaving = _leaving_rate(windows, model, merged)
-        if leaving > 0:
-            return waiting / leaving
-        since = [
-            at for window in windows for of, at in window.waiting_since.items() if model is None or of in {model, ""}
-        ]
-        return now - min(since) if since else None
+    def each(
+        self,
+        groups: Sequence[Windows],
+        waiting: Sequence[float],
+        now: float,
+        model: str | None,
+        window_seconds: float,
+    ) -> list[float]:
+        """Seconds for each group, NaN where unknown; `waiting` are the requests that wait in each (NaN: unknown)."""
+        merged = [_merged(windows, "queue_time", model) for windows in groups]
+        past = bounded_quantiles(self.quantile, merged)
+        values: list[float] = []
+        for windows, count, histogram, gone in zip(groups, waiting, merged, past, strict=True):
+            current = _current(windows, count, now, model, histogram) if count > 0 else math.nan
+            if math.isnan(gone) and math.isnan(current):
+                silent = count == 0 and _covered(windows, min) >= FULL_COVERAGE * window_seconds
+                values.append(0.0 if silent else math.nan)
+            else:
+                values.append(current if math.isnan(gone) or current > gone else gone)
+        return values
 
 
-def _leaving_rate(windows: list[WindowSummary], model: str | None, merged: Histogram | None) -> float:
+def _current(windows: Windows, waiting: float, now: float, model: str | None, merged: Histogram | None) -> float:
+    """How long the last of those who wait will have waited; NaN where nothing says so."""
+    leaving = _leaving_rate(windows, model, merged)
+    if leaving > 0:
+        return waiting / leaving
+    since = [at for window in windows for of, at in window.waiting_since.items() if model is None or of in {model, ""}]
+    return now - min(since) if since else math.nan
+
+
+def _leaving_rate(windows: Windows, model: str | None, merged: Histogram | None) -> float:
     """Requests per second that left the queues; engines without a queue-time histogram count by those that finish."""
-    covered = max((window.covered_seconds for window in windows), default=0.0)
+    covered = _covered(windows, max)
     if merged is not None and covered > 0:
         return merged.total / covered
     finished = (
@@ -117,6 +128,11 @@ def _leaving_rate(windows: list[WindowSummary], model: str | None, merged: Histo
         if name == "requests_finished" and (model is None or of == model)
     )
     return sum(finished)
+
+
+def _covered(windows: Windows, extreme: Callable[[list[float]], float]) -> float:
+    """The least or most seconds that one of the windows spans."""
+    return extreme([window.covered_seconds for window in windows]) if windows else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +153,3 @@ class Rate:
             rate for (name, of), rate in window.rates.items() if name == self.counter and (model is None or of == model)
         ]
         return sum(rates) if rates else math.nan
-
-
-def _nothing_observed(snapshot: PoolSnapshot) -> Unknown:
-    window = snapshot.state.settings.window_seconds
-    return Unknown(f"nothing of it was observed on {snapshot.pool} in the last {window:g} s")
