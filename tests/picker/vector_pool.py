@@ -33,9 +33,9 @@ Case = dict[str, Any]
 
 _DOCUMENT: Case = json.loads(Path(__file__).parents[1].joinpath("vectors", "ext_proc_cases.json").read_text())
 CASES: list[Case] = _DOCUMENT["cases"]
-_FIXTURE: Case = _DOCUMENT["fixture"]
-_NAMESPACE = "default"
-_POOL = Pool(ObjectKey(_NAMESPACE, _FIXTURE["pool"]["name"]), _FIXTURE["pool"]["selector"])
+FIXTURE: Case = _DOCUMENT["fixture"]
+NAMESPACE = "default"
+_POOL = Pool(ObjectKey(NAMESPACE, FIXTURE["pool"]["name"]), FIXTURE["pool"]["selector"])
 # The pages of the cases do not say how many LoRA adapters fit; two is what makes a full pod lose.
 _MAX_ADAPTERS = 2
 
@@ -71,7 +71,7 @@ class VectorPool:
         self.store.sync(state)
         for pod, endpoint in zip(case["pods"], state.endpoints, strict=True):
             self.store.record_scrape(endpoint.key, _sample(pod), 0.0)
-        source = orjson.dumps(case.get("config") or _FIXTURE["config"]).decode()
+        source = orjson.dumps(case.get("config") or FIXTURE["config"]).decode()
         config = load_picker_config(source, "case")
         # The reference has a flag for scores; a case that has it expects them.
         wanted = case["expect"].get("dynamic_metadata_has", {}).get("envoy.lb", ())
@@ -97,14 +97,14 @@ class VectorPool:
 
 def _state(pods: list[Mapping[str, Any]]) -> DiscoveryState:
     endpoints = [
-        Endpoint(EndpointKey(_NAMESPACE, pod["name"]), pod["ip"], pod["port"], dict(_POOL.selector)) for pod in pods
+        Endpoint(EndpointKey(NAMESPACE, pod["name"]), pod["ip"], pod["port"], dict(_POOL.selector)) for pod in pods
     ]
     objectives = [
-        Objective(ObjectKey(_NAMESPACE, name), priority, _POOL.key.name)
-        for name, priority in _FIXTURE["objectives"].items()
+        Objective(ObjectKey(NAMESPACE, name), priority, _POOL.key.name)
+        for name, priority in FIXTURE["objectives"].items()
     ]
     rewrites = [
-        Rewrite(ObjectKey(_NAMESPACE, each["name"]), _POOL.key.name, (_rule(each),)) for each in _FIXTURE["rewrites"]
+        Rewrite(ObjectKey(NAMESPACE, each["name"]), _POOL.key.name, (_rule(each),)) for each in FIXTURE["rewrites"]
     ]
     return DiscoveryState(tuple(endpoints), (_POOL,), tuple(objectives), tuple(rewrites))
 
