@@ -59,9 +59,12 @@ def chosen_target(targets: Sequence[RewriteTarget], rng: "Random") -> str | None
 
 
 def target_model(model: str, headers: Headers, table: RewriteTable, rng: "Random") -> str:
-    """The model that serves a request for `model`: the rewrite header's, else the winning rule's, else `model`."""
-    for name in REWRITE_HEADERS:
-        if named := headers.get(name):
-            return named
+    """The model that serves a request for `model`: the rewrite header's, else the winning rule's, else `model`.
+
+    A header that repeats `model` rewrites nothing, so the rules decide.
+    """
+    named = next((value for name in REWRITE_HEADERS if (value := headers.get(name))), model)
+    if named != model:
+        return named
     targets = table.targets(model)
     return model if targets is None else chosen_target(targets, rng) or model

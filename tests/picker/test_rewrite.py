@@ -62,6 +62,11 @@ def test_the_header_comes_first(name: str) -> None:
     assert target_model("m", headers(**{name: "named"}), table, random.Random(1)) == "named"
 
 
+def test_a_header_that_repeats_the_model_leaves_it_to_the_rules() -> None:
+    table = RewriteTable.of([rewrite("r", (["m"], "x"))], THE_POOL)
+    assert target_model("m", headers(x_llm_d_model_name_rewrite="m"), table, random.Random(1)) == "x"
+
+
 @pytest.mark.parametrize("case", TABLES["weighted_rewrite"])
 def test_weighted_vectors_hold(case: dict[str, Any]) -> None:
     targets = [RewriteTarget(model, weight) for model, weight in case["targets"]]
