@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str]) -> No
 
 
 def run(arguments: argparse.Namespace, parts: Collection[str] = PARTS) -> int:
-    """Serve until SIGTERM or SIGINT, then drain."""
+    """Serve until SIGTERM or SIGINT, then drain; a second one ends that too."""
     config = load_config(arguments.config)
     log.configure(config.log.level, config.log.format)
     uvloop.run(_serve(config, parts))
@@ -40,16 +40,24 @@ def run(arguments: argparse.Namespace, parts: Collection[str] = PARTS) -> int:
 
 
 async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     async with serving(config, parts) as running:
         running.log_listeners()
         _spare_collections()
         await stop.wait()
-        _LOG.info("draining")
-        await running.drain()
+        _LOG.info("draining; a second signal ends it at once")
+        async with asyncio.TaskGroup() as group:
+            drain = group.create_task(running.drain())
+            drain.add_done_callback(lambda _: hurry.set())
+            await hurry.wait()
+            drain.cancel()
 
 
 def _spare_collections() -> None:

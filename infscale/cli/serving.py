@@ -160,6 +160,9 @@ class _Followers:
 async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncGenerator[Serving, None]:
     """Run `parts` on one store until the block ends. Raises `ConfigError` or `StartError` where it cannot start."""
     scheduling = await load_scheduling(config)
+    for pool in config.pools:
+        # Also those not discovered yet: what is wrong with them is said now, not when they appear.
+        pool_settings(config, scheduling, pool)
     for note in scheduling.notes:
         _LOG.info("picker configuration: %s", note)
     states = _discovery(config).states()
