@@ -6,7 +6,6 @@ leaves as a Kubernetes `Status`.
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
@@ -16,6 +15,7 @@ from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
 from adapter.paths import ExternalRequest, ObjectRequest, Request, parse
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
+from infscale.log import where
 
 MAX_LINE_BYTES = 32_768
 MAX_FIELD_BYTES = 16_384
@@ -125,18 +125,11 @@ class _StatusHandler(web.RequestHandler):
         if status >= 500:
             error = InternalError("Internal error occurred: the adapter failed at this request; its log says where")
             if exc is not None:
-                _log.error("the adapter failed at a request: %s", _where(exc))
+                _log.error("the adapter failed at a request: %s", where(exc))
         response = _response(refusal(error))
         response.force_close()
         self._stats.record(PathKind.OTHER.value, response.status, 0.0)
         return response
-
-
-def _where(error: BaseException) -> str:
-    """Type and place of an error, without its message: that may repeat what a client sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
 
 
 async def _written(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
