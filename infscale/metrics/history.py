@@ -1,13 +1,13 @@
 """What one endpoint reported lately, and its summary over a window."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName
 from infscale.metrics.series import BoundedSeries
-from infscale.metrics.snapshot import WindowSummary
+from infscale.metrics.snapshot import BoolArray, WindowSummary
 
 _RESOLUTION_SECONDS = 0.5
 
@@ -41,7 +41,8 @@ def _row(sample: EngineSample) -> FloatArray:
 class _Growth:
     """Counters and histograms of one layout as what they grew by since the first sample, restarts taken out.
 
-    A restart shows as a fall of any of them; all have then started from 0.
+    A counter that falls has restarted from 0, and so has a histogram when one of its counts falls. Each is judged by
+    itself: one that an engine counts down by mistake must not add the lifetime of all others to a window.
     """
 
     def __init__(self, layout: _Layout, series: BoundedSeries) -> None:
@@ -53,29 +54,39 @@ class _Growth:
     def observe(self, row: FloatArray, at: float) -> None:
         if self._last is not None:
             step = row - self._last
-            self._total = self._total + (row if step.size and step.min() < 0 else step)
+            # Unlike a minimum, this is not blinded by a sum that is not published (NaN).
+            fell = step < 0
+            self._total = self._total + (np.where(self._restarted(fell), row, step) if fell.any() else step)
         self._last = row
         self.series.append(at, self._total)
 
-    @property
-    def covered_seconds(self) -> float:
-        times = self.series.times
-        return float(times[-1] - times[0]) if len(times) else 0.0
+    def _restarted(self, fell: BoolArray) -> BoolArray:
+        lengths = [1] * len(self.layout.counters) + [len(bounds) + 1 for _, bounds in self.layout.histograms]
+        stops = np.cumsum(lengths, dtype=np.intp)
+        fell[stops[len(self.layout.counters) :] - 1] = False  # Sums follow their counts.
+        restarted: BoolArray = np.repeat(np.logical_or.reduceat(fell, stops - np.array(lengths)), lengths)
+        return restarted
 
 
 class EndpointHistory:
-    """Recent counters, histograms and queue state of one endpoint.
+    """Recent counters, histograms and queue state of one endpoint, for summaries over windows of some lengths.
 
-    It keeps one window, so that a summary always looks at all there is. What an engine publishes is stable; where its
-    names or buckets change, counting starts over, because the old counts say nothing about the new ones.
+    What an engine publishes is stable; where its names or buckets change, counting starts over, because the old counts
+    say nothing about the new ones.
     """
 
-    def __init__(self, window_seconds: float) -> None:
-        self._window = window_seconds
-        self._resolution = min(_RESOLUTION_SECONDS, window_seconds / 4)
+    def __init__(self, windows_seconds: Sequence[float]) -> None:
+        self._windows = tuple(windows_seconds)
         self._gauges = self._series(2)
         self._growth: _Growth | None = None
         self._waiting_since: dict[str, float] = {}
+
+    def look_back(self, windows_seconds: Sequence[float]) -> None:
+        """Sum up windows of these lengths from now on; what is kept stays, as far as they reach."""
+        self._windows = tuple(windows_seconds)
+        self._gauges = _copied(self._gauges, self._series(2))
+        if self._growth is not None:
+            self._growth.series = _copied(self._growth.series, self._series(self._growth.layout.width))
 
     def observe(self, sample: EngineSample, at: float) -> None:
         """Take in one scrape that started at `at`."""
@@ -101,14 +112,19 @@ class EndpointHistory:
         for model in self._waiting_since.keys() - loads.keys():
             del self._waiting_since[model]
 
-    def summary(self) -> WindowSummary:
-        """What happened over the window that ends at the latest observation."""
-        growth = self._growth
+    def summaries(self) -> dict[float, WindowSummary]:
+        """What happened over windows that end at the latest observation, by their lengths."""
+        waiting_since = dict(self._waiting_since)
+        return {window: self._summary(window, waiting_since) for window in self._windows}
+
+    def _summary(self, window: float, waiting_since: dict[str, float]) -> WindowSummary:
         histograms: dict[tuple[HistogramName, str], Histogram] = {}
         rates: dict[tuple[CounterName, str], float] = {}
-        covered = growth.covered_seconds if growth is not None else 0.0
-        if growth is not None and covered > 0:
-            grown = growth.series.values[-1] - growth.series.values[0]
+        growth, covered = self._growth, 0.0
+        times, totals = _latest(growth.series, window) if growth is not None else _NOTHING
+        if growth is not None and len(times) > 1:
+            covered = float(times[-1] - times[0])
+            grown = totals[-1] - totals[0]
             counters = growth.layout.counters
             per_second = (grown[: len(counters)] / covered).tolist()
             rates = dict(zip(counters, per_second, strict=True))
@@ -117,17 +133,33 @@ class EndpointHistory:
                 stop = start + len(bounds)
                 histograms[name] = Histogram(bounds, grown[start:stop], float(grown[stop]))
                 start = stop + 1
-        gauges = self._gauges.values
+        _, gauges = _latest(self._gauges, window)
         averages = gauges.mean(axis=0).tolist() if len(gauges) else (None, None)
         return WindowSummary(
             covered_seconds=covered,
             histograms=histograms,
             rates=rates,
-            waiting_since=dict(self._waiting_since),
+            waiting_since=waiting_since,
             waiting_average=averages[0],
             waiting_maximum=float(gauges[:, 0].max()) if len(gauges) else None,
             running_average=averages[1],
         )
 
     def _series(self, width: int) -> BoundedSeries:
-        return BoundedSeries(width, self._window, self._resolution)
+        return BoundedSeries(width, max(self._windows), min(_RESOLUTION_SECONDS, min(self._windows) / 4))
+
+
+_NOTHING: tuple[FloatArray, FloatArray] = (np.empty(0), np.empty((0, 0)))
+
+
+def _latest(series: BoundedSeries, window: float) -> tuple[FloatArray, FloatArray]:
+    """Times and values of the last `window` seconds of `series`."""
+    times = series.times
+    start = int(np.searchsorted(times, times[-1] - window)) if len(times) else 0
+    return times[start:], series.values[start:]
+
+
+def _copied(old: BoundedSeries, new: BoundedSeries) -> BoundedSeries:
+    for at, row in zip(old.times.tolist(), old.values, strict=True):
+        new.append(at, row)
+    return new

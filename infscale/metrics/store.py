@@ -42,7 +42,7 @@ class _Record:
     history: EndpointHistory
     ledger: Ledger = field(default_factory=Ledger)
     sample: EngineSample | None = None
-    summary: WindowSummary | None = None
+    summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
     observed_at: float = -np.inf
     gpu: GpuSample | None = None
     gpu_observed_at: float = -np.inf
@@ -76,6 +76,7 @@ class MetricStore:
         self._discovery = DiscoveryState()
         self._records: dict[EndpointKey, _Record] = {}
         self._snapshots: dict[ObjectKey, PoolSnapshot] = {}
+        self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
         self.written_off = 0
 
     # Reading
@@ -105,20 +106,25 @@ class MetricStore:
         for endpoint in state.endpoints:
             known = self._records.get(endpoint.key)
             if known is None or known.endpoint.authority != endpoint.authority:
-                known = _Record(endpoint, EndpointHistory(self._window_seconds()))
+                known = _Record(endpoint, EndpointHistory(self._windows))
             known.endpoint = endpoint
             known.rows = []
             records[endpoint.key] = known
         self._records = records
         self._discovery = state
+        self._look_back()
         self._snapshots = {pool.key: self._placed(pool) for pool in state.pools}
 
     def configure(self, pool: ObjectKey, settings: PoolSettings) -> None:
         """Judge `pool` by `settings` from now on, for both readers at once."""
         self._pool_settings[pool] = settings
         snapshot = self._snapshots.get(pool)
-        if snapshot is not None:
-            self._publish(snapshot, replace(snapshot.state, settings=settings))
+        if snapshot is None or snapshot.state.settings == settings:
+            return
+        self._look_back()
+        records = [self._records[endpoint.key] for endpoint in snapshot.endpoints]
+        columns = _columns(snapshot.endpoints, records, settings.window_seconds)
+        self._publish(snapshot, replace(snapshot.state, settings=settings, columns=columns))
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         """Take in a successful scrape that started at `at`."""
@@ -135,7 +141,7 @@ class MetricStore:
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
         record.history.observe(sample, at)
-        record.summary = record.history.summary()
+        record.summaries = record.history.summaries()
         if moved and sample.waiting is not None and sample.running is not None:
             self._reconcile(record, sample.waiting + sample.running, at)
         self._observed(record)
@@ -192,18 +198,28 @@ class MetricStore:
 
     # Publishing
 
-    def _window_seconds(self) -> float:
-        settings = [self._default_pool, *self._pool_settings.values()]
-        return max(pool.window_seconds for pool in settings)
+    def _settings_of(self, pool: ObjectKey) -> PoolSettings:
+        return self._pool_settings.get(pool, self._default_pool)
+
+    def _look_back(self) -> None:
+        """Have histories sum up the windows that the pools of today ask for."""
+        windows = {self._settings_of(pool.key).window_seconds for pool in self._discovery.pools}
+        wanted = tuple(sorted(windows)) or self._windows
+        if wanted == self._windows:
+            return
+        self._windows = wanted
+        for record in self._records.values():
+            record.history.look_back(wanted)
+            record.summaries = record.history.summaries()
 
     def _placed(self, pool: Pool) -> PoolSnapshot:
         endpoints = self._discovery.members(pool)
         for row, endpoint in enumerate(endpoints):
             self._records[endpoint.key].rows.append((pool.key, row))
         records = [self._records[endpoint.key] for endpoint in endpoints]
-        settings = self._pool_settings.get(pool.key, self._default_pool)
+        settings = self._settings_of(pool.key)
         index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
-        state = PoolState(pool.key, settings, endpoints, index, _columns(endpoints, records))
+        state = PoolState(pool.key, settings, endpoints, index, _columns(endpoints, records, settings.window_seconds))
         models: dict[str, tuple[float, float]] = {}
         for record in records:
             for charge in record.ledger.charges():
@@ -222,7 +238,9 @@ class MetricStore:
     def _observed(self, record: _Record) -> None:
         for pool, row in record.rows:
             snapshot = self._snapshots[pool]
-            self._publish(snapshot, replace(snapshot.state, columns=_with_row(snapshot.columns, row, record)))
+            window = snapshot.state.settings.window_seconds
+            columns = _with_row(snapshot.columns, row, record, window)
+            self._publish(snapshot, replace(snapshot.state, columns=columns))
 
     def _publish(self, snapshot: PoolSnapshot, state: PoolState) -> None:
         self._number += 1
@@ -257,8 +275,8 @@ def _known(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def _with_row(columns: Columns, row: int, record: _Record) -> Columns:
-    """`columns` with what is known of one endpoint now."""
+def _with_row(columns: Columns, row: int, record: _Record, window_seconds: float) -> Columns:
+    """`columns` with what is known of one endpoint now; the window is the pool's."""
     sample, gpu = record.sample, record.gpu
     numbers = {
         "observed_at": record.observed_at,
@@ -277,7 +295,7 @@ def _with_row(columns: Columns, row: int, record: _Record) -> Columns:
         "lora": sample.lora if sample else None,
         "block_size_tokens": sample.block_size_tokens if sample else None,
         "num_blocks": sample.num_blocks if sample else None,
-        "windows": record.summary,
+        "windows": record.summaries.get(window_seconds),
         "failures": record.failure,
     }
     changed: dict[str, object] = {}
@@ -294,8 +312,8 @@ def _with_row(columns: Columns, row: int, record: _Record) -> Columns:
     return replace(columns, **changed)  # type: ignore[arg-type] # names and types are Columns' own
 
 
-def _columns(endpoints: tuple[Endpoint, ...], records: list[_Record]) -> Columns:
+def _columns(endpoints: tuple[Endpoint, ...], records: list[_Record], window_seconds: float) -> Columns:
     columns = Columns.unknown(endpoints)
     for row, record in enumerate(records):
-        columns = _with_row(columns, row, record)
+        columns = _with_row(columns, row, record, window_seconds)
     return columns

@@ -22,14 +22,14 @@ def sample(count: float, waiting: float | None = 0.0, bounds: tuple[float, ...] 
 
 
 def observed(*pairs: tuple[float, float], window: float = 10.0) -> EndpointHistory:
-    history = EndpointHistory(window)
+    history = EndpointHistory((window,))
     for at, count in pairs:
         history.observe(sample(count), at)
     return history
 
 
 def test_growth_over_the_window_is_taken_from_its_oldest_sample() -> None:
-    summary = observed((0, 0), (5, 50), (10, 100), (15, 150)).summary()
+    summary = observed((0, 0), (5, 50), (10, 100), (15, 150)).summaries()[10.0]
     assert summary.covered_seconds == 10
     assert summary.histograms[TTFT].total == 100
     assert summary.histograms[TTFT].sum == 50
@@ -37,13 +37,52 @@ def test_growth_over_the_window_is_taken_from_its_oldest_sample() -> None:
 
 
 def test_a_restart_counts_from_zero() -> None:
-    summary = observed((0, 100), (5, 110), (8, 4), (10, 6)).summary()
+    summary = observed((0, 100), (5, 110), (8, 4), (10, 6)).summaries()[10.0]
     assert summary.histograms[TTFT].total == 16
     assert summary.rates[FINISHED] == pytest.approx(1.6)
 
 
+def test_a_counter_that_falls_alone_restarts_alone() -> None:
+    history = EndpointHistory((10.0,))
+    for at, (finished, count) in enumerate([(100, 5000), (110, 5010), (3, 5020), (5, 5030)]):
+        counts = sample(count).histograms
+        history.observe(EngineSample(0.0, 1.0, 0.5, histograms=counts, counters={FINISHED: finished}), at)
+    summary = history.summaries()[10.0]
+    assert summary.rates[FINISHED] == pytest.approx((10 + 3 + 2) / 3)
+    assert summary.histograms[TTFT].total == 30
+
+
+def test_a_restart_is_seen_although_a_sum_is_not_published() -> None:
+    history = EndpointHistory((10.0,))
+    for at, count in enumerate((100.0, 110.0, 4.0)):
+        histogram = Histogram(BOUNDS, np.full(2, count), math.nan)
+        history.observe(EngineSample(0.0, 1.0, 0.5, histograms={TTFT: histogram}), at)
+    grown = history.summaries()[10.0].histograms[TTFT]
+    assert grown.total == 14
+    assert math.isnan(grown.sum)
+
+
+def test_a_shorter_window_is_summed_up_beside_a_longer_one() -> None:
+    history = EndpointHistory((4.0, 20.0))
+    for at in range(0, 22, 2):
+        history.observe(sample(at if at < 16 else 10 * at, waiting=float(at)), at)
+    short, long = history.summaries()[4.0], history.summaries()[20.0]
+    assert (short.covered_seconds, long.covered_seconds) == (4, 20)
+    assert (short.histograms[TTFT].total, long.histograms[TTFT].total) == (40, 200)
+    assert (short.waiting_average, long.waiting_average) == (18, 10)
+
+
+def test_other_windows_keep_what_they_reach() -> None:
+    history = observed(*((float(at), float(at)) for at in range(30)))
+    history.look_back((5.0, 60.0))
+    summaries = history.summaries()
+    assert {window: summary.covered_seconds for window, summary in summaries.items()} == {5.0: 5, 60.0: 10}
+    history.observe(sample(35), 31)
+    assert history.summaries()[60.0].histograms[TTFT].total == 16
+
+
 def test_one_sample_says_nothing_about_growth() -> None:
-    summary = observed((0, 100)).summary()
+    summary = observed((0, 100)).summaries()[10.0]
     assert summary.covered_seconds == 0
     assert summary.histograms == {}
     assert summary.rates == {}
@@ -54,23 +93,23 @@ def test_other_buckets_start_over() -> None:
     history = observed((0, 0), (5, 50))
     history.observe(sample(60, bounds=(2.0, math.inf)), 6)
     history.observe(sample(70, bounds=(2.0, math.inf)), 8)
-    summary = history.summary()
+    summary = history.summaries()[10.0]
     assert summary.histograms[TTFT].total == 10
     assert summary.covered_seconds == 2
 
 
 def test_gauges_are_averaged_until_the_engine_stops_publishing_them() -> None:
-    history = EndpointHistory(10.0)
+    history = EndpointHistory((10.0,))
     for at, waiting in ((0, 4.0), (1, 8.0)):
         history.observe(sample(0, waiting), at)
-    assert (history.summary().waiting_average, history.summary().waiting_maximum) == (6.0, 8.0)
+    assert (history.summaries()[10.0].waiting_average, history.summaries()[10.0].waiting_maximum) == (6.0, 8.0)
     history.observe(sample(0, None), 2)
-    assert history.summary().waiting_average is None
+    assert history.summaries()[10.0].waiting_average is None
 
 
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=60))
 def test_growth_is_the_sum_of_steps_whatever_restarts(counts: list[int]) -> None:
     pairs = [(float(at), float(count)) for at, count in enumerate(counts)]
-    summary = observed(*pairs, window=100.0).summary()
+    summary = observed(*pairs, window=100.0).summaries()[100.0]
     expected = sum(after - before if after >= before else after for before, after in itertools.pairwise(counts))
     assert summary.histograms[TTFT].total == expected

@@ -143,6 +143,35 @@ def test_an_endpoint_in_two_pools_shows_its_dispatches_in_both() -> None:
     assert [snapshot.in_flight_tokens[1] for snapshot in made.snapshots()] == [0, 0]
 
 
+def test_each_pool_looks_back_its_own_window_also_when_that_changes() -> None:
+    other = Pool(ObjectKey("llm", "all"), {})
+    made = MetricStore(
+        "s", pools={POOL.key: PoolSettings(window_seconds=4), other.key: PoolSettings(window_seconds=20)}
+    )
+
+    def averages() -> list[float | None]:
+        windows = [snapshot.columns.windows[0] for snapshot in made.snapshots()]
+        return [None if window is None else window.waiting_average for window in windows]
+
+    made.sync(DiscoveryState((endpoint(0),), (POOL, other)))
+    assert averages() == [None, None]
+    for at in range(0, 22, 2):
+        made.record_scrape(endpoint(0).key, sample(waiting=at), at=at)
+    assert averages() == [18, 10]
+    made.configure(POOL.key, PoolSettings(window_seconds=8))
+    assert averages() == [16, 10]
+    made.sync(DiscoveryState((endpoint(0),), (POOL,)))
+    assert averages() == [16]
+    assert view(made).state.settings.window_seconds == 8
+
+
+def test_settings_that_are_the_same_publish_nothing() -> None:
+    made = store()
+    before = view(made)
+    made.configure(POOL.key, PoolSettings())
+    assert view(made) is before
+
+
 @settings(max_examples=60)
 @given(
     st.lists(
