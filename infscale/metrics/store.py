@@ -5,16 +5,16 @@ each pool it touches, a new immutable `PoolSnapshot` with the next revision numb
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.history import EndpointHistory
-from infscale.metrics.ledger import Ledger
+from infscale.metrics.record import EndpointRecord, columns_of, with_row
 from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
-from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState, WindowSummary, frozen
+from infscale.metrics.snapshot import PoolSettings, PoolSnapshot, PoolState, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +28,6 @@ class StoreSettings:
 
     reconcile_after_seconds: float = 1.0
     probation_seconds: float = 60.0
-
-
-@dataclass(slots=True)
-class _Record:
-    """What is known of one endpoint.
-
-    `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
-    of the first request that was answered although the page has not moved since: the page is frozen.
-    """
-
-    endpoint: Endpoint
-    history: EndpointHistory
-    ledger: Ledger = field(default_factory=Ledger)
-    sample: EngineSample | None = None
-    summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
-    observed_at: float = -np.inf
-    gpu: GpuSample | None = None
-    gpu_observed_at: float = -np.inf
-    failure: ScrapeFailure | None = None
-    moved_at: float = -np.inf
-    unmoved_since: float | None = None
-    rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
-
-    @property
-    def must_move(self) -> bool:
-        """Whether an answered request always shows on the page: gauges alone may look as before."""
-        return self.sample is not None and bool(self.sample.counters or self.sample.histograms)
 
 
 class MetricStore:
@@ -74,7 +47,7 @@ class MetricStore:
         self._number = 0
         self._charge_number = 0
         self._discovery = DiscoveryState()
-        self._records: dict[EndpointKey, _Record] = {}
+        self._records: dict[EndpointKey, EndpointRecord] = {}
         self._snapshots: dict[ObjectKey, PoolSnapshot] = {}
         self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
         self.written_off = 0
@@ -102,11 +75,11 @@ class MetricStore:
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery: new endpoints start unknown, known ones keep what is known, gone ones are forgotten."""
-        records: dict[EndpointKey, _Record] = {}
+        records: dict[EndpointKey, EndpointRecord] = {}
         for endpoint in state.endpoints:
             known = self._records.get(endpoint.key)
             if known is None or known.endpoint.authority != endpoint.authority:
-                known = _Record(endpoint, EndpointHistory(self._windows))
+                known = EndpointRecord(endpoint, EndpointHistory(self._windows))
             known.endpoint = endpoint
             known.rows = []
             records[endpoint.key] = known
@@ -123,7 +96,7 @@ class MetricStore:
             return
         self._look_back()
         records = [self._records[endpoint.key] for endpoint in snapshot.endpoints]
-        columns = _columns(snapshot.endpoints, records, settings.window_seconds)
+        columns = columns_of(snapshot.endpoints, records, settings.window_seconds)
         self._publish(snapshot, replace(snapshot.state, settings=settings, columns=columns))
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
@@ -187,11 +160,11 @@ class MetricStore:
         if record.ledger.remove(charge.number) is not None:
             self._book(record, charge, -1.0)
 
-    def _served_probation(self, record: _Record, at: float) -> bool:
+    def _served_probation(self, record: EndpointRecord, at: float) -> bool:
         since = record.unmoved_since
         return since is not None and not len(record.ledger) and at - since > self._settings.probation_seconds
 
-    def _reconcile(self, record: _Record, reported: float, at: float) -> None:
+    def _reconcile(self, record: EndpointRecord, reported: float, at: float) -> None:
         for charge in record.ledger.reconcile(reported, at, self._settings.reconcile_after_seconds):
             self.written_off += 1
             self._book(record, charge, -1.0)
@@ -219,7 +192,7 @@ class MetricStore:
         records = [self._records[endpoint.key] for endpoint in endpoints]
         settings = self._settings_of(pool.key)
         index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
-        state = PoolState(pool.key, settings, endpoints, index, _columns(endpoints, records, settings.window_seconds))
+        state = PoolState(pool.key, settings, endpoints, index, columns_of(endpoints, records, settings.window_seconds))
         models: dict[str, tuple[float, float]] = {}
         for record in records:
             for charge in record.ledger.charges():
@@ -235,11 +208,11 @@ class MetricStore:
             models,
         )
 
-    def _observed(self, record: _Record) -> None:
+    def _observed(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
             snapshot = self._snapshots[pool]
             window = snapshot.state.settings.window_seconds
-            columns = _with_row(snapshot.columns, row, record, window)
+            columns = with_row(snapshot.columns, row, record, window)
             self._publish(snapshot, replace(snapshot.state, columns=columns))
 
     def _publish(self, snapshot: PoolSnapshot, state: PoolState) -> None:
@@ -253,7 +226,7 @@ class MetricStore:
             snapshot.in_flight_models,
         )
 
-    def _book(self, record: _Record, charge: Charge, sign: float) -> None:
+    def _book(self, record: EndpointRecord, charge: Charge, sign: float) -> None:
         for pool, row in record.rows:
             snapshot = self._snapshots[pool]
             requests = snapshot.in_flight_requests.copy()
@@ -269,51 +242,3 @@ class MetricStore:
             self._snapshots[pool] = PoolSnapshot(
                 snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), models
             )
-
-
-def _known(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _with_row(columns: Columns, row: int, record: _Record, window_seconds: float) -> Columns:
-    """`columns` with what is known of one endpoint now; the window is the pool's."""
-    sample, gpu = record.sample, record.gpu
-    numbers = {
-        "observed_at": record.observed_at,
-        "waiting": _known(sample.waiting) if sample else np.nan,
-        "running": _known(sample.running) if sample else np.nan,
-        "kv_utilization": _known(sample.kv_utilization_ratio) if sample else np.nan,
-        "gpu_observed_at": record.gpu_observed_at,
-        "gpu_memory_used_bytes": _known(gpu.memory_used_bytes) if gpu else np.nan,
-        "gpu_memory_total_bytes": _known(gpu.memory_total_bytes) if gpu else np.nan,
-        "gpu_utilization": _known(gpu.utilization_ratio) if gpu else np.nan,
-        "settled": sample is not None or record.failure is not None,
-        "ready": record.endpoint.phase is Phase.READY,
-    }
-    objects = {
-        "models": sample.models if sample else {},
-        "lora": sample.lora if sample else None,
-        "block_size_tokens": sample.block_size_tokens if sample else None,
-        "num_blocks": sample.num_blocks if sample else None,
-        "windows": record.summaries.get(window_seconds),
-        "failures": record.failure,
-    }
-    changed: dict[str, object] = {}
-    for name, value in numbers.items():
-        column = getattr(columns, name)
-        if column[row] != value and not (column[row] != column[row] and value != value):
-            column = column.copy()
-            column[row] = value
-            changed[name] = frozen(column)
-    for name, item in objects.items():
-        cells = getattr(columns, name)
-        if cells[row] is not item:
-            changed[name] = (*cells[:row], item, *cells[row + 1 :])
-    return replace(columns, **changed)  # type: ignore[arg-type] # names and types are Columns' own
-
-
-def _columns(endpoints: tuple[Endpoint, ...], records: list[_Record], window_seconds: float) -> Columns:
-    columns = Columns.unknown(endpoints)
-    for row, record in enumerate(records):
-        columns = _with_row(columns, row, record, window_seconds)
-    return columns

@@ -1,0 +1,88 @@
+"""What the store keeps of one endpoint, and how that becomes a row of the columns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from infscale.endpoint import Endpoint, ObjectKey, Phase
+from infscale.metrics.history import EndpointHistory
+from infscale.metrics.ledger import Ledger
+from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.snapshot import Columns, WindowSummary, frozen
+
+
+@dataclass(slots=True)
+class EndpointRecord:
+    """What is known of one endpoint.
+
+    `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
+    of the first request that was answered although the page has not moved since: the page is frozen.
+    """
+
+    endpoint: Endpoint
+    history: EndpointHistory
+    ledger: Ledger = field(default_factory=Ledger)
+    sample: EngineSample | None = None
+    summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
+    observed_at: float = -np.inf
+    gpu: GpuSample | None = None
+    gpu_observed_at: float = -np.inf
+    failure: ScrapeFailure | None = None
+    moved_at: float = -np.inf
+    unmoved_since: float | None = None
+    rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
+
+    @property
+    def must_move(self) -> bool:
+        """Whether an answered request always shows on the page: gauges alone may look as before."""
+        return self.sample is not None and bool(self.sample.counters or self.sample.histograms)
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def with_row(columns: Columns, row: int, record: EndpointRecord, window_seconds: float) -> Columns:
+    """`columns` with what is known of one endpoint now; the window is the pool's."""
+    sample, gpu = record.sample, record.gpu
+    numbers = {
+        "observed_at": record.observed_at,
+        "waiting": _known(sample.waiting) if sample else np.nan,
+        "running": _known(sample.running) if sample else np.nan,
+        "kv_utilization": _known(sample.kv_utilization_ratio) if sample else np.nan,
+        "gpu_observed_at": record.gpu_observed_at,
+        "gpu_memory_used_bytes": _known(gpu.memory_used_bytes) if gpu else np.nan,
+        "gpu_memory_total_bytes": _known(gpu.memory_total_bytes) if gpu else np.nan,
+        "gpu_utilization": _known(gpu.utilization_ratio) if gpu else np.nan,
+        "settled": sample is not None or record.failure is not None,
+        "ready": record.endpoint.phase is Phase.READY,
+    }
+    objects = {
+        "models": sample.models if sample else {},
+        "lora": sample.lora if sample else None,
+        "block_size_tokens": sample.block_size_tokens if sample else None,
+        "num_blocks": sample.num_blocks if sample else None,
+        "windows": record.summaries.get(window_seconds),
+        "failures": record.failure,
+    }
+    changed: dict[str, object] = {}
+    for name, value in numbers.items():
+        column = getattr(columns, name)
+        if column[row] != value and not (column[row] != column[row] and value != value):
+            column = column.copy()
+            column[row] = value
+            changed[name] = frozen(column)
+    for name, item in objects.items():
+        cells = getattr(columns, name)
+        if cells[row] is not item:
+            changed[name] = (*cells[:row], item, *cells[row + 1 :])
+    return replace(columns, **changed)  # type: ignore[arg-type] # names and types are Columns' own
+
+
+def columns_of(endpoints: tuple[Endpoint, ...], records: list[EndpointRecord], window_seconds: float) -> Columns:
+    """The columns of `endpoints`, whose records are in the same order."""
+    columns = Columns.unknown(endpoints)
+    for row, record in enumerate(records):
+        columns = with_row(columns, row, record, window_seconds)
+    return columns
