@@ -82,7 +82,9 @@ class ParserTable:
 def longest_suffix(path: str, table: Mapping[str, T]) -> T | None:
     """What `table` holds for the longest suffix of `path` that starts a segment (after ``/``, or ``.`` for gRPC)."""
     bare = path.rstrip("/")
-    for start in range(len(bare)):
+    # Clients choose the path: no more of it is tried than could match.
+    longest = max(map(len, table), default=0)
+    for start in range(max(0, len(bare) - longest), len(bare)):
         if start == 0 or bare[start - 1] in "/.":
             found = table.get(bare[start:])
             if found is not None:

@@ -1,5 +1,7 @@
 """Which parser a path leads to."""
 
+from typing import Any
+
 import pytest
 
 from picker.parsing import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, longest_suffix
@@ -56,3 +58,16 @@ def test_passthrough_alone_reads_no_body() -> None:
 def test_an_unknown_parser_is_named() -> None:
     with pytest.raises(ValueError, match="'morse-parser'; there are openai-parser"):
         ParserTable.of((*PARSER_TYPES, "morse-parser"))
+
+
+def test_a_long_path_costs_no_more_than_a_short_one() -> None:
+    class Counting(dict[str, str]):
+        lookups = 0
+
+        def get(self, key: str, default: Any = None) -> Any:
+            self.lookups += len(key)
+            return super().get(key, default)
+
+    claims = Counting({"chat/completions": "chat"})
+    assert longest_suffix("/a" * 30_000 + "/chat/completions", claims) == "chat"
+    assert claims.lookups <= 17 * 17
