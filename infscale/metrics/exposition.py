@@ -30,6 +30,9 @@ _SAMPLE_PATTERN = re.compile(
 _TOKEN_END_PATTERN = re.compile(rb"[{ \t\r]")
 _ESCAPE_PATTERN = re.compile(r'\\([\\n"])')
 _FAMILY_PATTERN = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
+# A page of 16 data-parallel ranks has some 3,000 series of the names that are read. More than this is no page of a
+# model server, and would hold up everything else while it is read.
+MAX_SERIES = 10_000
 # A label string longer than this is parsed every time instead of being remembered.
 _LONGEST_REMEMBERED_BYTES = 1024
 
@@ -80,12 +83,14 @@ class Selection:
         """Every series of the asked names; lines of other names are not looked at.
 
         `whole` is False when the transport cannot vouch that the body ended where the server meant it to end; then a
-        missing final newline counts as truncation. Raises ExpositionError when the page is truncated or a line of an
-        asked name is malformed.
+        missing final newline counts as truncation. Raises ExpositionError when the page is truncated, a line of an
+        asked name is malformed, or there are more than `MAX_SERIES` of them.
         """
         _check_end(page, whole)
         columns = {name: SeriesColumns() for name in self.names}
         lines: list[bytes] = self._lines.findall(b"\n" + page)
+        if len(lines) > MAX_SERIES:
+            raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
         heads = self._heads
         for line in lines:
             head, _, number = line.rpartition(b" ")

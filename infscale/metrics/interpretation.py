@@ -20,8 +20,9 @@ Columns = Mapping[str, SeriesColumns]
 Specs = tuple[MetricSpec, ...]
 PlanT = TypeVar("PlanT")
 
-# Layouts remembered; a page has about ten, and they change only when models or ranks do.
-_REMEMBERED_LAYOUTS = 1024
+# Label sets that remembered layouts hold on to, all together. A page has about ten layouts of up to a few hundred, and
+# they change only when models or ranks do.
+_REMEMBERED_LABELS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,17 @@ class _Layouts(Generic[PlanT]):
     def __init__(self, make: Callable[[MetricSpec, list[Labels]], Iterator[PlanT]]) -> None:
         self._make = make
         self._known: dict[tuple[int, ...], tuple[tuple[PlanT, ...], object]] = {}
+        self._held = 0
 
     def plan(self, spec: MetricSpec, labels: list[Labels]) -> tuple[PlanT, ...]:
         """What `make` says of these series of `spec`."""
         key = (id(spec), *map(id, labels))
         known_plan = self._known.get(key)
         if known_plan is None:
-            if len(self._known) >= _REMEMBERED_LAYOUTS:
+            self._held += len(key)
+            if self._held > _REMEMBERED_LABELS:
                 self._known.clear()
+                self._held = len(key)
             known_plan = self._known[key] = (tuple(self._make(spec, labels)), (spec, tuple(labels)))
         return known_plan[0]
 

@@ -1,4 +1,6 @@
+import gc
 import math
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -255,6 +257,18 @@ def test_an_interpreter_that_has_seen_other_layouts_reads_like_a_new_one() -> No
             assert {key: one.counts.tolist() for key, one in seen.histograms.items()} == {
                 key: one.counts.tolist() for key, one in fresh.histograms.items()
             }
+
+
+def test_memory_of_layouts_is_bounded() -> None:
+    """A server with other models on each page must not fill the memory."""
+    interpreter = Interpreter(VLLM)
+
+    before = sum(isinstance(each, MappingProxyType) for each in gc.get_objects())
+    for number in range(25):
+        page = "".join(f'vllm:num_requests_waiting{{model_name="{number}-{row}"}} 1\n' for row in range(5000))
+        assert len(interpreter.interpret(page.encode()).models) == 5000
+    held = sum(isinstance(each, MappingProxyType) for each in gc.get_objects()) - before
+    assert held < 80_000
 
 
 def test_a_dialect_asks_for_everything_it_reads_and_nothing_twice() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import MetricSpec, Selection, Series, select, unasked_families
+from infscale.metrics.exposition import MAX_SERIES, MetricSpec, Selection, Series, select, unasked_families
 from tests.reference_tables import TABLES
 
 
@@ -116,6 +116,14 @@ def test_memory_of_label_strings_is_bounded_and_forgetting_changes_nothing() -> 
         column = selection.read(f'up{{a="{number}"}} {number}\nup{{b="x"}} 1\n'.encode()).columns["up"]
         assert column.values == [float(number), 1.0]
         assert column.labels == [{"a": str(number)}, {"b": "x"}]
+
+
+def test_a_page_with_more_series_than_a_model_server_has_is_refused() -> None:
+    page = b"".join(b'a{n="%d"} 1\n' % number for number in range(MAX_SERIES))
+    assert len(select(page, ["a"])["a"]) == MAX_SERIES
+    assert select(page + b"b 2\n", ["b"])["b"][0].value == 2
+    with pytest.raises(ExpositionError, match="more than 10000 series"):
+        select(page + b"a 1\n", ["a"])
 
 
 def test_fingerprint_moves_with_asked_lines_only() -> None:
