@@ -63,6 +63,10 @@ def group_reading(
 ) -> Reading | Unknown:
     """The value of a pool, of one model in it, or of the endpoints in `members`."""
     if metric.source is Source.PICKER:
+        if model is not None and members is not None:
+            return Unknown(
+                f"it is counted per endpoint and per model of {snapshot.pool}, not for a model on some of it"
+            )
         return Reading(_in_flight(metric, snapshot, model, members), now)
     ready = _counted(metric, snapshot, members)
     if metric.per_model and model is not None:

@@ -70,14 +70,14 @@ class Saturation:
 
 @dataclass(frozen=True, slots=True)
 class GpuMemoryRatio:
-    """GPU memory used ÷ GPU memory there is."""
+    """GPU memory used ÷ GPU memory there is; unknown where there is said to be none."""
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
         del now, model
         columns = snapshot.columns
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return columns.gpu_memory_used_bytes / columns.gpu_memory_total_bytes
+        total = columns.gpu_memory_total_bytes
+        return columns.gpu_memory_used_bytes / np.where(total > 0, total, math.nan)
 
 
 def _array(values: list[float | None]) -> FloatArray:

@@ -1,7 +1,7 @@
 """Readers of what happened over a window: quantiles of merged histograms, queue latency, rates."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,45 +94,44 @@ class QueueLatency:
         window_seconds: float,
     ) -> list[float]:
         """Seconds for each group, NaN where unknown; `waiting` are the requests that wait in each (NaN: unknown)."""
-        merged = [_merged(windows, "queue_time", model) for windows in groups]
-        past = bounded_quantiles(self.quantile, merged)
+        past = bounded_quantiles(self.quantile, [_merged(windows, "queue_time", model) for windows in groups])
         values: list[float] = []
-        for windows, count, histogram, gone in zip(groups, waiting, merged, past, strict=True):
-            current = _current(windows, count, now, model, histogram) if count > 0 else math.nan
+        for windows, count, gone in zip(groups, waiting, past, strict=True):
+            current = _current(windows, count, now, model) if count > 0 else math.nan
             if math.isnan(gone) and math.isnan(current):
-                silent = count == 0 and _covered(windows, min) >= FULL_COVERAGE * window_seconds
+                covered = min((window.covered_seconds for window in windows), default=0.0)
+                silent = count == 0 and covered >= FULL_COVERAGE * window_seconds
                 values.append(0.0 if silent else math.nan)
             else:
                 values.append(current if math.isnan(gone) or current > gone else gone)
         return values
 
 
-def _current(windows: Windows, waiting: float, now: float, model: str | None, merged: Histogram | None) -> float:
+def _current(windows: Windows, waiting: float, now: float, model: str | None) -> float:
     """How long the last of those who wait will have waited; NaN where nothing says so."""
-    leaving = _leaving_rate(windows, model, merged)
+    # Endpoints seen for different times leave at rates, not at counts, that may be added.
+    leaving = sum(_leaving_rate(window, model) for window in windows)
     if leaving > 0:
         return waiting / leaving
     since = [at for window in windows for of, at in window.waiting_since.items() if model is None or of in {model, ""}]
     return now - min(since) if since else math.nan
 
 
-def _leaving_rate(windows: Windows, model: str | None, merged: Histogram | None) -> float:
-    """Requests per second that left the queues; engines without a queue-time histogram count by those that finish."""
-    covered = _covered(windows, max)
-    if merged is not None and covered > 0:
-        return merged.total / covered
+def _leaving_rate(window: WindowSummary, model: str | None) -> float:
+    """Requests per second that left the queue; engines without a queue-time histogram count by those that finish."""
+    left = [
+        histogram.total
+        for (name, of), histogram in window.histograms.items()
+        if name == "queue_time" and (model is None or of == model)
+    ]
+    if left:
+        return sum(left) / window.covered_seconds
     finished = (
         rate
-        for window in windows
         for (name, of), rate in window.rates.items()
         if name == "requests_finished" and (model is None or of == model)
     )
     return sum(finished)
-
-
-def _covered(windows: Windows, extreme: Callable[[list[float]], float]) -> float:
-    """The least or most seconds that one of the windows spans."""
-    return extreme([window.covered_seconds for window in windows]) if windows else 0.0
 
 
 @dataclass(frozen=True, slots=True)

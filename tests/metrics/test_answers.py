@@ -118,6 +118,8 @@ def test_in_flight_is_known_per_model_and_always_fresh() -> None:
     assert read(made, "in_flight_tokens", 99.0, "other") == 0
     only = np.array([True, False])
     assert group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, None, only) == Reading(10.0, 99.0)
+    of_part = group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, "m", only)
+    assert isinstance(of_part, Unknown), "the pool's count of a model is not that of a part of the pool"
 
 
 def test_pods_leave_out_what_is_stale_starting_or_unknown() -> None:
@@ -174,6 +176,20 @@ def test_queue_latency_is_the_larger_of_past_waits_and_the_present_queue() -> No
     assert read(made, "queue_latency_p50_seconds", 10.5) == pytest.approx(20 / (10 / 10.5))
 
 
+def test_rates_of_leaving_are_added_over_endpoints_seen_for_different_times() -> None:
+    made = store(endpoint(0), endpoint(1), endpoint(2))
+    for number, since in enumerate((0.0, 25.0)):
+        made.record_scrape(endpoint(number).key, sample(0, (0.0, 0.0, 0.0, 0.0)), at=since)
+        left = 10 * (30.0 - since)
+        made.record_scrape(endpoint(number).key, sample(30, (left,) * 4, queue_sum=1.0), at=30.0)
+    for finished, at in ((0.0, 20.0), (50.0, 30.0)):
+        load = {"m": ModelLoad(30.0, 2.0)}
+        engine = EngineSample(30.0, 2.0, 0.5, load, counters={("requests_finished", "m"): finished})
+        made.record_scrape(endpoint(2).key, engine, at=at)
+    assert read(made, "queue_latency_p50_seconds", 30.0) == pytest.approx(90 / (10 + 10 + 5))
+    assert read(made, "queue_latency_p50_seconds", 30.0, "m") == pytest.approx(90 / (10 + 10 + 5))
+
+
 def test_waits_far_below_the_first_bucket_are_not_reported_as_its_width() -> None:
     waits_of_a_millisecond = Histogram(BOUNDS, np.array([100.0, 100.0, 100.0, 100.0]), 0.1)
     assert bounded_quantiles(0.9, [None, waits_of_a_millisecond]) == pytest.approx([math.nan, 0.01], nan_ok=True)
@@ -194,6 +210,13 @@ def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
     assert read(made, "gpu_memory_used_bytes", GPU_STALENESS_SECONDS) == 60e9
     said = reason(made, "gpu_utilization_ratio", GPU_STALENESS_SECONDS + 1)
     assert "91.0 s old" in said
+
+
+def test_a_gpu_without_memory_has_no_ratio() -> None:
+    made = store(endpoint(0))
+    made.record_gpu(endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
+    assert "do not report it" in reason(made, "gpu_memory_used_ratio", 1.0)
+    assert pod_readings(BY_NAME["gpu_memory_used_ratio"], view(made), 1.0) == []
 
 
 def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
