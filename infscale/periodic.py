@@ -76,7 +76,7 @@ class Rounds:
 
     def __init__(self, name: str, clock: Clock, record_failure: Callable[[str, float], None]) -> None:
         self.health = ScrapeHealth()
-        self._name = name
+        self.name = name
         self._clock = clock
         self._record_failure = record_failure
         self._said: str | None = None
@@ -119,9 +119,9 @@ class Rounds:
             return
         self._said, self._said_at = cause, now
         if cause is None:
-            _log.info("scrape of %s works again", self._name)
+            _log.info("scrape of %s works again", self.name)
         else:
-            _log.warning("scrape of %s failed: %s", self._name, cause, exc_info=bug)
+            _log.warning("scrape of %s failed: %s", self.name, cause, exc_info=bug)
 
     def _failed(self, cause: str, outcome: Outcome, bug: Exception | None = None) -> Outcome:
         health, now = self.health, self._clock()

@@ -3,13 +3,13 @@
 The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
@@ -19,6 +19,7 @@ from infscale.metrics.inspection import snapshot_document
 from infscale.metrics.published import PUBLISHED
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.periodic import ScrapeHealth
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -94,6 +95,32 @@ def _endpoints(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metr
                 if isinstance(row, dict) and isinstance(value, float):
                     family.add_metric([pool, str(row["endpoint"])], value)
         yield family
+
+
+class SourcesCollector(Collector):
+    """How scraping and discovery go; targets are endpoints and the addresses of exporters."""
+
+    def __init__(self, health: Callable[[], Mapping[str, ScrapeHealth]], refusals: Callable[[], int]) -> None:
+        self._health = health
+        self._refusals = refusals
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        scrapes = CounterMetricFamily("infscale_scrapes", "scrapes begun", labels=["target"])
+        failures = CounterMetricFamily("infscale_scrape_failures", "scrapes that gave nothing", labels=["target"])
+        duration = GaugeMetricFamily("infscale_scrape_duration_seconds", "how long the last took", labels=["target"])
+        size = GaugeMetricFamily("infscale_scrape_page_bytes", "size of the last page", labels=["target"])
+        for target, health in self._health().items():
+            scrapes.add_metric([target], health.scrapes)
+            failures.add_metric([target], health.failures)
+            if health.duration_seconds is not None:
+                duration.add_metric([target], health.duration_seconds)
+            if health.page_bytes is not None:
+                size.add_metric([target], health.page_bytes)
+        yield from (scrapes, failures, duration, size)
+        yield CounterMetricFamily(
+            "infscale_discovery_refusals", "versions of the discovery file that were refused", self._refusals()
+        )
 
 
 def _application(store: Snapshots, collectors: Iterable[Collector], clock: Callable[[], float]) -> web.Application:

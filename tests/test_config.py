@@ -163,6 +163,10 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
             "interval of 2 s: one late scrape would make every value unusable",
         ),
         (
+            MINIMAL + "dcgm: {interval_seconds: 46}",
+            "serve.yaml:2: dcgm.interval_seconds: expected at most 45, got 46: GPU values are used for 90 s",
+        ),
+        (
             MINIMAL + "scrape: {interval_seconds: 2}",
             "serve.yaml:2: scrape.interval_seconds: the staleness limit of 2 s is less than 2 × the scrape "
             "interval of 2 s: one late scrape would make every value unusable",

@@ -3,12 +3,14 @@
 import json
 
 from aiohttp import ClientSession
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample, ModelLoad
 from infscale.metrics.store import MetricStore
-from infscale.telemetry import TelemetryServer
+from infscale.periodic import ScrapeHealth
+from infscale.telemetry import SourcesCollector, TelemetryServer
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]
@@ -58,3 +60,22 @@ async def test_the_debug_document_has_ages_revision_and_causes() -> None:
     assert (first["age_seconds"], first["fresh"], first["saturation_ratio"]) == (3.0, False, None)
     assert second["waiting_requests"] is None
     assert second["last_failure"] == {"cause": "connection refused", "age_seconds": 2.5, "consecutive": 1}
+
+
+def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
+    health = {
+        "llm/vllm-0": ScrapeHealth(scrapes=7, failures=2, duration_seconds=0.25, page_bytes=90_000),
+        "http://10.0.0.1:9400/metrics": ScrapeHealth(scrapes=1),
+    }
+    registry = CollectorRegistry()
+    registry.register(SourcesCollector(lambda: health, lambda: 3))
+    lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    assert lines == [
+        'infscale_scrapes_total{target="llm/vllm-0"} 7.0',
+        'infscale_scrapes_total{target="http://10.0.0.1:9400/metrics"} 1.0',
+        'infscale_scrape_failures_total{target="llm/vllm-0"} 2.0',
+        'infscale_scrape_failures_total{target="http://10.0.0.1:9400/metrics"} 0.0',
+        'infscale_scrape_duration_seconds{target="llm/vllm-0"} 0.25',
+        'infscale_scrape_page_bytes{target="llm/vllm-0"} 90000.0',
+        "infscale_discovery_refusals_total 3.0",
+    ]

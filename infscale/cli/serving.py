@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,11 +25,11 @@ from infscale.errors import ConfigError
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
-from infscale.periodic import TaskSet
+from infscale.periodic import ScrapeHealth, TaskSet
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
-from infscale.telemetry import TelemetryServer
+from infscale.telemetry import SourcesCollector, TelemetryServer
 from picker.config import PickerConfig, load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
@@ -149,6 +149,10 @@ class _Followers:
         targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in dcgm.targets]
         self.gpus.sync(targets, state.endpoints)
 
+    def health(self) -> dict[str, ScrapeHealth]:
+        """How scraping goes: endpoints by their keys, exporters by their addresses."""
+        return {str(key): health for key, health in self.scrapes.health().items()} | self.gpus.health()
+
     async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
         """Follow discovery until cancelled."""
         async for state in states:
@@ -165,7 +169,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         pool_settings(config, scheduling, pool)
     for note in scheduling.notes:
         _LOG.info("picker configuration: %s", note)
-    states = _discovery(config).states()
+    discovery = _discovery(config)
+    states = discovery.states()
     first = await anext(states)
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
@@ -187,7 +192,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         if "picker" in parts:
             new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
             transport = await enter(_transport(config, new_exchange, store))
-        telemetry = await enter(_telemetry(config, store, directors, adapter))
+        sources = SourcesCollector(followers.health, lambda: discovery.refusals)
+        telemetry = await enter(_telemetry(config, store, [sources, *_collectors(store, directors, adapter)]))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": states})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
@@ -208,12 +214,13 @@ def _limits(config: ServeConfig) -> ScrapeSettings:
     return ScrapeSettings(page_limit_bytes=config.scrape.max_page_bytes)
 
 
-def _telemetry(
-    config: ServeConfig, store: MetricStore, directors: PoolDirectors, adapter: AdapterServer | None
-) -> TelemetryServer:
-    collectors: list[Collector] = [PickerCollector(directors.stats, lambda: store.written_off)]
+def _collectors(store: MetricStore, directors: PoolDirectors, adapter: AdapterServer | None) -> Iterator[Collector]:
+    yield PickerCollector(directors.stats, lambda: store.written_off)
     if adapter is not None:
-        collectors.append(AdapterCollector(adapter.stats))
+        yield AdapterCollector(adapter.stats)
+
+
+def _telemetry(config: ServeConfig, store: MetricStore, collectors: Iterable[Collector]) -> TelemetryServer:
     listen = config.telemetry.listen
     return TelemetryServer(listen.host, listen.port, store, collectors, clock)
 

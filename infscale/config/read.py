@@ -29,6 +29,7 @@ from infscale.discovery import names
 from infscale.document import Field, load, quoted
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from infscale.metrics.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 
@@ -129,6 +130,12 @@ def _url_path(field: Field) -> str:
 def _dcgm(field: Field) -> DcgmSettings:
     section = Section(field, DcgmSettings)
     interval, timeout = _pace(section, DcgmSettings().interval_seconds)
+    longest = GPU_STALENESS_SECONDS / 2
+    if interval > longest:
+        section.refuse(
+            ["interval_seconds"],
+            f"expected at most {longest:g}, got {interval:g}: GPU values are used for {GPU_STALENESS_SECONDS:g} s",
+        )
     return DcgmSettings(section.get("targets", _urls, ()), interval, timeout)
 
 

@@ -6,6 +6,7 @@ engine was active instead.
 """
 
 import math
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -80,6 +81,12 @@ class DcgmTarget:
             raise ValueError("a target's URL starts with http:// or https://")
         if not 0 < self.timeout_seconds < self.interval_seconds < math.inf:
             raise ValueError("a target needs 0 < timeout_seconds < interval_seconds")
+
+    @property
+    def name(self) -> str:
+        """The address without what may be a secret in it: user, password and query."""
+        parts = urllib.parse.urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 class _Gpu:
@@ -168,12 +175,12 @@ class DcgmSource:
             del self._rounds[url]
         for url in wanted.keys() - self._rounds.keys():
             # Nobody waits for a failure here: a GPU sample grows old and then is unknown.
-            self._rounds[url] = Rounds(f"dcgm-exporter at {url}", self._clock, lambda _cause, _at: None)
+            self._rounds[url] = Rounds(wanted[url].name, self._clock, lambda _cause, _at: None)
         self._tasks.sync(wanted)
 
     def health(self) -> dict[str, ScrapeHealth]:
-        """How scraping each exporter goes, by URL."""
-        return {url: rounds.health for url, rounds in self._rounds.items()}
+        """How scraping each exporter goes, by the targets' names."""
+        return {rounds.name: rounds.health for rounds in self._rounds.values()}
 
     async def _run(self, target: DcgmTarget) -> None:
         rounds, reader = self._rounds[target.url], DcgmReader()

@@ -126,6 +126,11 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def test_a_target_is_named_without_secrets() -> None:
+    assert DcgmTarget("http://me:hunter2@10.0.0.1:9400/metrics?token=hunter2").name == "http://10.0.0.1:9400/metrics"
+    assert DcgmTarget("https://[fd00::1]/m").name == "https://[fd00::1]/m"
+
+
 def source_of(client: httpx.AsyncClient, sink: RecordingSink) -> DcgmSource:
     return DcgmSource(client, sink, asyncio.get_running_loop().time, random.Random(1))
 
