@@ -163,6 +163,16 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
             "interval of 2 s: one late scrape would make every value unusable",
         ),
         (
+            MINIMAL + "scrape: {interval_seconds: 16, staleness_limit_seconds: 40}",
+            "serve.yaml:2: scrape.interval_seconds: the window of 30 s is less than 2 × the scrape interval of 16 s: "
+            "it would never hold two scrapes, which every rate needs",
+        ),
+        (
+            MINIMAL + "pools: {default/a: {window_seconds: 0.9}}",
+            "serve.yaml:2: pools['default/a'].window_seconds: the window of 0.9 s is less than 2 × the scrape interval "
+            "of 0.5 s: it would never hold two scrapes, which every rate needs",
+        ),
+        (
             MINIMAL + "dcgm: {interval_seconds: 46}",
             "serve.yaml:2: dcgm.interval_seconds: expected at most 45, got 46: GPU values are used for 90 s",
         ),

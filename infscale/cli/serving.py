@@ -18,7 +18,7 @@ from adapter.server import AdapterServer, AdapterSettings
 from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from adapter.tls import TlsSettings
-from infscale.config import ServeConfig
+from infscale.config import ServeConfig, read_text
 from infscale.discovery.file import FileDiscovery
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
@@ -80,11 +80,7 @@ async def load_scheduling(config: ServeConfig) -> PickerConfig:
     path = config.picker.config_file
     if path is None:
         return preset(config.picker.preset or "infscale")
-    try:
-        text = await asyncio.to_thread(path.read_text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), "", f"cannot be read: {error}") from error
-    return load_picker_config(text, str(path))
+    return load_picker_config(await asyncio.to_thread(read_text, path), str(path))
 
 
 def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:

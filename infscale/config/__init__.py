@@ -3,7 +3,7 @@
 `load_config` gives a `ServeConfig`; `docs/configuration.md` has a table of every key.
 """
 
-from infscale.config.read import load_config, read_config
+from infscale.config.read import load_config, read_config, read_text
 from infscale.config.settings import (
     AdapterSettings,
     DcgmSettings,
@@ -32,4 +32,5 @@ __all__ = [
     "TlsFiles",
     "load_config",
     "read_config",
+    "read_text",
 ]

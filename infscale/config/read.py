@@ -32,6 +32,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
+from infscale.metrics.snapshot import PoolSettings
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -49,13 +50,17 @@ _LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 def load_config(path: Path) -> ServeConfig:
     """The configuration in the file at `path`; raises `ConfigError`. It blocks and is meant for the start-up."""
+    return read_config(load(read_text(path), str(path)), path.parent)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that the configuration consists of; raises `ConfigError`. It blocks."""
     try:
-        text = path.read_bytes().decode()
+        return path.read_bytes().decode()
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "", f"not UTF-8 text: byte {error.start + 1}") from error
-    return read_config(load(text, str(path)), path.parent)
 
 
 def read_config(root: Field, base: Path) -> ServeConfig:
@@ -90,6 +95,9 @@ def _scrape(field: Field) -> ScrapeSettings:
     section = Section(field, ScrapeSettings)
     default = ScrapeSettings()
     interval, timeout = _pace(section, default.interval_seconds)
+    window = PoolSettings().window_seconds
+    if window < 2 * interval:
+        section.refuse(["interval_seconds"], _window_problem(window, interval))
     staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
     if staleness < 2 * interval:
         section.refuse(["staleness_limit_seconds", "interval_seconds"], _staleness_problem(staleness, interval))
@@ -108,6 +116,13 @@ def _staleness_problem(staleness: float, interval: float) -> str:
     return (
         f"the staleness limit of {staleness:g} s is less than 2 × the scrape interval of {interval:g} s: "
         "one late scrape would make every value unusable"
+    )
+
+
+def _window_problem(window: float, interval: float) -> str:
+    return (
+        f"the window of {window:g} s is less than 2 × the scrape interval of {interval:g} s: "
+        "it would never hold two scrapes, which every rate needs"
     )
 
 
@@ -160,10 +175,13 @@ def _pool(field: Field, scrape: ScrapeSettings) -> PoolOverrides:
     staleness = section.get("staleness_limit_seconds", values.interval, None)
     if staleness is not None and staleness < 2 * scrape.interval_seconds:
         section.refuse(["staleness_limit_seconds"], _staleness_problem(staleness, scrape.interval_seconds))
+    window = section.get("window_seconds", values.interval, None)
+    if window is not None and window < 2 * scrape.interval_seconds:
+        section.refuse(["window_seconds"], _window_problem(window, scrape.interval_seconds))
     saturation = section.given.get("saturation")
     return PoolOverrides(
         staleness,
-        section.get("window_seconds", values.interval, None),
+        window,
         None if saturation is None else _saturation(saturation),
         None if saturation is None else saturation.place,
     )
