@@ -63,18 +63,22 @@ def _check_status(status: int) -> None:
 
 
 async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> Page:
-    too_large = FetchError(f"page larger than {limit_bytes / 1048576:g} MiB")
     announced = response.content_length
     if announced is not None and announced > limit_bytes:
         response.close()
-        raise too_large
+        raise _too_large(limit_bytes)
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > limit_bytes:
             response.close()
-            raise too_large
+            raise _too_large(limit_bytes)
         chunks.append(chunk)
     whole = announced is not None or "chunked" in response.headers.get("Transfer-Encoding", "").lower()
     return Page(b"".join(chunks), whole)
+
+
+def _too_large(limit_bytes: int) -> FetchError:
+    # Made where it is raised: a frame that holds its own error is a cycle, which keeps the page it holds beside it.
+    return FetchError(f"page larger than {limit_bytes / 1048576:g} MiB")

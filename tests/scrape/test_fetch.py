@@ -1,4 +1,6 @@
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -86,6 +88,21 @@ async def test_an_endless_page_is_left_at_the_limit(session: aiohttp.ClientSessi
     async with http_server(endless) as authority:
         with pytest.raises(FetchError, match="page larger than 1 MiB"):
             await get(session, authority)
+
+
+async def test_a_refused_page_is_freed_at_once(session: aiohttp.ClientSession) -> None:
+    """An error that refers to itself would keep megabytes until the garbage collector comes by."""
+    errors: list[weakref.ref[FetchError]] = []
+    async with raw_server(raw_page(BODY)) as authority:
+        gc.disable()
+        try:
+            try:
+                await get(session, authority, 4096)
+            except FetchError as error:
+                errors.append(weakref.ref(error))
+            assert [error() for error in errors] == [None]
+        finally:
+            gc.enable()
 
 
 async def test_redirects_are_not_followed(session: aiohttp.ClientSession) -> None:
