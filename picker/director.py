@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -105,9 +106,18 @@ class PoolDirector:
             _count(self.stats.rejections, answer.dropped_reason or answer.code)
         return answer
 
-    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
-        """Response headers came back for `decision`."""
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
         _count(self.stats.responses, "unknown" if status is None else f"{status // 100}xx")
+        charge = decision.charge
+        snapshot = self._snapshots.snapshot(self._pool)
+        if charge is None or snapshot is None or served is None or served == decision.destinations[0]:
+            return decision
+        row = snapshot.state.index.get(served)
+        if row is None:
+            return decision
+        self._accounts.release(charge, answered=False)
+        return replace(decision, charge=self._accounts.charge(self._pool, row, charge.model, charge.tokens, now))
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""

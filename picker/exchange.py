@@ -222,7 +222,8 @@ class Exchange:
         self._status = response_status(event.headers)
         self._first_byte_at = now
         if self._open is not None:
-            self._director.response_started(self._open[1], self._status, now)
+            request, decision = self._open
+            self._open = (request, self._director.response_started(decision, self._status, self._served, now))
         restore = self._renamed() if self._full_duplex() else None
         self._body = VisibleBody(BodyPlan.of(event.headers, restore, self._settings.buffer_responses))
         reference = self._settings.error_format == "reference"

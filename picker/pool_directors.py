@@ -56,11 +56,10 @@ class PoolDirectors:
             return rejection("NotFound", f"there is no default pool: name one in {POOL_HEADER}")
         return rejection("NotFound", f"the pool named in {POOL_HEADER} does not exist, or not only once")
 
-    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Pass on to the director that decided."""
         director = self._decider(decision)
-        if director is not None:
-            director.response_started(decision, status, now)
+        return decision if director is None else director.response_started(decision, status, served, now)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """Pass on to the director that decided."""

@@ -143,8 +143,11 @@ class Director(Protocol):
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
         ...
 
-    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
-        """Response headers came back for `decision`."""
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        """Response headers came back; `served` is who answered, where the gateway says so.
+
+        Returns the decision to end with: its charge is now with who answered.
+        """
         ...
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:

@@ -27,6 +27,10 @@ def director(running: Gateway) -> PoolDirector:
     return found
 
 
+def names(running: Gateway) -> list[str]:
+    return [endpoint.key.name for endpoint in running.snapshot.endpoints]
+
+
 async def until(running: Gateway, outcomes: Mapping[str, int]) -> None:
     """Wait until the picker has seen exchanges end as `outcomes` says, and nothing is in flight."""
     async with asyncio.timeout(10):
@@ -70,10 +74,14 @@ async def test_the_picker_learns_who_answered_after_a_refused_first_choice(tmp_p
         assert first is not None
         await first.inject(Fault(FaultKind.REFUSE))
         for number in range(6):
-            body = {"model": MODEL, "prompt": f"{number} " * 300, "max_tokens": 2}
+            body = {"model": MODEL, "prompt": f"{number} " * 300, "max_tokens": 4, "stream": True}
             async with running.session.post(f"{running.url}/v1/completions", json=body) as response:
                 assert response.status == 200
                 assert response.headers["x-inference-pod"] == "sim-1"
+                await response.content.readline()
+                by_name = dict(zip(names(running), running.snapshot.in_flight_requests.tolist(), strict=True))
+                assert by_name["sim-0"] == 0
+                await response.read()
         await until(running, {"completed": 6})
         await first.clear()
         await running.until_eligible(2)

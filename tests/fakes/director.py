@@ -31,9 +31,10 @@ class FakeDirector:
         self.decisions.append(decision)
         return decision
 
-    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         self._maybe_crash("response_started")
         self.started.append(status)
+        return decision
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         self.outcomes.append(outcome)

@@ -335,6 +335,23 @@ def test_an_endpoint_that_does_not_say_what_it_serves_may_serve_anything() -> No
     assert Bench(1, settings=DirectorSettings(unknown_models="reject")).routed(ask(model="any"))
 
 
+def test_a_charge_follows_the_request_to_the_endpoint_that_answered() -> None:
+    bench = Bench(2)
+    decision = bench.routed(ask())
+    first = decision.destinations[0]
+    other = next(each.authority for each in bench.state.endpoints if each.authority != first)
+    rows = [each.authority for each in bench.state.endpoints]
+    tokens = max(bench.in_flight()[1])
+    for served in (None, first, "10.0.0.9:8000"):
+        decision = bench.director.response_started(decision, 200, served, 0.2)
+        assert bench.in_flight()[0][rows.index(first)] == 1.0
+    decision = bench.director.response_started(decision, 200, other, 0.2)
+    assert (bench.in_flight()[0][rows.index(other)], bench.in_flight()[1][rows.index(other)]) == (1.0, tokens)
+    assert sum(bench.in_flight()[0]) == 1.0
+    bench.director.finished(ask(), decision, done(served=other), 0.3)
+    assert bench.in_flight() == ([0.0, 0.0], [0.0, 0.0])
+
+
 def test_the_endpoint_that_served_learns_the_prefix() -> None:
     bench = Bench(2)
     decision = bench.routed(ask(PROMPT))
@@ -384,7 +401,7 @@ def test_scores_are_given_to_those_who_asked() -> None:
 def test_decisions_are_counted_and_recorded_without_the_request_id() -> None:
     bench = Bench(2, settings=DirectorSettings(records=2))
     decisions = [bench.routed(ask(), 0.5) for _ in range(3)]
-    bench.director.response_started(decisions[0], 200, 0.6)
+    bench.director.response_started(decisions[0], 200, None, 0.6)
     bench.director.finished(ask(), decisions[0], done(), 0.7)
     stats = bench.director.stats
     assert sum(stats.picks.values()) == 3

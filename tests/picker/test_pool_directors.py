@@ -56,7 +56,7 @@ def test_a_request_reaches_the_pool_it_names_and_its_end_too(name: str) -> None:
     decision = bench.directors.direct(request, 0.1)
     assert isinstance(decision, Decision)
     assert (bench.in_flight(CHAT), bench.in_flight(CODE)) == (0, 1)
-    bench.directors.response_started(decision, 200, 0.2)
+    bench.directors.response_started(decision, 200, None, 0.2)
     bench.directors.finished(request, decision, Outcome("completed", 200), 0.3)
     assert bench.in_flight(CODE) == 0
     assert bench.directors.stats()[CODE].outcomes == {"completed": 1}

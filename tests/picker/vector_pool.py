@@ -54,8 +54,8 @@ class RecordingDirector:
             self.decisions.append((request, answer))
         return answer
 
-    def response_started(self, decision: Decision, status: int | None, now: float) -> None:
-        self._director.response_started(decision, status, now)
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        return self._director.response_started(decision, status, served, now)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         self.outcomes.append(outcome)
