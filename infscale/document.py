@@ -279,18 +279,36 @@ def load_all(text: str, source: str) -> tuple[Field, ...]:
     return tuple(Field(node, source, "") for node in nodes if node.tag != _NULL)
 
 
+_MAX_VALUES = 1_000_000
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses aliases, with which a small document grows without bound while it is read, and tags, which nobody needs.
+    """Refuses tags, which nobody needs, and aliases that would make a small document grow without bound.
 
     Lone surrogates, which JSON escapes can write and no encoding can, are refused too.
     """
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        # How many values each composed node stands for, by identity: the tree keeps the nodes alive.
+        self._sizes: dict[int, int] = {}
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         is_alias = self.check_event(yaml.AliasEvent)
-        if is_alias or event.tag is not None:
-            raise ComposerError(None, None, f"{'aliases' if is_alias else 'tags'} are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
+        if not is_alias and event.tag is not None:
+            raise ComposerError(None, None, "tags are not allowed", event.start_mark)
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if not is_alias:
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in _parts(node))
+        elif id(node) not in self._sizes:
+            raise ComposerError(None, None, "an alias may not contain itself", event.start_mark)
+        if self._sizes[id(node)] > _MAX_VALUES:
+            problem = f"aliases make the document larger than {_MAX_VALUES} values"
+            raise ComposerError(None, None, problem, event.start_mark)
+        return node
 
     def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
@@ -306,6 +324,14 @@ class _StrictLoader(yaml.SafeLoader):
 _StrictLoader.add_implicit_resolver(
     _FLOAT, re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
 )
+
+
+def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.SequenceNode):
+        yield from node.value
+    elif isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
 
 
 def _compose(text: str) -> Iterator[yaml.Node]:

@@ -146,10 +146,10 @@ def test_a_value_that_never_was_text_is_placed_by_its_source() -> None:
         ("# nothing\n---\n", "f: expected one YAML document, found 0"),
         ("a: 1\n---\nb: 2\n", "f: expected one YAML document, found 2"),
         ("a: 1\nb: [", "f:2: not valid YAML: expected the node content, but found '<stream end>'"),
-        ("a: &x 1\nb: *x\n", "f:2: not valid YAML: aliases are not allowed"),
+        ("a: &x [*x]\n", "f:1: not valid YAML: an alias may not contain itself"),
         ("a: 1\nb: !!int '1'\n", "f:2: not valid YAML: tags are not allowed"),
         ("a: !!python/object:os.system x", "f:1: not valid YAML: tags are not allowed"),
-        ("a: *missing", "f:1: not valid YAML: aliases are not allowed"),
+        ("a: *missing", "f:1: not valid YAML: found undefined alias 'missing'"),
         ("a: \x00", "f: not valid YAML: unacceptable character #x0000: special characters are not allowed"),
         ('a: 1\nb: "\\ud800"', "f:2: not valid YAML: a character escape is half of a pair"),
         ('a: "\\UFFFFFFFF"', "f: not valid YAML: "),
@@ -199,3 +199,16 @@ def test_any_text_is_a_document_or_a_config_error_on_one_line(text: str) -> None
     except ConfigError as error:
         problem = str(error)
     assert "\n" not in problem
+
+
+def test_aliases_stand_for_what_they_name() -> None:
+    root = load("a: &x {k: v}\nb: *x\nc: [*x, *x]\n", "f")
+    fields = root.mapping(["a", "b", "c"])
+    assert [field.text_mapping() for field in (fields["a"], fields["b"], *fields["c"].items())] == [{"k": "v"}] * 4
+
+
+def test_aliases_cannot_make_a_small_document_large() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    with pytest.raises(ConfigError, match="aliases make the document larger than"):
+        load("\n".join(lines), "f")
