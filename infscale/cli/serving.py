@@ -42,6 +42,11 @@ from picker.transport.interface import NewExchange, TlsFiles, Transport, Transpo
 
 _LOG = logging.getLogger(__name__)
 
+_REWRITES_NOTE = (
+    "models are rewritten: clients read the name of the model that served them, unless the gateway sends the picker "
+    "response bodies (response_body_mode: FULL_DUPLEX_STREAMED)"
+)
+
 clock = time.monotonic
 
 
@@ -139,6 +144,8 @@ class _Followers:
             self.store.configure(pool.key, pool_settings(self.config, self.scheduling, pool.key))
         self.store.sync(state)
         self.directors.sync(state)
+        if state.rewrites:
+            _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
         template = _target_template(self.config)
         self.scrapes.sync([template.target(endpoint) for endpoint in state.endpoints])
         dcgm = self.config.dcgm
