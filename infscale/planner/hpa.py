@@ -152,7 +152,7 @@ def recommend(
     if proposed is None or (failures and proposed < current):
         if not failures:
             raise ValueError("an HPA has at least one metric")
-        kept = f"{words}; {len(failures)} of {len(metrics)} metrics unusable, so it stays at {_counted(current)}"
+        kept = f"{words}; {len(failures)} of {len(metrics)} metrics unusable, so it stays at {counted(current)}"
         return Recommendation(current, failures[0], kept, history, per_metric)
     stable = stabilize(current, proposed, bounds, history, now, settings.downscale_stabilization_seconds)
     limit = limit_rate(current, stable.replicas, bounds, history, now)
@@ -166,10 +166,10 @@ def _without_metrics(current: int, bounds: Bounds) -> Limit | None:
         return Limit(0, Reason.SCALING_DISABLED, "scaling is switched off: the workload is at 0 replicas")
     if current > bounds.max_replicas:
         most = bounds.max_replicas
-        return Limit(most, Reason.TOO_MANY_REPLICAS, f"{_counted(current)} is more than maxReplicas {most}")
+        return Limit(most, Reason.TOO_MANY_REPLICAS, f"{counted(current)} is more than maxReplicas {most}")
     if current < bounds.min_replicas:
         least = bounds.min_replicas
-        return Limit(least, Reason.TOO_FEW_REPLICAS, f"{_counted(current)} is fewer than minReplicas {least}")
+        return Limit(least, Reason.TOO_FEW_REPLICAS, f"{counted(current)} is fewer than minReplicas {least}")
     return None
 
 
@@ -190,7 +190,7 @@ def _propose(
     except UnusableMetricError as error:
         return MetricProposal(metric.name, None, f"{metric.name}: {error}"), _source(metric).value
     stays = proposal.replicas == workload.replicas
-    explanation = f"{metric.name} {words} → {'stays at ' if stays else ''}{_counted(proposal.replicas)}"
+    explanation = f"{metric.name} {words} → {'stays at ' if stays else ''}{counted(proposal.replicas)}"
     return MetricProposal(metric.name, proposal.replicas, explanation), None
 
 
@@ -245,7 +245,8 @@ def _left_out(proposal: Proposal) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _counted(replicas: int) -> str:
+def counted(replicas: int) -> str:
+    """A number of replicas as people say it."""
     return "1 replica" if replicas == 1 else f"{replicas} replicas"
 
 

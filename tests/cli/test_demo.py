@@ -38,8 +38,10 @@ def demo(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str
         (["--rate", "nan"], "--rate: expected a number within 0.1–1000, got nan"),
         (["--trace", "no-such-trace.jsonl"], "no-such-trace.jsonl: cannot read the trace: No such file or directory"),
         (["--report", "no-such-folder/report.json"], "--report: there is no folder no-such-folder"),
+        (["--report", "."], "--report: . is a folder, expected a file"),
+        (["--report", "report.png"], "--report: the plot is written to report.png"),
     ],
-    ids=["seconds", "rate", "trace", "report"],
+    ids=["seconds", "rate", "trace", "no folder", "a folder", "the plot's file"],
 )
 def test_bad_arguments_are_refused_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
@@ -49,6 +51,17 @@ def test_bad_arguments_are_refused_in_one_line(
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_a_report_that_may_not_be_written_is_refused_before_a_minute_has_passed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def access(path: Path, mode: int) -> bool:
+        return not (path == tmp_path and mode == os.W_OK)
+
+    monkeypatch.setattr(os, "access", access)
+    assert main(["demo", "--report", str(tmp_path / "report.json")]) == 2
+    assert "report.json may not be written" in capsys.readouterr().err
 
 
 def test_a_missing_envoy_is_said_plainly(

@@ -1,6 +1,5 @@
 """The command line of simulated servers: what it starts, what it refuses and in which words."""
 
-import argparse
 import os
 import signal
 import socket
@@ -10,13 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infscale.cli.sim_server import add_parser, run
-
-
-def parse(*words: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers(required=True))
-    return parser.parse_args(["sim-server", *words])
+from infscale.cli.main import main
 
 
 @pytest.mark.parametrize(
@@ -36,7 +29,7 @@ def parse(*words: str) -> argparse.Namespace:
 def test_impossible_arguments_are_one_plain_line_and_status_2(
     words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(parse(*words)) == 2
+    assert main(["sim-server", *words]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
@@ -46,14 +39,14 @@ def test_a_taken_port_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert run(parse("--port", str(taken.getsockname()[1]))) == 2
+        assert main(["sim-server", "--port", str(taken.getsockname()[1])]) == 1
     assert "cannot listen on 127.0.0.1 port" in capsys.readouterr().err
 
 
 def test_an_endpoints_file_that_cannot_be_written_is_said_plainly(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(parse("--port", "0", "--endpoints-file", str(tmp_path / "none" / "endpoints.yaml"))) == 2
+    assert main(["sim-server", "--port", "0", "--endpoints-file", str(tmp_path / "none" / "endpoints.yaml")]) == 1
     assert "cannot write" in capsys.readouterr().err
 
 
@@ -61,10 +54,10 @@ def test_servers_run_until_told_to_stop_and_are_listed_for_discovery(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "endpoints.yaml"
-    arguments = parse("--port", "0", "--servers", "2", "--label", "app=llm", "--endpoints-file", str(path))
+    arguments = ["--port", "0", "--servers", "2", "--label", "app=llm", "--endpoints-file", str(path)]
     stopper = threading.Thread(target=_stop_once_written, args=(path,))
     stopper.start()
-    assert run(arguments) == 0
+    assert main(["sim-server", *arguments]) == 0
     stopper.join()
     endpoints = yaml.safe_load(path.read_text())["endpoints"]
     assert [one["name"] for one in endpoints] == ["sim-0", "sim-1"]
