@@ -208,17 +208,15 @@ class StoreProvider:
         ]
         if not found:
             raise refusals.no_such_object(request)
-        described = [
-            _Described(each.key, self._members(each, each.selector)) for each in found if each.selector is not None
-        ]
+        described = [_Described(each.key, self._members(each)) for each in found if each.selector is not None]
         if not described:
             raise refusals.not_found(request, "no pods belong to such an object")
         version = f"{found[0].group}/{found[0].version}" if found[0].group else found[0].version
         return Kind(found[0].kind, version), described
 
-    def _members(self, described: DescribedObject, selector: Mapping[str, str]) -> tuple[Part, ...]:
+    def _members(self, described: DescribedObject) -> tuple[Part, ...]:
         return distinct(
-            part_of(snapshot, np.array([_carries(each, selector) for each in snapshot.endpoints], dtype=np.bool_))
+            part_of(snapshot, np.array([described.describes(each) for each in snapshot.endpoints], dtype=np.bool_))
             for snapshot in self._snapshots(described.key.namespace)
         )
 
@@ -227,11 +225,6 @@ def _matches(request: ObjectRequest, name: str, labels: Mapping[str, str]) -> bo
     if request.wanted_name not in {None, name}:
         return False
     return request.name != ALL or request.labels.matches(labels)
-
-
-def _carries(endpoint: Endpoint, selector: Mapping[str, str]) -> bool:
-    labels = endpoint.labels
-    return all(labels.get(key) == value for key, value in selector.items())
 
 
 def _group_value(

@@ -5,6 +5,8 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from infscale.labels import Selector
+
 
 class Phase(enum.Enum):
     """Life of an endpoint: ``starting → ready → draining``; one that is gone is absent from discovery.
@@ -46,6 +48,14 @@ class EndpointKey:
         return f"{self.namespace}/{self.name}" + (f"-rank-{self.rank}" if self.rank else "")
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What pods are replicas of: the kind and name of a Deployment, StatefulSet or the like in their namespace."""
+
+    kind: str
+    name: str
+
+
 def authority(address: str, port: int) -> str:
     """``address:port`` as Envoy wants it; IPv6 addresses get brackets."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
@@ -56,7 +66,8 @@ class Endpoint:
     """One model server replica that can take a request.
 
     `address` is an IP address, `port` where it serves; the metrics page is on the same port unless `metrics_port` says
-    otherwise. Labels are the pod's.
+    otherwise. Labels are the pod's. `load_seconds` is how long the model took to load: from the start of the container
+    until the pod was Ready; None is unknown. `workload` owns the pod; None where discovery does not know owners.
     """
 
     key: EndpointKey
@@ -65,6 +76,8 @@ class Endpoint:
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     phase: Phase = Phase.READY
     metrics_port: int | None = None
+    load_seconds: float | None = None
+    workload: Workload | None = None
 
     def __post_init__(self) -> None:
         ipaddress.ip_address(self.address)
@@ -91,29 +104,42 @@ class FailureMode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An `InferencePool`: the endpoints that serve the same models, chosen by labels in its namespace."""
+    """An `InferencePool`: the endpoints that serve the same models, chosen by labels in its namespace.
+
+    With `own_ports` only endpoints on `target_ports` belong to it: where endpoints are made from pods, the pools decide
+    the ports. Without, endpoints say their port themselves.
+    """
 
     key: ObjectKey
     selector: Mapping[str, str] = field(hash=False)
     target_ports: tuple[int, ...] = ()
     failure_mode: FailureMode = FailureMode.CLOSE
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    own_ports: bool = False
 
     def selects(self, endpoint: Endpoint) -> bool:
-        """Whether `endpoint` belongs to this pool: same namespace and every selector label equal."""
-        labels = endpoint.labels
-        return endpoint.key.namespace == self.key.namespace and all(
-            labels.get(key) == value for key, value in self.selector.items()
+        """Whether `endpoint` belongs to this pool: same namespace, every selector label equal, one of its own ports."""
+        return (not self.own_ports or endpoint.port in self.target_ports) and self.chooses(
+            endpoint.key.namespace, endpoint.labels
         )
+
+    def chooses(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels belongs to this pool."""
+        return namespace == self.key.namespace and all(labels.get(key) == value for key, value in self.selector.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An `InferenceObjective`: the priority of a request class; negative is sheddable."""
+    """An `InferenceObjective`: the priority of a request class; negative is sheddable.
+
+    Requests name it in a header. With a `model` (from an `InferenceModel`) it is also the class of the requests that
+    name this model and no objective.
+    """
 
     key: ObjectKey
     priority: int
     pool: str
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,8 @@ class DescribedObject:
     """A Kubernetes object that metric values can belong to, beside pods and pools.
 
     `selector` says which endpoints in the object's namespace its values are made of; None: the object has no pods.
-    `resource` is the lower-case plural, `group` empty for core kinds.
+    Of a workload (a kind that owns pods) they are those it owns, where owners are known. `resource` is the lower-case
+    plural, `group` empty for core kinds.
     """
 
     group: str
@@ -155,19 +182,61 @@ class DescribedObject:
     kind: str
     resource: str
     key: ObjectKey
-    selector: Mapping[str, str] | None = field(default=None, hash=False)
+    selector: Selector | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    owns_pods: bool = False
+
+    def describes(self, endpoint: Endpoint) -> bool:
+        """Whether values of `endpoint` are part of this object's."""
+        if self.selector is None or endpoint.key.namespace != self.key.namespace:
+            return False
+        owner = endpoint.workload
+        if self.owns_pods and owner is not None and owner != Workload(self.kind, self.key.name):
+            return False
+        return self.selector.matches(endpoint.labels)
+
+
+class MetricForm(enum.Enum):
+    """The forms of an HPA's metrics that a metrics adapter answers; the value is the API's word."""
+
+    PODS = "Pods"
+    OBJECT = "Object"
+    EXTERNAL = "External"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledMetric:
+    """One metric an autoscaler asks for; `described` is (kind, name) of the object in the Object form."""
+
+    form: MetricForm
+    name: str
+    selector: Selector = field(default_factory=Selector)
+    described: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """What a `HorizontalPodAutoscaler` wants (its spec): which workload it scales on which metrics of ours."""
+
+    key: ObjectKey
+    target: Workload
+    metrics: tuple[ScaledMetric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveryState:
-    """Everything discovery knows at one moment, whole: readers compare it with what they run (`sync`)."""
+    """Everything discovery knows at one moment, whole: readers compare it with what they run (`sync`).
+
+    `gpu_exporters` are the URLs of the GPU exporters' pages that discovery found.
+    """
 
     endpoints: tuple[Endpoint, ...] = ()
     pools: tuple[Pool, ...] = ()
     objectives: tuple[Objective, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     objects: tuple[DescribedObject, ...] = ()
+    autoscalers: tuple[Autoscaler, ...] = ()
+    gpu_exporters: tuple[str, ...] = ()
 
     def members(self, pool: Pool) -> tuple[Endpoint, ...]:
         """The endpoints of `pool`, in discovery order."""

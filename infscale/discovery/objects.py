@@ -21,6 +21,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
+from infscale.labels import Selector
 
 POOL_GROUP = "inference.networking.k8s.io"
 LEGACY_GROUP = "inference.networking.x-k8s.io"
@@ -236,7 +237,8 @@ def _read_workload(field: Field, kind: str) -> DescribedObject:
     selector = spec.entries().get("selector")
     if selector is None:
         spec.refuse("key 'selector' is missing")
-    return DescribedObject("apps", "v1", kind, f"{kind.lower()}s", read.key, _label_selector(selector), read.labels)
+    chosen = Selector.from_match_labels(_label_selector(selector))
+    return DescribedObject("apps", "v1", kind, f"{kind.lower()}s", read.key, chosen, read.labels, owns_pods=True)
 
 
 def _label_selector(field: Field) -> Mapping[str, str]:
@@ -263,14 +265,15 @@ def read_service(field: Field) -> DescribedObject:
     read = _open(field)
     selector = None if read.spec is None else read.spec.entries().get("selector")
     chosen = None if selector is None or selector.is_null else names.labels(selector)
-    return DescribedObject("", "v1", "Service", "services", read.key, chosen or None, read.labels)
+    labels = Selector.from_match_labels(chosen) if chosen else None
+    return DescribedObject("", "v1", "Service", "services", read.key, labels, read.labels)
 
 
 def read_namespace(field: Field) -> DescribedObject:
     """A `Namespace`, described by every endpoint in it; its key has its own name as namespace."""
     read = _open(field)
     key = ObjectKey(read.key.name, read.key.name)
-    return DescribedObject("", "v1", "Namespace", "namespaces", key, MappingProxyType({}), read.labels)
+    return DescribedObject("", "v1", "Namespace", "namespaces", key, Selector(), read.labels)
 
 
 READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingProxyType(

@@ -14,6 +14,7 @@ from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from adapter.refusals import not_found
 from adapter.store_provider import StoreProvider
 from infscale.endpoint import DescribedObject, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.labels import Selector
 from infscale.metrics.sample import EngineSample, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore
@@ -173,7 +174,8 @@ class World:
 
 
 def described(resource: str, group: str, kind: str, name: str, selector: dict[str, str] | None) -> DescribedObject:
-    return DescribedObject(group, "v1", kind, resource, ObjectKey("llm", name), selector, {"name": name})
+    chosen = None if selector is None else Selector.from_match_labels(selector)
+    return DescribedObject(group, "v1", kind, resource, ObjectKey("llm", name), chosen, {"name": name})
 
 
 def values(answer: ObjectValues) -> dict[str, float]:

@@ -19,6 +19,7 @@ from infscale.endpoint import (
     RewriteTarget,
 )
 from infscale.errors import ConfigError
+from infscale.labels import Selector
 
 POOL = """\
 apiVersion: inference.networking.k8s.io/v1
@@ -36,6 +37,7 @@ DEPLOYMENT = POOL.replace("inference.networking.k8s.io/v1", "apps/v1").replace("
 SERVICE = DEPLOYMENT.replace("apps/v1", "v1").replace("Deployment", "Service")
 
 KEY = ObjectKey("default", "chat")
+APP = Selector.from_match_labels({"app": "x"})
 
 
 def read(template: str, spec: str) -> InferenceObject:
@@ -106,17 +108,17 @@ def read(template: str, spec: str) -> InferenceObject:
         (
             DEPLOYMENT,
             "{replicas: 3, selector: {matchLabels: {app: x}}, template: {spec: {containers: []}}}",
-            DescribedObject("apps", "v1", "Deployment", "deployments", KEY, {"app": "x"}),
+            DescribedObject("apps", "v1", "Deployment", "deployments", KEY, APP, owns_pods=True),
         ),
         (
             DEPLOYMENT.replace("Deployment", "StatefulSet"),
             "{selector: {matchLabels: {app: x}, matchExpressions: []}}",
-            DescribedObject("apps", "v1", "StatefulSet", "statefulsets", KEY, {"app": "x"}),
+            DescribedObject("apps", "v1", "StatefulSet", "statefulsets", KEY, APP, owns_pods=True),
         ),
         (
             SERVICE,
             "{selector: {app: x}, ports: [{port: 80}]}",
-            DescribedObject("", "v1", "Service", "services", KEY, {"app": "x"}),
+            DescribedObject("", "v1", "Service", "services", KEY, APP),
         ),
         (
             SERVICE,
@@ -126,7 +128,7 @@ def read(template: str, spec: str) -> InferenceObject:
         (
             SERVICE.replace("Service", "Namespace"),
             "{}",
-            DescribedObject("", "v1", "Namespace", "namespaces", ObjectKey("chat", "chat"), {}),
+            DescribedObject("", "v1", "Namespace", "namespaces", ObjectKey("chat", "chat"), Selector()),
         ),
     ],
 )
