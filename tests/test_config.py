@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from infscale.config import (
     AdapterSettings,
+    DcgmPods,
     DcgmSettings,
     DiscoverySettings,
+    KubernetesDiscoverySettings,
+    KubernetesSettings,
     ListenAddress,
     LogSettings,
     PickerSettings,
@@ -48,6 +51,7 @@ def test_only_the_discovery_file_is_required() -> None:
 def test_every_key_can_be_given() -> None:
     text = """
         discovery: {file: /run/endpoints.json, poll_interval_seconds: 1, default_pool: prod/chat}
+        kubernetes: {kubeconfig: admin.kubeconfig, context: prod}
         scrape:
           interval_seconds: 1
           timeout_seconds: 0.5
@@ -83,16 +87,22 @@ def test_every_key_can_be_given() -> None:
           tls: {certificate: tls/picker.crt, key: /run/picker.key}
           drain_timeout_seconds: 0
           transport: grpc_aio
-        adapter: {listen: "[::1]:443", tls: {certificate: a.crt, key: a.key}}
+        adapter:
+          listen: 0.0.0.0:443
+          service: metrics/adapter
+          tls: {certificate: a.crt, key: a.key}
+          ca: ca.crt
+          max_in_flight: 7
         telemetry: {listen: "localhost:0"}
         log: {level: debug, format: json}
         """
     saturation = SaturationSettings(SaturationKind.HYBRID, 1, 1, 7, 900.5)
     assert read(text) == ServeConfig(
-        discovery=DiscoverySettings(Path("/run/endpoints.json"), 1, ObjectKey("prod", "chat")),
+        discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat")),
+        kubernetes=KubernetesSettings(BASE / "admin.kubeconfig", "prod"),
         scrape=ScrapeSettings(1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics"),
-        dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), 30, 3),
-        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:20")},
+        dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
+        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:21")},
         picker=PickerSettings(
             listen=ListenAddress("0.0.0.0", 9102),
             health_listen=ListenAddress("::", 9103),
@@ -108,10 +118,32 @@ def test_every_key_can_be_given() -> None:
             drain_timeout_seconds=0,
             transport="grpc_aio",
         ),
-        adapter=AdapterSettings(ListenAddress("::1", 443), TlsFiles(BASE / "a.crt", BASE / "a.key")),
+        adapter=AdapterSettings(
+            ListenAddress("0.0.0.0", 443),
+            ObjectKey("metrics", "adapter"),
+            TlsFiles(BASE / "a.crt", BASE / "a.key"),
+            BASE / "ca.crt",
+            7,
+        ),
         telemetry=TelemetrySettings(ListenAddress("localhost", 0)),
         log=LogSettings("debug", "json"),
     )
+
+
+def test_following_a_cluster_means_the_one_it_runs_in() -> None:
+    config = read("""
+        discovery: {kubernetes: {namespaces: [llm, batch], write_status: false}}
+        dcgm: {pods: {namespace: gpu-operator, labels: {app: dcgm}, port: 9401}}
+        """)
+    assert config.kubernetes == KubernetesSettings()
+    assert config.discovery.kubernetes == KubernetesDiscoverySettings(("llm", "batch"), write_status=False)
+    assert config.dcgm.pods == DcgmPods("gpu-operator", {"app": "dcgm"}, 9401)
+
+
+def test_a_file_may_be_followed_in_a_cluster() -> None:
+    config = read(MINIMAL + "kubernetes: {}\nadapter: {listen: 0.0.0.0:6443}")
+    assert config.kubernetes == KubernetesSettings()
+    assert config.discovery.kubernetes is None
 
 
 def test_a_preset_can_be_named() -> None:
@@ -129,7 +161,36 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
     ("text", "message"),
     [
         ("{}", "serve.yaml:1: key 'discovery' is missing"),
-        ("discovery: {}", "serve.yaml:1: discovery: key 'file' is missing"),
+        ("discovery: {}", "serve.yaml:1: discovery: give file or kubernetes: where endpoints come from"),
+        (
+            "discovery: {file: x, kubernetes: {}}",
+            "serve.yaml:1: discovery.file: give either file or kubernetes, not both",
+        ),
+        (
+            "discovery: {kubernetes: {}, default_pool: a/b}",
+            "serve.yaml:1: discovery.default_pool: goes with file, not with kubernetes",
+        ),
+        (
+            "discovery: {kubernetes: {namespaces: []}}",
+            "serve.yaml:1: discovery.kubernetes.namespaces: expected at least one namespace; leave the key out to "
+            "follow all",
+        ),
+        (
+            "discovery: {kubernetes: {}}\nkubernetes: {context: prod}",
+            "serve.yaml:2: kubernetes.context: a context is one of a kubeconfig: give that too",
+        ),
+        (
+            "discovery: {file: x}\ndcgm: {pods: {namespace: gpu, labels: {a: b}}}",
+            "serve.yaml: dcgm.pods: pods are found with discovery.kubernetes only; list targets",
+        ),
+        (
+            "discovery: {kubernetes: {}}\nadapter: {ca: ca.crt}",
+            "serve.yaml:2: adapter.ca: goes with a given certificate (tls); the adapter writes its own CA by itself",
+        ),
+        (
+            "discovery: {file: x}\nadapter: {ca: ca.crt}",
+            "serve.yaml:2: adapter.ca: there is no cluster to write it to; configure kubernetes",
+        ),
         ("discovery: {file: 1}", "serve.yaml:1: discovery.file: expected a string, got a number; put it in quotes"),
         (
             "discovery: {file: x, default_pool: chat}",
@@ -137,8 +198,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, log, picker, pools, scrape, "
-            "telemetry",
+            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, picker, "
+            "pools, scrape, telemetry",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
@@ -358,9 +419,12 @@ def test_the_example_is_a_configuration_for_the_example_discovery_file() -> None
 
 
 SECTIONS: dict[str, type[Any]] = {
+    "kubernetes": KubernetesSettings,
     "discovery": DiscoverySettings,
+    "discovery.kubernetes": KubernetesDiscoverySettings,
     "scrape": ScrapeSettings,
     "dcgm": DcgmSettings,
+    "dcgm.pods": DcgmPods,
     "pools.<pool>": PoolOverrides,
     "pools.<pool>.saturation": SaturationSettings,
     "picker": PickerSettings,
@@ -429,7 +493,7 @@ some_values: st.SearchStrategy[Plain] = st.one_of(
 
 @given(
     st.dictionaries(
-        st.sampled_from([key for key, _ in keys() if "<" not in key and ".tls." not in key]), some_values, max_size=4
+        st.sampled_from([key for key, _ in keys() if "<" not in key and key.count(".") == 1]), some_values, max_size=4
     )
 )
 def test_any_values_are_a_configuration_or_a_config_error_on_one_line(chosen: dict[str, Plain]) -> None:

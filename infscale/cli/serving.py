@@ -204,6 +204,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
 
 def _discovery(config: ServeConfig) -> FileDiscovery:
     discovery = config.discovery
+    if discovery.file is None:
+        raise ConfigError("", "discovery.kubernetes", "is read and not followed yet")
     return FileDiscovery(
         discovery.file, default_pool=discovery.default_pool, interval_seconds=discovery.poll_interval_seconds
     )

@@ -6,8 +6,11 @@
 from infscale.config.read import load_config, read_config, read_text
 from infscale.config.settings import (
     AdapterSettings,
+    DcgmPods,
     DcgmSettings,
     DiscoverySettings,
+    KubernetesDiscoverySettings,
+    KubernetesSettings,
     ListenAddress,
     LogSettings,
     PickerSettings,
@@ -20,8 +23,11 @@ from infscale.config.settings import (
 
 __all__ = [
     "AdapterSettings",
+    "DcgmPods",
     "DcgmSettings",
     "DiscoverySettings",
+    "KubernetesDiscoverySettings",
+    "KubernetesSettings",
     "ListenAddress",
     "LogSettings",
     "PickerSettings",

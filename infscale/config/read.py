@@ -8,9 +8,12 @@ from typing import get_args
 from infscale.config import values
 from infscale.config.settings import (
     AdapterSettings,
+    DcgmPods,
     DcgmSettings,
     DiscoverySettings,
     ErrorFormat,
+    KubernetesDiscoverySettings,
+    KubernetesSettings,
     LogFormat,
     LogLevel,
     LogSettings,
@@ -38,6 +41,7 @@ DIALECT_NAMES = ("auto", *DIALECTS)
 
 _TIMEOUT_SHARE = 0.8
 _MAX_DESTINATIONS = 8
+_MAX_IN_FLIGHT = 100_000
 
 _PRESETS: tuple[Preset, ...] = get_args(Preset)
 _ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
@@ -67,28 +71,71 @@ def read_config(root: Field, base: Path) -> ServeConfig:
     """The configuration that `root` writes; relative paths start at `base`. Raises `ConfigError`."""
     section = Section(root, ServeConfig, required=["discovery"])
     scrape = section.get("scrape", _scrape, ScrapeSettings())
+    discovery = _discovery(section.given["discovery"], base)
+    # Who follows a cluster and names none means the one it runs in.
+    implied = None if discovery.kubernetes is None else KubernetesSettings()
+    kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, base), implied)
     config = ServeConfig(
-        discovery=_discovery(section.given["discovery"], base),
+        discovery=discovery,
+        kubernetes=kubernetes,
         scrape=scrape,
         dcgm=section.get("dcgm", _dcgm, DcgmSettings()),
         pools=section.get("pools", lambda field: _pools(field, scrape), MappingProxyType({})),
         picker=section.get("picker", lambda field: _picker(field, base), PickerSettings()),
-        adapter=section.get("adapter", lambda field: _adapter(field, base), AdapterSettings()),
+        adapter=section.get("adapter", lambda field: _adapter(field, base, kubernetes), AdapterSettings()),
         telemetry=section.get("telemetry", _telemetry, TelemetrySettings()),
         log=section.get("log", _log, LogSettings()),
     )
     _check_listeners(config, root)
+    if config.dcgm.pods is not None and discovery.kubernetes is None:
+        raise ConfigError(root.source, "dcgm.pods", "pods are found with discovery.kubernetes only; list targets")
     return config
 
 
 def _discovery(field: Field, base: Path) -> DiscoverySettings:
-    section = Section(field, DiscoverySettings, required=["file"])
-    default = DiscoverySettings(Path())
+    section = Section(field, DiscoverySettings)
+    default = DiscoverySettings()
+    file = section.get("file", values.file_path(base), None)
+    kubernetes = section.get("kubernetes", _kubernetes_discovery, None)
+    if file is None and kubernetes is None:
+        field.refuse("give file or kubernetes: where endpoints come from")
+    if kubernetes is not None:
+        section.refuse(["file"], "give either file or kubernetes, not both")
+        section.refuse(["poll_interval_seconds", "default_pool"], "goes with file, not with kubernetes")
     return DiscoverySettings(
-        values.file_path(base)(section.given["file"]),
+        file,
+        kubernetes,
         section.get("poll_interval_seconds", values.interval, default.poll_interval_seconds),
         section.get("default_pool", names.object_key, default.default_pool),
     )
+
+
+def _kubernetes(field: Field, base: Path) -> KubernetesSettings:
+    section = Section(field, KubernetesSettings)
+    if "context" in section.given and "kubeconfig" not in section.given:
+        section.refuse(["context"], "a context is one of a kubeconfig: give that too")
+    return KubernetesSettings(
+        section.get("kubeconfig", values.file_path(base), None), section.get("context", Field.text, None)
+    )
+
+
+def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
+    section = Section(field, KubernetesDiscoverySettings)
+    return KubernetesDiscoverySettings(
+        section.get("namespaces", _namespaces, ()), section.get("write_status", Field.boolean, True)
+    )
+
+
+def _namespaces(field: Field) -> tuple[str, ...]:
+    found: list[str] = []
+    for item in field.items():
+        namespace = names.namespace(item)
+        if namespace in found:
+            item.refuse(f"{quoted(namespace)} is given twice")
+        found.append(namespace)
+    if not found:
+        field.refuse("expected at least one namespace; leave the key out to follow all")
+    return tuple(found)
 
 
 def _scrape(field: Field) -> ScrapeSettings:
@@ -151,7 +198,15 @@ def _dcgm(field: Field) -> DcgmSettings:
             ["interval_seconds"],
             f"expected at most {longest:g}, got {interval:g}: GPU values are used for {GPU_STALENESS_SECONDS:g} s",
         )
-    return DcgmSettings(section.get("targets", _urls, ()), interval, timeout)
+    return DcgmSettings(section.get("targets", _urls, ()), section.get("pods", _dcgm_pods, None), interval, timeout)
+
+
+def _dcgm_pods(field: Field) -> DcgmPods:
+    section = Section(field, DcgmPods, required=["namespace", "labels"])
+    labels = names.labels(section.given["labels"])
+    if not labels:
+        section.refuse(["labels"], "expected at least one label")
+    return DcgmPods(names.namespace(section.given["namespace"]), labels, section.get("port", values.port, 9400))
 
 
 def _urls(field: Field) -> tuple[str, ...]:
@@ -232,13 +287,26 @@ def _destinations(field: Field) -> int:
     return field.integer(1, _MAX_DESTINATIONS)
 
 
-def _adapter(field: Field, base: Path) -> AdapterSettings:
+def _adapter(field: Field, base: Path, kubernetes: KubernetesSettings | None) -> AdapterSettings:
     section = Section(field, AdapterSettings)
-    listen = values.loopback("without Kubernetes nobody vouches for who asks the adapter")
+    default = AdapterSettings()
+    loopback = values.loopback("without Kubernetes nobody vouches for who asks the adapter")
+    if kubernetes is None:
+        section.refuse(["ca"], "there is no cluster to write it to; configure kubernetes")
+    tls = section.get("tls", values.tls_files(base), None)
+    if tls is None:
+        section.refuse(["ca"], "goes with a given certificate (tls); the adapter writes its own CA by itself")
     return AdapterSettings(
-        section.get("listen", listen, AdapterSettings().listen),
-        section.get("tls", values.tls_files(base), None),
+        section.get("listen", loopback if kubernetes is None else values.listen, default.listen),
+        section.get("service", names.object_key, default.service),
+        tls,
+        section.get("ca", values.file_path(base), None),
+        section.get("max_in_flight", _in_flight, default.max_in_flight),
     )
+
+
+def _in_flight(field: Field) -> int:
+    return field.integer(1, _MAX_IN_FLIGHT)
 
 
 def _telemetry(field: Field) -> TelemetrySettings:

@@ -15,6 +15,8 @@ from infscale.metrics.snapshot import PoolSettings
 NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 """Metadata of a field that is no key of the file."""
 
+DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
+
 Preset = Literal["infscale", "reference"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
@@ -54,13 +56,33 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesSettings:
+    """The cluster: by a kubeconfig file and one of its contexts, else the one this process runs in."""
+
+    kubeconfig: Path | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesDiscoverySettings:
+    """What of the cluster is followed: objects of `namespaces` (none: of all).
+
+    With `write_status` the conditions of objectives, rewrites and models are written back to the cluster.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    write_status: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoverySettings:
-    """Where endpoints and inference objects come from.
+    """Where endpoints and inference objects come from: a `file` or `kubernetes`, exactly one.
 
     `default_pool` is the pool of a file that has no `InferencePool`.
     """
 
-    file: Path
+    file: Path | None = None
+    kubernetes: KubernetesDiscoverySettings | None = None
     poll_interval_seconds: float = 0.25
     default_pool: ObjectKey = DEFAULT_POOL
 
@@ -82,10 +104,20 @@ class ScrapeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DcgmPods:
+    """Which pods are dcgm-exporters: by labels in one namespace, all on one port."""
+
+    namespace: str
+    labels: Mapping[str, str] = field(hash=False)
+    port: int = 9400
+
+
+@dataclass(frozen=True, slots=True)
 class DcgmSettings:
-    """The dcgm-exporter pages to scrape; their own values change every 30 s by default."""
+    """The dcgm-exporter pages to scrape, by address or found as pods; their own values change every 30 s by default."""
 
     targets: tuple[str, ...] = ()
+    pods: DcgmPods | None = None
     interval_seconds: float = 10.0
     timeout_seconds: float = 5.0
 
@@ -129,10 +161,18 @@ class PickerSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSettings:
-    """The API server of metrics; without `tls` it makes its own certificate."""
+    """The API server of metrics; without `tls` it makes its own certificate.
+
+    `service` is the Service that leads to it, whose name its certificate carries. In a cluster its own CA is written
+    into the APIServices of that Service; `ca` is the file of the CA to write there for a given certificate.
+    `max_in_flight` is how many metric requests it answers at once.
+    """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 6443)
+    service: ObjectKey = DEFAULT_SERVICE
     tls: TlsFiles | None = None
+    ca: Path | None = None
+    max_in_flight: int = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +195,7 @@ class ServeConfig:
     """The whole configuration of `infscale serve`."""
 
     discovery: DiscoverySettings
+    kubernetes: KubernetesSettings | None = None
     scrape: ScrapeSettings = ScrapeSettings()
     dcgm: DcgmSettings = DcgmSettings()
     pools: Mapping[ObjectKey, PoolOverrides] = field(default_factory=dict, hash=False)

@@ -116,6 +116,11 @@ def url(field: Field) -> str:
     return text
 
 
+def port(field: Field) -> int:
+    """A port that something listens on."""
+    return field.integer(1, _MAX_PORT)
+
+
 def listen(field: Field) -> ListenAddress:
     """An address and port to listen on."""
     text = field.text()
