@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from infscale.endpoint import Objective, Pool
 from infscale.metrics.answers import group_reading
@@ -41,28 +41,32 @@ def rejection(
 
 @dataclass(frozen=True, slots=True)
 class Priorities:
-    """The priorities of one pool's objectives, by name."""
+    """The priorities of one pool's requests: by the objective they name, else by their model."""
 
     by_name: Mapping[str, int]
+    by_model: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @classmethod
     def of(cls, objectives: Iterable[Objective], pool: Pool) -> "Priorities":
-        """The objectives that name `pool` in its namespace."""
-        namespace, name = pool.key.namespace, pool.key.name
-        return cls(
-            {
-                each.key.name: each.priority
-                for each in objectives
-                if each.pool == name and each.key.namespace == namespace
-            }
-        )
+        """The objectives that name `pool` in its namespace.
 
-    def priority(self, headers: Headers) -> int:
-        """The priority of the objective a request names in its header; 0 where it names none that exists."""
+        Where one made of an `InferenceModel` has the name of another, the name is the other's.
+        """
+        namespace, name = pool.key.namespace, pool.key.name
+        own = [each for each in objectives if each.pool == name and each.key.namespace == namespace]
+        by_name = {each.key.name: each.priority for each in sorted(own, key=lambda each: each.model is None)}
+        return cls(by_name, {each.model: each.priority for each in own if each.model is not None})
+
+    def priority(self, headers: Headers, model: str) -> int:
+        """The priority of a request for `model`, as the client names it.
+
+        That of the objective named in its header (0 where there is no such objective); without a header, that of the
+        objective of its model; else 0.
+        """
         for name in OBJECTIVE_HEADERS:
             if objective := headers.get(name):
                 return self.by_name.get(objective, 0)
-        return 0
+        return self.by_model.get(model, 0)
 
 
 def pool_saturation(snapshot: PoolSnapshot, now: float) -> float | None:

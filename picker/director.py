@@ -195,7 +195,7 @@ class PoolDirector:
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
             return rejection("NotFound", "the model does not exist: no endpoint of the pool serves it")
-        priority = self._priorities.priority(request.headers)
+        priority = self._priorities.priority(request.headers, body.model)
         shed = admit(priority, snapshot, now, self._settings.retry_after_seconds)
         if shed is not None:
             return shed

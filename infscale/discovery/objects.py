@@ -21,6 +21,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
+from infscale.errors import SelectorError
 from infscale.labels import Selector
 
 POOL_GROUP = "inference.networking.k8s.io"
@@ -53,11 +54,13 @@ _INT32 = 2**31
 _MAX_NAME = 253
 _KIND = re.compile(r"[a-zA-Z](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 
+_PRIORITY_OF_CRITICALITY = {"Critical": 1, "Standard": 0, "Sheddable": -1}
+
 InferenceObject = Pool | Objective | Rewrite | DescribedObject
 
 
 @dataclass(frozen=True, slots=True)
-class _Object:
+class OpenedObject:
     """The part that all objects share; `spec` None: absent."""
 
     field: Field
@@ -73,13 +76,14 @@ class _Object:
         return self.spec
 
 
-def _open(field: Field) -> _Object:
+def open_object(field: Field) -> OpenedObject:
+    """What every object has, whatever its kind."""
     parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
     metadata = parts["metadata"].mapping(["name"], _METADATA)
     namespace = metadata.get("namespace")
     labels = metadata.get("labels")
     created = metadata.get("creationTimestamp")
-    return _Object(
+    return OpenedObject(
         field,
         ObjectKey(DEFAULT_NAMESPACE if namespace is None else names.namespace(namespace), names.name(metadata["name"])),
         MappingProxyType({}) if labels is None else names.labels(labels),
@@ -90,7 +94,7 @@ def _open(field: Field) -> _Object:
 
 def read_pool(field: Field) -> Pool:
     """An `InferencePool` of the group `inference.networking.k8s.io`."""
-    read = _open(field)
+    read = open_object(field)
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
     selector = spec["selector"].mapping(["matchLabels"])["matchLabels"]
     if "appProtocol" in spec:
@@ -107,7 +111,7 @@ def read_pool(field: Field) -> Pool:
 
 def read_legacy_pool(field: Field) -> Pool:
     """An `InferencePool` of the group `inference.networking.x-k8s.io`: one port, selector as a plain map."""
-    read = _open(field)
+    read = open_object(field)
     spec = read.require_spec().mapping(["selector", "targetPortNumber", "extensionRef"])
     extension = spec["extensionRef"].mapping(["name"], ["group", "kind", "portNumber", "failureMode"])
     _check_reference(extension)
@@ -175,7 +179,7 @@ def _check_reference(reference: Mapping[str, Field]) -> None:
 
 def read_objective(field: Field) -> Objective:
     """An `InferenceObjective`; no priority is priority 0."""
-    read = _open(field)
+    read = open_object(field)
     spec = read.require_spec().mapping(["poolRef"], ["priority"])
     priority = spec["priority"].integer(-_INT32, _INT32 - 1) if "priority" in spec else 0
     return Objective(read.key, priority, _pool_name(spec["poolRef"]))
@@ -193,7 +197,7 @@ def _pool_name(field: Field) -> str:
 
 def read_rewrite(field: Field) -> Rewrite:
     """An `InferenceModelRewrite`. A rule without targets matches and changes nothing."""
-    read = _open(field)
+    read = open_object(field)
     spec = read.require_spec().mapping(["poolRef", "rules"])
     rules = tuple(_rule(item) for item in spec["rules"].items())
     return Rewrite(read.key, _pool_name(spec["poolRef"]), rules, read.created)
@@ -214,40 +218,81 @@ def _matched_model(field: Field) -> str:
     return model["value"].text()
 
 
-def _targets(field: Field) -> tuple[RewriteTarget, ...]:
+def _targets(field: Field, name_key: str = "modelRewrite") -> tuple[RewriteTarget, ...]:
     items = field.items()
     if not items:
         field.refuse("expected at least one target")
-    targets = tuple(_target(item) for item in items)
+    targets = tuple(_target(item, name_key) for item in items)
     weighted = tuple(target for target in targets if target.weight is not None)
     if weighted and len(weighted) < len(targets) and field.strict:
         field.refuse("give every target a weight or none: one without is never chosen beside one with")
     return weighted or targets
 
 
-def _target(field: Field) -> RewriteTarget:
-    parts = field.mapping(["modelRewrite"], ["weight"])
+def _target(field: Field, name_key: str) -> RewriteTarget:
+    parts = field.mapping([name_key], ["weight"])
     weight = parts["weight"].integer(1, _MAX_WEIGHT) if "weight" in parts else None
-    return RewriteTarget(parts["modelRewrite"].text(), weight)
+    return RewriteTarget(parts[name_key].text(), weight)
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceModel:
+    """An `InferenceModel` in today's words: the class of the requests for its model, and where they go.
+
+    `rewrite` None: it has no target models, so requests keep their model.
+    """
+
+    objective: Objective
+    rewrite: Rewrite | None
+
+    @property
+    def model(self) -> str:
+        """The name that requests give."""
+        return self.objective.model or ""
+
+
+def read_model(field: Field) -> InferenceModel:
+    """An `InferenceModel`; no criticality is ``Standard``, priority 0."""
+    read = open_object(field)
+    spec = read.require_spec().mapping(["modelName", "poolRef"], ["criticality", "targetModels"])
+    model, pool = spec["modelName"].text(), _pool_name(spec["poolRef"])
+    criticality = spec["criticality"].choice([*_PRIORITY_OF_CRITICALITY]) if "criticality" in spec else "Standard"
+    objective = Objective(read.key, _PRIORITY_OF_CRITICALITY[criticality], pool, model)
+    targets = spec["targetModels"].items() if "targetModels" in spec else ()
+    if not targets:
+        return InferenceModel(objective, None)
+    rule = RewriteRule((model,), _targets(spec["targetModels"], "name"))
+    return InferenceModel(objective, Rewrite(read.key, pool, (rule,), read.created))
 
 
 def _read_workload(field: Field, kind: str) -> DescribedObject:
-    read = _open(field)
+    read = open_object(field)
     spec = read.require_spec()
     selector = spec.entries().get("selector")
     if selector is None:
         spec.refuse("key 'selector' is missing")
-    chosen = Selector.from_match_labels(_label_selector(selector))
+    chosen = label_selector(selector, minimum=1)
     return DescribedObject("apps", "v1", kind, f"{kind.lower()}s", read.key, chosen, read.labels, owns_pods=True)
 
 
-def _label_selector(field: Field) -> Mapping[str, str]:
+def label_selector(field: Field, minimum: int = 0) -> Selector:
+    """A `LabelSelector` of at least `minimum` requirements: ``matchLabels`` and ``matchExpressions``, all to hold."""
     parts = field.mapping([], ["matchLabels", "matchExpressions"])
-    if "matchExpressions" in parts and parts["matchExpressions"].items():
-        parts["matchExpressions"].refuse("expressions are not read; write the same as matchLabels")
-    if "matchLabels" not in parts:
-        field.refuse("key 'matchLabels' is missing")
-    return _selector(parts["matchLabels"], minimum=1)
+    labels = names.labels(parts["matchLabels"]) if "matchLabels" in parts else {}
+    expressions = parts["matchExpressions"].items() if "matchExpressions" in parts else ()
+    count = len(labels) + len(expressions)
+    if count < minimum:
+        field.refuse(f"expected at least {minimum} requirement in matchLabels and matchExpressions, got {count}")
+    try:
+        return Selector.from_label_selector(labels, [_expression(item) for item in expressions])
+    except SelectorError as error:
+        field.refuse(str(error))
+
+
+def _expression(field: Field) -> tuple[str, str, tuple[str, ...]]:
+    parts = field.mapping(["key", "operator"], ["values"])
+    values = parts["values"].items() if "values" in parts else ()
+    return parts["key"].text(), parts["operator"].text(), tuple(value.text(empty=True) for value in values)
 
 
 def read_deployment(field: Field) -> DescribedObject:
@@ -262,7 +307,7 @@ def read_stateful_set(field: Field) -> DescribedObject:
 
 def read_service(field: Field) -> DescribedObject:
     """A `Service`; one without a selector has no endpoints to describe it by."""
-    read = _open(field)
+    read = open_object(field)
     selector = None if read.spec is None else read.spec.entries().get("selector")
     chosen = None if selector is None or selector.is_null else names.labels(selector)
     labels = Selector.from_match_labels(chosen) if chosen else None
@@ -271,7 +316,7 @@ def read_service(field: Field) -> DescribedObject:
 
 def read_namespace(field: Field) -> DescribedObject:
     """A `Namespace`, described by every endpoint in it; its key has its own name as namespace."""
-    read = _open(field)
+    read = open_object(field)
     key = ObjectKey(read.key.name, read.key.name)
     return DescribedObject("", "v1", "Namespace", "namespaces", key, Selector(), read.labels)
 

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.discovery.objects import READERS, InferenceObject, read_object
+from infscale.discovery.objects import READERS, InferenceModel, InferenceObject, read_model, read_object
 from infscale.document import Plain, from_plain, load
 from infscale.endpoint import (
     DescribedObject,
@@ -114,6 +114,23 @@ def read(template: str, spec: str) -> InferenceObject:
             DEPLOYMENT.replace("Deployment", "StatefulSet"),
             "{selector: {matchLabels: {app: x}, matchExpressions: []}}",
             DescribedObject("apps", "v1", "StatefulSet", "statefulsets", KEY, APP, owns_pods=True),
+        ),
+        (
+            DEPLOYMENT,
+            """
+            selector:
+              matchLabels: {app: x}
+              matchExpressions: [{key: tier, operator: NotIn, values: [spare, ""]}, {key: gpu, operator: Exists}]
+            """,
+            DescribedObject(
+                "apps",
+                "v1",
+                "Deployment",
+                "deployments",
+                KEY,
+                Selector.parse("app=x,gpu,tier notin (,spare)"),
+                owns_pods=True,
+            ),
         ),
         (
             SERVICE,
@@ -263,10 +280,19 @@ PICKER = "selector: {matchLabels: {app: x}}\ntargetPorts: [{number: 1}]\nendpoin
         (DEPLOYMENT, "{replicas: 1}", "f:5: spec: key 'selector' is missing"),
         (
             DEPLOYMENT,
-            "{selector: {matchExpressions: [{key: a, operator: Exists}]}}",
-            "f:5: spec.selector.matchExpressions: expressions are not read; write the same as matchLabels",
+            "{selector: {matchExpressions: [{key: a, operator: Equals}]}}",
+            "f:5: spec.selector: operator 'Equals' of label 'a': expected one of In, NotIn, Exists, DoesNotExist",
         ),
-        (DEPLOYMENT, "{selector: {matchLabels: {}}}", "f:5: spec.selector.matchLabels: expected 1 to 64 labels, got 0"),
+        (
+            DEPLOYMENT,
+            "{selector: {matchExpressions: [{key: a, operator: In}]}}",
+            "f:5: spec.selector: label a: 'in' takes at least one value",
+        ),
+        (
+            DEPLOYMENT,
+            "{selector: {matchLabels: {}}}",
+            "f:5: spec.selector: expected at least 1 requirement in matchLabels and matchExpressions, got 0",
+        ),
         (POOL.replace("spec", "specs"), "{}", "f:5: specs: unknown key; expected one of apiVersion, kind, metadata"),
         (
             POOL.replace("name: chat", "name: Chat"),
@@ -381,3 +407,67 @@ def test_the_example_has_an_object_of_every_inference_kind() -> None:
     path = Path(__file__).parents[2] / "manifests" / "examples" / "discovery.yaml"
     kinds = {item["kind"] for item in yaml.safe_load(path.read_text())["objects"]}
     assert kinds >= {kind for _, kind in READERS if kind.startswith("Inference")}
+
+
+MODEL = LEGACY_POOL.replace("InferencePool", "InferenceModel").replace(
+    "{name: chat}", "{name: chat, creationTimestamp: '2026-01-31T12:00:00Z'}"
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param(
+            "{modelName: llama, poolRef: {name: pool}}",
+            InferenceModel(Objective(KEY, 0, "pool", "llama"), None),
+            id="no criticality is Standard",
+        ),
+        pytest.param(
+            "{modelName: llama, criticality: Critical, poolRef: {name: pool}, targetModels: []}",
+            InferenceModel(Objective(KEY, 1, "pool", "llama"), None),
+            id="no targets keep the model",
+        ),
+        pytest.param(
+            """
+            modelName: llama
+            criticality: Sheddable
+            poolRef: {group: inference.networking.x-k8s.io, kind: InferencePool, name: pool}
+            targetModels: [{name: llama-7b, weight: 9}, {name: llama-8b, weight: 1}]
+            """,
+            InferenceModel(
+                Objective(KEY, -1, "pool", "llama"),
+                Rewrite(
+                    KEY,
+                    "pool",
+                    (RewriteRule(("llama",), (RewriteTarget("llama-7b", 9), RewriteTarget("llama-8b", 1))),),
+                    "2026-01-31T12:00:00Z",
+                ),
+            ),
+            id="targets are a rewrite",
+        ),
+    ],
+)
+def test_an_inference_model_is_a_class_of_requests_and_a_rewrite(spec: str, expected: InferenceModel) -> None:
+    text = MODEL.replace("SPEC", dedent(spec).strip().replace("\n", "\n  "))
+    assert read_model(load(text, "f")) == expected
+    assert expected.model == "llama"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("{poolRef: {name: pool}}", "f:5: spec: key 'modelName' is missing"),
+        (
+            "{modelName: a, criticality: High, poolRef: {name: pool}}",
+            "f:5: spec.criticality: expected one of Critical, Standard, Sheddable, got 'High'",
+        ),
+        (
+            "{modelName: a, poolRef: {name: pool}, targetModels: [{name: b, weight: 0}]}",
+            "f:5: spec.targetModels[0].weight: expected at least 1, got 0",
+        ),
+    ],
+)
+def test_what_the_definition_of_inference_models_refuses_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_model(load(MODEL.replace("SPEC", spec), "f"))
+    assert str(caught.value) == message

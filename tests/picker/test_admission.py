@@ -74,7 +74,37 @@ def test_priority_comes_from_the_named_objective_of_the_pool(name: str, value: s
         Objective(ObjectKey("another", "elsewhere"), 7, "pool"),
         Objective(ObjectKey("default", "other-pool"), 7, "another"),
     ]
-    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**{name: value})) == priority
+    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**{name: value}), "any") == priority
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "priority"),
+    [
+        pytest.param({}, "llama", -1, id="its model's"),
+        pytest.param({}, "qwen", 0, id="no class of its model"),
+        pytest.param({}, "of-another-pool", 0, id="a class of another pool"),
+        pytest.param({}, "", 0, id="no model"),
+        pytest.param({"x_llm_d_inference_objective": "urgent"}, "llama", 9, id="the header wins"),
+        pytest.param(
+            {"x_llm_d_inference_objective": "unknown"}, "llama", 0, id="an unknown objective is not the model's"
+        ),
+        pytest.param(
+            {"x_llm_d_inference_objective": "sheddable"}, "qwen", -1, id="an InferenceModel named as objective"
+        ),
+        pytest.param({"x_llm_d_inference_objective": "both"}, "qwen", 9, id="an objective of the same name wins"),
+    ],
+)
+def test_without_a_named_objective_the_class_of_the_model_counts(
+    named: dict[str, str], model: str, priority: int
+) -> None:
+    objectives = [
+        Objective(ObjectKey("default", "both"), 9, "pool"),
+        Objective(ObjectKey("default", "urgent"), 9, "pool"),
+        Objective(ObjectKey("default", "sheddable"), -1, "pool", "llama"),
+        Objective(ObjectKey("default", "both"), -1, "pool", "mistral"),
+        Objective(ObjectKey("default", "elsewhere"), -1, "another", "of-another-pool"),
+    ]
+    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**named), model) == priority
 
 
 @pytest.mark.parametrize(
