@@ -190,7 +190,7 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
             weights = [part.ready for part in parts]
             total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
             return finite(Reading(total / sum(weights), at))
-        case Aggregation.MERGED:
+        case _:
             return finite(Reading(max(values), at))
 
 

@@ -5,6 +5,7 @@ InfscaleError
 ├── SelectorError       a label selector does not parse
 ├── QuantityError       a Kubernetes quantity does not parse
 ├── ExpositionError     a metrics page is not what it claims to be (truncated, malformed, oversized)
+├── FormulaError        the formula of a metric does not parse, or reads what is not published
 └── StartError          a part could not start (port taken, Envoy missing): says what and what next
 """
 
@@ -36,6 +37,10 @@ class QuantityError(InfscaleError):
 
 class ExpositionError(InfscaleError):
     """A metrics page is malformed, truncated or too large; nothing of it may be used."""
+
+
+class FormulaError(InfscaleError):
+    """A formula metric is unusable; the message says where in the formula, and what is expected there."""
 
 
 class StartError(InfscaleError):

@@ -13,7 +13,7 @@ import numpy as np
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.columns import Load
-from infscale.metrics.published import Aggregation, PublishedMetric, Source
+from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
 from infscale.metrics.windowed import HistogramReader, QueueLatency, Unknown
@@ -189,6 +189,8 @@ def _values(asked: _Question, groups: Sequence[list[int]], absent: int = 0) -> l
             waiting = _combined(column, groups, absent, Aggregation.SUM)
             window_seconds = snapshot.state.settings.window_seconds
             return reader.each(_windows(snapshot, groups), waiting, asked.now, asked.model, window_seconds)
+        case Formula():
+            return [math.nan] * len(groups)
         case _:
             column = reader.read(snapshot, asked.now, asked.model)
             return _combined(column, groups, absent, asked.metric.aggregation)

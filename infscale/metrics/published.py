@@ -1,12 +1,14 @@
-"""The one table of published metrics: name, unit, meaning, source, aggregation.
+"""The published metrics: name, unit, meaning, source, aggregation.
 
-README, adapter, dashboards and every later reader take names, units and meanings from here.
+README, adapter, dashboards and every later reader take names, units and meanings from here. What is configured beside
+them is in `infscale.metrics.table`.
 """
 
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from infscale.metrics import formula
 from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, Load, Saturation, WindowValue
 from infscale.metrics.sample import CounterName, HistogramName
 from infscale.metrics.windowed import HistogramReader, QueueLatency, Rate
@@ -20,21 +22,33 @@ class Source(enum.Enum):
     ENGINE = "model server"
     PICKER = "picker"
     GPU = "GPU exporter"
+    KUBERNETES = "Kubernetes"
 
 
 class Aggregation(enum.Enum):
-    """How the values of several endpoints become one."""
+    """How the values of several endpoints become one; whole: a formula is evaluated on the values of the group."""
 
     SUM = "sum"
     MEAN = "mean"
+    HIGHEST = "highest"
     MERGED = "merged histogram"
+    WHOLE = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """Reads a metric made of others: the expression, and the published metrics it names."""
+
+    expression: formula.Expression
+    operands: tuple["PublishedMetric", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedMetric:
     """One published metric: its name with the unit in it, what it means, and how it is read.
 
-    `per_model` says that values differ between the models of one endpoint.
+    `per_model` says that values differ between the models of one endpoint. The source of a formula is the one its value
+    depends on most: what it says of missing values holds for the formula.
     """
 
     name: str
@@ -42,8 +56,21 @@ class PublishedMetric:
     meaning: str
     source: Source
     aggregation: Aggregation
-    reader: ColumnReader | HistogramReader | QueueLatency
+    reader: ColumnReader | HistogramReader | QueueLatency | Formula
     per_model: bool = False
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it looks back over the window of the pool; else it is of one moment."""
+        if isinstance(self.reader, Formula):
+            return any(operand.windowed for operand in self.reader.operands)
+        return isinstance(self.reader, QueueLatency | HistogramReader | Rate | WindowValue)
+
+
+def carries_unit(name: str, unit: str) -> bool:
+    """Whether a metric's name says its unit, as all of them must; the empty unit needs no saying."""
+    parts = {"1/second": "per_second"}.get(unit, unit)
+    return not unit or f"_{parts}_" in f"_{name}_"
 
 
 def _queue_latency() -> Iterator[PublishedMetric]:
