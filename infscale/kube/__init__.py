@@ -1,0 +1,1 @@
+"""Kubernetes: the client, the watches, and discovery from what they see."""

@@ -1,0 +1,214 @@
+"""From everything the watches have seen to one `DiscoveryState`, in an order that does not depend on events'."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from infscale.discovery.objects import InferenceModel
+from infscale.endpoint import (
+    Autoscaler,
+    DescribedObject,
+    DiscoveryState,
+    Endpoint,
+    Objective,
+    ObjectKey,
+    Phase,
+    Pool,
+    Rewrite,
+    Workload,
+    authority,
+)
+from infscale.kube.objects import PodRecord, Record
+from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, workload_of
+
+ValueT = TypeVar("ValueT")
+Records = dict[ObjectKey, Record[ValueT]]
+
+# Of two endpoints with one address and port, one is what is left of a pod whose address went to the other.
+_LIVELIEST_FIRST = {Phase.READY: 0, Phase.STARTING: 1, Phase.DRAINING: 2}
+
+
+def _table(_: type[ValueT]) -> Records[ValueT]:
+    return {}
+
+
+@dataclass(slots=True)
+class SeenObjects:
+    """The objects as the watches have seen them last, by kind; the watches write here."""
+
+    pods: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
+    exporters: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
+    replica_sets: dict[ObjectKey, Workload | None] = field(default_factory=dict[ObjectKey, Workload | None])
+    pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
+    legacy_pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
+    objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
+    legacy_objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
+    rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
+    legacy_rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
+    models: Records[InferenceModel] = field(default_factory=lambda: _table(InferenceModel))
+    deployments: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
+    stateful_sets: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
+    services: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
+    namespaces: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
+    autoscalers: Records[Autoscaler] = field(default_factory=lambda: _table(Autoscaler))
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterPods:
+    """Which pods are GPU exporters: by labels in one namespace, all on one port."""
+
+    namespace: str
+    labels: Mapping[str, str] = field(hash=False)
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A state, and `notes` on what of the cluster is not in it although it could be, in words for people."""
+
+    state: DiscoveryState
+    notes: tuple[str, ...] = ()
+
+
+def _order(key: ObjectKey) -> tuple[str, str]:
+    return (key.namespace, key.name)
+
+
+def _values(records: Mapping[ObjectKey, Record[ValueT]]) -> tuple[ValueT, ...]:
+    ordered = (records[key].value for key in sorted(records, key=_order))
+    return tuple(value for value in ordered if value is not None)
+
+
+def of_newer_group(
+    newer: Mapping[ObjectKey, Record[ValueT]], legacy: Mapping[ObjectKey, Record[ValueT]]
+) -> Records[ValueT]:
+    """The records of both API groups of one kind; where both have one of the same name, that of the newer group."""
+    return {**legacy, **{key: record for key, record in newer.items() if record.value or key not in legacy}}
+
+
+def models_in_use(models: Mapping[ObjectKey, Record[InferenceModel]]) -> dict[ObjectKey, ObjectKey]:
+    """InferenceModels whose model name another one of their pool has taken, and which: the oldest keeps it."""
+    holders: dict[tuple[str, str, str], ObjectKey] = {}
+    beaten: dict[ObjectKey, ObjectKey] = {}
+    for record in sorted(models.values(), key=lambda each: (each.created, *_order(each.key))):
+        if record.value is None:
+            continue
+        holder = holders.setdefault((record.key.namespace, record.value.objective.pool, record.value.model), record.key)
+        if holder != record.key:
+            beaten[record.key] = holder
+    return beaten
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """The endpoints of one pod and all they were made of."""
+
+    pod: PodRecord
+    pools: tuple[Pool, ...]
+    workload: Workload | None
+    endpoints: tuple[Endpoint, ...]
+
+    def made_of(self, pod: PodRecord, pools: tuple[Pool, ...], workload: Workload | None) -> bool:
+        """Whether the same endpoints would come out again."""
+        return self.pod is pod and self.pools is pools and self.workload == workload
+
+
+class Assembler:
+    """Makes states; guards the endpoints it made, so that a change of one pod costs one pod."""
+
+    def __init__(self, exporters: ExporterPods | None = None) -> None:
+        self._exporters = exporters
+        self._pools: dict[str, tuple[Pool, ...]] = {}
+        self._made: dict[ObjectKey, _Made] = {}
+
+    def assemble(self, seen: SeenObjects) -> Assembly:
+        """The state `seen` amounts to."""
+        pools = of_newer_group(seen.pools, seen.legacy_pools)
+        beaten = models_in_use(seen.models)
+        models = _values({key: record for key, record in seen.models.items() if key not in beaten})
+        endpoints, notes = self._endpoints(seen, pools)
+        objectives = _values(of_newer_group(seen.objectives, seen.legacy_objectives))
+        rewrites = _values(of_newer_group(seen.rewrites, seen.legacy_rewrites))
+        state = DiscoveryState(
+            endpoints,
+            _values(pools),
+            objectives + tuple(each.objective for each in models),
+            rewrites + tuple(each.rewrite for each in models if each.rewrite is not None),
+            tuple(
+                each
+                for table in (seen.deployments, seen.stateful_sets, seen.services, seen.namespaces)
+                for each in _values(table)
+            ),
+            _values(seen.autoscalers),
+            self._exporter_urls(seen),
+        )
+        return Assembly(state, (*_notes(seen, beaten), *notes))
+
+    def _exporter_urls(self, seen: SeenObjects) -> tuple[str, ...]:
+        wanted = self._exporters
+        if wanted is None:
+            return ()
+        chosen = (
+            pod
+            for pod in seen.exporters.values()
+            if pod.key.namespace == wanted.namespace
+            and wanted.labels.items() <= pod.labels.items()
+            and phase_of(pod) in {Phase.STARTING, Phase.READY}
+        )
+        return tuple(sorted({f"http://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
+
+    def _endpoints(self, seen: SeenObjects, pools: Records[Pool]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+        self._follow(pools)
+        made: dict[ObjectKey, _Made] = {}
+        for key in sorted((each for each in seen.pods if each.namespace in self._pools), key=_order):
+            pod, chosen = seen.pods[key], self._pools[key.namespace]
+            workload = workload_of(pod, seen.replica_sets)
+            known = self._made.get(key)
+            if known is None or not known.made_of(pod, chosen, workload):
+                known = _Made(pod, chosen, workload, endpoints_of(pod, ranked_ports(pod, chosen), workload))
+            made[key] = known
+        self._made = made
+        return _one_per_address([endpoint for each in made.values() for endpoint in each.endpoints])
+
+    def _follow(self, pools: Records[Pool]) -> None:
+        """Keep the pools of each namespace, oldest first; the very same tuple as long as nothing changed."""
+        found: dict[str, list[Pool]] = {}
+        for record in sorted(pools.values(), key=lambda each: (each.created, *_order(each.key))):
+            if record.value is not None:
+                found.setdefault(record.key.namespace, []).append(record.value)
+        known = self._pools
+        self._pools = {}
+        for namespace, own in found.items():
+            now = tuple(own)
+            before = known.get(namespace, now)
+            self._pools[namespace] = before if before == now else now
+
+
+def _one_per_address(endpoints: list[Endpoint]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
+    """`endpoints` without those whose address and port another has, and notes on them."""
+    holders: dict[tuple[str, int], Endpoint] = {}
+    for endpoint in endpoints:
+        holder = holders.setdefault((endpoint.address, endpoint.port), endpoint)
+        if _LIVELIEST_FIRST[endpoint.phase] < _LIVELIEST_FIRST[holder.phase]:
+            holders[endpoint.address, endpoint.port] = endpoint
+    if len(holders) == len(endpoints):
+        return tuple(endpoints), ()
+    kept = tuple(each for each in endpoints if holders[each.address, each.port] is each)
+    left_out = (each for each in endpoints if holders[each.address, each.port] is not each)
+    notes = tuple(
+        f"endpoint {each.key} is left out: {holders[each.address, each.port].key} has its address {each.authority}"
+        for each in left_out
+    )
+    return kept, notes
+
+
+def _notes(seen: SeenObjects, beaten: Mapping[ObjectKey, ObjectKey]) -> Iterable[str]:
+    for kind, newer, legacy in (
+        ("InferencePool", seen.pools, seen.legacy_pools),
+        ("InferenceObjective", seen.objectives, seen.legacy_objectives),
+        ("InferenceModelRewrite", seen.rewrites, seen.legacy_rewrites),
+    ):
+        for key in sorted(newer.keys() & legacy.keys(), key=_order):
+            yield f"{kind} {key} exists in both API groups: that of the newer group counts"
+    for key, holder in sorted(beaten.items(), key=lambda each: _order(each[0])):
+        yield f"InferenceModel {key} is left out: the older InferenceModel {holder} has its model name"

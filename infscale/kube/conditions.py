@@ -1,0 +1,132 @@
+"""Status conditions of the inference objects that nobody else writes: what is wanted, and whether that is news.
+
+An `InferencePool`'s status belongs to the gateways and is left alone.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infscale.discovery.objects import InferenceModel
+from infscale.endpoint import Objective, ObjectKey, Rewrite
+from infscale.kube import objects
+from infscale.kube.assembly import SeenObjects, models_in_use
+from infscale.kube.objects import Condition, Definition, Record, Standing
+
+ACCEPTED = "Accepted"
+INVALID = "Invalid"
+POOL_NOT_FOUND = "PoolNotFound"
+MODEL_NAME_IN_USE = "ModelNameInUse"
+SUPERSEDED = "Superseded"
+
+_MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an object is in effect, and why."""
+
+    accepted: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An object, by the group, version and kind its status is written to, and the verdict on it."""
+
+    api_version: str
+    kind: str
+    key: ObjectKey
+    standing: Standing
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Court:
+    """What verdicts are made of: the pools there are, and model names with their holders."""
+
+    pools: frozenset[ObjectKey]
+    beaten: Mapping[ObjectKey, ObjectKey]
+
+
+def judge(seen: SeenObjects) -> tuple[Judged, ...]:
+    """The verdict on every object whose status is ours to write."""
+    court = _Court(frozenset({*seen.pools, *seen.legacy_pools}), models_in_use(seen.models))
+    return (
+        *_judged(objects.OBJECTIVE, seen.objectives, court),
+        *_judged(objects.LEGACY_OBJECTIVE, seen.legacy_objectives, court, seen.objectives),
+        *_judged(objects.REWRITE, seen.rewrites, court),
+        *_judged(objects.LEGACY_REWRITE, seen.legacy_rewrites, court, seen.rewrites),
+        *_judged(objects.MODEL, seen.models, court),
+    )
+
+
+AnyRecord = Record[Objective] | Record[Rewrite] | Record[InferenceModel]
+
+
+def _judged(
+    definition: Definition[Any],
+    records: Mapping[ObjectKey, AnyRecord],
+    court: _Court,
+    newer: Iterable[ObjectKey] = (),
+) -> Iterator[Judged]:
+    superseding = frozenset(newer)
+    for key, record in records.items():
+        if record.standing is not None:
+            verdict = _verdict(record, court, superseded=key in superseding)
+            yield Judged(definition.api_version, definition.kind, key, record.standing, verdict)
+
+
+def _verdict(record: AnyRecord, court: _Court, *, superseded: bool) -> Verdict:
+    key = record.key
+    if record.problem is not None or record.value is None:
+        return Verdict(False, INVALID, (record.problem or "")[:_MESSAGE_LIMIT])
+    if superseded:
+        return Verdict(False, SUPERSEDED, "the object of this name in the newer API group counts instead")
+    if isinstance(record.value, InferenceModel) and key in court.beaten:
+        holder = court.beaten[key].name
+        return Verdict(False, MODEL_NAME_IN_USE, f"the older InferenceModel {holder} has this modelName in the pool")
+    named = record.value.objective.pool if isinstance(record.value, InferenceModel) else record.value.pool
+    if ObjectKey(key.namespace, named) not in court.pools:
+        return Verdict(False, POOL_NOT_FOUND, f"there is no InferencePool {named} in namespace {key.namespace}")
+    return Verdict(True, ACCEPTED, f"in effect for InferencePool {named}")
+
+
+def updated(standing: Standing, verdict: Verdict, now: str) -> tuple[Condition, ...] | None:
+    """The conditions that say `verdict`, or None where they already do; `now` is RFC 3339.
+
+    Conditions of other writers stay. The placeholder that the kinds' definitions set until a controller comes by goes.
+    """
+    known = {each.type: each for each in standing.conditions if not _is_placeholder(each)}
+    before = known.get(ACCEPTED)
+    status = "True" if verdict.accepted else "False"
+    since = before.last_transition_time if before is not None and before.status == status else now
+    known[ACCEPTED] = Condition(ACCEPTED, status, verdict.reason, verdict.message, since, standing.generation)
+    wanted = tuple(known.values())
+    return None if wanted == standing.conditions else wanted
+
+
+def _is_placeholder(condition: Condition) -> bool:
+    return condition.type in {ACCEPTED, "Ready"} and (condition.status, condition.reason) == ("Unknown", "Pending")
+
+
+def as_patch(standing: Standing, conditions: Iterable[Condition]) -> dict[str, Any]:
+    """The merge patch that writes `conditions`, refused by the server if the object is not as it was seen."""
+    return {
+        "metadata": {"resourceVersion": standing.resource_version},
+        "status": {"conditions": [_plain(each) for each in conditions]},
+    }
+
+
+def _plain(condition: Condition) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": condition.last_transition_time,
+    }
+    if condition.observed_generation is not None:
+        plain["observedGeneration"] = condition.observed_generation
+    return plain

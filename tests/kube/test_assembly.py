@@ -1,0 +1,188 @@
+"""How what the watches have seen becomes one state."""
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infscale.endpoint import ObjectKey, Phase, Workload
+from infscale.kube import objects
+from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
+from infscale.kube.objects import Definition, read_pod
+from infscale.kube.pods import remembering
+from tests.kube import cluster_objects as made
+
+
+def records(definition: Definition[Any], items: Iterable[made.Json]) -> dict[ObjectKey, Any]:
+    return {record.key: record for record in map(definition.read, items)}
+
+
+def seen(pods: Sequence[made.Json] = (), pools: Sequence[made.Json] = (), **tables: Any) -> SeenObjects:
+    return SeenObjects(pods={pod.key: pod for pod in map(read_pod, pods)}, pools=records(objects.POOL, pools), **tables)
+
+
+def test_pods_of_a_pool_become_its_endpoints_in_order() -> None:
+    pods = [made.pod("vllm-1", "10.0.0.2", ready="False"), made.pod("vllm-0"), made.pod("web", labels={"app": "web"})]
+    state = Assembler().assemble(seen(pods, [made.pool("pool", 8000, 8001)])).state
+    assert [(str(each.key), each.authority, each.phase) for each in state.endpoints] == [
+        ("chat/vllm-0", "10.0.0.1:8000", Phase.READY),
+        ("chat/vllm-0-rank-1", "10.0.0.1:8001", Phase.READY),
+        ("chat/vllm-1", "10.0.0.2:8000", Phase.STARTING),
+        ("chat/vllm-1-rank-1", "10.0.0.2:8001", Phase.STARTING),
+    ]
+
+
+def test_pools_with_different_ports_share_pods_and_take_their_own_endpoints() -> None:
+    younger, older = made.pool("a", 8001, 8000, created=made.READY), made.pool("b", 8000, 8002)
+    state = Assembler().assemble(seen([made.pod()], [younger, older])).state
+    members = {pool.key.name: [(each.key.rank, each.port) for each in state.members(pool)] for pool in state.pools}
+    assert members == {"a": [(0, 8000), (2, 8001)], "b": [(0, 8000), (1, 8002)]}
+
+
+def test_a_new_pool_changes_no_rank() -> None:
+    older, younger = made.pool("b", 8000, 8002), made.pool("a", 8001, created=made.READY)
+    before = Assembler().assemble(seen([made.pod()], [older])).state
+    after = Assembler().assemble(seen([made.pod()], [older, younger])).state
+    assert after.endpoints[: len(before.endpoints)] == before.endpoints
+
+
+def test_of_both_groups_the_newer_counts_and_it_is_noted() -> None:
+    both = seen([made.pod()], [made.pool("pool", 8000)])
+    both.legacy_pools = records(objects.LEGACY_POOL, [made.legacy_pool("pool", 9000), made.legacy_pool("old", 9001)])
+    both.objectives = records(objects.OBJECTIVE, [made.objective("batch", priority=-1)])
+    both.legacy_objectives = records(objects.LEGACY_OBJECTIVE, [made.objective("batch", priority=5)])
+    assembly = Assembler().assemble(both)
+    assert {pool.key.name: pool.target_ports for pool in assembly.state.pools} == {"old": (9001,), "pool": (8000,)}
+    assert [each.priority for each in assembly.state.objectives] == [-1]
+    assert assembly.notes == (
+        "InferencePool chat/pool exists in both API groups: that of the newer group counts",
+        "InferenceObjective chat/batch exists in both API groups: that of the newer group counts",
+    )
+
+
+def test_of_two_models_of_one_name_the_older_counts() -> None:
+    models = [
+        made.model("late", "llama", created=made.READY),
+        made.model("early", "llama"),
+        made.model("elsewhere", "llama", pool="other", created=made.READY),
+    ]
+    assembly = Assembler().assemble(seen(models=records(objects.MODEL, models)))
+    assert [each.key.name for each in assembly.state.objectives] == ["early", "elsewhere"]
+    assert [each.key.name for each in assembly.state.rewrites] == ["early", "elsewhere"]
+    assert assembly.notes == (
+        "InferenceModel chat/late is left out: the older InferenceModel chat/early has its model name",
+    )
+
+
+def test_two_pods_with_one_address_are_one_endpoint_of_the_livelier() -> None:
+    leaving = made.pod("vllm-0", deletionTimestamp=made.READY)
+    assembly = Assembler().assemble(seen([leaving, made.pod("vllm-1")], [made.pool()]))
+    assert [str(each.key) for each in assembly.state.endpoints] == ["chat/vllm-1"]
+    assert assembly.notes == ("endpoint chat/vllm-0 is left out: chat/vllm-1 has its address 10.0.0.1:8000",)
+
+
+def test_described_objects_and_autoscalers_come_in_order() -> None:
+    whole = seen(
+        deployments=records(objects.DEPLOYMENT, [made.workload("D", "b"), made.workload("D", "a")]),
+        stateful_sets=records(objects.STATEFUL_SET, [made.workload("S", "c")]),
+        services=records(objects.SERVICE, [{"metadata": made.metadata("svc"), "spec": {"selector": {"app": "vllm"}}}]),
+        namespaces=records(objects.NAMESPACE, [{"metadata": {"name": "chat"}}]),
+        autoscalers=records(objects.AUTOSCALER, [made.autoscaler("z"), made.autoscaler("y")]),
+    )
+    state = Assembler().assemble(whole).state
+    assert [(each.kind, each.key.name) for each in state.objects] == [
+        ("Deployment", "a"),
+        ("Deployment", "b"),
+        ("StatefulSet", "c"),
+        ("Service", "svc"),
+        ("Namespace", "chat"),
+    ]
+    assert [each.key.name for each in state.autoscalers] == ["y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("item", "urls"),
+    [
+        pytest.param(made.pod(labels={"app": "dcgm", "x": "y"}), ("http://10.0.0.1:9400/metrics",), id="chosen"),
+        pytest.param(
+            made.pod(address="fd00::1", labels={"app": "dcgm"}), ("http://[fd00::1]:9400/metrics",), id="IPv6"
+        ),
+        pytest.param(made.pod(labels={"app": "dcgm"}, ready="False"), ("http://10.0.0.1:9400/metrics",), id="unready"),
+        pytest.param(made.pod(labels={"app": "other"}), (), id="other labels"),
+        pytest.param(made.pod(labels={"app": "dcgm"}, namespace="other"), (), id="other namespace"),
+        pytest.param(made.pod(labels={"app": "dcgm"}, deletionTimestamp=made.READY), (), id="leaving"),
+        pytest.param(made.pod(labels={"app": "dcgm"}, phase="Failed"), (), id="failed"),
+    ],
+)
+def test_exporters_are_found_by_their_labels(item: made.Json, urls: tuple[str, ...]) -> None:
+    pod = read_pod(item)
+    assembler = Assembler(ExporterPods("chat", {"app": "dcgm"}, 9400))
+    assert assembler.assemble(SeenObjects(exporters={pod.key: pod})).state.gpu_exporters == urls
+    assert Assembler().assemble(SeenObjects(exporters={pod.key: pod})).state.gpu_exporters == ()
+
+
+def test_a_change_of_one_pod_makes_only_its_endpoints_anew() -> None:
+    pods = [made.pod(f"vllm-{row}", f"10.0.0.{row + 1}") for row in range(3)]
+    everything, assembler = seen(pods, [made.pool()]), Assembler()
+    before = assembler.assemble(everything).state.endpoints
+    everything.pools = records(objects.POOL, [made.pool()])
+    everything.pods[ObjectKey("chat", "vllm-1")] = read_pod(made.pod("vllm-1", "10.0.0.9"))
+    after = assembler.assemble(everything).state.endpoints
+    assert [new is old for new, old in zip(after, before, strict=True)] == [True, False, True]
+
+
+def test_an_owner_seen_later_reaches_the_endpoints() -> None:
+    everything, assembler = seen([made.pod(ownerReferences=made.owner("ReplicaSet", "rs"))], [made.pool()]), Assembler()
+    assert assembler.assemble(everything).state.endpoints[0].workload is None
+    everything.replica_sets[ObjectKey("chat", "rs")] = Workload("Deployment", "vllm")
+    assert assembler.assemble(everything).state.endpoints[0].workload == Workload("Deployment", "vllm")
+
+
+VERSIONS = st.builds(
+    made.pod,
+    ready=st.sampled_from(["True", "False"]),
+    ready_at=st.sampled_from([made.READY, "2026-01-31T12:30:00Z"]),
+    phase=st.sampled_from(["Pending", "Running", "Failed"]),
+    address=st.sampled_from(["", "10.0.0.1", "10.0.0.2"]),
+)
+POOLS = st.lists(
+    st.builds(made.pool, st.sampled_from(["a", "b", "c"]), st.integers(8000, 8002)),
+    unique_by=lambda each: each["metadata"]["name"],
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    histories=st.lists(st.lists(VERSIONS, min_size=1, max_size=4), min_size=1, max_size=4),
+    pools=POOLS,
+    seed=st.integers(0, 1000),
+)
+def test_any_order_of_events_of_different_objects_ends_in_the_same_state(
+    histories: list[list[made.Json]], pools: list[made.Json], seed: int
+) -> None:
+    """The events of one object keep their order, as a watch keeps it; states on the way do not matter either."""
+    for row, history in enumerate(histories):
+        for version in history:
+            version["metadata"]["name"] = f"vllm-{row}"
+    straight = [version for history in histories for version in history]
+    rng = random.Random(seed)
+    turns = [row for row, history in enumerate(histories) for _ in history]
+    rng.shuffle(turns)
+    queues = [iter(history) for history in histories]
+    shuffled = [next(queues[row]) for row in turns]
+
+    def run(events: list[made.Json], *, pools_first: bool) -> Any:
+        everything, assembler = SeenObjects(), Assembler()
+        if pools_first:
+            everything.pools = records(objects.POOL, pools)
+        for event in events:
+            pod = read_pod(event)
+            everything.pods[pod.key] = remembering(everything.pods.get(pod.key), pod)
+            assembler.assemble(everything)
+        everything.pools = records(objects.POOL, pools)
+        return assembler.assemble(everything)
+
+    assert run(straight, pools_first=True) == run(shuffled, pools_first=False)

@@ -1,0 +1,171 @@
+"""Which conditions objects get, and when that is worth a write."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.kube import objects
+from infscale.kube.assembly import SeenObjects
+from infscale.kube.conditions import Judged, Verdict, as_patch, judge, updated
+from infscale.kube.objects import Condition, Standing
+from tests.kube import cluster_objects as made
+from tests.kube.test_assembly import records
+
+NOW = "2026-02-01T00:00:00Z"
+PENDING = Condition("Ready", "Unknown", "Pending", "Waiting for controller", "1970-01-01T00:00:00Z")
+PENDING_ACCEPTED = Condition("Accepted", "Unknown", "Pending", "Waiting for controller", "1970-01-01T00:00:00Z")
+FOREIGN = Condition("example.com/Audited", "True", "Audited", "", made.READY)
+VERDICT = Verdict(True, "Accepted", "in effect for InferencePool pool")
+ACCEPTED = Condition("Accepted", "True", "Accepted", "in effect for InferencePool pool", made.READY, 3)
+
+
+def one(judged: tuple[Judged, ...], name: str) -> Verdict:
+    (verdict,) = [each.verdict for each in judged if each.key.name == name]
+    return verdict
+
+
+SEEN = SeenObjects(
+    pools=records(objects.POOL, [made.pool("pool")]),
+    legacy_pools=records(objects.LEGACY_POOL, [made.legacy_pool("old")]),
+    objectives=records(
+        objects.OBJECTIVE,
+        [
+            made.objective("good"),
+            made.objective("of-old-pool", "old"),
+            made.objective("lost", "nowhere"),
+            made.inference("InferenceObjective", "bad", {"poolRef": {"name": "pool"}, "priority": "high"}),
+            made.objective("twice"),
+        ],
+    ),
+    models=records(
+        objects.MODEL,
+        [
+            made.model("first", "llama"),
+            made.model("second", "llama", created=made.READY),
+            made.model("stray", "qwen", "nowhere"),
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("good", VERDICT),
+        ("of-old-pool", Verdict(True, "Accepted", "in effect for InferencePool old")),
+        ("lost", Verdict(False, "PoolNotFound", "there is no InferencePool nowhere in namespace chat")),
+        ("bad", Verdict(False, "Invalid", "spec.priority: expected a whole number, got a string")),
+        ("first", VERDICT),
+        (
+            "second",
+            Verdict(False, "ModelNameInUse", "the older InferenceModel first has this modelName in the pool"),
+        ),
+        ("stray", Verdict(False, "PoolNotFound", "there is no InferencePool nowhere in namespace chat")),
+    ],
+)
+def test_objects_are_told_whether_they_are_in_effect(name: str, verdict: Verdict) -> None:
+    assert one(judge(SEEN), name) == verdict
+
+
+def test_each_group_of_a_kind_gets_its_own_verdict() -> None:
+    seen = SeenObjects(
+        pools=records(objects.POOL, [made.pool("pool")]),
+        rewrites=records(objects.REWRITE, [made.rewrite("both")]),
+        legacy_rewrites=records(objects.LEGACY_REWRITE, [made.rewrite("both"), made.rewrite("alone")]),
+    )
+    assert [(each.api_version, each.kind, each.key.name, each.verdict.reason) for each in judge(seen)] == [
+        ("llm-d.ai/v1alpha2", "InferenceModelRewrite", "both", "Accepted"),
+        ("inference.networking.x-k8s.io/v1alpha2", "InferenceModelRewrite", "both", "Superseded"),
+        ("inference.networking.x-k8s.io/v1alpha2", "InferenceModelRewrite", "alone", "Accepted"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "verdict", "after"),
+    [
+        pytest.param((), VERDICT, (("Accepted", "True", NOW),), id="the first"),
+        pytest.param((PENDING,), VERDICT, (("Accepted", "True", NOW),), id="instead of the placeholder"),
+        pytest.param((PENDING_ACCEPTED,), VERDICT, (("Accepted", "True", NOW),), id="placeholder of the same type"),
+        pytest.param((ACCEPTED,), VERDICT, None, id="nothing new"),
+        pytest.param(
+            (PENDING, ACCEPTED), VERDICT, (("Accepted", "True", made.READY),), id="the placeholder goes by itself"
+        ),
+        pytest.param(
+            (ACCEPTED,),
+            Verdict(False, "PoolNotFound", "gone"),
+            (("Accepted", "False", NOW),),
+            id="another status, another time",
+        ),
+        pytest.param(
+            (ACCEPTED,),
+            Verdict(True, "Accepted", "in effect for InferencePool other"),
+            (("Accepted", "True", made.READY),),
+            id="another message at the same time",
+        ),
+        pytest.param((FOREIGN, ACCEPTED), VERDICT, None, id="others' conditions stay"),
+        pytest.param(
+            (FOREIGN,),
+            VERDICT,
+            (("example.com/Audited", "True", made.READY), ("Accepted", "True", NOW)),
+            id="others' conditions stay beside ours",
+        ),
+    ],
+)
+def test_conditions_are_written_only_when_they_say_something_new(
+    before: tuple[Condition, ...], verdict: Verdict, after: tuple[tuple[str, str, str], ...] | None
+) -> None:
+    conditions = updated(Standing(3, "7", before), verdict, NOW)
+    shown = conditions and tuple((each.type, each.status, each.last_transition_time) for each in conditions)
+    assert shown == after
+
+
+def test_a_new_generation_is_observed() -> None:
+    conditions = updated(Standing(4, "7", (ACCEPTED,)), VERDICT, NOW)
+    assert conditions is not None
+    assert (conditions[0].observed_generation, conditions[0].last_transition_time) == (4, made.READY)
+
+
+CONDITIONS = st.lists(
+    st.builds(
+        Condition,
+        st.sampled_from(["Accepted", "Ready", "Other"]),
+        st.sampled_from(["True", "False", "Unknown"]),
+        st.sampled_from(["Accepted", "Pending", "Invalid"]),
+        st.just("because"),
+        st.just(made.READY),
+        st.none() | st.integers(0, 4),
+    ),
+    unique_by=lambda each: each.type,
+).map(tuple)
+
+
+@given(before=CONDITIONS, verdict=st.builds(Verdict, st.booleans(), st.just("Accepted"), st.just("because")))
+def test_what_was_written_is_not_written_again(before: tuple[Condition, ...], verdict: Verdict) -> None:
+    after = updated(Standing(3, "7", before), verdict, NOW)
+    settled = before if after is None else after
+    assert updated(Standing(3, "8", settled), verdict, "2027-01-01T00:00:00Z") is None
+
+
+def test_the_patch_names_the_version_it_was_made_for() -> None:
+    assert as_patch(Standing(3, "7", ()), (ACCEPTED, FOREIGN)) == {
+        "metadata": {"resourceVersion": "7"},
+        "status": {
+            "conditions": [
+                {
+                    "type": "Accepted",
+                    "status": "True",
+                    "reason": "Accepted",
+                    "message": "in effect for InferencePool pool",
+                    "lastTransitionTime": made.READY,
+                    "observedGeneration": 3,
+                },
+                {
+                    "type": "example.com/Audited",
+                    "status": "True",
+                    "reason": "Audited",
+                    "message": "",
+                    "lastTransitionTime": made.READY,
+                },
+            ]
+        },
+    }
