@@ -14,6 +14,7 @@ from infscale.config import (
     DcgmPods,
     DcgmSettings,
     DiscoverySettings,
+    FormulaSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
@@ -32,6 +33,7 @@ from infscale.config.settings import keys_of
 from infscale.document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 
@@ -74,6 +76,8 @@ def test_every_key_can_be_given() -> None:
               kv_utilization_threshold: 1
               max_in_flight_requests: 7
               max_in_flight_tokens: 900.5
+        metrics:
+        - {name: pressure_ratio, formula: waiting_requests / 3, unit: ratio, meaning: how full, aggregation: mean}
         picker:
           listen: 0.0.0.0:9102
           health_listen: "[::]:9103"
@@ -103,6 +107,7 @@ def test_every_key_can_be_given() -> None:
         scrape=ScrapeSettings(1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics"),
         dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
         pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:21")},
+        metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
             listen=ListenAddress("0.0.0.0", 9102),
             health_listen=ListenAddress("::", 9103),
@@ -161,6 +166,14 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
     ("text", "message"),
     [
         ("{}", "serve.yaml:1: key 'discovery' is missing"),
+        (
+            MINIMAL + "metrics: [{name: a, formula: waiting_request + 1}]",
+            "serve.yaml:2: metrics[0]: a: waiting_request is no published metric, did you mean waiting_requests?",
+        ),
+        (
+            MINIMAL + "metrics: [{name: saturation_ratio, formula: waiting_requests, unit: ratio}]",
+            "serve.yaml:2: metrics[0]: saturation_ratio: there is a metric of that name, choose another",
+        ),
         ("discovery: {}", "serve.yaml:1: discovery: give file or kubernetes: where endpoints come from"),
         (
             "discovery: {file: x, kubernetes: {}}",
@@ -198,8 +211,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, picker, "
-            "pools, scrape, telemetry",
+            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
+            "picker, pools, scrape, telemetry",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
@@ -426,6 +439,7 @@ SECTIONS: dict[str, type[Any]] = {
     "dcgm": DcgmSettings,
     "dcgm.pods": DcgmPods,
     "pools.<pool>": PoolOverrides,
+    "metrics[]": FormulaSettings,
     "pools.<pool>.saturation": SaturationSettings,
     "picker": PickerSettings,
     "picker.tls": TlsFiles,
@@ -439,9 +453,9 @@ SECTIONS: dict[str, type[Any]] = {
 def shown(default: object) -> str:
     if default is MISSING:
         return "required"
-    if default is None or default == ():
+    if default in {None, (), ""}:
         return "none"
-    if isinstance(default, SaturationKind):
+    if isinstance(default, SaturationKind | Aggregation):
         return default.value
     if isinstance(default, bool):
         return str(default).lower()
@@ -458,12 +472,12 @@ def keys() -> Iterator[tuple[str, str]]:
 
 def test_the_documentation_has_every_key_with_its_default() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text()
-    documented = re.findall(r"^\| `([a-z_.<>]+\.[a-z_]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(documented) == sorted(keys())
 
 
 def test_every_section_is_documented() -> None:
-    assert {prefix.partition(".")[0] for prefix in SECTIONS} == set(keys_of(ServeConfig))
+    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} == set(keys_of(ServeConfig))
     nested = {type(getattr(ServeConfig(DiscoverySettings(Path())), key)) for key in keys_of(ServeConfig)}
     assert {each for each in nested if is_dataclass(each)} <= set(SECTIONS.values())
 
@@ -493,7 +507,9 @@ some_values: st.SearchStrategy[Plain] = st.one_of(
 
 @given(
     st.dictionaries(
-        st.sampled_from([key for key, _ in keys() if "<" not in key and key.count(".") == 1]), some_values, max_size=4
+        st.sampled_from([key for key, _ in keys() if not set("<[") & set(key) and key.count(".") == 1]),
+        some_values,
+        max_size=4,
     )
 )
 def test_any_values_are_a_configuration_or_a_config_error_on_one_line(chosen: dict[str, Plain]) -> None:

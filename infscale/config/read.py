@@ -12,6 +12,7 @@ from infscale.config.settings import (
     DcgmSettings,
     DiscoverySettings,
     ErrorFormat,
+    FormulaSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     LogFormat,
@@ -31,11 +32,13 @@ from infscale.config.values import Section
 from infscale.discovery import names
 from infscale.document import Field, load, quoted
 from infscale.endpoint import ObjectKey
-from infscale.errors import ConfigError
+from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.dialects import DIALECTS
+from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.metrics.table import FORMULA_AGGREGATIONS, MetricTable
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -81,6 +84,7 @@ def read_config(root: Field, base: Path) -> ServeConfig:
         scrape=scrape,
         dcgm=section.get("dcgm", _dcgm, DcgmSettings()),
         pools=section.get("pools", lambda field: _pools(field, scrape), MappingProxyType({})),
+        metrics=section.get("metrics", _metrics, ()),
         picker=section.get("picker", lambda field: _picker(field, base), PickerSettings()),
         adapter=section.get("adapter", lambda field: _adapter(field, base, kubernetes), AdapterSettings()),
         telemetry=section.get("telemetry", _telemetry, TelemetrySettings()),
@@ -252,6 +256,30 @@ def _saturation(field: Field) -> SaturationSettings:
         section.get("kv_utilization_threshold", values.ratio, default.kv_utilization_threshold),
         section.get("max_in_flight_requests", values.positive, default.max_in_flight_requests),
         section.get("max_in_flight_tokens", values.positive, default.max_in_flight_tokens),
+    )
+
+
+def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
+    found: list[FormulaSettings] = []
+    for item in field.items():
+        found.append(_formula(item))
+        try:
+            MetricTable.of(found)
+        except FormulaError as error:
+            item.refuse(str(error))
+    return tuple(found)
+
+
+def _formula(field: Field) -> FormulaSettings:
+    section = Section(field, FormulaSettings, required=["name", "formula"])
+    default = FormulaSettings("", "")
+    aggregations = tuple(each.value for each in FORMULA_AGGREGATIONS)
+    return FormulaSettings(
+        section.given["name"].text(),
+        section.given["formula"].text(),
+        section.get("unit", lambda unit: unit.text(empty=True), default.unit),
+        section.get("meaning", Field.text, default.meaning),
+        Aggregation(section.get("aggregation", values.one_of(aggregations), default.aggregation.value)),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.endpoint import ObjectKey, authority
+from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 
@@ -136,6 +137,17 @@ class PoolOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class FormulaSettings:
+    """A metric made of published ones; see `infscale.metrics.formula` for the language of `formula`."""
+
+    name: str
+    formula: str
+    unit: str = ""
+    meaning: str = ""
+    aggregation: Aggregation = Aggregation.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
 class PickerSettings:
     """The EPP: where it listens and how it schedules.
 
@@ -199,6 +211,7 @@ class ServeConfig:
     scrape: ScrapeSettings = ScrapeSettings()
     dcgm: DcgmSettings = DcgmSettings()
     pools: Mapping[ObjectKey, PoolOverrides] = field(default_factory=dict, hash=False)
+    metrics: tuple[FormulaSettings, ...] = ()
     picker: PickerSettings = PickerSettings()
     adapter: AdapterSettings = AdapterSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
