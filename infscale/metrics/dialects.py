@@ -47,13 +47,16 @@ class Dialect:
 
     `model_label` tells which model a series is about. `leader_labels` number processes that all report the same thing:
     a series counts only if each of them is absent or "0". Everything else that series differ in (data-parallel rank,
-    finish reason, …) is added up; for KV-cache utilisation the highest counts.
+    finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
+    from utilisation and size where an engine does not say them.
     """
 
     name: str
     waiting: Specs
     running: Specs
     kv_utilization: Specs = ()
+    kv_used_tokens: Specs = ()
+    waiting_tokens: Specs = ()
     block_size: tuple[CacheNumber, ...] = ()
     num_blocks: tuple[CacheNumber, ...] = ()
     lora: MetricSpec | None = None
@@ -65,7 +68,8 @@ class Dialect:
     @property
     def names(self) -> tuple[str, ...]:
         """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
-        names = [spec.name for spec in (*self.waiting, *self.running, *self.kv_utilization)]
+        gauges = (*self.waiting, *self.running, *self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
+        names = [spec.name for spec in gauges]
         names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
         names += [self.lora.name] if self.lora else []
         names += [spec.name for specs in self.counters.values() for spec in specs]
@@ -83,6 +87,7 @@ VLLM = Dialect(
     waiting=_specs("vllm:num_requests_waiting"),
     running=_specs("vllm:num_requests_running"),
     kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    waiting_tokens=_specs("vllm:approximate_uncached_tokens_waiting", "vllm:num_tokens_waiting"),
     block_size=(CacheNumber(MetricSpec("vllm:cache_config_info"), "block_size"),),
     num_blocks=(CacheNumber(MetricSpec("vllm:cache_config_info"), "num_gpu_blocks"),),
     lora=MetricSpec("vllm:lora_requests_info"),
@@ -107,6 +112,8 @@ SGLANG = Dialect(
     waiting=_specs("sglang:num_queue_reqs"),
     running=_specs("sglang:num_running_reqs"),
     kv_utilization=_specs("sglang:token_usage"),
+    kv_used_tokens=_specs("sglang:kv_used_tokens", "sglang:num_used_tokens"),
+    waiting_tokens=_specs("sglang:num_waiting_uncached_tokens"),
     block_size=(
         CacheNumber(MetricSpec("sglang:cache_config_info"), "page_size"),
         CacheNumber(MetricSpec("sglang:page_size")),
@@ -220,14 +227,17 @@ class Interpreter:
         running = reader.totals(columns, dialect.running)
         if waiting is None and running is None:
             raise MissingMetrics(f"no {dialect.name} metrics on the page")
+        waiting_tokens = reader.totals(columns, dialect.waiting_tokens)
+        block_size = next(iter(self._counts(columns, dialect.block_size)), None)
+        blocks = self._counts(columns, dialect.num_blocks)
         return EngineSample(
             waiting=_sum(waiting),
             running=_sum(running),
             kv_utilization_ratio=reader.highest(columns, dialect.kv_utilization),
-            models=_model_loads(waiting or {}, running or {}),
+            models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
             lora=_lora_state(columns[dialect.lora.name]) if dialect.lora else None,
-            block_size_tokens=next(iter(self._counts(columns, dialect.block_size)), None),
-            num_blocks=sum(self._counts(columns, dialect.num_blocks)) or None,
+            block_size_tokens=block_size,
+            num_blocks=sum(blocks) or None,
             histograms={
                 (name, model): histogram
                 for name, specs in dialect.histograms.items()
@@ -240,7 +250,20 @@ class Interpreter:
                 if math.isfinite(total)
             },
             fingerprint=selected.fingerprint,
+            waiting_tokens=_sum(waiting_tokens),
+            kv_used_tokens=self._kv_used_tokens(columns, blocks, block_size),
         )
+
+    def _kv_used_tokens(self, columns: Columns, blocks: list[int], block_size: int | None) -> float | None:
+        """Tokens in the KV caches of all ranks, which are of one size."""
+        said = self._reader.totals(columns, self.dialect.kv_used_tokens)
+        if said is not None or not blocks or not block_size:
+            return _sum(said)
+        for spec in self.dialect.kv_utilization:
+            ratios = [series.value for series in self._reader.each(columns, spec)]
+            if ratios:
+                return known(sum(ratios) * sum(blocks) / len(blocks) * block_size)
+        return None
 
     def _counts(self, columns: Columns, sources: tuple[CacheNumber, ...]) -> list[int]:
         """Positive whole numbers of the first source that has any, one per rank."""
@@ -260,10 +283,12 @@ def _sum(totals: Mapping[str, float] | None) -> float | None:
     return None if totals is None else known(sum(totals.values()))
 
 
-def _model_loads(waiting: Mapping[str, float], running: Mapping[str, float]) -> dict[str, ModelLoad]:
+def _model_loads(
+    waiting: Mapping[str, float], running: Mapping[str, float], tokens: Mapping[str, float]
+) -> dict[str, ModelLoad]:
     models = dict.fromkeys((*waiting, *running))
     return {
-        model: ModelLoad(known(waiting.get(model, math.nan)), known(running.get(model, math.nan))) for model in models
+        model: ModelLoad(*(known(of.get(model, math.nan)) for of in (waiting, running, tokens))) for model in models
     }
 
 

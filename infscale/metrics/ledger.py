@@ -1,42 +1,50 @@
 """The charges of one endpoint, and their correction by what the endpoint reports."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
-from infscale.metrics.dispatch import Charge
+from infscale.metrics.dispatch import NOTHING_IN_FLIGHT, Charge
 
 
 class Ledger:
     """What was dispatched to one endpoint and has not ended.
 
-    Tokens are whole numbers, so that sums return to exactly 0.
+    Tokens are whole numbers, so that sums return to exactly 0. `models` has requests and tokens by model; it is replaced,
+    never changed, so that snapshots may keep it.
     """
 
-    __slots__ = ("_charges", "_excess", "_excess_since", "tokens")
+    __slots__ = ("_charges", "_excess", "_excess_since", "models", "tokens")
 
     def __init__(self) -> None:
         self._charges: OrderedDict[int, Charge] = OrderedDict()
         self._excess = 0
         self._excess_since: float | None = None
         self.tokens = 0.0
+        self.models: Mapping[str, tuple[float, float]] = NOTHING_IN_FLIGHT
 
     def __len__(self) -> int:
         return len(self._charges)
 
-    def charges(self) -> tuple[Charge, ...]:
-        """What is booked, oldest first."""
-        return tuple(self._charges.values())
-
     def add(self, charge: Charge) -> None:
         """Book `charge`."""
         self._charges[charge.number] = charge
-        self.tokens += charge.tokens
+        self._count(charge, 1.0)
 
     def remove(self, number: int) -> Charge | None:
         """Take a charge out; None when it is not booked here (released or written off before)."""
         charge = self._charges.pop(number, None)
         if charge is not None:
-            self.tokens -= charge.tokens
+            self._count(charge, -1.0)
         return charge
+
+    def _count(self, charge: Charge, sign: float) -> None:
+        tokens = sign * charge.tokens
+        self.tokens += tokens
+        requests_of, tokens_of = self.models.get(charge.model, (0.0, 0.0))
+        models = {**self.models, charge.model: (requests_of + sign, tokens_of + tokens)}
+        if not models[charge.model][0]:
+            del models[charge.model]
+        self.models = models
 
     def reconcile(self, reported_requests: float, at: float, patience_seconds: float) -> list[Charge]:
         """Write off the oldest charges beyond what the endpoint reports, once that has lasted for `patience_seconds`.

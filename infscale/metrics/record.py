@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.ledger import Ledger
-from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, ScrapeFailure
 from infscale.metrics.snapshot import Columns, WindowSummary, frozen
 
 
@@ -39,41 +40,56 @@ class EndpointRecord:
         return self.sample is not None and bool(self.sample.counters or self.sample.histograms)
 
 
+_NO_MODELS: Mapping[str, ModelLoad] = MappingProxyType({})
+
+
 def _known(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def with_row(columns: Columns, row: int, record: EndpointRecord, window_seconds: float) -> Columns:
-    """`columns` with what is known of one endpoint now; the window is the pool's."""
+def _numbers(record: EndpointRecord) -> dict[str, float | bool]:
+    """The cells of one row that are numbers, by their columns."""
     sample, gpu = record.sample, record.gpu
-    numbers = {
+    return {
         "observed_at": record.observed_at,
         "waiting": _known(sample.waiting) if sample else np.nan,
         "running": _known(sample.running) if sample else np.nan,
         "kv_utilization": _known(sample.kv_utilization_ratio) if sample else np.nan,
+        "waiting_tokens": _known(sample.waiting_tokens) if sample else np.nan,
+        "kv_used_tokens": _known(sample.kv_used_tokens) if sample else np.nan,
         "gpu_observed_at": record.gpu_observed_at,
         "gpu_memory_used_bytes": _known(gpu.memory_used_bytes) if gpu else np.nan,
         "gpu_memory_total_bytes": _known(gpu.memory_total_bytes) if gpu else np.nan,
         "gpu_utilization": _known(gpu.utilization_ratio) if gpu else np.nan,
+        "load_seconds": _known(record.endpoint.load_seconds),
         "settled": sample is not None or record.failure is not None,
         "ready": record.endpoint.phase is Phase.READY,
     }
-    objects = {
-        "models": sample.models if sample else {},
+
+
+def _objects(record: EndpointRecord, window_seconds: float) -> dict[str, object]:
+    """The other cells of one row, by their columns."""
+    sample = record.sample
+    return {
+        "models": sample.models if sample else _NO_MODELS,
         "lora": sample.lora if sample else None,
         "block_size_tokens": sample.block_size_tokens if sample else None,
         "num_blocks": sample.num_blocks if sample else None,
         "windows": record.summaries.get(window_seconds),
         "failures": record.failure,
     }
+
+
+def with_row(columns: Columns, row: int, record: EndpointRecord, window_seconds: float) -> Columns:
+    """`columns` with what is known of one endpoint now; the window is the pool's."""
     changed: dict[str, object] = {}
-    for name, value in numbers.items():
+    for name, value in _numbers(record).items():
         column = getattr(columns, name)
         if column[row] != value and not (column[row] != column[row] and value != value):
             column = column.copy()
             column[row] = value
             changed[name] = frozen(column)
-    for name, item in objects.items():
+    for name, item in _objects(record, window_seconds).items():
         cells = getattr(columns, name)
         if cells[row] is not item:
             changed[name] = (*cells[:row], item, *cells[row + 1 :])
@@ -83,6 +99,13 @@ def with_row(columns: Columns, row: int, record: EndpointRecord, window_seconds:
 def columns_of(endpoints: tuple[Endpoint, ...], records: list[EndpointRecord], window_seconds: float) -> Columns:
     """The columns of `endpoints`, whose records are in the same order."""
     columns = Columns.unknown(endpoints)
-    for row, record in enumerate(records):
-        columns = with_row(columns, row, record, window_seconds)
-    return columns
+    if not records:
+        return columns
+    numbers = [_numbers(record) for record in records]
+    objects = [_objects(record, window_seconds) for record in records]
+    filled: dict[str, object] = {
+        name: frozen(np.array([cells[name] for cells in numbers], dtype=getattr(columns, name).dtype))
+        for name in numbers[0]
+    }
+    filled |= {name: tuple(cells[name] for cells in objects) for name in objects[0]}
+    return replace(columns, **filled)  # type: ignore[arg-type] # names and types are Columns' own

@@ -62,18 +62,20 @@ class LoraState:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """Requests of one model on one endpoint; None is unknown."""
+    """Requests of one model on one endpoint, and the tokens those that wait still need computed; None is unknown."""
 
     waiting: float | None
     running: float | None
+    waiting_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
-    Waiting and running are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. Histograms and counters
-    are keyed by (name, model); the model is the engine's `model_name` label, or "" where it gives none. `fingerprint`
+    Requests and tokens are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. `waiting_tokens` are
+    what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. Histograms and counters are
+    keyed by (name, model); the model is the engine's `model_name` label, or "" where it gives none. `fingerprint`
     changes whenever anything the page said changed; two equal ones mean the page did not move.
     """
 
@@ -89,6 +91,8 @@ class EngineSample:
     )
     counters: Mapping[tuple[CounterName, str], float] = field(default_factory=dict[tuple[CounterName, str], float])
     fingerprint: int = 0
+    waiting_tokens: float | None = None
+    kv_used_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ Numbers are numpy columns, one row per endpoint in discovery order. NaN in a col
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,18 +67,21 @@ class WindowSummary:
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
-    Units: `waiting`, `running` requests; `kv_utilization` ratio 0–1; memory bytes; `*_at` monotonic seconds.
-    `settled` is True once the endpoint was scraped, or failed, at least once.
+    Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
+    seconds; `*_at` monotonic seconds. `settled` is True once the endpoint was scraped, or failed, at least once.
     """
 
     waiting: FloatArray
     running: FloatArray
     kv_utilization: FloatArray
+    waiting_tokens: FloatArray
+    kv_used_tokens: FloatArray
     observed_at: FloatArray
     gpu_memory_used_bytes: FloatArray
     gpu_memory_total_bytes: FloatArray
     gpu_utilization: FloatArray
     gpu_observed_at: FloatArray
+    load_seconds: FloatArray
     ready: BoolArray
     settled: BoolArray
     models: tuple[Mapping[str, ModelLoad], ...]
@@ -100,11 +103,14 @@ class Columns:
             waiting=filled(math.nan),
             running=filled(math.nan),
             kv_utilization=filled(math.nan),
+            waiting_tokens=filled(math.nan),
+            kv_used_tokens=filled(math.nan),
             observed_at=filled(-math.inf),
             gpu_memory_used_bytes=filled(math.nan),
             gpu_memory_total_bytes=filled(math.nan),
             gpu_utilization=filled(math.nan),
             gpu_observed_at=filled(-math.inf),
+            load_seconds=frozen(np.array([_or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
             ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
             settled=frozen(np.zeros(rows, dtype=np.bool_)),
             models=(MappingProxyType({}),) * rows,
@@ -116,6 +122,10 @@ class Columns:
         )
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def frozen(array: ArrayT) -> ArrayT:
     """The same array, made read-only."""
     array.flags.writeable = False
@@ -123,14 +133,46 @@ def frozen(array: ArrayT) -> ArrayT:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PodIndex:
+    """The pods behind the rows of a pool: the pod of each row, and the rows (ranks) of each pod, in row order."""
+
+    of_row: tuple[ObjectKey, ...]
+    rows: Mapping[ObjectKey, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, endpoints: Iterable[Endpoint]) -> "PodIndex":
+        """The index of `endpoints`, which are in row order."""
+        of_row = tuple(endpoint.key.pod for endpoint in endpoints)
+        rows: dict[ObjectKey, tuple[int, ...]] = {}
+        for row, pod in enumerate(of_row):
+            rows[pod] = (*rows.get(pod, ()), row)
+        return cls(of_row, rows)
+
+    @property
+    def one_rank_each(self) -> bool:
+        """Whether every pod is one row."""
+        return len(self.rows) == len(self.of_row)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PoolState:
-    """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them."""
+    """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them.
+
+    `index` has the row of each destination.
+    """
 
     pool: ObjectKey
     settings: PoolSettings
     endpoints: tuple[Endpoint, ...]
     index: Mapping[str, int]
+    pods: PodIndex
     columns: Columns
+
+    @classmethod
+    def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
+        """The state of a pool with these endpoints, `columns` in their order."""
+        index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
+        return cls(pool, settings, endpoints, index, PodIndex.of(endpoints), columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +180,8 @@ class PoolSnapshot:
     """One pool at one revision.
 
     `revision` is ``<store id>.<number>``; it goes outward with every decision. In-flight columns count what the picker
-    dispatched and has not seen end: they are the freshest load signal there is.
+    dispatched and has not seen end: they are the freshest load signal there is. `in_flight_by_model` has, for each row,
+    requests and tokens by the model that was asked for.
     """
 
     state: PoolState
@@ -146,7 +189,7 @@ class PoolSnapshot:
     number: int
     in_flight_requests: FloatArray
     in_flight_tokens: FloatArray
-    in_flight_models: Mapping[str, tuple[float, float]]
+    in_flight_by_model: tuple[Mapping[str, tuple[float, float]], ...]
 
     @property
     def revision(self) -> str:
@@ -162,6 +205,16 @@ class PoolSnapshot:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Endpoints in row order."""
         return self.state.endpoints
+
+    @property
+    def in_flight_models(self) -> dict[str, tuple[float, float]]:
+        """Requests and tokens in flight in the whole pool, by the model that was asked for."""
+        models: dict[str, tuple[float, float]] = {}
+        for of_row in self.in_flight_by_model:
+            for model, (requests, tokens) in of_row.items():
+                requests_before, tokens_before = models.get(model, (0.0, 0.0))
+                models[model] = (requests_before + requests, tokens_before + tokens)
+        return models
 
     @property
     def columns(self) -> Columns:

@@ -144,7 +144,7 @@ class MetricStore:
         self._charge_number += 1
         charge = Charge(self._charge_number, pool, endpoint.key, model, float(round(tokens)), now)
         record.ledger.add(charge)
-        self._book(record, charge, 1.0)
+        self._book(record)
         return charge
 
     def release(self, charge: Charge, *, answered: bool) -> None:
@@ -158,16 +158,17 @@ class MetricStore:
         if answered and record.must_move and record.unmoved_since is None and charge.at > record.moved_at:
             record.unmoved_since = charge.at
         if record.ledger.remove(charge.number) is not None:
-            self._book(record, charge, -1.0)
+            self._book(record)
 
     def _served_probation(self, record: EndpointRecord, at: float) -> bool:
         since = record.unmoved_since
         return since is not None and not len(record.ledger) and at - since > self._settings.probation_seconds
 
     def _reconcile(self, record: EndpointRecord, reported: float, at: float) -> None:
-        for charge in record.ledger.reconcile(reported, at, self._settings.reconcile_after_seconds):
-            self.written_off += 1
-            self._book(record, charge, -1.0)
+        written_off = record.ledger.reconcile(reported, at, self._settings.reconcile_after_seconds)
+        self.written_off += len(written_off)
+        if written_off:
+            self._book(record)
 
     # Publishing
 
@@ -191,13 +192,7 @@ class MetricStore:
             self._records[endpoint.key].rows.append((pool.key, row))
         records = [self._records[endpoint.key] for endpoint in endpoints]
         settings = self._settings_of(pool.key)
-        index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
-        state = PoolState(pool.key, settings, endpoints, index, columns_of(endpoints, records, settings.window_seconds))
-        models: dict[str, tuple[float, float]] = {}
-        for record in records:
-            for charge in record.ledger.charges():
-                requests, tokens = models.get(charge.model, (0.0, 0.0))
-                models[charge.model] = (requests + 1.0, tokens + charge.tokens)
+        state = PoolState.of(pool.key, settings, endpoints, columns_of(endpoints, records, settings.window_seconds))
         self._number += 1
         return PoolSnapshot(
             state,
@@ -205,7 +200,7 @@ class MetricStore:
             self._number,
             frozen(np.array([float(len(record.ledger)) for record in records])),
             frozen(np.array([record.ledger.tokens for record in records])),
-            models,
+            tuple(record.ledger.models for record in records),
         )
 
     def _observed(self, record: EndpointRecord) -> None:
@@ -223,22 +218,20 @@ class MetricStore:
             self._number,
             snapshot.in_flight_requests,
             snapshot.in_flight_tokens,
-            snapshot.in_flight_models,
+            snapshot.in_flight_by_model,
         )
 
-    def _book(self, record: EndpointRecord, charge: Charge, sign: float) -> None:
+    def _book(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
             snapshot = self._snapshots[pool]
             requests = snapshot.in_flight_requests.copy()
             tokens = snapshot.in_flight_tokens.copy()
             requests[row] = len(record.ledger)
             tokens[row] = record.ledger.tokens
-            models = dict(snapshot.in_flight_models)
-            model_requests, model_tokens = models.get(charge.model, (0.0, 0.0))
-            models[charge.model] = (model_requests + sign, model_tokens + sign * charge.tokens)
-            if not models[charge.model][0]:
-                del models[charge.model]
+            # A list on the way: a tuple made of slices costs half as much again.
+            models = list(snapshot.in_flight_by_model)
+            models[row] = record.ledger.models
             self._number += 1
             self._snapshots[pool] = PoolSnapshot(
-                snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), models
+                snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), tuple(models)
             )

@@ -61,10 +61,9 @@ class FakePool:
             settled=np.ones(self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
         )
-        index = {each.authority: row for row, each in enumerate(endpoints)}
-        state = PoolState(POOL, self.settings, endpoints, index, columns)
+        state = PoolState.of(POOL, self.settings, endpoints, columns)
         requests, tokens = self._column(self.in_flight_requests, 0.0), self._column(self.in_flight_tokens, 0.0)
-        return PoolSnapshot(state, "test", 1, requests, tokens, {})
+        return PoolSnapshot(state, "test", 1, requests, tokens, ({},) * self.size)
 
     def _column(
         self, values: Numbers, default: float, unknown: float = math.nan

@@ -18,10 +18,9 @@ def snapshot(*authorities: tuple[str, int]) -> PoolSnapshot:
     endpoints = tuple(
         Endpoint(EndpointKey("default", f"p{row}"), address, port) for row, (address, port) in enumerate(authorities)
     )
-    index = {each.authority: row for row, each in enumerate(endpoints)}
-    state = PoolState(POOL, PoolSettings(), endpoints, index, Columns.unknown(endpoints))
+    state = PoolState.of(POOL, PoolSettings(), endpoints, Columns.unknown(endpoints))
     none = frozen(np.zeros(len(endpoints)))
-    return PoolSnapshot(state, "s", 1, none, none, {})
+    return PoolSnapshot(state, "s", 1, none, none, ({},) * len(endpoints))
 
 
 @pytest.mark.parametrize("case", [each for each in CASES["cases"] if "subset" in each and not each.get("disabled")])
