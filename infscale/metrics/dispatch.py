@@ -4,14 +4,9 @@ A charge is made when a destination is sent and released when the exchange ends.
 off*: an endpoint that keeps reporting less than was charged has finished work whose end nobody saw, or never got it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from infscale.endpoint import EndpointKey, ObjectKey
-
-NOTHING_IN_FLIGHT: Mapping[str, tuple[float, float]] = MappingProxyType({})
-"""Requests and tokens by model of an endpoint that was sent nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from infscale.metrics.dispatch import NOTHING_IN_FLIGHT, Charge
+from infscale.metrics.dispatch import Charge
 
 
 class Ledger:
     """What was dispatched to one endpoint and has not ended.
 
-    Tokens are whole numbers, so that sums return to exactly 0. `models` has requests and tokens by model; it is replaced,
-    never changed, so that snapshots may keep it.
+    Tokens are whole numbers, so that sums return to exactly 0. `models` has requests and tokens by model; it is
+    replaced, never changed, so that snapshots may keep it.
     """
 
     __slots__ = ("_charges", "_excess", "_excess_since", "models", "tokens")
@@ -20,7 +20,7 @@ class Ledger:
         self._excess = 0
         self._excess_since: float | None = None
         self.tokens = 0.0
-        self.models: Mapping[str, tuple[float, float]] = NOTHING_IN_FLIGHT
+        self.models: Mapping[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         return len(self._charges)
@@ -40,9 +40,11 @@ class Ledger:
     def _count(self, charge: Charge, sign: float) -> None:
         tokens = sign * charge.tokens
         self.tokens += tokens
-        requests_of, tokens_of = self.models.get(charge.model, (0.0, 0.0))
-        models = {**self.models, charge.model: (requests_of + sign, tokens_of + tokens)}
-        if not models[charge.model][0]:
+        models = dict(self.models)
+        requests_of, tokens_of = models.get(charge.model, (0.0, 0.0))
+        if requests_of + sign:
+            models[charge.model] = (requests_of + sign, tokens_of + tokens)
+        else:
             del models[charge.model]
         self.models = models
 
