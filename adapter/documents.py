@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from adapter.errors import ApiError, InternalError, TooManyRequests
+from adapter.errors import ApiError, Forbidden, InternalError, TooManyRequests
 from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion, Document, ExternalRequest, ObjectRequest, Probe
 from adapter.provider import ExternalValues, ObjectValues
 from infscale.labels import Operator, Requirement, Selector
@@ -147,6 +147,8 @@ def status(error: ApiError, *, pretty: bool = False) -> bytes:
     }
     if isinstance(error, TooManyRequests):
         content["details"] = {"retryAfterSeconds": error.retry_after_seconds}
+    elif isinstance(error, Forbidden):
+        content["details"] = dict(error.details)
     elif isinstance(error, InternalError):
         content["details"] = {"causes": [{"message": _encodable(str(error))}]}
     content["code"] = error.code

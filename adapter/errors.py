@@ -1,8 +1,12 @@
 """Refusals of the adapter, each of which becomes one Kubernetes `Status`.
 
 InfscaleError
+├── TrustError                what says whom the cluster trusts cannot be read
+├── CertificateRefused        a client certificate proves nothing; never leaves the adapter as it is
 └── ApiError                  an HTTP code, a reason from the API conventions, and words for whoever reads the HPA
     ├── BadRequest            400: the request does not parse
+    ├── Unauthorized          401: an identity that is claimed is not proven
+    ├── Forbidden             403: the user may not do this
     ├── NotFound              404: no such path, metric or object, now or later, until somebody makes one
     ├── MethodNotAllowed      405: everything here is read with GET
     ├── TooManyRequests       429: more requests at once than the adapter takes; ask again
@@ -10,9 +14,18 @@ InfscaleError
     └── Unavailable           503: the name exists but its value is unknown now; metric paths only
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from infscale.errors import InfscaleError
+
+
+class TrustError(InfscaleError):
+    """What says whom the cluster trusts cannot be read; the message names the part and what is expected there."""
+
+
+class CertificateRefused(InfscaleError):
+    """A client certificate proves nothing. The message is one of few, and says nothing about the certificate."""
 
 
 class ApiError(InfscaleError):
@@ -28,6 +41,28 @@ class BadRequest(ApiError):
 
     code = 400
     reason = "BadRequest"
+
+
+class Unauthorized(ApiError):
+    """An identity that is claimed is not proven. `cause` is for our log, one of few; the client is told nothing."""
+
+    code = 401
+    reason = "Unauthorized"
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__("Unauthorized")
+
+
+class Forbidden(ApiError):
+    """The user may not do this. `details` names the resource asked for, as the `Status` repeats it."""
+
+    code = 403
+    reason = "Forbidden"
+
+    def __init__(self, message: str, details: Mapping[str, str]) -> None:
+        self.details = details
+        super().__init__(message)
 
 
 class NotFound(ApiError):

@@ -52,6 +52,9 @@ def refusal(error: ApiError, *, pretty: bool = False) -> Reply:
     headers = {} if wait is None else {"Retry-After": str(wait)}
     if error.code == 405:
         headers = {"Allow": "GET"}
+    elif error.code == 403:
+        # Its message repeats a path that the client chose.
+        headers = {"X-Content-Type-Options": "nosniff"}
     return Reply(error.code, status(error, pretty=pretty), headers=headers)
 
 
