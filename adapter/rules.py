@@ -13,18 +13,15 @@ import numpy as np
 from adapter.errors import BadRequest
 from infscale.endpoint import EndpointKey
 from infscale.labels import Selector, model_key
-from infscale.metrics.answers import group_reading, models
-from infscale.metrics.columns import WindowValue
-from infscale.metrics.published import Aggregation, PublishedMetric, Source
+from infscale.metrics.answers import group_reading, models, weight, whole
+from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
-from infscale.metrics.windowed import HistogramReader, QueueLatency, Rate, Unknown
+from infscale.metrics.windowed import Unknown
 from infscale.quantity import MAX_QUANTITY
 
 POOL, MODEL, MODEL_KEY = "pool", "model", "model_key"
 """Labels of every metric; the last two only where it is split by model."""
-
-_WINDOWED = (QueueLatency, HistogramReader, Rate, WindowValue)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +57,7 @@ def labels_of(snapshot: PoolSnapshot, model: str | None) -> dict[str, str]:
 def label_sets(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None, ...]:
     """The models `metric` is split by in this pool, those that are only in flight included."""
     found = models(metric, snapshot)
-    if metric.source is not Source.PICKER:
+    if not metric.by_requested_model:
         return found
     named = dict.fromkeys((*found, *snapshot.in_flight_models))
     if len(named) > 1:
@@ -165,11 +162,15 @@ def _keys(part: Part) -> Iterable[EndpointKey]:
 
 
 def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: str | None) -> Reading | Unknown:
-    """One value of several parts: the sum, the mean over ready endpoints, or the highest quantile.
+    """One value of several parts: the sum, the mean, the highest quantile, or a formula of such values.
 
     Quantiles of different pools cannot be merged exactly; the highest is the one nobody is promised less than. Parts
     without a ready endpoint add nothing; any other part without a value makes the whole unknown.
     """
+    if isinstance(metric.reader, Formula) and metric.aggregation is Aggregation.WHOLE:
+        of_operands = [combined(operand, parts, now, model) for operand in metric.reader.operands]
+        value = whole(metric, of_operands, now)
+        return value if isinstance(value, Unknown) else finite(value)
     parts = [part for part in parts if metric.source is Source.PICKER or part.ready]
     if not parts:
         return Unknown("none of its endpoints is ready")
@@ -187,7 +188,7 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
         case Aggregation.SUM:
             return finite(Reading(math.fsum(values), at))
         case Aggregation.MEAN:
-            weights = [part.ready for part in parts]
+            weights = [weight(metric, part.snapshot, part.rows) for part in parts]
             total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
             return finite(Reading(total / sum(weights), at))
         case _:
@@ -212,7 +213,7 @@ def revision(snapshots: Iterable[PoolSnapshot]) -> str:
 
 def window_seconds(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> float | None:
     """How far back the metric looks in these pools; None for a value of one moment."""
-    if not isinstance(metric.reader, _WINDOWED):
+    if not metric.windowed:
         return None
     return max((snapshot.state.settings.window_seconds for snapshot in snapshots), default=None)
 

@@ -2,21 +2,23 @@
 
 For single pods an unknown value is left out. For a group (a pool, a model, the pods of a Service) a ready member
 without a fresh value counts as the highest fresh one, so that a lost scrape never scales down; below half coverage,
-before every ready member was scraped or failed once, and with no ready member at all, the value is `Unknown`.
+before every ready member was scraped or failed once, and with no ready member at all, the value is `Unknown`. A value
+over a window needs two scrapes, and says how many seconds it is made of.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.columns import Load
+from infscale.metrics.columns import ColumnReader
+from infscale.metrics.formula import Valued, evaluate
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
-from infscale.metrics.windowed import HistogramReader, QueueLatency, Unknown
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.windowed import Group, MergingReader, Unknown
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
@@ -24,11 +26,33 @@ GPU_STALENESS_SECONDS = 90.0
 
 def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[FloatArray, BoolArray]:
     """When each endpoint's value was observed, and whether that is recent enough to use."""
-    if metric.source is Source.PICKER:
-        return np.full(len(snapshot), now), np.ones(len(snapshot), dtype=np.bool_)
+    if metric.source is Source.ENGINE:
+        return snapshot.columns.observed_at, snapshot.fresh(now)
     if metric.source is Source.GPU:
         return snapshot.columns.gpu_observed_at, snapshot.gpu_fresh(now, GPU_STALENESS_SECONDS)
-    return snapshot.columns.observed_at, snapshot.fresh(now)
+    # What was dispatched, and how long a model took to load, never ages.
+    return np.full(len(snapshot), now), np.ones(len(snapshot), dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What is asked of which snapshot; `members` are the rows asked about, None being all."""
+
+    snapshot: PoolSnapshot
+    now: float
+    model: str | None = None
+    members: BoolArray | None = None
+
+    @property
+    def ready(self) -> BoolArray:
+        """The rows whose values count."""
+        ready = self.snapshot.columns.ready
+        return ready if self.members is None else ready & self.members
+
+    @property
+    def pool(self) -> ObjectKey:
+        """The pool asked about."""
+        return self.snapshot.pool
 
 
 def pod_readings(
@@ -40,18 +64,17 @@ def pod_readings(
 ) -> list[tuple[ObjectKey, Reading]]:
     """Every ready pod that has a fresh value, its ranks aggregated; the HPA fills in safely for those left out.
 
-    `model` asks for one model's share, `members` for the pods of some rows only (all ranks of a pod or none). What the
-    picker has in flight is not known per pod and model; there a model is ignored.
+    `model` asks for one model's share, `members` for the pods of some rows only (all ranks of a pod or none).
     """
-    at, fresh = observed_at(metric, snapshot, now)
-    pods = _rows_of_pods(snapshot, _counted(metric, snapshot, members), fresh)
-    values = _values(_Question(metric, snapshot, now, model), list(pods.values()))
-    at_row = at.tolist()
-    return [
-        (pod, Reading(value, at_row[rows[0]] if len(rows) == 1 else min(at_row[row] for row in rows)))
-        for (pod, rows), value in zip(pods.items(), values, strict=True)
-        if not math.isnan(value)
-    ]
+    pods = _Pods.of(_Question(snapshot, now, model, members))
+    values, at = _of_pods(metric, pods)
+    known = np.flatnonzero(~np.isnan(values))
+    if len(known) < len(values):
+        pods, values, at = pods.only(known.tolist()), values[known], at[known]
+    numbers = (values.tolist(), at.tolist())
+    if metric.windowed:
+        return list(zip(pods.names, map(Reading, *numbers, pods.covered().tolist()), strict=True))
+    return list(zip(pods.names, map(Reading, *numbers), strict=True))
 
 
 def group_reading(
@@ -62,26 +85,7 @@ def group_reading(
     members: BoolArray | None = None,
 ) -> Reading | Unknown:
     """The value of a pool, of one model in it, or of the endpoints in `members`."""
-    if metric.source is Source.PICKER:
-        if model is not None and members is not None:
-            return Unknown(
-                f"it is counted per endpoint and per model of {snapshot.pool}, not for a model on some of it"
-            )
-        return Reading(_in_flight(metric, snapshot, model, members), now)
-    ready = _counted(metric, snapshot, members)
-    if metric.per_model and model is not None:
-        ready = ready & _serves(snapshot, model)
-    count = int(ready.sum())
-    if not count:
-        return Unknown(f"{snapshot.pool} has no ready endpoint for it")
-    at, fresh = observed_at(metric, snapshot, now)
-    usable = ready & fresh
-    unknown = _coverage_problem(metric, snapshot, ready, usable, now - at)
-    if unknown is not None:
-        return unknown
-    rows: list[int] = np.flatnonzero(usable).tolist()
-    value = _values(_Question(metric, snapshot, now, model), [rows], count - len(rows))[0]
-    return _unreported(metric, snapshot) if math.isnan(value) else Reading(value, float(at[usable].min()))
+    return _of_group(metric, _Question(snapshot, now, model, members))
 
 
 def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None, ...]:
@@ -91,11 +95,179 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
     found: dict[str, None] = {}
     for loads in snapshot.columns.models:
         found.update(dict.fromkeys(loads))
-    if metric.source is Source.PICKER:
+    if metric.by_requested_model:
         for lora in snapshot.columns.lora:
             if lora is not None:
                 found.update(dict.fromkeys(sorted(lora.running | lora.waiting)))
     return tuple(found) or (None,)
+
+
+def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None = None) -> int:
+    """How many values a group's mean is made of: ready endpoints, or ready pods where a pod has one value."""
+    asked = _Question(snapshot, 0.0, None, members)
+    by_pod = metric.source is Source.GPU or isinstance(metric.reader, Formula)
+    return int((_one_per_pod(snapshot, asked.ready) if by_pod else asked.ready).sum())
+
+
+def whole(metric: PublishedMetric, operands: Sequence[Reading | Unknown], now: float) -> Reading | Unknown:
+    """The value of a formula from those of its operands, which are in the order of `Formula.operands`."""
+    reader = metric.reader
+    if not isinstance(reader, Formula):
+        raise TypeError(f"{metric.name} is no formula")
+    known: dict[str, Valued] = {}
+    for operand, reading in zip(reader.operands, operands, strict=True):
+        value, at = (math.nan, now) if isinstance(reading, Unknown) else (reading.value, reading.at)
+        known[operand.name] = Valued(np.array([value]), np.array([at]))
+    result = evaluate(reader.expression, known)
+    if not math.isnan(result.values[0]):
+        windows = [
+            each.window_seconds for each in operands if isinstance(each, Reading) and each.window_seconds is not None
+        ]
+        return Reading(float(result.values[0]), min(float(result.at[0]), now), max(windows, default=None))
+    for operand, reading in zip(reader.operands, operands, strict=True):
+        if isinstance(reading, Unknown):
+            return Unknown(f"{operand.name} is unknown: {reading.reason}", reading.age_seconds)
+    return Unknown(f"{reader.expression} has no finite value")
+
+
+# Pods
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pods:
+    """The ready pods of a question, each with its rows."""
+
+    asked: _Question
+    names: Sequence[ObjectKey]
+    rows: Sequence[int]
+    """One row of each pod."""
+    ranks: Sequence[list[int]] | None
+    """All rows of each pod; None where every pod is one row."""
+
+    @classmethod
+    def of(cls, asked: _Question) -> "_Pods":
+        index = asked.snapshot.state.pods
+        ready: list[int] = np.flatnonzero(asked.ready).tolist()
+        if index.one_rank_each:
+            every = len(ready) == len(index.of_row)
+            return cls(asked, index.of_row if every else [index.of_row[row] for row in ready], ready, None)
+        ranks: dict[ObjectKey, list[int]] = {}
+        for row in ready:
+            ranks.setdefault(index.of_row[row], []).append(row)
+        return cls(asked, list(ranks), [rows[0] for rows in ranks.values()], list(ranks.values()))
+
+    def only(self, places: Sequence[int]) -> "_Pods":
+        """The pods at some places."""
+        return _Pods(
+            self.asked,
+            [self.names[place] for place in places],
+            [self.rows[place] for place in places],
+            None if self.ranks is None else [self.ranks[place] for place in places],
+        )
+
+    def covered(self) -> FloatArray:
+        """How many seconds back observations of each pod reach."""
+        seconds = _covered_seconds(self.asked.snapshot)
+        if self.ranks is None:
+            return seconds[self.rows]
+        return np.array([seconds[rows].max() for rows in self.ranks])
+
+
+def _of_pods(metric: PublishedMetric, pods: _Pods) -> Valued:
+    """The value of each pod, NaN where unknown; one stale rank makes its pod unknown."""
+    snapshot, now = pods.asked.snapshot, pods.asked.now
+    if isinstance(metric.reader, Formula):
+        known = {operand.name: _of_pods(operand, pods) for operand in metric.reader.operands}
+        values, at = evaluate(metric.reader.expression, known)
+        return Valued(values, np.minimum(at, now))
+    at, fresh = observed_at(metric, snapshot, now)
+    if pods.ranks is None or metric.source is Source.GPU:
+        # A pod's ranks share its GPUs, which count once.
+        values = metric.reader.read(snapshot, now, pods.asked.model)[pods.rows]
+        return Valued(np.where(fresh[pods.rows], values, math.nan), at[pods.rows])
+    groups = [Group(snapshot, rows) for rows in pods.ranks]
+    known_ranks = np.array([fresh[group.rows].all() for group in groups], dtype=np.bool_)
+    values = np.array(_of_groups(metric, metric.reader, groups, pods.asked))
+    return Valued(np.where(known_ranks, values, math.nan), np.array([at[group.rows].min() for group in groups]))
+
+
+def _of_groups(
+    metric: PublishedMetric, reader: ColumnReader | MergingReader, groups: Sequence[Group], asked: _Question
+) -> list[float]:
+    """The value of each group, NaN where unknown."""
+    if metric.merges is not None:
+        return metric.merges.of_groups(groups, asked.now, asked.model)
+    column = reader.read(asked.snapshot, asked.now, asked.model)
+    match metric.aggregation:
+        case Aggregation.HIGHEST:
+            return [group.known_highest(column) for group in groups]
+        case Aggregation.SUM:
+            return [group.known_sum(column) for group in groups]
+        case _:
+            return [group.known_sum(column) / len(group) for group in groups]
+
+
+# Groups
+
+
+def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
+    if isinstance(metric.reader, Formula):
+        of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
+        return of_formula(metric, metric.reader, asked)
+    if metric.source is Source.PICKER:
+        column = metric.reader.read(asked.snapshot, asked.now, asked.model)
+        return Reading(float((column if asked.members is None else column[asked.members]).sum()), asked.now)
+    ready = _serving(metric, asked)
+    if metric.source is Source.GPU:
+        ready = _one_per_pod(asked.snapshot, ready)
+    count = int(ready.sum())
+    if not count:
+        return _nobody(asked)
+    at, fresh = observed_at(metric, asked.snapshot, asked.now)
+    usable = ready & fresh
+    unknown = _coverage_problem(metric, asked, ready, usable, asked.now - at)
+    if unknown is not None:
+        return unknown
+    rows: list[int] = np.flatnonzero(usable).tolist()
+    group = Group(asked.snapshot, rows, count - len(rows))
+    value = _of_groups(metric, metric.reader, [group], asked)[0]
+    if math.isnan(value):
+        return _unreported(metric, asked, group)
+    covered = float(_covered_seconds(asked.snapshot)[rows].max()) if metric.windowed else None
+    return Reading(value, float(at[usable].min()), covered)
+
+
+def _of_whole(metric: PublishedMetric, formula: Formula, asked: _Question) -> Reading | Unknown:
+    return whole(metric, [_of_group(operand, asked) for operand in formula.operands], asked.now)
+
+
+def _of_parts(metric: PublishedMetric, formula: Formula, asked: _Question) -> Reading | Unknown:
+    """The mean or sum of a formula's values on single pods; a pod without one counts as the highest."""
+    ready = _serving(metric, asked)
+    pods = _Pods.of(_Question(asked.snapshot, asked.now, asked.model, ready))
+    if not pods.names:
+        return _nobody(asked)
+    values, at = _of_pods(metric, pods)
+    known = ~np.isnan(values)
+    good, count = int(known.sum()), len(values)
+    cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
+    if cold is not None:
+        return cold
+    if not good or 2 * good < count:
+        of_whole = _of_whole(metric, formula, asked)
+        reason = of_whole.reason if isinstance(of_whole, Unknown) else "the others have no finite value"
+        return Unknown(f"only {good} of {count} ready pods of {asked.pool} have a value: {reason}")
+    total = float(values[known].sum() + values[known].max() * (count - good))
+    value = total if metric.aggregation is Aggregation.SUM else total / count
+    covered = float(pods.covered().max()) if metric.windowed else None
+    return Reading(value, float(at[known].min()), covered)
+
+
+def _serving(metric: PublishedMetric, asked: _Question) -> BoolArray:
+    """The ready rows whose values count: those that serve the model asked for, where that makes a difference."""
+    if asked.model is None or not metric.per_model or metric.by_requested_model:
+        return asked.ready
+    return asked.ready & _serves(asked.snapshot, asked.model)
 
 
 def _serves(snapshot: PoolSnapshot, model: str) -> BoolArray:
@@ -104,115 +276,67 @@ def _serves(snapshot: PoolSnapshot, model: str) -> BoolArray:
     return unread | np.array([model in loads for loads in snapshot.columns.models], dtype=np.bool_)
 
 
-def _counted(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None) -> BoolArray:
-    """The ready rows whose values count."""
-    ready = snapshot.columns.ready if members is None else snapshot.columns.ready & members
-    return _one_per_pod(snapshot, ready) if metric.source is Source.GPU else ready
-
-
 def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
     """`rows` with one rank of each pod: a pod's ranks share its GPUs, which count once."""
-    first = {snapshot.endpoints[row].key.pod: row for row in reversed(np.flatnonzero(rows))}
+    index = snapshot.state.pods
+    if index.one_rank_each:
+        return rows
+    first: Mapping[ObjectKey, int] = {index.of_row[row]: row for row in reversed(np.flatnonzero(rows).tolist())}
     mask = np.zeros(len(snapshot), dtype=np.bool_)
     mask[list(first.values())] = True
     return mask
 
 
-def _in_flight(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None, members: BoolArray | None) -> float:
-    tokens = metric.unit == "tokens"
-    if model is not None:
-        return snapshot.in_flight_models.get(model, (0.0, 0.0))[tokens]
-    column = snapshot.in_flight_tokens if tokens else snapshot.in_flight_requests
-    return float(column.sum() if members is None else column[members].sum())
+def _covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
+    return np.array([0.0 if window is None else window.covered_seconds for window in snapshot.columns.windows])
+
+
+# Why there is no value
+
+
+def _nobody(asked: _Question) -> Unknown:
+    return Unknown(f"{asked.pool} has no ready endpoint for it")
+
+
+def _unsettled(asked: _Question, ready: BoolArray) -> Unknown | None:
+    unsettled = int((ready & ~asked.snapshot.columns.settled).sum())
+    if not unsettled:
+        return None
+    return Unknown(f"{unsettled} of {int(ready.sum())} ready endpoints of {asked.pool} were not scraped yet")
 
 
 def _coverage_problem(
-    metric: PublishedMetric, snapshot: PoolSnapshot, ready: BoolArray, usable: BoolArray, ages: FloatArray
+    metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, ages: FloatArray
 ) -> Unknown | None:
     count, good = int(ready.sum()), int(usable.sum())
-    unsettled = int((ready & ~snapshot.columns.settled).sum())
-    if metric.source is Source.ENGINE and unsettled:
-        return Unknown(f"{unsettled} of {count} ready endpoints of {snapshot.pool} were not scraped yet")
-    if good and 2 * good >= count:
-        return None
-    limit = snapshot.state.settings.staleness_limit_seconds
+    cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
+    if cold is not None or (good and 2 * good >= count):
+        return cold
+    limit = asked.snapshot.state.settings.staleness_limit_seconds
     if metric.source is Source.GPU:
         limit = GPU_STALENESS_SECONDS
     oldest = float(ages[ready & ~usable].max())
     row = int(np.argmax(np.where(ready & ~usable, ages, -math.inf)))
-    failure = snapshot.columns.failures[row]
+    failure = asked.snapshot.columns.failures[row]
     cause = f": {failure.cause}" if failure is not None and metric.source is Source.ENGINE else ""
     age = f"the oldest is {oldest:.1f} s old" if math.isfinite(oldest) else "there was never one"
     return Unknown(
-        f"only {good} of {count} ready endpoints of {snapshot.pool} have a value fresher than {limit:g} s; "
-        f"{age}{cause}",
+        f"only {good} of {count} ready endpoints of {asked.pool} have a value fresher than {limit:g} s; {age}{cause}",
         oldest if math.isfinite(oldest) else None,
     )
 
 
-def _unreported(metric: PublishedMetric, snapshot: PoolSnapshot) -> Unknown:
-    if not isinstance(metric.reader, HistogramReader | QueueLatency):
-        return Unknown(f"the endpoints of {snapshot.pool} do not report it")
-    window = snapshot.state.settings.window_seconds
-    return Unknown(f"nothing of it was observed on {snapshot.pool} in the last {window:g} s")
-
-
-def _rows_of_pods(snapshot: PoolSnapshot, rows: BoolArray, fresh: BoolArray) -> dict[ObjectKey, list[int]]:
-    """The rows of each pod; one stale rank leaves its pod out."""
-    endpoints = snapshot.endpoints
-    rows_of: dict[ObjectKey, list[int]] = {}
-    for row in np.flatnonzero(rows).tolist():
-        rows_of.setdefault(endpoints[row].key.pod, []).append(row)
-    for row in np.flatnonzero(rows & ~fresh).tolist():
-        rows_of.pop(endpoints[row].key.pod, None)
-    return rows_of
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Question:
-    """What is asked of which snapshot."""
-
-    metric: PublishedMetric
-    snapshot: PoolSnapshot
-    now: float
-    model: str | None
-
-
-def _values(asked: _Question, groups: Sequence[list[int]], absent: int = 0) -> list[float]:
-    """The value of each group of rows, NaN where unknown; `absent` more belong to each and have no fresh value."""
-    reader, snapshot = asked.metric.reader, asked.snapshot
-    match reader:
-        case HistogramReader():
-            return reader.each(_windows(snapshot, groups), asked.model)
-        case QueueLatency():
-            column = Load("waiting").read(snapshot, asked.now, asked.model)
-            waiting = _combined(column, groups, absent, Aggregation.SUM)
-            window_seconds = snapshot.state.settings.window_seconds
-            return reader.each(_windows(snapshot, groups), waiting, asked.now, asked.model, window_seconds)
-        case Formula():
-            return [math.nan] * len(groups)
-        case _:
-            column = reader.read(snapshot, asked.now, asked.model)
-            return _combined(column, groups, absent, asked.metric.aggregation)
-
-
-def _windows(snapshot: PoolSnapshot, groups: Sequence[list[int]]) -> list[list[WindowSummary]]:
-    windows = snapshot.columns.windows
-    return [[window for row in rows if (window := windows[row]) is not None] for rows in groups]
-
-
-def _combined(column: FloatArray, groups: Sequence[list[int]], absent: int, aggregation: Aggregation) -> list[float]:
-    """Sum or mean over each group, a member without a known value counted as the highest; NaN below half coverage."""
-    values: list[float] = column.tolist()
-
-    def total(rows: list[int]) -> float:
-        if len(rows) == 1 and not absent:
-            return values[rows[0]]
-        known = [value for row in rows if not math.isnan(value := values[row])]
-        count = len(rows) + absent
-        if not known or 2 * len(known) < count:
-            return math.nan
-        added = sum(known) + max(known) * (count - len(known))
-        return added if aggregation is Aggregation.SUM else added / count
-
-    return [total(rows) for rows in groups]
+def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unknown:
+    if metric.source is Source.KUBERNETES:
+        return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
+    if metric.windowed:
+        count, watched = len(group), len(group.windows)
+        if 2 * watched < count:
+            return Unknown(
+                f"only {watched} of {count} ready endpoints of {asked.pool} were scraped twice, which a value over a "
+                "window takes"
+            )
+    if metric.merges is None:
+        return Unknown(f"the endpoints of {asked.pool} do not report it")
+    window = asked.snapshot.state.settings.window_seconds
+    return Unknown(f"nothing of it was observed on {asked.pool} in the last {window:g} s")

@@ -27,16 +27,15 @@ class Column:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
         del now, model
-        owner = snapshot if self.name.startswith("in_flight") else snapshot.columns
-        column: FloatArray = getattr(owner, self.name)
+        column: FloatArray = getattr(snapshot.columns, self.name)
         return column
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Waiting or running requests, of one model where one is named."""
+    """Requests or tokens in the engine, of one model where one is named."""
 
-    name: Literal["waiting", "running"]
+    name: Literal["waiting", "running", "waiting_tokens"]
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
@@ -44,6 +43,24 @@ class Load:
             return Column(self.name).read(snapshot, now, None)
         loads = (models.get(model) for models in snapshot.columns.models)
         return _array([None if load is None else getattr(load, self.name) for load in loads])
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What the picker has in flight, of the requests that ask for one model where one is named."""
+
+    name: Literal["requests", "tokens"]
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now
+        tokens = self.name == "tokens"
+        if model is None:
+            return snapshot.in_flight_tokens if tokens else snapshot.in_flight_requests
+        return np.array([of_row.get(model, _NONE_IN_FLIGHT)[tokens] for of_row in snapshot.in_flight_by_model])
+
+
+_NONE_IN_FLIGHT = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

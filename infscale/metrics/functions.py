@@ -7,6 +7,9 @@ Source: Prometheus ``promql/functions.go`` (`extrapolatedRate`, `bucketQuantile`
 """
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -84,31 +87,27 @@ def max_over_time(times: FloatArray, values: FloatArray, start: float, end: floa
     return float(values.max()) if len(values) else None
 
 
-def histogram_quantiles(q: float, bounds: tuple[float, ...], counts: FloatArray) -> FloatArray:
-    """PromQL `histogram_quantile` of histograms with the same bounds, one per row of `counts`.
+def histogram_quantile(q: float, bounds: Sequence[float], counts: Sequence[float]) -> float:
+    """PromQL `histogram_quantile` of one histogram with cumulative `counts`.
 
     Linear within the bucket the quantile falls into; the lowest bucket starts at 0 when its bound is positive, and a
     quantile in the +Inf bucket is the highest finite bound. NaN where nothing was observed. `q` is within 0 to 1.
     """
     if not 0 <= q <= 1:
         raise ValueError(f"a quantile is within 0 to 1, not {q}")
-    if len(bounds) < 2:
-        return np.full(len(counts), math.nan)
-    cumulative = np.concatenate((np.zeros((len(counts), 1)), np.maximum.accumulate(counts, axis=1)), axis=1)
-    total = cumulative[:, -1]
-    rank = q * total
-    bucket = (cumulative[:, 1:-1] < rank[:, np.newaxis]).sum(axis=1)
-    edges = np.array((0.0, *bounds))
-    row = np.arange(len(counts))
-    low, below = edges[bucket], cumulative[row, bucket]
-    inside = cumulative[row, bucket + 1] - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = low + (edges[bucket + 1] - low) * (rank - below) / inside
-    values = np.where(inside > 0, values, low)
-    values = np.where(bucket == len(bounds) - 1, bounds[-2], values)
-    if bounds[0] <= 0:
-        values = np.where(bucket == 0, bounds[0], values)
-    return np.where(total > 0, values, math.nan)
+    cumulative = list(accumulate(counts, max))
+    last = len(bounds) - 1
+    if not last or not cumulative[-1] > 0:
+        return math.nan
+    rank = q * cumulative[-1]
+    bucket = bisect_left(cumulative, rank, 0, last)
+    if bucket == last:
+        return bounds[last - 1]
+    if not bucket and bounds[0] <= 0:
+        return bounds[0]
+    low, below = (bounds[bucket - 1], cumulative[bucket - 1]) if bucket else (0.0, 0.0)
+    inside = cumulative[bucket] - below
+    return low + (bounds[bucket] - low) * (rank - below) / inside if inside > 0 else low
 
 
 def merged(histograms: list[Histogram]) -> Histogram | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from infscale.metrics.latency import leaving_rates, statistics
 from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray, WindowSummary
@@ -134,15 +135,17 @@ class EndpointHistory:
                 histograms[name] = Histogram(bounds, grown[start:stop], float(grown[stop]))
                 start = stop + 1
         _, gauges = _latest(self._gauges, window)
-        averages = gauges.mean(axis=0).tolist() if len(gauges) else (None, None)
+        averages = gauges.mean(axis=0).tolist() if len(gauges) > 1 else (None, None)
         return WindowSummary(
             covered_seconds=covered,
             histograms=histograms,
             rates=rates,
             waiting_since=waiting_since,
             waiting_average=averages[0],
-            waiting_maximum=float(gauges[:, 0].max()) if len(gauges) else None,
+            waiting_maximum=float(gauges[:, 0].max()) if len(gauges) > 1 else None,
             running_average=averages[1],
+            statistics=statistics(histograms),
+            leaving=leaving_rates(histograms, rates, covered),
         )
 
     def _series(self, width: int) -> BoundedSeries:

@@ -7,13 +7,13 @@ them is in `infscale.metrics.table`.
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from infscale.metrics import formula
-from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, Load, Saturation, WindowValue
-from infscale.metrics.sample import CounterName, HistogramName
-from infscale.metrics.windowed import HistogramReader, QueueLatency, Rate
-
-_QUANTILES = (0.5, 0.9, 0.99)
+from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, InFlight, Load, Saturation, WindowValue
+from infscale.metrics.latency import STATISTICS, quantile_of
+from infscale.metrics.sample import CounterName, HistogramName, Statistic
+from infscale.metrics.windowed import HistogramReader, MergingReader, QueueLatency, Rate
 
 
 class Source(enum.Enum):
@@ -56,7 +56,7 @@ class PublishedMetric:
     meaning: str
     source: Source
     aggregation: Aggregation
-    reader: ColumnReader | HistogramReader | QueueLatency | Formula
+    reader: ColumnReader | MergingReader | Formula
     per_model: bool = False
 
     @property
@@ -66,6 +66,18 @@ class PublishedMetric:
             return any(operand.windowed for operand in self.reader.operands)
         return isinstance(self.reader, QueueLatency | HistogramReader | Rate | WindowValue)
 
+    @property
+    def merges(self) -> MergingReader | None:
+        """The reader, where the value of a group is not made of those of its endpoints."""
+        return self.reader if isinstance(self.reader, QueueLatency | HistogramReader) else None
+
+    @property
+    def by_requested_model(self) -> bool:
+        """Whether its models are those that requests ask for, be they served or not: only the picker knows them."""
+        if isinstance(self.reader, Formula):
+            return self.per_model and all(each.by_requested_model for each in self.reader.operands if each.per_model)
+        return self.source is Source.PICKER
+
 
 def carries_unit(name: str, unit: str) -> bool:
     """Whether a metric's name says its unit, as all of them must; the empty unit needs no saying."""
@@ -74,28 +86,33 @@ def carries_unit(name: str, unit: str) -> bool:
 
 
 def _queue_latency() -> Iterator[PublishedMetric]:
-    for q in _QUANTILES:
+    for statistic in STATISTICS:
         yield PublishedMetric(
-            f"queue_latency_p{round(q * 100)}_seconds",
+            f"queue_latency_{statistic}_seconds",
             "seconds",
-            f"wait for the first step: the larger of the engines' queue time ({round(q * 100)}th percentile over the "
-            "window) and waiting requests ÷ rate of leaving the queue",
+            f"wait for the first step: the larger of the engines' queue time ({_words(statistic)} over the window) and "
+            "waiting requests ÷ rate of leaving the queue",
             Source.ENGINE,
             Aggregation.MERGED,
-            QueueLatency(q),
+            QueueLatency(statistic),
             per_model=True,
         )
 
 
+def _words(statistic: Statistic) -> str:
+    q = quantile_of(statistic)
+    return "mean" if q is None else f"{round(q * 100)}th percentile"
+
+
 def _latency(prefix: str, meaning: str, histogram: HistogramName) -> Iterator[PublishedMetric]:
-    for q in _QUANTILES:
+    for statistic in STATISTICS:
         yield PublishedMetric(
-            f"{prefix}_p{round(q * 100)}_seconds",
+            f"{prefix}_{statistic}_seconds",
             "seconds",
-            f"{meaning}, {round(q * 100)}th percentile over the window",
+            f"{meaning}, {_words(statistic)} over the window",
             Source.ENGINE,
             Aggregation.MERGED,
-            HistogramReader(histogram, q),
+            HistogramReader(histogram, statistic),
             per_model=True,
         )
 
@@ -111,8 +128,13 @@ def _rate(counter: CounterName, meaning: str) -> PublishedMetric:
     )
 
 
-def _in_flight(name: str, unit: str, meaning: str) -> PublishedMetric:
-    return PublishedMetric(name, unit, meaning, Source.PICKER, Aggregation.SUM, Column(name), per_model=True)
+def _tokens(name: str, meaning: str, reader: ColumnReader, *, per_model: bool = False) -> PublishedMetric:
+    return PublishedMetric(name, "tokens", meaning, Source.ENGINE, Aggregation.SUM, reader, per_model)
+
+
+def _in_flight(unit: Literal["requests", "tokens"], meaning: str) -> PublishedMetric:
+    reader = InFlight(unit)
+    return PublishedMetric(f"in_flight_{unit}", unit, meaning, Source.PICKER, Aggregation.SUM, reader, per_model=True)
 
 
 def _ratio(name: str, meaning: str, source: Source, reader: ColumnReader) -> PublishedMetric:
@@ -130,15 +152,22 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     _requests("waiting_requests_average", "mean of waiting requests over the window", WindowValue("waiting_average")),
     _requests("waiting_requests_maximum", "most waiting requests over the window", WindowValue("waiting_maximum")),
     _requests("running_requests_average", "mean of running requests over the window", WindowValue("running_average")),
+    _tokens(
+        "waiting_tokens",
+        "prompt tokens of the waiting requests, without cached ones where the engine tells them apart",
+        Load("waiting_tokens"),
+        per_model=True,
+    ),
     _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", Source.ENGINE, Column("kv_utilization")),
+    _tokens("kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", Column("kv_used_tokens")),
     _ratio(
         "saturation_ratio",
         "share of capacity in use by the pool's saturation settings; 1 is full",
         Source.ENGINE,
         Saturation(),
     ),
-    _in_flight("in_flight_requests", "requests", "requests the picker dispatched that have not ended"),
-    _in_flight("in_flight_tokens", "tokens", "their work: uncached prompt tokens and expected output tokens"),
+    _in_flight("requests", "requests the picker dispatched that have not ended"),
+    _in_flight("tokens", "their work: uncached prompt tokens and expected output tokens"),
     *_latency("time_to_first_token", "time from arrival to the first token", "time_to_first_token"),
     *_latency("inter_token_latency", "time between output tokens", "inter_token_latency"),
     _rate("requests_finished", "finished requests"),
@@ -148,6 +177,14 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     _gpu_bytes("gpu_memory_total_bytes", "GPU memory there is"),
     _ratio("gpu_memory_used_ratio", "share of GPU memory in use", Source.GPU, GpuMemoryRatio()),
     _ratio("gpu_utilization_ratio", "share of time the GPUs were busy", Source.GPU, Column("gpu_utilization")),
+    PublishedMetric(
+        "model_load_seconds",
+        "seconds",
+        "time the model took to load: from the start of its container until the pod was Ready",
+        Source.KUBERNETES,
+        Aggregation.HIGHEST,
+        Column("load_seconds"),
+    ),
 )
 
 BY_NAME = {metric.name: metric for metric in PUBLISHED}

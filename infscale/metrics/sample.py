@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,20 @@ CounterName = Literal[
     "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits", "requests_finished", "preemptions"
 ]
 
+Statistic = Literal["p50", "p90", "p99", "mean"]
+"""What is said of the latencies that were observed over a window."""
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A value with the monotonic second it was observed at. Unknown is the absence of a reading, never 0."""
+
+class Reading(NamedTuple):
+    """A value with the monotonic second it was observed at. Unknown is the absence of a reading, never 0.
+
+    `window_seconds` says of how many seconds a value over a window is made: how far observations reach back, at most
+    the window of the pool; None for a value of one moment. (A tuple, because one answer is made of thousands of them.)
+    """
 
     value: float
     at: float
+    window_seconds: float | None = None
 
     def age(self, now: float) -> float:
         """Seconds since the observation, never negative."""

@@ -22,6 +22,7 @@ from infscale.metrics.sample import (
     LoraState,
     ModelLoad,
     ScrapeFailure,
+    Statistic,
 )
 from infscale.metrics.saturation import SaturationSettings
 
@@ -52,6 +53,9 @@ class WindowSummary:
     `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
     restarts of the engine taken out; `rates` are per second. `waiting_since` has, per model, the second at which its
     queue last became non-empty, while it is. Averages and maxima are of what the engine reported (requests).
+
+    What answers ask for is worked out once, when it is observed: `statistics` (seconds) of each latency of which
+    something was observed, and `leaving`, the requests per second that leave the queue; both by model, None being all.
     """
 
     covered_seconds: float
@@ -61,6 +65,10 @@ class WindowSummary:
     waiting_average: float | None = None
     waiting_maximum: float | None = None
     running_average: float | None = None
+    statistics: Mapping[tuple[HistogramName, Statistic, str | None], float] = field(
+        default_factory=dict[tuple[HistogramName, Statistic, str | None], float]
+    )
+    leaving: Mapping[str | None, float] = field(default_factory=dict[str | None, float])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,14 +1,17 @@
-"""Readers of what happened over a window: quantiles of merged histograms, queue latency, rates."""
+"""Readers of what happened over a window: statistics of observed latencies, queue latency, rates."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from infscale.metrics import functions
-from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName
-from infscale.metrics.snapshot import PoolSnapshot, WindowSummary
+from infscale.metrics.columns import Load
+from infscale.metrics.latency import statistic_of
+from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
 
 FULL_COVERAGE = 0.9
 """Share of the window observations must span for silence to mean that nothing happened."""
@@ -22,116 +25,128 @@ class Unknown:
     age_seconds: float | None = None
 
 
-Windows = Sequence[WindowSummary]
-"""The windows of endpoints that make one value."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Endpoints that make one value: the rows that are usable, and how many more have no fresh value (`absent`)."""
+
+    snapshot: PoolSnapshot
+    rows: list[int]
+    absent: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows) + self.absent
+
+    @property
+    def windows(self) -> list[WindowSummary]:
+        """The windows of its rows; one that spans no time yet says nothing."""
+        windows = self.snapshot.columns.windows
+        return [window for row in self.rows if (window := windows[row]) is not None and window.covered_seconds > 0]
+
+    def known_sum(self, column: FloatArray) -> float:
+        """The sum over the group, a member without a known value counted as the highest; NaN below half coverage."""
+        values = self._known(column)
+        missing = len(self) - len(values)
+        return float(values.sum() + values.max() * missing) if len(values) else math.nan
+
+    def known_highest(self, column: FloatArray) -> float:
+        """The highest value in the group; NaN below half coverage."""
+        values = self._known(column)
+        return float(values.max()) if len(values) else math.nan
+
+    def _known(self, column: FloatArray) -> FloatArray:
+        values = column[self.rows]
+        values = values[~np.isnan(values)]
+        return values if 2 * len(values) >= len(self) else values[:0]
 
 
-def _merged(windows: Windows, name: HistogramName, model: str | None) -> Histogram | None:
-    return functions.merged(
-        [
-            histogram
-            for window in windows
-            for (found, of), histogram in window.histograms.items()
-            if found == name and (model is None or of == model)
-        ]
-    )
+class MergingReader(Protocol):
+    """Reads values of which those of a group are not made of those of its endpoints; NaN is unknown."""
 
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """One value per endpoint."""
+        ...
 
-def bounded_quantiles(q: float, histograms: Sequence[Histogram | None]) -> list[float]:
-    """`histogram_quantile` of each, but never above mean ÷ (1 - q), which no quantile of non-negative values exceeds.
-
-    Engines' first buckets are wide (vLLM's queue time: 0.3 s); interpolation alone would report 0.27 s as the p90 of
-    waits of a millisecond. Source of the bound: Markov's inequality. NaN where nothing was observed.
-    """
-    alike: dict[tuple[float, ...], list[int]] = {}
-    for place, histogram in enumerate(histograms):
-        if histogram is not None:
-            alike.setdefault(histogram.bounds, []).append(place)
-    values = [math.nan] * len(histograms)
-    for bounds, places in alike.items():
-        found = [histogram for place in places if (histogram := histograms[place]) is not None]
-        counts = np.array([histogram.counts for histogram in found])
-        sums = np.array([histogram.sum for histogram in found])
-        quantiles = functions.histogram_quantiles(q, bounds, counts)
-        if q < 1:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                limits = np.where(sums >= 0, sums / counts[:, -1] / (1 - q), math.inf)
-            quantiles = np.minimum(quantiles, limits)
-        for place, value in zip(places, quantiles.tolist(), strict=True):
-            values[place] = value
-    return values
+    def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
+        """The value of each group; all are of one snapshot."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class HistogramReader:
-    """A quantile of what endpoints observed over the window, their histograms merged."""
+    """A statistic (seconds) of what endpoints observed over the window, their histograms merged.
+
+    Observations are counted as they are, however much of the window they cover. An endpoint that does not observe, or
+    not long enough, counts as the one with the highest value.
+    """
 
     histogram: HistogramName
-    quantile: float
+    statistic: Statistic
 
-    def each(self, groups: Sequence[Windows], model: str | None) -> list[float]:
-        """Seconds for each group, NaN where nothing was observed."""
-        return bounded_quantiles(self.quantile, [_merged(windows, self.histogram, model) for windows in groups])
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `MergingReader`."""
+        del now
+        return _statistics(snapshot, (self.histogram, self.statistic, model))
+
+    def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
+        """See `MergingReader`."""
+        del now
+        return [self._of(group, (self.histogram, self.statistic, model)) for group in groups]
+
+    def _of(self, group: Group, key: "_Key") -> float:
+        observing = [window for window in group.windows if _observes(window, key)]
+        if 2 * len(observing) < len(group):
+            return math.nan
+        return _merged_statistic(observing, len(group) - len(observing), key)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLatency:
     """How long requests wait for their first step.
 
-    The larger of (a) the quantile of the engines' queue times over the window, which knows only waits that are over,
+    The larger of (a) the statistic of the engines' queue times over the window, which knows only waits that are over,
     and (b) waiting ÷ rate of leaving the queue (Little's law), which knows those that are not; with nobody leaving, (b)
     is the time since the queue became non-empty. A fully covered window in which nobody arrived and nobody waits is 0.
     """
 
-    quantile: float
+    statistic: Statistic
 
-    def each(
-        self,
-        groups: Sequence[Windows],
-        waiting: Sequence[float],
-        now: float,
-        model: str | None,
-        window_seconds: float,
-    ) -> list[float]:
-        """Seconds for each group, NaN where unknown; `waiting` are the requests that wait in each (NaN: unknown)."""
-        past = bounded_quantiles(self.quantile, [_merged(windows, "queue_time", model) for windows in groups])
-        values: list[float] = []
-        for windows, count, gone in zip(groups, waiting, past, strict=True):
-            current = _current(windows, count, now, model) if count > 0 else math.nan
-            if math.isnan(gone) and math.isnan(current):
-                covered = min((window.covered_seconds for window in windows), default=0.0)
-                silent = count == 0 and covered >= FULL_COVERAGE * window_seconds
-                values.append(0.0 if silent else math.nan)
-            else:
-                values.append(current if math.isnan(gone) or current > gone else gone)
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `MergingReader`."""
+        windows = snapshot.columns.windows
+        waiting = Load("waiting").read(snapshot, now, model)
+        leaving = np.array([0.0 if window is None else window.leaving.get(model, 0.0) for window in windows])
+        covered = np.array([0.0 if window is None else window.covered_seconds for window in windows])
+        waited = np.full(len(windows), math.nan)
+        for row in np.flatnonzero((waiting > 0) & ~(leaving > 0)).tolist():
+            window = windows[row]
+            if window is not None:
+                waited[row] = now - _waiting_since(window, model)
+        past = _statistics(snapshot, ("queue_time", self.statistic, model))
+        return _larger(past, waiting, leaving, waited, covered >= FULL_COVERAGE * _window_seconds(snapshot))
+
+    def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
+        """See `MergingReader`."""
+        if not groups:
+            return []
+        snapshot = groups[0].snapshot
+        column = Load("waiting").read(snapshot, now, model)
+        past, waiting, leaving, waited, covered = np.array(
+            [self._of(group, group.known_sum(column), now, model) for group in groups]
+        ).T
+        silent = covered >= FULL_COVERAGE * _window_seconds(snapshot)
+        values: list[float] = _larger(past, waiting, leaving, waited, silent).tolist()
         return values
 
-
-def _current(windows: Windows, waiting: float, now: float, model: str | None) -> float:
-    """How long the last of those who wait will have waited; NaN where nothing says so."""
-    # Endpoints seen for different times leave at rates, not at counts, that may be added.
-    leaving = sum(_leaving_rate(window, model) for window in windows)
-    if leaving > 0:
-        return waiting / leaving
-    since = [at for window in windows for of, at in window.waiting_since.items() if model is None or of in {model, ""}]
-    return now - min(since) if since else math.nan
-
-
-def _leaving_rate(window: WindowSummary, model: str | None) -> float:
-    """Requests per second that left the queue; engines without a queue-time histogram count by those that finish."""
-    left = [
-        histogram.total
-        for (name, of), histogram in window.histograms.items()
-        if name == "queue_time" and (model is None or of == model)
-    ]
-    if left:
-        return sum(left) / window.covered_seconds
-    finished = (
-        rate
-        for (name, of), rate in window.rates.items()
-        if name == "requests_finished" and (model is None or of == model)
-    )
-    return sum(finished)
+    def _of(self, group: Group, waiting: float, now: float, model: str | None) -> tuple[float, ...]:
+        """What `_larger` takes, of one group."""
+        every = [window for row in group.rows if (window := group.snapshot.columns.windows[row]) is not None]
+        windows = group.windows
+        # Endpoints seen for different times leave at rates, not at counts, that may be added.
+        leaving = sum(window.leaving.get(model, 0.0) for window in windows)
+        since = math.inf if leaving > 0 else min((_waiting_since(each, model) for each in every), default=math.inf)
+        covered = min((window.covered_seconds for window in every), default=0.0)
+        past = _merged_statistic(windows, len(group) - len(windows), ("queue_time", self.statistic, model))
+        return past, waiting, leaving, now - since, covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +163,66 @@ class Rate:
     def _of(self, window: WindowSummary | None, model: str | None) -> float:
         if window is None:
             return math.nan
-        rates = [
-            rate for (name, of), rate in window.rates.items() if name == self.counter and (model is None or of == model)
-        ]
+        if model is not None:
+            return window.rates.get((self.counter, model), math.nan)
+        rates = [rate for (name, _), rate in window.rates.items() if name == self.counter]
         return sum(rates) if rates else math.nan
+
+
+_Key = tuple[HistogramName, Statistic, str | None]
+
+
+def _window_seconds(snapshot: PoolSnapshot) -> float:
+    return snapshot.state.settings.window_seconds
+
+
+def _statistics(snapshot: PoolSnapshot, key: _Key) -> FloatArray:
+    unknown = math.nan
+    windows = snapshot.columns.windows
+    return np.array([unknown if window is None else window.statistics.get(key, unknown) for window in windows])
+
+
+def _observes(window: WindowSummary, key: _Key) -> bool:
+    """Whether what is asked for is known: also that nothing happened, but not a mean whose sum is not published."""
+    value = window.statistics.get(key)
+    return bool(_histograms(window, key)) if value is None else not math.isnan(value)
+
+
+def _merged_statistic(windows: Sequence[WindowSummary], missing: int, key: _Key) -> float:
+    """The statistic of all windows together; `missing` more count as the one that has the highest."""
+    observed = [window for window in windows if not math.isnan(window.statistics.get(key, math.nan))]
+    parts = [histogram for window in observed for histogram in _histograms(window, key)]
+    if missing and observed:
+        highest = max(observed, key=lambda window: window.statistics[key])
+        parts += [
+            Histogram(each.bounds, each.counts * missing, each.sum * missing) for each in _histograms(highest, key)
+        ]
+    merged = functions.merged(parts)
+    return math.nan if merged is None else statistic_of(merged, key[1])
+
+
+def _histograms(window: WindowSummary, key: _Key) -> list[Histogram]:
+    name, _, model = key
+    return [
+        histogram
+        for (found, of), histogram in window.histograms.items()
+        if found == name and (model is None or of == model)
+    ]
+
+
+def _waiting_since(window: WindowSummary, model: str | None) -> float:
+    """When the queue last became non-empty, +inf when it is empty; an engine may not say of which model it is."""
+    of = window.waiting_since
+    if model is None:
+        return min(of.values(), default=math.inf)
+    return min(of.get(model, math.inf), of.get("", math.inf))
+
+
+def _larger(
+    past: FloatArray, waiting: FloatArray, leaving: FloatArray, waited: FloatArray, covered: BoolArray
+) -> FloatArray:
+    """The larger of past waits and what those who wait now will have waited; 0 where nothing happened all the time."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        present = np.where(leaving > 0, waiting / leaving, np.where(np.isfinite(waited), waited, math.nan))
+    latency = np.fmax(past, np.where(waiting > 0, present, math.nan))
+    return np.where(np.isnan(latency) & covered & (waiting == 0), 0.0, latency)

@@ -7,7 +7,12 @@ from adapter.errors import ApiError
 from infscale.metrics.published import PUBLISHED, Aggregation
 
 README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
-WORDS = {Aggregation.SUM: "sum", Aggregation.MEAN: "mean", Aggregation.MERGED: "merged"}
+WORDS = {
+    Aggregation.SUM: "sum",
+    Aggregation.MEAN: "mean",
+    Aggregation.HIGHEST: "highest",
+    Aggregation.MERGED: "merged",
+}
 
 
 def rows(heading: str) -> list[list[str]]:

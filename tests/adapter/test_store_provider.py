@@ -308,6 +308,8 @@ def test_an_answer_from_several_pools_carries_the_newest_revision() -> None:
 
 
 def test_metrics_over_a_window_say_so(world: World) -> None:
+    for each in range(4):
+        world.report(f"a-{each}", 101.0)
     assert world.objects(f"{POOLS}/a/waiting_requests_average").window_seconds == 30.0
     assert world.objects(f"{POOLS}/a/waiting_requests").window_seconds is None
 

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
+from infscale.metrics.latency import statistic_of
 from infscale.metrics.published import BY_NAME, PUBLISHED
-from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading
+from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store import MetricStore
-from infscale.metrics.windowed import Unknown, bounded_quantiles
+from infscale.metrics.windowed import Unknown
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 BOUNDS = (0.3, 1.0, 5.0, math.inf)
@@ -118,8 +119,10 @@ def test_in_flight_is_known_per_model_and_always_fresh() -> None:
     assert read(made, "in_flight_tokens", 99.0, "other") == 0
     only = np.array([True, False])
     assert group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, None, only) == Reading(10.0, 99.0)
-    of_part = group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, "m", only)
-    assert isinstance(of_part, Unknown), "the pool's count of a model is not that of a part of the pool"
+    assert group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, "m", only) == Reading(10.0, 99.0)
+    assert group_reading(BY_NAME["in_flight_tokens"], view(made), 99.0, "lora-a", only) == Reading(0.0, 99.0)
+    pods = pod_readings(BY_NAME["in_flight_tokens"], view(made), 99.0, "lora-a")
+    assert [(pod.name, reading.value) for pod, reading in pods] == [("vllm-0", 0.0), ("vllm-1", 7.0)]
 
 
 def test_pods_leave_out_what_is_stale_starting_or_unknown() -> None:
@@ -192,13 +195,14 @@ def test_rates_of_leaving_are_added_over_endpoints_seen_for_different_times() ->
 
 def test_waits_far_below_the_first_bucket_are_not_reported_as_its_width() -> None:
     waits_of_a_millisecond = Histogram(BOUNDS, np.array([100.0, 100.0, 100.0, 100.0]), 0.1)
-    assert bounded_quantiles(0.9, [None, waits_of_a_millisecond]) == pytest.approx([math.nan, 0.01], nan_ok=True)
+    assert statistic_of(waits_of_a_millisecond, "p90") == pytest.approx(0.01)
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=50), st.sampled_from([0.5, 0.9, 0.99]))
 def test_the_bound_is_above_every_true_quantile(waits: list[float], q: float) -> None:
     counts = np.array([float(sum(wait <= bound for wait in waits)) for bound in BOUNDS])
-    interpolated, value = bounded_quantiles(q, [Histogram(BOUNDS, counts, each) for each in (1e9, sum(waits))])
+    statistic: Statistic = {0.5: "p50", 0.9: "p90", 0.99: "p99"}[q]  # type: ignore[assignment]
+    interpolated, value = (statistic_of(Histogram(BOUNDS, counts, each), statistic) for each in (1e9, sum(waits)))
     below = sorted(waits)[math.ceil(q * len(waits)) - 1]
     assert value == interpolated or value >= below * (1 - 1e-9)
 

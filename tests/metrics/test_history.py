@@ -86,7 +86,8 @@ def test_one_sample_says_nothing_about_growth() -> None:
     assert summary.covered_seconds == 0
     assert summary.histograms == {}
     assert summary.rates == {}
-    assert summary.waiting_average == 0
+    assert summary.statistics == {}
+    assert summary.waiting_average is None
 
 
 def test_other_buckets_start_over() -> None:

@@ -1,0 +1,82 @@
+"""What is said of observed latencies, worked out of the histograms of a window."""
+
+import math
+from collections.abc import Mapping
+from typing import get_args
+
+from infscale.metrics.functions import histogram_quantile, merged
+from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
+
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+"""Every statistic, in the order in which they are published."""
+
+_QUANTILES: Mapping[Statistic, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+_PUBLISHED: tuple[HistogramName, ...] = ("queue_time", "time_to_first_token", "inter_token_latency")
+
+
+def quantile_of(statistic: Statistic) -> float | None:
+    """The quantile a statistic is; None for the mean."""
+    return _QUANTILES.get(statistic)
+
+
+def statistic_of(histogram: Histogram, statistic: Statistic) -> float:
+    """Seconds; NaN where nothing was observed, and for a mean whose sum the engine does not publish."""
+    return _of(histogram, (statistic,))[0]
+
+
+def statistics(
+    histograms: Mapping[tuple[HistogramName, str], Histogram],
+) -> dict[tuple[HistogramName, Statistic, str | None], float]:
+    """The statistics of each published latency by model, and of all its models together under None."""
+    by_name: dict[HistogramName, dict[str | None, Histogram]] = {}
+    for (name, served), histogram in histograms.items():
+        # All that is published is NaN where nothing was observed.
+        if name in _PUBLISHED and histogram.counts[-1] > 0:
+            by_name.setdefault(name, {})[served] = histogram
+    found: dict[tuple[HistogramName, Statistic, str | None], float] = {}
+    for name, parts in by_name.items():
+        values = {model: _of(histogram, STATISTICS) for model, histogram in parts.items()}
+        whole = merged(list(parts.values())) if len(parts) > 1 else None
+        values[None] = next(iter(values.values())) if whole is None else _of(whole, STATISTICS)
+        for model, of_model in values.items():
+            for statistic, value in zip(STATISTICS, of_model, strict=True):
+                found[name, statistic, model] = value
+    return found
+
+
+def _of(histogram: Histogram, wanted: tuple[Statistic, ...]) -> list[float]:
+    counts: list[float] = histogram.counts.tolist()
+    total = counts[-1]
+    mean = histogram.sum / total if total > 0 else math.nan
+    values: list[float] = []
+    for statistic in wanted:
+        q = _QUANTILES.get(statistic)
+        values.append(mean if q is None else _bounded(histogram_quantile(q, histogram.bounds, counts), q, mean))
+    return values
+
+
+def _bounded(quantile: float, q: float, mean: float) -> float:
+    """`quantile`, but never above mean ÷ (1 - q), which no quantile of non-negative values exceeds.
+
+    Engines' first buckets are wide (vLLM's queue time: 0.3 s); interpolation alone would report 0.27 s as the p90 of
+    waits of a millisecond. Source of the bound: Markov's inequality. An unknown mean bounds nothing.
+    """
+    return min(quantile, mean / (1 - q)) if mean >= 0 else quantile
+
+
+def leaving_rates(
+    histograms: Mapping[tuple[HistogramName, str], Histogram],
+    rates: Mapping[tuple[CounterName, str], float],
+    covered_seconds: float,
+) -> dict[str | None, float]:
+    """Requests per second that left the queue, by model, and of all models together under None.
+
+    Engines without a queue-time histogram count by those that finish.
+    """
+    left = {model: histogram.total for (name, model), histogram in histograms.items() if name == "queue_time"}
+    leaving: dict[str | None, float] = {
+        model: rate for (name, model), rate in rates.items() if name == "requests_finished"
+    }
+    whole = sum(left.values()) / covered_seconds if left else sum(leaving.values())
+    leaving |= {model: total / covered_seconds for model, total in left.items()}
+    return {**leaving, None: whole}
