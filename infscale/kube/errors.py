@@ -1,0 +1,65 @@
+"""What the API server says no with.
+
+KubeError           a request to the API server failed; its text is the server's own message, or the cause in plain words
+├── NotFound        there is no such object, or no such resource (404)
+├── Forbidden       this identity may not do that, or the server does not know it (401, 403)
+├── Conflict        the object exists already, or was changed in the meantime (409)
+├── Gone            the version or page asked for is no longer kept: list again (410)
+├── Rejected        the request is wrong in another way (other 4xx): sent again it fails again
+└── Unreachable     nobody answered, or not now (network, TLS, time limits, 429, 5xx): trying again may help
+"""
+
+from collections.abc import Mapping
+
+from infscale.errors import InfscaleError
+
+
+class KubeError(InfscaleError):
+    """A request to the API server failed."""
+
+
+class NotFound(KubeError):
+    """There is no such object, or the server knows no such resource (404)."""
+
+
+class Forbidden(KubeError):
+    """This identity may not do that, or its credentials are not accepted (401, 403)."""
+
+
+class Conflict(KubeError):
+    """The object exists already, or was changed since it was read (409)."""
+
+
+class Gone(KubeError):
+    """The resource version or page asked for is no longer kept (410): list again."""
+
+
+class Rejected(KubeError):
+    """The request is wrong (other 4xx): sent again, it fails again."""
+
+
+class Unreachable(KubeError):
+    """Nobody answered, or not now. `retry_after_seconds` is how long the server asks to be left alone; None: not said."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+_BY_CODE: Mapping[int, type[KubeError]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+}
+
+
+def error_of(code: int, message: str, retry_after_seconds: float | None = None) -> KubeError:
+    """The error that an answer with HTTP status `code` is. `message` is the server's, "" where it gave none."""
+    text = message or f"the API server answered HTTP {code}"
+    if code in _BY_CODE:
+        return _BY_CODE[code](text)
+    if code == 429 or not 400 <= code < 500:
+        return Unreachable(text, retry_after_seconds)
+    return Rejected(text)
