@@ -12,6 +12,7 @@ from infscale.endpoint import Objective, ObjectKey, Rewrite
 from infscale.kube import objects
 from infscale.kube.assembly import SeenObjects, models_in_use
 from infscale.kube.objects import Condition, Definition, Record, Standing
+from infscale.kube.resources import Resource
 
 ACCEPTED = "Accepted"
 INVALID = "Invalid"
@@ -33,13 +34,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An object, by the group, version and kind its status is written to, and the verdict on it."""
+    """An object and the verdict on it."""
 
-    api_version: str
-    kind: str
+    resource: Resource
     key: ObjectKey
     standing: Standing
     verdict: Verdict
+
+    @property
+    def path(self) -> str:
+        """Where its status is written."""
+        return self.resource.path(self.key.namespace, self.key.name, "status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def _judged(
     for key, record in records.items():
         if record.standing is not None:
             verdict = _verdict(record, court, superseded=key in superseding)
-            yield Judged(definition.api_version, definition.kind, key, record.standing, verdict)
+            yield Judged(definition.resource, key, record.standing, verdict)
 
 
 def _verdict(record: AnyRecord, court: _Court, *, superseded: bool) -> Verdict:

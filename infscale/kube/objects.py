@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from infscale.discovery import objects as definitions
-from infscale.discovery.objects import InferenceModel
 from infscale.document import Field, from_plain
-from infscale.endpoint import Autoscaler, DescribedObject, Objective, ObjectKey, Pool, Rewrite, Workload
+from infscale.endpoint import DescribedObject, ObjectKey, Pool, Workload
 from infscale.errors import ConfigError
+from infscale.kube import resources
 from infscale.kube.autoscalers import read_autoscaler
+from infscale.kube.resources import Resource
 
 Object = Mapping[str, Any]
 
@@ -76,10 +77,12 @@ class Record(Generic[ValueT]):
 
 @dataclass(frozen=True, slots=True)
 class Definition(Generic[ValueT]):
-    """How objects of one kind are read; with `has_standing` their conditions are, too."""
+    """How objects of one kind are read.
 
-    api_version: str
-    kind: str
+    `spec_keys` are the only ones the reader looks at (None: all). With `has_standing` conditions are read, too.
+    """
+
+    resource: Resource
     reader: Callable[[Field], ValueT]
     spec_keys: tuple[str, ...] | None = None
     has_standing: bool = False
@@ -91,7 +94,7 @@ class Definition(Generic[ValueT]):
         created = metadata.get("creationTimestamp") or ""
         standing = _standing(item) if self.has_standing else None
         try:
-            value = self.reader(from_plain(self._relevant(item), f"{self.kind} {key}", strict=False))
+            value = self.reader(from_plain(self._relevant(item), f"{self.resource.kind} {key}", strict=False))
         except ConfigError as error:
             problem = f"{error.path}: {error.problem}" if error.path else error.problem
             known = before.value if before is not None and before.created == created else None
@@ -100,11 +103,11 @@ class Definition(Generic[ValueT]):
 
     def _relevant(self, item: Object) -> dict[str, Any]:
         """The part of `item` that its reader looks at; items of lists do not say their kind themselves."""
-        metadata, spec = item["metadata"], item.get("spec") or _NOTHING
+        metadata, spec = item["metadata"], item.get("spec") or {}
         kept = {key: metadata[key] for key in ("namespace", "name", "labels", "creationTimestamp") if key in metadata}
         keys = spec.keys() if self.spec_keys is None else self.spec_keys
         chosen = {key: spec[key] for key in keys if key in spec}
-        return {"apiVersion": self.api_version, "kind": self.kind, "metadata": kept, "spec": chosen}
+        return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": kept, "spec": chosen}
 
 
 def _standing(item: Object) -> Standing:
@@ -127,38 +130,33 @@ def _standing(item: Object) -> Standing:
     )
 
 
-def _definition(version: str, kind: str, reader: Callable[[Field], ValueT]) -> Definition[ValueT]:
-    return Definition(version, kind, reader, has_standing=True)
-
-
 def _with_own_ports(pool: Pool) -> Pool:
     """Endpoints are made from pods here, so the pool decides which of their ports are its own."""
     return replace(pool, own_ports=True)
 
 
-_LEGACY = f"{definitions.LEGACY_GROUP}/v1alpha2"
-_LLM_D = f"{definitions.LLM_D_GROUP}/v1alpha2"
+def _written(resource: Resource, reader: Callable[[Field], ValueT]) -> Definition[ValueT]:
+    """The definition of a kind whose status we write."""
+    return Definition(resource, reader, has_standing=True)
 
-POOL: Definition[Pool] = Definition(
-    f"{definitions.POOL_GROUP}/v1", "InferencePool", lambda field: _with_own_ports(definitions.read_pool(field))
-)
-LEGACY_POOL: Definition[Pool] = Definition(
-    _LEGACY, "InferencePool", lambda field: _with_own_ports(definitions.read_legacy_pool(field))
-)
-OBJECTIVE: Definition[Objective] = _definition(_LLM_D, "InferenceObjective", definitions.read_objective)
-LEGACY_OBJECTIVE: Definition[Objective] = _definition(_LEGACY, "InferenceObjective", definitions.read_objective)
-REWRITE: Definition[Rewrite] = _definition(_LLM_D, "InferenceModelRewrite", definitions.read_rewrite)
-LEGACY_REWRITE: Definition[Rewrite] = _definition(_LEGACY, "InferenceModelRewrite", definitions.read_rewrite)
-MODEL: Definition[InferenceModel] = _definition(_LEGACY, "InferenceModel", definitions.read_model)
-DEPLOYMENT: Definition[DescribedObject] = Definition(
-    "apps/v1", "Deployment", definitions.read_deployment, spec_keys=("selector",)
-)
-STATEFUL_SET: Definition[DescribedObject] = Definition(
-    "apps/v1", "StatefulSet", definitions.read_stateful_set, spec_keys=("selector",)
-)
-SERVICE: Definition[DescribedObject] = Definition("v1", "Service", definitions.read_service, spec_keys=("selector",))
-NAMESPACE: Definition[DescribedObject] = Definition("v1", "Namespace", definitions.read_namespace, spec_keys=())
-AUTOSCALER: Definition[Autoscaler] = Definition("autoscaling/v2", "HorizontalPodAutoscaler", read_autoscaler)
+
+def _selecting(resource: Resource, reader: Callable[[Field], DescribedObject]) -> Definition[DescribedObject]:
+    """The definition of a kind that only selects pods."""
+    return Definition(resource, reader, spec_keys=("selector",))
+
+
+POOL = Definition(resources.POOLS, lambda field: _with_own_ports(definitions.read_pool(field)))
+LEGACY_POOL = Definition(resources.LEGACY_POOLS, lambda field: _with_own_ports(definitions.read_legacy_pool(field)))
+OBJECTIVE = _written(resources.OBJECTIVES, definitions.read_objective)
+LEGACY_OBJECTIVE = _written(resources.LEGACY_OBJECTIVES, definitions.read_objective)
+REWRITE = _written(resources.REWRITES, definitions.read_rewrite)
+LEGACY_REWRITE = _written(resources.LEGACY_REWRITES, definitions.read_rewrite)
+MODEL = _written(resources.MODELS, definitions.read_model)
+DEPLOYMENT = _selecting(resources.DEPLOYMENTS, definitions.read_deployment)
+STATEFUL_SET = _selecting(resources.STATEFUL_SETS, definitions.read_stateful_set)
+SERVICE = _selecting(resources.SERVICES, definitions.read_service)
+NAMESPACE = _selecting(resources.NAMESPACES, definitions.read_namespace)
+AUTOSCALER = Definition(resources.AUTOSCALERS, read_autoscaler)
 
 
 @dataclass(frozen=True, slots=True)

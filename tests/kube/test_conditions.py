@@ -73,10 +73,10 @@ def test_each_group_of_a_kind_gets_its_own_verdict() -> None:
         rewrites=records(objects.REWRITE, [made.rewrite("both")]),
         legacy_rewrites=records(objects.LEGACY_REWRITE, [made.rewrite("both"), made.rewrite("alone")]),
     )
-    assert [(each.api_version, each.kind, each.key.name, each.verdict.reason) for each in judge(seen)] == [
-        ("llm-d.ai/v1alpha2", "InferenceModelRewrite", "both", "Accepted"),
-        ("inference.networking.x-k8s.io/v1alpha2", "InferenceModelRewrite", "both", "Superseded"),
-        ("inference.networking.x-k8s.io/v1alpha2", "InferenceModelRewrite", "alone", "Accepted"),
+    assert [(each.resource.name, each.key.name, each.verdict.reason) for each in judge(seen)] == [
+        ("inferencemodelrewrites.llm-d.ai", "both", "Accepted"),
+        ("inferencemodelrewrites.inference.networking.x-k8s.io", "both", "Superseded"),
+        ("inferencemodelrewrites.inference.networking.x-k8s.io", "alone", "Accepted"),
     ]
 
 

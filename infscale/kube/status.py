@@ -1,0 +1,157 @@
+"""Writes status conditions: one object at a time, paced, and only what is news."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from infscale.backoff import Backoff
+from infscale.endpoint import ObjectKey
+from infscale.kube.conditions import Judged, Verdict, as_patch, updated
+from infscale.kube.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
+from infscale.kube.resources import Resource
+
+if TYPE_CHECKING:
+    import random
+
+_LOG = logging.getLogger(__name__)
+
+_Identity = tuple[Resource, ObjectKey]
+
+
+class Patches(Protocol):
+    """The part of the API server's client that writing a status takes."""
+
+    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Apply a merge patch to the object at `path`. Raises `KubeError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSettings:
+    """How eagerly statuses are written.
+
+    `pace_seconds` lies between two writes. The same verdict on the same generation is written to an object again only
+    after `repeat_seconds`: somebody else writes it too and disagrees. Where the rights are missing, or an object
+    refuses its status, it is tried again after `refused_seconds`.
+    """
+
+    pace_seconds: float = 0.05
+    repeat_seconds: float = 60.0
+    refused_seconds: float = 300.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What was last written to an object, and until when it is not written again."""
+
+    generation: int
+    verdict: Verdict
+    not_before: float
+
+
+class StatusWriter:
+    """Follows verdicts with writes; guards what is still to be written and what was.
+
+    Several replicas may run one each: they come to the same verdicts, a write names the version it was made for, so one
+    of them wins, and the others then see that nothing is left to be said.
+    """
+
+    def __init__(
+        self,
+        client: Patches,
+        clock: Callable[[], float],
+        rng: "random.Random",
+        settings: StatusSettings | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or StatusSettings()
+        self._wanted: dict[_Identity, Judged] = {}
+        self._written: dict[_Identity, _Written] = {}
+        self._refused: dict[Resource, float] = {}
+        self._failures = 0
+        self._resume_at = -math.inf
+        self._changed = asyncio.Event()
+
+    def sync(self, judged: Iterable[Judged]) -> None:
+        """Follow `judged`, the verdicts on all objects there are."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        every = {(each.resource, each.key): each for each in judged}
+        self._written = {identity: each for identity, each in self._written.items() if identity in every}
+        self._wanted = {
+            identity: each for identity, each in every.items() if updated(each.standing, each.verdict, now) is not None
+        }
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write what `sync` wants until cancelled."""
+        while True:
+            self._changed.clear()
+            now = self._clock()
+            due = {identity: self._due(identity, each) for identity, each in self._wanted.items()}
+            first = min(due, key=lambda each: due[each], default=None)
+            if first is None or due[first] > now:
+                await self._wait(None if first is None else due[first] - now)
+                continue
+            await self._write(first, self._wanted.pop(first))
+            await asyncio.sleep(self._settings.pace_seconds)
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Wait for news, at most `seconds` where given."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _due(self, identity: _Identity, judged: Judged) -> float:
+        """When `judged` may be written."""
+        due = max(self._resume_at, self._refused.get(judged.resource, -math.inf))
+        last = self._written.get(identity)
+        if last is not None and (last.generation, last.verdict) == (judged.standing.generation, judged.verdict):
+            due = max(due, last.not_before)
+        return due
+
+    async def _write(self, identity: _Identity, judged: Judged) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        conditions = updated(judged.standing, judged.verdict, now)
+        if conditions is None:
+            return
+        pause = self._settings.repeat_seconds
+        try:
+            await self._client.patch(judged.path, as_patch(judged.standing, conditions))
+        except (Conflict, NotFound):
+            # Somebody else changed or removed it; its new version comes through the watch.
+            return
+        except Unreachable as error:
+            self._wanted.setdefault(identity, judged)
+            wait = max(error.retry_after_seconds or 0.0, self._settings.backoff.delay(self._failures, self._rng))
+            self._failures += 1
+            self._resume_at = self._clock() + wait
+            return
+        except Forbidden as error:
+            self._wanted.setdefault(identity, judged)
+            self._refuse(judged.resource, error)
+            return
+        except KubeError as error:
+            _LOG.warning("the status of %s %s cannot be written: %s", judged.resource.kind, judged.key, error)
+            pause = self._settings.refused_seconds
+        self._failures = 0
+        self._written[identity] = _Written(judged.standing.generation, judged.verdict, self._clock() + pause)
+
+    def _refuse(self, resource: Resource, error: Forbidden) -> None:
+        if resource not in self._refused:
+            _LOG.warning(
+                "statuses are not written: %s; allow the verb patch on %s/status of the API group %s, "
+                "or set write_status to false",
+                error,
+                resource.plural,
+                resource.group,
+            )
+        self._refused[resource] = self._clock() + self._settings.refused_seconds

@@ -1,0 +1,93 @@
+"""What one watch has seen, kept as records among those of other watches of the same kind."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from infscale.endpoint import ObjectKey, Workload
+from infscale.kube.objects import Definition, Object, PodRecord, Record, controller_of, key_of, read_pod
+from infscale.kube.pods import remembering
+
+_LOG = logging.getLogger(__name__)
+
+RecordT = TypeVar("RecordT")
+ValueT = TypeVar("ValueT")
+
+
+class Table(Generic[RecordT]):
+    """The cache of one watch; guards which records are its own.
+
+    A new version whose record equals the last one changes nothing: the record stays the very same and `changed` is not
+    called.
+    """
+
+    def __init__(
+        self,
+        records: dict[ObjectKey, RecordT],
+        read: Callable[[Object, RecordT | None], RecordT],
+        changed: Callable[[], None],
+    ) -> None:
+        self._records = records
+        self._read = read
+        self._changed = changed
+        self._own: set[ObjectKey] = set()
+
+    def replace(self, items: Iterable[Object]) -> None:
+        """Hold exactly `items`: a list was made."""
+        listed = {key_of(item): item for item in items}
+        for key in self._own - listed.keys():
+            self._remove(key)
+        for key, item in listed.items():
+            self._put(key, item)
+
+    def put(self, item: Object) -> None:
+        """Hold `item`, new or in a new version."""
+        self._put(key_of(item), item)
+
+    def remove(self, item: Object) -> None:
+        """Hold `item` no longer."""
+        self._remove(key_of(item))
+
+    def _put(self, key: ObjectKey, item: Object) -> None:
+        before = self._records.get(key)
+        record = self._read(item, before)
+        if key not in self._own or record != before:
+            self._own.add(key)
+            self._records[key] = record
+            self._changed()
+
+    def _remove(self, key: ObjectKey) -> None:
+        if key in self._own:
+            self._own.discard(key)
+            del self._records[key]
+            self._changed()
+
+
+class Refusals:
+    """Versions of objects that could not be read; counts them and says each once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def reading(self, definition: Definition[ValueT]) -> Callable[[Object, Record[ValueT] | None], Record[ValueT]]:
+        """How objects of `definition` are read, with refusals noted."""
+
+        def read(item: Object, before: Record[ValueT] | None) -> Record[ValueT]:
+            record = definition.read(item, before)
+            if record.problem is not None and (before is None or before.problem != record.problem):
+                self.count += 1
+                kept = "what it said before stays" if record.value is not None else "it is as if it were not there"
+                _LOG.error("%s %s cannot be used, %s: %s", definition.resource.kind, record.key, kept, record.problem)
+            return record
+
+        return read
+
+
+def read_pod_again(item: Object, before: PodRecord | None) -> PodRecord:
+    """The record of a pod that may have been seen before."""
+    return remembering(before, read_pod(item))
+
+
+def read_replica_set(item: Object, _: Workload | None) -> Workload | None:
+    """What owns a `ReplicaSet`."""
+    return controller_of(item)
