@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from infscale.errors import StartError
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.published import PUBLISHED, PublishedMetric
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.periodic import ScrapeHealth
@@ -33,21 +33,24 @@ class Snapshots(Protocol):
 
 
 class StoreCollector(Collector):
-    """The store as Prometheus metrics: pools by the published table, endpoints with ages, revisions."""
+    """The store as Prometheus metrics: pools by `metrics`, endpoints with ages, revisions."""
 
-    def __init__(self, store: Snapshots, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Snapshots, clock: Callable[[], float], metrics: Iterable[PublishedMetric] = PUBLISHED
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._metrics = tuple(metrics)
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from one snapshot per pool."""
         now, snapshots = self._clock(), self._store.snapshots()
-        yield from _pools(snapshots, now)
+        yield from _pools(self._metrics, snapshots, now)
         yield from _endpoints(snapshots, now)
 
 
-def _pools(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
-    for metric in PUBLISHED:
+def _pools(metrics: tuple[PublishedMetric, ...], snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
+    for metric in metrics:
         family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
         for snapshot in snapshots:
             for model in models(metric, snapshot):
@@ -79,12 +82,15 @@ def _endpoints(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metr
     columns = {
         "waiting_requests": "requests queued in the engine",
         "running_requests": "requests in the engine's running batch",
+        "waiting_tokens": "prompt tokens of the queued requests",
         "kv_cache_utilization_ratio": "share of KV-cache blocks in use",
+        "kv_cache_used_tokens": "tokens that the KV-cache blocks in use have room for",
         "in_flight_requests": "requests dispatched that have not ended",
         "in_flight_tokens": "work of those requests",
         "saturation_ratio": "share of capacity in use",
         "age_seconds": "age of the last observation",
         "gpu_memory_used_bytes": "GPU memory in use",
+        "model_load_seconds": "time from the start of the container until the pod was Ready",
     }
     documents = [(str(snapshot.pool), snapshot_document(snapshot, now)["endpoints"]) for snapshot in snapshots]
     for column, meaning in columns.items():
@@ -123,9 +129,14 @@ class SourcesCollector(Collector):
         )
 
 
-def _application(store: Snapshots, collectors: Iterable[Collector], clock: Callable[[], float]) -> web.Application:
+def _application(
+    store: Snapshots,
+    collectors: Iterable[Collector],
+    clock: Callable[[], float],
+    metrics_of_pools: Iterable[PublishedMetric],
+) -> web.Application:
     registry = CollectorRegistry()
-    for collector in (StoreCollector(store, clock), *collectors):
+    for collector in (StoreCollector(store, clock, metrics_of_pools), *collectors):
         registry.register(collector)
 
     async def metrics(_: web.Request) -> web.Response:
@@ -148,14 +159,23 @@ def _application(store: Snapshots, collectors: Iterable[Collector], clock: Calla
 
 
 class TelemetryServer:
-    """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`."""
+    """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`.
+
+    `metrics` are those that pools have: the table of the configuration, formulas included.
+    """
 
     def __init__(
-        self, host: str, port: int, store: Snapshots, collectors: Iterable[Collector], clock: Callable[[], float]
+        self,
+        host: str,
+        port: int,
+        store: Snapshots,
+        collectors: Iterable[Collector],
+        clock: Callable[[], float],
+        metrics: Iterable[PublishedMetric] = PUBLISHED,
     ) -> None:
         self._host = host
         self.port = port
-        self._runner = web.AppRunner(_application(store, collectors, clock), access_log=None)
+        self._runner = web.AppRunner(_application(store, collectors, clock, metrics), access_log=None)
 
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()

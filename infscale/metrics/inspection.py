@@ -48,11 +48,14 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         "age_seconds": _age(columns.observed_at, row, now),
         "waiting_requests": _value(columns.waiting, row),
         "running_requests": _value(columns.running, row),
+        "waiting_tokens": _value(columns.waiting_tokens, row),
         "kv_cache_utilization_ratio": _value(columns.kv_utilization, row),
+        "kv_cache_used_tokens": _value(columns.kv_used_tokens, row),
         "gpu_age_seconds": _age(columns.gpu_observed_at, row, now),
         "gpu_memory_used_bytes": _value(columns.gpu_memory_used_bytes, row),
         "gpu_memory_total_bytes": _value(columns.gpu_memory_total_bytes, row),
         "gpu_utilization_ratio": _value(columns.gpu_utilization, row),
+        "model_load_seconds": _value(columns.load_seconds, row),
         "models": list(columns.models[row]),
         "lora": None
         if lora is None
