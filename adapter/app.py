@@ -10,9 +10,13 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
+from adapter.access import Access, OpenAccess, audit
+from adapter.attributes import Asked
+from adapter.authentication import Caller
 from adapter.documents import Clock
 from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
 from adapter.paths import ExternalRequest, ObjectRequest, Request, parse
+from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
 from infscale.log import where
@@ -33,16 +37,22 @@ _log = logging.getLogger(__name__)
 
 
 class AdapterApp:
-    """Answers HTTP requests with a `Responder`; takes at most `max_in_flight` metric requests at once."""
+    """Answers what `access` admits with a `Responder`; takes at most `max_in_flight` metric requests at once."""
 
     def __init__(
-        self, responder: Responder, clock: Callable[[], Clock], stats: AdapterStats, max_in_flight: int = 400
+        self,
+        responder: Responder,
+        clock: Callable[[], Clock],
+        stats: AdapterStats,
+        max_in_flight: int = 400,
+        access: Access | None = None,
     ) -> None:
         self._responder = responder
         self._clock = clock
         self._stats = stats
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._access = access or OpenAccess()
 
     def server(self) -> web.Server:
         """An aiohttp server of this app, for a runner of the running loop."""
@@ -60,14 +70,29 @@ class AdapterApp:
         """Answer one request, whatever it is."""
         started = self._clock().monotonic
         kind = PathKind.OTHER
+        parsed: Request | ApiError
         try:
-            asked = parse(request.method, request.path, request.rel_url.raw_query_string)
+            parsed = parse(request.method, request.path, request.rel_url.raw_query_string)
         except ApiError as error:
-            response: web.StreamResponse = _response(refusal(error))
+            parsed = error
         else:
-            kind = kind_of(asked)
-            response = await self._answered(request, asked)
+            kind = kind_of(parsed)
+        try:
+            response = await self._admitted(request, parsed)
+        except ApiError as error:
+            response = _response(refusal(error))
         self._stats.record(kind.value, response.status, self._clock().monotonic - started)
+        return response
+
+    async def _admitted(self, request: web.BaseRequest, parsed: Request | ApiError) -> web.StreamResponse:
+        """The answer to a request, or why it has none: only for who may ask, so that nobody learns what exists."""
+        asked = Asked(request.method, request.path, None if isinstance(parsed, ApiError) else parsed)
+        admission = await self._access.admit(Caller(request.headers, peer_of(request.transport)), asked)
+        if isinstance(parsed, ApiError):
+            response: web.StreamResponse = _response(refusal(parsed))
+        else:
+            response = await self._answered(request, parsed)
+        audit(admission, asked, response.status)
         return response
 
     async def _answered(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
