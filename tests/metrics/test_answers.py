@@ -1,6 +1,7 @@
 """Published values: unknown is never 0, a lost scrape never scales down, silence is known only when it was watched."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -207,6 +208,157 @@ def test_the_bound_is_above_every_true_quantile(waits: list[float], q: float) ->
     assert value == interpolated or value >= below * (1 - 1e-9)
 
 
+def test_means_are_exact_sums_over_counts() -> None:
+    made = store(endpoint(0), endpoint(1))
+    for number, (count, total) in enumerate(((10.0, 8.0), (30.0, 4.0))):
+        for at, share in ((0.0, 0.0), (10.0, 1.0)):
+            histogram = Histogram(BOUNDS, np.full(4, count * share), total * share)
+            histograms = {("time_to_first_token", "m"): histogram, ("queue_time", "m"): histogram}
+            engine = EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, histograms=histograms)  # type: ignore[arg-type]
+            made.record_scrape(endpoint(number).key, engine, at=at)
+    for name in ("time_to_first_token_mean_seconds", "queue_latency_mean_seconds"):
+        assert read(made, name, 10.0) == read(made, name, 10.0, "m") == pytest.approx(12 / 40)
+        pods = pod_readings(BY_NAME[name], view(made), 10.0)
+        assert [reading.value for _, reading in pods] == pytest.approx([0.8, 4 / 30])
+
+
+def test_the_mean_wait_is_the_present_queue_where_that_is_longer_and_zero_in_silence() -> None:
+    made = store(endpoint(0))
+    watched(made, until=WINDOW + 1)
+    assert read(made, "queue_latency_mean_seconds", WINDOW + 1) == 0.0
+    made.record_scrape(endpoint(0).key, sample(20, (10.0, 10.0, 10.0, 10.0), queue_sum=1.0), at=WINDOW + 2)
+    leaving = 10 / 30
+    assert read(made, "queue_latency_mean_seconds", WINDOW + 2) == pytest.approx(20 / leaving)
+
+
+def test_a_mean_without_published_sums_is_unknown_and_a_quantile_is_not() -> None:
+    made = store(endpoint(0))
+    for at, count in ((0.0, 0.0), (10.0, 10.0)):
+        made.record_scrape(endpoint(0).key, sample(0, (count,) * 4, queue_sum=math.nan), at=at)
+    assert read(made, "queue_latency_p50_seconds", 10.0) == pytest.approx(0.15)
+    assert "observed" in reason(made, "queue_latency_mean_seconds", 10.0)
+
+
+def ttft(count: float, seconds_each: float) -> EngineSample:
+    """An engine that has answered `count` requests, all in one bucket."""
+    counts = np.array([count if seconds_each <= bound else 0.0 for bound in BOUNDS])
+    histogram = Histogram(BOUNDS, counts, count * seconds_each)
+    return EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, histograms={("time_to_first_token", "m"): histogram})
+
+
+TTFT = "time_to_first_token_mean_seconds"
+
+
+def test_a_value_over_a_window_takes_two_scrapes_and_says_what_it_is_made_of() -> None:
+    made = store(endpoint(0))
+    made.record_scrape(endpoint(0).key, ttft(5, 1.0), at=0.0)
+    for name in (TTFT, "requests_finished_per_second", "waiting_requests_average"):
+        assert "scraped twice" in reason(made, name, 0.0)
+        assert pod_readings(BY_NAME[name], view(made), 0.0) == []
+    made.record_scrape(endpoint(0).key, ttft(7, 1.0), at=4.0)
+    assert group_reading(BY_NAME[TTFT], view(made), 4.0) == Reading(1.0, 4.0, 4.0)
+    assert pod_readings(BY_NAME[TTFT], view(made), 4.0)[0][1] == Reading(1.0, 4.0, 4.0)
+    made.record_scrape(endpoint(0).key, ttft(9, 1.0), at=50.0)
+    made.record_scrape(endpoint(0).key, ttft(11, 1.0), at=60.0)
+    assert group_reading(BY_NAME[TTFT], view(made), 60.0) == Reading(1.0, 60.0, 10.0), "a gap covers nothing"
+    assert group_reading(BY_NAME["waiting_requests"], view(made), 60.0) == Reading(0.0, 60.0, None)
+
+
+def covered(*members: tuple[float, float, float]) -> MetricStore:
+    """Endpoints that were watched for some seconds up to second 30, answering so many requests, so fast."""
+    made = store(*(endpoint(number) for number in range(len(members))))
+    for number, (seconds, count, each) in enumerate(members):
+        if seconds:
+            made.record_scrape(endpoint(number).key, ttft(0, each), at=30.0 - seconds)
+        made.record_scrape(endpoint(number).key, ttft(count, each), at=30.0)
+    return made
+
+
+def test_observations_count_as_they_are_however_much_of_the_window_they_cover() -> None:
+    made = covered((30, 30, 0.2), (2, 10, 0.6))
+    assert group_reading(BY_NAME[TTFT], view(made), 30.0) == pytest.approx(Reading(0.3, 30.0, 30.0))
+
+
+def test_a_member_that_was_not_watched_yet_counts_as_the_one_with_the_highest_value() -> None:
+    made = covered((30, 30, 0.2), (30, 10, 0.6), (0, 5, 9.0))
+    assert read(made, TTFT, 30.0) == pytest.approx((30 * 0.2 + 10 * 0.6 + 10 * 0.6) / 50)
+
+
+def test_a_member_that_went_stale_counts_in_a_merged_value_as_the_one_with_the_highest() -> None:
+    made = covered((25, 30, 0.2), (25, 10, 0.6), (25, 100, 0.1))
+    before = read(made, TTFT, 30.0)
+    for number, (count, each) in enumerate(((30, 0.2), (10, 0.6))):
+        made.record_scrape(endpoint(number).key, ttft(count, each), at=33.0)
+    assert read(made, TTFT, 33.0) > before
+    assert read(made, TTFT, 33.0) == pytest.approx((30 * 0.2 + 10 * 0.6 + 10 * 0.6) / 50)
+
+
+def test_when_most_members_were_not_watched_yet_there_is_no_value() -> None:
+    made = covered((30, 30, 0.2), (0, 10, 0.6), (0, 5, 9.0))
+    assert "only 1 of 3 ready endpoints of llm/chat were scraped twice" in reason(made, TTFT, 30.0)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 2, 25]), st.integers(0, 50), st.floats(0.01, 9)), min_size=1, max_size=5),
+    st.integers(0, 4),
+)
+def test_a_lost_member_never_lowers_a_merged_mean_below_that_of_the_others(
+    members: list[tuple[float, float, float]], lost: int
+) -> None:
+    made = covered(*members)
+    kept = [number for number in range(len(members)) if number != lost]
+    for number in kept:
+        _, count, each = members[number]
+        made.record_scrape(endpoint(number).key, ttft(count, each), at=33.0)
+    reading = group_reading(BY_NAME[TTFT], view(made), 33.0)
+    mask = np.array([number in kept for number in range(len(members))])
+    others = group_reading(BY_NAME[TTFT], view(made), 33.0, None, mask)
+    if isinstance(reading, Reading) and isinstance(others, Reading):
+        assert reading.value >= others.value * (1 - 1e-9)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 2, 30]), st.integers(0, 50), st.floats(0.01, 9)), min_size=1, max_size=4),
+    st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    st.sampled_from([None, "m"]),
+)
+def test_a_pods_value_is_that_of_the_group_it_makes_alone(
+    members: list[tuple[float, float, float]], queued: list[int], model: str | None
+) -> None:
+    made = covered(*members)
+    for number, (_, count, each) in enumerate(members):
+        engine = ttft(count, each)
+        histograms = {**engine.histograms, ("queue_time", "m"): engine.histograms["time_to_first_token", "m"]}
+        waiting = float(queued[number])
+        models_of = {"m": ModelLoad(waiting, 2.0, 10.0)}
+        engine = EngineSample(waiting, 2.0, 0.5, models_of, histograms=histograms, waiting_tokens=10.0)  # type: ignore[arg-type]
+        made.record_scrape(endpoint(number).key, engine, at=31.0)
+        made.charge(POOL.key, number, "m", 3, 31.0)
+    for metric in PUBLISHED:
+        pods = dict(pod_readings(metric, view(made), 32.0, model))
+        for number in range(len(members)):
+            alone = np.arange(len(members)) == number
+            reading = group_reading(metric, view(made), 32.0, model, alone)
+            pod = pods.get(endpoint(number).key.pod)
+            assert (pod is None) == isinstance(reading, Unknown), metric.name
+            if isinstance(reading, Reading) and pod is not None:
+                assert pod == pytest.approx(reading), metric.name
+
+
+def test_how_long_models_took_to_load_is_the_longest_there_is() -> None:
+    made = MetricStore("s")
+    loads = (60.0, 90.0, None)
+    made.sync(DiscoveryState(tuple(replace(endpoint(n), load_seconds=each) for n, each in enumerate(loads)), (POOL,)))
+    metric = BY_NAME["model_load_seconds"]
+    assert group_reading(metric, view(made), 1e6) == Reading(90.0, 1e6), "never stale, nothing was scraped"
+    pods = pod_readings(metric, view(made), 1e6)
+    assert [(pod.name, reading.value) for pod, reading in pods] == [("vllm-0", 60.0), ("vllm-1", 90.0)]
+    last = np.array([False, False, True])
+    unknown = group_reading(metric, view(made), 1e6, None, last)
+    assert isinstance(unknown, Unknown)
+    assert "discovery does not say it" in unknown.reason
+
+
 def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
     made = store(endpoint(0))
     made.record_gpu(endpoint(0).key, GpuSample(60e9, 80e9, 0.9), at=0.0)
@@ -230,6 +382,13 @@ def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
     assert read(made, "gpu_memory_used_bytes", 1.0) == 120e9
     readings = pod_readings(BY_NAME["gpu_memory_used_bytes"], view(made), 1.0)
     assert [reading.value for _, reading in readings] == [60e9, 60e9]
+    made.record_gpu(endpoint(1).key, GpuSample(20e9, 80e9, 0.3), at=0.0)
+    assert read(made, "gpu_memory_used_ratio", 1.0) == pytest.approx((0.75 + 0.25) / 2)
+    assert read(made, "gpu_utilization_ratio", 1.0) == pytest.approx((0.9 + 0.3) / 2)
+    of_second_rank = group_reading(
+        BY_NAME["gpu_memory_used_bytes"], view(made), 1.0, None, np.array([False, True, False])
+    )
+    assert of_second_rank == Reading(60e9, 0.0)
 
 
 def test_models_are_those_the_engines_name() -> None:

@@ -101,6 +101,64 @@ def test_data_parallel_ranks_are_one_endpoint() -> None:
     assert sample.counters["requests_finished", "llama"] == 20.0
 
 
+@pytest.mark.parametrize(
+    ("dialect", "page", "tokens"),
+    [
+        pytest.param(VLLM, vllm_page(), 4000, id="utilisation of the blocks"),
+        pytest.param(VLLM, vllm_page(kv=0.25, engines=2), 0.6 * 16_000, id="every rank's own utilisation"),
+        pytest.param(
+            VLLM,
+            VLLM_MINIMAL
+            + b'vllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} 0.1\n'
+            + b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1\n',
+            960,
+            id="one rank's size stands for all",
+        ),
+        pytest.param(VLLM, VLLM_MINIMAL, None, id="no utilisation"),
+        pytest.param(VLLM, VLLM_MINIMAL + b"vllm:kv_cache_usage_perc 0.5\n", None, id="no size"),
+        pytest.param(SGLANG, SGLANG_PAGE, 0.5 * 64 * 1200, id="sglang of old"),
+        pytest.param(
+            SGLANG,
+            SGLANG_PAGE + b'sglang:num_used_tokens{dp_rank="0"} 30\nsglang:num_used_tokens{dp_rank="1"} 12\n',
+            42,
+            id="said by the engine",
+        ),
+        pytest.param(TRTLLM_SERVE, TRTLLM_PAGE, 0.75 * 32 * 101, id="trtllm-serve"),
+    ],
+)
+def test_tokens_in_the_kv_cache_are_of_all_ranks(dialect: Dialect, page: bytes, tokens: float | None) -> None:
+    found = interpret(page, dialect).kv_used_tokens
+    assert found == (None if tokens is None else pytest.approx(tokens))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "page", "expected"),
+    [
+        pytest.param(VLLM, b'vllm:num_tokens_waiting{model_name="m"} 9\n', 9, id="vllm"),
+        pytest.param(
+            VLLM,
+            b'vllm:num_tokens_waiting{model_name="m"} 9\nvllm:approximate_uncached_tokens_waiting{model_name="m"} 4\n',
+            4,
+            id="what is cached is no work",
+        ),
+        pytest.param(
+            SGLANG,
+            b'sglang:num_waiting_uncached_tokens{model_name="m",dp_rank="0",tp_rank="0"} 5\n'
+            b'sglang:num_waiting_uncached_tokens{model_name="m",dp_rank="0",tp_rank="1"} 5\n'
+            b'sglang:num_waiting_uncached_tokens{model_name="m",dp_rank="1",tp_rank="0"} 2\n',
+            7,
+            id="sglang, ranks added up",
+        ),
+        pytest.param(TRTLLM_SERVE, b"", None, id="an engine that has none"),
+    ],
+)
+def test_the_token_backlog_is_what_the_engine_says(dialect: Dialect, page: bytes, expected: float | None) -> None:
+    spec = dialect.waiting[0].name.encode()
+    sample = interpret(spec + b'{model_name="m"} 1\n' + page, dialect)
+    assert sample.waiting_tokens == expected
+    assert sample.models == {"m": ModelLoad(1.0, None, expected)}
+
+
 def test_models_on_one_endpoint_are_kept_apart() -> None:
     page = (
         b'vllm:num_requests_waiting{model_name="a"} 1\nvllm:num_requests_waiting{model_name="b"} 2\n'

@@ -1,6 +1,7 @@
 """The store: what is known ages, nothing is invented, and what was dispatched is accounted for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,7 @@ def test_sync_keeps_what_is_known_and_forgets_what_is_gone() -> None:
     assert np.isnan(snapshot.columns.waiting[1])
     assert list(snapshot.in_flight_requests) == [1, 0]
     assert snapshot.in_flight_models == {"m": (1.0, 10.0)}
+    assert snapshot.in_flight_by_model == ({"m": (1.0, 10.0)}, {})
     made.sync(DiscoveryState((endpoint(7),), (POOL,)))
     made.sync(DiscoveryState((endpoint(2), endpoint(7)), (POOL,)))
     assert np.isnan(view(made).columns.waiting[0])
@@ -131,6 +133,32 @@ def test_a_charge_shares_every_observed_column_with_the_snapshot_before() -> Non
     before = view(made)
     made.charge(POOL.key, 1, "m", 5, 1.0)
     assert view(made).state is before.state
+
+
+def test_a_booking_shares_the_models_of_every_other_endpoint_with_the_snapshot_before() -> None:
+    made = store()
+    for row in range(3):
+        made.charge(POOL.key, row, "m", 5, 1.0)
+    before = view(made).in_flight_by_model
+    charge = made.charge(POOL.key, 1, "lora", 7, 1.0)
+    after = view(made).in_flight_by_model
+    assert after[1] == {"m": (1.0, 5.0), "lora": (1.0, 7.0)}
+    assert before[1] == {"m": (1.0, 5.0)}, "a snapshot that was read does not change"
+    assert all(after[row] is before[row] for row in (0, 2))
+    made.release(charge, answered=True)
+    assert view(made).in_flight_by_model[1] == {"m": (1.0, 5.0)}
+
+
+def test_how_long_a_model_took_to_load_is_known_from_discovery_alone() -> None:
+    made = store(2)
+    assert np.isnan(view(made).columns.load_seconds).all()
+    made.record_scrape(endpoint(0).key, sample(waiting=4), at=1.0)
+    loaded = replace(endpoint(0), load_seconds=90.0)
+    made.sync(DiscoveryState((loaded, endpoint(1)), (POOL,)))
+    assert view(made).columns.load_seconds[0] == 90
+    assert np.isnan(view(made).columns.load_seconds[1])
+    made.record_scrape(endpoint(0).key, sample(waiting=5), at=2.0)
+    assert (view(made).columns.load_seconds[0], view(made).columns.waiting[0]) == (90, 5)
 
 
 def test_an_endpoint_in_two_pools_shows_its_dispatches_in_both() -> None:
@@ -195,6 +223,9 @@ def test_whatever_happens_in_flight_returns_to_exactly_zero(steps: list[tuple[st
             made.sync(DiscoveryState(present, (POOL,)))
         booked = view(made)
         assert (booked.in_flight_requests >= 0).all()
+        for row, of_row in enumerate(booked.in_flight_by_model):
+            assert booked.in_flight_requests[row] == sum(requests for requests, _ in of_row.values())
+            assert booked.in_flight_tokens[row] == sum(tokens for _, tokens in of_row.values())
         assert booked.in_flight_requests.sum() == sum(requests for requests, _ in booked.in_flight_models.values())
         assert booked.in_flight_tokens.sum() == sum(tokens for _, tokens in booked.in_flight_models.values())
     for charge in charges:
@@ -203,6 +234,7 @@ def test_whatever_happens_in_flight_returns_to_exactly_zero(steps: list[tuple[st
     assert not view(made).in_flight_requests.any()
     assert not view(made).in_flight_tokens.any()
     assert view(made).in_flight_models == {}
+    assert not any(view(made).in_flight_by_model)
 
 
 def test_an_endpoint_that_keeps_reporting_less_than_was_charged_is_corrected() -> None:
