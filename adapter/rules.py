@@ -183,16 +183,16 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
     if len(readings) == 1:
         return finite(readings[0])
     values = [reading.value for reading in readings]
-    at = min(reading.at for reading in readings)
+    at, window = min(reading.at for reading in readings), window_seconds(readings)
     match metric.aggregation:
         case Aggregation.SUM:
-            return finite(Reading(math.fsum(values), at))
+            return finite(Reading(math.fsum(values), at, window))
         case Aggregation.MEAN:
             weights = [weight(metric, part.snapshot, part.rows) for part in parts]
             total = math.fsum(value * weight for value, weight in zip(values, weights, strict=True))
-            return finite(Reading(total / sum(weights), at))
+            return finite(Reading(total / sum(weights), at, window))
         case _:
-            return finite(Reading(max(values), at))
+            return finite(Reading(max(values), at, window))
 
 
 def finite(reading: Reading) -> Reading | Unknown:
@@ -211,11 +211,9 @@ def revision(snapshots: Iterable[PoolSnapshot]) -> str:
     return "" if newest is None else newest.revision
 
 
-def window_seconds(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> float | None:
-    """How far back the metric looks in these pools; None for a value of one moment."""
-    if not metric.windowed:
-        return None
-    return max((snapshot.state.settings.window_seconds for snapshot in snapshots), default=None)
+def window_seconds(readings: Iterable[Reading]) -> float | None:
+    """How far back the observations behind these values reach; None for values of one moment."""
+    return max((each.window_seconds for each in readings if each.window_seconds is not None), default=None)
 
 
 def shown(labels: Mapping[str, str]) -> str:

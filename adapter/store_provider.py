@@ -31,7 +31,7 @@ from adapter.rules import (
 from infscale.endpoint import DescribedObject, Endpoint, ObjectKey, Phase, Pool
 from infscale.labels import Selector
 from infscale.metrics.answers import group_reading, pod_readings
-from infscale.metrics.published import BY_NAME, PublishedMetric, Source
+from infscale.metrics.published import BY_NAME, PublishedMetric
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
 from infscale.metrics.store import MetricStore
@@ -103,7 +103,7 @@ class StoreProvider:
             reason = next(value for _, value in readings if isinstance(value, Unknown))
             raise refusals.unavailable(request, reason)
         read = [part.snapshot for each in described for part in each.parts]
-        return ObjectValues(kind, items, revision(read), window_seconds(metric, read))
+        return ObjectValues(kind, items, revision(read), window_seconds(value for _, value in items))
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
         """See `ExternalProvider`. One item per pool, and per model where the metric is split by model."""
@@ -132,7 +132,7 @@ class StoreProvider:
                 raise refusals.unavailable(request, reading, shown(labels))
             items.append(ExternalValue(labels, reading))
         read = [snapshot for snapshot, _ in served]
-        return ExternalValues(tuple(items), revision(read), window_seconds(metric, read))
+        return ExternalValues(tuple(items), revision(read), window_seconds(each.reading for each in items))
 
     def _metric(self, request: MetricRequest) -> PublishedMetric:
         metric = BY_NAME.get(request.metric)
@@ -159,8 +159,6 @@ class StoreProvider:
         )
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
-        if choice.model is not None and metric.source is Source.PICKER:
-            raise refusals.not_found(request, "it is counted per pod and per model, not for a model on a pod")
         items = tuple(
             (pod, reading)
             for part in parts
@@ -170,7 +168,7 @@ class StoreProvider:
         if not items:
             raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))
         read = [part.snapshot for part in parts]
-        return ObjectValues(_POD, items, revision(read), window_seconds(metric, read))
+        return ObjectValues(_POD, items, revision(read), window_seconds(value for _, value in items))
 
     # Objects made of groups of endpoints
 
@@ -237,8 +235,6 @@ def _group_value(
     parts = [part for part in described.parts if part.snapshot in choice.snapshots]
     if not parts:
         raise refusals.no_label_set(request, metric, snapshots)
-    if choice.model is not None and metric.source is Source.PICKER and any(part.rows is not None for part in parts):
-        raise refusals.not_found(request, "it is counted per model for whole InferencePools only")
     return combined(metric, parts, now, choice.model)
 
 

@@ -283,10 +283,22 @@ def test_in_flight_work_counts_where_it_was_dispatched(world: World) -> None:
     assert external_values(world.external("in_flight_tokens")) == {("a", MODEL): 700, ("a", "unheard-of"): 300}
 
 
-@pytest.mark.parametrize("path", ["pods/*/in_flight_requests", "deployments.apps/half-0/in_flight_requests"])
-def test_in_flight_work_of_a_model_is_known_for_whole_pools_only(world: World, path: str) -> None:
-    with pytest.raises(NotFound, match="it is counted per"):
-        world.objects(path, query=f"metricLabelSelector=model_key%3D{KEY}")
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("pods/*/in_flight_tokens", {"a-0": 0, "a-1": 700, "a-2": 30, "a-3": 0}),
+        ("deployments.apps/half-0/in_flight_tokens", {"half-0": 30}),
+        (f"{POOLS}/a/in_flight_tokens", {"a": 730}),
+        ("metrics/in_flight_tokens", {"llm": 730}),
+    ],
+)
+def test_in_flight_work_of_a_model_is_known_for_every_kind_of_object(
+    world: World, path: str, expected: dict[str, float]
+) -> None:
+    pool = world.state.pools[0].key
+    for row, model, tokens in ((1, MODEL, 700.0), (1, "unheard-of", 300.0), (2, MODEL, 30.0)):
+        world.store.charge(pool, row, model, tokens, 100.0)
+    assert values(world.objects(path, query=f"metricLabelSelector=model_key%3D{KEY}")) == expected
 
 
 # Revisions and windows
@@ -307,11 +319,15 @@ def test_an_answer_from_several_pools_carries_the_newest_revision() -> None:
     assert world.objects("metrics/waiting_requests").revision == newest.revision
 
 
-def test_metrics_over_a_window_say_so(world: World) -> None:
-    for each in range(4):
-        world.report(f"a-{each}", 101.0)
-    assert world.objects(f"{POOLS}/a/waiting_requests_average").window_seconds == 30.0
-    assert world.objects(f"{POOLS}/a/waiting_requests").window_seconds is None
+def test_metrics_over_a_window_say_how_far_back_they_look(world: World) -> None:
+    for at in (101.0, 112.0, 125.0, 140.0):
+        for each in range(3 if at == 112.0 else 4):
+            world.report(f"a-{each}", at)
+        expected = min(at - 100.0, 28.0)
+        for path in ("pods/*", f"{POOLS}/a", "services/all", "metrics"):
+            assert world.objects(f"{path}/waiting_requests_average", now=at).window_seconds == expected
+        assert world.external("waiting_requests_average", now=at).window_seconds == expected
+    assert world.objects(f"{POOLS}/a/waiting_requests", now=140.0).window_seconds is None
 
 
 @pytest.mark.parametrize("metric", [each.name for each in PUBLISHED])
