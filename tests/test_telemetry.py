@@ -1,14 +1,18 @@
 """Own metrics and the debug document show what the store knows, and nothing it does not."""
 
 import json
+from collections.abc import Iterable
 
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.published import PUBLISHED, PublishedMetric
 from infscale.metrics.sample import EngineSample, ModelLoad
 from infscale.metrics.store import MetricStore
+from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth
 from infscale.telemetry import SourcesCollector, TelemetryServer
 
@@ -26,10 +30,10 @@ def store() -> MetricStore:
     return made
 
 
-async def fetched(made: MetricStore, path: str, now: float) -> str:
+async def fetched(made: MetricStore, path: str, now: float, metrics: Iterable[PublishedMetric] = PUBLISHED) -> str:
     """What the server answers at `now`."""
     async with (
-        TelemetryServer("127.0.0.1", 0, made, (), lambda: now) as server,
+        TelemetryServer("127.0.0.1", 0, made, (), lambda: now, metrics) as server,
         ClientSession() as session,
         session.get(f"http://127.0.0.1:{server.port}{path}") as response,
     ):
@@ -49,6 +53,13 @@ async def test_metrics_leave_out_what_is_unknown() -> None:
     assert samples["infscale_pool_waiting_requests", "m"] == 12
     assert samples["infscale_pool_saturated_endpoints", ""] == 1
     assert samples["infscale_endpoint_in_flight_tokens", str(KEYS[0])] == 100
+
+
+async def test_formulas_of_the_configuration_are_on_the_page() -> None:
+    table = MetricTable.of([FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full")])
+    page = await fetched(store(), "/metrics", 10.0, table)
+    assert 'infscale_pool_pressure_ratio{model="m",pool="llm/chat"} 4.0' in page
+    assert "infscale_pool_waiting_requests" in page
 
 
 async def test_the_debug_document_has_ages_revision_and_causes() -> None:
