@@ -1,6 +1,6 @@
 """What the API server says no with.
 
-KubeError           a request to the API server failed; its text is the server's own message, or the cause in plain words
+KubeError           a request to the API server failed; its text is the server's message, or the cause in plain words
 ├── NotFound        there is no such object, or no such resource (404)
 ├── Forbidden       this identity may not do that, or the server does not know it (401, 403)
 ├── Conflict        the object exists already, or was changed in the meantime (409)
@@ -10,6 +10,7 @@ KubeError           a request to the API server failed; its text is the server's
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 from infscale.errors import InfscaleError
 
@@ -39,7 +40,7 @@ class Rejected(KubeError):
 
 
 class Unreachable(KubeError):
-    """Nobody answered, or not now. `retry_after_seconds` is how long the server asks to be left alone; None: not said."""
+    """Nobody answered, or not now. `retry_after_seconds` is the pause the server asks for, None: not said."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         self.retry_after_seconds = retry_after_seconds
@@ -53,13 +54,29 @@ _BY_CODE: Mapping[int, type[KubeError]] = {
     409: Conflict,
     410: Gone,
 }
+_MAX_MESSAGE = 500
 
 
 def error_of(code: int, message: str, retry_after_seconds: float | None = None) -> KubeError:
     """The error that an answer with HTTP status `code` is. `message` is the server's, "" where it gave none."""
-    text = message or f"the API server answered HTTP {code}"
+    text = message[:_MAX_MESSAGE] or f"the API server answered HTTP {code}"
     if code in _BY_CODE:
         return _BY_CODE[code](text)
     if code == 429 or not 400 <= code < 500:
         return Unreachable(text, retry_after_seconds)
     return Rejected(text)
+
+
+def error_of_status(status: Mapping[str, object], code: int, retry_after_seconds: float | None = None) -> KubeError:
+    """The error that a ``Status`` object is; `code` and `retry_after_seconds` are what HTTP said beside it."""
+    details = status.get("details")
+    if retry_after_seconds is None and isinstance(details, Mapping):
+        seconds: object = cast("Mapping[str, object]", details).get("retryAfterSeconds")
+        # The server leaves a pause of 0 out, so what is there is meant.
+        retry_after_seconds = float(seconds) if isinstance(seconds, int) and seconds > 0 else None
+    message, own_code = status.get("message"), status.get("code")
+    return error_of(
+        own_code if isinstance(own_code, int) and own_code >= 400 else code,
+        message if isinstance(message, str) else "",
+        retry_after_seconds,
+    )

@@ -1,0 +1,228 @@
+"""Follows one resource type of a cluster: list, then watch, for ever."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from infscale.kube.errors import Forbidden, Gone, KubeError, NotFound, Rejected
+from infscale.kube.resources import Resource
+from infscale.kube.watching import (
+    Change,
+    Next,
+    Progress,
+    ReflectorSettings,
+    Seen,
+    after_end,
+    after_failure,
+    read_event,
+    when_absent,
+)
+from infscale.log import where
+
+if TYPE_CHECKING:
+    import random
+
+JsonObject = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+class Follows(Protocol):
+    """The part of the API server's client that following takes. Both raise `KubeError`."""
+
+    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
+        """The list at `path`."""
+        ...
+
+    def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[JsonObject]:
+        """The events at `path` until the server ends the watch."""
+        ...
+
+
+class Cache(Protocol):
+    """Keeps what it needs of the objects, not the objects: they are large."""
+
+    def replace(self, items: Iterable[JsonObject]) -> None:
+        """Hold exactly `items`; what is held beside them was deleted."""
+        ...
+
+    def put(self, item: JsonObject) -> None:
+        """Hold `item`, new or in a new version."""
+        ...
+
+    def remove(self, item: JsonObject) -> None:
+        """Hold `item` no longer."""
+        ...
+
+
+class Reflector:
+    """Keeps a cache equal to what the API server has of one resource type; guards how far it has come.
+
+    While the server cannot be reached the cache keeps its last state. A resource type that the server does not know is
+    empty, and looked for again.
+    """
+
+    def __init__(
+        self,
+        client: Follows,
+        resource: Resource,
+        cache: Cache,
+        clock: Callable[[], float],
+        rng: "random.Random",
+        settings: ReflectorSettings | None = None,
+    ) -> None:
+        self.resource = resource
+        self.synced = asyncio.Event()
+        """Set once everything was listed, or the server has said that it does not know the resource type."""
+        self.problem: KubeError | None = None
+        """Why the cache is not followed now; None while it is."""
+        self.disconnected_since: float | None = clock()
+        """The second since which the cache may be behind the server; None while it is followed."""
+        self.absent = False
+        """Whether the server does not know the resource type."""
+        self._client = client
+        self._cache = cache
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or ReflectorSettings()
+        self._path = resource.path(self._settings.namespace)
+        self._progress = Progress()
+        self._taken_at: float | None = None
+        self._said: str | None = None
+
+    def disconnected_seconds(self, now: float) -> float:
+        """How long the cache may have been behind the server at `now`; 0 while it is followed."""
+        return 0.0 if self.disconnected_since is None else max(0.0, now - self.disconnected_since)
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        while True:
+            await asyncio.sleep(await self._round())
+
+    async def _round(self) -> float:
+        """One list where one is due, and one watch; returns the seconds to wait before the next."""
+        self._taken_at = None
+        try:
+            if self._progress.version is None:
+                await self._list()
+            await self._watch()
+            step = after_end(self._progress, self._lasted(), self._settings, self._rng)
+        except KubeError as error:
+            step = self._failed(error)
+        except Exception as error:
+            # The top of the loop: whatever one object provokes, the next list may be better.
+            step = self._failed(Rejected(f"internal error ({where(error)})"))
+        self._progress = step.progress
+        return step.wait_seconds
+
+    def _lasted(self) -> float:
+        """How long the watch of this round has lasted; 0: the server did not take it."""
+        return 0.0 if self._taken_at is None else self._clock() - self._taken_at
+
+    def _failed(self, error: KubeError) -> Next:
+        if isinstance(error, NotFound) and self._is_absent():
+            self._empty()
+            return when_absent(self._settings, self._rng)
+        step = after_failure(self._progress, error, self._lasted(), self._settings, self._rng)
+        self.problem = error
+        if self.disconnected_since is None:
+            self.disconnected_since = self._clock()
+        # Connections end and versions expire in the best of clusters; what does not pass at once is worth a line.
+        if step.progress.failures > 1 or isinstance(error, (Forbidden, Rejected)):
+            self._say(error)
+        return step
+
+    def _is_absent(self) -> bool:
+        """Whether the server is believed that it does not know the resource type.
+
+        What was there before is gone only when it says so twice: one wrong answer would take every pool away.
+        """
+        return not self.synced.is_set() or self.absent or isinstance(self.problem, NotFound)
+
+    def _empty(self) -> None:
+        if not self.absent:
+            _log.info("%s is not known to this cluster; it is looked for again and again", self.resource.name)
+        self._cache.replace(())
+        self._followed()
+        self.absent = True
+
+    def _followed(self) -> None:
+        self.problem = None
+        self.disconnected_since = None
+        self.absent = False
+        self.synced.set()
+
+    def _say(self, error: KubeError) -> None:
+        if str(error) == self._said:
+            return
+        self._said = str(error)
+        rights = f"; allow this identity the verbs list and watch on {self.resource.name}"
+        _log.warning(
+            "%s cannot be followed, the last state stays: %s%s",
+            self.resource.name,
+            error,
+            rights if isinstance(error, Forbidden) else "",
+        )
+
+    # Lists
+
+    async def _list(self) -> None:
+        try:
+            items, version = await self._pages({"limit": str(self._settings.page_size)})
+        except Gone:
+            # The pages are of one version, which the server did not keep long enough; one answer needs no keeping.
+            items, version = await self._pages({})
+        self._cache.replace(items)
+        self._progress = Progress(version, self._progress.failures)
+        self._followed()
+
+    async def _pages(self, params: Mapping[str, str]) -> tuple[list[JsonObject], str]:
+        items: list[JsonObject] = []
+        asked = dict(params)
+        while True:
+            page = await self._client.get(self._path, asked)
+            metadata = page.get("metadata") or {}
+            for item in page.get("items") or ():
+                # A third of an object is who set which field.
+                item["metadata"].pop("managedFields", None)
+                items.append(item)
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion") or "")
+            asked["continue"] = metadata["continue"]
+
+    # Watches
+
+    async def _watch(self) -> None:
+        shortest, longest = self._settings.watch_seconds
+        params = {
+            "resourceVersion": self._progress.version or "",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(max(1, round(self._rng.uniform(shortest, longest)))),
+        }
+        async with aclosing(self._client.watch(self._path, params)) as events:
+            async for event in events:
+                seen = read_event(event)
+                if self._taken_at is None:
+                    self._take()
+                self._change(seen)
+                self._progress = replace(self._progress, version=seen.version)
+
+    def _take(self) -> None:
+        """The server took the watch."""
+        self._taken_at = self._clock()
+        self._followed()
+        if self._said is not None:
+            self._said = None
+            _log.info("%s is followed again", self.resource.name)
+
+    def _change(self, seen: Seen) -> None:
+        match seen.change:
+            case Change.PUT:
+                self._cache.put(seen.item)
+            case Change.REMOVE:
+                self._cache.remove(seen.item)
+            case Change.NOTHING:
+                pass
