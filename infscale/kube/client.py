@@ -7,7 +7,7 @@ import asyncio
 import enum
 import errno
 import ssl
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -127,7 +127,7 @@ class KubeClient:
         """Delete the object at `path`."""
         await self._ask(_Request("DELETE", path))
 
-    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[JsonObject]:
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
         """Watch events (``{"type", "object"}``) until the server ends the watch.
 
         The first is a bookmark of the client's own, at the `resourceVersion` asked for: the server took the watch.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -37,7 +37,7 @@ class Follows(Protocol):
         """The list at `path`."""
         ...
 
-    def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[JsonObject]:
+    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
         """The events at `path` until the server ends the watch."""
         ...
 
@@ -100,7 +100,8 @@ class Reflector:
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
-            await asyncio.sleep(await self._round())
+            wait_seconds = await self._round()
+            await asyncio.sleep(wait_seconds)
 
     async def _round(self) -> float:
         """One list where one is due, and one watch; returns the seconds to wait before the next."""
