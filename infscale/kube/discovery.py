@@ -1,0 +1,213 @@
+"""Discovery from a cluster: watches of every kind that matters, assembled into whole states."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey
+from infscale.errors import ConfigError, StartError
+from infscale.kube import objects, resources
+from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
+from infscale.kube.conditions import judge
+from infscale.kube.errors import Forbidden
+from infscale.kube.objects import Definition, Object, Record
+from infscale.kube.reflector import Follows, Reflector
+from infscale.kube.resources import Resource
+from infscale.kube.status import Patches, StatusWriter
+from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
+from infscale.kube.watching import ReflectorSettings
+from infscale.labels import Selector
+
+if TYPE_CHECKING:
+    import random
+
+_LOG = logging.getLogger(__name__)
+
+RecordT = TypeVar("RecordT")
+
+
+class Cluster(Follows, Patches, Protocol):
+    """The part of the API server's client that discovery takes: lists, watches, and patches of statuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class FollowSettings:
+    """What of a cluster is followed, and how.
+
+    Objects of `namespaces` are (none: of all); GPU exporters are found by `exporters`. With `write_status` conditions
+    are written back. Within `sync_timeout_seconds` everything must have been listed once. Changes are waited for
+    `settle_seconds` before a state is made of them, so that many make one.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    exporters: ExporterPods | None = None
+    write_status: bool = True
+    sync_timeout_seconds: float = 30.0
+    settle_seconds: float = 0.025
+
+
+class KubernetesDiscovery:
+    """States from a cluster; guards what its watches have seen. An async context manager that owns the watches.
+
+    It is meant for one consumer of `states`.
+    """
+
+    def __init__(
+        self, client: Cluster, settings: FollowSettings, clock: Callable[[], float], rng: "random.Random"
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._seen = SeenObjects(namespaces=_given_namespaces(settings.namespaces))
+        self._refusals = Refusals()
+        self._assembler = Assembler(settings.exporters)
+        self._notes: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+        self._status = StatusWriter(client, clock, rng)
+        self._watches = dict(self._all_watches())
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "KubernetesDiscovery":
+        await self._tasks.__aenter__()
+        runs = [watch.run() for watch in self._watches.values()]
+        if self._settings.write_status:
+            runs.append(self._status.run())
+        self._running = [self._tasks.create_task(run) for run in runs]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in self._running:
+            task.cancel()
+        # Only a cancellation is the group's business; the block's own error comes out as it is.
+        own = isinstance(error, asyncio.CancelledError)
+        await self._tasks.__aexit__(*((kind, error, traceback) if own else (None, None, None)))
+
+    @property
+    def refusals(self) -> int:
+        """How many versions of objects could not be read since the start."""
+        return self._refusals.count
+
+    @property
+    def problem(self) -> ConfigError | None:
+        """Why one of the objects as they are now is not in the state in use; None while all are."""
+        return next(iter(self._problems()), None)
+
+    def disconnected_seconds(self) -> Mapping[str, float]:
+        """How long each watch has not been connected to the API server, by its name; 0 while it is."""
+        now = self._clock()
+        return {name: watch.disconnected_seconds(now) for name, watch in self._watches.items()}
+
+    async def states(self) -> AsyncIterator[DiscoveryState]:
+        """Yield the first state once everything was listed, then another whenever something changed.
+
+        Raises `StartError` where it cannot all be listed in time, saying what is missing.
+        """
+        await self._synced()
+        state = self._state()
+        yield state
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(self._settings.settle_seconds)
+            new = self._state()
+            if new != state:
+                state = new
+                yield state
+
+    def _state(self) -> DiscoveryState:
+        """The state of this moment; says what is new of what is left out, and follows with conditions."""
+        self._changed.clear()
+        assembly = self._assembler.assemble(self._seen)
+        for note in assembly.notes:
+            if note not in self._notes:
+                _LOG.warning("%s", note)
+        self._notes = frozenset(assembly.notes)
+        if self._settings.write_status:
+            self._status.sync(judge(self._seen))
+        return assembly.state
+
+    async def _synced(self) -> None:
+        limit = self._settings.sync_timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                for watch in self._watches.values():
+                    await watch.synced.wait()
+        except TimeoutError:
+            raise StartError(_missing(self._watches, limit)) from None
+
+    def _problems(self) -> Iterator[ConfigError]:
+        for definition, records in _read_kinds(self._seen):
+            for key, record in records.items():
+                if record.problem is not None:
+                    yield ConfigError(f"{definition.resource.kind} {key}", "", record.problem)
+
+    # Watches
+
+    def _all_watches(self) -> Iterator[tuple[str, Reflector]]:
+        seen = self._seen
+        for namespace in self._settings.namespaces or (None,):
+            yield self._watch(resources.PODS, namespace, self._table(seen.pods, read_pod_again))
+            yield self._watch(resources.REPLICA_SETS, namespace, self._table(seen.replica_sets, read_replica_set))
+            for definition, records in _read_kinds(seen):
+                if definition.resource.namespaced:
+                    table = self._table(records, self._refusals.reading(definition))
+                    yield self._watch(definition.resource, namespace, table)
+        if not self._settings.namespaces:
+            table = self._table(seen.namespaces, self._refusals.reading(objects.NAMESPACE))
+            yield self._watch(resources.NAMESPACES, None, table)
+        if self._settings.exporters is not None:
+            exporters = self._table(seen.exporters, read_pod_again)
+            name, watch = self._watch(resources.PODS, self._settings.exporters.namespace, exporters)
+            yield f"exporters {name}", watch
+
+    def _table(
+        self, records: dict[ObjectKey, RecordT], read: Callable[[Object, RecordT | None], RecordT]
+    ) -> Table[RecordT]:
+        return Table(records, read, self._changed.set)
+
+    def _watch(self, resource: Resource, namespace: str | None, table: Table[Any]) -> tuple[str, Reflector]:
+        name = resource.name if namespace is None else f"{namespace}/{resource.name}"
+        return name, Reflector(
+            self._client, resource, table, self._clock, self._rng, ReflectorSettings(namespace=namespace)
+        )
+
+
+def _read_kinds(seen: SeenObjects) -> tuple[tuple[Definition[Any], dict[ObjectKey, Record[Any]]], ...]:
+    """The kinds that are read by definition, and where their records are."""
+    return (
+        (objects.POOL, seen.pools),
+        (objects.LEGACY_POOL, seen.legacy_pools),
+        (objects.OBJECTIVE, seen.objectives),
+        (objects.LEGACY_OBJECTIVE, seen.legacy_objectives),
+        (objects.REWRITE, seen.rewrites),
+        (objects.LEGACY_REWRITE, seen.legacy_rewrites),
+        (objects.MODEL, seen.models),
+        (objects.DEPLOYMENT, seen.deployments),
+        (objects.STATEFUL_SET, seen.stateful_sets),
+        (objects.SERVICE, seen.services),
+        (objects.AUTOSCALER, seen.autoscalers),
+        (objects.NAMESPACE, seen.namespaces),
+    )
+
+
+def _given_namespaces(names: Iterable[str]) -> dict[ObjectKey, Record[DescribedObject]]:
+    """Namespaces as described objects where the configuration names them: seeing their labels takes cluster rights."""
+    keys = {name: ObjectKey(name, name) for name in names}
+    return {
+        key: Record(key, DescribedObject("", "v1", "Namespace", "namespaces", key, Selector())) for key in keys.values()
+    }
+
+
+def _missing(watches: Mapping[str, Reflector], seconds: float) -> str:
+    """What could not be listed within `seconds` and why, with the rights that would help."""
+    absent = {name: watch for name, watch in watches.items() if not watch.synced.is_set()}
+    causes = {f"{name}: {watch.problem or 'no answer yet'}" for name, watch in absent.items()}
+    denied = sorted({watch.resource.name for watch in absent.values() if isinstance(watch.problem, Forbidden)})
+    advice = f"; allow this identity the verbs list and watch on {', '.join(denied)}" if denied else ""
+    return f"the cluster could not be read within {seconds:g} s: {'; '.join(sorted(causes))}{advice}"
