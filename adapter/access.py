@@ -73,6 +73,11 @@ class ClusterAccess:
         self._clock = clock
         self._said: dict[str, float] = {}
 
+    @property
+    def trust(self) -> Trust | None:
+        """Whom the cluster trusts now."""
+        return self._trust()
+
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
         """As `Access.admit`; health paths cost nothing."""
         attributes = attributes_of(asked)
@@ -81,7 +86,7 @@ class ClusterAccess:
         clock = self._clock()
         name: str | None = None
         try:
-            user = await self._authenticator.user(caller, self._trust(), clock)
+            user = await self._authenticator.user(caller, self.trust, clock)
             name = user.name
             await self._authorizer.check(user, attributes)
         except ApiError as error:

@@ -56,20 +56,28 @@ class Reviews:
         """
         patience, last = self._patience, Unreachable("the API server did not answer in time")
         try:
-            async with asyncio.timeout(patience.limit_seconds), self._places:
+            async with asyncio.timeout(patience.limit_seconds) as limit, self._places:
                 for attempt in range(patience.tries):
                     try:
                         return _status(await self._client.create(path, body))
                     except Unreachable as error:
                         last = error
-                    if attempt + 1 < patience.tries:
-                        await asyncio.sleep(self._wait(attempt, last))
+                    wait = self._wait(attempt, last)
+                    if attempt + 1 == patience.tries or _is_over_after(limit, wait):
+                        break
+                    await asyncio.sleep(wait)
         except TimeoutError:
             pass
         raise last
 
     def _wait(self, attempt: int, error: Unreachable) -> float:
         return max(self._patience.backoff.delay(attempt, self._rng), error.retry_after_seconds or 0.0)
+
+
+def _is_over_after(limit: asyncio.Timeout, wait: float) -> bool:
+    """Whether nothing can be asked any more after `wait` seconds, so that waiting only keeps the caller."""
+    end = limit.when()
+    return end is not None and asyncio.get_running_loop().time() + wait >= end
 
 
 def _status(review: JsonObject) -> Mapping[str, Any]:

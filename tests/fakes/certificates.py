@@ -52,12 +52,12 @@ class Issued:
     def pem(self) -> str:
         return self.certificate.public_bytes(Encoding.PEM).decode()
 
-    def load_into(self, context: ssl.SSLContext, *more: "Issued") -> None:
-        """Make `context` present this certificate, and `more` after it."""
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Make `context` present this certificate."""
         key = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "pair.pem")
-            file.write_text("".join((key, self.pem, *(each.pem for each in more))))
+            file.write_text(key + self.pem)
             context.load_cert_chain(file)
 
 
