@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Protocol
 
 from adapter.errors import TrustError
@@ -37,7 +38,7 @@ class ReadsConfigMaps(Protocol):
         """The object or list at `path`."""
         ...
 
-    def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[JsonObject]:
+    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
         """The events at `path`."""
         ...
 
@@ -92,17 +93,18 @@ class TrustFollower:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        async for event in self._client.watch(PATH, params):
-            match event.get("type"):
-                case "ADDED" | "MODIFIED":
-                    self._take(event["object"])
-                case "DELETED":
-                    # The API server deletes it to write it anew.
-                    self._keep(f"the ConfigMap {NAMESPACE}/{NAME} was deleted")
-                case "ERROR":
-                    return
-                case _:
-                    pass
+        async with aclosing(self._client.watch(PATH, params)) as events:
+            async for event in events:
+                match event.get("type"):
+                    case "ADDED" | "MODIFIED":
+                        self._take(event["object"])
+                    case "DELETED":
+                        # The API server deletes it to write it anew.
+                        self._keep(f"the ConfigMap {NAMESPACE}/{NAME} was deleted")
+                    case "ERROR":
+                        return
+                    case _:
+                        pass
 
     def _take(self, config_map: JsonObject) -> None:
         try:

@@ -1,7 +1,7 @@
 """A cluster that answers reviews from tables and keeps one ConfigMap."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from infscale.kube.errors import KubeError
@@ -50,7 +50,7 @@ class FakeCluster:
         items = [] if self.config_map is None else [self._object()]
         return {"kind": "ConfigMapList", "metadata": {"resourceVersion": str(self._version)}, "items": items}
 
-    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[JsonObject]:
+    async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
         assert path == "/api/v1/namespaces/kube-system/configmaps"
         self.watches.append(params)
         while (event := await self._events.get()) is not None:
