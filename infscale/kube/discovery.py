@@ -12,7 +12,7 @@ from infscale.errors import ConfigError, StartError
 from infscale.kube import objects, resources
 from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
 from infscale.kube.conditions import judge
-from infscale.kube.errors import Forbidden
+from infscale.kube.errors import Forbidden, KubeError
 from infscale.kube.objects import Definition, Object, Record
 from infscale.kube.reflector import Follows, Reflector
 from infscale.kube.resources import Resource
@@ -205,9 +205,18 @@ def _given_namespaces(names: Iterable[str]) -> dict[ObjectKey, Record[DescribedO
 
 
 def _missing(watches: Mapping[str, Reflector], seconds: float) -> str:
-    """What could not be listed within `seconds` and why, with the rights that would help."""
-    absent = {name: watch for name, watch in watches.items() if not watch.synced.is_set()}
-    causes = {f"{name}: {watch.problem or 'no answer yet'}" for name, watch in absent.items()}
-    denied = sorted({watch.resource.name for watch in absent.values() if isinstance(watch.problem, Forbidden)})
-    advice = f"; allow this identity the verbs list and watch on {', '.join(denied)}" if denied else ""
-    return f"the cluster could not be read within {seconds:g} s: {'; '.join(sorted(causes))}{advice}"
+    """What could not be listed within `seconds` and why, with the rights that would help; each cause once."""
+    causes: dict[str, list[str]] = {}
+    denied: dict[str, KubeError] = {}
+    for name, watch in watches.items():
+        if watch.synced.is_set():
+            continue
+        if isinstance(watch.problem, Forbidden):
+            denied[name] = watch.problem
+        else:
+            causes.setdefault(str(watch.problem or "no answer yet"), []).append(name)
+    told = [f"{', '.join(names)}: {cause}" for cause, names in causes.items()]
+    if denied:
+        first = next(iter(denied.values()))
+        told.append(f"{first}; allow this identity the verbs list and watch on {', '.join(denied)}")
+    return f"the cluster could not be read within {seconds:g} s: {'; '.join(told)}"
