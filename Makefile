@@ -3,11 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Real parts of a cluster for tests and the lab, built with Go into a folder of their own.
+TOOLS := .cluster
+KUBERNETES := $(shell sed -n "s|.*k8s.io/kubernetes v||p" tests/controlplane/go.mod)
+VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(value))
 
-.PHONY: demo test check bench format proto lock clean
+.PHONY: demo lab test check bench format proto lock cluster-tools clean
 
 demo: $(STAMP) ## the main job: simulated model servers, Envoy, picker and adapter, with a comparison at the end
 	$(BIN)/infscale demo
+
+lab: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## a cluster, an HPA, Envoy, picker, adapter and a load that surges, until Ctrl-C
+	$(BIN)/python -m lab
 
 test: $(STAMP) ## all tests this machine can run
 	$(BIN)/pytest -q
@@ -23,6 +30,17 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 bench: $(STAMP) ## measure the budgets of the design; prints a table and names the JSON file
 	$(BIN)/python -m bench
 
+cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok ## the control plane and kwok (needs Go; minutes the first time)
+
+$(TOOLS)/controlplane: tests/controlplane/go.mod tests/controlplane/go.sum tests/controlplane/main.go
+	@tests/controlplane/check-go
+	cd tests/controlplane && CGO_ENABLED=0 go build -trimpath -ldflags "-s -w $(VERSION_FLAGS)" -o ../../$@ .
+
+$(TOOLS)/kwok: tests/controlplane/kwok-version
+	@tests/controlplane/check-go
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath sigs.k8s.io/kwok/cmd/kwok@v$$(cat $<)
+	touch $@
+
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -34,7 +52,7 @@ lock: $(STAMP) ## pin every dependency with its hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo --group dev -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TOOLS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from infscale.envoy.process import find_envoy
 from infscale.errors import StartError
+from lab.controlplane import tools_problem
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +37,13 @@ def _prometheus_problem() -> str | None:
     return None if shutil.which("promtool") else "there is no promtool; Debian's package prometheus has it"
 
 
-_PROBLEMS: dict[str, Callable[[], str | None]] = {"envoy": _envoy_problem, "prometheus": _prometheus_problem}
-# Those that come with requirements.lock; a system's own packages are not ours to demand.
-_PINNED = {"envoy"}
+_PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "cluster": tools_problem,
+    "envoy": _envoy_problem,
+    "prometheus": _prometheus_problem,
+}
+# Those that come with requirements.lock or are built here; a system's own packages are not ours to demand.
+_PINNED = {"cluster", "envoy"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ import errno
 import ssl
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -83,7 +83,7 @@ class _Request:
 
     method: str
     path: str
-    params: Mapping[str, str] = _NO_PARAMS
+    params: Mapping[str, str] = field(default_factory=dict)
     body: JsonObject | None = None
     content_type: str = "application/json"
 

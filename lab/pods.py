@@ -1,0 +1,178 @@
+"""Simulated model servers on the addresses of a cluster's pods, for as long as the pods are there.
+
+``python -m lab.pods KUBECONFIG NAMESPACE`` runs them in a process of their own, `PodServers` in this one. What a server
+is, its pod says in annotations: ``lab.infscale/model``, ``lab.infscale/max-num-seqs``, ``lab.infscale/coefficients``.
+"""
+
+import asyncio
+import logging
+import random
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import uvloop
+
+from infscale.config import KubernetesSettings
+from infscale.endpoint import ObjectKey
+from infscale.envoy.process import die_with_parent
+from infscale.errors import StartError
+from infscale.kube.access import cluster
+from infscale.kube.client import KubeClient
+from infscale.kube.reflector import Reflector
+from infscale.kube.resources import PODS
+from infscale.kube.watching import ReflectorSettings
+from infscale.sim.coefficients import coefficient_set
+from infscale.sim.server import SimServer, SimServerSettings
+from infscale.sim.steps import EngineSettings
+
+CONTAINER = "server"
+"""The container of a pod that is a model server; others have none."""
+
+_PREFIX = "lab.infscale/"
+_DEFAULTS = MappingProxyType({"coefficients": "llama-3.1-8b-h100", "max-num-seqs": "8"})
+_LEAVE_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PodServer:
+    """What server a pod is, and where."""
+
+    key: ObjectKey
+    address: str
+    port: int
+    model: str | None
+    max_num_seqs: int
+    coefficients: str
+
+    def settings(self) -> SimServerSettings:
+        """The simulated server."""
+        coefficients = coefficient_set(self.coefficients)
+        engine = EngineSettings(
+            num_blocks=coefficients.num_blocks, block_size=coefficients.block_size, max_num_seqs=self.max_num_seqs
+        )
+        return SimServerSettings(
+            self.key.name,
+            coefficients,
+            engine,
+            namespace=self.key.namespace,
+            model=self.model,
+            address=self.address,
+            port=self.port,
+        )
+
+
+def read_pod(pod: Mapping[str, Any]) -> PodServer | None:
+    """The server that `pod` is; None where it is none, or has no address yet."""
+    containers = [each for each in pod["spec"]["containers"] if each["name"] == CONTAINER]
+    address = pod.get("status", {}).get("podIP")
+    if not containers or not address:
+        return None
+    metadata = pod["metadata"]
+    notes = _DEFAULTS | {key.removeprefix(_PREFIX): value for key, value in (metadata.get("annotations") or {}).items()}
+    [port] = [each["containerPort"] for each in containers[0]["ports"]][:1]
+    return PodServer(
+        ObjectKey(metadata["namespace"], metadata["name"]),
+        address,
+        port,
+        notes.get("model"),
+        int(notes["max-num-seqs"]),
+        notes["coefficients"],
+    )
+
+
+class PodServers:
+    """A server for every pod that is one, while its ``async with`` block runs.
+
+    A server whose pod is gone ends once its requests have, as one that is told to terminate does.
+    """
+
+    def __init__(self, client: KubeClient, namespace: str, rng: random.Random) -> None:
+        self._rng = rng
+        self._servers: dict[ObjectKey, SimServer] = {}
+        self._leaving: dict[ObjectKey, asyncio.Event] = {}
+        self._reflector = Reflector(
+            client, PODS, self, lambda: asyncio.get_running_loop().time(), rng, ReflectorSettings(namespace=namespace)
+        )
+        self._tasks = asyncio.TaskGroup()
+        self._stack = AsyncExitStack()
+
+    @property
+    def servers(self) -> Mapping[ObjectKey, SimServer]:
+        """The servers that run, by their pods."""
+        return dict(self._servers)
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        following = self._tasks.create_task(self._reflector.run())
+        self._stack.callback(following.cancel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+        for leaving in self._leaving.values():
+            leaving.set()
+        for server in self._servers.values():
+            # Whoever leaves the block waits for no request.
+            server.replica.stop()
+        await self._tasks.__aexit__(None, None, None)
+
+    # The cache that the reflector fills
+
+    def replace(self, items: Iterable[dict[str, Any]]) -> None:
+        """Have a server for exactly these pods."""
+        listed = {server.key: server for item in items if (server := read_pod(item)) is not None}
+        for key in self._leaving.keys() - listed.keys():
+            self._leaving.pop(key).set()
+        for server in listed.values():
+            self._run(server)
+
+    def put(self, item: dict[str, Any]) -> None:
+        """Have a server for this pod, once it has an address."""
+        server = read_pod(item)
+        if server is not None:
+            self._run(server)
+
+    def remove(self, item: dict[str, Any]) -> None:
+        """Let this pod's server end."""
+        leaving = self._leaving.pop(ObjectKey(item["metadata"]["namespace"], item["metadata"]["name"]), None)
+        if leaving is not None:
+            leaving.set()
+
+    def _run(self, server: PodServer) -> None:
+        if server.key not in self._leaving:
+            leaving = self._leaving[server.key] = asyncio.Event()
+            self._tasks.create_task(self._serve(server, leaving))
+
+    async def _serve(self, wanted: PodServer, leaving: asyncio.Event) -> None:
+        try:
+            async with SimServer(wanted.settings(), self._rng, lambda: datetime.now(UTC).timestamp()) as server:
+                self._servers[wanted.key] = server
+                await leaving.wait()
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    while server.waiting or server.running:
+                        await asyncio.sleep(_PAUSE_SECONDS)
+        except TimeoutError:
+            _log.warning("%s: requests were still running %g s after its pod had gone", wanted.key, _LEAVE_SECONDS)
+        except StartError as error:
+            _log.error("%s: %s", wanted.key, error)
+        finally:
+            self._servers.pop(wanted.key, None)
+
+
+async def _main(kubeconfig: Path, namespace: str) -> None:
+    async with cluster(KubernetesSettings(kubeconfig)) as client, PodServers(client, namespace, random.Random(1)):
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    uvloop.run(_main(Path(sys.argv[1]), sys.argv[2]))
