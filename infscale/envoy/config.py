@@ -1,7 +1,8 @@
 """Envoy configurations we recommend, as documents.
 
-One Envoy can have several listeners: with endpoint picking (`PickerRoute`), or with Envoy's own round robin over the
-same endpoints (`RoundRobinRoute`) to compare with. Facts behind every choice are in DECISIONS.md ("Envoy").
+One Envoy can have several listeners: with endpoint picking (`PickerRoute`; `OriginalDestinationRoute` where Envoy does
+not know the endpoints), or with Envoy's own round robin (`RoundRobinRoute`) to compare with. Facts behind every choice
+are in DECISIONS.md ("Envoy").
 """
 
 from collections.abc import Sequence
@@ -46,6 +47,19 @@ class PickerRoute:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalDestinationRoute:
+    """A listener whose requests go where the picker says, to endpoints that Envoy does not know.
+
+    Endpoints may come and go without a word to Envoy. It takes one destination and tries no other.
+    """
+
+    listen: Address
+    picker: Address
+    response_bodies: bool = False
+    picker_ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RoundRobinRoute:
     """A listener with Envoy's own round robin."""
 
@@ -53,7 +67,11 @@ class RoundRobinRoute:
     endpoints: tuple[Address, ...]
 
 
-def bootstrap(admin: Address, routes: Sequence[PickerRoute | RoundRobinRoute]) -> Document:
+Picked = PickerRoute | OriginalDestinationRoute
+Route = Picked | RoundRobinRoute
+
+
+def bootstrap(admin: Address, routes: Sequence[Route]) -> Document:
     """A whole Envoy bootstrap document for `routes`."""
     listeners: list[Document] = []
     clusters: list[Document] = []
@@ -61,7 +79,7 @@ def bootstrap(admin: Address, routes: Sequence[PickerRoute | RoundRobinRoute]) -
         name = f"route_{number}"
         listeners.append(_listener(name, route))
         clusters.append(_endpoints_cluster(name, route))
-        if isinstance(route, PickerRoute):
+        if isinstance(route, Picked):
             clusters.append(_picker_cluster(f"{name}_picker", route))
     return {
         "admin": {"address": admin.document()},
@@ -69,7 +87,7 @@ def bootstrap(admin: Address, routes: Sequence[PickerRoute | RoundRobinRoute]) -
     }
 
 
-def _listener(name: str, route: PickerRoute | RoundRobinRoute) -> Document:
+def _listener(name: str, route: Route) -> Document:
     filters: list[Document] = []
     manager: Document = {
         "@type": f"{_TYPE}.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -88,7 +106,7 @@ def _listener(name: str, route: PickerRoute | RoundRobinRoute) -> Document:
         },
         "http_filters": filters,
     }
-    if isinstance(route, PickerRoute):
+    if isinstance(route, Picked):
         # Where the picker is skipped (fail open), a client's own destination header would choose the upstream.
         manager["early_header_mutation_extensions"] = [
             {
@@ -117,7 +135,7 @@ def _action(name: str) -> Document:
     }
 
 
-def _ext_proc(name: str, route: PickerRoute) -> Document:
+def _ext_proc(name: str, route: Picked) -> Document:
     return {
         "name": "ext_proc",
         "typed_config": {
@@ -144,20 +162,23 @@ def _ext_proc(name: str, route: PickerRoute) -> Document:
     }
 
 
-def _cluster(name: str, endpoints: Sequence[Address]) -> Document:
-    members = [{"endpoint": {"address": endpoint.document()}} for endpoint in endpoints]
+def _cluster(name: str, kind: str) -> Document:
     limits = {"max_connections": 20000, "max_pending_requests": 20000, "max_requests": 20000, "max_retries": 1000}
-    return {
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": members}]},
-        "circuit_breakers": {"thresholds": [limits]},
-    }
+    return {"name": name, "type": kind, "connect_timeout": "1s", "circuit_breakers": {"thresholds": [limits]}}
 
 
-def _endpoints_cluster(name: str, route: PickerRoute | RoundRobinRoute) -> Document:
-    cluster = _cluster(name, route.endpoints)
+def _static_cluster(name: str, endpoints: Sequence[Address]) -> Document:
+    members = [{"endpoint": {"address": endpoint.document()}} for endpoint in endpoints]
+    assignment = {"cluster_name": name, "endpoints": [{"lb_endpoints": members}]}
+    return {**_cluster(name, "STATIC"), "load_assignment": assignment}
+
+
+def _endpoints_cluster(name: str, route: Route) -> Document:
+    if isinstance(route, OriginalDestinationRoute):
+        header: Document = {"use_http_header": True, "http_header_name": DESTINATION_HEADER}
+        provided: Document = {"lb_policy": "CLUSTER_PROVIDED", "original_dst_lb_config": header}
+        return {**_cluster(name, "ORIGINAL_DST"), **provided}
+    cluster = _static_cluster(name, route.endpoints)
     round_robin: Document = {
         "name": "round_robin",
         "typed_config": {"@type": f"{_TYPE}.load_balancing_policies.round_robin.v3.RoundRobin"},
@@ -176,8 +197,8 @@ def _endpoints_cluster(name: str, route: PickerRoute | RoundRobinRoute) -> Docum
     return cluster
 
 
-def _picker_cluster(name: str, route: PickerRoute) -> Document:
-    cluster = _cluster(name, [route.picker])
+def _picker_cluster(name: str, route: Picked) -> Document:
+    cluster = _static_cluster(name, [route.picker])
     cluster["typed_extension_protocol_options"] = {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import aiohttp
 import orjson
 
-from infscale.envoy.config import Address, Document, PickerRoute, RoundRobinRoute, bootstrap
+from infscale.envoy.config import Address, Document, Route, bootstrap
 from infscale.errors import StartError
 
 _READY_SECONDS = 15.0
@@ -66,7 +66,7 @@ def _prepare(document: Document) -> _Files:
 
 
 @contextlib.asynccontextmanager
-async def running_envoy(admin: Address, routes: Sequence[PickerRoute | RoundRobinRoute]) -> AsyncGenerator[None, None]:
+async def running_envoy(admin: Address, routes: Sequence[Route]) -> AsyncGenerator[None, None]:
     """Run Envoy with `routes` until the block ends; raises `StartError` when it does not become ready."""
     files = await asyncio.to_thread(_prepare, bootstrap(admin, routes))
     try:

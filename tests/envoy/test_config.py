@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from infscale.envoy.config import Address, PickerRoute, RoundRobinRoute, bootstrap
+from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, RoundRobinRoute, Route, bootstrap
 from infscale.envoy.process import find_envoy, running_envoy
 from infscale.errors import StartError
 
@@ -14,8 +14,10 @@ ADMIN = Address("127.0.0.1", 19001)
 ENDPOINTS = (Address("127.0.0.1", 8001), Address("::1", 8002))
 PICKER = PickerRoute(Address("127.0.0.1", 18101), Address("127.0.0.1", 9002), ENDPOINTS)
 
+UNKNOWING = OriginalDestinationRoute(PICKER.listen, PICKER.picker)
 
-def text(*routes: PickerRoute | RoundRobinRoute) -> str:
+
+def text(*routes: Route) -> str:
     return orjson.dumps(bootstrap(ADMIN, routes)).decode()
 
 
@@ -26,14 +28,20 @@ def test_the_picker_sees_completion_without_seeing_tokens() -> None:
     assert '"request_trailer_mode":"SEND"' in recommended
 
 
-def test_a_client_cannot_choose_the_destination() -> None:
-    assert '"remove":"x-gateway-destination-endpoint"' in text(PICKER)
+@pytest.mark.parametrize("route", [PICKER, UNKNOWING], ids=["known endpoints", "unknown endpoints"])
+def test_a_client_cannot_choose_the_destination(route: Route) -> None:
+    assert '"remove":"x-gateway-destination-endpoint"' in text(route)
+
+
+def test_an_envoy_that_knows_no_endpoints_goes_where_the_header_says() -> None:
+    assert '"original_dst_lb_config":{"use_http_header":true' in text(UNKNOWING)
 
 
 @pytest.mark.envoy
 @pytest.mark.parametrize(
     "routes",
     [
+        pytest.param((UNKNOWING,), id="unknown endpoints"),
         pytest.param((PICKER, RoundRobinRoute(Address("127.0.0.1", 18102), ENDPOINTS)), id="both"),
         pytest.param(
             (PickerRoute(PICKER.listen, PICKER.picker, ENDPOINTS, True, "/etc/ssl/certs/ca-certificates.crt"),),
@@ -41,7 +49,7 @@ def test_a_client_cannot_choose_the_destination() -> None:
         ),
     ],
 )
-def test_a_real_envoy_accepts_it(tmp_path: Path, routes: tuple[PickerRoute | RoundRobinRoute, ...]) -> None:
+def test_a_real_envoy_accepts_it(tmp_path: Path, routes: tuple[Route, ...]) -> None:
     config = tmp_path / "envoy.json"
     config.write_text(text(*routes))
     result = subprocess.run(
