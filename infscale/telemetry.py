@@ -104,11 +104,20 @@ def _endpoints(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metr
 
 
 class SourcesCollector(Collector):
-    """How scraping and discovery go; targets are endpoints and the addresses of exporters."""
+    """How scraping and discovery go; targets are endpoints and the addresses of exporters.
 
-    def __init__(self, health: Callable[[], Mapping[str, ScrapeHealth]], refusals: Callable[[], int]) -> None:
+    `disconnected_seconds` says how long each watch of a cluster has been without its API server.
+    """
+
+    def __init__(
+        self,
+        health: Callable[[], Mapping[str, ScrapeHealth]],
+        refusals: Callable[[], int],
+        disconnected_seconds: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         self._health = health
         self._refusals = refusals
+        self._disconnected_seconds = disconnected_seconds
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
@@ -125,8 +134,16 @@ class SourcesCollector(Collector):
                 size.add_metric([target], health.page_bytes)
         yield from (scrapes, failures, duration, size)
         yield CounterMetricFamily(
-            "infscale_discovery_refusals", "versions of the discovery file that were refused", self._refusals()
+            "infscale_discovery_refusals",
+            "versions of the discovery file, or of objects of the cluster, that were refused",
+            self._refusals(),
         )
+        disconnected = GaugeMetricFamily(
+            "infscale_watch_disconnected_seconds", "how long a watch has been without its API server", labels=["watch"]
+        )
+        for watch, seconds in self._disconnected_seconds().items():
+            disconnected.add_metric([watch], seconds)
+        yield disconnected
 
 
 def _application(

@@ -18,10 +18,11 @@ from adapter.server import AdapterServer, AdapterSettings
 from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from adapter.tls import TlsSettings
-from infscale.config import ServeConfig, read_text
-from infscale.discovery.file import FileDiscovery
+from infscale.cli.discovering import discovering
+from infscale.config import KubernetesSettings, ServeConfig, read_text
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
+from infscale.kube.client import KubeClient
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
@@ -149,7 +150,8 @@ class _Followers:
         template = _target_template(self.config)
         self.scrapes.sync([template.target(endpoint) for endpoint in state.endpoints])
         dcgm = self.config.dcgm
-        targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in dcgm.targets]
+        urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
+        targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]
         self.gpus.sync(targets, state.endpoints)
 
     def health(self) -> dict[str, ScrapeHealth]:
@@ -172,9 +174,6 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         pool_settings(config, scheduling, pool)
     for note in scheduling.notes:
         _LOG.info("picker configuration: %s", note)
-    discovery = _discovery(config)
-    states = discovery.states()
-    first = await anext(states)
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
@@ -186,6 +185,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     )
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
+        discovery = await enter(discovering(config, client, clock, rng))
+        first = await anext(discovery.states)
         scrapes = await enter(ScrapePool(await enter(_session()), store, clock, rng, _limits(config)))
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
         followers = _Followers(config, scheduling, store, directors, scrapes, gpus)
@@ -195,20 +197,21 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         if "picker" in parts:
             new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
             transport = await enter(_transport(config, new_exchange, store))
-        sources = SourcesCollector(followers.health, lambda: discovery.refusals)
+        sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
         telemetry = await enter(_telemetry(config, store, [sources, *_collectors(store, directors, adapter)]))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
-        following.sync({"discovery": states})
+        following.sync({"discovery": discovery.states})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
 
 
-def _discovery(config: ServeConfig) -> FileDiscovery:
-    discovery = config.discovery
-    if discovery.file is None:
-        raise ConfigError("", "discovery.kubernetes", "is read and not followed yet")
-    return FileDiscovery(
-        discovery.file, default_pool=discovery.default_pool, interval_seconds=discovery.poll_interval_seconds
-    )
+@contextlib.asynccontextmanager
+async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeClient, None]:
+    """A client of the configured cluster. Raises `ConfigError` where there is none."""
+    # The Kubernetes client takes 47 MiB and is imported by those who have a cluster.
+    from infscale.kube.access import cluster
+
+    async with cluster(settings) as client:
+        yield client
 
 
 def _session() -> aiohttp.ClientSession:

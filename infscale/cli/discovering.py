@@ -1,0 +1,48 @@
+"""Where discovery comes from: the file or the cluster that the configuration names."""
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from infscale.config import DcgmPods, ServeConfig
+from infscale.discovery.file import FileDiscovery
+from infscale.endpoint import DiscoveryState
+from infscale.kube.assembly import ExporterPods
+from infscale.kube.client import KubeClient
+from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
+
+
+@dataclass(frozen=True, slots=True)
+class Discovering:
+    """Discovery as it runs: its states, how many versions of something it refused, and how long each of its watches
+    has been without an answer (seconds)."""
+
+    states: AsyncIterator[DiscoveryState]
+    refusals: Callable[[], int]
+    disconnected_seconds: Callable[[], Mapping[str, float]]
+
+
+@asynccontextmanager
+async def discovering(
+    config: ServeConfig, client: KubeClient | None, clock: Callable[[], float], rng: random.Random
+) -> AsyncGenerator[Discovering, None]:
+    """Discover until the block ends; `client` is there where the configuration has a cluster."""
+    settings = config.discovery
+    if settings.file is not None:
+        file = FileDiscovery(
+            settings.file, default_pool=settings.default_pool, interval_seconds=settings.poll_interval_seconds
+        )
+        yield Discovering(file.states(), lambda: file.refusals, dict)
+        return
+    if settings.kubernetes is None or client is None:
+        raise ValueError("discovery is by file or by cluster")
+    follow = FollowSettings(
+        settings.kubernetes.namespaces, _exporters(config.dcgm.pods), settings.kubernetes.write_status
+    )
+    async with KubernetesDiscovery(client, follow, clock, rng) as cluster:
+        yield Discovering(cluster.states(), lambda: cluster.refusals, cluster.disconnected_seconds)
+
+
+def _exporters(pods: DcgmPods | None) -> ExporterPods | None:
+    return None if pods is None else ExporterPods(pods.namespace, pods.labels, pods.port)
