@@ -113,7 +113,7 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeFailure:
-    """Why the last scrape gave nothing; `cause` is one plain sentence part such as ``connection refused``."""
+    """Why the last scrape gave nothing to use; `cause` is one plain sentence part such as ``connection refused``."""
 
     at: float
     cause: str

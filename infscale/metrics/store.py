@@ -17,6 +17,9 @@ from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot, PoolState, frozen
 
 
+FROZEN_PAGE = "its page stands still although requests were answered"
+
+
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     """How the store judges its sources.
@@ -110,7 +113,7 @@ class MetricStore:
         if moved:
             record.moved_at = at
         record.sample = sample
-        record.failure = None
+        record.failure = _standing_still(record)
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
         record.history.observe(sample, at)
@@ -235,3 +238,11 @@ class MetricStore:
             self._snapshots[pool] = PoolSnapshot(
                 snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), tuple(models)
             )
+
+
+def _standing_still(record: EndpointRecord) -> ScrapeFailure | None:
+    """The failure that a page is which was fetched and does not move, always the same one; None for one that does."""
+    since, known = record.unmoved_since, record.failure
+    if since is None:
+        return None
+    return known if known is not None and known.cause == FROZEN_PAGE else ScrapeFailure(since, FROZEN_PAGE)

@@ -260,8 +260,12 @@ def test_a_page_that_stands_still_while_requests_are_answered_is_frozen_and_goes
         made.record_scrape(endpoint(0).key, sample(page=7), at=at)
     assert view(made).fresh(2.9)[0]
     assert not view(made).fresh(3.5)[0], "nothing is vouched for since the request at 1.0"
+    [failure] = view(made).columns.failures
+    assert failure is not None
+    assert failure.cause == "its page stands still although requests were answered"
     made.record_scrape(endpoint(0).key, sample(page=8), at=4.0)
     assert view(made).fresh(4.0)[0], "the page moved"
+    assert view(made).columns.failures == (None,)
 
 
 def test_a_frozen_page_is_held_against_an_endpoint_only_for_its_probation() -> None:
