@@ -15,6 +15,7 @@ from adapter.attributes import Asked
 from adapter.authentication import Caller
 from adapter.documents import Clock
 from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
+from adapter.negotiation import Preferences
 from adapter.paths import ExternalRequest, ObjectRequest, Request, parse
 from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
@@ -96,13 +97,14 @@ class AdapterApp:
         return response
 
     async def _answered(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        wanted = Preferences(request.headers.get(hdrs.ACCEPT), request.headers.get(hdrs.IF_NONE_MATCH))
         if not isinstance(asked, ObjectRequest | ExternalRequest):
-            return _response(self._responder.answer(asked, self._clock(), request.headers.get(hdrs.IF_NONE_MATCH)))
+            return _response(self._responder.answer(asked, self._clock(), wanted))
         if self._in_flight >= self._max_in_flight:
             return _response(refusal(TooManyRequests(_BUSY)))
         self._in_flight += 1
         try:
-            reply = self._responder.answer(asked, self._clock())
+            reply = self._responder.answer(asked, self._clock(), wanted)
             # Written here so that clients who read slowly count as in flight, and not for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 return await _written(request, reply)

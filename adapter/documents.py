@@ -1,48 +1,46 @@
-"""Documents of the Kubernetes metrics APIs as JSON bytes: discovery, metric lists and `Status`.
+"""Documents that do not depend on any metric value: discovery, version and the list of paths.
 
-Shapes are those of `k8s.io/metrics` and `k8s.io/apimachinery`; timestamps are RFC 3339 with whole seconds, values are
-quantities.
+Shapes are those of `k8s.io/apimachinery` and `k8s.io/api/apidiscovery`. Each is written once, in every form.
 """
 
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import orjson
 
-from adapter.errors import ApiError, Forbidden, InternalError, TooManyRequests
-from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion, Document, ExternalRequest, ObjectRequest, Probe
-from adapter.provider import ExternalValues, ObjectValues
-from infscale.labels import Operator, Requirement, Selector
-from infscale.quantity import MAX_QUANTITY, format_quantity
-
-EPSILON = 1e-6
-"""Magnitudes below a millionth are 0: the HPA controller rounds anything above 0 up to a thousandth, and an error of
-rounding would keep a pool from scaling to zero."""
+from adapter.forms import Form, rewritten
+from adapter.negotiation import Accepted, Conversion
+from adapter.openapi import openapi_index, openapi_v2, openapi_v3
+from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, PATHS, CustomVersion, Document
 
 RESOURCES = (
+    ("deployments.apps", True),
     ("inferencepools.inference.networking.k8s.io", True),
     ("inferencepools.inference.networking.x-k8s.io", True),
     ("namespaces", False),
     ("pods", True),
+    ("services", True),
+    ("statefulsets.apps", True),
 )
 """Resources in discovery, and whether they are namespaced. A resource has one scope in all entries: two would make the
 whole group version stale in the cluster."""
+
+AGGREGATED = tuple(Conversion("APIGroupDiscoveryList", "apidiscovery.k8s.io", version) for version in ("v2", "v2beta1"))
+"""What `/apis` can be asked for instead of the list of groups: everything in one document."""
 
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     CUSTOM_GROUP: tuple(version.value for version in CustomVersion),
     EXTERNAL_GROUP: ("v1beta1",),
 }
-_EXPRESSIONS = {
-    Operator.IN: "In",
-    Operator.NOT_IN: "NotIn",
-    Operator.NOT_EQUALS: "NotIn",
-    Operator.EXISTS: "Exists",
-    Operator.DOES_NOT_EXIST: "DoesNotExist",
-    Operator.GREATER_THAN: "Gt",
-    Operator.LESS_THAN: "Lt",
+_CUSTOM_KIND = "MetricValueList"
+_EXTERNAL_KIND = "ExternalMetricValueList"
+_OPENAPI: Mapping[Document, tuple[str, str]] = {
+    Document.OPENAPI_CUSTOM_V1BETA1: (CUSTOM_GROUP, "v1beta1"),
+    Document.OPENAPI_CUSTOM_V1BETA2: (CUSTOM_GROUP, "v1beta2"),
+    Document.OPENAPI_EXTERNAL_V1BETA1: (EXTERNAL_GROUP, "v1beta1"),
 }
 
 JsonObject = dict[str, object]
@@ -62,157 +60,89 @@ class Clock:
 
     def rfc3339(self, at: float) -> str:
         """The monotonic second `at` as RFC 3339, cut to whole seconds."""
-        return _rfc3339(math.floor(self.offset_seconds + at))
+        second = math.floor(self.offset_seconds + at)
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A document in one form, and the entity tag of this form."""
+
+    body: bytes
+    content_type: str
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantDocument:
-    """Bytes that never change while the process runs, and their entity tag."""
+    """A document that never changes while the process runs; `content_hash` is the same in every form."""
 
-    body: bytes
-    pretty: bytes
-    etag: str
+    content_hash: str
+    compact: Written
+    pretty: Written
+    yaml: Written
 
     @classmethod
-    def of(cls, content: JsonObject) -> "ConstantDocument":
-        """`content`, encoded once."""
+    def of(cls, content: JsonObject, parameters: str = "") -> "ConstantDocument":
+        """`content`, written in every form; `parameters` go behind the content types."""
         body = orjson.dumps(content)
-        digest = hashlib.sha256(body).hexdigest()[:32]
-        return cls(body, orjson.dumps(content, option=orjson.OPT_INDENT_2), f'"{digest}"')
+        content_hash = hashlib.sha256(body).hexdigest()[:32]
+
+        def written(form: Form, mark: str = "", *, pretty: bool = False) -> Written:
+            kind = f"{form.value};{parameters}" if parameters else form.value
+            return Written(rewritten(body, form, pretty=pretty), kind, f'"{content_hash}{mark}"')
+
+        return cls(
+            content_hash, written(Form.JSON), written(Form.JSON, ".pretty", pretty=True), written(Form.YAML, ".yaml")
+        )
+
+    @property
+    def body(self) -> bytes:
+        """The document as compact JSON."""
+        return self.compact.body
+
+    def written(self, accepted: Accepted, *, pretty: bool = False) -> Written:
+        """The document as the client takes it."""
+        if accepted.form is Form.YAML:
+            return self.yaml
+        return self.pretty if pretty or accepted.pretty else self.compact
 
 
-def constant_documents(metrics: Iterable[str], version: str) -> Mapping[Document, ConstantDocument]:
-    """Every document that does not depend on a value, for the names of the published metrics."""
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """Every document that does not depend on a value, and the other documents that a path can be asked for."""
+
+    documents: Mapping[Document, ConstantDocument]
+    aggregated: Mapping[Conversion, ConstantDocument] = field(default_factory=dict[Conversion, ConstantDocument])
+
+    def __getitem__(self, document: Document) -> ConstantDocument:
+        return self.documents[document]
+
+
+def constant_documents(metrics: Iterable[str], version: str) -> Constants:
+    """The documents for these names of metrics, by the adapter of this version."""
     names = sorted(metrics)
     contents: dict[Document, JsonObject] = {
-        Document.ROOT: {"paths": [each.value for kind in (Document, Probe) for each in kind]},
+        Document.ROOT: {"paths": sorted(PATHS)},
         Document.GROUPS: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in _GROUPS]},
         Document.CUSTOM: {"kind": "APIGroup", "apiVersion": "v1", **_group(CUSTOM_GROUP)},
         Document.CUSTOM_V1BETA1: _custom_resources(CustomVersion.V1BETA1, names),
         Document.CUSTOM_V1BETA2: _custom_resources(CustomVersion.V1BETA2, names),
         Document.EXTERNAL: {"kind": "APIGroup", "apiVersion": "v1", **_group(EXTERNAL_GROUP)},
         Document.EXTERNAL_V1BETA1: _external_resources(names),
+        Document.OPENAPI_V2: openapi_v2(names, version),
         Document.VERSION: _version(version),
     }
-    return {document: ConstantDocument.of(content) for document, content in contents.items()}
-
-
-def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> bytes:
-    """A `MetricValueList` in the version that was asked for."""
-    times = _Times(clock)
-    selector = label_selector(request.metric_labels)
-    name: JsonObject = {"metric": {"name": request.metric, "selector": selector}}
-    window_name, last = "windowSeconds", JsonObject()
-    if request.version is CustomVersion.V1BETA1:
-        name = {"metricName": request.metric}
-        window_name, last = "window", {"selector": selector}
-    if values.window_seconds is not None:
-        last = {window_name: round(values.window_seconds), **last}
-    kind, api_version = values.kind.kind, values.kind.api_version
-    items: list[JsonObject] = []
-    for key, reading in values.items:
-        value = quantity(reading.value)
-        if value is None:
-            continue
-        described = {"kind": kind, "namespace": key.namespace, "name": key.name, "apiVersion": api_version}
-        if not key.namespace:
-            del described["namespace"]
-        dated = times.of(reading.at)
-        items.append({"describedObject": described, **name, "timestamp": dated, "value": value, **last})
-    return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items, request.pretty)
-
-
-def external_list(request: ExternalRequest, values: ExternalValues, clock: Clock) -> bytes:
-    """An `ExternalMetricValueList`."""
-    times = _Times(clock)
-    window = {} if values.window_seconds is None else {"window": round(values.window_seconds)}
-    items: list[JsonObject] = []
-    for item in values.items:
-        value = quantity(item.reading.value)
-        if value is not None:
-            dated = {"timestamp": times.of(item.reading.at), **window, "value": value}
-            items.append({"metricName": request.metric, "metricLabels": dict(item.labels), **dated})
-    return _list("ExternalMetricValueList", f"{EXTERNAL_GROUP}/v1beta1", values.revision, items, request.pretty)
-
-
-def status(error: ApiError, *, pretty: bool = False) -> bytes:
-    """The `Status` of a refusal."""
-    content: JsonObject = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": _encodable(str(error)),
-        "reason": error.reason,
+    for document, (group, group_version) in _OPENAPI.items():
+        contents[document] = openapi_v3(group, group_version, names, version)
+    documents = {document: ConstantDocument.of(content) for document, content in contents.items()}
+    documents[Document.OPENAPI_V3] = ConstantDocument.of(
+        openapi_index({document.value: documents[document].content_hash for document in _OPENAPI})
+    )
+    aggregated = {
+        each: ConstantDocument.of(_aggregated(each.version, names), parameters=each.parameters) for each in AGGREGATED
     }
-    if isinstance(error, TooManyRequests):
-        content["details"] = {"retryAfterSeconds": error.retry_after_seconds}
-    elif isinstance(error, Forbidden):
-        content["details"] = dict(error.details)
-    elif isinstance(error, InternalError):
-        content["details"] = {"causes": [{"message": _encodable(str(error))}]}
-    content["code"] = error.code
-    return _encoded(content, pretty)
-
-
-def quantity(value: float) -> str | None:
-    """The value as a quantity, None where no quantity can say it (NaN, infinite, too large)."""
-    if not abs(value) <= MAX_QUANTITY:
-        return None
-    return "0" if abs(value) < EPSILON else format_quantity(value)
-
-
-def label_selector(selector: Selector) -> JsonObject | None:
-    """A `LabelSelector` object, None where nothing is selected."""
-    if not selector.requirements:
-        return None
-    equal = [each for each in selector.requirements if each.operator is Operator.EQUALS]
-    others = [each for each in selector.requirements if each.operator is not Operator.EQUALS]
-    content: JsonObject = {}
-    if equal:
-        content["matchLabels"] = {each.key: each.values[0] for each in equal}
-    if others:
-        content["matchExpressions"] = [_expression(each) for each in others]
-    return content
-
-
-def _expression(requirement: Requirement) -> JsonObject:
-    content: JsonObject = {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator]}
-    if requirement.values:
-        content["values"] = list(requirement.values)
-    return content
-
-
-class _Times:
-    """Timestamps of one list, each second written once."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._offset = clock.offset_seconds
-        self._written: dict[int, str] = {}
-
-    def of(self, at: float) -> str:
-        second = math.floor(self._offset + at)
-        written = self._written.get(second)
-        if written is None:
-            written = self._written[second] = _rfc3339(second)
-        return written
-
-
-def _rfc3339(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _list(kind: str, api_version: str, revision: str, items: list[JsonObject], pretty: bool) -> bytes:
-    metadata: JsonObject = {"resourceVersion": revision} if revision else {}
-    return _encoded({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items}, pretty)
-
-
-def _encoded(content: JsonObject, pretty: bool) -> bytes:
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2 if pretty else 0)
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return Constants(documents, aggregated)
 
 
 def _group(name: str) -> JsonObject:
@@ -222,7 +152,7 @@ def _group(name: str) -> JsonObject:
 
 def _custom_resources(version: CustomVersion, metrics: list[str]) -> JsonObject:
     resources = [
-        _resource(f"{resource}/{metric}", namespaced, "MetricValueList")
+        _resource(f"{resource}/{metric}", namespaced, _CUSTOM_KIND)
         for resource, namespaced in RESOURCES
         for metric in metrics
     ]
@@ -230,8 +160,7 @@ def _custom_resources(version: CustomVersion, metrics: list[str]) -> JsonObject:
 
 
 def _external_resources(metrics: list[str]) -> JsonObject:
-    resources = [_resource(metric, True, "ExternalMetricValueList") for metric in metrics]
-    return _resource_list(f"{EXTERNAL_GROUP}/v1beta1", resources)
+    return _resource_list(f"{EXTERNAL_GROUP}/v1beta1", [_resource(metric, True, _EXTERNAL_KIND) for metric in metrics])
 
 
 def _resource(name: str, namespaced: bool, kind: str) -> JsonObject:
@@ -240,6 +169,44 @@ def _resource(name: str, namespaced: bool, kind: str) -> JsonObject:
 
 def _resource_list(group_version: str, resources: list[JsonObject]) -> JsonObject:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
+
+
+def _aggregated(version: str, metrics: list[str]) -> JsonObject:
+    """The same resources as an `APIGroupDiscoveryList`."""
+    items: list[JsonObject] = []
+    for group, versions in _GROUPS.items():
+        of_group = _aggregated_objects if group == CUSTOM_GROUP else _aggregated_metrics
+        written = [{"version": each, "resources": of_group(each, metrics), "freshness": "Current"} for each in versions]
+        items.append({"metadata": {"name": group}, "versions": written})
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "metadata": {},
+        "items": items,
+    }
+
+
+def _aggregated_objects(version: str, metrics: list[str]) -> list[JsonObject]:
+    kind = _kind(CUSTOM_GROUP, version, _CUSTOM_KIND)
+    metrics_of_each = [{"subresource": metric, "responseKind": kind, "verbs": ["get"]} for metric in metrics]
+    return [
+        # The object itself is not served here, so it has no kind and no verb.
+        {**_place(resource, namespaced), "responseKind": _kind(), "verbs": [], "subresources": metrics_of_each}
+        for resource, namespaced in RESOURCES
+    ]
+
+
+def _aggregated_metrics(version: str, metrics: list[str]) -> list[JsonObject]:
+    kind = _kind(EXTERNAL_GROUP, version, _EXTERNAL_KIND)
+    return [{**_place(metric, True), "responseKind": kind, "verbs": ["get"]} for metric in metrics]
+
+
+def _place(resource: str, namespaced: bool) -> JsonObject:
+    return {"resource": resource, "scope": "Namespaced" if namespaced else "Cluster", "singularResource": ""}
+
+
+def _kind(group: str = "", version: str = "", kind: str = "") -> JsonObject:
+    return {"group": group, "version": version, "kind": kind}
 
 
 def _version(version: str) -> JsonObject:

@@ -9,6 +9,7 @@ InfscaleError
     ├── Forbidden             403: the user may not do this
     ├── NotFound              404: no such path, metric or object, now or later, until somebody makes one
     ├── MethodNotAllowed      405: everything here is read with GET
+    ├── NotAcceptable         406: the client takes no form in which the answer can be written
     ├── TooManyRequests       429: more requests at once than the adapter takes; ask again
     ├── InternalError         500: a fault of the adapter itself
     └── Unavailable           503: the name exists but its value is unknown now; metric paths only
@@ -77,6 +78,13 @@ class MethodNotAllowed(ApiError):
 
     code = 405
     reason = "MethodNotAllowed"
+
+
+class NotAcceptable(ApiError):
+    """The client takes no form in which the answer can be written."""
+
+    code = 406
+    reason = "NotAcceptable"
 
 
 class TooManyRequests(ApiError):

@@ -23,6 +23,8 @@ EVERYTHING = Selector()
 
 NO_SUCH_PATH = "the server could not find the requested resource"
 WRONG_METHOD = "the server does not allow this method on the requested resource"
+TELEMETRY_PATH = "/metrics"
+"""Where the process' own metrics are."""
 MAX_SEGMENT_CHARACTERS = 512
 MAX_QUERY_CHARACTERS = 16_384
 _MAX_PARAMETERS = 32
@@ -50,6 +52,11 @@ class Document(enum.Enum):
     CUSTOM_V1BETA2 = f"/apis/{CUSTOM_GROUP}/v1beta2"
     EXTERNAL = f"/apis/{EXTERNAL_GROUP}"
     EXTERNAL_V1BETA1 = f"/apis/{EXTERNAL_GROUP}/v1beta1"
+    OPENAPI_V2 = "/openapi/v2"
+    OPENAPI_V3 = "/openapi/v3"
+    OPENAPI_CUSTOM_V1BETA1 = f"/openapi/v3/apis/{CUSTOM_GROUP}/v1beta1"
+    OPENAPI_CUSTOM_V1BETA2 = f"/openapi/v3/apis/{CUSTOM_GROUP}/v1beta2"
+    OPENAPI_EXTERNAL_V1BETA1 = f"/openapi/v3/apis/{EXTERNAL_GROUP}/v1beta1"
     VERSION = "/version"
 
 
@@ -114,10 +121,11 @@ class ExternalRequest:
 
 @dataclass(frozen=True, slots=True)
 class DocumentRequest:
-    """A document of the API itself."""
+    """A document of the API itself; `content_hash` is of the content the client expects there, None where of any."""
 
     document: Document
     pretty: bool = False
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +135,21 @@ class ProbeRequest:
     probe: Probe
 
 
-MetricRequest = ObjectRequest | ExternalRequest
-Request = MetricRequest | DocumentRequest | ProbeRequest
+@dataclass(frozen=True, slots=True)
+class TelemetryRequest:
+    """The process' own metrics, for a Prometheus."""
 
-_FIXED: Mapping[str, Document | Probe] = {each.value: each for kind in (Document, Probe) for each in kind}
+
+MetricRequest = ObjectRequest | ExternalRequest
+Request = MetricRequest | DocumentRequest | ProbeRequest | TelemetryRequest
+
+_FIXED: Mapping[str, Document | Probe | TelemetryRequest] = {
+    **{each.value: each for kind in (Document, Probe) for each in kind},
+    TELEMETRY_PATH: TelemetryRequest(),
+}
+PATHS = tuple(_FIXED)
+"""Every path that is one whatever is discovered."""
+
 _VERSIONS = {version.value: version for version in CustomVersion}
 
 
@@ -155,14 +174,16 @@ def parse(method: str, path: str, query: str = "") -> Request:
     Raises `NotFound`, `MethodNotAllowed` or `BadRequest`.
     """
     place = _place(path)
-    if method not in (_READ_OR_PROBE if isinstance(place, Document | Probe) else _READ):
+    if method not in (_READ if isinstance(place, _ObjectPlace | _ExternalPlace) else _READ_OR_PROBE):
         raise MethodNotAllowed(WRONG_METHOD)
+    if isinstance(place, TelemetryRequest):
+        return place
     if isinstance(place, Probe):
         return ProbeRequest(place)
     options = _options(query)
     pretty = options.get("pretty") in _TRUE
     if isinstance(place, Document):
-        return DocumentRequest(place, pretty)
+        return DocumentRequest(place, pretty, options.get("hash"))
     labels = _selector(options, "labelSelector")
     if isinstance(place, _ExternalPlace):
         return ExternalRequest(place.namespace, place.metric, labels, pretty)
@@ -179,7 +200,7 @@ def parse(method: str, path: str, query: str = "") -> Request:
     )
 
 
-def _place(path: str) -> Document | Probe | _ObjectPlace | _ExternalPlace:
+def _place(path: str) -> Document | Probe | TelemetryRequest | _ObjectPlace | _ExternalPlace:
     trimmed = path[:-1] if len(path) > 1 and path.endswith("/") else path
     fixed = _FIXED.get(trimmed)
     if fixed is not None:

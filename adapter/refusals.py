@@ -1,14 +1,14 @@
 """Words of refusals: the API server library's first, then what helps whoever reads them in an HPA's conditions."""
 
-import difflib
 from collections.abc import Iterable
 
 from adapter.errors import NotFound, Unavailable
 from adapter.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
 from adapter.rules import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
 from infscale.labels import model_key
-from infscale.metrics.published import BY_NAME, PublishedMetric
+from infscale.metrics.published import PublishedMetric
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.table import MetricTable
 from infscale.metrics.windowed import Unknown
 
 _LISTED = 5
@@ -31,14 +31,13 @@ def not_found(request: MetricRequest, hint: str) -> NotFound:
     return NotFound(f"the server could not find the metric {request.metric} for {subject(request)}; {hint}")
 
 
-def unknown_metric(request: MetricRequest) -> NotFound:
-    """Nobody publishes a metric of this name."""
-    near = difflib.get_close_matches(request.metric, BY_NAME, n=1)
+def unknown_metric(request: MetricRequest, table: MetricTable) -> NotFound:
+    """No metric of `table` has this name."""
+    near = table.near(request.metric)
     resource = str(request.resource) if isinstance(request, ObjectRequest) else "namespaces"
-    meant = f"did you mean {near[0]}? " if near else ""
-    return NotFound(
-        f"the server could not find the metric {request.metric} for {resource}; {meant}known are {', '.join(BY_NAME)}"
-    )
+    meant = f"did you mean {near}? " if near else ""
+    known = ", ".join(table.names)
+    return NotFound(f"the server could not find the metric {request.metric} for {resource}; {meant}known are {known}")
 
 
 def unavailable(request: MetricRequest, unknown: Unknown, of: str = "") -> Unavailable:

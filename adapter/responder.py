@@ -1,16 +1,29 @@
 """From a typed request to the bytes of its answer, in one go: what one snapshot says is not mixed with another's."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapter.documents import Clock, ConstantDocument, external_list, object_list, status
+from adapter.documents import AGGREGATED, Clock, ConstantDocument, Constants
 from adapter.errors import ApiError
-from adapter.paths import Document, DocumentRequest, ExternalRequest, ObjectRequest, ProbeRequest, Request
+from adapter.forms import Form, rewritten
+from adapter.metric_lists import external_list, object_list, status
+from adapter.negotiation import Accepted, Preferences, accepted, negotiated
+from adapter.paths import (
+    Document,
+    DocumentRequest,
+    ExternalRequest,
+    ObjectRequest,
+    ProbeRequest,
+    Request,
+    TelemetryRequest,
+)
 from adapter.provider import Provider
 
-JSON = "application/json"
 _PLAIN = "text/plain; charset=utf-8"
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+_NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
+_FOR_EVER = "private, immutable, max-age=31536000"
 
 
 class PathKind(enum.Enum):
@@ -20,6 +33,7 @@ class PathKind(enum.Enum):
     EXTERNAL = "external"
     DISCOVERY = "discovery"
     PROBE = "probe"
+    TELEMETRY = "telemetry"
     OTHER = "other"
 
 
@@ -28,6 +42,7 @@ _KINDS: Mapping[type[Request], PathKind] = {
     ExternalRequest: PathKind.EXTERNAL,
     DocumentRequest: PathKind.DISCOVERY,
     ProbeRequest: PathKind.PROBE,
+    TelemetryRequest: PathKind.TELEMETRY,
 }
 
 
@@ -37,7 +52,7 @@ class Reply:
 
     code: int
     body: bytes
-    content_type: str = JSON
+    content_type: str = Form.JSON.value
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -46,49 +61,81 @@ def kind_of(request: Request) -> PathKind:
     return _KINDS[type(request)]
 
 
-def refusal(error: ApiError, *, pretty: bool = False) -> Reply:
+def refusal(error: ApiError, how: Accepted | None = None, *, pretty: bool = False) -> Reply:
     """The answer that says why there is none."""
+    how = how or Accepted()
     wait = error.retry_after_seconds
     headers = {} if wait is None else {"Retry-After": str(wait)}
     if error.code == 405:
         headers = {"Allow": "GET"}
     elif error.code == 403:
         # Its message repeats a path that the client chose.
-        headers = {"X-Content-Type-Options": "nosniff"}
-    return Reply(error.code, status(error, pretty=pretty), headers=headers)
+        headers = _NO_SNIFFING
+    return Reply(error.code, _written(status(error), how, pretty), how.form.value, headers)
+
+
+def _written(body: bytes, how: Accepted, pretty: bool) -> bytes:
+    return rewritten(body, how.form, pretty=pretty or how.pretty)
+
+
+def _nothing() -> bytes:
+    return b""
 
 
 class Responder:
-    """Answers typed requests from a provider and the constant documents."""
+    """Answers typed requests from a provider, the constant documents and the process' own metrics.
 
-    def __init__(self, provider: Provider, documents: Mapping[Document, ConstantDocument]) -> None:
+    `exposition` gives those metrics in Prometheus' text format.
+    """
+
+    def __init__(self, provider: Provider, documents: Constants, exposition: Callable[[], bytes] = _nothing) -> None:
         self._provider = provider
         self._documents = documents
+        self._exposition = exposition
 
-    def answer(self, request: Request, clock: Clock, if_none_match: str | None = None) -> Reply:
-        """The answer at the moment of `clock`; refusals are answers too."""
+    def answer(self, request: Request, clock: Clock, wanted: Preferences | None = None) -> Reply:
+        """The answer at the moment of `clock`, as the client takes it; refusals are answers too."""
+        wanted = wanted or Preferences()
         match request:
             case ProbeRequest():
-                return Reply(200, b"ok", _PLAIN)
+                return Reply(200, b"ok", _PLAIN, _NO_SNIFFING)
+            case TelemetryRequest():
+                return Reply(200, self._exposition(), _EXPOSITION)
             case DocumentRequest():
-                return self._document(request, if_none_match)
+                return self._document(request, wanted)
             case _:
-                return self._metric(request, clock)
+                return self._metric(request, clock, wanted)
 
-    def _document(self, request: DocumentRequest, if_none_match: str | None) -> Reply:
-        document = self._documents[request.document]
-        headers = {"ETag": document.etag}
-        # A probe of the aggregator takes 304 for a failure, so only who names the tag gets one.
-        if if_none_match is not None and document.etag in if_none_match:
-            return Reply(304, b"", headers=headers)
-        return Reply(200, document.pretty if request.pretty else document.body, headers=headers)
-
-    def _metric(self, request: ObjectRequest | ExternalRequest, clock: Clock) -> Reply:
+    def _document(self, request: DocumentRequest, wanted: Preferences) -> Reply:
         try:
+            document, how = self._chosen(request.document, wanted.accept)
+        except ApiError as error:
+            return refusal(error, pretty=request.pretty)
+        written = document.written(how, pretty=request.pretty)
+        headers = {"ETag": written.etag, "Vary": "Accept"}
+        if request.content_hash == document.content_hash:
+            headers["Cache-Control"] = _FOR_EVER
+        # A probe of the aggregator takes 304 for a failure, so only who names the tag gets one.
+        if wanted.has(written.etag):
+            return Reply(304, b"", written.content_type, headers)
+        return Reply(200, written.body, written.content_type, headers)
+
+    def _chosen(self, document: Document, accept: str | None) -> tuple[ConstantDocument, Accepted]:
+        """The document that the path is asked for: a conversion comes first, wherever in the header it stands."""
+        if document is Document.GROUPS:
+            how = accepted(accept, AGGREGATED)
+            if how is not None and how.conversion is not None:
+                return self._documents.aggregated[how.conversion], how
+        return self._documents[document], negotiated(accept)
+
+    def _metric(self, request: ObjectRequest | ExternalRequest, clock: Clock, wanted: Preferences) -> Reply:
+        how: Accepted | None = None
+        try:
+            how = negotiated(wanted.accept)
             if isinstance(request, ObjectRequest):
                 body = object_list(request, self._provider.objects(request, clock.monotonic), clock)
             else:
                 body = external_list(request, self._provider.external(request, clock.monotonic), clock)
         except ApiError as error:
-            return refusal(error, pretty=request.pretty)
-        return Reply(200, body)
+            return refusal(error, how, pretty=request.pretty)
+        return Reply(200, _written(body, how, request.pretty), how.form.value)

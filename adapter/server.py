@@ -5,7 +5,7 @@ import errno
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,11 +19,12 @@ from adapter.documents import Clock, constant_documents
 from adapter.provider import Provider
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
+from adapter.telemetry import AdapterCollector, exposition_of
 from adapter.tls import ServingCertificate, TlsSettings
 from infscale import __version__
 from infscale.endpoint import authority
 from infscale.errors import StartError
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.published import BY_NAME
 
 _SHUTDOWN_SECONDS = 5.0
 
@@ -54,20 +55,29 @@ def system_clock() -> Clock:
 class AdapterServer:
     """Serves the metrics APIs while its ``async with`` block runs.
 
+    `metrics` are the names that `provider` answers. `exposition` gives the process' own metrics in Prometheus' text
+    format; without, there are the adapter's own counts.
+
     Without Kubernetes there is nobody to ask who may read, so it listens on loopback only. Entering raises
     `StartError` when the address is not loopback, the port is taken or the certificate does not work.
     """
 
     def __init__(
-        self, settings: AdapterSettings, provider: Provider, clock: Callable[[], Clock] = system_clock
+        self,
+        settings: AdapterSettings,
+        provider: Provider,
+        clock: Callable[[], Clock] = system_clock,
+        metrics: Iterable[str] = tuple(BY_NAME),
+        exposition: Callable[[], bytes] | None = None,
     ) -> None:
         self._settings = settings
         self._certificate = ServingCertificate(settings.tls)
         self._stack = AsyncExitStack()
         self._port: int | None = None
-        documents = constant_documents((metric.name for metric in PUBLISHED), __version__)
         self.stats = AdapterStats()
-        self._app = AdapterApp(Responder(provider, documents), clock, self.stats, settings.max_in_flight)
+        told = exposition or exposition_of(AdapterCollector(self.stats))
+        responder = Responder(provider, constant_documents(metrics, __version__), told)
+        self._app = AdapterApp(responder, clock, self.stats, settings.max_in_flight)
 
     @property
     def port(self) -> int:

@@ -31,10 +31,11 @@ from adapter.rules import (
 from infscale.endpoint import DescribedObject, Endpoint, ObjectKey, Phase, Pool
 from infscale.labels import Selector
 from infscale.metrics.answers import group_reading, pod_readings
-from infscale.metrics.published import BY_NAME, PublishedMetric
+from infscale.metrics.published import PublishedMetric
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
 from infscale.metrics.store import MetricStore
+from infscale.metrics.table import MetricTable
 from infscale.metrics.windowed import Unknown
 
 PODS = GroupResource("pods")
@@ -83,10 +84,11 @@ class _PodRows:
 
 
 class StoreProvider:
-    """The `Provider` that reads the metrics store."""
+    """The `Provider` that reads the metrics store; it answers the metrics of `table`, None: the published ones."""
 
-    def __init__(self, store: MetricStore) -> None:
+    def __init__(self, store: MetricStore, table: MetricTable | None = None) -> None:
         self._store = store
+        self._table = table or MetricTable()
         self._pod_rows = _PodRows()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
@@ -135,9 +137,9 @@ class StoreProvider:
         return ExternalValues(tuple(items), revision(read), window_seconds(each.reading for each in items))
 
     def _metric(self, request: MetricRequest) -> PublishedMetric:
-        metric = BY_NAME.get(request.metric)
+        metric = self._table.get(request.metric)
         if metric is None:
-            raise refusals.unknown_metric(request)
+            raise refusals.unknown_metric(request, self._table)
         state = self._store.discovery
         if not (state.pools or state.endpoints or state.objects):
             raise refusals.nothing_discovered(request)
@@ -159,16 +161,11 @@ class StoreProvider:
         )
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
-        items = tuple(
-            (pod, reading)
-            for part in parts
-            for pod, reading in pod_readings(metric, part.snapshot, now, choice.model, part.rows)
-            if expressible(reading)
-        )
-        if not items:
+        items = [item for part in parts for item in pod_readings(metric, part.snapshot, now, choice.model, part.rows)]
+        if not any(expressible(reading) for _, reading in items):
             raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))
         read = [part.snapshot for part in parts]
-        return ObjectValues(_POD, items, revision(read), window_seconds(value for _, value in items))
+        return ObjectValues(_POD, tuple(items), revision(read), window_seconds(value for _, value in items))
 
     # Objects made of groups of endpoints
 
@@ -181,11 +178,14 @@ class StoreProvider:
         return self._others(request)
 
     def _namespaces(self, request: ObjectRequest) -> list[_Described]:
-        names = dict.fromkeys(each.pool.namespace for each in self._store.snapshots())
+        labels: dict[str, Mapping[str, str]] = {each.pool.namespace: {} for each in self._store.snapshots()}
+        for each in self._store.discovery.objects:
+            if GroupResource(each.resource, each.group) == NAMESPACES:
+                labels[each.key.name] = each.labels
         return [
             _Described(ObjectKey("", name), distinct(Part(each) for each in self._snapshots(name)))
-            for name in names
-            if _matches(request, name, {})
+            for name in labels
+            if _matches(request, name, labels[name])
         ]
 
     def _pools(self, request: ObjectRequest) -> list[_Described]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ from adapter.documents import Clock
 from adapter.errors import NotFound
 from adapter.paths import ExternalRequest, GroupResource, MetricRequest, ObjectRequest, parse
 from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
-from adapter.refusals import not_found
+from adapter.refusals import not_found, unknown_metric
 from adapter.store_provider import StoreProvider
 from infscale.endpoint import DescribedObject, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.labels import Selector
 from infscale.metrics.sample import EngineSample, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore
+from infscale.metrics.table import MetricTable
 
+README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
 VECTORS = Path(__file__).parent.parent / "vectors"
 UTC_NOW = datetime(2026, 8, 20, 10, 0, 0, 700_000, tzinfo=UTC)
 G1 = "/apis/custom.metrics.k8s.io/v1beta1"
@@ -26,6 +28,13 @@ G2 = "/apis/custom.metrics.k8s.io/v1beta2"
 E1 = "/apis/external.metrics.k8s.io/v1beta1"
 POOLS = "inferencepools.inference.networking.k8s.io"
 MODEL = "meta-llama/Llama-3.1-8B"
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading of the adapter's README."""
+    section = README.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def vectors(name: str) -> Any:
@@ -38,13 +47,16 @@ def clock(now: float = 100.0) -> Clock:
 
 @dataclass(frozen=True)
 class FixedWorld:
-    """A `Provider` of named objects with labels; every one has the value 1.5."""
+    """A `Provider` of named objects with labels; one has the value that `values` says, else 1.5."""
 
     objects_of: Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
     kinds: Mapping[str, Kind]
     metrics: frozenset[str]
     externals: Mapping[str, tuple[tuple[Mapping[str, str], float], ...]]
     revision: str = "fixed.7"
+    external_namespace: str | None = None
+    metric_labels: Mapping[str, str] | None = None
+    values: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         found = self.objects_of.get((str(request.resource), request.namespace), {})
@@ -53,19 +65,27 @@ class FixedWorld:
             for name, labels in found.items()
             if (request.wanted_name in {None, name}) and (request.name != "*" or request.labels.matches(labels))
         ]
-        if request.metric not in self.metrics or not picked:
+        if request.metric not in self.metrics:
+            raise unknown_metric(request, MetricTable())
+        if not picked:
             raise _unknown(request)
-        items = tuple((ObjectKey(request.namespace, name), Reading(1.5, now - 3)) for name in picked)
+        if self.metric_labels is not None and not request.metric_labels.matches(self.metric_labels):
+            raise _unknown(request)
+        items = tuple(
+            (ObjectKey(request.namespace, name), Reading(self.values.get(name, 1.5), now - 3)) for name in picked
+        )
         return ObjectValues(self.kinds[request.resource.resource], items, self.revision)
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
         if request.metric not in self.externals:
-            raise _unknown(request)
+            raise unknown_metric(request, MetricTable())
         items = tuple(
             ExternalValue(labels, Reading(value, now))
             for labels, value in self.externals[request.metric]
-            if request.labels.matches(labels)
+            if request.labels.matches(labels) and self.external_namespace in {None, request.namespace}
         )
+        if not items and self.external_namespace is not None:
+            raise _unknown(request)
         return ExternalValues(items, self.revision)
 
 
@@ -101,7 +121,7 @@ def vector_world() -> FixedWorld:
 
 
 def golden_world() -> FixedWorld:
-    """What the recorded answers of prometheus-adapter were made of, with our value for every pod."""
+    """What the recorded answers of prometheus-adapter were made of."""
     return FixedWorld(
         objects_of={
             ("pods", "default"): {"vllm-a": {"app": "vllm"}, "vllm-b": {"app": "vllm"}},
@@ -110,6 +130,9 @@ def golden_world() -> FixedWorld:
         kinds={"pods": Kind("Pod", "v1"), "namespaces": Kind("Namespace", "v1")},
         metrics=frozenset({"queue_depth"}),
         externals={"queue_depth_external": (({"model_name": "m"}, 4.0),)},
+        external_namespace="default",
+        metric_labels={"model_name": "m"},
+        values={"vllm-a": 1.5, "vllm-b": 2.5, "default": 5.0},
     )
 
 

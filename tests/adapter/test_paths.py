@@ -15,6 +15,7 @@ from adapter.paths import (
     ObjectRequest,
     Probe,
     ProbeRequest,
+    TelemetryRequest,
     parse,
 )
 from infscale.labels import Selector
@@ -63,6 +64,8 @@ from tests.adapter.support import E1, G1, G2
         pytest.param(G1, DocumentRequest(Document.CUSTOM_V1BETA1), id="custom v1beta1"),
         pytest.param(E1, DocumentRequest(Document.EXTERNAL_V1BETA1), id="external v1beta1"),
         pytest.param("/livez", ProbeRequest(Probe.LIVE), id="probe"),
+        pytest.param("/metrics", TelemetryRequest(), id="telemetry"),
+        pytest.param("/openapi/v3/", DocumentRequest(Document.OPENAPI_V3), id="openapi"),
     ],
 )
 def test_a_path_becomes_its_request(path: str, expected: object) -> None:
@@ -78,9 +81,10 @@ def test_a_path_becomes_its_request(path: str, expected: object) -> None:
         ("apis", NotFound),
         ("*", NotFound),
         ("/api", NotFound),
-        ("/openapi/v2", NotFound),
-        ("/openapi/v3", NotFound),
-        ("/metrics", NotFound),
+        ("/openapi", NotFound),
+        ("/openapi/v3/apis", NotFound),
+        ("/openapi/v3/apis/apps/v1", NotFound),
+        ("/metrics/slis", NotFound),
         (f"{G1}/nodes/foo", NotFound),
         (f"{G1}/namespaces/ns", NotFound),
         (f"{G1}/namespaces/ns/pods", BadRequest),
@@ -122,6 +126,12 @@ def test_a_path_that_does_not_exist_is_not_found_for_every_method() -> None:
 
 def test_probes_and_documents_may_be_asked_for_their_head() -> None:
     assert parse("HEAD", "/readyz") == ProbeRequest(Probe.READY)
+    assert parse("HEAD", "/metrics") == TelemetryRequest()
+
+
+def test_a_document_may_be_asked_for_by_its_hash() -> None:
+    expected = DocumentRequest(Document.OPENAPI_CUSTOM_V1BETA2, content_hash="0123")
+    assert parse("GET", "/openapi/v3/apis/custom.metrics.k8s.io/v1beta2", "hash=0123&timeout=32s") == expected
 
 
 def test_query_parameters_are_parsed_once() -> None:

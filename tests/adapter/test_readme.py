@@ -1,24 +1,17 @@
 """The README's tables say what the code does."""
 
 import re
-from pathlib import Path
 
 from adapter.errors import ApiError
 from infscale.metrics.published import PUBLISHED, Aggregation
+from tests.adapter.support import rows
 
-README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
 WORDS = {
     Aggregation.SUM: "sum",
     Aggregation.MEAN: "mean",
     Aggregation.HIGHEST: "highest",
     Aggregation.MERGED: "merged",
 }
-
-
-def rows(heading: str) -> list[list[str]]:
-    section = README.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_the_table_of_metrics_is_the_published_one() -> None:

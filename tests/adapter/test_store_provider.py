@@ -1,14 +1,19 @@
 """What the store's values become for an HPA: unknown is never 0, never an empty list, never an old value."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from adapter.errors import BadRequest, NotFound, Unavailable
-from infscale.endpoint import DiscoveryState, Phase
-from infscale.labels import model_key
+from adapter.paths import ObjectRequest, parse
+from adapter.store_provider import StoreProvider
+from infscale.config import FormulaSettings
+from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, Phase, Workload
+from infscale.labels import Selector, model_key
 from infscale.metrics.published import PUBLISHED
-from tests.adapter.support import MODEL, POOLS, World, external_values, values
+from infscale.metrics.table import MetricTable
+from tests.adapter.support import G2, MODEL, POOLS, World, external_values, values
 
 KEY = model_key(MODEL)
 
@@ -347,3 +352,48 @@ def test_a_pod_that_appears_is_found_although_selections_are_remembered(world: W
     world.state = larger.state
     world.report("a-4", 100.0)
     assert len(world.objects("pods/*/waiting_requests").items) == 5
+
+
+# Tables and objects of their own
+
+
+def test_the_metrics_of_a_table_are_answered_and_its_names_are_told(world: World) -> None:
+    formula = FormulaSettings("pressure", "max(waiting_requests / 4, kv_cache_utilization_ratio)", "", "pressure")
+    world.provider = StoreProvider(world.store, MetricTable.of([formula]))
+    assert values(world.objects("pods/*/pressure")) == {"a-0": 0.5, "a-1": 0.5, "a-2": 0.75, "a-3": 1.0}
+    with pytest.raises(NotFound, match=r"did you mean pressure\? known are .*, pressure$"):
+        world.objects("pods/*/presure")
+    with pytest.raises(NotFound, match="for namespaces; did you mean pressure"):
+        world.external("presure")
+
+
+def test_a_namespace_without_pools_is_unknown_and_one_nobody_knows_not_found(world: World) -> None:
+    key = ObjectKey("idle", "idle")
+    namespace = DescribedObject("", "v1", "Namespace", "namespaces", key, Selector(), {"tier": "test"})
+    world.store.sync(replace(world.state, objects=(*world.state.objects, namespace)))
+    for path, error in (("namespaces/idle/metrics", Unavailable), ("namespaces/nope/metrics", NotFound)):
+        request = parse("GET", f"{G2}/{path}/waiting_requests")
+        assert isinstance(request, ObjectRequest)
+        with pytest.raises(error):
+            world.provider.objects(request, 100.0)
+
+
+@pytest.mark.parametrize("path", [f"{G2}/nodes/n/waiting_requests", f"{G2}/namespaces/llm/nodes/n/waiting_requests"])
+def test_nodes_are_not_found_in_any_scope(world: World, path: str) -> None:
+    request = parse("GET", path)
+    assert isinstance(request, ObjectRequest)
+    with pytest.raises(NotFound, match="waiting_requests for nodes n; infscale knows no such object"):
+        world.provider.objects(request, 100.0)
+
+
+def test_a_workload_has_the_pods_it_owns_and_not_those_that_only_look_alike() -> None:
+    world = World(a=3)
+    owners = {"a-0": "blue", "a-1": "blue", "a-2": "green"}
+    pods = [replace(each, workload=Workload("Deployment", owners[each.key.name])) for each in world.state.endpoints]
+    found = DescribedObject(
+        "apps", "v1", "Deployment", "deployments", ObjectKey("llm", "blue"), Selector.parse("app in (vllm)"), {}, True
+    )
+    world.state = replace(world.state, endpoints=tuple(pods), objects=(found,))
+    world.store.sync(world.state)
+    world.report_all(100.0, waiting=1.0)
+    assert values(world.objects("deployments.apps/blue/waiting_requests")) == {"blue": 2}

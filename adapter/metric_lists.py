@@ -1,0 +1,171 @@
+"""Answers to metric requests as JSON bytes: lists of values, and `Status`.
+
+Shapes are those of `k8s.io/metrics` and `k8s.io/apimachinery`; timestamps are RFC 3339 with whole seconds, values are
+quantities. The thousand items of a list differ in name, time and value only: what they have in common is written once.
+"""
+
+import math
+
+import orjson
+
+from adapter.documents import Clock
+from adapter.errors import ApiError, Forbidden, InternalError, TooManyRequests
+from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion, ExternalRequest, ObjectRequest
+from adapter.provider import ExternalValues, Kind, ObjectValues
+from infscale.labels import Operator, Requirement, Selector
+from infscale.quantity import MAX_QUANTITY, format_quantity
+
+EPSILON = 1e-6
+"""Magnitudes below a millionth are 0: the HPA controller rounds anything above 0 up to a thousandth, and an error of
+rounding would keep a pool from scaling to zero."""
+
+_EXPRESSIONS = {
+    Operator.IN: "In",
+    Operator.NOT_IN: "NotIn",
+    Operator.NOT_EQUALS: "NotIn",
+    Operator.EXISTS: "Exists",
+    Operator.DOES_NOT_EXIST: "DoesNotExist",
+    Operator.GREATER_THAN: "Gt",
+    Operator.LESS_THAN: "Lt",
+}
+
+JsonObject = dict[str, object]
+
+
+def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> bytes:
+    """A `MetricValueList` in the version that was asked for."""
+    times, namespaces = _Times(clock), _Namespaces(values.kind)
+    metric, last = _common(request, values.window_seconds)
+    plain = _all_plain("".join([key.name for key, _ in values.items]))
+    items: list[str] = []
+    for key, reading in values.items:
+        value = quantity(reading.value)
+        if value is not None:
+            name = f'"{key.name}"' if plain else _json(key.name)
+            before, behind = namespaces.of(key.namespace)
+            items.append(
+                f'{before}{name}{behind}{metric},"timestamp":"{times.of(reading.at)}"{last[0]}{value}{last[1]}'
+            )
+    return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items)
+
+
+def external_list(request: ExternalRequest, values: ExternalValues, clock: Clock) -> bytes:
+    """An `ExternalMetricValueList`."""
+    times = _Times(clock)
+    window = "" if values.window_seconds is None else f',"window":{round(values.window_seconds)}'
+    metric = f'{{"metricName":{_json(request.metric)},"metricLabels":'
+    items: list[str] = []
+    for item in values.items:
+        value = quantity(item.reading.value)
+        if value is not None:
+            dated = f',"timestamp":"{times.of(item.reading.at)}"{window},"value":"{value}"}}'
+            items.append(metric + _json(dict(item.labels)) + dated)
+    return _list("ExternalMetricValueList", f"{EXTERNAL_GROUP}/v1beta1", values.revision, items)
+
+
+def status(error: ApiError) -> bytes:
+    """The `Status` of a refusal."""
+    message = str(error).encode("utf-8", "replace").decode("utf-8")
+    content: JsonObject = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": error.reason,
+    }
+    if isinstance(error, TooManyRequests):
+        content["details"] = {"retryAfterSeconds": error.retry_after_seconds}
+    elif isinstance(error, Forbidden):
+        content["details"] = dict(error.details)
+    elif isinstance(error, InternalError):
+        content["details"] = {"causes": [{"message": message}]}
+    content["code"] = error.code
+    return orjson.dumps(content)
+
+
+def quantity(value: float) -> str | None:
+    """The value as a quantity, None where no quantity can say it (NaN, infinite, too large)."""
+    magnitude = abs(value)
+    if magnitude < EPSILON:
+        return "0"
+    return format_quantity(value) if magnitude <= MAX_QUANTITY else None
+
+
+def label_selector(selector: Selector) -> JsonObject | None:
+    """A `LabelSelector` object, None where nothing is selected."""
+    if not selector.requirements:
+        return None
+    equal = [each for each in selector.requirements if each.operator is Operator.EQUALS]
+    others = [each for each in selector.requirements if each.operator is not Operator.EQUALS]
+    content: JsonObject = {}
+    if equal:
+        content["matchLabels"] = {each.key: each.values[0] for each in equal}
+    if others:
+        content["matchExpressions"] = [_expression(each) for each in others]
+    return content
+
+
+def _expression(requirement: Requirement) -> JsonObject:
+    content: JsonObject = {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator]}
+    if requirement.values:
+        content["values"] = list(requirement.values)
+    return content
+
+
+def _common(request: ObjectRequest, window_seconds: float | None) -> tuple[str, tuple[str, str]]:
+    """What every item says of its metric, and what stands around every value."""
+    selector = _json(label_selector(request.metric_labels))
+    window = "" if window_seconds is None else str(round(window_seconds))
+    if request.version is CustomVersion.V1BETA1:
+        window = window and f',"window":{window}'
+        return f',"metricName":{_json(request.metric)}', (f'{window},"value":"', f'","selector":{selector}}}')
+    window = window and f',"windowSeconds":{window}'
+    return f',"metric":{{"name":{_json(request.metric)},"selector":{selector}}}', (f'{window},"value":"', '"}')
+
+
+class _Namespaces:
+    """What stands before and behind the name of a described object, each namespace written once."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = f'{{"describedObject":{{"kind":{_json(kind.kind)}'
+        self._version = f',"apiVersion":{_json(kind.api_version)}}}'
+        self._written: dict[str, tuple[str, str]] = {}
+
+    def of(self, namespace: str) -> tuple[str, str]:
+        written = self._written.get(namespace)
+        if written is None:
+            named = f',"namespace":{_json(namespace)}' if namespace else ""
+            written = self._written[namespace] = (f'{self._kind}{named},"name":', self._version)
+        return written
+
+
+class _Times:
+    """Timestamps of one list, each second written once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.offset_seconds
+        self._written: dict[int, str] = {}
+
+    def of(self, at: float) -> str:
+        second = math.floor(self._offset + at)
+        written = self._written.get(second)
+        if written is None:
+            written = self._written[second] = self._clock.rfc3339(at)
+        return written
+
+
+def _all_plain(text: str) -> bool:
+    """Whether JSON writes every part of `text` as it is."""
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+def _json(content: object) -> str:
+    return orjson.dumps(content).decode()
+
+
+def _list(kind: str, api_version: str, revision: str, items: list[str]) -> bytes:
+    metadata = f'{{"resourceVersion":{_json(revision)}}}' if revision else "{}"
+    head = f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":['
+    return f"{head}{','.join(items)}]}}".encode()
