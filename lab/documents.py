@@ -4,7 +4,6 @@ from typing import Any
 
 Document = dict[str, Any]
 
-NAMESPACE = "llm"
 SYSTEM = "infscale-system"
 SERVICE = "infscale-adapter"
 ADAPTER_HOST = "127.96.0.10"
@@ -13,13 +12,13 @@ SYNC_SECONDS = 2
 GRACE_SECONDS = 2
 
 
-def namespace(name: str) -> Document:
+def new_namespace(name: str) -> Document:
     """A namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def deployment(name: str, model: str, replicas: int = 1) -> Document:
-    """A Deployment of simulated model servers, one GPU each."""
+def deployment(namespace: str, name: str, model: str, replicas: int = 1, **notes: str) -> Document:
+    """A Deployment of simulated model servers, one GPU each; `notes` are annotations of the lab on its pods."""
     labels = {"app": name}
     container = {
         "name": "server",
@@ -28,42 +27,49 @@ def deployment(name: str, model: str, replicas: int = 1) -> Document:
         "resources": {"limits": {"nvidia.com/gpu": "1"}},
     }
     template = {
-        "metadata": {"labels": labels, "annotations": {"lab.infscale/model": model}},
+        "metadata": {"labels": labels, "annotations": {"lab.infscale/model": model, **_annotations(notes)}},
         "spec": {"terminationGracePeriodSeconds": GRACE_SECONDS, "containers": [container]},
     }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
     }
 
 
-def pool(name: str) -> Document:
+def _annotations(notes: dict[str, str]) -> dict[str, str]:
+    return {f"lab.infscale/{key.replace('_', '-')}": value for key, value in notes.items()}
+
+
+def pool(namespace: str, name: str) -> Document:
     """An InferencePool of the Deployment of the same name."""
     spec: Document = {"selector": {"matchLabels": {"app": name}}, "targetPorts": [{"number": 8000}]}
     spec["endpointPickerRef"] = {"name": "infscale-picker", "port": {"number": 9002}, "failureMode": "FailClose"}
     return {
         "apiVersion": "inference.networking.k8s.io/v1",
         "kind": "InferencePool",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     }
 
 
-def autoscaler(name: str, metric: Document, maximum: int = 4) -> Document:
-    """An HPA of the Deployment of the same name that follows its metric both ways at once."""
-    at_once = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 8, "periodSeconds": 1}]}
+def autoscaler(namespace: str, name: str, metric: Document, maximum: int = 4, calm_seconds: int = 6) -> Document:
+    """An HPA of the Deployment of the same name: up at once, down after `calm_seconds`."""
+    policies = [{"type": "Pods", "value": 8, "periodSeconds": 1}]
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": 1,
             "maxReplicas": maximum,
             "metrics": [metric],
-            "behavior": {"scaleUp": at_once, "scaleDown": at_once},
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": 0, "policies": policies},
+                "scaleDown": {"stabilizationWindowSeconds": calm_seconds, "policies": policies},
+            },
         },
     }
 

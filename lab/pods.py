@@ -90,12 +90,12 @@ def read_pod(pod: Mapping[str, Any]) -> PodServer | None:
 
 
 class PodServers:
-    """A server for every pod that is one, while its ``async with`` block runs.
+    """A server for every pod of `namespace` (None: of all) that is one, while its ``async with`` block runs.
 
     A server whose pod is gone ends once its requests have, as one that is told to terminate does.
     """
 
-    def __init__(self, client: KubeClient, namespace: str, rng: random.Random) -> None:
+    def __init__(self, client: KubeClient, namespace: str | None, rng: random.Random) -> None:
         self._rng = rng
         self._servers: dict[ObjectKey, SimServer] = {}
         self._leaving: dict[ObjectKey, asyncio.Event] = {}
