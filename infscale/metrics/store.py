@@ -16,7 +16,6 @@ from infscale.metrics.record import EndpointRecord, columns_of, with_row
 from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot, PoolState, frozen
 
-
 FROZEN_PAGE = "its page stands still although requests were answered"
 
 
