@@ -21,7 +21,7 @@ def answers() -> Iterator[Row]:
     responder = Responder(StoreProvider(store), constant_documents((), "0"))
     clock = Clock(100.0, datetime.now(UTC))
     paths = {
-        "1,000 pods": (f"{CUSTOM}/pods/*/waiting_requests", 4000.0),
+        "1,000 pods": (f"{CUSTOM}/pods/*/waiting_requests", 2500.0),
         "1,000 pods, queue latency": (f"{CUSTOM}/pods/*/queue_latency_p90_seconds", 4000.0),
         "one pool": (f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/waiting_requests", 1000.0),
         "one pool, queue latency": (

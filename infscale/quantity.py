@@ -16,6 +16,10 @@ _SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _UNIT = _SUFFIXES.index("")
 _NANO_DIGITS = 9
 _SMALLEST = Decimal("1e-9")
+_SMALLEST_FLOAT = 1e-9
+# Below it nanos have 15 digits, which a float keeps: one decimal of so many names it.
+_EXACT_BELOW = 1e6
+_TWO_ROUNDINGS = 3e-16
 _QUOTE_LIMIT = 40
 
 # 60 digits hold every quantity to far below a nano, so one rounding away from zero decides.
@@ -45,14 +49,16 @@ def format_quantity(value: float | Decimal) -> str:
         return _with_suffix(whole, _UNIT)
     if isinstance(value, Decimal):
         return "0" if abs(value) < _SMALLEST else _with_suffix(_scaled_away_from_zero(value, _NANO_DIGITS), 0)
-    shortest = repr(float(value))
-    if "e" in shortest:
-        return format_quantity(Decimal(shortest))
-    # Digits instead of a Decimal: an answer over a thousand pods formats a thousand of these.
-    digits, _, fraction = shortest.partition(".")
-    nanos = int(digits + fraction[:_NANO_DIGITS].ljust(_NANO_DIGITS, "0"))
-    beyond = len(fraction) > _NANO_DIGITS
-    return _with_suffix(nanos + (beyond if value > 0 else -beyond), 0)
+    if _SMALLEST_FLOAT <= abs(value) < _EXACT_BELOW:
+        product = value * 1e9
+        nanos = round(product)
+        if nanos / 1e9 == value:
+            return _with_suffix(nanos, 0)
+        # The shortest decimal goes on beyond a nano. Product and decimal are each off by 2^-53 at most: further away
+        # from a whole number, both lie between the same two.
+        if abs(product - nanos) > _TWO_ROUNDINGS * abs(product):
+            return _with_suffix(math.ceil(product) if value > 0 else math.floor(product), 0)
+    return format_quantity(Decimal(repr(float(value))))
 
 
 def parse_quantity(text: str) -> Decimal:

@@ -132,7 +132,17 @@ def test_text_reads_back_to_the_same_value(value: Decimal) -> None:
     assert parse_quantity(format_quantity(value)) == value
 
 
-@given(st.floats(-9e18, 9e18))
+def _beside(nanos: int, steps: int) -> float:
+    value = nanos / 1e9
+    for _ in range(abs(steps)):
+        value = math.nextafter(value, math.inf if steps > 0 else -math.inf)
+    return value
+
+
+near_whole_nanos = st.builds(_beside, st.integers(-(10**16), 10**16), st.integers(-3, 3))
+
+
+@given(st.one_of(st.floats(-9e18, 9e18), st.floats(-2e6, 2e6), st.floats(-1e-8, 1e-8), near_whole_nanos))
 def test_a_float_reads_back_to_its_shortest_decimal(value: float) -> None:
     exact = Decimal(value) if value.is_integer() else Decimal(repr(value))
     rounded = exact.quantize(Decimal("1e-9"), rounding=ROUND_UP) if abs(exact) >= Decimal("1e-9") else Decimal(0)
