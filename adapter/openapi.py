@@ -110,9 +110,16 @@ def _paths(group: str, version: str, metrics: Sequence[str]) -> list[_Path]:
     metric = _Parameter("metric", "name of the metric", "path", tuple(metrics))
     prefix = f"/apis/{group}/{version}/namespaces/{{namespace}}"
     if group == EXTERNAL_GROUP:
-        parameters = (_NAMESPACE, metric, _EXTERNAL_LABELS, _PRETTY)
-        description = "values of a metric, one per InferencePool and model"
-        return [_Path(f"{prefix}/{{metric}}", "listExternalMetricsV1beta1MetricValue", description, parameters)]
+        # Each metric is a resource with a path of its own, as `kubectl explain` looks for it.
+        return [
+            _Path(
+                f"{prefix}/{each}",
+                f"listExternalMetricsV1beta1{each.title().replace('_', '')}",
+                f"values of {each}, one per InferencePool, and per model where it is split by model",
+                (_NAMESPACE, _EXTERNAL_LABELS, _PRETTY),
+            )
+            for each in metrics
+        ]
     name = f"CustomMetrics{version.capitalize()}"
     return [
         _Path(
