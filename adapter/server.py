@@ -5,22 +5,27 @@ import errno
 import ipaddress
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from aiohttp import web
+from prometheus_client.registry import Collector
 
+from adapter.access import Access
 from adapter.app import AdapterApp
 from adapter.documents import Clock, constant_documents
+from adapter.issuing import CertificatePair
 from adapter.provider import Provider
+from adapter.registration import Registrar
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
 from adapter.telemetry import AdapterCollector, exposition_of
 from adapter.tls import ServingCertificate, TlsSettings
+from adapter.trust import Trust
 from infscale import __version__
 from infscale.endpoint import authority
 from infscale.errors import StartError
@@ -52,14 +57,38 @@ def system_clock() -> Clock:
     return Clock(time.monotonic(), datetime.now(UTC))
 
 
+class Grants(Protocol):
+    """Makes the access of a server: who may ask, decided by a cluster."""
+
+    def __call__(self, use: Callable[[Trust], None], clock: Callable[[], Clock]) -> AbstractAsyncContextManager[Access]:
+        """Access for as long as the block runs; `use` gets every new trust."""
+        ...
+
+
+class Registers(Protocol):
+    """Makes the registration of a server with its cluster."""
+
+    def __call__(self, use: Callable[[CertificatePair], Awaitable[None]]) -> Registrar:
+        """The registrar that gives `use` its serving certificates."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a server has from its cluster: who may ask, and, where it is not given a certificate, being believed."""
+
+    grants: Grants
+    registers: Registers | None = None
+
+
 class AdapterServer:
     """Serves the metrics APIs while its ``async with`` block runs.
 
-    `metrics` are the names that `provider` answers. `exposition` gives the process' own metrics in Prometheus' text
-    format; without, there are the adapter's own counts.
+    `metrics` are the names that `provider` answers. `collectors` are those of the process that are on
+    ``/metrics`` beside the adapter's own counts.
 
-    Without Kubernetes there is nobody to ask who may read, so it listens on loopback only. Entering raises
-    `StartError` when the address is not loopback, the port is taken or the certificate does not work.
+    Without a `membership` there is nobody to ask who may read, so it listens on loopback only. Entering raises
+    `StartError` when it may not listen there, the port is taken or the certificate does not work.
     """
 
     def __init__(
@@ -68,16 +97,18 @@ class AdapterServer:
         provider: Provider,
         clock: Callable[[], Clock] = system_clock,
         metrics: Iterable[str] = tuple(BY_NAME),
-        exposition: Callable[[], bytes] | None = None,
+        collectors: Iterable[Collector] = (),
+        membership: Membership | None = None,
     ) -> None:
         self._settings = settings
-        self._certificate = ServingCertificate(settings.tls)
+        self._membership = membership
+        self._clock = clock
+        self._certificate = ServingCertificate(replace(settings.tls, ask_clients=membership is not None))
         self._stack = AsyncExitStack()
         self._port: int | None = None
         self.stats = AdapterStats()
-        told = exposition or exposition_of(AdapterCollector(self.stats))
-        responder = Responder(provider, constant_documents(metrics, __version__), told)
-        self._app = AdapterApp(responder, clock, self.stats, settings.max_in_flight)
+        told = exposition_of(AdapterCollector(self.stats), *collectors)
+        self._responder = Responder(provider, constant_documents(metrics, __version__), told)
 
     @property
     def port(self) -> int:
@@ -97,21 +128,44 @@ class AdapterServer:
         return self._certificate.ca_pem
 
     async def __aenter__(self) -> Self:
-        _check_loopback(self._settings.host)
+        if self._membership is None:
+            _check_loopback(self._settings.host)
         async with AsyncExitStack() as stack:
             await self._certificate.load()
-            runner = web.ServerRunner(self._app.server(), shutdown_timeout=_SHUTDOWN_SECONDS)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            self._port = await self._listen(runner)
             tasks = asyncio.TaskGroup()
             await tasks.__aenter__()
             # Left without the block's own error, which the group would wrap in an ExceptionGroup.
             stack.push_async_callback(tasks.__aexit__, None, None, None)
             stack.callback(tasks.create_task(self._certificate.follow()).cancel)
+            access = await self._joined(stack, tasks)
+            app = AdapterApp(self._responder, self._clock, self.stats, self._settings.max_in_flight, access)
+            runner = web.ServerRunner(app.server(), shutdown_timeout=_SHUTDOWN_SECONDS)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            self._port = await self._listen(runner)
             self._stack = stack.pop_all()
-        _log.info("the adapter answers on %s, loopback only: without Kubernetes nobody checks who asks", self.url)
+        who = (
+            "the cluster decides who may ask"
+            if self._membership
+            else ("loopback only: without Kubernetes nobody checks who asks")
+        )
+        _log.info("the adapter answers on %s, %s", self.url, who)
         return self
+
+    async def _joined(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> Access | None:
+        """Access as the cluster grants it, once the cluster can verify the certificate; None without a cluster."""
+        if self._membership is None:
+            return None
+        if self._membership.registers is not None:
+            registrar = self._membership.registers(self._certificate.use)
+            # Before listening: a certificate that nobody believes yet fails the probes of an API that was available.
+            await registrar.try_round()
+            stack.callback(tasks.create_task(registrar.run()).cancel)
+
+        def use(trust: Trust) -> None:
+            self._certificate.trust(trust.ca_pem)
+
+        return await stack.enter_async_context(self._membership.grants(use, self._clock))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,6 @@
 """HTTPS for the adapter: a certificate it is given, followed live, or one it makes for itself."""
 
 import asyncio
-import ipaddress
 import logging
 import os
 import ssl
@@ -10,16 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
+from adapter.issuing import Authority, CertificatePair, Subject
 from infscale.errors import StartError
 
 _LIFETIME = timedelta(days=3650)
-_CLOCK_SKEW = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +22,7 @@ class TlsSettings:
     """Which certificate to serve with.
 
     `cert_file` and `key_file` (PEM, both or neither) are followed every `poll_seconds`. Without them one is made at
-    every start, for loopback and for ``<service>.<namespace>.svc``.
+    every start, for loopback and for ``<service>.<namespace>.svc``. With `ask_clients` clients are asked for theirs.
     """
 
     cert_file: Path | None = None
@@ -37,82 +30,18 @@ class TlsSettings:
     service: str = "infscale-adapter"
     namespace: str = "infscale-system"
     poll_seconds: float = 10.0
+    ask_clients: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """Whom a made certificate is for."""
+        return Subject(self.service, self.namespace)
 
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("a certificate file and a key file come together")
         if self.poll_seconds <= 0:
             raise ValueError("certificate files are polled every so many positive seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class CertificatePair:
-    """A certificate chain with its key, both PEM; `ca_pem` is the CA that signed a made one."""
-
-    certificate: bytes
-    key: bytes
-    ca_pem: bytes | None = None
-
-
-def made_certificate(service: str, namespace: str, now: datetime) -> CertificatePair:
-    """A serving certificate signed by a CA of its own. The CA's key is forgotten at once."""
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name("infscale adapter CA")
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=True,
-        crl_sign=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, SHA256())
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    host = f"{service}.{namespace}.svc"
-    names = [x509.DNSName(name) for name in ("localhost", host, f"{host}.cluster.local")]
-    addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]
-    leaf = (
-        # A common name holds at most 64 characters; clients read the alternative names.
-        _builder(_name(service[:64]), ca_name, key.public_key(), now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(ca_key, SHA256())
-    )
-    return CertificatePair(
-        leaf.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        ca.public_bytes(Encoding.PEM),
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _LIFETIME)
-    )
 
 
 class ServingCertificate:
@@ -125,20 +54,20 @@ class ServingCertificate:
         self._settings = settings
         self._tried: tuple[tuple[int, int, int], ...] | None = None
         self.context = _server_context()
+        if settings.ask_clients:
+            # Asked for, not demanded: others come with a token, probes with nothing.
+            self.context.verify_mode = ssl.CERT_OPTIONAL
         self.ca_pem: bytes | None = None
 
     async def load(self) -> None:
         """Make or read the first certificate. Raises `StartError`."""
         settings = self._settings
         if settings.cert_file is None or settings.key_file is None:
-            pair = await asyncio.to_thread(
-                made_certificate, settings.service, settings.namespace, datetime.now(UTC).replace(microsecond=0)
-            )
-            self.ca_pem = pair.ca_pem
-            await self._use(pair)
+            self.ca_pem, pair = await asyncio.to_thread(_made, settings.subject)
+            await self.use(pair)
             return
         try:
-            await self._use(await asyncio.to_thread(self._read, settings.cert_file, settings.key_file))
+            await self.use(await asyncio.to_thread(self._read, settings.cert_file, settings.key_file))
         except (OSError, ValueError) as error:
             raise StartError(
                 f"adapter: cannot serve with {settings.cert_file} and {settings.key_file}: {_problem(error)}; "
@@ -162,7 +91,7 @@ class ServingCertificate:
         try:
             if await asyncio.to_thread(_signature, cert_file, key_file) == self._tried:
                 return False
-            await self._use(await asyncio.to_thread(self._read, cert_file, key_file))
+            await self.use(await asyncio.to_thread(self._read, cert_file, key_file))
         except (OSError, ValueError) as error:
             _log.warning("the changed certificate in %s is refused, the old one stays: %s", cert_file, _problem(error))
             return False
@@ -174,7 +103,17 @@ class ServingCertificate:
         self._tried = _signature(cert_file, key_file)
         return CertificatePair(cert_file.read_bytes(), key_file.read_bytes())
 
-    async def _use(self, pair: CertificatePair) -> None:
+    def trust(self, ca_pem: str) -> None:
+        """Take client certificates of these CAs from new connections on, beside those taken before.
+
+        OpenSSL only adds, and takes a certificate of any CA it knows: it is no more than the gate. Whose certificate
+        it is, and whether its CA is still trusted, is found out for each request.
+        """
+        if ca_pem:
+            self.context.load_verify_locations(cadata=ca_pem)
+
+    async def use(self, pair: CertificatePair) -> None:
+        """Serve new connections with `pair`. Raises `OSError` or `ValueError` where it does not work."""
         # OpenSSL takes keys from files; these are private and live as long as the loading.
         folder = await asyncio.to_thread(_tried, pair)
         try:
@@ -182,6 +121,13 @@ class ServingCertificate:
             _load(self.context, folder.name)
         finally:
             await asyncio.to_thread(folder.cleanup)
+
+
+def _made(subject: Subject) -> tuple[bytes, CertificatePair]:
+    """A CA and a serving certificate of it. The CA's key is forgotten at once."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    authority = Authority.made(now, _LIFETIME)
+    return authority.pem, authority.issue(subject, now, _LIFETIME)
 
 
 def _server_context() -> ssl.SSLContext:

@@ -6,18 +6,17 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 from functools import partial
 
 import aiohttp
 import httpx
-from prometheus_client.registry import Collector
 
-from adapter.server import AdapterServer, AdapterSettings
+from adapter.server import AdapterServer
 from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
-from adapter.tls import TlsSettings
+from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.config import KubernetesSettings, ServeConfig, read_text
 from infscale.endpoint import DiscoveryState, ObjectKey
@@ -26,11 +25,12 @@ from infscale.kube.client import KubeClient
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
+from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth, TaskSet
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
-from infscale.telemetry import SourcesCollector, TelemetryServer
+from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryServer
 from picker.config import PickerConfig, load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
@@ -192,13 +192,24 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
         followers = _Followers(config, scheduling, store, directors, scrapes, gpus)
         followers.sync(first)
-        adapter = await enter(_adapter(config, store)) if "adapter" in parts else None
+        table = MetricTable.of(config.metrics)
+        sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
+        collectors = [sources, PickerCollector(directors.stats, lambda: store.written_off)]
+        adapter = None
+        if "adapter" in parts:
+            shown = [StoreCollector(store, clock, table), *collectors]
+            answers = Answers(StoreProvider(store, table), table, client, rng)
+            adapter = await enter(answers.server(config, shown))
+            if config.kubernetes is not None:
+                await enter(answers.checks(store))
         transport = None
         if "picker" in parts:
             new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
             transport = await enter(_transport(config, new_exchange, store))
-        sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
-        telemetry = await enter(_telemetry(config, store, [sources, *_collectors(store, directors, adapter)]))
+        if adapter is not None:
+            collectors.append(AdapterCollector(adapter.stats))
+        listen = config.telemetry.listen
+        telemetry = await enter(TelemetryServer(listen.host, listen.port, store, collectors, clock, table))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
@@ -220,23 +231,6 @@ def _session() -> aiohttp.ClientSession:
 
 def _limits(config: ServeConfig) -> ScrapeSettings:
     return ScrapeSettings(page_limit_bytes=config.scrape.max_page_bytes)
-
-
-def _collectors(store: MetricStore, directors: PoolDirectors, adapter: AdapterServer | None) -> Iterator[Collector]:
-    yield PickerCollector(directors.stats, lambda: store.written_off)
-    if adapter is not None:
-        yield AdapterCollector(adapter.stats)
-
-
-def _telemetry(config: ServeConfig, store: MetricStore, collectors: Iterable[Collector]) -> TelemetryServer:
-    listen = config.telemetry.listen
-    return TelemetryServer(listen.host, listen.port, store, collectors, clock)
-
-
-def _adapter(config: ServeConfig, store: MetricStore) -> AdapterServer:
-    listen, files = config.adapter.listen, config.adapter.tls
-    tls = TlsSettings() if files is None else TlsSettings(files.certificate, files.key)
-    return AdapterServer(AdapterSettings(listen.host, listen.port, tls), StoreProvider(store))
 
 
 def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:

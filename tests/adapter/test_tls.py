@@ -4,15 +4,16 @@ import asyncio
 import logging
 import os
 import ssl
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from adapter.issuing import Authority, CertificatePair, Subject
 from adapter.server import AdapterServer, AdapterSettings
-from adapter.tls import CertificatePair, ServingCertificate, TlsSettings, made_certificate
+from adapter.tls import ServingCertificate, TlsSettings
 from infscale.errors import StartError
 from tests.adapter.support import vector_world
 
@@ -20,7 +21,12 @@ NOW = datetime(2026, 8, 20, tzinfo=UTC)
 
 
 def fresh_pair() -> CertificatePair:
-    return made_certificate("svc", "ns", datetime.now(UTC))
+    return made(datetime.now(UTC))
+
+
+def made(now: datetime) -> CertificatePair:
+    lifetime = timedelta(days=1)
+    return Authority.made(now, lifetime).issue(Subject("svc", "ns"), now, lifetime)
 
 
 def write(folder: Path, pair: CertificatePair) -> TlsSettings:
@@ -50,7 +56,7 @@ def der(pair: CertificatePair) -> bytes:
 
 
 def test_a_made_certificate_names_loopback_and_the_service() -> None:
-    leaf = x509.load_pem_x509_certificate(made_certificate("svc", "ns", NOW).certificate)
+    leaf = x509.load_pem_x509_certificate(made(NOW).certificate)
     names = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
     assert isinstance(names, x509.SubjectAlternativeName)
     assert names.get_values_for_type(x509.DNSName) == ["localhost", "svc.ns.svc", "svc.ns.svc.cluster.local"]
