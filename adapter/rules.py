@@ -136,7 +136,7 @@ def distinct(parts: Iterable[Part]) -> tuple[Part, ...]:
     """The parts without rows of endpoints that an earlier part has, and without parts that have no rows."""
     kept: list[Part] = []
     for part in parts:
-        if kept:
+        if kept and (part.rows is None or part.rows.any()):
             seen: set[EndpointKey] = set()
             for earlier in kept:
                 seen.update(_keys(earlier))

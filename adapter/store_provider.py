@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapter import refusals
+from adapter.membership import Membership
 from adapter.paths import ALL, EVERYTHING, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
 from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from adapter.rules import (
@@ -28,12 +29,11 @@ from adapter.rules import (
     unsettled,
     window_seconds,
 )
-from infscale.endpoint import DescribedObject, Endpoint, ObjectKey, Phase, Pool
-from infscale.labels import Selector
+from infscale.endpoint import DescribedObject, ObjectKey, Phase, Pool
 from infscale.metrics.answers import group_reading, pod_readings
 from infscale.metrics.published import PublishedMetric
 from infscale.metrics.sample import Reading
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store import MetricStore
 from infscale.metrics.table import MetricTable
 from infscale.metrics.windowed import Unknown
@@ -51,7 +51,6 @@ POOLS: Mapping[GroupResource, Kind] = {
 
 _POD = Kind("Pod", "v1")
 _NAMESPACE = Kind("Namespace", "v1")
-_REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,34 +61,13 @@ class _Described:
     parts: tuple[Part, ...]
 
 
-class _PodRows:
-    """Rows of the pods a request picks, remembered while discovery keeps the pool's endpoints."""
-
-    def __init__(self) -> None:
-        self._pools: dict[ObjectKey, tuple[tuple[Endpoint, ...], dict[tuple[str | None, Selector], BoolArray]]] = {}
-
-    def of(self, snapshot: PoolSnapshot, name: str | None, selector: Selector) -> BoolArray:
-        """Rows of the pod `name` (None: of any) whose labels fulfil `selector`."""
-        endpoints, picked = self._pools.get(snapshot.pool, ((), {}))
-        if endpoints is not snapshot.endpoints or len(picked) >= _REMEMBERED:
-            picked = {}
-            self._pools[snapshot.pool] = (snapshot.endpoints, picked)
-        rows = picked.get((name, selector))
-        if rows is None:
-            rows = picked[name, selector] = np.array(
-                [name in {None, each.key.name} and selector.matches(each.labels) for each in snapshot.endpoints],
-                dtype=np.bool_,
-            )
-        return rows
-
-
 class StoreProvider:
     """The `Provider` that reads the metrics store; it answers the metrics of `table`, None: the published ones."""
 
     def __init__(self, store: MetricStore, table: MetricTable | None = None) -> None:
         self._store = store
         self._table = table or MetricTable()
-        self._pod_rows = _PodRows()
+        self._membership = Membership()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         """See `ObjectProvider`."""
@@ -157,7 +135,7 @@ class StoreProvider:
             raise refusals.no_label_set(request, metric, snapshots)
         selector = request.labels if request.name == ALL else EVERYTHING
         parts = distinct(
-            part_of(each, self._pod_rows.of(each, request.wanted_name, selector)) for each in choice.snapshots
+            part_of(each, self._membership.of_pods(each, request.wanted_name, selector)) for each in choice.snapshots
         )
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
@@ -179,9 +157,7 @@ class StoreProvider:
 
     def _namespaces(self, request: ObjectRequest) -> list[_Described]:
         labels: dict[str, Mapping[str, str]] = {each.pool.namespace: {} for each in self._store.snapshots()}
-        for each in self._store.discovery.objects:
-            if GroupResource(each.resource, each.group) == NAMESPACES:
-                labels[each.key.name] = each.labels
+        labels |= {each.key.name: each.labels for each in self._membership.namespaces(self._store.discovery)}
         return [
             _Described(ObjectKey("", name), distinct(Part(each) for each in self._snapshots(name)))
             for name in labels
@@ -199,10 +175,8 @@ class StoreProvider:
     def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
         found = [
             each
-            for each in self._store.discovery.objects
-            if GroupResource(each.resource, each.group) == request.resource
-            and each.key.namespace == request.namespace
-            and _matches(request, each.key.name, each.labels)
+            for each in self._membership.objects(self._store.discovery, request.resource, request.namespace)
+            if _matches(request, each.key.name, each.labels)
         ]
         if not found:
             raise refusals.no_such_object(request)
@@ -214,7 +188,7 @@ class StoreProvider:
 
     def _members(self, described: DescribedObject) -> tuple[Part, ...]:
         return distinct(
-            part_of(snapshot, np.array([described.describes(each) for each in snapshot.endpoints], dtype=np.bool_))
+            part_of(snapshot, self._membership.of_object(snapshot, described))
             for snapshot in self._snapshots(described.key.namespace)
         )
 

@@ -1,6 +1,7 @@
 """The adapter's answers, from parsed path to bytes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from adapter.documents import Clock, constant_documents
@@ -9,15 +10,22 @@ from adapter.responder import Responder
 from adapter.store_provider import StoreProvider
 from bench.pools import filled_store
 from bench.rows import Row, cpu_microseconds
-from infscale.endpoint import ObjectKey
+from infscale.endpoint import DescribedObject, ObjectKey
+from infscale.labels import Selector
 
 POOL = ObjectKey("bench", "pool")
 CUSTOM = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/bench"
 
 
+def _deployment(number: int) -> DescribedObject:
+    key = ObjectKey(POOL.namespace, f"d-{number}")
+    return DescribedObject("apps", "v1", "Deployment", "deployments", key, Selector())
+
+
 def answers() -> Iterator[Row]:
     """One HPA query over 1,000 pods, one over one object, one external."""
     store, _ = filled_store(POOL, 1000)
+    store.sync(replace(store.discovery, objects=tuple(map(_deployment, range(1000)))))
     responder = Responder(StoreProvider(store), constant_documents((), "0"))
     clock = Clock(100.0, datetime.now(UTC))
     paths = {
@@ -28,6 +36,7 @@ def answers() -> Iterator[Row]:
             f"{CUSTOM}/inferencepools.inference.networking.k8s.io/pool/queue_latency_p90_seconds",
             1000.0,
         ),
+        "one Deployment of 1,000": (f"{CUSTOM}/deployments.apps/d-7/waiting_requests", 1000.0),
         "external per model": ("/apis/external.metrics.k8s.io/v1beta1/namespaces/bench/waiting_requests", 1000.0),
     }
     for name, (path, budget) in paths.items():
