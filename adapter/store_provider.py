@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapter import refusals
-from adapter.membership import Membership
 from adapter.paths import ALL, EVERYTHING, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
 from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from adapter.rules import (
@@ -29,6 +28,7 @@ from adapter.rules import (
     unsettled,
     window_seconds,
 )
+from adapter.selections import Selections
 from infscale.endpoint import DescribedObject, ObjectKey, Phase, Pool
 from infscale.metrics.answers import group_reading, pod_readings
 from infscale.metrics.published import PublishedMetric
@@ -67,7 +67,7 @@ class StoreProvider:
     def __init__(self, store: MetricStore, table: MetricTable | None = None) -> None:
         self._store = store
         self._table = table or MetricTable()
-        self._membership = Membership()
+        self._selections = Selections()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         """See `ObjectProvider`."""
@@ -135,7 +135,7 @@ class StoreProvider:
             raise refusals.no_label_set(request, metric, snapshots)
         selector = request.labels if request.name == ALL else EVERYTHING
         parts = distinct(
-            part_of(each, self._membership.of_pods(each, request.wanted_name, selector)) for each in choice.snapshots
+            part_of(each, self._selections.of_pods(each, request.wanted_name, selector)) for each in choice.snapshots
         )
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
@@ -157,7 +157,7 @@ class StoreProvider:
 
     def _namespaces(self, request: ObjectRequest) -> list[_Described]:
         labels: dict[str, Mapping[str, str]] = {each.pool.namespace: {} for each in self._store.snapshots()}
-        labels |= {each.key.name: each.labels for each in self._membership.namespaces(self._store.discovery)}
+        labels |= {each.key.name: each.labels for each in self._selections.namespaces(self._store.discovery)}
         return [
             _Described(ObjectKey("", name), distinct(Part(each) for each in self._snapshots(name)))
             for name in labels
@@ -175,7 +175,7 @@ class StoreProvider:
     def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
         found = [
             each
-            for each in self._membership.objects(self._store.discovery, request.resource, request.namespace)
+            for each in self._selections.objects(self._store.discovery, request.resource, request.namespace)
             if _matches(request, each.key.name, each.labels)
         ]
         if not found:
@@ -188,7 +188,7 @@ class StoreProvider:
 
     def _members(self, described: DescribedObject) -> tuple[Part, ...]:
         return distinct(
-            part_of(snapshot, self._membership.of_object(snapshot, described))
+            part_of(snapshot, self._selections.of_object(snapshot, described))
             for snapshot in self._snapshots(described.key.namespace)
         )
 

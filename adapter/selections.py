@@ -17,7 +17,7 @@ _Asked = tuple[str | None, Selector] | DescribedObject
 _Objects = Mapping[GroupResource, Mapping[str, tuple[DescribedObject, ...]]]
 
 
-class Membership:
+class Selections:
     """Rows of pools by pods and by described objects, and the described objects by kind and namespace."""
 
     def __init__(self) -> None:

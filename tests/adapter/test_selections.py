@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.membership import Membership
 from adapter.paths import GroupResource
+from adapter.selections import Selections
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey
 from infscale.labels import Selector
 from infscale.metrics.snapshot import PoolSnapshot
@@ -22,7 +22,7 @@ def snapshot_of(world: World, pool: str = "a") -> PoolSnapshot:
 
 
 def test_rows_are_found_once_as_long_as_the_endpoints_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, membership = World(a=4), Membership()
+    world, selections = World(a=4), Selections()
     asked: list[Mapping[str, str]] = []
 
     def matches(_: Selector, labels: Mapping[str, str]) -> bool:
@@ -31,36 +31,36 @@ def test_rows_are_found_once_as_long_as_the_endpoints_stay(monkeypatch: pytest.M
 
     monkeypatch.setattr(Selector, "matches", matches)
     for _ in range(3):
-        assert membership.of_pods(snapshot_of(world), None, Selector()).tolist() == [False, True, False, True]
+        assert selections.of_pods(snapshot_of(world), None, Selector()).tolist() == [False, True, False, True]
         world.report("a-0", 100.0)
     assert len(asked) == 4
     world.store.sync(replace(world.state, endpoints=world.state.endpoints[:2]))
-    assert membership.of_pods(snapshot_of(world), None, Selector()).tolist() == [False, True]
+    assert selections.of_pods(snapshot_of(world), None, Selector()).tolist() == [False, True]
 
 
 def test_an_object_that_changes_its_selector_has_other_rows() -> None:
-    world, membership = World(a=2), Membership()
+    world, selections = World(a=2), Selections()
     for half, expected in (("0", [True, False]), ("1", [False, True]), ("0", [True, False])):
         found = described("deployments", "apps", "Deployment", "d", {"half": half})
-        assert membership.of_object(snapshot_of(world), found).tolist() == expected
+        assert selections.of_object(snapshot_of(world), found).tolist() == expected
 
 
-def names(membership: Membership, state: DiscoveryState, namespace: str) -> list[str]:
-    return [each.key.name for each in membership.objects(state, DEPLOYMENTS, namespace)]
+def names(selections: Selections, state: DiscoveryState, namespace: str) -> list[str]:
+    return [each.key.name for each in selections.objects(state, DEPLOYMENTS, namespace)]
 
 
 def test_objects_are_those_of_the_state_that_is_asked_about() -> None:
-    membership = Membership()
+    selections = Selections()
     one = described("deployments", "apps", "Deployment", "one", {"a": "b"})
     other = replace(one, key=ObjectKey("other", "two"))
     first, second = DiscoveryState(objects=(one,)), DiscoveryState(objects=(one, other))
-    assert (names(membership, first, "llm"), names(membership, first, "other")) == (["one"], [])
-    assert (names(membership, second, "llm"), names(membership, second, "other")) == (["one"], ["two"])
-    assert names(membership, DiscoveryState(), "llm") == []
+    assert (names(selections, first, "llm"), names(selections, first, "other")) == (["one"], [])
+    assert (names(selections, second, "llm"), names(selections, second, "other")) == (["one"], ["two"])
+    assert names(selections, DiscoveryState(), "llm") == []
 
 
 def test_namespaces_are_told_from_all_namespaces() -> None:
     found = [
         DescribedObject("", "v1", "Namespace", "namespaces", ObjectKey(name, name), Selector()) for name in ("a", "b")
     ]
-    assert list(Membership().namespaces(DiscoveryState(objects=tuple(found)))) == found
+    assert list(Selections().namespaces(DiscoveryState(objects=tuple(found)))) == found
