@@ -1,0 +1,143 @@
+"""Real HPAs scale real Deployments on what the picker sees, while requests flow through a real Envoy."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from infscale.endpoint import ObjectKey
+from infscale.labels import model_key
+from lab import documents
+from lab.controlplane import ControlPlane, Document
+from lab.load import Load, load_on
+from lab.pods import PodServers
+from lab.system import Ports, configuration, gateway, infscale, until_ready
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+
+NAMESPACE = "scaling"
+MODEL = "meta-llama/Llama-3.1-8B"
+SURGE_PER_SECOND = 12.0
+CALM_PER_SECOND = 0.5
+
+FORMS = {
+    "pods": documents.pods_metric("waiting_requests", "2"),
+    "object": documents.pool_metric("object", "in_flight_requests", "4"),
+    "external": documents.external_metric("waiting_requests", "2", pool="external", model_key=model_key(MODEL)),
+}
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """The parts under test: the cluster, its model servers, and where requests go in."""
+
+    plane: ControlPlane
+    servers: PodServers
+    url: str
+
+    def path(self, kind: str, name: str) -> str:
+        group = {"deployments": "apps/v1", "horizontalpodautoscalers": "autoscaling/v2"}[kind]
+        return f"/apis/{group}/namespaces/{NAMESPACE}/{kind}/{name}"
+
+    async def replicas(self, name: str) -> int:
+        return int((await self.plane.client.get(self.path("deployments", name)))["spec"]["replicas"])
+
+    async def condition(self, name: str) -> tuple[str, str]:
+        """Whether the HPA is active, and what it says of that."""
+        status = (await self.plane.client.get(self.path("horizontalpodautoscalers", name))).get("status", {})
+        for condition in status.get("conditions", []):
+            if condition["type"] == "ScalingActive":
+                return condition["status"], condition["message"]
+        return "Unknown", ""
+
+    async def ready(self, name: str) -> set[str]:
+        pods = (await self.plane.client.get(f"/api/v1/namespaces/{NAMESPACE}/pods"))["items"]
+        return {each["metadata"]["name"] for each in pods if each["metadata"]["labels"]["app"] == name and _ready(each)}
+
+
+def _ready(pod: Document) -> bool:
+    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def scaled(
+    plane: ControlPlane, servers: PodServers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Scaled, None]:
+    ports = Ports.free()
+    await plane.apply(documents.new_namespace(NAMESPACE), *documents.registration(ports.adapter))
+    folder = tmp_path_factory.mktemp("scaling")
+    async with infscale(folder, ports, configuration(plane, ports, NAMESPACE)), gateway(ports) as url:
+        for name in FORMS:
+            await plane.apply(
+                documents.deployment(NAMESPACE, name, MODEL, max_num_seqs="2"), documents.pool(NAMESPACE, name)
+            )
+        for name in FORMS:
+            await until_ready(plane, ObjectKey(NAMESPACE, name), 1)
+        yield Scaled(plane, servers, url)
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
+    """Wait until `holds`; how long that took."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    while not await holds():
+        assert loop.time() - started < seconds, f"not within {seconds:g} s: {what}"
+        await asyncio.sleep(0.05)
+    return loop.time() - started
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_an_hpa_scales_up_under_load_and_down_after_it(scaled: Scaled, form: str) -> None:
+    """Up within a sync period and a second, new pods at work at once, and no request lost on the way down."""
+    await scaled.plane.apply(documents.autoscaler(NAMESPACE, form, FORMS[form]))
+
+    async def active() -> bool:
+        return (await scaled.condition(form))[0] == "True"
+
+    await until(active, 60, "the HPA reads its metric")
+    async with load_on(scaled.url, f"{NAMESPACE}/{form}", MODEL) as load:
+        await _up(scaled, load, form)
+        await _down(scaled, load, form)
+    assert load.failures == []
+    assert len(load.answers) > 20
+
+
+async def _up(scaled: Scaled, load: Load, form: str) -> None:
+    load.rate = SURGE_PER_SECOND
+
+    async def more() -> bool:
+        return await scaled.replicas(form) > 1
+
+    took = await until(more, documents.SYNC_SECONDS + 1, f"more replicas: {await scaled.condition(form)}")
+    print(f"\n{form}: from load step to changed spec.replicas {took:.2f} s (sync period {documents.SYNC_SECONDS} s)")
+    first = await scaled.ready(form)
+
+    async def grown() -> bool:
+        return bool(await scaled.ready(form) - first)
+
+    await until(grown, 20, "new pods are ready")
+    new = await scaled.ready(form) - first
+
+    async def at_work() -> bool:
+        return all(scaled.servers.servers[ObjectKey(NAMESPACE, name)].running for name in new)
+
+    took = await until(at_work, 3, "new pods have requests")
+    print(f"{form}: {len(new)} new pods had requests {took:.2f} s after they were seen ready")
+
+
+async def _down(scaled: Scaled, load: Load, form: str) -> None:
+    load.rate = CALM_PER_SECOND
+
+    async def one() -> bool:
+        return await scaled.replicas(form) == 1
+
+    took = await until(one, 60, f"one replica again: {await scaled.condition(form)}")
+    print(f"{form}: from the end of the load to one replica {took:.1f} s")
+
+    async def left() -> bool:
+        return len(await scaled.ready(form)) == 1
+
+    await until(left, 20, "the others left")
