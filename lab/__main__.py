@@ -23,7 +23,7 @@ from infscale.kube.errors import KubeError
 from lab import documents
 from lab.controlplane import TOOLS, ControlPlane
 from lab.load import Load, load_on
-from lab.processes import running
+from lab.processes import Running, running
 from lab.stack import cluster
 from lab.system import Ports, configuration, gateway, infscale, until_ready
 from lab.view import Condition, EndpointView, LabState, ScalerView, line, picture
@@ -88,15 +88,18 @@ async def _lab(seconds: float | None) -> None:
                     await until_ready(plane, ObjectKey(NAMESPACE, NAME), 1)
                     await plane.apply(
                         documents.autoscaler(
-                            NAMESPACE, NAME, documents.pods_metric("waiting_requests", "2"), maximum=6, calm_seconds=15
+                            NAMESPACE,
+                            NAME,
+                            documents.pods_metric("in_flight_requests", "2"),
+                            maximum=6,
+                            calm_seconds=15,
                         )
                     )
                     async with load_on(url, f"{NAMESPACE}/{NAME}", MODEL) as load, aiohttp.ClientSession() as session:
-                        watched = _Watched(plane, session, ports, load)
+                        parts = (fleet, served, *plane.parts.values())
+                        watched = _Watched(plane, session, ports, load, parts)
                         with _shown(console) as show:
                             await _until_stopped(watched, show, stop, seconds)
-                        await fleet.check()
-                        await served.check()
                         load.rate = 0.0
     console.print("the lab is gone")
 
@@ -135,10 +138,12 @@ class _Watched:
     session: aiohttp.ClientSession
     ports: Ports
     load: Load
+    parts: tuple[Running, ...]
     replicas: deque[int] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     async def state(self, elapsed: float) -> LabState:
-        """The state of this moment."""
+        """The state of this moment. Raises `StartError` when a part has ended."""
+        await asyncio.gather(*(part.check() for part in self.parts))
         phase = phase_at(elapsed)
         self.load.rate = SURGE_PER_SECOND if phase == "surge" else CALM_PER_SECOND
         scaler = await self._scaler()
@@ -148,7 +153,7 @@ class _Watched:
         ttfts = [
             each.first_at - each.sent_at
             for each in self.load.answers
-            if each.first_at is not None and each.ended_at > now - _RECENT_SECONDS
+            if each.first_at is not None and each.failure is None and each.ended_at > now - _RECENT_SECONDS
         ]
         failures = self.load.failures
         return LabState(

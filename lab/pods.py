@@ -7,6 +7,7 @@ is, its pod says in annotations: ``lab.infscale/model``, ``lab.infscale/max-num-
 import asyncio
 import logging
 import random
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -20,7 +21,6 @@ import uvloop
 
 from infscale.config import KubernetesSettings
 from infscale.endpoint import ObjectKey
-from infscale.envoy.process import die_with_parent
 from infscale.errors import StartError
 from infscale.kube.access import cluster
 from infscale.kube.client import KubeClient
@@ -169,10 +169,11 @@ class PodServers:
 
 
 async def _main(kubeconfig: Path, namespace: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with cluster(KubernetesSettings(kubeconfig)) as client, PodServers(client, namespace, random.Random(1)):
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await stop.wait()
 
 
 if __name__ == "__main__":
-    die_with_parent()
     uvloop.run(_main(Path(sys.argv[1]), sys.argv[2]))
