@@ -87,10 +87,10 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def load_on(url: str, pool: str, model: str) -> AsyncGenerator[Load, None]:
+async def load_on(url: str, pool: str, model: str, tokens: int = 60) -> AsyncGenerator[Load, None]:
     """A running load, at rest until its rate is set; leaving the block waits for what is under way."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        load = Load(session, url, pool, model)
+        load = Load(session, url, pool, model, tokens=tokens)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(load.run())
             try:

@@ -1,7 +1,8 @@
 """Simulated model servers on the addresses of a cluster's pods, for as long as the pods are there.
 
 ``python -m lab.pods KUBECONFIG NAMESPACE`` runs them in a process of their own, `PodServers` in this one. What a server
-is, its pod says in annotations: ``lab.infscale/model``, ``lab.infscale/max-num-seqs``, ``lab.infscale/coefficients``.
+is, its pod says in annotations: ``lab.infscale/model``, ``lab.infscale/max-num-seqs`` (the largest batch),
+``lab.infscale/speed`` (below 1: slower by that factor), ``lab.infscale/coefficients``.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ CONTAINER = "server"
 """The container of a pod that is a model server; others have none."""
 
 _PREFIX = "lab.infscale/"
-_DEFAULTS = MappingProxyType({"coefficients": "llama-3.1-8b-h100", "max-num-seqs": "8"})
+_DEFAULTS = MappingProxyType({"coefficients": "llama-3.1-8b-h100", "max-num-seqs": "8", "speed": "1"})
 _LEAVE_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 
@@ -51,13 +52,17 @@ class PodServer:
     port: int
     model: str | None
     max_num_seqs: int
+    speed: float
     coefficients: str
 
     def settings(self) -> SimServerSettings:
         """The simulated server."""
         coefficients = coefficient_set(self.coefficients)
         engine = EngineSettings(
-            num_blocks=coefficients.num_blocks, block_size=coefficients.block_size, max_num_seqs=self.max_num_seqs
+            num_blocks=coefficients.num_blocks,
+            block_size=coefficients.block_size,
+            max_num_seqs=self.max_num_seqs,
+            speed=self.speed,
         )
         return SimServerSettings(
             self.key.name,
@@ -85,6 +90,7 @@ def read_pod(pod: Mapping[str, Any]) -> PodServer | None:
         port,
         notes.get("model"),
         int(notes["max-num-seqs"]),
+        float(notes["speed"]),
         notes["coefficients"],
     )
 

@@ -77,6 +77,8 @@ async def running_envoy(admin: Address, routes: Sequence[Route]) -> AsyncGenerat
             stdout=files.output,
             stderr=files.output,
             preexec_fn=die_with_parent,
+            # Ctrl-C is for who started it, and ends it in order.
+            start_new_session=True,
         )
         try:
             await _ready(process, admin, files)

@@ -1,7 +1,6 @@
 """Real HPAs scale real Deployments on what the picker sees, while requests flow through a real Envoy."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
@@ -10,10 +9,11 @@ import pytest_asyncio
 from infscale.endpoint import ObjectKey
 from infscale.labels import model_key
 from lab import documents
-from lab.controlplane import ControlPlane, Document
+from lab.controlplane import ControlPlane
 from lab.load import Load, load_on
 from lab.pods import PodServers
 from lab.system import Ports, configuration, gateway, infscale, until_ready
+from tests.cluster.watching import Watched, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
@@ -34,32 +34,9 @@ class Scaled:
     """The parts under test: the cluster, its model servers, and where requests go in."""
 
     plane: ControlPlane
+    seen: Watched
     servers: PodServers
     url: str
-
-    def path(self, kind: str, name: str) -> str:
-        group = {"deployments": "apps/v1", "horizontalpodautoscalers": "autoscaling/v2"}[kind]
-        return f"/apis/{group}/namespaces/{NAMESPACE}/{kind}/{name}"
-
-    async def replicas(self, name: str) -> int:
-        return int((await self.plane.client.get(self.path("deployments", name)))["spec"]["replicas"])
-
-    async def condition(self, name: str) -> tuple[str, str]:
-        """Whether the HPA is active, and what it says of that."""
-        status = (await self.plane.client.get(self.path("horizontalpodautoscalers", name))).get("status", {})
-        for condition in status.get("conditions", []):
-            if condition["type"] == "ScalingActive":
-                return condition["status"], condition["message"]
-        return "Unknown", ""
-
-    async def ready(self, name: str) -> set[str]:
-        pods = (await self.plane.client.get(f"/api/v1/namespaces/{NAMESPACE}/pods"))["items"]
-        return {each["metadata"]["name"] for each in pods if each["metadata"]["labels"]["app"] == name and _ready(each)}
-
-
-def _ready(pod: Document) -> bool:
-    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
-    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -76,17 +53,7 @@ async def scaled(
             )
         for name in FORMS:
             await until_ready(plane, ObjectKey(NAMESPACE, name), 1)
-        yield Scaled(plane, servers, url)
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float, what: str) -> float:
-    """Wait until `holds`; how long that took."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    while not await holds():
-        assert loop.time() - started < seconds, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.05)
-    return loop.time() - started
+        yield Scaled(plane, Watched(plane, NAMESPACE), servers, url)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -94,10 +61,7 @@ async def test_an_hpa_scales_up_under_load_and_down_after_it(scaled: Scaled, for
     """Up within a sync period and a second, new pods at work at once, and no request lost on the way down."""
     await scaled.plane.apply(documents.autoscaler(NAMESPACE, form, FORMS[form]))
 
-    async def active() -> bool:
-        return (await scaled.condition(form))[0] == "True"
-
-    await until(active, 60, "the HPA reads its metric")
+    await until(lambda: scaled.seen.is_active(form), 60, "the HPA reads its metric")
     async with load_on(scaled.url, f"{NAMESPACE}/{form}", MODEL) as load:
         await _up(scaled, load, form)
         await _down(scaled, load, form)
@@ -109,17 +73,17 @@ async def _up(scaled: Scaled, load: Load, form: str) -> None:
     load.rate = SURGE_PER_SECOND
 
     async def more() -> bool:
-        return await scaled.replicas(form) > 1
+        return await scaled.seen.replicas(form) > 1
 
-    took = await until(more, documents.SYNC_SECONDS + 1, f"more replicas: {await scaled.condition(form)}")
+    took = await until(more, documents.SYNC_SECONDS + 1, f"more replicas: {await scaled.seen.condition(form)}")
     print(f"\n{form}: from load step to changed spec.replicas {took:.2f} s (sync period {documents.SYNC_SECONDS} s)")
-    first = await scaled.ready(form)
+    first = await scaled.seen.ready(form)
 
     async def grown() -> bool:
-        return bool(await scaled.ready(form) - first)
+        return bool(await scaled.seen.ready(form) - first)
 
     await until(grown, 20, "new pods are ready")
-    new = await scaled.ready(form) - first
+    new = await scaled.seen.ready(form) - first
 
     async def at_work() -> bool:
         return all(scaled.servers.servers[ObjectKey(NAMESPACE, name)].running for name in new)
@@ -132,12 +96,12 @@ async def _down(scaled: Scaled, load: Load, form: str) -> None:
     load.rate = CALM_PER_SECOND
 
     async def one() -> bool:
-        return await scaled.replicas(form) == 1
+        return await scaled.seen.replicas(form) == 1
 
-    took = await until(one, 60, f"one replica again: {await scaled.condition(form)}")
+    took = await until(one, 60, f"one replica again: {await scaled.seen.condition(form)}")
     print(f"{form}: from the end of the load to one replica {took:.1f} s")
 
     async def left() -> bool:
-        return len(await scaled.ready(form)) == 1
+        return len(await scaled.seen.ready(form)) == 1
 
     await until(left, 20, "the others left")
