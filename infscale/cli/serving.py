@@ -12,6 +12,7 @@ from functools import partial
 
 import aiohttp
 import httpx
+from prometheus_client.registry import Collector
 
 from adapter.server import AdapterServer
 from adapter.store_provider import StoreProvider
@@ -194,7 +195,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         followers.sync(first)
         table = MetricTable.of(config.metrics)
         sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
-        collectors = [sources, PickerCollector(directors.stats, lambda: store.written_off)]
+        collectors: list[Collector] = [sources, PickerCollector(directors.stats, lambda: store.written_off)]
         adapter = None
         if "adapter" in parts:
             shown = [StoreCollector(store, clock, table), *collectors]
