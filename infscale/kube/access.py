@@ -34,7 +34,7 @@ _MAX_FILE_BYTES = 4 * 1024 * 1024
 _PLUGIN_SECONDS = 60.0
 _EXPIRY_MARGIN = timedelta(seconds=60)
 _REFRESH_SECONDS = 30.0
-# A connection whose other end vanished without a word is given up after 15 + 3 × 5 s; a watch may be silent for minutes.
+# A connection whose other end vanished without a word is given up after 15 + 3 × 5 s; a watch may be silent for long.
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
 
 
