@@ -426,9 +426,9 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
 
 def test_the_example_is_a_configuration_for_the_example_discovery_file() -> None:
     path = ROOT / "manifests" / "examples" / "serve.yaml"
-    config = load_config(path)
-    assert config.discovery.file == path.parent / "discovery.yaml"
-    assert config.discovery.file.exists()
+    discovery = path.parent / "discovery.yaml"
+    assert load_config(path).discovery.file == discovery
+    assert discovery.exists()
 
 
 SECTIONS: dict[str, type[Any]] = {
