@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session"), py
 NAMESPACE = "unknown"
 MODEL = "Qwen/Qwen3-32B"
 REPLICAS = 3
-RATE = 10.0
+RATE = 13.0
 SETTLED_SECONDS = 4 * documents.SYNC_SECONDS
 
 FORMS = {
