@@ -38,6 +38,27 @@ def deployment(namespace: str, name: str, model: str, replicas: int = 1, **notes
     }
 
 
+def exporter(namespace: str, name: str, port: int = 9400) -> Document:
+    """A pod that exports the GPUs of all simulated model servers, as dcgm-exporter does for those of its node."""
+    container = {"name": "dcgm-exporter", "image": "simulated", "ports": [{"containerPort": port}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+        "spec": {"containers": [container]},
+    }
+
+
+def service(namespace: str, name: str) -> Document:
+    """A Service of the Deployment of the same name."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
+
+
 def _annotations(notes: dict[str, str]) -> dict[str, str]:
     return {f"lab.infscale/{key.replace('_', '-')}": value for key, value in notes.items()}
 

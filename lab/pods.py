@@ -10,7 +10,7 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import uvloop
+from aiohttp import web
 
 from infscale.config import KubernetesSettings
 from infscale.endpoint import ObjectKey
@@ -33,7 +34,9 @@ from infscale.sim.server import SimServer, SimServerSettings
 from infscale.sim.steps import EngineSettings
 
 CONTAINER = "server"
-"""The container of a pod that is a model server; others have none."""
+"""The container of a pod that is a model server."""
+EXPORTER = "dcgm-exporter"
+"""The container of a pod that tells of the GPUs of all model servers, as a node's exporter does."""
 
 _PREFIX = "lab.infscale/"
 _DEFAULTS = MappingProxyType({"coefficients": "llama-3.1-8b-h100", "max-num-seqs": "8", "speed": "1"})
@@ -95,6 +98,16 @@ def read_pod(pod: Mapping[str, Any]) -> PodServer | None:
     )
 
 
+def read_exporter(pod: Mapping[str, Any]) -> tuple[ObjectKey, str, int] | None:
+    """Key, address and port of the exporter that `pod` is; None where it is none, or has no address yet."""
+    containers = [each for each in pod["spec"]["containers"] if each["name"] == EXPORTER]
+    address = pod.get("status", {}).get("podIP")
+    if not containers or not address:
+        return None
+    metadata = pod["metadata"]
+    return ObjectKey(metadata["namespace"], metadata["name"]), address, containers[0]["ports"][0]["containerPort"]
+
+
 class PodServers:
     """A server for every pod of `namespace` (None: of all) that is one, while its ``async with`` block runs.
 
@@ -135,17 +148,25 @@ class PodServers:
 
     def replace(self, items: Iterable[dict[str, Any]]) -> None:
         """Have a server for exactly these pods."""
+        items = list(items)
         listed = {server.key: server for item in items if (server := read_pod(item)) is not None}
-        for key in self._leaving.keys() - listed.keys():
+        exporters = [exporter for item in items if (exporter := read_exporter(item)) is not None]
+        for key in self._leaving.keys() - listed.keys() - {key for key, _, _ in exporters}:
             self._leaving.pop(key).set()
         for server in listed.values():
-            self._run(server)
+            self._run(server.key, lambda leaving, server=server: self._serve(server, leaving))
+        for key, address, port in exporters:
+            self._run(key, lambda leaving, address=address, port=port: self._export(address, port, leaving))
 
     def put(self, item: dict[str, Any]) -> None:
         """Have a server for this pod, once it has an address."""
         server = read_pod(item)
         if server is not None:
-            self._run(server)
+            self._run(server.key, lambda leaving: self._serve(server, leaving))
+        exporter = read_exporter(item)
+        if exporter is not None:
+            key, address, port = exporter
+            self._run(key, lambda leaving: self._export(address, port, leaving))
 
     def remove(self, item: dict[str, Any]) -> None:
         """Let this pod's server end."""
@@ -153,10 +174,23 @@ class PodServers:
         if leaving is not None:
             leaving.set()
 
-    def _run(self, server: PodServer) -> None:
-        if server.key not in self._leaving:
-            leaving = self._leaving[server.key] = asyncio.Event()
-            self._tasks.create_task(self._serve(server, leaving))
+    def _run(self, key: ObjectKey, serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+        if key not in self._leaving:
+            leaving = self._leaving[key] = asyncio.Event()
+            self._tasks.create_task(serve(leaving))
+
+    async def _export(self, address: str, port: int, leaving: asyncio.Event) -> None:
+        runner = web.ServerRunner(web.Server(self._gpu_page, access_log=None))
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, address, port).start()
+            await leaving.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _gpu_page(self, _: web.BaseRequest) -> web.Response:
+        pages = "".join(server.replica.gpu_page() for server in self._servers.values())
+        return web.Response(text=pages, content_type="text/plain")
 
     async def _serve(self, wanted: PodServer, leaving: asyncio.Event) -> None:
         try:

@@ -37,11 +37,12 @@ class Scaled:
     seen: Watched
     servers: PodServers
     url: str
+    measured: list[str]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def scaled(
-    plane: ControlPlane, servers: PodServers, tmp_path_factory: pytest.TempPathFactory
+    plane: ControlPlane, servers: PodServers, measured: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Scaled, None]:
     ports = Ports.free()
     await plane.apply(documents.new_namespace(NAMESPACE), *documents.registration(ports.adapter))
@@ -53,7 +54,7 @@ async def scaled(
             )
         for name in FORMS:
             await until_ready(plane, ObjectKey(NAMESPACE, name), 1)
-        yield Scaled(plane, Watched(plane, NAMESPACE), servers, url)
+        yield Scaled(plane, Watched(plane, NAMESPACE), servers, url, measured)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -76,7 +77,9 @@ async def _up(scaled: Scaled, load: Load, form: str) -> None:
         return await scaled.seen.replicas(form) > 1
 
     took = await until(more, documents.SYNC_SECONDS + 1, f"more replicas: {await scaled.seen.condition(form)}")
-    print(f"\n{form}: from load step to changed spec.replicas {took:.2f} s (sync period {documents.SYNC_SECONDS} s)")
+    scaled.measured.append(
+        f"{form}: from load step to changed spec.replicas {took:.2f} s (sync period {documents.SYNC_SECONDS} s)"
+    )
     first = await scaled.seen.ready(form)
 
     async def grown() -> bool:
@@ -89,7 +92,7 @@ async def _up(scaled: Scaled, load: Load, form: str) -> None:
         return all(scaled.servers.servers[ObjectKey(NAMESPACE, name)].running for name in new)
 
     took = await until(at_work, 3, "new pods have requests")
-    print(f"{form}: {len(new)} new pods had requests {took:.2f} s after they were seen ready")
+    scaled.measured.append(f"{form}: {len(new)} new pods had requests {took:.2f} s after they were seen ready")
 
 
 async def _down(scaled: Scaled, load: Load, form: str) -> None:
@@ -99,7 +102,7 @@ async def _down(scaled: Scaled, load: Load, form: str) -> None:
         return await scaled.seen.replicas(form) == 1
 
     took = await until(one, 60, f"one replica again: {await scaled.seen.condition(form)}")
-    print(f"{form}: from the end of the load to one replica {took:.1f} s")
+    scaled.measured.append(f"{form}: from the end of the load to one replica {took:.1f} s")
 
     async def left() -> bool:
         return len(await scaled.seen.ready(form)) == 1

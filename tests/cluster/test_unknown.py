@@ -146,7 +146,6 @@ async def test_when_all_pages_are_frozen_the_hpa_says_why_and_for_how_long(stead
         _, message = await steady.seen.condition(form)
         assert "its page stands still although requests were answered" in message
         assert "s old" in message
-        print(f"\n{form}: {message}")
     await steady.stays(SETTLED_SECONDS)
     await steady.clear()
     await steady.until_active("True", 60)
