@@ -2,24 +2,49 @@
 
 import argparse
 import asyncio
+import sys
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 from bench.adapter import answers
+from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
 from bench.memory import exchanges, interpretation, scheduling
 from bench.rows import Row, table, write
+from lab.controlplane import tools_problem
+
+
+def _memory() -> list[Row]:
+    return list(chain(interpretation(), scheduling(), exchanges(), answers()))
+
+
+def _gateway() -> list[Row]:
+    return asyncio.run(gateway_rows())
+
+
+def _cluster() -> list[Row]:
+    problem = tools_problem()
+    if problem is not None:
+        print(f"The adapter on a real API server is left out: {problem}", file=sys.stderr)
+        return []
+    return asyncio.run(cluster_rows())
+
+
+_PARTS: dict[str, Callable[[], list[Row]]] = {"memory": _memory, "gateway": _gateway, "cluster": _cluster}
 
 
 def main() -> None:
-    """Run every benchmark; `--no-envoy` leaves out the slow ones."""
+    """Run every benchmark; what a part lacks is said, and its rows are left out."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure the budgets of the design.")
     parser.add_argument("--out", type=Path, default=Path("out/bench.json"), help="where the JSON rows go")
-    parser.add_argument("--no-envoy", action="store_true", help="only what runs in one process")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of {', '.join(_PARTS)}; all unless given")
     arguments = parser.parse_args()
-    rows: list[Row] = list(chain(interpretation(), scheduling(), exchanges(), answers()))
-    if not arguments.no_envoy:
-        rows += asyncio.run(gateway_rows())
+    if unknown := set(arguments.parts) - set(_PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}")
+    rows: list[Row] = []
+    for name in arguments.parts or _PARTS:
+        rows += _PARTS[name]()
     print(table(rows))
     short = [row.name for row in rows if row.verdict.startswith("over")]
     print("\nOver budget: " + ("; ".join(short) if short else "nothing"))

@@ -28,7 +28,7 @@ _IDLE_SECONDS = 4.0
 _SCRAPES_PER_SECOND = _ENDPOINTS / 0.25
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
@@ -41,7 +41,7 @@ def _resident_mib(pid: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _child(*arguments: str, module: str) -> AsyncGenerator[asyncio.subprocess.Process, None]:
+async def child(*arguments: str, module: str) -> AsyncGenerator[asyncio.subprocess.Process, None]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -84,7 +84,7 @@ async def _until(condition: Callable[[str], bool], url: str) -> None:
 
 async def _load(url: str, size: int, requests: int) -> tuple[int, int]:
     arguments = (f"{url}/v1/completions", str(size), str(requests), str(_CONNECTIONS))
-    async with _child(*arguments, module="bench.client") as client:
+    async with child(*arguments, module="bench.client") as client:
         assert client.stdout is not None
         counts = orjson.loads(await client.stdout.readline())
     return int(counts["answered"]), int(counts["failed"])
@@ -95,16 +95,16 @@ async def gateway_rows() -> list[Row]:
     picker, telemetry, listen, admin = free_ports(4)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="infscale-bench-") as folder:
-        async with _child(str(_ENDPOINTS), module="bench.backends") as backends:
+        async with child(str(_ENDPOINTS), module="bench.backends") as backends:
             assert backends.stdout is not None
             ports: list[int] = orjson.loads(await backends.stdout.readline())
             config = _config(Path(folder), ports, picker, telemetry)
-            async with _child("serve", "--config", str(config), module="infscale.cli.main") as serve:
+            async with child("serve", "--config", str(config), module="infscale.cli.main") as serve:
                 fresh = f'infscale_pool_fresh_endpoints{{pool="default/default"}} {_ENDPOINTS}.0'
                 await _until(lambda page: fresh in page, f"http://127.0.0.1:{telemetry}/metrics")
-                idle, started = _cpu_seconds(serve.pid), asyncio.get_running_loop().time()
+                idle, started = cpu_seconds(serve.pid), asyncio.get_running_loop().time()
                 await asyncio.sleep(_IDLE_SECONDS)
-                idle_cores = (_cpu_seconds(serve.pid) - idle) / (asyncio.get_running_loop().time() - started)
+                idle_cores = (cpu_seconds(serve.pid) - idle) / (asyncio.get_running_loop().time() - started)
                 rows.append(
                     Row(
                         "scrape + parse + store of an 80 KB page, whole process",
@@ -130,9 +130,9 @@ async def gateway_rows() -> list[Row]:
 async def _through_envoy(pid: int, url: str, label: str, size: int, idle_cores: float) -> Row:
     await _load(url, size, 200)
     clock = asyncio.get_running_loop().time
-    cpu, started = _cpu_seconds(pid), clock()
+    cpu, started = cpu_seconds(pid), clock()
     answered, failed = await _load(url, size, _REQUESTS[label])
-    spent = _cpu_seconds(pid) - cpu - idle_cores * (clock() - started)
+    spent = cpu_seconds(pid) - cpu - idle_cores * (clock() - started)
     if failed:
         raise RuntimeError(f"{failed} of {answered + failed} requests failed")
     name = f"picker through Envoy, grpc_aio, {label} body, 100 endpoints, preset reference"

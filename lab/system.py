@@ -23,8 +23,8 @@ from lab.processes import Running, running
 
 _READY_SECONDS = 30.0
 _PAUSE_SECONDS = 0.05
-_ACCOUNT = f"system:serviceaccount:{SYSTEM}:infscale"
-_GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:infscale"
+ACCOUNT_GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{SYSTEM}")
 POOL_HEADER = "x-llm-d-inference-pool"
 
 
@@ -51,7 +51,7 @@ class Ports:
 def configuration(plane: ControlPlane, ports: Ports, namespace: str, **sections: Mapping[str, Any]) -> dict[str, Any]:
     """What infscale is told: to follow the cluster as its ServiceAccount may; `sections` add to it."""
     document: dict[str, Any] = {
-        "kubernetes": {"kubeconfig": str(plane.kubeconfig_of(_ACCOUNT, _GROUPS))},
+        "kubernetes": {"kubeconfig": str(plane.kubeconfig_of(ACCOUNT, ACCOUNT_GROUPS))},
         "discovery": {"kubernetes": {"namespaces": [namespace]}},
         "scrape": {"interval_seconds": 0.25, "timeout_seconds": 0.2, "staleness_limit_seconds": 2},
         "picker": {"listen": f"127.0.0.1:{ports.picker}"},

@@ -1,0 +1,71 @@
+"""A child process: one metrics page on all addresses of this machine, so that every simulated pod has a page.
+
+`python -m bench.page_server PORT` prints a line when it listens and runs until its standard input ends. `/pages` says
+how many pages it served.
+"""
+
+import asyncio
+import re
+import sys
+from typing import cast
+
+import uvloop
+
+from bench.pools import PAGE
+from infscale.envoy.process import die_with_parent
+
+_TOKENS = re.compile(rb"\nvllm:generation_tokens_total\{[^}]*\} (\S+)")
+_DIGITS = 12
+_END = b"\r\n\r\n"
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n"
+
+
+class _Pages:
+    """The page in its parts around the number that moves: a page that stands still is taken for frozen."""
+
+    def __init__(self) -> None:
+        found = _TOKENS.search(PAGE)
+        assert found is not None
+        before, after = PAGE[: found.start(1)], PAGE[found.end(1) :]
+        self._before = _HEAD % (len(before) + _DIGITS + len(after)) + before
+        self._after = after
+        self.served = 0
+
+    def next(self) -> tuple[bytes, ...]:
+        self.served += 1
+        return self._before, b"%0*d" % (_DIGITS, self.served), self._after
+
+
+class _Connection(asyncio.Protocol):
+    """Answers each request of one connection; cheap enough to be beside what is measured."""
+
+    def __init__(self, pages: _Pages) -> None:
+        self._pages = pages
+        self._received = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while _END in self._received and self._transport is not None:
+            request, _, self._received = self._received.partition(_END)
+            if request.startswith(b"GET /pages "):
+                count = b"%d" % self._pages.served
+                self._transport.write(_HEAD % len(count) + count)
+            else:
+                self._transport.writelines(self._pages.next())
+
+
+async def _main(port: int) -> None:
+    pages, loop = _Pages(), asyncio.get_running_loop()
+    async with await loop.create_server(lambda: _Connection(pages), "0.0.0.0", port, backlog=2048):
+        print("listening", flush=True)
+        await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    uvloop.run(_main(int(sys.argv[1])))
