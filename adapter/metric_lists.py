@@ -34,18 +34,17 @@ JsonObject = dict[str, object]
 
 def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> bytes:
     """A `MetricValueList` in the version that was asked for."""
-    times, namespaces = _Times(clock), _Namespaces(values.kind)
-    metric, last = _common(request, values.window_seconds)
+    times, namespaces, quantities = _Times(clock), _Namespaces(values.kind), _Quantities()
+    metric, (between, end) = _common(request, values.window_seconds)
+    between = f'"{between}'
     plain = _all_plain("".join([key.name for key, _ in values.items]))
     items: list[str] = []
     for key, reading in values.items:
-        value = quantity(reading.value)
+        value = quantities[reading.value]
         if value is not None:
             name = f'"{key.name}"' if plain else _json(key.name)
-            before, behind = namespaces.of(key.namespace)
-            items.append(
-                f'{before}{name}{behind}{metric},"timestamp":"{times.of(reading.at)}"{last[0]}{value}{last[1]}'
-            )
+            before, behind = namespaces[key.namespace]
+            items.append(f'{before}{name}{behind}{metric},"timestamp":"{times.of(reading.at)}{between}{value}{end}')
     return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items)
 
 
@@ -124,19 +123,25 @@ def _common(request: ObjectRequest, window_seconds: float | None) -> tuple[str, 
     return f',"metric":{{"name":{_json(request.metric)},"selector":{selector}}}', (f'{window},"value":"', '"}')
 
 
-class _Namespaces:
+class _Quantities(dict[float, str | None]):
+    """Values as quantities, each written once: a thousand pods report few different ones."""
+
+    def __missing__(self, value: float) -> str | None:
+        written = self[value] = quantity(value)
+        return written
+
+
+class _Namespaces(dict[str, tuple[str, str]]):
     """What stands before and behind the name of a described object, each namespace written once."""
 
     def __init__(self, kind: Kind) -> None:
+        super().__init__()
         self._kind = f'{{"describedObject":{{"kind":{_json(kind.kind)}'
         self._version = f',"apiVersion":{_json(kind.api_version)}}}'
-        self._written: dict[str, tuple[str, str]] = {}
 
-    def of(self, namespace: str) -> tuple[str, str]:
-        written = self._written.get(namespace)
-        if written is None:
-            named = f',"namespace":{_json(namespace)}' if namespace else ""
-            written = self._written[namespace] = (f'{self._kind}{named},"name":', self._version)
+    def __missing__(self, namespace: str) -> tuple[str, str]:
+        named = f',"namespace":{_json(namespace)}' if namespace else ""
+        written = self[namespace] = (f'{self._kind}{named},"name":', self._version)
         return written
 
 

@@ -10,10 +10,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
 
 from infscale.envoy.process import find_envoy
 from infscale.errors import StartError
 from lab.controlplane import tools_problem
+
+# How fast examples are made says more about the machine than about a test.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -217,7 +217,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "scrape: {interval: 1}",
             "serve.yaml:2: scrape.interval: unknown key; expected one of dialect, interval_seconds, max_page_bytes, "
-            "path, scheme, staleness_limit_seconds, timeout_seconds",
+            "path, processes, scheme, staleness_limit_seconds, timeout_seconds",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 50ms}",
@@ -276,6 +276,10 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "scrape: {path: metrics}",
             "serve.yaml:2: scrape.path: expected a path such as /metrics, got 'metrics'",
+        ),
+        (
+            MINIMAL + "scrape: {processes: many}",
+            "serve.yaml:2: scrape.processes: expected one of auto, got 'many'",
         ),
         (
             MINIMAL + "scrape: {max_page_bytes: 10}",

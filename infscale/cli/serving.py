@@ -28,7 +28,9 @@ from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth, TaskSet
-from infscale.scrape.pool import ScrapePool, ScrapeSettings
+from infscale.scrape.pipe import Setup
+from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
+from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryServer
@@ -62,7 +64,7 @@ class Serving:
 
     store: MetricStore
     directors: PoolDirectors
-    scrapes: ScrapePool
+    scrapes: ScrapeProcesses
     telemetry: TelemetryServer
     transport: Transport | None
     adapter: AdapterServer | None
@@ -137,7 +139,7 @@ class _Followers:
     scheduling: PickerConfig
     store: MetricStore
     directors: PoolDirectors
-    scrapes: ScrapePool
+    scrapes: ScrapeProcesses
     gpus: DcgmSource
 
     def sync(self, state: DiscoveryState) -> None:
@@ -189,7 +191,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
         discovery = await enter(discovering(config, client, clock, rng))
         first = await anext(discovery.states)
-        scrapes = await enter(ScrapePool(await enter(_session()), store, clock, rng, _limits(config)))
+        scrapes = await enter(_scrapes(config, await enter(scrape_session()), store, rng))
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
         followers = _Followers(config, scheduling, store, directors, scrapes, gpus)
         followers.sync(first)
@@ -226,12 +228,13 @@ async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeCli
         yield client
 
 
-def _session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
-
-
-def _limits(config: ServeConfig) -> ScrapeSettings:
-    return ScrapeSettings(page_limit_bytes=config.scrape.max_page_bytes)
+def _scrapes(
+    config: ServeConfig, session: aiohttp.ClientSession, store: MetricStore, rng: random.Random
+) -> ScrapeProcesses:
+    limit = config.scrape.max_page_bytes
+    here = ScrapePool(session, store, clock, rng, ScrapeSettings(page_limit_bytes=limit))
+    setup = Setup(limit, config.log.level, config.log.format)
+    return ScrapeProcesses(here, store, setup, rng, config.scrape.processes)
 
 
 def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import get_args
+from typing import Literal, get_args
 
 from infscale.config import values
 from infscale.config.settings import (
@@ -45,6 +45,7 @@ DIALECT_NAMES = ("auto", *DIALECTS)
 _TIMEOUT_SHARE = 0.8
 _MAX_DESTINATIONS = 8
 _MAX_IN_FLIGHT = 100_000
+_MAX_PROCESSES = 64
 
 _PRESETS: tuple[Preset, ...] = get_args(Preset)
 _ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
@@ -160,7 +161,15 @@ def _scrape(field: Field) -> ScrapeSettings:
         section.get("dialect", values.one_of(DIALECT_NAMES), default.dialect),
         section.get("scheme", values.one_of(_SCHEMES), default.scheme),
         section.get("path", _url_path, default.path),
+        section.get("processes", _processes, default.processes),
     )
+
+
+def _processes(field: Field) -> int | Literal["auto"]:
+    if field.is_text:
+        field.choice(("auto",))
+        return "auto"
+    return field.integer(0, _MAX_PROCESSES)
 
 
 def _staleness_problem(staleness: float, interval: float) -> str:

@@ -92,7 +92,8 @@ class DiscoverySettings:
 class ScrapeSettings:
     """How model servers are scraped; a value older than `staleness_limit_seconds` is unusable.
 
-    `dialect` is that of endpoints whose labels name none; ``auto`` finds it out from the page.
+    `dialect` is that of endpoints whose labels name none; ``auto`` finds it out from the page. `processes` beside this
+    one do the scraping; ``auto``: as many as the number of scrapes asks for.
     """
 
     interval_seconds: float = 0.5
@@ -102,6 +103,7 @@ class ScrapeSettings:
     dialect: str = "auto"
     scheme: Scheme = "http"
     path: str = "/metrics"
+    processes: int | Literal["auto"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ over a window needs two scrapes, and says how many seconds it is made of.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -92,9 +93,7 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
     """The models that have a series of their own; one None where the metric is not split by model."""
     if not metric.per_model:
         return (None,)
-    found: dict[str, None] = {}
-    for loads in snapshot.columns.models:
-        found.update(dict.fromkeys(loads))
+    found = dict.fromkeys(chain.from_iterable(snapshot.columns.models))
     if metric.by_requested_model:
         for lora in snapshot.columns.lora:
             if lora is not None:
@@ -330,7 +329,7 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
     if metric.source is Source.KUBERNETES:
         return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
     if metric.windowed:
-        count, watched = len(group), len(group.windows)
+        count, watched = len(group), len(group.windows())
         if 2 * watched < count:
             return Unknown(
                 f"only {watched} of {count} ready endpoints of {asked.pool} were scraped twice, which a value over a "

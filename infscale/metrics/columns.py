@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,8 +42,9 @@ class Load:
         """See `ColumnReader`."""
         if model is None:
             return Column(self.name).read(snapshot, now, None)
-        loads = (models.get(model) for models in snapshot.columns.models)
-        return _array([None if load is None else getattr(load, self.name) for load in loads])
+        value = attrgetter(self.name)
+        loads = [models.get(model) for models in snapshot.columns.models]
+        return _array([None if load is None else value(load) for load in loads])
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,11 +115,12 @@ def merged(histograms: list[Histogram]) -> Histogram | None:
     if len(histograms) < 2:
         return histograms[0] if histograms else None
     bounds = histograms[0].bounds
-    if any(histogram.bounds != bounds for histogram in histograms):
+    # Bounds are mostly one object: comparing identities first spares comparing numbers.
+    if any(each.bounds is not bounds and each.bounds != bounds for each in histograms):
         bounds = tuple(sorted(set(bounds).intersection(*(histogram.bounds for histogram in histograms))))
         counts = np.array(
             [histogram.counts[[histogram.bounds.index(bound) for bound in bounds]] for histogram in histograms]
         )
     else:
-        counts = np.array([histogram.counts for histogram in histograms])
-    return Histogram(bounds, counts.sum(axis=0), sum(histogram.sum for histogram in histograms))
+        counts = np.concatenate([histogram.counts for histogram in histograms]).reshape(len(histograms), -1)
+    return Histogram(bounds, counts.sum(axis=0), sum([histogram.sum for histogram in histograms]))

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from infscale.metrics.latency import leaving_rates, statistics
+from infscale.metrics.latency import leaving_rates, statistics, with_wholes
 from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray, WindowSummary
@@ -30,6 +31,12 @@ class _Layout:
     def width(self) -> int:
         """Numbers in a row."""
         return len(self.counters) + sum(len(bounds) + 1 for _, bounds in self.histograms)
+
+
+@lru_cache(maxsize=1024)
+def _shared(layout: _Layout) -> _Layout:
+    """The first of equal layouts: what is merged over endpoints is faster to compare when it is one object."""
+    return layout
 
 
 def _row(sample: EngineSample) -> FloatArray:
@@ -97,7 +104,7 @@ class EndpointHistory:
             self._gauges = self._series(2)
         layout = _Layout.of(sample)
         if self._growth is None or self._growth.layout != layout:
-            self._growth = _Growth(layout, self._series(layout.width))
+            self._growth = _Growth(_shared(layout), self._series(layout.width))
         self._growth.observe(_row(sample), at)
         self._observe_queues(sample, at)
 
@@ -115,10 +122,12 @@ class EndpointHistory:
 
     def summaries(self) -> dict[float, WindowSummary]:
         """What happened over windows that end at the latest observation, by their lengths."""
-        waiting_since = dict(self._waiting_since)
+        waiting_since: dict[str | None, float] = dict(self._waiting_since.items())
+        if waiting_since:
+            waiting_since[None] = min(waiting_since.values())
         return {window: self._summary(window, waiting_since) for window in self._windows}
 
-    def _summary(self, window: float, waiting_since: dict[str, float]) -> WindowSummary:
+    def _summary(self, window: float, waiting_since: dict[str | None, float]) -> WindowSummary:
         histograms: dict[tuple[HistogramName, str], Histogram] = {}
         rates: dict[tuple[CounterName, str], float] = {}
         growth, covered = self._growth, 0.0
@@ -134,17 +143,18 @@ class EndpointHistory:
                 stop = start + len(bounds)
                 histograms[name] = Histogram(bounds, grown[start:stop], float(grown[stop]))
                 start = stop + 1
+        every = with_wholes(histograms)
         _, gauges = _latest(self._gauges, window)
         averages = gauges.mean(axis=0).tolist() if len(gauges) > 1 else (None, None)
         return WindowSummary(
             covered_seconds=covered,
-            histograms=histograms,
+            histograms=every,
             rates=rates,
             waiting_since=waiting_since,
             waiting_average=averages[0],
             waiting_maximum=float(gauges[:, 0].max()) if len(gauges) > 1 else None,
             running_average=averages[1],
-            statistics=statistics(histograms),
+            statistics=statistics(every),
             leaving=leaving_rates(histograms, rates, covered),
         )
 

@@ -24,22 +24,35 @@ def statistic_of(histogram: Histogram, statistic: Statistic) -> float:
     return _of(histogram, (statistic,))[0]
 
 
-def statistics(
+def with_wholes(
     histograms: Mapping[tuple[HistogramName, str], Histogram],
-) -> dict[tuple[HistogramName, Statistic, str | None], float]:
-    """The statistics of each published latency by model, and of all its models together under None."""
-    by_name: dict[HistogramName, dict[str | None, Histogram]] = {}
-    for (name, served), histogram in histograms.items():
-        # All that is published is NaN where nothing was observed.
-        if name in _PUBLISHED and histogram.counts[-1] > 0:
-            by_name.setdefault(name, {})[served] = histogram
-    found: dict[tuple[HistogramName, Statistic, str | None], float] = {}
+) -> dict[tuple[HistogramName, str | None], Histogram]:
+    """The histograms by model, and under None those of all models together, where something was observed."""
+    by_name: dict[HistogramName, list[Histogram]] = {}
+    for (name, _), histogram in histograms.items():
+        by_name.setdefault(name, []).append(histogram)
+    found: dict[tuple[HistogramName, str | None], Histogram] = dict(histograms.items())
     for name, parts in by_name.items():
-        values = {model: _of(histogram, STATISTICS) for model, histogram in parts.items()}
-        whole = merged(list(parts.values())) if len(parts) > 1 else None
-        values[None] = next(iter(values.values())) if whole is None else _of(whole, STATISTICS)
-        for model, of_model in values.items():
-            for statistic, value in zip(STATISTICS, of_model, strict=True):
+        # One that observed nothing adds nothing, and may have no sum.
+        whole = merged([part for part in parts if part.total > 0] or parts[:1])
+        if whole is not None:
+            found[name, None] = whole
+    return found
+
+
+def statistics(
+    histograms: Mapping[tuple[HistogramName, str | None], Histogram],
+) -> dict[tuple[HistogramName, Statistic, str | None], float]:
+    """The statistics of each published latency of which something was observed."""
+    found: dict[tuple[HistogramName, Statistic, str | None], float] = {}
+    known: dict[int, list[float]] = {}
+    for (name, model), histogram in histograms.items():
+        # All that is published is NaN where nothing was observed.
+        if name in _PUBLISHED and histogram.total > 0:
+            values = known.get(id(histogram))
+            if values is None:
+                values = known[id(histogram)] = _of(histogram, STATISTICS)
+            for statistic, value in zip(STATISTICS, values, strict=True):
                 found[name, statistic, model] = value
     return found
 

@@ -51,17 +51,18 @@ class WindowSummary:
     """What happened on one endpoint over the last window.
 
     `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
-    restarts of the engine taken out; `rates` are per second. `waiting_since` has, per model, the second at which its
-    queue last became non-empty, while it is. Averages and maxima are of what the engine reported (requests).
+    restarts of the engine taken out; `rates` are per second. `waiting_since` has the second at which a model's queue
+    last became non-empty, while it is. Histograms and `waiting_since` have under None what is true of all models
+    together. Averages and maxima are of what the engine reported (requests).
 
     What answers ask for is worked out once, when it is observed: `statistics` (seconds) of each latency of which
     something was observed, and `leaving`, the requests per second that leave the queue; both by model, None being all.
     """
 
     covered_seconds: float
-    histograms: Mapping[tuple[HistogramName, str], Histogram]
+    histograms: Mapping[tuple[HistogramName, str | None], Histogram]
     rates: Mapping[tuple[CounterName, str], float]
-    waiting_since: Mapping[str, float]
+    waiting_since: Mapping[str | None, float]
     waiting_average: float | None = None
     waiting_maximum: float | None = None
     running_average: float | None = None

@@ -36,7 +36,6 @@ class Group:
     def __len__(self) -> int:
         return len(self.rows) + self.absent
 
-    @property
     def windows(self) -> list[WindowSummary]:
         """The windows of its rows; one that spans no time yet says nothing."""
         windows = self.snapshot.columns.windows
@@ -93,7 +92,7 @@ class HistogramReader:
         return [self._of(group, (self.histogram, self.statistic, model)) for group in groups]
 
     def _of(self, group: Group, key: "_Key") -> float:
-        observing = [window for window in group.windows if _observes(window, key)]
+        observing = [window for window in group.windows() if _observes(window, key)]
         if 2 * len(observing) < len(group):
             return math.nan
         return _merged_statistic(observing, len(group) - len(observing), key)
@@ -139,12 +138,13 @@ class QueueLatency:
 
     def _of(self, group: Group, waiting: float, now: float, model: str | None) -> tuple[float, ...]:
         """What `_larger` takes, of one group."""
-        every = [window for row in group.rows if (window := group.snapshot.columns.windows[row]) is not None]
-        windows = group.windows
+        seen = group.snapshot.columns.windows
+        every = [window for row in group.rows if (window := seen[row]) is not None]
+        windows = group.windows()
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = sum(window.leaving.get(model, 0.0) for window in windows)
-        since = math.inf if leaving > 0 else min((_waiting_since(each, model) for each in every), default=math.inf)
-        covered = min((window.covered_seconds for window in every), default=0.0)
+        leaving = sum([window.leaving.get(model, 0.0) for window in windows])
+        since = math.inf if leaving > 0 else min([_waiting_since(each, model) for each in every], default=math.inf)
+        covered = min([window.covered_seconds for window in every], default=0.0)
         past = _merged_statistic(windows, len(group) - len(windows), ("queue_time", self.statistic, model))
         return past, waiting, leaving, now - since, covered
 
@@ -185,37 +185,27 @@ def _statistics(snapshot: PoolSnapshot, key: _Key) -> FloatArray:
 def _observes(window: WindowSummary, key: _Key) -> bool:
     """Whether what is asked for is known: also that nothing happened, but not a mean whose sum is not published."""
     value = window.statistics.get(key)
-    return bool(_histograms(window, key)) if value is None else not math.isnan(value)
+    return (key[0], key[2]) in window.histograms if value is None else not math.isnan(value)
 
 
 def _merged_statistic(windows: Sequence[WindowSummary], missing: int, key: _Key) -> float:
     """The statistic of all windows together; `missing` more count as the one that has the highest."""
+    name, statistic, model = key
     observed = [window for window in windows if not math.isnan(window.statistics.get(key, math.nan))]
-    parts = [histogram for window in observed for histogram in _histograms(window, key)]
+    histogram = (name, model)
+    parts = [window.histograms[histogram] for window in observed]
     if missing and observed:
-        highest = max(observed, key=lambda window: window.statistics[key])
-        parts += [
-            Histogram(each.bounds, each.counts * missing, each.sum * missing) for each in _histograms(highest, key)
-        ]
+        highest = max(observed, key=lambda window: window.statistics[key]).histograms[histogram]
+        parts.append(Histogram(highest.bounds, highest.counts * missing, highest.sum * missing))
     merged = functions.merged(parts)
-    return math.nan if merged is None else statistic_of(merged, key[1])
-
-
-def _histograms(window: WindowSummary, key: _Key) -> list[Histogram]:
-    name, _, model = key
-    return [
-        histogram
-        for (found, of), histogram in window.histograms.items()
-        if found == name and (model is None or of == model)
-    ]
+    return math.nan if merged is None else statistic_of(merged, statistic)
 
 
 def _waiting_since(window: WindowSummary, model: str | None) -> float:
     """When the queue last became non-empty, +inf when it is empty; an engine may not say of which model it is."""
     of = window.waiting_since
-    if model is None:
-        return min(of.values(), default=math.inf)
-    return min(of.get(model, math.inf), of.get("", math.inf))
+    since = of.get(model)
+    return of.get("", math.inf) if since is None else since
 
 
 def _larger(

@@ -31,6 +31,11 @@ class ScrapeSettings:
     interval_for: Callable[[EndpointKey], float] | None = None
 
 
+def scrape_session() -> aiohttp.ClientSession:
+    """A session for scraping: as many connections as there are targets, and nothing remembered between pages."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+
+
 class ScrapePool:
     """Scrapes the targets of the last `sync` while its context is open; `session` stays the caller's."""
 
@@ -76,6 +81,11 @@ class ScrapePool:
     def health(self) -> dict[EndpointKey, ScrapeHealth]:
         """How scraping each target goes, now."""
         return {key: loop.health for key, loop in self._loops.items()}
+
+    def health_of(self, key: EndpointKey) -> ScrapeHealth | None:
+        """How scraping one target goes; None for one that is not wanted."""
+        loop = self._loops.get(key)
+        return None if loop is None else loop.health
 
     async def _run(self, target: Target) -> None:
         loop = self._loops[target.key]

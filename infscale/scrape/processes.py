@@ -1,0 +1,184 @@
+"""Scraping beside this process: pages are fetched and read elsewhere, so that decisions and answers do not wait.
+
+Few targets are scraped here: a process of its own costs some 50 MiB. From a hundred scrapes a second on, processes do
+it. One that ends is started again; what it scraped ages meanwhile, and says why.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from infscale.backoff import Backoff
+from infscale.endpoint import EndpointKey
+from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
+from infscale.scrape.loop import ScrapeSink
+from infscale.scrape.pipe import Found, Frames, Setup, Wanted, framed, shares
+from infscale.scrape.pool import ScrapePool
+from infscale.scrape.target import Target
+
+if TYPE_CHECKING:
+    import random
+
+_WORTH_A_PROCESS = 100.0
+_ONE_PROCESS_CAN = 800.0
+_RESTART = Backoff(base_seconds=0.2, cap_seconds=10.0)
+_LASTED_SECONDS = 30.0
+_READ_BYTES = 256 * 1024
+_STOP_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+def processes_for(targets: Iterable[Target], cores: int) -> int:
+    """How many processes should scrape `targets` on a machine of so many cores; 0: none beside this one."""
+    per_second = sum(1 / target.interval_seconds for target in targets)
+    if per_second <= _WORTH_A_PROCESS:
+        return 0
+    return max(1, min(cores - 1, -int(-per_second // _ONE_PROCESS_CAN)))
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one process should scrape, and how that goes."""
+
+    targets: list[Wanted] = field(default_factory=list[Wanted])
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    health: dict[EndpointKey, ScrapeHealth] = field(default_factory=dict[EndpointKey, ScrapeHealth])
+
+    def want(self, targets: Sequence[Target]) -> None:
+        wanted = [Wanted.of(target) for target in targets]
+        if wanted != self.targets:
+            self.targets = wanted
+            self.changed.set()
+        keys = {target.key for target in targets}
+        self.health = {key: health for key, health in self.health.items() if key in keys}
+
+
+class ScrapeProcesses:
+    """Scrapes the targets of the last `sync`: in `here` for a `count` of 0, else in so many other processes.
+
+    What is found is recorded in `sink`, from this process' event loop. It owns `here`: both run while its context is
+    open.
+    """
+
+    def __init__(
+        self,
+        here: ScrapePool,
+        sink: ScrapeSink,
+        setup: Setup,
+        rng: "random.Random",
+        count: int | Literal["auto"] = "auto",
+    ) -> None:
+        self._here = here
+        self._sink = sink
+        self._setup = setup
+        self._rng = rng
+        self._count = count
+        self._shares: list[_Share] = []
+        self._running: TaskSet[int, int] = TaskSet(self._run)
+
+    async def __aenter__(self) -> Self:
+        await self._here.__aenter__()
+        await self._running.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._running.__aexit__(kind, error, traceback)
+        await self._here.__aexit__(kind, error, traceback)
+
+    def sync(self, targets: Iterable[Target]) -> None:
+        """Scrape exactly `targets`, one per endpoint."""
+        wanted = list(targets)
+        count = self._processes(wanted)
+        self._here.sync([] if count else wanted)
+        while len(self._shares) < count:
+            self._shares.append(_Share())
+        dealt = shares(wanted, count, hash_fraction) if count else []
+        for number, share in enumerate(self._shares):
+            share.want(dealt[number] if number < count else [])
+        self._running.sync({number: number for number in range(count)})
+
+    def health(self) -> dict[EndpointKey, ScrapeHealth]:
+        """How scraping each target goes, now; a target whose process has not told yet has the health of a new one."""
+        found = self._here.health()
+        for share in self._shares:
+            found |= {wanted.key: share.health.get(wanted.key, ScrapeHealth()) for wanted in share.targets}
+        return found
+
+    def _processes(self, targets: Sequence[Target]) -> int:
+        return processes_for(targets, os.cpu_count() or 1) if isinstance(self._count, str) else self._count
+
+    async def _run(self, number: int) -> None:
+        """Keep one process running."""
+        share, failures = self._shares[number], 0
+        while True:
+            started = time.monotonic()
+            code = await self._one_life(share)
+            failures = 0 if time.monotonic() - started > _LASTED_SECONDS else failures
+            cause = f"the process that scrapes it ended (exit {code})"
+            _log.error("a scraping process ended (exit %s) and is started again", code)
+            for wanted in share.targets:
+                self._sink.record_failure(wanted.key, cause, time.monotonic())
+            await asyncio.sleep(_RESTART.delay(failures, self._rng))
+            failures += 1
+
+    async def _one_life(self, share: _Share) -> int:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "infscale.scrape.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # Ctrl-C is for this process, which drains first; the other ends with its standard input.
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                telling = tasks.create_task(self._tell(process, share))
+                await self._listen(process, share)
+                telling.cancel()
+            return await process.wait()
+        finally:
+            await _stopped(process)
+
+    async def _tell(self, process: asyncio.subprocess.Process, share: _Share) -> None:
+        """Send what is wanted, now and whenever it changes."""
+        assert process.stdin is not None  # noqa: S101 # a pipe was asked for
+        process.stdin.write(framed(self._setup))
+        while True:
+            share.changed.clear()
+            process.stdin.write(framed(share.targets))
+            await share.changed.wait()
+
+    async def _listen(self, process: asyncio.subprocess.Process, share: _Share) -> None:
+        assert process.stdout is not None  # noqa: S101 # a pipe was asked for
+        frames = Frames(self._recorder(share))
+        while data := await process.stdout.read(_READ_BYTES):
+            frames.feed(data)
+
+    def _recorder(self, share: _Share) -> Callable[[Found], None]:
+        def record(found: Found) -> None:
+            share.health[found.key] = found.health
+            if isinstance(found.result, str):
+                self._sink.record_failure(found.key, found.result, found.at)
+            else:
+                self._sink.record_scrape(found.key, found.result, found.at)
+
+        return record
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

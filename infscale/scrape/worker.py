@@ -1,0 +1,97 @@
+"""The process that scrapes for another: ``python -m infscale.scrape.worker``, run by `infscale.scrape.processes`.
+
+It takes the targets it should have from its standard input, writes what it finds to its standard output, and ends when
+its standard input does.
+"""
+
+import asyncio
+import os
+import random
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from infscale import log
+from infscale.endpoint import EndpointKey
+from infscale.metrics.sample import EngineSample
+from infscale.scrape.pipe import Found, Frames, Setup, Wanted, framed
+from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infscale.periodic import ScrapeHealth
+
+# What the other side has not read by then is older than what it will scrape next.
+_MAX_UNREAD_BYTES = 16 << 20
+
+
+class _Input(asyncio.Protocol):
+    """Standard input: messages, and the end of this process when it ends."""
+
+    def __init__(self, frames: Frames, ended: asyncio.Event) -> None:
+        self._frames = frames
+        self._ended = ended
+
+    def data_received(self, data: bytes) -> None:
+        self._frames.feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._ended.set()
+
+
+class _Sender:
+    """A sink that sends what it is given on; `health` says how scraping a target goes, None of one that is gone."""
+
+    def __init__(self, output: asyncio.WriteTransport) -> None:
+        self._output = output
+        self.health: Callable[[EndpointKey], ScrapeHealth | None] = lambda _: None
+        self._loop = asyncio.get_running_loop()
+
+    def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
+        self._loop.call_soon(self._send, key, sample, at)
+
+    def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
+        self._loop.call_soon(self._send, key, cause, at)
+
+    def _send(self, key: EndpointKey, result: EngineSample | str, at: float) -> None:
+        # After the round is over: its health then knows of this result.
+        health = self.health(key)
+        if health is not None and self._output.get_write_buffer_size() < _MAX_UNREAD_BYTES:
+            self._output.write(framed(Found(key, result, at, health)))
+
+
+async def _run() -> None:
+    loop = asyncio.get_running_loop()
+    ended, told = asyncio.Event(), asyncio.Queue[Setup | list[Wanted]]()
+    await loop.connect_read_pipe(lambda: _Input(Frames(told.put_nowait), ended), sys.stdin)
+    output, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(os.dup(1), "wb"))
+    setup = await told.get()
+    if not isinstance(setup, Setup):
+        raise TypeError("the first message is no Setup")
+    log.configure(setup.log_level, setup.log_format)  # type: ignore[arg-type] # checked where it was configured
+    sender = _Sender(output)
+    settings = ScrapeSettings(page_limit_bytes=setup.page_limit_bytes)
+    async with (
+        scrape_session() as session,
+        ScrapePool(session, sender, time.monotonic, random.Random(), settings) as pool,
+        asyncio.TaskGroup() as tasks,
+    ):
+        sender.health = pool.health_of
+        following = tasks.create_task(_follow(pool, told))
+        await ended.wait()
+        following.cancel()
+
+
+async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Wanted]]") -> None:
+    while True:
+        wanted = await told.get()
+        if not isinstance(wanted, Setup):
+            pool.sync([each.target() for each in wanted])
+
+
+if __name__ == "__main__":
+    uvloop.run(_run())

@@ -1,0 +1,195 @@
+"""Scraping in other processes: the same samples, failures and health as here, and none is lost when one dies."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.endpoint import EndpointKey
+from infscale.metrics.dialects import DIALECTS, VLLM
+from infscale.periodic import hash_fraction
+from infscale.scrape.pipe import Frames, Setup, Wanted, framed, shares
+from infscale.scrape.pool import ScrapePool
+from infscale.scrape.processes import ScrapeProcesses, processes_for
+from infscale.scrape.target import Target
+from tests.scrape.pages import vllm_page
+from tests.scrape.servers import RecordingSink, http_server
+
+A, B, C = (EndpointKey("default", name) for name in "abc")
+PAGE = vllm_page(filler=1)
+
+
+@pytest.fixture
+async def authority() -> AsyncIterator[str]:
+    async def page(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=PAGE)
+
+    async with http_server(page) as authority:
+        yield authority
+
+
+def target(key: EndpointKey, authority: str, interval: float = 0.05) -> Target:
+    return Target(key, f"http://{authority}/metrics", VLLM, interval, interval * 0.9)
+
+
+@asynccontextmanager
+async def scraping(sink: RecordingSink, count: int | Literal["auto"]) -> AsyncGenerator[ScrapeProcesses]:
+    async with aiohttp.ClientSession() as session:
+        here = ScrapePool(session, sink, asyncio.get_running_loop().time, random.Random(1))
+        setup = Setup(1 << 20, "info", "text")
+        async with ScrapeProcesses(here, sink, setup, random.Random(1), count) as scrapes:
+            yield scrapes
+
+
+def scraped(sink: RecordingSink, *keys: EndpointKey, times: int = 1) -> Callable[[], bool]:
+    return lambda: all([key for key, _, _ in sink.samples].count(each) >= times for each in keys)
+
+
+def children() -> set[int]:
+    """The processes that scrape for this one."""
+    found = set[int]()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after = status.read_text().rpartition(") ")[2].split()
+            command = (status.parent / "cmdline").read_text()
+        except OSError:
+            continue
+        if int(after[1]) == os.getpid() and after[0] != "Z" and "infscale.scrape.worker" in command:
+            found.add(int(status.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+async def test_samples_and_health_are_the_same_wherever_they_come_from(authority: str, count: int) -> None:
+    sink, there = RecordingSink(), RecordingSink()
+    async with scraping(there, 0) as local:
+        local.sync([target(A, authority)])
+        await there.until(scraped(there, A))
+    async with scraping(sink, count) as scrapes:
+        scrapes.sync([target(key, authority) for key in (A, B, C)])
+        assert await asyncio.to_thread(children) == set() or count
+        await sink.until(scraped(sink, A, B, C, times=3))
+        assert len(await asyncio.to_thread(children)) == count
+        health = scrapes.health()
+    assert health.keys() == {A, B, C}
+    assert all(each.cause is None and each.page_bytes == len(PAGE) and each.scrapes >= 3 for each in health.values())
+    one, same = sink.samples[0][1], there.samples[0][1]
+    assert (one.waiting, one.models, one.counters, one.fingerprint) == (
+        same.waiting,
+        same.models,
+        same.counters,
+        same.fingerprint,
+    )
+    assert [each.counts.tolist() for each in one.histograms.values()] == [
+        each.counts.tolist() for each in same.histograms.values()
+    ]
+    assert await asyncio.to_thread(children) == set(), "they end with the block"
+
+
+async def test_times_are_those_of_this_process_clock(authority: str) -> None:
+    sink, clock = RecordingSink(), asyncio.get_running_loop().time
+    async with scraping(sink, 1) as scrapes:
+        before = clock()
+        scrapes.sync([target(A, authority)])
+        await sink.until(scraped(sink, A))
+        assert before <= sink.samples[0][2] <= clock()
+
+
+async def test_targets_come_and_go(authority: str) -> None:
+    sink = RecordingSink()
+    async with scraping(sink, 1) as scrapes:
+        scrapes.sync([target(A, authority)])
+        await sink.until(scraped(sink, A))
+        scrapes.sync([target(B, authority)])
+        await sink.until(scraped(sink, B))
+        await asyncio.sleep(0.1)
+        sink.samples.clear()
+        await sink.until(scraped(sink, B, times=3))
+        assert {key for key, _, _ in sink.samples} == {B}
+        assert scrapes.health().keys() == {B}
+
+
+async def test_a_failure_comes_with_its_cause() -> None:
+    sink = RecordingSink()
+    async with scraping(sink, 1) as scrapes:
+        scrapes.sync([target(A, "127.0.0.1:1")])
+        await sink.until(lambda: bool(sink.failures))
+        assert sink.failures[0][:2] == (A, "connection refused")
+        assert scrapes.health()[A].cause == "connection refused"
+
+
+async def test_a_process_that_dies_is_said_and_replaced(authority: str, caplog: pytest.LogCaptureFixture) -> None:
+    sink = RecordingSink()
+    with caplog.at_level(logging.ERROR):
+        async with scraping(sink, 1) as scrapes:
+            scrapes.sync([target(A, authority)])
+            await sink.until(scraped(sink, A))
+            [pid] = await asyncio.to_thread(children)
+            os.kill(pid, signal.SIGKILL)
+            await sink.until(lambda: bool(sink.failures))
+            assert sink.failures[0][:2] == (A, "the process that scrapes it ended (exit -9)")
+            sink.samples.clear()
+            await sink.until(scraped(sink, A))
+    assert caplog.text.count("is started again") == 1
+
+
+async def test_few_targets_need_no_process_and_many_do(authority: str) -> None:
+    """Which they are is looked at whenever targets change; nothing is scraped twice."""
+    sink = RecordingSink()
+    async with scraping(sink, "auto") as scrapes:
+        scrapes.sync([target(A, authority)])
+        await sink.until(scraped(sink, A))
+        assert await asyncio.to_thread(children) == set()
+        scrapes.sync([target(EndpointKey("default", f"many-{each}"), authority, 0.1) for each in range(11)])
+        await sink.until(scraped(sink, EndpointKey("default", "many-3")))
+        assert len(await asyncio.to_thread(children)) == 1
+        scrapes.sync([target(B, authority)])
+        await sink.until(scraped(sink, B))
+        assert scrapes.health().keys() == {B}
+
+
+@pytest.mark.parametrize(
+    ("count", "interval", "cores", "expected"),
+    [(0, 0.5, 2, 0), (50, 0.5, 2, 0), (51, 0.5, 2, 1), (51, 0.5, 1, 1), (1000, 0.5, 16, 3), (1000, 0.5, 2, 1)],
+)
+def test_processes_are_as_many_as_the_scrapes_ask_for(count: int, interval: float, cores: int, expected: int) -> None:
+    targets = [target(EndpointKey("default", str(each)), "127.0.0.1:1", interval) for each in range(count)]
+    assert processes_for(targets, cores) == expected
+
+
+@pytest.mark.parametrize("dialect", [None, *DIALECTS.values()])
+def test_a_target_arrives_as_it_was_sent(dialect: object) -> None:
+    sent = Target(A, "http://127.0.0.1:1/metrics", dialect, 0.5, 0.4)  # type: ignore[arg-type] # a table of dialects
+    assert Wanted.of(sent).target() == sent
+
+
+@given(st.lists(st.integers(0, 2000).map(lambda size: "x" * size)), st.lists(st.integers(1, 500)))
+def test_messages_arrive_whole_and_in_order_however_they_are_cut(messages: list[str], cuts: list[int]) -> None:
+    taken: list[object] = []
+    frames = Frames(taken.append)
+    sent = b"".join(map(framed, messages))
+    for size in cuts:
+        frames.feed(sent[:size])
+        sent = sent[size:]
+    frames.feed(sent)
+    assert taken == messages
+
+
+@given(st.sets(st.text("ab", min_size=1, max_size=6), max_size=40), st.integers(1, 6))
+def test_every_target_is_dealt_to_one_process_and_always_to_the_same(names: set[str], count: int) -> None:
+    targets = [target(EndpointKey("default", name), "127.0.0.1:1") for name in sorted(names)]
+    dealt = shares(targets, count, hash_fraction)
+    assert len(dealt) == count
+    assert sorted(each.key.name for share in dealt for each in share) == sorted(names)
+    assert shares(targets[::-1], count, hash_fraction) == [share[::-1] for share in dealt]
