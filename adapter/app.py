@@ -7,6 +7,7 @@ leaves as a Kubernetes `Status`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 
 from aiohttp import hdrs, web
 
@@ -30,6 +31,8 @@ KEEP_ALIVE_SECONDS = 3_600.0
 """Longer than the 90 s after which the API server drops an idle connection: the server never races its client."""
 WRITE_TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 262_144
+_REMEMBERED_REQUESTS = 1_024
+_REMEMBERED_CHARACTERS = 512
 
 _MALFORMED = "the request is malformed, or its line or a header is too large"
 _BUSY = "the adapter is answering as many requests as it takes at once; ask again"
@@ -54,6 +57,8 @@ class AdapterApp:
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._access = access or OpenAccess()
+        # Autoscalers ask the same again and again.
+        self._remembered = lru_cache(maxsize=_REMEMBERED_REQUESTS)(parse)
 
     def server(self) -> web.Server:
         """An aiohttp server of this app, for a runner of the running loop."""
@@ -73,7 +78,7 @@ class AdapterApp:
         kind = PathKind.OTHER
         parsed: Request | ApiError
         try:
-            parsed = parse(request.method, request.path, request.rel_url.raw_query_string)
+            parsed = self._parsed(request.method, request.path, request.rel_url.raw_query_string)
         except ApiError as error:
             parsed = error
         else:
@@ -84,6 +89,10 @@ class AdapterApp:
             response = _response(refusal(error))
         self._stats.record(kind.value, response.status, self._clock().monotonic - started)
         return response
+
+    def _parsed(self, method: str, path: str, query: str) -> Request:
+        short = len(path) + len(query) <= _REMEMBERED_CHARACTERS
+        return (self._remembered if short else parse)(method, path, query)
 
     async def _admitted(self, request: web.BaseRequest, parsed: Request | ApiError) -> web.StreamResponse:
         """The answer to a request, or why it has none: only for who may ask, so that nobody learns what exists."""
@@ -105,6 +114,8 @@ class AdapterApp:
         self._in_flight += 1
         try:
             reply = self._responder.answer(asked, self._clock(), wanted)
+            if len(reply.body) <= PIECE_BYTES:
+                return _response(reply)
             # Written here so that clients who read slowly count as in flight, and not for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 return await _written(request, reply)

@@ -19,7 +19,7 @@ from infscale.metrics.formula import Valued, evaluate
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
-from infscale.metrics.windowed import Group, MergingReader, Unknown
+from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
@@ -166,7 +166,7 @@ class _Pods:
 
     def covered(self) -> FloatArray:
         """How many seconds back observations of each pod reach."""
-        seconds = _covered_seconds(self.asked.snapshot)
+        seconds = covered_seconds(self.asked.snapshot)
         if self.ranks is None:
             return seconds[self.rows]
         return np.array([seconds[rows].max() for rows in self.ranks])
@@ -232,7 +232,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     value = _of_groups(metric, metric.reader, [group], asked)[0]
     if math.isnan(value):
         return _unreported(metric, asked, group)
-    covered = float(_covered_seconds(asked.snapshot)[rows].max()) if metric.windowed else None
+    covered = float(covered_seconds(asked.snapshot)[rows].max()) if metric.windowed else None
     return Reading(value, float(at[usable].min()), covered)
 
 
@@ -284,10 +284,6 @@ def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
     mask = np.zeros(len(snapshot), dtype=np.bool_)
     mask[list(first.values())] = True
     return mask
-
-
-def _covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
-    return np.array([0.0 if window is None else window.covered_seconds for window in snapshot.columns.windows])
 
 
 # Why there is no value

@@ -1,17 +1,20 @@
 """What one endpoint reported lately, and its summary over a window."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
 from infscale.metrics.latency import leaving_rates, statistics, with_wholes
-from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName
+from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.series import BoundedSeries
-from infscale.metrics.snapshot import BoolArray, WindowSummary
+from infscale.metrics.snapshot import BoolArray, ModelWindow, WindowSummary
 
 _RESOLUTION_SECONDS = 0.5
+_NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,9 @@ class EndpointHistory:
 
     def summaries(self) -> dict[float, WindowSummary]:
         """What happened over windows that end at the latest observation, by their lengths."""
-        waiting_since: dict[str | None, float] = dict(self._waiting_since.items())
-        if waiting_since:
-            waiting_since[None] = min(waiting_since.values())
-        return {window: self._summary(window, waiting_since) for window in self._windows}
+        return {window: self._summary(window) for window in self._windows}
 
-    def _summary(self, window: float, waiting_since: dict[str | None, float]) -> WindowSummary:
+    def _summary(self, window: float) -> WindowSummary:
         histograms: dict[tuple[HistogramName, str], Histogram] = {}
         rates: dict[tuple[CounterName, str], float] = {}
         growth, covered = self._growth, 0.0
@@ -150,13 +150,25 @@ class EndpointHistory:
             covered_seconds=covered,
             histograms=every,
             rates=rates,
-            waiting_since=waiting_since,
+            models=self._of_models(statistics(every), leaving_rates(histograms, rates, covered)),
             waiting_average=averages[0],
             waiting_maximum=float(gauges[:, 0].max()) if len(gauges) > 1 else None,
             running_average=averages[1],
-            statistics=statistics(every),
-            leaving=leaving_rates(histograms, rates, covered),
         )
+
+    def _of_models(
+        self,
+        observed: Mapping[str | None, Mapping[tuple[HistogramName, Statistic], float]],
+        leaving: Mapping[str | None, float],
+    ) -> dict[str | None, ModelWindow]:
+        since = self._waiting_since
+        unnamed = since.get("", math.inf)
+        found: dict[str | None, ModelWindow] = {}
+        models: set[str | None] = {None, *observed, *leaving, *since}
+        for model in models:
+            waiting = min(since.values(), default=math.inf) if model is None else since.get(model, unnamed)
+            found[model] = ModelWindow(leaving.get(model, 0.0), waiting, observed.get(model, _NOTHING_OBSERVED))
+        return found
 
     def _series(self, width: int) -> BoundedSeries:
         return BoundedSeries(width, max(self._windows), min(_RESOLUTION_SECONDS, min(self._windows) / 4))

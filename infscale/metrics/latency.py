@@ -42,9 +42,9 @@ def with_wholes(
 
 def statistics(
     histograms: Mapping[tuple[HistogramName, str | None], Histogram],
-) -> dict[tuple[HistogramName, Statistic, str | None], float]:
-    """The statistics of each published latency of which something was observed."""
-    found: dict[tuple[HistogramName, Statistic, str | None], float] = {}
+) -> dict[str | None, dict[tuple[HistogramName, Statistic], float]]:
+    """By model, the statistics of each published latency of which something was observed."""
+    found: dict[str | None, dict[tuple[HistogramName, Statistic], float]] = {}
     known: dict[int, list[float]] = {}
     for (name, model), histogram in histograms.items():
         # All that is published is NaN where nothing was observed.
@@ -52,8 +52,9 @@ def statistics(
             values = known.get(id(histogram))
             if values is None:
                 values = known[id(histogram)] = _of(histogram, STATISTICS)
+            of_model = found.setdefault(model, {})
             for statistic, value in zip(STATISTICS, values, strict=True):
-                found[name, statistic, model] = value
+                of_model[name, statistic] = value
     return found
 
 

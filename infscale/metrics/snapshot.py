@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,30 +46,45 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
+class ModelWindow(NamedTuple):
+    """What answers ask of one model over a window, worked out once, when it is observed.
+
+    `leaving` are the requests per second that leave its queue, `waiting_since` the second at which the queue last
+    became non-empty (+inf: it is empty), `statistics` (seconds) those of latencies of which something was observed.
+    """
+
+    leaving: float = 0.0
+    waiting_since: float = math.inf
+    statistics: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowSummary:
     """What happened on one endpoint over the last window.
 
     `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
-    restarts of the engine taken out; `rates` are per second. `waiting_since` has the second at which a model's queue
-    last became non-empty, while it is. Histograms and `waiting_since` have under None what is true of all models
-    together. Averages and maxima are of what the engine reported (requests).
-
-    What answers ask for is worked out once, when it is observed: `statistics` (seconds) of each latency of which
-    something was observed, and `leaving`, the requests per second that leave the queue; both by model, None being all.
+    restarts of the engine taken out; `rates` are per second. Averages and maxima are of what the engine reported
+    (requests). Histograms and `models` have under None what is true of all models together.
     """
 
     covered_seconds: float
     histograms: Mapping[tuple[HistogramName, str | None], Histogram]
     rates: Mapping[tuple[CounterName, str], float]
-    waiting_since: Mapping[str | None, float]
+    models: Mapping[str | None, ModelWindow]
     waiting_average: float | None = None
     waiting_maximum: float | None = None
     running_average: float | None = None
-    statistics: Mapping[tuple[HistogramName, Statistic, str | None], float] = field(
-        default_factory=dict[tuple[HistogramName, Statistic, str | None], float]
-    )
-    leaving: Mapping[str | None, float] = field(default_factory=dict[str | None, float])
+
+    def of(self, model: str | None) -> ModelWindow:
+        """What is known of `model`; an engine may not say of which model its queue is."""
+        found = self.models.get(model)
+        if found is None:
+            unnamed = self.models.get("")
+            found = _SILENT if unnamed is None else ModelWindow(waiting_since=unnamed.waiting_since)
+        return found
+
+
+_SILENT = ModelWindow()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from infscale.metrics import functions
 from infscale.metrics.columns import Load
 from infscale.metrics.latency import statistic_of
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot, WindowSummary
+from infscale.metrics.snapshot import BoolArray, ModelWindow, PoolSnapshot, WindowSummary
 
 FULL_COVERAGE = 0.9
 """Share of the window observations must span for silence to mean that nothing happened."""
@@ -84,7 +85,7 @@ class HistogramReader:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
         del now
-        return _statistics(snapshot, (self.histogram, self.statistic, model))
+        return _statistics(_models(snapshot, model), (self.histogram, self.statistic))
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
@@ -111,17 +112,12 @@ class QueueLatency:
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
-        windows = snapshot.columns.windows
         waiting = Load("waiting").read(snapshot, now, model)
-        leaving = np.array([0.0 if window is None else window.leaving.get(model, 0.0) for window in windows])
-        covered = np.array([0.0 if window is None else window.covered_seconds for window in windows])
-        waited = np.full(len(windows), math.nan)
-        for row in np.flatnonzero((waiting > 0) & ~(leaving > 0)).tolist():
-            window = windows[row]
-            if window is not None:
-                waited[row] = now - _waiting_since(window, model)
-        past = _statistics(snapshot, ("queue_time", self.statistic, model))
-        return _larger(past, waiting, leaving, waited, covered >= FULL_COVERAGE * _window_seconds(snapshot))
+        models = _models(snapshot, model)
+        leaving = np.array([each.leaving for each in models])
+        waited = now - np.array([each.waiting_since for each in models])
+        past = _statistics(models, ("queue_time", self.statistic))
+        return _larger(past, waiting, leaving, waited, covered_seconds(snapshot) >= _silence_seconds(snapshot))
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
@@ -132,7 +128,7 @@ class QueueLatency:
         past, waiting, leaving, waited, covered = np.array(
             [self._of(group, group.known_sum(column), now, model) for group in groups]
         ).T
-        silent = covered >= FULL_COVERAGE * _window_seconds(snapshot)
+        silent = covered >= _silence_seconds(snapshot)
         values: list[float] = _larger(past, waiting, leaving, waited, silent).tolist()
         return values
 
@@ -142,8 +138,8 @@ class QueueLatency:
         every = [window for row in group.rows if (window := seen[row]) is not None]
         windows = group.windows()
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = sum([window.leaving.get(model, 0.0) for window in windows])
-        since = math.inf if leaving > 0 else min([_waiting_since(each, model) for each in every], default=math.inf)
+        leaving = sum([window.of(model).leaving for window in windows])
+        since = math.inf if leaving > 0 else min([each.of(model).waiting_since for each in every], default=math.inf)
         covered = min([window.covered_seconds for window in every], default=0.0)
         past = _merged_statistic(windows, len(group) - len(windows), ("queue_time", self.statistic, model))
         return past, waiting, leaving, now - since, covered
@@ -172,40 +168,55 @@ class Rate:
 _Key = tuple[HistogramName, Statistic, str | None]
 
 
-def _window_seconds(snapshot: PoolSnapshot) -> float:
-    return snapshot.state.settings.window_seconds
+def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
+    """How many seconds back the observations of each endpoint reach."""
+    return np.array([0.0 if window is None else window.covered_seconds for window in snapshot.columns.windows])
 
 
-def _statistics(snapshot: PoolSnapshot, key: _Key) -> FloatArray:
+def _silence_seconds(snapshot: PoolSnapshot) -> float:
+    """How much observations must span for silence to mean that nothing happened."""
+    return FULL_COVERAGE * snapshot.state.settings.window_seconds
+
+
+_UNSEEN = ModelWindow()
+
+
+def _models(snapshot: PoolSnapshot, model: str | None) -> list[ModelWindow]:
+    """What each endpoint's window says of `model`."""
+    return [_UNSEEN if window is None else window.of(model) for window in snapshot.columns.windows]
+
+
+def _statistics(models: Sequence[ModelWindow], key: tuple[HistogramName, Statistic]) -> FloatArray:
     unknown = math.nan
-    windows = snapshot.columns.windows
-    return np.array([unknown if window is None else window.statistics.get(key, unknown) for window in windows])
+    return np.array([each.statistics.get(key, unknown) for each in models])
+
+
+def _statistic(window: WindowSummary, key: _Key) -> float | None:
+    name, statistic, model = key
+    return window.of(model).statistics.get((name, statistic))
 
 
 def _observes(window: WindowSummary, key: _Key) -> bool:
     """Whether what is asked for is known: also that nothing happened, but not a mean whose sum is not published."""
-    value = window.statistics.get(key)
+    value = _statistic(window, key)
     return (key[0], key[2]) in window.histograms if value is None else not math.isnan(value)
 
 
 def _merged_statistic(windows: Sequence[WindowSummary], missing: int, key: _Key) -> float:
     """The statistic of all windows together; `missing` more count as the one that has the highest."""
     name, statistic, model = key
-    observed = [window for window in windows if not math.isnan(window.statistics.get(key, math.nan))]
-    histogram = (name, model)
-    parts = [window.histograms[histogram] for window in observed]
+    observed = [
+        (value, window)
+        for window in windows
+        if (value := _statistic(window, key)) is not None and not math.isnan(value)
+    ]
+    parts = [window.histograms[name, model] for _, window in observed]
     if missing and observed:
-        highest = max(observed, key=lambda window: window.statistics[key]).histograms[histogram]
+        _, window = max(observed, key=itemgetter(0))
+        highest = window.histograms[name, model]
         parts.append(Histogram(highest.bounds, highest.counts * missing, highest.sum * missing))
     merged = functions.merged(parts)
     return math.nan if merged is None else statistic_of(merged, statistic)
-
-
-def _waiting_since(window: WindowSummary, model: str | None) -> float:
-    """When the queue last became non-empty, +inf when it is empty; an engine may not say of which model it is."""
-    of = window.waiting_since
-    since = of.get(model)
-    return of.get("", math.inf) if since is None else since
 
 
 def _larger(
