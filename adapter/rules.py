@@ -13,7 +13,7 @@ import numpy as np
 from adapter.errors import BadRequest
 from infscale.endpoint import EndpointKey
 from infscale.labels import Selector, model_key
-from infscale.metrics.answers import group_reading, models, weight, whole
+from infscale.metrics.answers import group_reading, models, serving, weight, whole
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
@@ -126,10 +126,7 @@ def serves(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None) -
     columns = snapshot.columns
     if not metric.per_model or model is None:
         return bool(columns.ready.any())
-    return any(
-        ready and (model in loads or math.isinf(at))
-        for ready, loads, at in zip(columns.ready.tolist(), columns.models, columns.observed_at.tolist(), strict=True)
-    )
+    return bool((columns.ready & serving(snapshot, model)).any())
 
 
 def distinct(parts: Iterable[Part]) -> tuple[Part, ...]:

@@ -9,13 +9,13 @@ over a window needs two scrapes, and says how many seconds it is made of.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.columns import ColumnReader
 from infscale.metrics.formula import Valued, evaluate
+from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
@@ -93,7 +93,8 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
     """The models that have a series of their own; one None where the metric is not split by model."""
     if not metric.per_model:
         return (None,)
-    found = dict.fromkeys(chain.from_iterable(snapshot.columns.models))
+    table = snapshot.columns.by_model
+    found = {model: None for model in table if model is not None and not np.isnan(table[model][SERVES]).all()}
     if metric.by_requested_model:
         for lora in snapshot.columns.lora:
             if lora is not None:
@@ -266,13 +267,14 @@ def _serving(metric: PublishedMetric, asked: _Question) -> BoolArray:
     """The ready rows whose values count: those that serve the model asked for, where that makes a difference."""
     if asked.model is None or not metric.per_model or metric.by_requested_model:
         return asked.ready
-    return asked.ready & _serves(asked.snapshot, asked.model)
+    return asked.ready & serving(asked.snapshot, asked.model)
 
 
-def _serves(snapshot: PoolSnapshot, model: str) -> BoolArray:
+def serving(snapshot: PoolSnapshot, model: str) -> BoolArray:
+    """The rows that serve `model`, those included of which it is not known."""
     # An endpoint that was never read may serve the model: it counts, as a member without a value.
     unread = np.isneginf(snapshot.columns.observed_at)
-    return unread | np.array([model in loads for loads in snapshot.columns.models], dtype=np.bool_)
+    return unread | ~np.isnan(cells(snapshot.columns.by_model, model, SERVES, len(snapshot)))
 
 
 def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
@@ -325,7 +327,7 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
     if metric.source is Source.KUBERNETES:
         return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
     if metric.windowed:
-        count, watched = len(group), len(group.windows())
+        count, watched = len(group), int((covered_seconds(asked.snapshot)[group.rows] > 0).sum())
         if 2 * watched < count:
             return Unknown(
                 f"only {watched} of {count} ready endpoints of {asked.pool} were scraped twice, which a value over a "

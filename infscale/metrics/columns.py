@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Literal, Protocol
 
 import numpy as np
 
+from infscale.metrics.model_table import RUNNING, WAITING, WAITING_TOKENS, cells
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 
@@ -42,9 +42,10 @@ class Load:
         """See `ColumnReader`."""
         if model is None:
             return Column(self.name).read(snapshot, now, None)
-        value = attrgetter(self.name)
-        loads = [models.get(model) for models in snapshot.columns.models]
-        return _array([None if load is None else value(load) for load in loads])
+        return cells(snapshot.columns.by_model, model, _CELLS[self.name], len(snapshot))
+
+
+_CELLS = {"waiting": WAITING, "running": RUNNING, "waiting_tokens": WAITING_TOKENS}
 
 
 @dataclass(frozen=True, slots=True)

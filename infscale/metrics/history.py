@@ -11,7 +11,8 @@ import numpy as np
 from infscale.metrics.latency import leaving_rates, statistics, with_wholes
 from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.series import BoundedSeries
-from infscale.metrics.snapshot import BoolArray, ModelWindow, WindowSummary
+from infscale.metrics.snapshot import BoolArray
+from infscale.metrics.window import ModelWindow, WindowSummary
 
 _RESOLUTION_SECONDS = 0.5
 _NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})

@@ -11,7 +11,8 @@ STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 """Every statistic, in the order in which they are published."""
 
 _QUANTILES: Mapping[Statistic, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-_PUBLISHED: tuple[HistogramName, ...] = ("queue_time", "time_to_first_token", "inter_token_latency")
+PUBLISHED_LATENCIES: tuple[HistogramName, ...] = ("queue_time", "time_to_first_token", "inter_token_latency")
+"""The latencies whose statistics are published."""
 
 
 def quantile_of(statistic: Statistic) -> float | None:
@@ -48,7 +49,7 @@ def statistics(
     known: dict[int, list[float]] = {}
     for (name, model), histogram in histograms.items():
         # All that is published is NaN where nothing was observed.
-        if name in _PUBLISHED and histogram.total > 0:
+        if name in PUBLISHED_LATENCIES and histogram.total > 0:
             values = known.get(id(histogram))
             if values is None:
                 values = known[id(histogram)] = _of(histogram, STATISTICS)

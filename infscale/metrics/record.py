@@ -9,8 +9,10 @@ import numpy as np
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.ledger import Ledger
+from infscale.metrics.model_table import Cells, cells_of, table_of, with_cells
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, ScrapeFailure
-from infscale.metrics.snapshot import Columns, WindowSummary, frozen
+from infscale.metrics.snapshot import Columns, frozen
+from infscale.metrics.window import WindowSummary
 
 
 @dataclass(slots=True)
@@ -96,7 +98,16 @@ def with_row(columns: Columns, row: int, record: EndpointRecord, window_seconds:
             listed = list(cells)
             listed[row] = item
             changed[name] = tuple(listed)
+    if "models" in changed or "windows" in changed:
+        said = _said(record, window_seconds)
+        changed["by_model"] = with_cells(columns.by_model, len(columns.models), row, said)
     return replace(columns, **changed)  # type: ignore[arg-type] # names and types are Columns' own
+
+
+def _said(record: EndpointRecord, window_seconds: float) -> Cells:
+    """What the endpoint says of each model."""
+    loads = record.sample.models if record.sample else _NO_MODELS
+    return cells_of(loads, record.summaries.get(window_seconds))
 
 
 def columns_of(endpoints: tuple[Endpoint, ...], records: list[EndpointRecord], window_seconds: float) -> Columns:
@@ -111,4 +122,5 @@ def columns_of(endpoints: tuple[Endpoint, ...], records: list[EndpointRecord], w
         for name in numbers[0]
     }
     filled |= {name: tuple(cells[name] for cells in objects) for name in objects[0]}
+    filled["by_model"] = table_of([_said(record, window_seconds) for record in records])
     return replace(columns, **filled)  # type: ignore[arg-type] # names and types are Columns' own

@@ -8,23 +8,16 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
-from infscale.metrics.sample import (
-    CounterName,
-    FloatArray,
-    Histogram,
-    HistogramName,
-    LoraState,
-    ModelLoad,
-    ScrapeFailure,
-    Statistic,
-)
+from infscale.metrics.model_table import EMPTY, ModelTable
+from infscale.metrics.sample import FloatArray, LoraState, ModelLoad, ScrapeFailure
 from infscale.metrics.saturation import SaturationSettings
+from infscale.metrics.window import WindowSummary
 
 BoolArray = NDArray[np.bool_]
 ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
@@ -46,53 +39,13 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
-class ModelWindow(NamedTuple):
-    """What answers ask of one model over a window, worked out once, when it is observed.
-
-    `leaving` are the requests per second that leave its queue, `waiting_since` the second at which the queue last
-    became non-empty (+inf: it is empty), `statistics` (seconds) those of latencies of which something was observed.
-    """
-
-    leaving: float = 0.0
-    waiting_since: float = math.inf
-    statistics: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WindowSummary:
-    """What happened on one endpoint over the last window.
-
-    `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
-    restarts of the engine taken out; `rates` are per second. Averages and maxima are of what the engine reported
-    (requests). Histograms and `models` have under None what is true of all models together.
-    """
-
-    covered_seconds: float
-    histograms: Mapping[tuple[HistogramName, str | None], Histogram]
-    rates: Mapping[tuple[CounterName, str], float]
-    models: Mapping[str | None, ModelWindow]
-    waiting_average: float | None = None
-    waiting_maximum: float | None = None
-    running_average: float | None = None
-
-    def of(self, model: str | None) -> ModelWindow:
-        """What is known of `model`; an engine may not say of which model its queue is."""
-        found = self.models.get(model)
-        if found is None:
-            unnamed = self.models.get("")
-            found = _SILENT if unnamed is None else ModelWindow(waiting_since=unnamed.waiting_since)
-        return found
-
-
-_SILENT = ModelWindow()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
     seconds; `*_at` monotonic seconds. `settled` is True once the endpoint was scraped, or failed, at least once.
+    `by_model` has again, as arrays, what `models` and `windows` say of each model.
     """
 
     waiting: FloatArray
@@ -114,6 +67,7 @@ class Columns:
     num_blocks: tuple[int | None, ...]
     windows: tuple[WindowSummary | None, ...]
     failures: tuple[ScrapeFailure | None, ...]
+    by_model: ModelTable
 
     @classmethod
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
@@ -143,6 +97,7 @@ class Columns:
             num_blocks=(None,) * rows,
             windows=(None,) * rows,
             failures=(None,) * rows,
+            by_model=EMPTY,
         )
 
 

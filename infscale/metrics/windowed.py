@@ -3,16 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infscale.metrics import functions
 from infscale.metrics.columns import Load
 from infscale.metrics.latency import statistic_of
+from infscale.metrics.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
-from infscale.metrics.snapshot import BoolArray, ModelWindow, PoolSnapshot, WindowSummary
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.window import WindowSummary
+
+IntArray = NDArray[np.intp]
 
 FULL_COVERAGE = 0.9
 """Share of the window observations must span for silence to mean that nothing happened."""
@@ -36,11 +40,6 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.rows) + self.absent
-
-    def windows(self) -> list[WindowSummary]:
-        """The windows of its rows; one that spans no time yet says nothing."""
-        windows = self.snapshot.columns.windows
-        return [window for row in self.rows if (window := windows[row]) is not None and window.covered_seconds > 0]
 
     def known_sum(self, column: FloatArray) -> float:
         """The sum over the group, a member without a known value counted as the highest; NaN below half coverage."""
@@ -85,7 +84,7 @@ class HistogramReader:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
         del now
-        return _statistics(_models(snapshot, model), (self.histogram, self.statistic))
+        return _cells(snapshot, model, STATISTIC_CELLS[self.histogram, self.statistic])
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
@@ -93,10 +92,11 @@ class HistogramReader:
         return [self._of(group, (self.histogram, self.statistic, model)) for group in groups]
 
     def _of(self, group: Group, key: "_Key") -> float:
-        observing = [window for window in group.windows() if _observes(window, key)]
-        if 2 * len(observing) < len(group):
-            return math.nan
-        return _merged_statistic(observing, len(group) - len(observing), key)
+        rows = _watched(group)
+        observed = _statistic(group, key)[rows]
+        windows, silent = group.snapshot.columns.windows, rows[np.isnan(observed)].tolist()
+        observing = len(rows) - len(silent) + sum(_knows_silence(windows[row], key) for row in silent)
+        return math.nan if 2 * observing < len(group) else _merged_statistic(group, len(group) - observing, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,9 @@ class QueueLatency:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
         waiting = Load("waiting").read(snapshot, now, model)
-        models = _models(snapshot, model)
-        leaving = np.array([each.leaving for each in models])
-        waited = now - np.array([each.waiting_since for each in models])
-        past = _statistics(models, ("queue_time", self.statistic))
+        past = _cells(snapshot, model, STATISTIC_CELLS["queue_time", self.statistic])
+        leaving = _cells(snapshot, model, LEAVING)
+        waited = now - _waiting_since(snapshot, model)
         return _larger(past, waiting, leaving, waited, covered_seconds(snapshot) >= _silence_seconds(snapshot))
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
@@ -134,14 +133,12 @@ class QueueLatency:
 
     def _of(self, group: Group, waiting: float, now: float, model: str | None) -> tuple[float, ...]:
         """What `_larger` takes, of one group."""
-        seen = group.snapshot.columns.windows
-        every = [window for row in group.rows if (window := seen[row]) is not None]
-        windows = group.windows()
+        snapshot, rows = group.snapshot, _watched(group)
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = sum([window.of(model).leaving for window in windows])
-        since = math.inf if leaving > 0 else min([each.of(model).waiting_since for each in every], default=math.inf)
-        covered = min([window.covered_seconds for window in every], default=0.0)
-        past = _merged_statistic(windows, len(group) - len(windows), ("queue_time", self.statistic, model))
+        leaving = float(np.nansum(_cells(snapshot, model, LEAVING)[rows]))
+        since = float(np.fmin.reduce(_waiting_since(snapshot, model)[group.rows], initial=math.inf))
+        covered = float(np.fmin.reduce(_cells(snapshot, None, COVERED)[group.rows], initial=math.inf))
+        past = _merged_statistic(group, len(group) - len(rows), ("queue_time", self.statistic, model))
         return past, waiting, leaving, now - since, covered
 
 
@@ -170,7 +167,28 @@ _Key = tuple[HistogramName, Statistic, str | None]
 
 def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
     """How many seconds back the observations of each endpoint reach."""
-    return np.array([0.0 if window is None else window.covered_seconds for window in snapshot.columns.windows])
+    return np.nan_to_num(_cells(snapshot, None, COVERED))
+
+
+def _cells(snapshot: PoolSnapshot, model: str | None, cell: int) -> FloatArray:
+    return cells(snapshot.columns.by_model, model, cell, len(snapshot))
+
+
+def _waiting_since(snapshot: PoolSnapshot, model: str | None) -> FloatArray:
+    """When queues last became non-empty, +inf or NaN where they are; an engine may not say of which model its is."""
+    since = _cells(snapshot, model, WAITING_SINCE)
+    return since if model is None else np.where(np.isnan(since), _cells(snapshot, "", WAITING_SINCE), since)
+
+
+def _watched(group: Group) -> IntArray:
+    """The rows of `group` that were watched for some time."""
+    rows = np.array(group.rows, dtype=np.intp)
+    return rows[_cells(group.snapshot, None, COVERED)[rows] > 0]
+
+
+def _statistic(group: Group, key: "_Key") -> FloatArray:
+    name, statistic, model = key
+    return _cells(group.snapshot, model, STATISTIC_CELLS[name, statistic])
 
 
 def _silence_seconds(snapshot: PoolSnapshot) -> float:
@@ -178,42 +196,25 @@ def _silence_seconds(snapshot: PoolSnapshot) -> float:
     return FULL_COVERAGE * snapshot.state.settings.window_seconds
 
 
-_UNSEEN = ModelWindow()
-
-
-def _models(snapshot: PoolSnapshot, model: str | None) -> list[ModelWindow]:
-    """What each endpoint's window says of `model`."""
-    return [_UNSEEN if window is None else window.of(model) for window in snapshot.columns.windows]
-
-
-def _statistics(models: Sequence[ModelWindow], key: tuple[HistogramName, Statistic]) -> FloatArray:
-    unknown = math.nan
-    return np.array([each.statistics.get(key, unknown) for each in models])
-
-
-def _statistic(window: WindowSummary, key: _Key) -> float | None:
+def _knows_silence(window: WindowSummary | None, key: _Key) -> bool:
+    """Whether a window without the statistic knows that nothing happened; one whose sum is not published does not."""
     name, statistic, model = key
-    return window.of(model).statistics.get((name, statistic))
+    if window is None or (name, model) not in window.histograms:
+        return False
+    seen = window.models.get(model)
+    return seen is None or (name, statistic) not in seen.statistics
 
 
-def _observes(window: WindowSummary, key: _Key) -> bool:
-    """Whether what is asked for is known: also that nothing happened, but not a mean whose sum is not published."""
-    value = _statistic(window, key)
-    return (key[0], key[2]) in window.histograms if value is None else not math.isnan(value)
-
-
-def _merged_statistic(windows: Sequence[WindowSummary], missing: int, key: _Key) -> float:
+def _merged_statistic(group: Group, missing: int, key: _Key) -> float:
     """The statistic of all windows together; `missing` more count as the one that has the highest."""
     name, statistic, model = key
-    observed = [
-        (value, window)
-        for window in windows
-        if (value := _statistic(window, key)) is not None and not math.isnan(value)
-    ]
-    parts = [window.histograms[name, model] for _, window in observed]
-    if missing and observed:
-        _, window = max(observed, key=itemgetter(0))
-        highest = window.histograms[name, model]
+    rows = _watched(group)
+    values = _statistic(group, key)[rows]
+    known = ~np.isnan(values)
+    windows = group.snapshot.columns.windows
+    parts = [window.histograms[name, model] for row in rows[known].tolist() if (window := windows[row]) is not None]
+    if missing and parts:
+        highest = parts[int(np.argmax(values[known]))]
         parts.append(Histogram(highest.bounds, highest.counts * missing, highest.sum * missing))
     merged = functions.merged(parts)
     return math.nan if merged is None else statistic_of(merged, statistic)

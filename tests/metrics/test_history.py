@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
-from infscale.metrics.snapshot import ModelWindow
+from infscale.metrics.window import ModelWindow
 
 BOUNDS = (1.0, math.inf)
 TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
@@ -87,7 +87,7 @@ def test_one_sample_says_nothing_about_growth() -> None:
     assert summary.covered_seconds == 0
     assert summary.histograms == {}
     assert summary.rates == {}
-    assert summary.of(None) == ModelWindow()
+    assert summary.models == {None: ModelWindow()}
     assert summary.waiting_average is None
 
 

@@ -1,0 +1,39 @@
+"""What happened on one endpoint over a window."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
+
+
+class ModelWindow(NamedTuple):
+    """What answers ask of one model over a window, worked out once, when it is observed.
+
+    `leaving` are the requests per second that leave its queue, `waiting_since` the second at which the queue last
+    became non-empty (+inf: it is empty), `statistics` (seconds) those of latencies of which something was observed.
+    """
+
+    leaving: float = 0.0
+    waiting_since: float = math.inf
+    statistics: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowSummary:
+    """What happened on one endpoint over the last window.
+
+    `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
+    restarts of the engine taken out; `rates` are per second. Averages and maxima are of what the engine reported
+    (requests). Histograms and `models` have under None what is true of all models together.
+    """
+
+    covered_seconds: float
+    histograms: Mapping[tuple[HistogramName, str | None], Histogram]
+    rates: Mapping[tuple[CounterName, str], float]
+    models: Mapping[str | None, ModelWindow]
+    waiting_average: float | None = None
+    waiting_maximum: float | None = None
+    running_average: float | None = None
