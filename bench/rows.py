@@ -42,10 +42,10 @@ def cpu_microseconds(work: Callable[[], object], repeats: int) -> float:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows for a terminal."""
-    lines = [f"{'benchmark':<82} {'value':>10} {'unit':<14} {'budget':>8}"]
+    lines = [f"{'benchmark':<88} {'value':>10} {'unit':<14} {'budget':>8}"]
     for row in rows:
         budget = "" if row.budget is None else f"{row.budget:g}"
-        lines.append(f"{row.name:<82} {row.value:>10.1f} {row.unit:<14} {budget:>8} {row.verdict}")
+        lines.append(f"{row.name:<88} {row.value:>10.2f} {row.unit:<14} {budget:>8} {row.verdict}")
     return "\n".join(lines)
 
 

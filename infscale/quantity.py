@@ -40,6 +40,8 @@ def format_quantity(value: float | Decimal) -> str:
     Magnitudes below a nano are ``0``: the HPA controller reads them as a whole milli, and an error of rounding would
     keep a pool from scaling to zero. Raises `QuantityError` for NaN, infinities and magnitudes above `MAX_QUANTITY`.
     """
+    if isinstance(value, float) and _SMALLEST_FLOAT <= abs(value) < _EXACT_BELOW:
+        return _of_usual_size(value)
     if not math.isfinite(value):
         raise QuantityError(f"{value} is no quantity: omit the item instead")
     if not -MAX_QUANTITY <= value <= MAX_QUANTITY:
@@ -49,16 +51,20 @@ def format_quantity(value: float | Decimal) -> str:
         return _with_suffix(whole, _UNIT)
     if isinstance(value, Decimal):
         return "0" if abs(value) < _SMALLEST else _with_suffix(_scaled_away_from_zero(value, _NANO_DIGITS), 0)
-    if _SMALLEST_FLOAT <= abs(value) < _EXACT_BELOW:
-        product = value * 1e9
-        nanos = round(product)
-        if nanos / 1e9 == value:
-            return _with_suffix(nanos, 0)
-        # The shortest decimal goes on beyond a nano. Product and decimal are each off by 2^-53 at most: further away
-        # from a whole number, both lie between the same two.
-        if abs(product - nanos) > _TWO_ROUNDINGS * abs(product):
-            return _with_suffix(math.ceil(product) if value > 0 else math.floor(product), 0)
-    return format_quantity(Decimal(repr(float(value))))
+    return format_quantity(Decimal(repr(value)))
+
+
+def _of_usual_size(value: float) -> str:
+    """Like `format_quantity`, for the values that nearly all metrics have; a thousand of them make one answer."""
+    product = value * 1e9
+    nanos = round(product)
+    if nanos / 1e9 == value:
+        return _with_suffix(nanos, 0)
+    # The shortest decimal goes on beyond a nano. Product and decimal are each off by 2^-53 at most: further away from
+    # a whole number, both lie between the same two.
+    if abs(product - nanos) > _TWO_ROUNDINGS * abs(product):
+        return _with_suffix(math.ceil(product) if value > 0 else math.floor(product), 0)
+    return format_quantity(Decimal(repr(value)))
 
 
 def parse_quantity(text: str) -> Decimal:
