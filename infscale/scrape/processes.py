@@ -29,7 +29,7 @@ _WORTH_A_PROCESS = 100.0
 _ONE_PROCESS_CAN = 800.0
 _RESTART = Backoff(base_seconds=0.2, cap_seconds=10.0)
 _LASTED_SECONDS = 30.0
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 8 * 1024
 _STOP_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -161,6 +161,8 @@ class ScrapeProcesses:
         frames = Frames(self._recorder(share))
         while data := await process.stdout.read(_READ_BYTES):
             frames.feed(data)
+            # Samples that have piled up are taken in a few at a time: what else is due comes between them.
+            await asyncio.sleep(0)
 
     def _recorder(self, share: _Share) -> Callable[[Found], None]:
         def record(found: Found) -> None:
