@@ -118,6 +118,9 @@ class Noting:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def adapter(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Adapter, None]:
     """It has the rights of infscale's ServiceAccount and no others; its certificates live for seconds."""
+    # Another test's CA lives for years.
+    secret = ("secret", f"{documents.SERVICE}-ca", "-n", documents.SYSTEM)
+    await plane.kubectl("delete", *secret, "--ignore-not-found")
     world = World(a=2)
     served: list[x509.Certificate] = []
     seen: dict[bytes, float] = {}
