@@ -30,7 +30,7 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 bench: $(STAMP) ## measure the budgets of the design; prints a table and names the JSON file
 	$(BIN)/python -m bench
 
-cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok ## the control plane and kwok (needs Go; minutes the first time)
+cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok $(TOOLS)/h2spec ## control plane, kwok and h2spec (needs Go; minutes the first time)
 
 $(TOOLS)/controlplane: tests/controlplane/go.mod tests/controlplane/go.sum tests/controlplane/main.go
 	@tests/controlplane/check-go
@@ -39,6 +39,11 @@ $(TOOLS)/controlplane: tests/controlplane/go.mod tests/controlplane/go.sum tests
 $(TOOLS)/kwok: tests/controlplane/kwok-version
 	@tests/controlplane/check-go
 	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath sigs.k8s.io/kwok/cmd/kwok@v$$(cat $<)
+	touch $@
+
+$(TOOLS)/h2spec: tests/controlplane/h2spec-version
+	@tests/controlplane/check-go
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath github.com/summerwind/h2spec/cmd/h2spec@v$$(cat $<)
 	touch $@
 
 format: $(STAMP)

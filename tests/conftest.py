@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from infscale.envoy.process import find_envoy
 from infscale.errors import StartError
-from lab.controlplane import tools_problem
+from lab.controlplane import TOOLS, tools_problem
 
 # How fast examples are made says more about the machine than about a test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,9 +42,14 @@ def _prometheus_problem() -> str | None:
     return None if shutil.which("promtool") else "there is no promtool; Debian's package prometheus has it"
 
 
+def _h2spec_problem() -> str | None:
+    return None if os.access(TOOLS / "h2spec", os.X_OK) else "h2spec is missing: `make cluster-tools` builds it"
+
+
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
     "cluster": tools_problem,
     "envoy": _envoy_problem,
+    "h2spec": _h2spec_problem,
     "prometheus": _prometheus_problem,
 }
 

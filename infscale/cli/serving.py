@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,6 +42,7 @@ from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector
 from picker.transport.grpc_aio import GrpcTransport
+from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
 
 _LOG = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ _REWRITES_NOTE = (
     "models are rewritten: clients read the name of the model that served them, unless the gateway sends the picker "
     "response bodies (response_body_mode: FULL_DUPLEX_STREAMED)"
 )
+
+_TRANSPORTS: Mapping[str, type[Http2Transport | GrpcTransport]] = {"http2": Http2Transport, "grpc_aio": GrpcTransport}
 
 clock = time.monotonic
 
@@ -252,4 +255,4 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         now = clock()
         return any(snapshot.eligible(now).any() for snapshot in store.snapshots())
 
-    return GrpcTransport(settings, new_exchange, clock, ready)
+    return _TRANSPORTS[picker.transport](settings, new_exchange, clock, ready)

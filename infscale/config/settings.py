@@ -21,7 +21,7 @@ DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 Preset = Literal["infscale", "reference"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
-Transport = Literal["grpc_aio"]
+Transport = Literal["http2", "grpc_aio"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 Scheme = Literal["http", "https"]
@@ -170,7 +170,7 @@ class PickerSettings:
     emit_endpoint_scores: bool = False
     tls: TlsFiles | None = None
     drain_timeout_seconds: float = 30.0
-    transport: Transport = "grpc_aio"
+    transport: Transport = "http2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,7 @@
 """ext_proc over grpcio's asyncio server: the reference transport, for one event loop."""
 
 import asyncio
-import logging
-import traceback
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
@@ -16,16 +13,13 @@ from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail
-from picker.transport.health import HealthService
+from picker.transport.crash import CRASHED, log_crash
+from picker.transport.health import Health, health_handler
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
-
-_LOG = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[bytes, bytes]
     Handler = grpc.GenericRpcHandler[Any, Any]
-
-_CRASHED = Fail("INTERNAL", "the picker failed on this request; its log says where")
 
 
 class GrpcTransport:
@@ -35,7 +29,7 @@ class GrpcTransport:
         self._settings = settings
         self._new_exchange = new_exchange
         self._clock = clock
-        self._health = HealthService(ready)
+        self._health = Health(ready)
         self._servers: list[grpc.aio.Server] = []
         self._ports: list[int] = []
 
@@ -55,11 +49,11 @@ class GrpcTransport:
         exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
         try:
             where = authority(settings.address, settings.port)
-            await self._listen(where, settings.tls, exchanges, self._health.handler())
+            await self._listen(where, settings.tls, exchanges, health_handler(self._health))
             if settings.health_port is not None:
                 # Probes speak plain text: they carry nothing worth hiding and know no certificate.
                 where = authority(settings.health_address or settings.address, settings.health_port)
-                await self._listen(where, None, self._health.handler())
+                await self._listen(where, None, health_handler(self._health))
         except BaseException:
             await self._stop(0.0)
             raise
@@ -92,11 +86,11 @@ class GrpcTransport:
             await server.stop(grace_seconds)
 
     async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
-        failure: Fail | None = _CRASHED
+        failure: Fail | None = CRASHED
         try:
             failure = await self._serve(self._new_exchange(), requests, context)
         except Exception as error:  # a bug in one exchange must not end the others
-            _log_crash(error)
+            log_crash(error)
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.status], failure.message)
 
@@ -146,10 +140,3 @@ def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
     except OSError as error:
         raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error
     return grpc.ssl_server_credentials([pair])
-
-
-def _log_crash(error: Exception) -> None:
-    """Say what broke and where. The error's own text stays out: it can quote what a client sent."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-3:]]
-    _LOG.error("exchange failed", extra={"fields": {"error": type(error).__name__, "where": where}})

@@ -11,7 +11,8 @@ from grpc_health.v1 import health_pb2
 
 from picker.transport.interface import EXT_PROC_SERVICE, Ready
 
-_SERVICE = "grpc.health.v1.Health"
+HEALTH_SERVICE = "grpc.health.v1.Health"
+NO_SUCH_SERVICE = "there is no such service here"
 _LIVENESS = "liveness"
 # The last is what conformance suites ask the reference picker for.
 _READINESS = frozenset({"", "readiness", EXT_PROC_SERVICE, "inference-extension"})
@@ -20,8 +21,8 @@ _WATCH_INTERVAL_SECONDS = 1.0
 _Status = health_pb2.HealthCheckResponse
 
 
-class HealthService:
-    """Answers Check and Watch. Draining is unready but alive: a restart would cut off what is still served."""
+class Health:
+    """Says how services are. Draining is unready but alive: a restart would cut off what is still served."""
 
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
@@ -39,42 +40,26 @@ class HealthService:
         self._stopped = True
         self._tell()
 
-    def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def check(self, service: str) -> health_pb2.HealthCheckResponse | None:
+        """How `service` is now; None for one that is not known."""
+        status = self._status(service)
+        return None if status == _Status.SERVICE_UNKNOWN else _Status(status=status)
 
-    def handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """What a server needs to serve it."""
-        methods = {
-            "Check": grpc.unary_unary_rpc_method_handler(
-                self._check, health_pb2.HealthCheckRequest.FromString, _Status.SerializeToString
-            ),
-            "Watch": grpc.unary_stream_rpc_method_handler(
-                self._watch, health_pb2.HealthCheckRequest.FromString, _Status.SerializeToString
-            ),
-        }
-        return grpc.method_handlers_generic_handler(_SERVICE, methods)
-
-    async def _check(
-        self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[object, object]"
-    ) -> health_pb2.HealthCheckResponse:
-        status = self._status(request.service)
-        if status == _Status.SERVICE_UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
-        return _Status(status=status)
-
-    async def _watch(
-        self, request: health_pb2.HealthCheckRequest, _context: "grpc.aio.ServicerContext[object, object]"
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+    async def watch(self, service: str) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """How `service` is, now and whenever that changes, until stopped."""
         sent = None
         while not self._stopped:
             news = self._news
-            status = self._status(request.service)
+            status = self._status(service)
             if status != sent:
                 yield _Status(status=status)
                 sent = status
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news.wait(), _WATCH_INTERVAL_SECONDS)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _status(self, service: str) -> int:
         if service == _LIVENESS:
@@ -83,3 +68,28 @@ class HealthService:
             return int(_Status.SERVICE_UNKNOWN)
         serving = self._ready() and not self._draining
         return int(_Status.SERVING if serving else _Status.NOT_SERVING)
+
+
+def health_handler(health: Health) -> "grpc.GenericRpcHandler[Any, Any]":
+    """What a grpcio server needs to serve it."""
+
+    async def check(
+        request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> health_pb2.HealthCheckResponse:
+        found = health.check(request.service)
+        if found is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, NO_SUCH_SERVICE)
+        return found or _Status()
+
+    async def watch(
+        request: health_pb2.HealthCheckRequest, _context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        async for status in health.watch(request.service):
+            yield status
+
+    read, write = health_pb2.HealthCheckRequest.FromString, _Status.SerializeToString
+    methods = {
+        "Check": grpc.unary_unary_rpc_method_handler(check, read, write),
+        "Watch": grpc.unary_stream_rpc_method_handler(watch, read, write),
+    }
+    return grpc.method_handlers_generic_handler(HEALTH_SERVICE, methods)

@@ -16,10 +16,14 @@ Ready = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of the serving certificate (chain included) and its key."""
+    """PEM files of the serving certificate (chain included) and its key.
+
+    With `client_ca` only gateways with a certificate of that authority are served (mutual TLS).
+    """
 
     certificate: Path
     key: Path
+    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,9 @@ class TransportSettings:
     Port 0 takes a free one. `health_port` serves health checks a second time, for probes that cannot use the first
     port, at `health_address` (None: the same address); None: it does not. `max_message_bytes` bounds one message of the
     gateway: Envoy sends bodies in messages as large as its buffers, of which 400 kB have been seen, so gRPC's default
-    of 4 MB is near. On drain, health turns NOT_SERVING first and new exchanges are still taken for `notice_seconds`, so
-    that gateways see it coming; then open exchanges have `drain_seconds` to end.
+    of 4 MB is near. At most `max_connections` are open at once. On drain, health turns NOT_SERVING first and new
+    exchanges are still taken for `notice_seconds`, so that gateways see it coming; then open exchanges have
+    `drain_seconds` to end.
     """
 
     address: str = "127.0.0.1"
@@ -41,6 +46,7 @@ class TransportSettings:
     max_message_bytes: int = 64 << 20
     notice_seconds: float = 0.0
     drain_seconds: float = 30.0
+    max_connections: int = 1_000
 
     def __post_init__(self) -> None:
         ports = (self.port, self.health_port or 0)

@@ -1,4 +1,4 @@
-"""The grpc.aio transport over real sockets on loopback."""
+"""What every transport does, over real sockets on loopback, asked by grpcio's client."""
 
 import asyncio
 import datetime
@@ -24,7 +24,8 @@ from grpc_health.v1 import health_pb2
 from infscale.errors import StartError
 from picker.exchange import Exchange, ExchangeSettings
 from picker.transport.grpc_aio import GrpcTransport
-from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, TransportSettings
+from picker.transport.http2 import Http2Transport
+from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, Transport, TransportSettings
 from tests.fakes.director import FakeDirector
 from tests.picker.transport import gateway
 
@@ -32,17 +33,21 @@ PATH = (":path", "/v1/completions")
 BODY = b'{"model":"m","prompt":"hello"}'
 
 
+TRANSPORTS = {"grpc_aio": GrpcTransport, "http2": Http2Transport}
+
+
 @dataclass
 class Picker:
     """A transport and what is behind it."""
 
+    make: type[GrpcTransport | Http2Transport]
     director: FakeDirector = field(default_factory=FakeDirector)
     ready: bool = True
 
-    def transport(self, **settings: Any) -> GrpcTransport:
+    def transport(self, **settings: Any) -> Transport:
         rng = random.Random(3)
         free_port: dict[str, Any] = {"port": 0}
-        return GrpcTransport(
+        return self.make(
             TransportSettings(**{**free_port, **settings}),
             lambda: Exchange(ExchangeSettings(), self.director, rng),
             time.monotonic,
@@ -50,13 +55,13 @@ class Picker:
         )
 
 
-@pytest.fixture(name="picker")
-def _picker() -> Picker:
-    return Picker()
+@pytest.fixture(name="picker", params=TRANSPORTS)
+def _picker(request: pytest.FixtureRequest) -> Picker:
+    return Picker(TRANSPORTS[request.param])
 
 
 @asynccontextmanager
-async def connected(transport: GrpcTransport) -> AsyncGenerator[grpc.aio.Channel]:
+async def connected(transport: Transport) -> AsyncGenerator[grpc.aio.Channel]:
     async with transport, grpc.aio.insecure_channel(f"127.0.0.1:{transport.port}") as channel:
         yield channel
 

@@ -1,0 +1,459 @@
+"""The server's side of one HTTP/2 connection: bytes in, events out, and the bytes to send back.
+
+It does no input or output. `receive` takes what came and returns what streams have to hear of; whatever the protocol
+itself answers (settings, pings, windows, faults) is among the bytes that `take` gives. The peer may hold at most
+`Limits.max_streams` streams open, and whatever it can make this side keep is bounded.
+
+A server of one method needs little of HTTP/2: it advertises a header table of size 0, so that header blocks carry no
+state once the peer has acknowledged that; it never pushes, and it ignores priorities, as RFC 9113 allows.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from picker.transport.h2 import frames
+from picker.transport.h2.errors import ConnectionFault, ErrorCode, StreamFault
+from picker.transport.h2.events import Ended, Event, Limits, Opened, Received
+from picker.transport.h2.frames import HEADER_BYTES, Kind, Setting
+from picker.transport.h2.hpack import Decoder, Fields
+from picker.transport.h2.requests import check_trailers, checked
+from picker.transport.h2.streams import Block, Stream, need_connection, need_stream, opened_by, unpadded
+
+_REMEMBERED_STREAMS = 1_000
+
+
+class ServerConnection:
+    """One connection; for one thread. After `failed` nothing more is to be fed: send what is left and close."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._buffer = b""
+        self._preface_left = frames.PREFACE
+        self._settings_seen = False
+        self._decoder = Decoder(self._limits.max_list_bytes)
+        self._streams: dict[int, Stream] = {}
+        self._last_stream = 0
+        self._block: Block | None = None
+        # Streams that are over, and whether this side cut them: what was sent before the peer knew is no fault.
+        self._over: dict[int, bool] = {}
+        self._window = frames.DEFAULT_WINDOW
+        self._peer_window = frames.DEFAULT_WINDOW
+        self._peer_frame_bytes = frames.MIN_MAX_FRAME_BYTES
+        self._unacknowledged = 0
+        self._queued = 0
+        self._blocked: dict[int, None] = {}
+        self._leaving: int | None = None
+        self._out: list[bytes] = []
+        self._events: list[Event] = []
+        self._handlers: Mapping[int, Callable[[int, int, bytes], None]] = {
+            Kind.DATA: self._data,
+            Kind.HEADERS: self._headers,
+            Kind.PRIORITY: self._priority,
+            Kind.RST_STREAM: self._rst_stream,
+            Kind.SETTINGS: self._settings,
+            Kind.PUSH_PROMISE: self._push_promise,
+            Kind.PING: self._ping,
+            Kind.GOAWAY: self._goaway,
+            Kind.WINDOW_UPDATE: self._window_update,
+            Kind.CONTINUATION: self._continuation,
+        }
+        self.failed = False
+        """Whether the peer has lost the connection by a fault of its own."""
+        self._greet()
+
+    # What the owner asks
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    def take(self) -> list[bytes]:
+        """The bytes to send now."""
+        out, self._out = self._out, []
+        return out
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take in what came and return what streams must hear of, in order. Never raises."""
+        if self.failed:
+            return []
+        try:
+            self._read(self._buffer + data if self._buffer else data)
+        except ConnectionFault as fault:
+            self.failed = True
+            self._out.append(frames.goaway(self._last_stream, fault.code, str(fault)))
+            self._events += map(Ended, self._streams)
+            self._streams.clear()
+        events, self._events = self._events, []
+        return events
+
+    def respond(self, stream: int, block: bytes, *, ended: bool = False) -> None:
+        """Send a header block; harmless on a stream that is over."""
+        if stream not in self._streams:
+            return
+        flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
+        self._out.append(frames.head(len(block), Kind.HEADERS, flags, stream) + block)
+        if ended:
+            self._close(stream)
+
+    def send(self, stream: int, data: bytes, trailers: bytes | None = None) -> None:
+        """Send a piece of body and, with `trailers` (or `END_DATA`), what ends it; harmless on a stream that is over.
+
+        What the peer's windows do not take yet is kept and sent when they do.
+        """
+        state = self._streams.get(stream)
+        if state is None:
+            return
+        size = len(data)
+        if state.queue is None and size <= state.window and size <= self._window and size <= self._peer_frame_bytes:
+            if size:
+                state.window -= size
+                self._window -= size
+                self._out.append(frames.head(size, Kind.DATA, 0, stream) + data)
+            if trailers is not None:
+                self._end(stream, trailers)
+            return
+        if state.queue is None:
+            state.queue = deque()
+            self._blocked[stream] = None
+        state.queue.append((memoryview(data), trailers))
+        self._queued += size
+        self._flush(stream, state)
+        if self._queued > self._limits.queued_bytes:
+            self.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+
+    def reset(self, stream: int, code: ErrorCode) -> None:
+        """End a stream at once; harmless on one that is over."""
+        state = self._streams.get(stream)
+        if state is not None:
+            state.remote_ended = True
+            self._out.append(frames.rst_stream(stream, code))
+            self._close(stream, cut=True)
+
+    def leave(self) -> None:
+        """Take no more streams: those that are open go on to their ends."""
+        if self._leaving is None:
+            self._leaving = self._last_stream
+            self._out.append(frames.goaway(self._last_stream, ErrorCode.NO_ERROR))
+
+    # Beginnings and ends
+
+    def _greet(self) -> None:
+        limits = self._limits
+        announced = (
+            (Setting.HEADER_TABLE_SIZE, 0),
+            (Setting.MAX_CONCURRENT_STREAMS, limits.max_streams),
+            (Setting.INITIAL_WINDOW_SIZE, limits.window_bytes),
+            (Setting.MAX_FRAME_SIZE, limits.max_frame_bytes),
+            (Setting.MAX_HEADER_LIST_SIZE, limits.max_list_bytes),
+        )
+        self._out.append(frames.settings(announced))
+        self._out.append(frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW))
+
+    def _end(self, stream: int, trailers: bytes) -> None:
+        if trailers:
+            self.respond(stream, trailers, ended=True)
+        else:
+            self._out.append(frames.head(0, Kind.DATA, frames.END_STREAM, stream))
+            self._close(stream)
+
+    def _close(self, stream: int, *, cut: bool = False) -> None:
+        state = self._streams.pop(stream)
+        if state.queue is not None:
+            self._queued -= sum(len(data) for data, _ in state.queue)
+            self._blocked.pop(stream, None)
+        if not state.remote_ended:
+            # The peer may go on sending what nobody reads any more; this tells it that it need not.
+            self._out.append(frames.rst_stream(stream, ErrorCode.NO_ERROR))
+        self._remember(stream, cut=cut or not state.remote_ended)
+
+    def _remember(self, stream: int, *, cut: bool) -> None:
+        self._over[stream] = cut
+        if len(self._over) > _REMEMBERED_STREAMS:
+            del self._over[next(iter(self._over))]
+
+    # Reading
+
+    def _read(self, buffer: bytes) -> None:
+        """Take the whole frames that `buffer` begins with, and keep the rest."""
+        place = self._read_preface(buffer) if self._preface_left else 0
+        limit, total = self._limits.max_frame_bytes, len(buffer)
+        while total - place >= HEADER_BYTES and not self._preface_left:
+            start = int.from_bytes(buffer[place : place + HEADER_BYTES], "big")
+            size = start >> 48
+            if size > limit:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame is larger than {limit} bytes")
+            stop = place + HEADER_BYTES + size
+            if total < stop:
+                break
+            payload = buffer[place + HEADER_BYTES : stop]
+            place = stop
+            try:
+                self._frame(start >> 40 & 0xFF, start >> 32 & 0xFF, start & frames.MAX_STREAM, payload)
+            except StreamFault as fault:
+                self._fault(fault)
+        self._buffer = buffer[place:]
+
+    def _read_preface(self, buffer: bytes) -> int:
+        """How much of `buffer` belongs to the preface."""
+        part = buffer[: len(self._preface_left)]
+        if not self._preface_left.startswith(part):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this port speaks HTTP/2 without an upgrade")
+        self._preface_left = self._preface_left[len(part) :]
+        return len(part)
+
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if self._block is not None:
+            if kind != Kind.CONTINUATION or stream != self._block.stream:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+        elif not self._settings_seen and kind != Kind.SETTINGS:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler(flags, stream, payload)
+
+    def _fault(self, fault: StreamFault) -> None:
+        stream = fault.stream
+        if stream in self._streams:
+            self.reset(stream, fault.code)
+            self._events.append(Ended(stream))
+        else:
+            self._out.append(frames.rst_stream(stream, fault.code))
+            self._remember(stream, cut=True)
+
+    def _data(self, flags: int, stream: int, payload: bytes) -> None:
+        need_stream(stream)
+        size = len(payload)
+        self._count(size)
+        state = self._streams.get(stream)
+        if state is None:
+            self._check_closed(stream)
+            return
+        if state.remote_ended:
+            raise StreamFault(stream, ErrorCode.STREAM_CLOSED, "data behind the end of a request")
+        ended = bool(flags & frames.END_STREAM)
+        state.received += size
+        if state.received > self._limits.window_bytes:
+            raise StreamFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the window takes")
+        if not ended and 2 * state.received > self._limits.window_bytes:
+            self._out.append(frames.window_update(stream, state.received))
+            state.received = 0
+        data = unpadded(payload) if flags & frames.PADDED else payload
+        self._announced(stream, state, len(data), ended=ended)
+        state.remote_ended = ended
+        self._events.append(Received(stream, data, ended))
+
+    def _announced(self, stream: int, state: Stream, size: int, *, ended: bool) -> None:
+        if state.expected is not None:
+            state.expected -= size
+            if state.expected < 0 or (ended and state.expected):
+                raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is not of its announced length")
+
+    def _count(self, size: int) -> None:
+        """Count data against the connection's window, and open that again."""
+        self._unacknowledged += size
+        limit = self._limits.connection_window_bytes
+        if self._unacknowledged > limit:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window takes")
+        if 2 * self._unacknowledged > limit:
+            self._out.append(frames.window_update(0, self._unacknowledged))
+            self._unacknowledged = 0
+
+    def _check_closed(self, stream: int) -> None:
+        """What comes on a stream that is not open: nothing on an idle one, what was on the way on one ended here."""
+        if stream > self._last_stream or not stream & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
+        cut = self._over.get(stream)
+        if cut is None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was passed over")
+        if not cut:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "a frame on a stream that has ended")
+
+    def _headers(self, flags: int, stream: int, payload: bytes) -> None:
+        need_stream(stream)
+        if flags & frames.PADDED:
+            payload = unpadded(payload)
+        depends: int | None = None
+        if flags & frames.PRIORITY:
+            if len(payload) < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS end within their priority")
+            depends = int.from_bytes(payload[:4], "big") & frames.MAX_STREAM
+            payload = payload[5:]
+        self._block = Block(stream, bool(flags & frames.END_STREAM), [payload], len(payload))
+        if flags & frames.END_HEADERS:
+            self._finish_block()
+        if depends == stream:
+            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+
+    def _continuation(self, flags: int, stream: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        if not payload and not flags & frames.END_HEADERS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "CONTINUATION without content")
+        block.pieces.append(payload)
+        block.size += len(payload)
+        if block.size > self._limits.max_list_bytes:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is larger than allowed")
+        if flags & frames.END_HEADERS:
+            self._finish_block()
+
+    def _finish_block(self) -> None:
+        block = self._block
+        if block is None:
+            return
+        self._block = None
+        # Decoded whatever becomes of it: until the peer knows better, blocks build on each other.
+        fields = self._decoder.decode(b"".join(block.pieces))
+        state = self._streams.get(block.stream)
+        if state is not None:
+            self._trailers(block, state, fields)
+        elif block.stream <= self._last_stream:
+            self._check_closed(block.stream)
+        else:
+            self._open(block, fields)
+
+    def _trailers(self, block: Block, state: Stream, fields: Fields) -> None:
+        if state.remote_ended:
+            raise StreamFault(block.stream, ErrorCode.STREAM_CLOSED, "headers behind the end of a request")
+        if not block.ended:
+            raise StreamFault(block.stream, ErrorCode.PROTOCOL_ERROR, "trailers do not end the stream")
+        check_trailers(block.stream, fields)
+        self._announced(block.stream, state, 0, ended=True)
+        state.remote_ended = True
+        self._events.append(Received(block.stream, b"", True))
+
+    def _open(self, block: Block, fields: Fields) -> None:
+        stream = block.stream
+        if not stream & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client opens streams of odd numbers")
+        self._last_stream = stream
+        if self._leaving is not None or len(self._streams) >= self._limits.max_streams:
+            raise StreamFault(stream, ErrorCode.REFUSED_STREAM, "no more streams are taken now")
+        expected = checked(stream, fields)
+        if block.ended and expected:
+            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is announced and does not come")
+        self._streams[stream] = Stream(self._peer_window, expected, remote_ended=block.ended)
+        self._events.append(Opened(stream, fields, block.ended))
+
+    def _priority(self, _flags: int, stream: int, payload: bytes) -> None:
+        need_stream(stream)
+        if len(payload) != 5:
+            raise StreamFault(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+        if int.from_bytes(payload[:4], "big") & frames.MAX_STREAM == stream:
+            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+
+    def _rst_stream(self, _flags: int, stream: int, payload: bytes) -> None:
+        need_stream(stream)
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+        state = self._streams.get(stream)
+        if state is not None:
+            state.remote_ended = True
+            self._close(stream)
+            self._events.append(Ended(stream))
+        elif stream > self._last_stream:
+            self._check_closed(stream)
+
+    def _settings(self, flags: int, stream: int, payload: bytes) -> None:
+        need_connection(stream)
+        self._settings_seen = True
+        if flags & frames.ACK:
+            if payload:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement of settings is empty")
+            self._decoder.forbid()
+            return
+        if len(payload) % 6:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings have six bytes each")
+        for place in range(0, len(payload), 6):
+            name, value = payload[place : place + 2], payload[place + 2 : place + 6]
+            self._setting(int.from_bytes(name, "big"), int.from_bytes(value, "big"))
+        self._out.append(frames.SETTINGS_ACK)
+
+    def _setting(self, name: int, value: int) -> None:
+        match name:
+            case Setting.ENABLE_PUSH if value > 1:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+            case Setting.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
+                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+                self._resize_windows(value)
+            case Setting.MAX_FRAME_SIZE:
+                if not frames.MIN_MAX_FRAME_BYTES <= value <= frames.MAX_MAX_FRAME_BYTES:
+                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its range")
+                self._peer_frame_bytes = value
+            case _:
+                pass
+
+    def _resize_windows(self, value: int) -> None:
+        by, self._peer_window = value - self._peer_window, value
+        for state in self._streams.values():
+            state.window += by
+            if state.window > frames.MAX_WINDOW:
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
+        if by > 0:
+            self._flush_blocked()
+
+    def _push_promise(self, _flags: int, _stream: int, _payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
+
+    def _ping(self, flags: int, stream: int, payload: bytes) -> None:
+        need_connection(stream)
+        if len(payload) != 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has eight bytes")
+        if not flags & frames.ACK:
+            self._out.append(frames.frame(Kind.PING, frames.ACK, 0, payload))
+
+    def _goaway(self, _flags: int, stream: int, payload: bytes) -> None:
+        need_connection(stream)
+        if len(payload) < 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has at least eight bytes")
+
+    def _window_update(self, _flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+        increment = int.from_bytes(payload, "big") & frames.MAX_WINDOW
+        if not stream:
+            self._window += opened_by(0, self._window, increment)
+            self._flush_blocked()
+            return
+        state = self._streams.get(stream)
+        if state is not None:
+            state.window += opened_by(stream, state.window, increment)
+            if state.queue is not None:
+                self._flush(stream, state)
+        elif stream > self._last_stream:
+            self._check_closed(stream)
+
+    # Sending what waited
+
+    def _flush_blocked(self) -> None:
+        for stream in list(self._blocked):
+            if self._window <= 0:
+                return
+            state = self._streams.get(stream)
+            if state is not None:
+                self._flush(stream, state)
+
+    def _flush(self, stream: int, state: Stream) -> None:
+        queue = state.queue
+        while queue:
+            data, trailers = queue[0]
+            room = min(state.window, self._window, self._peer_frame_bytes)
+            if data and room <= 0:
+                return
+            piece = data[:room]
+            if piece:
+                state.window -= len(piece)
+                self._window -= len(piece)
+                self._queued -= len(piece)
+                self._out.append(frames.head(len(piece), Kind.DATA, 0, stream) + bytes(piece))
+            if len(piece) < len(data):
+                queue[0] = (data[room:], trailers)
+                continue
+            queue.popleft()
+            if trailers is not None:
+                self._end(stream, trailers)
+                return
+        state.queue = None
+        self._blocked.pop(stream, None)

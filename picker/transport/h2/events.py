@@ -1,0 +1,53 @@
+"""What streams hear of, and what a peer may have."""
+
+from dataclasses import dataclass
+
+from picker.transport.h2 import frames
+from picker.transport.h2.hpack import Fields
+
+END_DATA = b""
+"""Instead of trailers: the stream ends with its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may have: streams at once, bytes of one frame, of a header list, and on the way to us unread.
+
+    `window_bytes` is per stream, `connection_window_bytes` for all of them together; what is received is passed on at
+    once, so windows are opened again as it comes. `queued_bytes` bounds what waits here for the peer's windows.
+    """
+
+    max_streams: int = 1_000
+    max_frame_bytes: int = frames.MIN_MAX_FRAME_BYTES
+    max_list_bytes: int = 65_536
+    window_bytes: int = 1 << 20
+    connection_window_bytes: int = 16 << 20
+    queued_bytes: int = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A request's headers came; `ended`: nothing follows them."""
+
+    stream: int
+    fields: Fields
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A piece of a request's body, in order; `ended`: the last one (also when trailers end it)."""
+
+    stream: int
+    data: bytes
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A stream is over before its time: the peer has reset it, or broke the protocol on it."""
+
+    stream: int
+
+
+Event = Opened | Received | Ended

@@ -1,0 +1,86 @@
+"""Frames (RFC 9113, section 6): names, sizes, and the bytes of those a server writes."""
+
+import enum
+from collections.abc import Iterable
+
+from picker.transport.h2.errors import ErrorCode
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADER_BYTES = 9
+MIN_MAX_FRAME_BYTES = 16_384
+MAX_MAX_FRAME_BYTES = (1 << 24) - 1
+MAX_WINDOW = (1 << 31) - 1
+MAX_STREAM = (1 << 31) - 1
+DEFAULT_WINDOW = 65_535
+
+
+class Kind(enum.IntEnum):
+    """RFC 9113, section 6; others are ignored."""
+
+    DATA = 0x0
+    HEADERS = 0x1
+    PRIORITY = 0x2
+    RST_STREAM = 0x3
+    SETTINGS = 0x4
+    PUSH_PROMISE = 0x5
+    PING = 0x6
+    GOAWAY = 0x7
+    WINDOW_UPDATE = 0x8
+    CONTINUATION = 0x9
+
+
+END_STREAM = ACK = 0x1
+END_HEADERS = 0x4
+PADDED = 0x8
+PRIORITY = 0x20
+
+
+class Setting(enum.IntEnum):
+    """RFC 9113, section 6.5.2."""
+
+    HEADER_TABLE_SIZE = 0x1
+    ENABLE_PUSH = 0x2
+    MAX_CONCURRENT_STREAMS = 0x3
+    INITIAL_WINDOW_SIZE = 0x4
+    MAX_FRAME_SIZE = 0x5
+    MAX_HEADER_LIST_SIZE = 0x6
+
+
+def frame(kind: Kind, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame."""
+    return b"%b%b%b%b%b" % (
+        len(payload).to_bytes(3, "big"),
+        bytes((kind,)),
+        bytes((flags,)),
+        stream.to_bytes(4, "big"),
+        payload,
+    )
+
+
+def head(size: int, kind: int, flags: int, stream: int) -> bytes:
+    """The nine bytes in front of a payload of `size` bytes."""
+    return (size << 48 | kind << 40 | flags << 32 | stream).to_bytes(HEADER_BYTES, "big")
+
+
+def settings(values: Iterable[tuple[Setting, int]]) -> bytes:
+    """A SETTINGS frame."""
+    payload = b"".join(setting.to_bytes(2, "big") + value.to_bytes(4, "big") for setting, value in values)
+    return frame(Kind.SETTINGS, 0, 0, payload)
+
+
+SETTINGS_ACK = frame(Kind.SETTINGS, ACK, 0)
+
+
+def window_update(stream: int, increment: int) -> bytes:
+    """A WINDOW_UPDATE frame; stream 0 is the connection."""
+    return head(4, Kind.WINDOW_UPDATE, 0, stream) + increment.to_bytes(4, "big")
+
+
+def rst_stream(stream: int, code: ErrorCode) -> bytes:
+    """An RST_STREAM frame."""
+    return head(4, Kind.RST_STREAM, 0, stream) + code.to_bytes(4, "big")
+
+
+def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
+    """A GOAWAY frame; streams above `last_stream` were not and will not be looked at."""
+    return frame(Kind.GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + why.encode())

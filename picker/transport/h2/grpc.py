@@ -1,0 +1,126 @@
+"""gRPC over HTTP/2: messages in streams of bytes, and the header blocks of answers (gRPC's PROTOCOL-HTTP2)."""
+
+from urllib.parse import quote
+
+from picker.transport.h2.hpack import Fields, literal
+
+STATUS = {
+    "OK": 0,
+    "INVALID_ARGUMENT": 3,
+    "NOT_FOUND": 5,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+}
+"""Numbers of the status names in use."""
+
+_PREFIX_BYTES = 5
+_CONTENT_TYPE = b"application/grpc"
+_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+ANSWER = literal(b":status", b"200") + literal(b"content-type", _CONTENT_TYPE)
+"""The header block of every answer."""
+
+
+class BadMessage(Exception):
+    """A stream holds no message this server takes; `status` names the gRPC status that says so."""
+
+    def __init__(self, status: str, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def trailers(status: str, message: str = "") -> bytes:
+    """The block of trailers that ends an answer."""
+    block = literal(b"grpc-status", b"%d" % STATUS[status])
+    if message:
+        block += literal(b"grpc-message", quote(message, safe=_SAFE).encode())
+    return block
+
+
+DONE = trailers("OK")
+"""The trailers of an answer that is complete."""
+
+
+def framed(message: bytes) -> bytes:
+    """A message with its prefix."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def plain_answer(status: int, text: str) -> tuple[bytes, bytes]:
+    """Header block and body for a request that is no gRPC call."""
+    body = text.encode()
+    block = literal(b":status", b"%d" % status) + literal(b"content-type", b"text/plain; charset=utf-8")
+    return block + literal(b"content-length", b"%d" % len(body)), body
+
+
+def method_of(fields: Fields) -> str | None:
+    """The path of a gRPC call; None for a request that is none."""
+    path, method, content_type = "", b"", b""
+    for name, value in fields:
+        if name == b":path":
+            path = value.decode("ascii", "replace")
+        elif name == b":method":
+            method = value
+        elif name == b"content-type":
+            content_type = value
+    kind, _, suffix = content_type.partition(b"+")
+    is_grpc = kind.partition(b";")[0] == _CONTENT_TYPE and suffix in {b"", b"proto"}
+    return path if method == b"POST" and is_grpc else None
+
+
+class Messages:
+    """Cuts the bytes of one call into messages of at most `max_bytes`."""
+
+    __slots__ = ("_max_bytes", "_pieces", "_size")
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take in the next bytes; the messages that are whole now. Raises `BadMessage`."""
+        if self._pieces:
+            self._pieces.append(data)
+            self._size += len(data)
+            # Looked at again only once the message that began is whole.
+            if self._size < _PREFIX_BYTES + self._wanted():
+                return []
+            data = b"".join(self._pieces)
+            self._pieces = []
+        messages: list[bytes] = []
+        place, stop = 0, len(data)
+        while stop - place >= _PREFIX_BYTES:
+            size = self._checked(data[place], int.from_bytes(data[place + 1 : place + _PREFIX_BYTES], "big"))
+            end = place + _PREFIX_BYTES + size
+            if end > stop:
+                break
+            messages.append(data[place + _PREFIX_BYTES : end])
+            place = end
+        if place < stop:
+            self._pieces = [data[place:]]
+            self._size = stop - place
+        return messages
+
+    @property
+    def whole(self) -> bool:
+        """Whether no message has begun and not ended."""
+        return not self._pieces
+
+    def _wanted(self) -> int:
+        first = self._pieces[0]
+        if len(first) < _PREFIX_BYTES:
+            # A prefix in pieces is rare and short.
+            self._pieces = [b"".join(self._pieces)]
+            first = self._pieces[0]
+        return self._checked(first[0], int.from_bytes(first[1:_PREFIX_BYTES], "big")) if self._size >= 5 else 0
+
+    def _checked(self, flag: int, size: int) -> int:
+        if flag:
+            raise BadMessage("UNIMPLEMENTED", "messages are taken uncompressed")
+        if size > self._max_bytes:
+            raise BadMessage("RESOURCE_EXHAUSTED", f"a message is larger than {self._max_bytes} bytes")
+        return size

@@ -1,0 +1,58 @@
+"""What a well-formed request is (RFC 9113, section 8)."""
+
+import re
+from collections.abc import Iterable
+
+from picker.transport.h2.errors import ErrorCode, StreamFault
+from picker.transport.h2.hpack import Fields
+
+_REQUIRED = (b":method", b":scheme", b":path")
+_KNOWN = frozenset((*_REQUIRED, b":authority"))
+_OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_BAD_VALUE = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
+
+
+def checked(stream: int, fields: Fields) -> int | None:
+    """The announced length of a request's body, None where it says none. Raises `StreamFault` for a malformed one."""
+    pseudo: dict[bytes, bytes] = {}
+    regular = False
+    length: int | None = None
+    for name, value in fields:
+        if name[:1] == b":":
+            if regular or name in pseudo or name not in _KNOWN:
+                raise _malformed(stream, "pseudo-header fields are misplaced, repeated or unknown")
+            pseudo[name] = value
+            continue
+        regular = True
+        _check_field(stream, name, value)
+        if name == b"content-length":
+            length = _length(stream, value, length)
+    if any(not pseudo.get(name) for name in _REQUIRED):
+        raise _malformed(stream, "a request names its method, scheme and path")
+    return length
+
+
+def check_trailers(stream: int, fields: Iterable[tuple[bytes, bytes]]) -> None:
+    """Raises `StreamFault` for malformed trailers."""
+    for name, value in fields:
+        if name[:1] == b":":
+            raise _malformed(stream, "trailers hold no pseudo-header fields")
+        _check_field(stream, name, value)
+
+
+def _check_field(stream: int, name: bytes, value: bytes) -> None:
+    if _NAME.fullmatch(name) is None or name in _OF_CONNECTIONS or _BAD_VALUE.search(value) is not None:
+        raise _malformed(stream, "a header field has a name or value that none may have here")
+    if name == b"te" and value != b"trailers":
+        raise _malformed(stream, "TE says something else than trailers")
+
+
+def _length(stream: int, value: bytes, before: int | None) -> int:
+    if not value.isdigit() or len(value) > 18 or (before is not None and before != int(value)):
+        raise _malformed(stream, "the content length is no number, or there are two")
+    return int(value)
+
+
+def _malformed(stream: int, why: str) -> StreamFault:
+    return StreamFault(stream, ErrorCode.PROTOCOL_ERROR, why)

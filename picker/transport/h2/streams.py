@@ -1,0 +1,63 @@
+"""Open streams, and what every frame is checked for."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from picker.transport.h2 import frames
+from picker.transport.h2.errors import ConnectionFault, ErrorCode, H2Error, StreamFault
+
+
+class Stream:
+    """One open stream. `expected`: bytes of body still announced, None where no length was."""
+
+    __slots__ = ("expected", "queue", "received", "remote_ended", "window")
+
+    def __init__(self, window: int, expected: int | None, *, remote_ended: bool) -> None:
+        self.window = window
+        self.expected = expected
+        self.remote_ended = remote_ended
+        self.received = 0
+        # What waits for the peer's window: pieces of data, then perhaps the block of trailers that ends the stream.
+        self.queue: deque[tuple[memoryview, bytes | None]] | None = None
+
+
+@dataclass(slots=True)
+class Block:
+    """A header block on its way in."""
+
+    stream: int
+    ended: bool
+    pieces: list[bytes]
+    size: int
+
+
+def need_stream(stream: int) -> None:
+    """Raises `ConnectionFault` for a frame on stream 0, which is the connection's."""
+    if not stream:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of a stream comes on the connection")
+
+
+def need_connection(stream: int) -> None:
+    """Raises `ConnectionFault` for a frame on a stream."""
+    if stream:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of the connection comes on a stream")
+
+
+def unpadded(payload: bytes) -> bytes:
+    """What a padded payload holds. Raises `ConnectionFault` where it is padded by more than there is."""
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame is padded by more than it has")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def opened_by(stream: int, window: int, increment: int) -> int:
+    """By how much a window opens; stream 0 is the connection. Raises `H2Error` for an increment that may not be."""
+    if not increment:
+        raise _fault(stream, ErrorCode.PROTOCOL_ERROR, "a window opens by nothing")
+    if window + increment > frames.MAX_WINDOW:
+        raise _fault(stream, ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
+    return increment
+
+
+def _fault(stream: int, code: ErrorCode, why: str) -> H2Error:
+    return StreamFault(stream, code, why) if stream else ConnectionFault(code, why)

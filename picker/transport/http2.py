@@ -1,0 +1,448 @@
+"""ext_proc over an HTTP/2 server of our own: one method, and the health service, on asyncio protocols.
+
+Most of a picker's work per request would otherwise be its server's. Everything that comes in one read is answered in
+one write. What HTTP/2 is, is decided in `picker.transport.h2`; this is the shell around it.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self, cast
+
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from infscale.endpoint import authority
+from infscale.errors import StartError
+from picker import wire
+from picker.errors import WireError
+from picker.exchange import Exchange
+from picker.messages import Fail, Send
+from picker.transport.certificates import ServingTls
+from picker.transport.crash import CRASHED, log_crash
+from picker.transport.h2.connection import ServerConnection
+from picker.transport.h2.events import END_DATA, Ended, Limits, Opened, Received
+from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, method_of, plain_answer, trailers
+from picker.transport.health import HEALTH_SERVICE, NO_SUCH_SERVICE, Health
+from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TransportSettings
+
+_PROCESS = f"/{EXT_PROC_SERVICE}/Process"
+_CHECK, _WATCH = f"/{HEALTH_SERVICE}/Check", f"/{HEALTH_SERVICE}/Watch"
+_MAX_HEALTH_BYTES = 4096
+_PREFACE_SECONDS = 10.0
+_BACKLOG = 1024
+_POLL_SECONDS = 0.02
+# A gateway that vanished without a word is found out after 15 + 3 × 5 s.
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+
+
+class Call(Protocol):
+    """One call on a stream."""
+
+    def received(self, data: bytes, *, ended: bool) -> None:
+        """A piece of what the client sends; `ended`: the last one."""
+        ...
+
+    def gone(self) -> None:
+        """The stream is over before its time."""
+        ...
+
+
+@dataclass(slots=True)
+class _Served:
+    """What all connections of a port share."""
+
+    limits: Limits
+    max_message_bytes: int
+    new_exchange: NewExchange | None
+    clock: Clock
+    health: Health
+    watches: asyncio.TaskGroup
+    connections: set["_Connection"]
+    max_connections: int
+
+
+class Http2Transport:
+    """Serves exchanges made by `new_exchange`; `clock` gives monotonic seconds, `ready` what health checks answer."""
+
+    def __init__(
+        self,
+        settings: TransportSettings,
+        new_exchange: NewExchange,
+        clock: Clock,
+        ready: Ready,
+        limits: Limits | None = None,
+    ) -> None:
+        self._settings = settings
+        self._new_exchange = new_exchange
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._health = Health(ready)
+        self._stack = contextlib.AsyncExitStack()
+        self._servers: list[asyncio.Server] = []
+        self._ports: list[int] = []
+        self._connections: set[_Connection] = set()
+
+    @property
+    def port(self) -> int:
+        """The port exchanges are served on."""
+        return self._ports[0]
+
+    @property
+    def health_port(self) -> int | None:
+        """The second port of health checks, where there is one."""
+        return self._ports[1] if len(self._ports) > 1 else None
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            tasks = asyncio.TaskGroup()
+            await tasks.__aenter__()
+            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+            stack.push_async_callback(tasks.__aexit__, None, None, None)
+            stack.callback(self._cut)
+            await self._serve(stack, tasks)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
+        self._health.drain()
+        await asyncio.sleep(self._settings.notice_seconds)
+        exchanges = self._servers[0]
+        exchanges.close()
+        for connection in tuple(self._connections):
+            connection.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                while any(connection.busy for connection in self._connections):  # noqa: ASYNC110 # at the end only
+                    await asyncio.sleep(_POLL_SECONDS)
+        self._cut()
+
+    def _cut(self) -> None:
+        self._health.stop()
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self._connections):
+            connection.cut()
+
+    async def _serve(self, stack: contextlib.AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        settings = self._settings
+
+        def served(new_exchange: NewExchange | None) -> _Served:
+            return _Served(
+                self._limits,
+                settings.max_message_bytes,
+                new_exchange,
+                self._clock,
+                self._health,
+                tasks,
+                self._connections,
+                settings.max_connections,
+            )
+
+        context = None
+        if settings.tls is not None:
+            tls = ServingTls(settings.tls)
+            context = await tls.load()
+            stack.callback(tasks.create_task(tls.follow()).cancel)
+        await self._listen(settings.address, settings.port, served(self._new_exchange), context)
+        if settings.health_port is not None:
+            # Probes speak plain text: they carry nothing worth hiding and know no certificate.
+            address = settings.health_address or settings.address
+            await self._listen(address, settings.health_port, served(None), None)
+
+    async def _listen(self, address: str, port: int, served: _Served, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: _Connection(served),
+                address,
+                port,
+                ssl=context,
+                backlog=_BACKLOG,
+            )
+        except OSError as error:
+            reason = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+            where = authority(address, port)
+            raise StartError(f"the picker cannot listen on {where}: {reason}; choose another or free it") from error
+        self._servers.append(server)
+        self._ports.append(int(server.sockets[0].getsockname()[1]))
+
+
+class _Connection(asyncio.Protocol):
+    """One connection of a gateway: carries bytes between its transport, the protocol and the calls."""
+
+    def __init__(self, served: _Served) -> None:
+        self._served = served
+        self._h2 = ServerConnection(served.limits)
+        self._calls: dict[int, Call] = {}
+        self._transport: asyncio.Transport | None = None
+        self._preface: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is open on it."""
+        return any(isinstance(call, ExchangeCall) for call in self._calls.values())
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._served.connections) >= self._served.max_connections:
+            self._transport.abort()
+            return
+        self._served.connections.add(self)
+        _keep_alive(transport.get_extra_info("socket"))
+        self._preface = asyncio.get_running_loop().call_later(_PREFACE_SECONDS, self._transport.abort)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._preface is not None:
+            self._preface.cancel()
+            self._preface = None
+        for event in self._h2.receive(data):
+            match event:
+                case Received():
+                    call = self._calls.get(event.stream)
+                    if call is not None:
+                        call.received(event.data, ended=event.ended)
+                case Opened():
+                    self._opened(event)
+                case Ended():
+                    call = self._calls.pop(event.stream, None)
+                    if call is not None:
+                        call.gone()
+        self.flush()
+        if self._h2.failed and self._transport is not None:
+            self._transport.close()
+
+    def eof_received(self) -> None:
+        """The gateway sends no more: the transport closes the connection."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        if self._preface is not None:
+            self._preface.cancel()
+        self._served.connections.discard(self)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.gone()
+
+    def pause_writing(self) -> None:
+        """The gateway does not read: what it sends is not read either, or its answers would pile up here."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    # What the owner and the calls ask
+
+    def leave(self) -> None:
+        """Take no new calls."""
+        self._h2.leave()
+        self.flush()
+
+    def cut(self) -> None:
+        """End it now; calls that are open are told."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def answer(self, stream: int, block: bytes) -> None:
+        self._h2.respond(stream, block)
+
+    def send(self, stream: int, data: bytes, end: bytes | None = None) -> None:
+        """Send a piece of an answer, and with `end` the trailers that end the call."""
+        if end is not None:
+            self._calls.pop(stream, None)
+        self._h2.send(stream, data, end)
+
+    def flush(self) -> None:
+        """Write what is to be sent."""
+        out = self._h2.take()
+        if out and self._transport is not None:
+            self._transport.write(b"".join(out))
+
+    def _opened(self, event: Opened) -> None:
+        path = method_of(event.fields)
+        if path is None:
+            block, body = plain_answer(415, "this port serves gRPC: POST with content-type application/grpc\n")
+            self._h2.respond(event.stream, block)
+            self._h2.send(event.stream, body, END_DATA)
+            return
+        call = self._call(path, event.stream)
+        if call is None:
+            self.answer(event.stream, ANSWER)
+            self.send(event.stream, b"", trailers("UNIMPLEMENTED", "there is no such method here"))
+            return
+        self._calls[event.stream] = call
+        if event.ended:
+            call.received(b"", ended=True)
+
+    def _call(self, path: str, stream: int) -> Call | None:
+        served = self._served
+        if path == _PROCESS and served.new_exchange is not None:
+            return ExchangeCall(self, stream, served.new_exchange(), served.clock, served.max_message_bytes)
+        if path in {_CHECK, _WATCH}:
+            return _HealthCall(self, stream, served.health, served.watches if path == _WATCH else None)
+        return None
+
+
+class ExchangeCall:
+    """One exchange on one stream."""
+
+    __slots__ = ("_answered", "_clock", "_connection", "_exchange", "_messages", "_over", "_stream")
+
+    def __init__(
+        self, connection: _Connection, stream: int, exchange: Exchange, clock: Clock, max_message_bytes: int
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._exchange = exchange
+        self._clock = clock
+        self._messages = Messages(max_message_bytes)
+        self._answered = False
+        self._over = False
+
+    def received(self, data: bytes, *, ended: bool) -> None:
+        """See `Call`."""
+        if self._over:
+            return
+        try:
+            self._receive(data)
+        except (BadMessage, WireError) as error:
+            self._exchange.failed(self._clock())
+            status = error.status if isinstance(error, BadMessage) else "INVALID_ARGUMENT"
+            self._finish(trailers(status, str(error)))
+        except Exception as error:  # a bug in one exchange must not end the others
+            log_crash(error)
+            self._tell(self._exchange.failed)
+            self._finish(trailers(CRASHED.status, CRASHED.message))
+        if ended and not self._over:
+            self._tell(self._exchange.closed)
+            self._finish(DONE)
+
+    def gone(self) -> None:
+        """See `Call`."""
+        if not self._over:
+            self._over = True
+            self._tell(self._exchange.closed)
+
+    def _receive(self, data: bytes) -> None:
+        out: list[bytes] = []
+        exchange = self._exchange
+        for message in self._messages.feed(data):
+            sends = exchange.receive(wire.decode(message), self._clock())
+            failure = _encoded(sends, out)
+            if failure is not None:
+                self._finish(trailers(failure.status, failure.message), b"".join(out))
+                return
+            if exchange.over:
+                self._tell(exchange.closed)
+                self._finish(DONE, b"".join(out))
+                return
+        if out:
+            self._begin()
+            self._connection.send(self._stream, b"".join(out))
+
+    def _begin(self) -> None:
+        if not self._answered:
+            self._answered = True
+            self._connection.answer(self._stream, ANSWER)
+
+    def _finish(self, end: bytes, data: bytes = b"") -> None:
+        self._over = True
+        self._begin()
+        self._connection.send(self._stream, data, end)
+
+    def _tell(self, how: Callable[[float], None]) -> None:
+        try:
+            how(self._clock())
+        except Exception as error:  # a bug in one exchange must not end the others
+            log_crash(error)
+
+
+def _encoded(sends: list[Send], out: list[bytes]) -> Fail | None:
+    """Append what is sent to `out`; the failure that ends it, if there is one."""
+    for send in sends:
+        if isinstance(send, Fail):
+            return send
+        out.append(framed(wire.encode(send)))
+    return None
+
+
+class _HealthCall:
+    """One health check, or a watch in `watches`."""
+
+    def __init__(self, connection: _Connection, stream: int, health: Health, watches: asyncio.TaskGroup | None) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._health = health
+        self._watches = watches
+        self._messages = Messages(_MAX_HEALTH_BYTES)
+        self._watching: asyncio.Task[None] | None = None
+        self._asked = False
+
+    def received(self, data: bytes, *, ended: bool) -> None:
+        """See `Call`."""
+        if self._asked:
+            return
+        try:
+            messages = self._messages.feed(data)
+            if messages:
+                self._asked = True
+                self._answer(health_pb2.HealthCheckRequest.FromString(messages[0]).service)
+            elif ended:
+                raise BadMessage("INVALID_ARGUMENT", "the call ended without its request")
+        except BadMessage as error:
+            self._end(trailers(error.status, str(error)))
+        except DecodeError:
+            self._end(trailers("INVALID_ARGUMENT", "not a HealthCheckRequest"))
+
+    def gone(self) -> None:
+        """See `Call`."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _answer(self, service: str) -> None:
+        if self._watches is not None:
+            self._watching = self._watches.create_task(self._watch(service))
+            return
+        found = self._health.check(service)
+        if found is None:
+            self._end(trailers("NOT_FOUND", NO_SUCH_SERVICE))
+        else:
+            self._end(DONE, framed(found.SerializeToString()))
+
+    async def _watch(self, service: str) -> None:
+        self._connection.answer(self._stream, ANSWER)
+        async for status in self._health.watch(service):
+            self._connection.send(self._stream, framed(status.SerializeToString()))
+            self._connection.flush()
+        self._connection.send(self._stream, b"", DONE)
+        self._connection.flush()
+
+    def _end(self, end: bytes, data: bytes = b"") -> None:
+        self._asked = True
+        self._connection.answer(self._stream, ANSWER)
+        self._connection.send(self._stream, data, end)
+
+
+def _keep_alive(connection: socket.socket | None) -> None:
+    if connection is None:
+        return
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option, value in _KEEPALIVE:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
