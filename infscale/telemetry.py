@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from infscale.endpoint import authority, is_loopback
 from infscale.errors import StartError
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
@@ -151,6 +152,7 @@ def _application(
     collectors: Iterable[Collector],
     clock: Callable[[], float],
     metrics_of_pools: Iterable[PublishedMetric],
+    with_debug: bool,
 ) -> web.Application:
     registry = CollectorRegistry()
     for collector in (StoreCollector(store, clock, metrics_of_pools), *collectors):
@@ -170,7 +172,8 @@ def _application(
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
-    application.router.add_get("/debug/snapshot", debug_snapshot)
+    if with_debug:
+        application.router.add_get("/debug/snapshot", debug_snapshot)
     application.router.add_get("/healthz", healthz)
     return application
 
@@ -178,6 +181,7 @@ def _application(
 class TelemetryServer:
     """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`.
 
+    Where other machines can connect there is no `/debug/snapshot`: it would tell anyone of every endpoint.
     `metrics` are those that pools have: the table of the configuration, formulas included.
     """
 
@@ -192,7 +196,13 @@ class TelemetryServer:
     ) -> None:
         self._host = host
         self.port = port
-        self._runner = web.AppRunner(_application(store, collectors, clock, metrics), access_log=None)
+        application = _application(store, collectors, clock, metrics, with_debug=is_loopback(host))
+        self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{authority(self._host, self.port)}"
 
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()

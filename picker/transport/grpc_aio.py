@@ -16,6 +16,7 @@ from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail
+from picker.transport.certificate_files import CertificateFiles
 from picker.transport.health import HealthService
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
 
@@ -141,11 +142,15 @@ async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> in
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    if tls.min_version != "1.2":
+        raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
+    files = CertificateFiles(tls.certificate, tls.key)
     try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        if tls.reload:
+            return grpc.dynamic_ssl_server_credentials(files.current(), files.current)
+        return grpc.ssl_server_credentials([files.read()])
     except OSError as error:
         raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error
-    return grpc.ssl_server_credentials([pair])
 
 
 def _log_crash(error: Exception) -> None:
