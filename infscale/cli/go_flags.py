@@ -13,6 +13,7 @@ from infscale.document import quoted, seconds_of_duration
 from infscale.errors import ConfigError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
 _SHORT = re.compile(r"-([a-z])([0-9]+)")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -88,9 +89,11 @@ def parse(arguments: Sequence[str], booleans: Collection[str], valued: Collectio
     given: dict[str, str] = {}
     rest = list(arguments)
     while rest:
-        name, value = _split(rest.pop(0))
+        argument = rest.pop(0)
+        name, value = _split(argument)
         if name not in booleans and name not in valued:
-            refuse(name, "there is no such flag; see docs/reference-command-line.md")
+            shown = f"--{name}" if _NAME.fullmatch(name) else quoted(argument)
+            raise ConfigError("", shown, "there is no such flag; see docs/reference-command-line.md")
         if value is None:
             value = "true" if name in booleans else _next(name, rest)
         given[name] = value

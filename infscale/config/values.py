@@ -110,11 +110,12 @@ def picker_tls_files(base: Path) -> Callable[[Field], PickerTlsFiles]:
     def read(field: Field) -> PickerTlsFiles:
         section = Section(field, PickerTlsFiles, required=["certificate", "key"])
         path = file_path(base)
+        default: TlsVersion = "1.2"
         return PickerTlsFiles(
             path(section.given["certificate"]),
             path(section.given["key"]),
             section.get("reload", Field.boolean, False),
-            section.get("min_version", one_of(_TLS_VERSIONS), "1.2"),
+            section.get("min_version", one_of(_TLS_VERSIONS), default),
         )
 
     return read
