@@ -110,15 +110,19 @@ def picker_tls_files(base: Path) -> Callable[[Field], PickerTlsFiles]:
     def read(field: Field) -> PickerTlsFiles:
         section = Section(field, PickerTlsFiles, required=["certificate", "key"])
         path = file_path(base)
-        default: TlsVersion = "1.2"
         return PickerTlsFiles(
             path(section.given["certificate"]),
             path(section.given["key"]),
             section.get("reload", Field.boolean, False),
-            section.get("min_version", one_of(_TLS_VERSIONS), default),
+            section.get("min_version", _tls_version, _TLS_VERSIONS[0]),
         )
 
     return read
+
+
+def _tls_version(field: Field) -> TlsVersion:
+    read: Callable[[Field], TlsVersion] = one_of(_TLS_VERSIONS)
+    return read(field)
 
 
 def url(field: Field) -> str:
