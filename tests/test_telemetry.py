@@ -90,3 +90,12 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
         'infscale_scrape_page_bytes{target="llm/vllm-0"} 90000.0',
         "infscale_discovery_refusals_total 3.0",
     ]
+
+
+async def test_the_debug_document_is_for_this_machine_alone() -> None:
+    async with TelemetryServer("0.0.0.0", 0, store(), (), lambda: 10.0) as server, ClientSession() as session:
+        statuses: dict[str, int] = {}
+        for path in ("/metrics", "/healthz", "/debug/snapshot"):
+            async with session.get(f"http://127.0.0.1:{server.port}{path}") as response:
+                statuses[path] = response.status
+    assert statuses == {"/metrics": 200, "/healthz": 200, "/debug/snapshot": 404}

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,12 @@ async def test_tls_is_served_from_files(picker: Picker, tmp_path: Path) -> None:
 async def test_a_missing_certificate_is_named(picker: Picker, tmp_path: Path) -> None:
     files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
     with pytest.raises(StartError, match=r"tls\.key: No such file"):
+        await picker.transport(tls=files).__aenter__()
+
+
+async def test_a_version_that_cannot_be_kept_is_refused(picker: Picker, tmp_path: Path) -> None:
+    files = replace(certificate(tmp_path), min_version="1.3")
+    with pytest.raises(StartError, match=r"speaks TLS 1\.2 and newer"):
         await picker.transport(tls=files).__aenter__()
 
 
