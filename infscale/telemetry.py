@@ -4,6 +4,7 @@ The collectors read snapshots when they are asked; nothing is counted twice and 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -31,6 +32,23 @@ class Snapshots(Protocol):
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current view of every pool."""
         ...
+
+
+class Guard(Protocol):
+    """Who may read ``/metrics``."""
+
+    async def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to somebody who may not; None: the request may be answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryListen:
+    """Where telemetry listens (port 0: any free one), and who guards ``/metrics``; None: everybody who can connect."""
+
+    host: str
+    port: int
+    guard: Guard | None = None
 
 
 class StoreCollector(Collector):
@@ -152,13 +170,16 @@ def _application(
     collectors: Iterable[Collector],
     clock: Callable[[], float],
     metrics_of_pools: Iterable[PublishedMetric],
-    with_debug: bool,
+    listen: TelemetryListen,
 ) -> web.Application:
     registry = CollectorRegistry()
     for collector in (StoreCollector(store, clock, metrics_of_pools), *collectors):
         registry.register(collector)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
+        refusal = await listen.guard.refusal(request) if listen.guard is not None else None
+        if refusal is not None:
+            return refusal
         return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
 
     async def debug_snapshot(_: web.Request) -> web.Response:
@@ -172,7 +193,7 @@ def _application(
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
-    if with_debug:
+    if is_loopback(listen.host):
         application.router.add_get("/debug/snapshot", debug_snapshot)
     application.router.add_get("/healthz", healthz)
     return application
@@ -187,16 +208,15 @@ class TelemetryServer:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        listen: TelemetryListen,
         store: Snapshots,
         collectors: Iterable[Collector],
         clock: Callable[[], float],
         metrics: Iterable[PublishedMetric] = PUBLISHED,
     ) -> None:
-        self._host = host
-        self.port = port
-        application = _application(store, collectors, clock, metrics, with_debug=is_loopback(host))
+        self._host = listen.host
+        self.port = listen.port
+        application = _application(store, collectors, clock, metrics, listen)
         self._runner = web.AppRunner(application, access_log=None)
 
     @property

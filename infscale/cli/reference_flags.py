@@ -62,8 +62,8 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "true",
         Treatment.HONOURED,
-        "true: only this machine can ask for `/metrics`, because nobody here asks the cluster who may; "
-        "false: everybody can, but for `/debug/snapshot`",
+        "true: the cluster is asked who may read `/metrics`, and without a cluster only this machine can; "
+        "false: everybody can",
     ),
     ReferenceFlag("metrics-client-ca-file", Form.TEXT, "", Treatment.REFUSED, "`/metrics` is plain text"),
     ReferenceFlag("metrics-cert-dir", Form.TEXT, "", Treatment.REFUSED, "`/metrics` is plain text"),

@@ -74,7 +74,7 @@ def translate(flags: Flags, environment: Mapping[str, str], source: FileSource |
     else:
         pool, discovery = _from_cluster(flags, namespace, environment)
         cluster = _cluster(flags, environment)
-    telemetry, notes = _telemetry(flags)
+    telemetry, notes = _telemetry(flags, cluster is not None)
     secure = flags.boolean("secure-serving", True)
     config = ServeConfig(
         discovery,
@@ -223,12 +223,14 @@ def _scrape(flags: Flags) -> ScrapeSettings:
     return ScrapeSettings(interval, _TIMEOUT_SHARE * interval, limit)
 
 
-def _telemetry(flags: Flags) -> tuple[TelemetrySettings, tuple[str, ...]]:
+def _telemetry(flags: Flags, in_cluster: bool) -> tuple[TelemetrySettings, tuple[str, ...]]:
     port = flags.port("metrics-port", 9090)
     if not flags.boolean("metrics-endpoint-auth", True):
         return TelemetrySettings(ListenAddress(_ANY_ADDRESS, port)), ()
+    if in_cluster:
+        return TelemetrySettings(ListenAddress(_ANY_ADDRESS, port), ask_cluster=True), ()
     note = (
-        "/metrics listens on loopback only: nobody here asks the cluster who may read it; "
+        "/metrics listens on loopback only: there is no cluster to ask who may read it; "
         "with --metrics-endpoint-auth=false everybody can"
     )
     return TelemetrySettings(ListenAddress(_LOOPBACK, port)), (note,)

@@ -20,6 +20,7 @@ from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
+from infscale.cli.metrics_access import MetricsAccess
 from infscale.config import KubernetesSettings, ServeConfig, read_text
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
@@ -34,7 +35,7 @@ from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
-from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryServer
+from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
 from picker.config import PickerConfig, load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
@@ -230,7 +231,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         if adapter is not None:
             collectors.append(AdapterCollector(adapter.stats))
         listen = config.telemetry.listen
-        telemetry = await enter(TelemetryServer(listen.host, listen.port, store, collectors, clock, table))
+        guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
+        page = TelemetryListen(listen.host, listen.port, guard)
+        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)

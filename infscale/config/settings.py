@@ -211,9 +211,13 @@ class AdapterSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot``."""
+    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot``.
+
+    With `ask_cluster` the cluster says who may read ``/metrics``.
+    """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9090)
+    ask_cluster: bool = field(default=False, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True)

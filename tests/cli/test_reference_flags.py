@@ -68,12 +68,11 @@ def test_a_pool_name_alone_is_the_reference_by_default() -> None:
             drain_notice_seconds=30.0,
             ready_without_endpoints=True,
         ),
-        telemetry=TelemetrySettings(ListenAddress("127.0.0.1", 9090)),
+        telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), ask_cluster=True),
         log=LogSettings("info", "json"),
     )
     assert found.self_signed
-    (note,) = found.notes
-    assert note.startswith("/metrics listens on loopback only")
+    assert found.notes == ()
 
 
 PICKERS: dict[str, tuple[list[str], dict[str, object]]] = {
@@ -120,6 +119,13 @@ def test_without_auth_metrics_are_for_everybody() -> None:
     found = translated("--pool-name=chat", "--metrics-endpoint-auth=false", "--metrics-port=8")
     assert found.config.telemetry == TelemetrySettings(ListenAddress("0.0.0.0", 8))
     assert found.notes == ()
+
+
+def test_without_a_cluster_to_ask_metrics_are_for_this_machine() -> None:
+    found = translated(source=FILE)
+    assert found.config.telemetry == TelemetrySettings(ListenAddress("127.0.0.1", 9090))
+    (note,) = found.notes
+    assert note.startswith("/metrics listens on loopback only: there is no cluster to ask")
 
 
 LOGS: dict[str, tuple[list[str], LogSettings]] = {
