@@ -7,7 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from infscale.cli.demo_helpers import free_ports
 from infscale.cli.main import picker_main
+from tests.fakes.cluster import FakeCluster as FakeReviews
+from tests.kube import cluster_objects as made
+from tests.kube.api_server import serving
+from tests.kube.fake_cluster import FakeCluster
 from tests.picker.transport import gateway
 from tests.picker.transport.test_grpc_aio import certificate
 
+NO_HEADERS: Mapping[str, str] = {}
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "import sys; from infscale.cli.main import picker_main; sys.exit(picker_main())"]
 SERVERS = [sys.executable, "-m", "infscale.cli.main", "sim-server", "--servers", "2", "--port", "0"]
@@ -125,11 +130,11 @@ def server_certificate(port: int) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem.encode())
 
 
-async def status(url: str) -> int | None:
+async def status(url: str, headers: Mapping[str, str] = NO_HEADERS) -> int | None:
     """The status of a page; None: nobody listens."""
     async with aiohttp.ClientSession() as session:
         try:
-            async with session.get(url) as response:
+            async with session.get(url, headers=headers) as response:
                 return response.status
         except aiohttp.ClientConnectorError:
             return None
@@ -147,9 +152,9 @@ async def test_plain_text_with_everything_open(epp: Path) -> None:
 async def test_tls_with_a_certificate_of_its_own(epp: Path) -> None:
     text = await asyncio.to_thread(epp.read_text)
     async with running("--config-text", text) as line:
-        made = await asyncio.to_thread(server_certificate, line.grpc)
-        assert made.subject == made.issuer
-        credentials = grpc.ssl_channel_credentials(made.public_bytes(Encoding.PEM))
+        served = await asyncio.to_thread(server_certificate, line.grpc)
+        assert served.subject == served.issuer
+        credentials = grpc.ssl_channel_credentials(served.public_bytes(Encoding.PEM))
         async with grpc.aio.secure_channel(f"localhost:{line.grpc}", credentials) as channel:
             assert await chosen(channel) in authorities(epp)
         assert await gateway.check(line.health) == "SERVING"
@@ -188,6 +193,63 @@ async def test_draining_is_said_while_exchanges_are_still_taken(epp: Path) -> No
             while await gateway.check(line.health) != "NOT_SERVING":
                 await asyncio.sleep(0.05)
         assert await chosen(channel) in authorities(epp)
+
+
+# A cluster
+
+
+def kubeconfig(folder: Path, server: str) -> str:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--pool-name=pool"], ["--endpoint-selector=app in (vllm)", "--endpoint-target-ports=PORT"]],
+    ids=["by pool", "by selector"],
+)
+async def test_a_pool_of_a_cluster_with_the_reference_s_rights(epp: Path, tmp_path: Path, arguments: list[str]) -> None:
+    endpoint = sorted(authorities(epp))[0]
+    port = endpoint.rpartition(":")[2]
+    cluster, reviews = FakeCluster(), FakeReviews()
+    cluster.forbidden = {"replicasets", "deployments", "services", "horizontalpodautoscalers", "inferencemodels"}
+    await cluster.apply("inference.networking.k8s.io", "inferencepools", made.pool("pool", int(port)))
+    await cluster.apply("inference.networking.k8s.io", "inferencepools", made.pool("other", 1))
+    await cluster.apply("", "pods", made.pod("vllm-0", "127.0.0.1"))
+    reviews.users = {"good": {"username": "prometheus"}}
+    reviews.allows = lambda spec: bool(spec["user"] == "prometheus")
+    async with serving(cluster, reviews) as url:
+        given = [each.replace("PORT", port) for each in arguments]
+        config = await asyncio.to_thread(kubeconfig, tmp_path, url)
+        given += ["--pool-namespace=chat", f"--kubeconfig={config}", "--secure-serving=false"]
+        async with running(*given) as line, grpc.aio.insecure_channel(f"127.0.0.1:{line.grpc}") as channel:
+            assert await chosen(channel) == endpoint
+            page = f"http://127.0.0.2:{line.metrics}/metrics"
+            assert await status(page) == 403
+            assert await status(page, {"Authorization": "Bearer wrong"}) == 401
+            assert await status(page, {"Authorization": "Bearer good"}) == 200
+
+
+async def test_a_pool_that_is_not_there_is_not_ready(tmp_path: Path) -> None:
+    cluster = FakeCluster()
+    async with serving(cluster, FakeReviews()) as url:
+        config = await asyncio.to_thread(kubeconfig, tmp_path, url)
+        given = ["--pool-name=pool", "--pool-namespace=chat", f"--kubeconfig={config}", "--secure-serving=false"]
+        async with running(*given) as line:
+            assert await gateway.check(line.health) == "NOT_SERVING"
+            await cluster.apply("inference.networking.k8s.io", "inferencepools", made.pool("pool", 8000))
+            async with asyncio.timeout(5):
+                while await gateway.check(line.health) != "SERVING":
+                    await asyncio.sleep(0.05)
 
 
 # One line, and exit status 2
