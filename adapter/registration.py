@@ -17,8 +17,9 @@ from typing import Any, Protocol
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from adapter.issuing import Authority, CertificatePair, Subject, begun, renewal
+from adapter.issuing import Authority, Subject, begun, renewal
 from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion
+from infscale.certificates import CertificatePair
 from infscale.kube.errors import Conflict, KubeError, NotFound
 from infscale.log import where
 

@@ -18,7 +18,6 @@ from prometheus_client.registry import Collector
 from adapter.access import Access
 from adapter.app import AdapterApp
 from adapter.documents import Clock, constant_documents
-from adapter.issuing import CertificatePair
 from adapter.provider import Provider
 from adapter.registration import Registrar
 from adapter.responder import Responder
@@ -27,6 +26,7 @@ from adapter.telemetry import AdapterCollector, exposition_of
 from adapter.tls import ServingCertificate, TlsSettings
 from adapter.trust import Trust
 from infscale import __version__
+from infscale.certificates import CertificatePair
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.metrics.published import BY_NAME

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from adapter.issuing import Authority, CertificatePair, Subject
+from adapter.issuing import Authority, Subject
+from infscale.certificates import CertificatePair
 from infscale.errors import StartError
 
 _LIFETIME = timedelta(days=3650)

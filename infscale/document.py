@@ -17,7 +17,7 @@ from yaml.composer import ComposerError
 
 from infscale.errors import ConfigError
 
-_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|μs|ms|s|m|h)")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 # YAML 1.1 reads 010 as 8, 0x10 as 16 and 1:30 as 90; people do not, so only plain decimals are numbers here.
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
@@ -47,6 +47,16 @@ Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 def quoted(text: str) -> str:
     """`text` in quotes on one line, cut where it is long: what an error message may repeat of it."""
     return repr(text if len(text) <= _QUOTE_LIMIT else text[:_QUOTE_LIMIT] + "…")
+
+
+def seconds_of_duration(text: str) -> float | None:
+    """The seconds of a Go-style duration without a sign, such as ``200ms``, ``1m30s`` or ``0``; None: it is none."""
+    if text == "0":
+        return 0.0
+    parts = _DURATION_PART.findall(text) if len(text) <= _DURATION_CHARACTERS else []
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        return None
+    return float(sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +146,9 @@ class Field:
     def duration(self, minimum: float = 0.0) -> float:
         """Seconds from a Go-style duration: ``200ms``, ``1m30s``."""
         value = self.text()
-        parts = _DURATION_PART.findall(value) if len(value) <= _DURATION_CHARACTERS else []
-        if not parts or "".join(number + unit for number, unit in parts) != value:
+        seconds = seconds_of_duration(value)
+        if seconds is None:
             self.refuse(f"expected a duration such as 200ms, 30s or 1m30s, got {quoted(value)}")
-        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
         self._check_bounds(seconds, minimum, None)
         return seconds
 

@@ -3,7 +3,7 @@
 import enum
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from infscale.labels import Selector
 
@@ -95,6 +95,11 @@ class Endpoint:
         return authority(self.address, self.metrics_port or self.port)
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only processes of this machine can reach `host`, an IP address or ``localhost``."""
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
 class FailureMode(enum.Enum):
     """What the gateway does when the picker does not answer (InferencePool `failureMode`)."""
 
@@ -107,7 +112,8 @@ class Pool:
     """An `InferencePool`: the endpoints that serve the same models, chosen by labels in its namespace.
 
     With `own_ports` only endpoints on `target_ports` belong to it: where endpoints are made from pods, the pools decide
-    the ports. Without, endpoints say their port themselves.
+    the ports. Without, endpoints say their port themselves. `requirements` are more conditions on labels, of a pool
+    that is not written as an object; with `anywhere` it takes endpoints of every namespace.
     """
 
     key: ObjectKey
@@ -116,6 +122,8 @@ class Pool:
     failure_mode: FailureMode = FailureMode.CLOSE
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     own_ports: bool = False
+    requirements: Selector = field(default_factory=Selector)
+    anywhere: bool = False
 
     def selects(self, endpoint: Endpoint) -> bool:
         """Whether `endpoint` belongs to this pool: same namespace, every selector label equal, one of its own ports."""
@@ -125,7 +133,20 @@ class Pool:
 
     def chooses(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether a pod with these labels belongs to this pool."""
-        return namespace == self.key.namespace and all(labels.get(key) == value for key, value in self.selector.items())
+        return (
+            (self.anywhere or namespace == self.key.namespace)
+            and all(labels.get(key) == value for key, value in self.selector.items())
+            and self.requirements.matches(labels)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyPool:
+    """The one pool that is followed: an `InferencePool` of the API group `group`, or one `made` without any object."""
+
+    key: ObjectKey
+    group: str
+    made: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +262,9 @@ class DiscoveryState:
     def members(self, pool: Pool) -> tuple[Endpoint, ...]:
         """The endpoints of `pool`, in discovery order."""
         return tuple(endpoint for endpoint in self.endpoints if pool.selects(endpoint))
+
+    def of_pool(self, key: ObjectKey) -> "DiscoveryState":
+        """This state with no other pool than `key`, and no endpoints but its."""
+        pools = tuple(pool for pool in self.pools if pool.key == key)
+        endpoints = tuple(each for each in self.endpoints if any(pool.selects(each) for pool in pools))
+        return replace(self, pools=pools, endpoints=endpoints)

@@ -4,6 +4,7 @@ The collectors read snapshots when they are asked; nothing is counted twice and 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -13,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from infscale.endpoint import authority, is_loopback
 from infscale.errors import StartError
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
@@ -30,6 +32,23 @@ class Snapshots(Protocol):
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current view of every pool."""
         ...
+
+
+class Guard(Protocol):
+    """Who may read ``/metrics``."""
+
+    async def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to somebody who may not; None: the request may be answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryListen:
+    """Where telemetry listens (port 0: any free one), and who guards ``/metrics``; None: everybody who can connect."""
+
+    host: str
+    port: int
+    guard: Guard | None = None
 
 
 class StoreCollector(Collector):
@@ -151,12 +170,16 @@ def _application(
     collectors: Iterable[Collector],
     clock: Callable[[], float],
     metrics_of_pools: Iterable[PublishedMetric],
+    listen: TelemetryListen,
 ) -> web.Application:
     registry = CollectorRegistry()
     for collector in (StoreCollector(store, clock, metrics_of_pools), *collectors):
         registry.register(collector)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.Response:
+        refusal = await listen.guard.refusal(request) if listen.guard is not None else None
+        if refusal is not None:
+            return refusal
         return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
 
     async def debug_snapshot(_: web.Request) -> web.Response:
@@ -170,7 +193,8 @@ def _application(
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
-    application.router.add_get("/debug/snapshot", debug_snapshot)
+    if is_loopback(listen.host):
+        application.router.add_get("/debug/snapshot", debug_snapshot)
     application.router.add_get("/healthz", healthz)
     return application
 
@@ -178,21 +202,27 @@ def _application(
 class TelemetryServer:
     """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`.
 
+    Where other machines can connect there is no `/debug/snapshot`: it would tell anyone of every endpoint.
     `metrics` are those that pools have: the table of the configuration, formulas included.
     """
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        listen: TelemetryListen,
         store: Snapshots,
         collectors: Iterable[Collector],
         clock: Callable[[], float],
         metrics: Iterable[PublishedMetric] = PUBLISHED,
     ) -> None:
-        self._host = host
-        self.port = port
-        self._runner = web.AppRunner(_application(store, collectors, clock, metrics), access_log=None)
+        self._host = listen.host
+        self.port = listen.port
+        application = _application(store, collectors, clock, metrics, listen)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{authority(self._host, self.port)}"
 
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()

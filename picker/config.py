@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from infscale.document import Field, load
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
+from picker.discovery_source import FileSource, read_reference, read_source
 from picker.prefix_index import PrefixSettings
 from picker.presets import PRESETS
 from picker.scheduling import registry
@@ -54,7 +55,7 @@ class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
 
     `detector` None: the configuration says nothing about saturation. `notes` are lines for the start-up log about
-    what is accepted but decided elsewhere.
+    what is accepted but decided elsewhere. `discovery` is a file of endpoints; None: the configuration names none.
     """
 
     scheduler: Scheduler
@@ -63,6 +64,7 @@ class PickerConfig:
     detector: Detector | None
     feature_gates: Mapping[str, bool]
     notes: tuple[str, ...]
+    discovery: FileSource | None = None
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -122,11 +124,10 @@ class _Loader:
     def config(self) -> PickerConfig:
         gates = self._gates()
         self._flow_control()
-        self._data_layer()
+        discovery = self._data_layer()
         scheduler = self._scheduler()
-        return PickerConfig(
-            scheduler, self._prefix(), self._parsers(), self._agreed_detector(), gates, tuple(self._notes)
-        )
+        prefix, parsers, detector = self._prefix(), self._parsers(), self._agreed_detector()
+        return PickerConfig(scheduler, prefix, parsers, detector, gates, tuple(self._notes), discovery)
 
     # Plugins
 
@@ -299,14 +300,14 @@ class _Loader:
             types.append(plugin.type)
         return tuple(dict.fromkeys(types)) or DEFAULT_PARSERS
 
-    def _data_layer(self) -> None:
+    def _data_layer(self) -> FileSource | None:
         section = self._fields.get("dataLayer")
         if section is None:
-            return
+            return None
         entry = section.mapping(optional=_DATA_LAYER_KEYS)
-        for name in ("discovery", "peerDiscovery", "crossReplicaSyncerPluginRef"):
+        for name in ("peerDiscovery", "crossReplicaSyncerPluginRef"):
             if name in entry:
-                entry[name].refuse("is not configured here; discovery is a section of the main configuration")
+                entry[name].refuse("replicas that tell each other what they do are not available in this version")
         if "injectDefaults" in entry:
             entry["injectDefaults"].boolean()
         for source in entry["sources"].items() if "sources" in entry else ():
@@ -314,6 +315,14 @@ class _Loader:
             self._check_data(fields["pluginRef"])
             for extractor in fields["extractors"].items() if "extractors" in fields else ():
                 self._check_data(extractor.mapping(required=("pluginRef",))["pluginRef"])
+        return self._discovery(entry["discovery"]) if "discovery" in entry else None
+
+    def _discovery(self, field: Field) -> FileSource:
+        reference = read_reference(field)
+        plugin = self._plugin(reference)
+        if plugin.kind is not Kind.DISCOVERY:
+            reference.refuse(f"expected a {Kind.DISCOVERY.value}, {plugin.name!r} is a {plugin.kind.value}")
+        return read_source(plugin, reference)
 
     def _check_data(self, reference: Field) -> None:
         plugin = self._plugin(reference, *registry.DATA)

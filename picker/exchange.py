@@ -103,7 +103,7 @@ class Exchange:
             refused = refusal(message)
             if refused is not None:
                 return self._fail(refused, now)
-        if message.subset is not None:
+        if message.subset is not None and self._settings.subset_hints:
             self._subset = message.subset
         self._served = message.served or self._served
         event = message.event

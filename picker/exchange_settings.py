@@ -13,7 +13,8 @@ class ExchangeSettings:
     `error_format` words immediate answers; "reference" also marks and re-sets response headers, as that picker does,
     and `echo_request_headers` re-sets the request's. `buffer_responses` holds a response that is no event stream until
     its end. A body over `max_body_bytes` is answered 413; the default takes long prompts with images.
-    `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST).
+    `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST). Without
+    `subset_hints` the gateway's word on which endpoints to pick from is passed over.
     """
 
     error_format: ErrorFormat = "openai"
@@ -22,6 +23,7 @@ class ExchangeSettings:
     max_body_bytes: int = 32 << 20
     destination_count: int = 1
     parsers: ParserTable = DEFAULT_PARSERS
+    subset_hints: bool = True
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

@@ -20,6 +20,7 @@ from infscale.config import (
     ListenAddress,
     LogSettings,
     PickerSettings,
+    PickerTlsFiles,
     PoolOverrides,
     ScrapeSettings,
     ServeConfig,
@@ -52,7 +53,7 @@ def test_only_the_discovery_file_is_required() -> None:
 
 def test_every_key_can_be_given() -> None:
     text = """
-        discovery: {file: /run/endpoints.json, poll_interval_seconds: 1, default_pool: prod/chat}
+        discovery: {file: /run/endpoints.json, poll_interval_seconds: 1, default_pool: prod/chat, watch: false}
         kubernetes: {kubeconfig: admin.kubeconfig, context: prod}
         scrape:
           interval_seconds: 1
@@ -88,8 +89,11 @@ def test_every_key_can_be_given() -> None:
           destinations: 8
           unknown_models: reject
           emit_endpoint_scores: true
-          tls: {certificate: tls/picker.crt, key: /run/picker.key}
+          tls: {certificate: tls/picker.crt, key: /run/picker.key, reload: true, min_version: "1.3"}
           drain_timeout_seconds: 0
+          drain_notice_seconds: 2
+          subset_hints: false
+          ready_without_endpoints: true
           transport: grpc_aio
         adapter:
           listen: 0.0.0.0:443
@@ -102,7 +106,7 @@ def test_every_key_can_be_given() -> None:
         """
     saturation = SaturationSettings(SaturationKind.HYBRID, 1, 1, 7, 900.5)
     assert read(text) == ServeConfig(
-        discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat")),
+        discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat"), watch=False),
         kubernetes=KubernetesSettings(BASE / "admin.kubeconfig", "prod"),
         scrape=ScrapeSettings(1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics"),
         dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
@@ -119,8 +123,11 @@ def test_every_key_can_be_given() -> None:
             destinations=8,
             unknown_models="reject",
             emit_endpoint_scores=True,
-            tls=TlsFiles(BASE / "tls/picker.crt", Path("/run/picker.key")),
+            tls=PickerTlsFiles(BASE / "tls/picker.crt", Path("/run/picker.key"), True, "1.3"),
             drain_timeout_seconds=0,
+            drain_notice_seconds=2,
+            subset_hints=False,
+            ready_without_endpoints=True,
             transport="grpc_aio",
         ),
         adapter=AdapterSettings(
@@ -446,7 +453,7 @@ SECTIONS: dict[str, type[Any]] = {
     "metrics[]": FormulaSettings,
     "pools.<pool>.saturation": SaturationSettings,
     "picker": PickerSettings,
-    "picker.tls": TlsFiles,
+    "picker.tls": PickerTlsFiles,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "telemetry": TelemetrySettings,

@@ -14,7 +14,7 @@ from infscale.metrics.sample import EngineSample, ModelLoad
 from infscale.metrics.store import MetricStore
 from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth
-from infscale.telemetry import SourcesCollector, TelemetryServer
+from infscale.telemetry import SourcesCollector, TelemetryListen, TelemetryServer
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]
@@ -33,7 +33,7 @@ def store() -> MetricStore:
 async def fetched(made: MetricStore, path: str, now: float, metrics: Iterable[PublishedMetric] = PUBLISHED) -> str:
     """What the server answers at `now`."""
     async with (
-        TelemetryServer("127.0.0.1", 0, made, (), lambda: now, metrics) as server,
+        TelemetryServer(TelemetryListen("127.0.0.1", 0), made, (), lambda: now, metrics) as server,
         ClientSession() as session,
         session.get(f"http://127.0.0.1:{server.port}{path}") as response,
     ):
@@ -90,3 +90,15 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
         'infscale_scrape_page_bytes{target="llm/vllm-0"} 90000.0',
         "infscale_discovery_refusals_total 3.0",
     ]
+
+
+async def test_the_debug_document_is_for_this_machine_alone() -> None:
+    async with (
+        TelemetryServer(TelemetryListen("0.0.0.0", 0), store(), (), lambda: 10.0) as server,
+        ClientSession() as session,
+    ):
+        statuses: dict[str, int] = {}
+        for path in ("/metrics", "/healthz", "/debug/snapshot"):
+            async with session.get(f"http://127.0.0.1:{server.port}{path}") as response:
+                statuses[path] = response.status
+    assert statuses == {"/metrics": 200, "/healthz": 200, "/debug/snapshot": 404}

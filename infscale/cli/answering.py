@@ -13,12 +13,13 @@ from prometheus_client.registry import Collector
 from adapter.access import Access, cluster_access
 from adapter.autoscalers import Finding, findings
 from adapter.documents import Clock
-from adapter.issuing import CertificatePair, Subject
+from adapter.issuing import Subject
 from adapter.provider import Provider
 from adapter.registration import Registrar
 from adapter.server import AdapterServer, AdapterSettings, Membership
 from adapter.tls import TlsSettings
 from adapter.trust import Trust
+from infscale.certificates import CertificatePair
 from infscale.config import AdapterSettings as AdapterConfig
 from infscale.config import ServeConfig
 from infscale.kube.client import KubeClient

@@ -1,5 +1,6 @@
 """Where discovery comes from: the file or the cluster that the configuration names."""
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 from infscale.config import DcgmPods, ServeConfig
 from infscale.discovery.file import FileDiscovery
-from infscale.endpoint import DiscoveryState
+from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.assembly import ExporterPods
 from infscale.kube.client import KubeClient
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
@@ -31,17 +32,39 @@ async def discovering(
     settings = config.discovery
     if settings.file is not None:
         file = FileDiscovery(
-            settings.file, default_pool=settings.default_pool, interval_seconds=settings.poll_interval_seconds
+            settings.file,
+            default_pool=settings.default_pool,
+            any_namespace=settings.any_namespace,
+            interval_seconds=settings.poll_interval_seconds,
         )
-        yield Discovering(file.states(), lambda: file.refusals, dict)
+        states = file.states() if settings.watch else _first_only(file.states())
+        yield Discovering(states, lambda: file.refusals, dict)
         return
     if settings.kubernetes is None or client is None:
         raise ValueError("discovery is by file or by cluster")
     follow = FollowSettings(
-        settings.kubernetes.namespaces, _exporters(config.dcgm.pods), settings.kubernetes.write_status
+        settings.kubernetes.namespaces,
+        _exporters(config.dcgm.pods),
+        settings.kubernetes.write_status,
+        only=settings.kubernetes.only,
     )
     async with KubernetesDiscovery(client, follow, clock, rng) as cluster:
-        yield Discovering(cluster.states(), lambda: cluster.refusals, cluster.disconnected_seconds)
+        states = cluster.states()
+        if follow.only is not None:
+            states = _of_pool(states, follow.only.key)
+        yield Discovering(states, lambda: cluster.refusals, cluster.disconnected_seconds)
+
+
+async def _first_only(states: AsyncIterator[DiscoveryState]) -> AsyncIterator[DiscoveryState]:
+    """The first state, which then stays."""
+    yield await anext(states)
+    await asyncio.Event().wait()
+
+
+async def _of_pool(states: AsyncIterator[DiscoveryState], pool: ObjectKey) -> AsyncIterator[DiscoveryState]:
+    """Each state without any pool but `pool`."""
+    async for state in states:
+        yield state.of_pool(pool)
 
 
 def _exporters(pods: DcgmPods | None) -> ExporterPods | None:

@@ -2,15 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from infscale import __version__
-from infscale.cli import demo, serve, sim_server
+from infscale.cli import demo, reference_line, serve, sim_server
 from infscale.errors import ConfigError, InfscaleError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+CodeT = TypeVar("CodeT")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def picker_main(arguments: Sequence[str] | None = None) -> int:
-    """`infscale-picker`: the collector and the picker, without the adapter."""
-    return _part("infscale-picker", "The endpoint picker alone, on a store of its own.", "picker", arguments)
+    """`infscale-picker`: the collector and the picker, without the adapter; by its own or the reference's flags."""
+    program = "infscale-picker"
+    given = sys.argv[1:] if arguments is None else list(arguments)
+
+    def by_reference() -> int | None:
+        return reference_line.run(given) if reference_line.takes(given) else None
+
+    code = _reported(program, by_reference)
+    if code is not None:
+        return code
+    description = (
+        "The endpoint picker alone, on a store of its own. Instead of --config it takes the flags of the reference "
+        "endpoint picker (llm-d-router); docs/reference-command-line.md says what becomes of each."
+    )
+    return _part(program, description, "picker", given)
 
 
 def adapter_main(arguments: Sequence[str] | None = None) -> int:
@@ -45,13 +61,22 @@ def _part(program: str, description: str, part: str, arguments: Sequence[str] | 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     parsed = parser.parse_args(arguments)
-    try:
+
+    def chosen() -> int:
         return int(parsed.run(parsed))
+
+    return _reported(parser.prog, chosen)
+
+
+def _reported(program: str, run: Callable[[], CodeT]) -> CodeT | int:
+    """What `run` gives, or the exit status of the error that ends it, which is said in one line."""
+    try:
+        return run()
     except ConfigError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return EXIT_USAGE
     except InfscaleError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

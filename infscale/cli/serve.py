@@ -5,7 +5,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -33,8 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str]) -> No
 
 def run(arguments: argparse.Namespace, parts: Collection[str] = PARTS) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second one ends that too."""
-    config = load_config(arguments.config)
+    return serve(load_config(arguments.config), parts)
+
+
+def serve(config: ServeConfig, parts: Collection[str], notes: Iterable[str] = ()) -> int:
+    """Serve `config` until a signal, as `run`; `notes` are lines for the log about how it came to be."""
     log.configure(config.log.level, config.log.format)
+    for note in notes:
+        _LOG.info("%s", note)
     uvloop.run(_serve(config, parts))
     return 0
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import httpx
@@ -19,6 +20,7 @@ from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
+from infscale.cli.metrics_access import MetricsAccess
 from infscale.config import KubernetesSettings, ServeConfig, read_text
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
@@ -33,7 +35,7 @@ from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
-from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryServer
+from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
 from picker.config import PickerConfig, load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
@@ -56,6 +58,9 @@ _TRANSPORTS: Mapping[str, type[Http2Transport | GrpcTransport]] = {"http2": Http
 
 clock = time.monotonic
 
+CONFIG_TEXT = "--config-text"
+"""What errors call a configuration that came as text."""
+
 
 PARTS = frozenset({"picker", "adapter"})
 """What can run on a store; each may run alone."""
@@ -74,7 +79,7 @@ class Serving:
 
     def log_listeners(self) -> None:
         """Say where every part listens."""
-        places = {"telemetry": f"http://127.0.0.1:{self.telemetry.port}"}
+        places = {"telemetry": self.telemetry.url}
         if self.transport is not None:
             places["picker"] = f"ext_proc on port {self.transport.port}"
         if self.adapter is not None:
@@ -89,10 +94,23 @@ class Serving:
 
 async def load_scheduling(config: ServeConfig) -> PickerConfig:
     """The scheduling the configuration names: a preset or an `EndpointPickerConfig` file. Raises `ConfigError`."""
-    path = config.picker.config_file
-    if path is None:
-        return preset(config.picker.preset or "infscale")
-    return load_picker_config(await asyncio.to_thread(read_text, path), str(path))
+    picker = config.picker
+    if picker.config_text is not None:
+        found = load_picker_config(picker.config_text, CONFIG_TEXT)
+    elif picker.config_file is not None:
+        text = await asyncio.to_thread(read_text, picker.config_file)
+        found = load_picker_config(text, str(picker.config_file))
+    else:
+        found = preset(picker.preset or "infscale")
+    source = found.discovery
+    if source is not None and not _is_file(source.path, config.discovery.file):
+        problem = f"says {source.path}, which is not discovery.file of the configuration; remove one or make them equal"
+        raise ConfigError(source.place, "dataLayer.discovery", problem)
+    return found
+
+
+def _is_file(path: Path, other: Path | None) -> bool:
+    return other is not None and path.absolute() == other.absolute()
 
 
 def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:
@@ -120,6 +138,7 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         max_body_bytes=picker.max_body_bytes,
         destination_count=picker.destinations,
         parsers=ParserTable.of(scheduling.parsers),
+        subset_hints=picker.subset_hints,
     )
 
 
@@ -215,7 +234,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         if adapter is not None:
             collectors.append(AdapterCollector(adapter.stats))
         listen = config.telemetry.listen
-        telemetry = await enter(TelemetryServer(listen.host, listen.port, store, collectors, clock, table))
+        guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
+        page = TelemetryListen(listen.host, listen.port, guard)
+        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
@@ -242,16 +263,20 @@ def _scrapes(
 
 def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:
     picker = config.picker
+    tls = picker.tls
     settings = TransportSettings(
         address=picker.listen.host,
         port=picker.listen.port,
         health_address=picker.health_listen.host if picker.health_listen else None,
         health_port=picker.health_listen.port if picker.health_listen else None,
-        tls=TlsFiles(picker.tls.certificate, picker.tls.key) if picker.tls else None,
+        tls=TlsFiles(tls.certificate, tls.key, tls.client_ca, tls.reload, tls.min_version) if tls else None,
+        notice_seconds=picker.drain_notice_seconds,
         drain_seconds=picker.drain_timeout_seconds,
     )
 
     def ready() -> bool:
+        if picker.ready_without_endpoints:
+            return bool(store.pools())
         now = clock()
         return any(snapshot.eligible(now).any() for snapshot in store.snapshots())
 

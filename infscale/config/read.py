@@ -106,12 +106,13 @@ def _discovery(field: Field, base: Path) -> DiscoverySettings:
         field.refuse("give file or kubernetes: where endpoints come from")
     if kubernetes is not None:
         section.refuse(["file"], "give either file or kubernetes, not both")
-        section.refuse(["poll_interval_seconds", "default_pool"], "goes with file, not with kubernetes")
+        section.refuse(["poll_interval_seconds", "default_pool", "watch"], "goes with file, not with kubernetes")
     return DiscoverySettings(
         file,
         kubernetes,
         section.get("poll_interval_seconds", values.interval, default.poll_interval_seconds),
         section.get("default_pool", names.object_key, default.default_pool),
+        section.get("watch", Field.boolean, default.watch),
     )
 
 
@@ -309,9 +310,12 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         destinations=section.get("destinations", _destinations, default.destinations),
         unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
-        tls=section.get("tls", values.tls_files(base), None),
+        tls=section.get("tls", values.picker_tls_files(base), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
+        drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
         transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
+        subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
+        ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
     )
 
 

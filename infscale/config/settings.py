@@ -1,6 +1,5 @@
 """What the configuration file can say; a field is a key of the file under the same name."""
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from infscale.discovery.state import DEFAULT_POOL
-from infscale.endpoint import ObjectKey, authority
+from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
 from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -22,6 +21,7 @@ Preset = Literal["infscale", "reference"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
 Transport = Literal["http2", "grpc_aio"]
+TlsVersion = Literal["1.2", "1.3"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 Scheme = Literal["http", "https"]
@@ -37,7 +37,7 @@ class ListenAddress:
     @property
     def is_loopback(self) -> bool:
         """Whether only processes of this machine can connect."""
-        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        return is_loopback(self.host)
 
     def __str__(self) -> str:
         return authority(self.host, self.port)
@@ -57,6 +57,18 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class PickerTlsFiles(TlsFiles):
+    """The picker's certificate; `min_version` is the oldest TLS it speaks, with `reload` changed files are followed.
+
+    With `client_ca` only gateways with a certificate of that authority are served.
+    """
+
+    reload: bool = False
+    min_version: TlsVersion = "1.2"
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     """The cluster: by a kubeconfig file and one of its contexts, else the one this process runs in."""
 
@@ -68,24 +80,29 @@ class KubernetesSettings:
 class KubernetesDiscoverySettings:
     """What of the cluster is followed: objects of `namespaces` (none: of all).
 
-    With `write_status` the conditions of objectives, rewrites and models are written back to the cluster.
+    With `write_status` the conditions of objectives, rewrites and models are written back to the cluster. With `only`
+    nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces.
     """
 
     namespaces: tuple[str, ...] = ()
     write_status: bool = True
+    only: OnlyPool | None = field(default=None, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoverySettings:
     """Where endpoints and inference objects come from: a `file` or `kubernetes`, exactly one.
 
-    `default_pool` is the pool of a file that has no `InferencePool`.
+    `default_pool` is the pool of a file that has no `InferencePool`; with `any_namespace` it takes the endpoints of all
+    namespaces. Without `watch` the file is read once.
     """
 
     file: Path | None = None
     kubernetes: KubernetesDiscoverySettings | None = None
     poll_interval_seconds: float = 0.25
     default_pool: ObjectKey = DEFAULT_POOL
+    watch: bool = True
+    any_namespace: bool = field(default=False, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +171,11 @@ class PickerSettings:
     """The EPP: where it listens and how it schedules.
 
     Exactly one of `preset` and `config_file` decides the scheduling: with a `config_file` (an `EndpointPickerConfig`)
-    the preset is None. `destinations` is how many endpoints are sent to the gateway, first choice first.
-    `unknown_models` is what becomes of a model that no endpoint serves: left to the endpoint, or refused (404).
+    the preset is None. `config_text` is such a configuration given as text instead of a file. `destinations` is how
+    many endpoints are sent to the gateway, first choice first. `unknown_models` is what becomes of a model that no
+    endpoint serves: left to the endpoint, or refused (404). With `subset_hints` the gateway may narrow the choice.
+    When it is told to end, health checks say so for `drain_notice_seconds` before no new exchange is taken.
+    With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -168,9 +188,13 @@ class PickerSettings:
     destinations: int = 1
     unknown_models: UnknownModels = "allow"
     emit_endpoint_scores: bool = False
-    tls: TlsFiles | None = None
+    tls: PickerTlsFiles | None = None
     drain_timeout_seconds: float = 30.0
+    drain_notice_seconds: float = 0.0
     transport: Transport = "http2"
+    subset_hints: bool = True
+    ready_without_endpoints: bool = False
+    config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +215,13 @@ class AdapterSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where infscale's own ``/metrics`` and ``/debug/snapshot`` are."""
+    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot``.
+
+    With `ask_cluster` the cluster says who may read ``/metrics``.
+    """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9090)
+    ask_cluster: bool = field(default=False, metadata=NOT_A_KEY)
 
 
 @dataclass(frozen=True, slots=True)

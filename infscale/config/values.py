@@ -4,10 +4,10 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from infscale.config.settings import ListenAddress, TlsFiles, keys_of
+from infscale.config.settings import ListenAddress, PickerTlsFiles, TlsFiles, TlsVersion, keys_of
 from infscale.document import Field, quoted
 
 MIN_INTERVAL_SECONDS = 0.01
@@ -16,6 +16,7 @@ MAX_SECONDS = 86_400.0
 _MIN_BYTES = 1024
 _MAX_BYTES = 1024**3
 _MAX_PORT = 65535
+_TLS_VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
 _LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:]*)):(?P<port>0|[1-9][0-9]{0,4})")
 
 T = TypeVar("T")
@@ -101,6 +102,28 @@ def tls_files(base: Path) -> Callable[[Field], TlsFiles]:
         return TlsFiles(path(given["certificate"]), path(given["key"]))
 
     return read
+
+
+def picker_tls_files(base: Path) -> Callable[[Field], PickerTlsFiles]:
+    """A reader of the picker's certificate, its key and how they are used."""
+
+    def read(field: Field) -> PickerTlsFiles:
+        section = Section(field, PickerTlsFiles, required=["certificate", "key"])
+        path = file_path(base)
+        return PickerTlsFiles(
+            path(section.given["certificate"]),
+            path(section.given["key"]),
+            section.get("reload", Field.boolean, False),
+            section.get("min_version", _tls_version, _TLS_VERSIONS[0]),
+            path(section.given["client_ca"]) if "client_ca" in section.given else None,
+        )
+
+    return read
+
+
+def _tls_version(field: Field) -> TlsVersion:
+    read: Callable[[Field], TlsVersion] = one_of(_TLS_VERSIONS)
+    return read(field)
 
 
 def url(field: Field) -> str:

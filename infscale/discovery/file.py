@@ -37,7 +37,8 @@ class FileDiscovery:
     The file is read every `interval_seconds` and compared by content, which sees in-place edits, atomic renames and
     swapped symbolic links alike, whatever the clock of the file system resolves. A change counts once two looks
     `settle_seconds` apart agree, so that a file still being written is not taken for a shorter one. A changed file that
-    cannot be used goes to `on_refusal`, and the last good state stays. It is meant for one consumer of `states`.
+    cannot be used goes to `on_refusal`, and the last good state stays. `default_pool` and `any_namespace` are
+    as in `read_state`. It is meant for one consumer of `states`.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class FileDiscovery:
         path: Path,
         *,
         default_pool: ObjectKey = DEFAULT_POOL,
+        any_namespace: bool = False,
         interval_seconds: float = 0.25,
         settle_seconds: float = 0.05,
         on_refusal: Callable[[ConfigError], None] = log_refusal,
     ) -> None:
         self._path = path
         self._default_pool = default_pool
+        self._any_namespace = any_namespace
         self._interval_seconds = interval_seconds
         self._settle_seconds = settle_seconds
         self._on_refusal = on_refusal
@@ -111,7 +114,7 @@ class FileDiscovery:
             text = look.content.decode()
         except UnicodeDecodeError as error:
             raise ConfigError(source, "", f"not UTF-8 text: byte {error.start + 1}") from error
-        return read_state(load(text, source), self._default_pool)
+        return read_state(load(text, source), self._default_pool, any_namespace=self._any_namespace)
 
 
 def _look(path: Path) -> _Look:

@@ -28,12 +28,12 @@ _MAX_PORT = 65535
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
-def read_state(root: Field, default_pool: ObjectKey = DEFAULT_POOL) -> DiscoveryState:
+def read_state(root: Field, default_pool: ObjectKey = DEFAULT_POOL, *, any_namespace: bool = False) -> DiscoveryState:
     """The state `root` writes.
 
     Entries of `endpoints` with one name and several ports are ranks of one pod, numbered in order. Without an
     `InferencePool` among the objects, `default_pool` is the only pool and has every endpoint, all of which must then
-    be in its namespace. Raises `ConfigError`.
+    be in its namespace unless it takes those of `any_namespace`. Raises `ConfigError`.
     """
     parts = root.mapping([], ["endpoints", "objects"])
     entries = parts["endpoints"].items() if "endpoints" in parts else ()
@@ -42,7 +42,8 @@ def read_state(root: Field, default_pool: ObjectKey = DEFAULT_POOL) -> Discovery
     endpoints = _read_endpoints(entries)
     pools = tuple(each for each in objects if isinstance(each, Pool))
     if not pools:
-        pools = (_pool_of_all(default_pool, endpoints, entries),)
+        alone = Pool(default_pool, MappingProxyType({}), anywhere=True)
+        pools = (alone if any_namespace else _pool_of_all(default_pool, endpoints, entries),)
     _check_references(objects, items, {pool.key for pool in pools})
     return DiscoveryState(
         endpoints,

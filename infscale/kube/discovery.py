@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey
+from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
 from infscale.errors import ConfigError, StartError
 from infscale.kube import objects, resources
 from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
@@ -28,6 +28,18 @@ _LOG = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 
+_ROUTING = frozenset(
+    {
+        resources.POOLS,
+        resources.LEGACY_POOLS,
+        resources.OBJECTIVES,
+        resources.LEGACY_OBJECTIVES,
+        resources.REWRITES,
+        resources.LEGACY_REWRITES,
+        resources.MODELS,
+    }
+)
+
 
 class Cluster(Follows, Patches, Protocol):
     """The part of the API server's client that discovery takes: lists, watches, and patches of statuses."""
@@ -39,7 +51,8 @@ class FollowSettings:
 
     Objects of `namespaces` are (none: of all); GPU exporters are found by `exporters`. With `write_status` conditions
     are written back. Within `sync_timeout_seconds` everything must have been listed once. Changes are waited for
-    `settle_seconds` before a state is made of them, so that many make one.
+    `settle_seconds` before a state is made of them, so that many make one. With `only` nothing is followed but that
+    pool's namespace, and in it pods, pools, and as far as the rights go what decides about single requests.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -47,6 +60,7 @@ class FollowSettings:
     write_status: bool = True
     sync_timeout_seconds: float = 30.0
     settle_seconds: float = 0.025
+    only: OnlyPool | None = None
 
 
 class KubernetesDiscovery:
@@ -68,7 +82,8 @@ class KubernetesDiscovery:
         self._notes: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._status = StatusWriter(client, clock, rng)
-        self._watches = dict(self._all_watches())
+        self._optional: set[str] = set()
+        self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
 
@@ -102,7 +117,8 @@ class KubernetesDiscovery:
     def disconnected_seconds(self) -> Mapping[str, float]:
         """How long each watch has not been connected to the API server, by its name; 0 while it is."""
         now = self._clock()
-        return {name: watch.disconnected_seconds(now) for name, watch in self._watches.items()}
+        followed = {name: watch for name, watch in self._watches.items() if not self._done_without(name)}
+        return {name: watch.disconnected_seconds(now) for name, watch in followed.items()}
 
     async def states(self) -> AsyncIterator[DiscoveryState]:
         """Yield the first state once everything was listed, then another whenever something changed.
@@ -136,10 +152,15 @@ class KubernetesDiscovery:
         limit = self._settings.sync_timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                for watch in self._watches.values():
-                    await watch.synced.wait()
+                for name, watch in self._watches.items():
+                    await (watch.answered if name in self._optional else watch.synced).wait()
         except TimeoutError:
             raise StartError(_missing(self._watches, limit)) from None
+
+    def _done_without(self, name: str) -> bool:
+        """Whether that watch is of a kind that may be missing, and this identity may not see it."""
+        watch = self._watches[name]
+        return name in self._optional and not watch.synced.is_set() and isinstance(watch.problem, Forbidden)
 
     def _problems(self) -> Iterator[ConfigError]:
         for definition, records in _read_kinds(self._seen):
@@ -165,6 +186,22 @@ class KubernetesDiscovery:
             exporters = self._table(seen.exporters, read_pod_again)
             name, watch = self._watch(resources.PODS, self._settings.exporters.namespace, exporters)
             yield f"exporters {name}", watch
+
+    def _pool_watches(self, only: OnlyPool) -> Iterator[tuple[str, Reflector]]:
+        """What routing to one pool takes. Who may only see pods and pools goes without the rest."""
+        namespace = only.key.namespace
+        yield self._watch(resources.PODS, namespace, self._table(self._seen.pods, read_pod_again))
+        if only.made is not None:
+            self._seen.pools[only.key] = Record(only.key, only.made)
+        for definition, records in _read_kinds(self._seen):
+            resource = definition.resource
+            is_pool = resource.plural == resources.POOLS.plural
+            if resource not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
+                continue
+            name, watch = self._watch(resource, namespace, self._table(records, self._refusals.reading(definition)))
+            if not is_pool:
+                self._optional.add(name)
+            yield name, watch
 
     def _table(
         self, records: dict[ObjectKey, RecordT], read: Callable[[Object, RecordT | None], RecordT]

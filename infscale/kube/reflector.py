@@ -77,6 +77,8 @@ class Reflector:
         self.resource = resource
         self.synced = asyncio.Event()
         """Set once everything was listed, or the server has said that it does not know the resource type."""
+        self.answered = asyncio.Event()
+        """Set with `synced`, or once the server has said that this identity may not see the resource type."""
         self.problem: KubeError | None = None
         """Why the cache is not followed now; None while it is."""
         self.disconnected_since: float | None = clock()
@@ -129,6 +131,8 @@ class Reflector:
             return when_absent(self._settings, self._rng)
         step = after_failure(self._progress, error, self._lasted(), self._settings, self._rng)
         self.problem = error
+        if isinstance(error, Forbidden):
+            self.answered.set()
         if self.disconnected_since is None:
             self.disconnected_since = self._clock()
         # Connections end and versions expire in the best of clusters; what does not pass at once is worth a line.
@@ -155,6 +159,7 @@ class Reflector:
         self.disconnected_since = None
         self.absent = False
         self.synced.set()
+        self.answered.set()
 
     def _say(self, error: KubeError) -> None:
         if str(error) == self._said:

@@ -24,7 +24,6 @@ REFERENCE_ONLY = frozenset(
         "endpoint-attribute-scorer",
         "endpoint-notification-source",
         "fcfs-ordering-policy",
-        "file-discovery",
         "global-strict-fairness-policy",
         "header-label-affinity-scorer",
         "header-profile-handler",

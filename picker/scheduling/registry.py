@@ -50,6 +50,7 @@ class Kind(enum.Enum):
     PARSER = "parser"
     PRODUCER = "data producer"
     DATA = "data source or extractor"
+    DISCOVERY = "source of endpoints"
 
 
 class Parameters:
@@ -240,6 +241,7 @@ DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
 PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer")
 DATA = ("metrics-data-source", "core-metrics-extractor")
+DISCOVERY = ("file-discovery",)
 
 KINDS: Mapping[str, Kind] = {
     name: kind
@@ -252,6 +254,7 @@ KINDS: Mapping[str, Kind] = {
         (Kind.PARSER, PARSER_TYPES),
         (Kind.PRODUCER, PRODUCERS),
         (Kind.DATA, DATA),
+        (Kind.DISCOVERY, DISCOVERY),
     )
     for name in names
 }

@@ -8,8 +8,9 @@ from pathlib import Path
 from infscale.errors import StartError
 from picker.transport.interface import TlsFiles
 
-_POLL_SECONDS = 5.0
+_POLL_SECONDS = 1.0
 _ALPN = ["h2"]
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 _log = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class ServingTls:
         return self.listening
 
     async def follow(self) -> None:
-        """Look at the files again and again, for ever."""
-        while True:
+        """Look at the files again and again, for ever; not at all where that is not wanted."""
+        while self._files.reload:
             await asyncio.sleep(_POLL_SECONDS)
             await self.refresh()
 
@@ -80,7 +81,7 @@ def _file_stamp(path: Path) -> tuple[int, int, int]:
 
 def _context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = _VERSIONS[files.min_version]
     context.set_alpn_protocols(_ALPN)
     for path in (files.key, files.certificate):
         # Names the file that is missing, which OpenSSL does not.

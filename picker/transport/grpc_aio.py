@@ -13,6 +13,7 @@ from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail
+from picker.transport.certificate_files import CertificateFiles
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.health import Health, health_handler
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
@@ -135,8 +136,13 @@ async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> in
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    if tls.min_version != "1.2":
+        raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
     try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+        client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        files, asks = CertificateFiles(tls.certificate, tls.key, client_ca), client_ca is not None
+        if tls.reload:
+            return grpc.dynamic_ssl_server_credentials(files.current(), files.current, asks)
+        return grpc.ssl_server_credentials([files.read()], client_ca, asks)
     except OSError as error:
         raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error
-    return grpc.ssl_server_credentials([pair])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from picker.exchange import Exchange
 
@@ -19,11 +19,14 @@ class TlsFiles:
     """PEM files of the serving certificate (chain included) and its key.
 
     With `client_ca` only gateways with a certificate of that authority are served (mutual TLS).
+    With `reload` files that change are used for new connections. `min_version` is the oldest TLS that is spoken.
     """
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
+    reload: bool = False
+    min_version: Literal["1.2", "1.3"] = "1.2"
 
 
 @dataclass(frozen=True, slots=True)

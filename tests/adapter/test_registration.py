@@ -14,7 +14,7 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.issuing import Authority, CertificatePair, Subject, begun, renewal
+from adapter.issuing import Authority, Subject, begun, renewal
 from adapter.registration import (
     API_SERVICES,
     CaState,
@@ -27,6 +27,7 @@ from adapter.registration import (
     read_secret,
     secret_of,
 )
+from infscale.certificates import CertificatePair
 from infscale.kube.errors import Conflict, KubeError, NotFound, Unreachable
 
 NOW = datetime(2026, 8, 20, 10, tzinfo=UTC)

@@ -11,9 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from adapter.issuing import Authority, CertificatePair, Subject
+from adapter.issuing import Authority, Subject
 from adapter.server import AdapterServer, AdapterSettings
 from adapter.tls import ServingCertificate, TlsSettings
+from infscale.certificates import CertificatePair
 from infscale.errors import StartError
 from tests.adapter.support import vector_world
 

@@ -1,12 +1,14 @@
 """Serving goes on through whatever happens to discovery, and says at the start what could stop it later."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -17,6 +19,7 @@ from infscale.cli.serving import serving
 from infscale.config import load_config
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from tests.picker.transport import gateway
 
 CONFLICT = """
 apiVersion: inference.networking.x-k8s.io/v1alpha1
@@ -39,9 +42,11 @@ def pool(name: str) -> dict[str, object]:
     }
 
 
-def config_file(folder: Path, picker: Mapping[str, str] | None = None, **sections: object) -> Path:
+def config_file(folder: Path, picker: Mapping[str, object] | None = None, **sections: object) -> Path:
     (folder / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint(0), endpoint(1)]}))
-    free = {part: {"listen": "127.0.0.1:0"} for part in ("picker", "adapter", "telemetry")}
+    free: dict[str, dict[str, object]] = {
+        part: {"listen": "127.0.0.1:0"} for part in ("picker", "adapter", "telemetry")
+    }
     free["picker"] |= picker or {}
     discovery = {"file": "discovery.yaml", "poll_interval_seconds": 0.02}
     path = folder / "serve.yaml"
@@ -106,3 +111,39 @@ def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
             exchange.cancel()
             over.set()
         assert "Traceback" not in process.stderr.read()
+
+
+BY_FILE = """
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins: [{type: file-discovery, parameters: {path: FILE}}]
+dataLayer: {discovery: {pluginRef: file-discovery}}
+"""
+
+
+@pytest.mark.parametrize(("name", "works"), [("discovery.yaml", True), ("other.yaml", False)])
+async def test_two_sources_of_endpoints_must_be_one(tmp_path: Path, name: str, works: bool) -> None:
+    (tmp_path / "epp.yaml").write_text(BY_FILE.replace("FILE", str(tmp_path / name)))
+    config = await asyncio.to_thread(load_config, config_file(tmp_path, {"config_file": "epp.yaml"}))
+    refused = pytest.raises(ConfigError, match=r"epp\.yaml:5: dataLayer\.discovery: says")
+    with contextlib.nullcontext() if works else refused:
+        async with serving(config):
+            pass
+
+
+async def test_a_file_that_is_not_watched_is_read_once(tmp_path: Path) -> None:
+    config = await asyncio.to_thread(load_config, config_file(tmp_path))
+    config = replace(config, discovery=replace(config.discovery, watch=False))
+    async with serving(config) as running:
+        good = running.store.discovery
+        (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint(0)]}))
+        await asyncio.sleep(0.3)
+        assert running.store.discovery is good
+
+
+@pytest.mark.parametrize(("early", "answer"), [(True, "SERVING"), (False, "NOT_SERVING")])
+async def test_being_ready_needs_endpoints_or_a_pool(tmp_path: Path, early: bool, answer: str) -> None:
+    path = config_file(tmp_path, {"ready_without_endpoints": early})
+    async with serving(await asyncio.to_thread(load_config, path)) as running:
+        assert running.transport is not None
+        assert await gateway.check(running.transport.port) == answer

@@ -22,11 +22,11 @@ from adapter.access import Access, Admission, cluster_access
 from adapter.attributes import Asked
 from adapter.authentication import Caller
 from adapter.documents import Clock
-from adapter.issuing import CertificatePair
 from adapter.registration import Registrar, RegistrationSettings
 from adapter.server import AdapterServer, AdapterSettings, Membership
 from adapter.tls import TlsSettings
 from adapter.trust import Trust
+from infscale.certificates import CertificatePair
 from infscale.config import KubernetesSettings
 from infscale.kube.access import cluster
 from infscale.kube.client import KubeClient

@@ -223,3 +223,24 @@ def test_any_text_is_a_state_or_a_config_error_on_one_line(text: str) -> None:
     except ConfigError as error:
         problem = str(error)
     assert "\n" not in problem
+
+
+def test_a_pool_can_take_endpoints_of_every_namespace() -> None:
+    text = "endpoints: [{name: a, namespace: x, address: 10.0.0.1, port: 1}, {name: b, address: 10.0.0.2, port: 1}]"
+    state = read_state(load(text, "f"), ObjectKey("prod", "epp"), any_namespace=True)
+    (pool,) = state.pools
+    assert pool.key == ObjectKey("prod", "epp")
+    assert state.members(pool) == state.endpoints
+
+
+def test_a_state_can_be_that_of_one_pool() -> None:
+    text = POOL.replace("- ", "objects:\n- ", 1) + POOL.replace("chat", "other").replace("app: x", "app: y")
+    endpoints = (
+        "endpoints:\n"
+        "- {name: a, namespace: prod, address: 10.0.0.1, port: 1, labels: {app: x}}\n"
+        "- {name: b, namespace: prod, address: 10.0.0.2, port: 1, labels: {app: y}}\n"
+    )
+    state = read_state(load(endpoints + text, "f"))
+    assert [each.key.name for each in state.of_pool(ObjectKey("prod", "other")).endpoints] == ["b"]
+    assert [each.key.name for each in state.of_pool(ObjectKey("prod", "other")).pools] == ["other"]
+    assert state.of_pool(ObjectKey("prod", "none")) == DiscoveryState()

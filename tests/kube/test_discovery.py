@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from infscale.endpoint import DiscoveryState, Phase, Workload
+from infscale.endpoint import DiscoveryState, ObjectKey, OnlyPool, Phase, Pool, Workload
 from infscale.errors import StartError
 from infscale.kube.assembly import ExporterPods
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
+from infscale.labels import Selector
 from tests.kube import cluster_objects as made
 from tests.kube.fake_cluster import FakeCluster
 
@@ -232,3 +233,62 @@ async def test_broken_watches_lose_nothing(cluster: FakeCluster) -> None:
         await cluster.break_watches()
         await cluster.apply(*PODS, made.pod("vllm-1", "10.0.0.2"))
         await states.until(lambda state: len(state.endpoints) == 2)
+
+
+# One pool, with the rights of a picker
+
+ONE = replace(SETTINGS, namespaces=("chat",), write_status=False, only=OnlyPool(ObjectKey("chat", "pool"), POOLS[0]))
+
+
+async def test_routing_to_one_pool_takes_pods_and_pools(cluster: FakeCluster) -> None:
+    await cluster.apply(*OBJECTIVES, made.objective("a"))
+    await cluster.apply(*SCALERS, made.autoscaler())
+    async with following(cluster, ONE) as (discovery, states):
+        state = await states.until(lambda _: True)
+        assert [str(each.key) for each in state.endpoints] == ["chat/vllm-0"]
+        assert [str(each.key) for each in state.objectives] == ["chat/a"]
+        assert state.autoscalers == ()
+        assert set(discovery.disconnected_seconds().values()) == {0.0}
+    kinds = {path.rpartition("/")[2] for path in cluster.lists}
+    assert kinds == {"pods", "inferencepools", "inferenceobjectives", "inferencemodelrewrites", "inferencemodels"}
+    assert all("/namespaces/chat/" in path for path in cluster.lists)
+    assert not any("x-k8s.io" in path for path in cluster.lists if path.endswith("inferencepools"))
+    assert cluster.patches == []
+
+
+async def test_what_a_picker_may_not_see_is_not_missed(cluster: FakeCluster) -> None:
+    cluster.forbidden = {"inferenceobjectives", "inferencemodels"}
+    async with following(cluster, ONE) as (discovery, states):
+        state = await states.until(lambda _: True)
+        assert len(state.endpoints) == 1
+        assert set(discovery.disconnected_seconds().values()) == {0.0}
+
+
+@pytest.mark.parametrize("kind", ["pods", "inferencepools"])
+async def test_pods_and_the_pool_must_be_seen(cluster: FakeCluster, kind: str) -> None:
+    cluster.forbidden = {kind}
+    settings = replace(ONE, sync_timeout_seconds=0.1)
+    async with KubernetesDiscovery(cluster, settings, asyncio.get_running_loop().time, random.Random(1)) as discovery:
+        with pytest.raises(StartError, match=f"allow this identity the verbs list and watch on chat/{kind}"):
+            await anext(discovery.states())
+
+
+async def test_a_pool_of_the_other_group_can_be_the_one(cluster: FakeCluster) -> None:
+    legacy = "inference.networking.x-k8s.io"
+    await cluster.apply(legacy, "inferencepools", made.legacy_pool("old", 8001))
+    settings = replace(ONE, only=OnlyPool(ObjectKey("chat", "old"), legacy))
+    async with following(cluster, settings) as (_, states):
+        state = await states.until(lambda _: True)
+        assert [str(each.key) for each in state.pools] == ["chat/old"]
+        assert [each.port for each in state.endpoints] == [8001]
+
+
+async def test_a_pool_can_be_made_of_a_selector(cluster: FakeCluster) -> None:
+    cluster.forbidden = {"inferencepools"}
+    await cluster.apply(*PODS, made.pod("other", "10.0.0.2", labels={"app": "vllm", "canary": "yes"}))
+    key = ObjectKey("chat", "epp")
+    pool = Pool(key, {}, (8000, 8001), own_ports=True, requirements=Selector.parse("app in (vllm),!canary"))
+    async with following(cluster, replace(ONE, only=OnlyPool(key, POOLS[0], pool))) as (_, states):
+        state = await states.until(lambda _: True)
+        assert [str(each.key) for each in state.endpoints] == ["chat/vllm-0", "chat/vllm-0-rank-1"]
+        assert state.members(state.pools[0]) == state.endpoints

@@ -1,11 +1,14 @@
 """EndpointPickerConfig documents: what is accepted, what it means, and what is refused in which words."""
 
+from pathlib import Path
+
 import pytest
 
 from infscale.errors import ConfigError
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from picker.config import API_VERSIONS, DEFAULT_PARSERS, PickerConfig, load_picker_config, preset
+from picker.discovery_source import FileSource
 from picker.parsing.table import PARSER_TYPES
 from picker.prefix_index import PrefixSettings
 from picker.presets import DEFAULT_PRESET, PRESETS
@@ -284,7 +287,28 @@ REFUSED = {
         "plugins: [{type: utilization-detector, parameters: {metricsStalenessThreshold: 0s}}]\n",
         "metricsStalenessThreshold: expected a duration above 0",
     ),
-    "discovery elsewhere": ("dataLayer: {discovery: {pluginRef: x}}\n", "dataLayer.discovery: is not configured here"),
+    "replicas that talk": (
+        "dataLayer: {peerDiscovery: {pluginRef: x}}\n",
+        "replicas that tell each other",
+    ),
+    "discovery unnamed": ("dataLayer: {discovery: {}}\n", "dataLayer.discovery: expected either pluginRef or"),
+    "discovery undeclared": (
+        "dataLayer: {discovery: {pluginRef: x}}\n",
+        "dataLayer.discovery.pluginRef: no plugin is named 'x'",
+    ),
+    "discovery by something else": (
+        "plugins: [{type: queue-scorer}]\ndataLayer: {discovery: {endpoints: {pluginRef: queue-scorer}}}\n",
+        "dataLayer.discovery.endpoints.pluginRef: expected a source of endpoints, 'queue-scorer' is a scorer",
+    ),
+    "discovery without a file": (
+        "plugins: [{type: file-discovery}]\ndataLayer: {discovery: {pluginRef: file-discovery}}\n",
+        "plugins[0]: path is missing",
+    ),
+    "discovery with more": (
+        "plugins: [{type: file-discovery, parameters: {path: a, poll: 1}}]\n"
+        "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
+        "plugins[0].parameters.poll: unknown key",
+    ),
     "a tokenizer service": (
         "plugins: [{type: token-producer, parameters: {backend: render}}]\n",
         "only the backend 'estimate'",
@@ -307,3 +331,20 @@ def test_what_cannot_be_honoured_is_refused_with_its_place(name: str) -> None:
 def test_other_documents_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         load_picker_config(text, "epp.yaml")
+
+
+@pytest.mark.parametrize(
+    ("watch", "section"),
+    [("", "{pluginRef: file}"), (", watchFile: true", "{endpoints: {pluginRef: file}}")],
+    ids=["short form", "long form"],
+)
+def test_a_file_of_endpoints_can_be_named(watch: str, section: str) -> None:
+    config = loaded(
+        f"plugins: [{{name: file, type: file-discovery, parameters: {{path: endpoints.yaml{watch}}}}}]\n"
+        f"dataLayer: {{discovery: {section}}}\n"
+    )
+    assert config.discovery == FileSource(Path("endpoints.yaml"), bool(watch), "epp.yaml:4")
+
+
+def test_a_declared_file_that_nothing_refers_to_is_not_discovery() -> None:
+    assert loaded("plugins: [{type: file-discovery, parameters: {path: a}}]\n").discovery is None

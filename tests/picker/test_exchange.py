@@ -128,6 +128,12 @@ def test_an_empty_subset_hint_is_not_the_absence_of_one(director: FakeDirector) 
     assert director.requests[0].subset == ()
 
 
+def test_subset_hints_can_be_passed_over(director: FakeDirector) -> None:
+    book = playbook(director, subset_hints=False)
+    book >>= Incoming(get(), subset=("10.0.0.9",))
+    assert director.requests[0].subset is None
+
+
 def test_an_upgrade_is_picked_at_its_headers_and_its_bytes_pass(director: FakeDirector) -> None:
     assert (
         playbook(director)

@@ -368,7 +368,9 @@ class ServerConnection:
         for place in range(0, len(payload), 6):
             name, value = payload[place : place + 2], payload[place + 2 : place + 6]
             self._setting(int.from_bytes(name, "big"), int.from_bytes(value, "big"))
+        # The acknowledgement goes first: until it has come, a peer counts data against its windows as they were.
         self._out.append(frames.SETTINGS_ACK)
+        self._flush_blocked()
 
     def _setting(self, name: int, value: int) -> None:
         match name:
@@ -391,8 +393,6 @@ class ServerConnection:
             state.window += by
             if state.window > frames.MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
-        if by > 0:
-            self._flush_blocked()
 
     def _push_promise(self, _flags: int, _stream: int, _payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")

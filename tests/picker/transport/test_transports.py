@@ -1,13 +1,15 @@
 """What every transport does, over real sockets on loopback, asked by grpcio's client."""
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import random
+import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,38 @@ async def test_a_missing_certificate_is_named(picker: Picker, tmp_path: Path) ->
     files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
     with pytest.raises(StartError, match=r"tls\.key: No such file"):
         await picker.transport(tls=files).__aenter__()
+
+
+async def test_an_oldest_version_is_kept_or_refused(picker: Picker, tmp_path: Path) -> None:
+    """grpcio cannot be told."""
+    transport = picker.transport(tls=replace(certificate(tmp_path), min_version="1.3"))
+    if picker.make is GrpcTransport:
+        with pytest.raises(StartError, match=r"speaks TLS 1\.2 and newer"):
+            await transport.__aenter__()
+        return
+    context = ssl.create_default_context(cafile=tmp_path / "tls.crt")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with transport:
+        with pytest.raises(OSError):  # noqa: PT011 # a reset or an alert, as the two sides happen to be
+            await asyncio.open_connection("localhost", transport.port, ssl=context)
+
+
+@pytest.mark.parametrize("reload", [False, True])
+async def test_only_gateways_of_a_given_authority_are_served(picker: Picker, tmp_path: Path, reload: bool) -> None:
+    files = certificate(tmp_path)
+    pair = [path.read_bytes() for path in (files.certificate, files.key)]
+    # The certificate is its own authority here, for both sides.
+    known = grpc.ssl_channel_credentials(pair[0], pair[1], pair[0])
+    unknown = grpc.ssl_channel_credentials(pair[0])
+    async with picker.transport(tls=replace(files, client_ca=files.certificate, reload=reload)) as transport:
+        for credentials, served in ((known, True), (unknown, False)):
+            async with grpc.aio.secure_channel(f"localhost:{transport.port}", credentials) as channel:
+                stream = gateway.open_stream(channel)
+                with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await stream.write(gateway.headers(PATH, end_of_stream=True))
+                    assert (await gateway.answer(stream)).HasField("request_headers") is served
+                assert (stream.done() and await stream.code() is grpc.StatusCode.UNAVAILABLE) is not served
+                stream.cancel()
 
 
 @pytest.mark.parametrize("bad", [{"port": 70000}, {"health_port": -1}, {"drain_seconds": -1.0}], ids=repr)

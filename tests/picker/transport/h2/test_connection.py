@@ -231,6 +231,20 @@ def test_what_waits_for_windows_is_bounded() -> None:
     assert b"".join(pair.server.take()).endswith(frames.rst_stream(1, ErrorCode.ENHANCE_YOUR_CALM))
 
 
+def test_larger_windows_are_acknowledged_before_they_are_used() -> None:
+    """A client that has not seen the acknowledgement counts data against the windows that were."""
+    pair = Pair(client_settings={Settings.INITIAL_WINDOW_SIZE: 10})
+    pair.client.send_headers(1, HEADERS)
+    pair.exchange()
+    pair.server.respond(1, ANSWER)
+    pair.server.send(1, b"x" * 30)
+    pair.exchange()
+    pair.server.receive(frames.settings(((frames.Setting.INITIAL_WINDOW_SIZE, 20),)))
+    acknowledged, data = pair.server.take()
+    assert acknowledged == frames.SETTINGS_ACK
+    assert data == frame(Kind.DATA, 0, 1, b"x" * 10)
+
+
 def test_a_body_of_plain_http_ends_with_its_data() -> None:
     pair = Pair()
     pair.client.send_headers(1, HEADERS, end_stream=True)

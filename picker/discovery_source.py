@@ -1,0 +1,41 @@
+"""The endpoints file that an `EndpointPickerConfig` names instead of a cluster."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infscale.document import Field
+from picker.scheduling.registry import Parameters, Plugin
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A file of endpoints, read once or followed with `watch`; relative paths start at the working directory.
+
+    `place` is where the configuration asks for it.
+    """
+
+    path: Path
+    watch: bool
+    place: str
+
+
+def read_reference(field: Field) -> Field:
+    """The `pluginRef` of ``dataLayer.discovery``, which the reference also writes below ``endpoints``."""
+    entry = field.mapping(optional=("endpoints", "pluginRef"))
+    if len(entry) != 1:
+        field.refuse("expected either pluginRef or endpoints.pluginRef")
+    if "endpoints" in entry:
+        return entry["endpoints"].mapping(required=("pluginRef",))["pluginRef"]
+    return entry["pluginRef"]
+
+
+def read_source(plugin: Plugin, reference: Field) -> FileSource:
+    """What a `file-discovery` plugin says. Raises `ConfigError`."""
+    given = Parameters(plugin.parameters, "path", "watchFile")
+    path = given.get("path")
+    if path is None:
+        (plugin.parameters or plugin.field).refuse("path is missing: the file of the endpoints")
+    text = path.text()
+    if "\0" in text:
+        path.refuse("expected the path of a file")
+    return FileSource(Path(text), given.boolean("watchFile", False), reference.place)
