@@ -18,7 +18,6 @@ from picker.messages import (
     HeadersReply,
     ImmediateReply,
     Incoming,
-    LbMetadata,
     Modes,
     Reply,
     RequestBody,
@@ -33,6 +32,7 @@ from picker.messages import (
 )
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
+from picker.wire_bytes import body_reply, headers_reply
 
 LB_NAMESPACE = "envoy.lb"
 SUBSET_NAMESPACE = "envoy.lb.subset_hint"
@@ -64,9 +64,9 @@ def encode(reply: Reply) -> bytes:
     """The bytes of `reply`."""
     match reply:
         case HeadersReply():
-            return _headers_reply(reply).SerializeToString()
+            return headers_reply(reply, LB_NAMESPACE)
         case BodyReply():
-            return _body_reply(reply).SerializeToString()
+            return body_reply(reply)
         case Unchanged():
             return _body_response(reply.side, pb.BodyResponse(response=pb.CommonResponse())).SerializeToString()
         case TrailersReply():
@@ -138,39 +138,6 @@ def _mutation(set_headers: HeaderItems, remove_headers: tuple[str, ...] = ()) ->
         for key, value in set_headers
     ]
     return pb.HeaderMutation(set_headers=options, remove_headers=remove_headers)
-
-
-def _metadata(lb: LbMetadata) -> struct_pb2.Struct:
-    outer = struct_pb2.Struct()
-    inner = outer.fields[LB_NAMESPACE].struct_value
-    for key, value in lb.items():
-        if isinstance(value, str):
-            inner.fields[key].string_value = value
-        else:
-            numbers = inner.fields[key].struct_value
-            for name, number in value.items():
-                numbers.fields[name].number_value = number
-    return outer
-
-
-def _headers_reply(reply: HeadersReply) -> pb.ProcessingResponse:
-    common = pb.CommonResponse(clear_route_cache=reply.clear_route_cache)
-    if reply.set_headers or reply.remove_headers:
-        common.header_mutation.CopyFrom(_mutation(reply.set_headers, reply.remove_headers))
-    headers = pb.HeadersResponse(response=common)
-    if reply.side == "request":
-        message = pb.ProcessingResponse(request_headers=headers)
-    else:
-        message = pb.ProcessingResponse(response_headers=headers)
-    if reply.lb_metadata:
-        message.dynamic_metadata.CopyFrom(_metadata(reply.lb_metadata))
-    return message
-
-
-def _body_reply(reply: BodyReply) -> pb.ProcessingResponse:
-    piece = pb.StreamedBodyResponse(body=reply.body, end_of_stream=reply.end_of_stream)
-    common = pb.CommonResponse(body_mutation=pb.BodyMutation(streamed_response=piece))
-    return _body_response(reply.side, pb.BodyResponse(response=common))
 
 
 def _body_response(side: Side, body: pb.BodyResponse) -> pb.ProcessingResponse:

@@ -20,6 +20,7 @@ from picker.transport.h2.requests import check_trailers, checked
 from picker.transport.h2.streams import Block, Stream, need_connection, need_stream, opened_by, unpadded
 
 _REMEMBERED_STREAMS = 1_000
+_REMEMBERED_FIELDS = 64
 
 
 class ServerConnection:
@@ -43,6 +44,7 @@ class ServerConnection:
         self._queued = 0
         self._blocked: dict[int, None] = {}
         self._leaving: int | None = None
+        self._good_fields: dict[Fields, int | None] = {}
         self._out: list[bytes] = []
         self._events: list[Event] = []
         self._handlers: Mapping[int, Callable[[int, int, bytes], None]] = {
@@ -330,11 +332,22 @@ class ServerConnection:
         self._last_stream = stream
         if self._leaving is not None or len(self._streams) >= self._limits.max_streams:
             raise StreamFault(stream, ErrorCode.REFUSED_STREAM, "no more streams are taken now")
-        expected = checked(stream, fields)
+        expected = self._announced_length(stream, fields)
         if block.ended and expected:
             raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is announced and does not come")
         self._streams[stream] = Stream(self._peer_window, expected, remote_ended=block.ended)
         self._events.append(Opened(stream, fields, block.ended))
+
+    def _announced_length(self, stream: int, fields: Fields) -> int | None:
+        """As `checked`; gateways send the same fields again and again."""
+        known = self._good_fields.get(fields, -1)
+        if known != -1:
+            return known
+        length = checked(stream, fields)
+        if len(self._good_fields) >= _REMEMBERED_FIELDS:
+            self._good_fields.clear()
+        self._good_fields[fields] = length
+        return length
 
     def _priority(self, _flags: int, stream: int, payload: bytes) -> None:
         need_stream(stream)

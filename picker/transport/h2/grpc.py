@@ -1,5 +1,6 @@
 """gRPC over HTTP/2: messages in streams of bytes, and the header blocks of answers (gRPC's PROTOCOL-HTTP2)."""
 
+from functools import lru_cache
 from urllib.parse import quote
 
 from picker.transport.h2.hpack import Fields, literal
@@ -56,6 +57,7 @@ def plain_answer(status: int, text: str) -> tuple[bytes, bytes]:
     return block + literal(b"content-length", b"%d" % len(body)), body
 
 
+@lru_cache(maxsize=64)
 def method_of(fields: Fields) -> str | None:
     """The path of a gRPC call; None for a request that is none."""
     path, method, content_type = "", b"", b""

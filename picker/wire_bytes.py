@@ -1,0 +1,86 @@
+"""The replies that every request gets, as bytes of protobuf's encoding, without objects in between.
+
+Field numbers are those of `picker/proto/ext_proc.proto`; Envoy's own stubs read in tests what is written here.
+"""
+
+import struct
+from functools import lru_cache
+
+from picker.messages import BodyReply, HeadersReply, LbMetadata
+
+_LENGTH_DELIMITED = 2
+_END_OF_STREAM = b"\x10\x01"
+_OVERWRITE = b"\x18\x02"
+_CLEAR_ROUTE_CACHE = b"\x28\x01"
+_REMEMBERED = 4_096
+
+
+def varint(value: int) -> bytes:
+    """A number of protobuf's encoding."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return bytes((number << 3 | _LENGTH_DELIMITED,)) + varint(len(payload)) + payload
+
+
+def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
+    """A ProcessingResponse that answers headers; metadata go into `namespace`."""
+    mutation = b"".join([_field(1, _option(key, value)) for key, value in reply.set_headers])
+    mutation += b"".join([_field(2, name.encode()) for name in reply.remove_headers])
+    common = _field(2, mutation) if mutation else b""
+    if reply.clear_route_cache:
+        common += _CLEAR_ROUTE_CACHE
+    message = _field(1 if reply.side == "request" else 2, _field(1, common))
+    if reply.lb_metadata:
+        message += _field(8, _entry(namespace, _field(5, _struct(reply.lb_metadata))))
+    return message
+
+
+def body_reply(reply: BodyReply) -> bytes:
+    """A ProcessingResponse with a piece of a streamed body; the piece itself is copied once."""
+    body = reply.body
+    size = len(body)
+    head = b"\x0a" + varint(size) if size else b""
+    tail = _END_OF_STREAM if reply.end_of_stream else b""
+    size += len(head) + len(tail)
+    # From the inside out: StreamedBodyResponse, BodyMutation, CommonResponse, BodyResponse, ProcessingResponse.
+    for number in (3, 3, 1, 3 if reply.side == "request" else 4):
+        prefix = bytes((number << 3 | _LENGTH_DELIMITED,)) + varint(size)
+        head = prefix + head
+        size += len(prefix)
+    return b"".join((head, body, tail))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _option(key: str, value: bytes) -> bytes:
+    raw = _field(3, value) if value else b""
+    return _field(1, _field(1, key.encode()) + raw) + _OVERWRITE
+
+
+def _struct(fields: LbMetadata) -> bytes:
+    parts: list[bytes] = []
+    for key, value in fields.items():
+        if isinstance(value, str):
+            parts.append(_text_entry(key, value))
+        else:
+            numbers = b"".join([_entry(name, b"\x11" + struct.pack("<d", number)) for name, number in value.items()])
+            parts.append(_entry(key, _field(5, numbers)))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _text_entry(key: str, value: str) -> bytes:
+    return _entry(key, _field(3, value.encode()))
+
+
+def _entry(key: str, value: bytes) -> bytes:
+    """One entry of a Struct's fields."""
+    return _field(1, _field(1, key.encode()) + _field(2, value))
