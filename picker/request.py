@@ -135,6 +135,17 @@ class Outcome:
     first_byte_seconds: float | None = None
     duration_seconds: float = 0.0
 
+    @property
+    def failed(self) -> bool | None:
+        """Whether the endpoint failed: a 5xx; None: the outcome is no verdict on it.
+
+        A client that leaves early and a stream to the gateway that breaks say nothing of the endpoint, and neither
+        does a status nobody saw.
+        """
+        if self.status is not None and self.status >= 500:
+            return True
+        return False if self.kind == "completed" and self.status is not None else None
+
 
 class Director(Protocol):
     """Decides where requests go and keeps the books. Called from one thread; never blocks, never awaits."""
