@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from infscale import __version__
-from infscale.cli import demo, serve, sim_server
+from infscale.cli import demo, lint_config, serve, sim_server
 from infscale.errors import ConfigError, InfscaleError
 
 EXIT_FAILED = 1
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"infscale {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, demo, sim_server):
+    for command in (serve, lint_config, demo, sim_server):
         command.add_parser(commands)
     return _run(parser, arguments)
 

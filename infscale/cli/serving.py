@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import entry_points
 
 import aiohttp
 import httpx
@@ -19,7 +20,8 @@ from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
-from infscale.config import KubernetesSettings, ServeConfig, read_text
+from infscale.cli.lint_config import checked
+from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
 from infscale.kube.client import KubeClient
@@ -34,10 +36,11 @@ from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryServer
-from picker.config import PickerConfig, load_picker_config, preset
+from picker.config import PickerConfig, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
+from picker.extensions import ENTRY_POINTS
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector
@@ -92,7 +95,8 @@ async def load_scheduling(config: ServeConfig) -> PickerConfig:
     path = config.picker.config_file
     if path is None:
         return preset(config.picker.preset or "infscale")
-    return load_picker_config(await asyncio.to_thread(read_text, path), str(path))
+    # Finding plugins reads the metadata of every installed package, and loading them imports.
+    return await asyncio.to_thread(lambda: checked(path, entry_points(group=ENTRY_POINTS)))
 
 
 def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:
