@@ -7,6 +7,7 @@ from infscale.document import Field, load
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
 from picker.declared import Declared, DeclaredPlugin
+from picker.parsing.table import DEFAULT_TYPES
 from picker.prefix_index import PrefixSettings
 from picker.presets import PRESETS
 from picker.scheduling import registry
@@ -18,7 +19,7 @@ from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler, Scheduler, SingleProfileHandler
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
-DEFAULT_PARSERS = ("openai-parser", "anthropic-parser", "passthrough-parser")
+DEFAULT_PARSERS = DEFAULT_TYPES
 FEATURE_GATES = (
     "dataLayer",
     "enableLegacyMetrics",

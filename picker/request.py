@@ -8,7 +8,16 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
 
 Api = Literal[
-    "chat_completions", "completions", "embeddings", "responses", "conversations", "images", "messages", "opaque"
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "conversations",
+    "images",
+    "messages",
+    "vllm_generate",
+    "sglang_generate",
+    "opaque",
 ]
 
 

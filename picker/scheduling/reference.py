@@ -50,7 +50,6 @@ REFERENCE_ONLY = frozenset(
         "session-affinity-filter",
         "session-affinity-scorer",
         "session-id-producer",
-        "sglanghttp-parser",
         "sheddable-eviction-filter",
         "slo-deadline-ordering-policy",
         "slo-headroom-tier-filter",
@@ -62,6 +61,5 @@ REFERENCE_ONLY = frozenset(
         "topology-extractor",
         "vertexai-parser",
         "vllmgrpc-parser",
-        "vllmhttp-parser",
     }
 )
