@@ -77,11 +77,12 @@ class LabelSelectorFilter(_LabelFilter):
 class LabelValueFilter(_LabelFilter):
     """Keeps endpoints whose label has one of some values; those without it where `allows_no_label`.
 
-    The reference's deprecated ``by-label``: a `LabelSelectorFilter` says the same and more.
+    The reference's deprecated ``by-label``, in which an absent label also equals the empty value. A
+    `LabelSelectorFilter` says the same and more.
     """
 
     def __init__(self, label: str, values: frozenset[str], allows_no_label: bool) -> None:
-        super().__init__(lambda labels: labels[label] in values if label in labels else allows_no_label)
+        super().__init__(lambda labels: labels.get(label, "") in values or (allows_no_label and label not in labels))
 
 
 class RoleFilter(_LabelFilter):

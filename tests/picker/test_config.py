@@ -282,17 +282,23 @@ def test_deprecated_types_work_and_are_said_to_be() -> None:
     config = loaded(
         """\
 plugins:
-- {type: by-label, parameters: {label: tier, validValues: [a, ""], allowsNoLabel: true}}
+- {type: by-label, parameters: {label: tier, validValues: [a], allowsNoLabel: true}}
 - {type: by-label-selector, parameters: {matchLabels: {tier: a}}}
 """
     )
     profile = only_profile(config)
     pool = FakePool(4, labels=[{"tier": "a"}, {"tier": "b"}, {}, {"tier": ""}])
-    assert [each.keep(context(pool), pool.rows).tolist() for each in profile.filters] == [[0, 2, 3], [0]]
+    assert [each.keep(context(pool), pool.rows).tolist() for each in profile.filters] == [[0, 2], [0]]
     assert config.notes == (
         "epp.yaml:4: plugins[0]: by-label is deprecated; use label-selector-filter",
         "epp.yaml:5: plugins[1]: by-label-selector is deprecated; use label-selector-filter",
     )
+
+
+def test_by_label_takes_an_absent_label_for_an_empty_one() -> None:
+    (each,), _ = built('{type: by-label, parameters: {label: tier, validValues: [""]}}')
+    pool = FakePool(3, labels=[{"tier": "a"}, {}, {"tier": ""}])
+    assert each.keep(context(pool), pool.rows).tolist() == [1, 2]
 
 
 def test_parameters_without_effect_are_named() -> None:

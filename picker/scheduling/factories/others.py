@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from picker.scheduling.admitters import ProbabilisticAdmitter
 from picker.scheduling.parameters import Given, Parameters
-from picker.scheduling.pickers import MaxScorePicker, RandomPicker, WeightedRandomPicker
+from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.plugin import Admitter, Picker
 from picker.scheduling.scheduler import ProfileHandler, SingleProfileHandler
 
@@ -26,6 +26,11 @@ def _weighted_random(given: Given) -> Picker:
 
 def _random(given: Given) -> Picker:
     return RandomPicker(_maximum(given))
+
+
+def _power_of_two(given: Given) -> Picker:
+    parameters = given.read("choices", "maxNumOfEndpoints")
+    return PowerOfTwoPicker(parameters.integer("choices", 2, 1), parameters.integer("maxNumOfEndpoints", 1, 1))
 
 
 def _single_profile(given: Given) -> ProfileHandler:
@@ -51,6 +56,7 @@ PICKERS: Mapping[str, Callable[[Given], Picker]] = {
     DEFAULT_PICKER: _max_score,
     "weighted-random-picker": _weighted_random,
     "random-picker": _random,
+    "power-of-two-picker": _power_of_two,
 }
 HANDLERS: Mapping[str, Callable[[Given], ProfileHandler]] = {DEFAULT_HANDLER: _single_profile}
 ADMITTERS: Mapping[str, Callable[[Given], Admitter]] = {"probabilistic-admitter": _probabilistic}

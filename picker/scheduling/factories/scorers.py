@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from infscale.document import Field
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
 from picker.scheduling.attributes import EndpointAttributeScorer
-from picker.scheduling.factories.filters import PRODUCER_NAMES, attribute_of, context_length
+from picker.scheduling.factories.filters import attribute_of, context_length
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Scorer
 from picker.scheduling.scorers.affinity import (
@@ -25,6 +25,7 @@ from picker.scheduling.scorers.load import (
 from picker.scheduling.scorers.price import COST_LABEL, SPEED_LABEL, SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, Scaling, TokenLoadScorer
 
+_PRODUCERS = ("prefixMatchInfoProducerName", "inFlightLoadProducerName")
 _LINES = ("linear_lower_is_better", "linear_higher_is_better")
 
 
@@ -49,7 +50,7 @@ def _active_request(given: Given) -> Scorer:
 
 
 def _token_load(given: Given) -> Scorer:
-    parameters = given.read("queueThresholdTokens", *PRODUCER_NAMES)
+    parameters = given.read("queueThresholdTokens", *_PRODUCERS)
     return TokenLoadScorer(parameters.positive("queueThresholdTokens", 4_194_304.0))
 
 
@@ -78,7 +79,7 @@ def _header_label(given: Given) -> Scorer:
 
 
 def _lmetric(given: Given) -> Scorer:
-    given.read(*PRODUCER_NAMES)
+    given.read(*_PRODUCERS)
     return LmetricScorer()
 
 
