@@ -141,7 +141,12 @@ class Declared:
         successor = registry.DEPRECATED.get(plugin.type)
         if successor is not None:
             self.notes.append(f"{declared.place}: {declared.path}: {plugin.type} is deprecated; use {successor}")
-        if plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:
+        if plugin.type in registry.ELSEWHERE:
+            problem = f"{plugin.type} is built in; {registry.ELSEWHERE[plugin.type]}"
+            self.notes.append(f"{declared.place}: {declared.path}: {problem}")
+        # Another package's plugin may well mean something by a parameter of the same name.
+        foreign = plugin.type not in registry.KINDS
+        if foreign or plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:
             return
         for name, field in parameters.entries().items():
             reason = registry.WITHOUT_EFFECT.get(name)

@@ -129,7 +129,7 @@ class PoolDirector:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._accounts.release(decision.charge, answered=answered)
-        if served != chosen:
+        if served != chosen and served in self._memory:
             self._memory.answered(chosen, failed=True, now=now)
         if outcome.failed is not None:
             self._memory.answered(served, failed=outcome.failed, now=now)

@@ -35,6 +35,9 @@ class PoolMemory:
         self._cold = 0
         self._failing = 0
 
+    def __contains__(self, authority: str) -> bool:
+        return authority in self._by_authority
+
     def sync(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Follow the pool; rows are those of `endpoints` from now on."""
         if endpoints is self._endpoints:

@@ -10,8 +10,6 @@ REFERENCE_ONLY = frozenset(
         "always-disagg-pd-decider",
         "burst-prefix-cache-producer",
         "data-parallel-profile-handler",
-        "dcgm-data-source",
-        "dcgm-extractor",
         "destination-endpoint-served-verifier",
         "disagg-headers-handler",
         "disagg-profile-handler",

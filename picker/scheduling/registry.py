@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_PICKER",
     "DEPRECATED",
     "DETECTORS",
+    "ELSEWHERE",
     "KINDS",
     "PREFIX_PRODUCER",
     "PRODUCERS",
@@ -48,7 +49,7 @@ class Kind(enum.Enum):
 DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
 PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer")
-DATA = ("metrics-data-source", "core-metrics-extractor")
+DATA = ("metrics-data-source", "core-metrics-extractor", "dcgm-data-source", "dcgm-extractor")
 
 # Types that nothing is built of: the store, the prefix index and the parser table are there anyway.
 _FACTS: Mapping[str, Kind] = {
@@ -64,6 +65,12 @@ _FACTS: Mapping[str, Kind] = {
 
 DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-selector": "label-selector-filter"}
 """Types the field is about to remove, and what takes their place."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "dcgm-data-source": "GPU pages are scraped where `dcgm` in the main configuration says so",
+    "dcgm-extractor": "GPU pages are scraped where `dcgm` in the main configuration says so",
+}
+"""Types that are accepted and decided by another file, and where."""
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     **dict.fromkeys((*PRODUCER_NAMES, "producer"), "there is one producer of each kind"),

@@ -14,7 +14,8 @@ class PrefixCacheAffinityFilter:
     The time to first token is estimated as in-flight tokens ÷ `peak_prefill_throughput` (tokens per second). Where the
     best of the sticky endpoints is behind the best of the others by more than `max_ttft_penalty_seconds`, all stay; 0
     always sticks. All stay too where no endpoint is sticky, and with `exploration_probability` at random. In-flight
-    tokens are the picker's own count, so that nothing here is ever unknown.
+    tokens are the picker's own count, so that nothing here is ever unknown; they include the expected output, which
+    lengthens the estimate on both sides.
     """
 
     affinity_threshold: float = 0.8

@@ -10,23 +10,11 @@ from picker.parsing.table import PARSER_TYPES
 from picker.prefix_index import PrefixSettings
 from picker.presets import DEFAULT_PRESET, PRESETS
 from picker.scheduling import registry
-from picker.scheduling.admitters import ProbabilisticAdmitter
-from picker.scheduling.attributes import COLUMNS, EndpointAttributeFilter, EndpointAttributeScorer
-from picker.scheduling.context_length import ContextLength
 from picker.scheduling.filters import SaturationFilter
-from picker.scheduling.guards import BoundedLoadFilter, ErrorMemoryFilter
-from picker.scheduling.legacy_tree import LegacyTreeFilter
 from picker.scheduling.pickers import MaxScorePicker, RandomPicker
-from picker.scheduling.plugin import Filter, Scorer
 from picker.scheduling.profile import Profile
 from picker.scheduling.reference import REFERENCE_ONLY
-from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
-from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.load import QueueScorer
-from picker.scheduling.scorers.price import SpeedAndCostScorer
-from picker.scheduling.scorers.tokens import LmetricScorer
-from picker.scheduling.stickiness import PrefixCacheAffinityFilter
-from tests.fakes.pools import FakePool, context
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 
@@ -205,133 +193,6 @@ schedulingProfiles: [{name: p}]
 
 def test_every_type_is_either_here_or_only_in_the_reference() -> None:
     assert not REFERENCE_ONLY & set(registry.KINDS)
-
-
-def built(plugin: str) -> tuple[list[Filter], list[Scorer]]:
-    """The stages a profile gets of one plugin, written as YAML flow."""
-    profile = only_profile(loaded(f"plugins: [{plugin}]\n"))
-    return list(profile.filters), [each.scorer for each in profile.scorers]
-
-
-@pytest.mark.parametrize(
-    ("plugin", "stage"),
-    [
-        ("{type: prefix-cache-affinity-filter}", PrefixCacheAffinityFilter(0.8, 0.0, 18.0, 15_928.0)),
-        (
-            "{type: prefix-cache-affinity-filter, parameters: {affinityThreshold: 0.5, explorationProbability: 0.1, "
-            "maxTTFTPenaltyMs: 500, ttftSource: prefillThroughput, peakPrefillThroughput: 9}}",
-            PrefixCacheAffinityFilter(0.5, 0.1, 0.5, 9.0),
-        ),
-        ("{type: error-memory-filter}", ErrorMemoryFilter(3, 10.0)),
-        ("{type: error-memory-filter, parameters: {failures: 1, duration: 1m}}", ErrorMemoryFilter(1, 60.0)),
-        ("{type: bounded-load-filter}", BoundedLoadFilter(1.25, "requests")),
-        ("{type: bounded-load-filter, parameters: {factor: 2, measure: tokens}}", BoundedLoadFilter(2.0, "tokens")),
-        ("{type: legacy-tree-filter}", LegacyTreeFilter(0.8, 5.0, 128.0, 0.999)),
-        (
-            "{type: endpoint-attribute-filter, parameters: {attribute: WaitingQueueSize, onMissing: Fail, "
-            "fallbackOnEmpty: true, algorithm: {type: threshold, threshold: {operator: LessThan, value: -1}}}}",
-            EndpointAttributeFilter(COLUMNS["waiting_requests"], "LessThan", -1.0, False, True),
-        ),
-        ("{type: no-hit-lru-scorer}", NoHitLruScorer(1024)),
-        ("{type: no-hit-lru-scorer, parameters: {lruSize: 2}}", NoHitLruScorer(2)),
-        ("{type: lmetric-scorer}", LmetricScorer()),
-        ("{type: gpu-memory-scorer, parameters: {maxAge: 20s}}", GpuMemoryScorer(20.0)),
-        ("{type: staleness-discount-scorer, parameters: {exponent: 2}}", StalenessDiscountScorer(2.0)),
-        (
-            "{type: endpoint-attribute-scorer, parameters: {attributeKey: KVCacheUsagePercent, algorithm: "
-            "{type: linear_lower_is_better, normalization: {fixedRange: {min: 0, max: 1}}}}}",
-            EndpointAttributeScorer(COLUMNS["kv_cache_utilization_ratio"], True, (0.0, 1.0)),
-        ),
-        (
-            "{type: endpoint-attribute-scorer, parameters: {attributeKey: waiting_requests, algorithm: "
-            "{type: linear_higher_is_better, normalization: {adaptiveRange: {}}}}}",
-            EndpointAttributeScorer(COLUMNS["waiting_requests"], False),
-        ),
-    ],
-)
-def test_parameters_reach_the_stage_and_have_their_defaults(plugin: str, stage: object) -> None:
-    filters, scorers = built(plugin)
-    assert [*filters, *scorers] == [stage]
-
-
-def test_context_length_is_one_plugin_that_filters_and_scores() -> None:
-    filters, scorers = built("{type: context-length-aware, parameters: {enableFiltering: true, label: l}}")
-    (each,), (scorer,) = filters, scorers
-    assert isinstance(each, ContextLength)
-    assert isinstance(scorer, ContextLength)
-    assert each.filtering
-
-
-def test_labels_and_headers_of_stages_come_from_parameters() -> None:
-    _, (header,) = built("{type: header-label-affinity-scorer, parameters: {headerName: X-Tier, labelKey: tier}}")
-    assert isinstance(header, HeaderLabelAffinityScorer)
-    assert (header.header, header.label) == ("x-tier", "tier")
-    _, (price,) = built("{type: speed-and-cost-scorer, parameters: {costWeight: 0.5, speedLabel: s, costLabel: c}}")
-    assert isinstance(price, SpeedAndCostScorer)
-    assert price.cost_weight == 0.5
-
-
-def test_admitters_run_because_they_are_declared() -> None:
-    assert loaded("plugins: [{type: probabilistic-admitter}]\n").admitters == (ProbabilisticAdmitter(),)
-    given = "{queueDepthThreshold: 9, kvCacheUtilThreshold: 0.7, power: 2, k: 1}"
-    config = loaded(f"plugins: [{{type: probabilistic-admitter, parameters: {given}}}]\n")
-    assert config.admitters == (ProbabilisticAdmitter(9.0, 0.7, 2.0, 1.0),)
-
-
-def test_deprecated_types_work_and_are_said_to_be() -> None:
-    config = loaded(
-        """\
-plugins:
-- {type: by-label, parameters: {label: tier, validValues: [a], allowsNoLabel: true}}
-- {type: by-label-selector, parameters: {matchLabels: {tier: a}}}
-"""
-    )
-    profile = only_profile(config)
-    pool = FakePool(4, labels=[{"tier": "a"}, {"tier": "b"}, {}, {"tier": ""}])
-    assert [each.keep(context(pool), pool.rows).tolist() for each in profile.filters] == [[0, 2], [0]]
-    assert config.notes == (
-        "epp.yaml:4: plugins[0]: by-label is deprecated; use label-selector-filter",
-        "epp.yaml:5: plugins[1]: by-label-selector is deprecated; use label-selector-filter",
-    )
-
-
-def test_by_label_takes_an_absent_label_for_an_empty_one() -> None:
-    (each,), _ = built('{type: by-label, parameters: {label: tier, validValues: [""]}}')
-    pool = FakePool(3, labels=[{"tier": "a"}, {}, {"tier": ""}])
-    assert each.keep(context(pool), pool.rows).tolist() == [1, 2]
-
-
-def test_parameters_without_effect_are_named() -> None:
-    config = loaded("plugins: [{type: active-request-scorer, parameters: {requestTimeout: 1m}}]\n")
-    place = "epp.yaml:3: plugins[0].parameters.requestTimeout"
-    assert config.notes == (f"{place}: has no effect here: what is in flight ends with its exchange",)
-
-
-def test_a_plugin_says_where_it_takes_part() -> None:
-    config = loaded(
-        """\
-plugins:
-- {type: queue-scorer}
-- {type: ready-filter}
-- {type: utilization-detector}
-- {type: probabilistic-admitter}
-- {type: inflight-load-producer}
-schedulingProfiles: [{name: p, plugins: [{pluginRef: queue-scorer, weight: 2}, {pluginRef: utilization-detector}]}]
-saturationDetector: {pluginRef: utilization-detector}
-"""
-    )
-    assert {each.name: each.uses for each in config.plugins} == {
-        "queue-scorer": ("profile p × 2",),
-        "ready-filter": (),
-        "utilization-detector": ("saturation", "profile p"),
-        "probabilistic-admitter": ("every request",),
-        "inflight-load-producer": ("built in",),
-    }
-
-
-def test_parameters_are_read_where_no_profile_refers_to_the_plugin_too() -> None:
-    with pytest.raises(ConfigError, match="x: unknown key"):
-        loaded("plugins: [{type: queue-scorer, parameters: {x: 1}}]\nschedulingProfiles: [{name: p}]\n")
 
 
 REFUSED = {

@@ -33,6 +33,7 @@ def failing(bench: Bench, outcome: Outcome) -> bool:
         pytest.param(Outcome("error"), False, id="the gateway's stream broke"),
         pytest.param(done(None), False, id="status not seen"),
         pytest.param(done(200, served="10.0.0.2:8000"), True, id="the gateway went on to the next"),
+        pytest.param(done(200, served="192.0.2.1:1"), False, id="the gateway names somebody unknown"),
     ],
 )
 def test_who_fails_is_left_out(outcome: Outcome, out: bool) -> None:

@@ -88,6 +88,15 @@ def test_what_only_the_reference_has_may_be_supplied() -> None:
     assert [each.type for each in config.plugins] == ["latency-scorer"]
 
 
+def test_a_parameter_of_another_packages_plugin_is_its_own() -> None:
+    def build(given: Given) -> Scorer:
+        given.read("producer")
+        return QueueScorer()
+
+    config = loaded("plugins: [{type: mine, parameters: {producer: x}}]\n", Plugins(scorers={"mine": build}))
+    assert config.notes == ()
+
+
 def test_several_profiles_need_a_handler_that_runs_them() -> None:
     class First:
         def handle(self, context: Any, rows: Any, profiles: Any) -> Any:

@@ -105,11 +105,16 @@ def _prefix_affinity(given: Given) -> Filter:
     source = parameters.get("ttftSource")
     if source is not None and source.choice(("prefillThroughput", "latencyPredictor")) == "latencyPredictor":
         source.refuse("latency predictions are not available in this version; use prefillThroughput")
+    penalty_seconds = parameters.number("maxTTFTPenaltyMs", 18_000.0) / 1000.0
+    throughput = parameters.number("peakPrefillThroughput", 15_928.0)
+    given_throughput = parameters.get("peakPrefillThroughput")
+    if given_throughput is not None and not throughput and penalty_seconds:
+        given_throughput.refuse("expected a number above 0; without a penalty (maxTTFTPenaltyMs: 0) it does not matter")
     return PrefixCacheAffinityFilter(
         affinity_threshold=parameters.number("affinityThreshold", 0.8, 0.0, 1.0),
         exploration_probability=parameters.number("explorationProbability", 0.0, 0.0, 1.0),
-        max_ttft_penalty_seconds=parameters.number("maxTTFTPenaltyMs", 18_000.0) / 1000.0,
-        peak_prefill_throughput=parameters.positive("peakPrefillThroughput", 15_928.0),
+        max_ttft_penalty_seconds=penalty_seconds,
+        peak_prefill_throughput=throughput,
     )
 
 
