@@ -57,13 +57,14 @@ class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
 
     `detector` None: the configuration says nothing about saturation. `admitters` are asked before scheduling, and all
-    have to admit. `notes` are lines for the start-up log about what is accepted but decided elsewhere. `plugins` are
-    what the document declares.
+    have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
+    start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares.
     """
 
     scheduler: Scheduler
     admitters: tuple[Admitter, ...]
     prefix: PrefixSettings
+    media_items: int
     parsers: tuple[str, ...]
     detector: Detector | None
     feature_gates: Mapping[str, bool]
@@ -133,6 +134,7 @@ class _Loader:
             scheduler,
             tuple(declared.admitters.values()),
             declared.prefix or PrefixSettings(),
+            declared.media_items,
             self._parsers(),
             self._agreed_detector(),
             gates,

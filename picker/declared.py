@@ -14,6 +14,8 @@ from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler
 
+_DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
+
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPlugin:
@@ -39,6 +41,7 @@ class Declared:
         self.admitters: dict[str, Admitter] = {}
         self.detectors: dict[str, Detector] = {}
         self.prefix: PrefixSettings | None = None
+        self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
         for field in items:
@@ -58,6 +61,14 @@ class Declared:
     def of_kind(self, kind: Kind) -> tuple[Plugin, ...]:
         """The declared plugins of a kind, in their order."""
         return tuple(plugin for plugin in self.plugins.values() if plugin.kind is kind)
+
+    @property
+    def media_items(self) -> int:
+        """How many media of each endpoint are worth remembering: none where no plugin asks."""
+        if self._media_items is not None:
+            return self._media_items
+        asked = any(each.type == registry.MEDIA_SCORER for each in self.plugins.values())
+        return _DEFAULT_MEDIA_MIB // _MIB_PER_ITEM if asked else 0
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""
@@ -127,6 +138,8 @@ class Declared:
                 problem = f"there is already a {registry.PREFIX_PRODUCER}; a pool has one prefix index"
                 plugin.given.declared.refuse(problem)
             self.prefix = _prefix_settings(plugin.given)
+        elif plugin.type == registry.MEDIA_PRODUCER:
+            self._media_items = _media_items(plugin.given)
         elif plugin.type == "token-producer":
             backend = None if parameters is None else parameters.entries().get("backend")
             if backend is not None and backend.text() != "estimate":
@@ -152,6 +165,17 @@ class Declared:
             reason = registry.WITHOUT_EFFECT.get(name)
             if reason is not None:
                 self.notes.append(f"{field.place}: {field.path}: has no effect here: {reason}")
+
+
+def _media_items(given: Given) -> int:
+    """Items an endpoint's encoder cache holds: the reference's two ways to say it, at one size for every item."""
+    parameters = given.read("cacheSizeInMBPerServer", "cacheSizeInEmbeddingsPerServer")
+    embeddings = parameters.get("cacheSizeInEmbeddingsPerServer")
+    if embeddings is None:
+        return max(1, parameters.integer("cacheSizeInMBPerServer", _DEFAULT_MEDIA_MIB, 1) // _MIB_PER_ITEM)
+    if parameters.get("cacheSizeInMBPerServer") is not None:
+        embeddings.refuse("cacheSizeInMBPerServer is given too; keep one")
+    return embeddings.integer(1)
 
 
 def _prefix_settings(given: Given) -> PrefixSettings:

@@ -208,7 +208,7 @@ class PoolDirector:
             return shed
         chain, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
-        facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority)
+        facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory)
         for admitter in self._config.admitters:
             if not admitter.admits(context, rows):
@@ -238,6 +238,8 @@ class PoolDirector:
         self._index.record(chain, row)
         if not matched and not prefix.matched_tokens[selection.rows].any():
             self._memory.served_cold(row)
+        if facts.media and self._config.media_items:
+            self._memory.sent_media(row, facts.media, self._config.media_items)
         endpoints = snapshot.endpoints
         destinations = tuple(endpoints[each].authority for each in selection.chosen)
         _count(self.stats.picks, destinations[0])

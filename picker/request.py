@@ -51,7 +51,7 @@ class ParsedBody:
     estimated length. `model_span` is the byte range of the model's JSON value (a string or null) in the body, so that
     a rewrite need not encode the body again; None: the body has no such key. Where `needs_model` says that there must
     be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer means that the engine
-    made tokens, which its metrics must show.
+    made tokens, which its metrics must show. `media` are hashes of the different images, sounds and films in it.
     """
 
     api: Api
@@ -63,6 +63,7 @@ class ParsedBody:
     model_span: tuple[int, int] | None = None
     needs_model: bool = False
     generates: bool = True
+    media: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

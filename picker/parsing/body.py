@@ -7,6 +7,7 @@ from typing import Any, cast
 import orjson
 
 from picker.errors import RequestError
+from picker.parsing.media import media_hashes
 from picker.parsing.model_span import find_model_span
 from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
 from picker.parsing.table import Route
@@ -36,6 +37,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         model_span=find_model_span(body) if "model" in document else None,
         needs_model=route.names_model,
         generates=route.generates,
+        media=media_hashes(document.get(_MEDIA[route.api])) if route.api in _MEDIA else (),
     )
 
 
@@ -153,6 +155,9 @@ _OUTPUT_LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
 # Where the limit is a sampling parameter among others.
 _LIMITS_WITHIN: Mapping[Api, str] = MappingProxyType(
     {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
+)
+_MEDIA: Mapping[Api, str] = MappingProxyType(
+    {"chat_completions": "messages", "messages": "messages", "responses": "input"}
 )
 _SALTS: Mapping[Api, str] = MappingProxyType({"sglang_generate": "extra_key"})
 

@@ -1,7 +1,8 @@
 """What a pool's director remembers of its endpoints from one decision to the next, for stages that look back."""
 
 import math
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,15 +14,19 @@ from picker.scheduling.plugin import IntArray
 
 @dataclass(slots=True)
 class _Past:
-    """One endpoint's past: the number of its last cold request (0: none), failures in a row, when the last was."""
+    """One endpoint's past: the number of its last cold request (0: none), failures in a row, when the last was.
+
+    `media` are hashes of what it was sent to encode, least recently first.
+    """
 
     cold: int = 0
     failures: int = 0
     failed_at: float = -math.inf
+    media: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
 
 
 class PoolMemory:
-    """Cold requests and failures per endpoint.
+    """Cold requests, failures and media per endpoint.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew.
@@ -55,6 +60,20 @@ class PoolMemory:
         """The endpoint of `row` was sent a request of whose prompt no candidate had anything cached."""
         self._cold += 1
         self._rows[row].cold = self._cold
+
+    def sent_media(self, row: int, media: tuple[int, ...], capacity: int) -> None:
+        """The endpoint of `row` encodes these media, if it has not; it holds the last `capacity` of all it was sent."""
+        held = self._rows[row].media
+        for each in media:
+            held[each] = None
+            held.move_to_end(each)
+        while len(held) > capacity:
+            held.popitem(last=False)
+
+    def held_media(self, rows: IntArray, media: tuple[int, ...]) -> FloatArray:
+        """How many of `media` each row is believed to hold."""
+        past = self._rows
+        return np.array([sum(each in past[row].media for each in media) for row in rows.tolist()], dtype=np.float64)
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
         """An endpoint answered, or failed to; one that has left is nobody's concern."""

@@ -29,6 +29,7 @@ class RequestFacts:
 
     `target_model` is the model after rewriting, "" where the API names none. `prompt_tokens` is the prompt's estimated
     length, `output_tokens` the expected length of the answer. `priority` is its objective's; below 0 it is sheddable.
+    `media` are hashes of its images, sounds and films.
     """
 
     target_model: str
@@ -36,6 +37,7 @@ class RequestFacts:
     prompt_tokens: float
     output_tokens: float
     priority: int = 0
+    media: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

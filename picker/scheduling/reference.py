@@ -23,8 +23,6 @@ REFERENCE_ONLY = frozenset(
         "k8s-notification-source",
         "latency-scorer",
         "latency-slo-admitter",
-        "mm-embeddings-cache-producer",
-        "mm-embeddings-cache-scorer",
         "models-data-extractor",
         "models-data-source",
         "multicluster-file-discovery",

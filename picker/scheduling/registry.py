@@ -8,7 +8,7 @@ from itertools import chain
 from picker.parsing.table import PARSER_TYPES
 from picker.scheduling.factories.filters import FILTERS, PRODUCER_NAMES
 from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
-from picker.scheduling.factories.scorers import SCORERS
+from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
 from picker.scheduling.scheduler import ProfileHandler
@@ -22,6 +22,8 @@ __all__ = [
     "DETECTORS",
     "ELSEWHERE",
     "KINDS",
+    "MEDIA_PRODUCER",
+    "MEDIA_SCORER",
     "PREFIX_PRODUCER",
     "PRODUCERS",
     "WITHOUT_EFFECT",
@@ -48,7 +50,8 @@ class Kind(enum.Enum):
 
 DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
-PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer")
+MEDIA_PRODUCER = "mm-embeddings-cache-producer"
+PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer", MEDIA_PRODUCER)
 DATA = ("metrics-data-source", "core-metrics-extractor", "dcgm-data-source", "dcgm-extractor")
 
 # Types that nothing is built of: the store, the prefix index and the parser table are there anyway.

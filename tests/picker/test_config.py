@@ -328,6 +328,11 @@ REFUSED = {
         "schedulingProfiles: [{name: a, plugins: [{pluginRef: probabilistic-admitter}]}]\n",
         "an admitter has no place in a profile",
     ),
+    "two sizes of one cache": (
+        "plugins: [{type: mm-embeddings-cache-producer, parameters: "
+        "{cacheSizeInMBPerServer: 1, cacheSizeInEmbeddingsPerServer: 1}}]\n",
+        "cacheSizeInMBPerServer is given too; keep one",
+    ),
     "a tokenizer service": (
         "plugins: [{type: token-producer, parameters: {backend: render}}]\n",
         "only the backend 'estimate'",

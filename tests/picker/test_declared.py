@@ -85,3 +85,17 @@ saturationDetector: {pluginRef: utilization-detector}
 def test_parameters_are_read_where_no_profile_refers_to_the_plugin_too() -> None:
     with pytest.raises(ConfigError, match="x: unknown key"):
         loaded("plugins: [{type: queue-scorer, parameters: {x: 1}}]\nschedulingProfiles: [{name: p}]\n")
+
+
+@pytest.mark.parametrize(
+    ("plugins", "items"),
+    [
+        ("[]", 0),
+        ("[{type: mm-embeddings-cache-scorer}]", 2048),
+        ("[{type: mm-embeddings-cache-producer}]", 2048),
+        ("[{type: mm-embeddings-cache-producer, parameters: {cacheSizeInMBPerServer: 1}}]", 1),
+        ("[{type: mm-embeddings-cache-producer, parameters: {cacheSizeInEmbeddingsPerServer: 70}}]", 70),
+    ],
+)
+def test_media_are_remembered_where_a_plugin_asks(plugins: str, items: int) -> None:
+    assert loaded(f"plugins: {plugins}\n").media_items == items

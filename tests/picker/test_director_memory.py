@@ -1,15 +1,25 @@
 """What the director remembers from one request to the next, and whom it sheds by chance."""
 
+from dataclasses import replace
+
 import pytest
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey
-from picker.request import Outcome
+from picker.director_books import DirectorSettings
+from picker.request import InferenceRequest, Outcome
 from tests.fakes.pools import headers
 from tests.picker.test_director import PROMPT, Bench, ask, done
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 # Endpoint 0 looks best to the scorer whatever it answers.
 ERRORS = HEAD + "plugins: [{type: error-memory-filter, parameters: {failures: 2}}, {type: queue-scorer}]\n"
+
+
+def seeing(*media: int, seed: int = 0) -> InferenceRequest:
+    """A request with these images and a prompt of its own."""
+    request = ask(bytes([seed]) * 400)
+    assert request.body is not None
+    return replace(request, body=replace(request.body, media=media))
 
 
 def failing(bench: Bench, outcome: Outcome) -> bool:
@@ -54,6 +64,24 @@ def test_cold_requests_take_turns_and_warm_ones_do_not_count() -> None:
     assert cold == [bench.authority(row) for row in (0, 1, 2, 0)]
     bench.routed(ask(bytes([3]) * 4096))
     assert bench.routed(ask(PROMPT)).destinations[0] == bench.authority(1)
+
+
+@pytest.mark.parametrize("plugins", ["[{type: mm-embeddings-cache-scorer}]", "[{type: queue-scorer}]"])
+def test_a_request_goes_where_its_images_were_encoded(plugins: str) -> None:
+    bench = Bench(4, f"{HEAD}plugins: {plugins}\n")
+    first = bench.routed(seeing(1, 2)).destinations
+    wanted = {bench.routed(seeing(2, 3, seed=seed)).destinations for seed in range(20)}
+    assert (wanted == {first}) is ("mm-embeddings" in plugins)
+
+
+def test_only_so_many_images_are_remembered() -> None:
+    producer = "{type: mm-embeddings-cache-producer, parameters: {cacheSizeInMBPerServer: 4}}"
+    config = f"{HEAD}plugins: [{{type: mm-embeddings-cache-scorer}}, {producer}]\n"
+    bench = Bench(4, config, DirectorSettings(emit_scores=True))
+    (first,) = bench.routed(seeing(1, 2, 3)).destinations
+    # Two fit, so that the first image is forgotten.
+    assert bench.routed(seeing(2, 3)).scores[first] == 1.0
+    assert set(bench.routed(seeing(1)).scores.values()) == {0.0}
 
 
 def test_sheddable_requests_may_be_shed_before_the_pool_is_full() -> None:

@@ -11,6 +11,7 @@ from picker.scheduling.plugin import Scorer
 from picker.scheduling.scorers.affinity import (
     HeaderLabelAffinityScorer,
     LoraAffinityScorer,
+    MediaCacheScorer,
     NoHitLruScorer,
     PrefixCacheScorer,
 )
@@ -127,6 +128,7 @@ def _speed_and_cost(given: Given) -> Scorer:
     )
 
 
+MEDIA_SCORER = "mm-embeddings-cache-scorer"
 SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "queue-scorer": _plain(QueueScorer),
     "running-requests-size-scorer": _plain(RunningRequestsScorer),
@@ -139,6 +141,7 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "lora-affinity-scorer": _plain(LoraAffinityScorer),
     "prefix-cache-scorer": _prefix_cache,
     "no-hit-lru-scorer": _no_hit_lru,
+    MEDIA_SCORER: _plain(MediaCacheScorer),
     "header-label-affinity-scorer": _header_label,
     "endpoint-attribute-scorer": _endpoint_attribute,
     "context-length-aware": context_length,

@@ -92,6 +92,22 @@ class NoHitLruScorer:
         return np.maximum(0.0, 1.0 - rank / (count - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class MediaCacheScorer:
+    """Share of the request's different images, sounds and films that the endpoint has encoded, as far as remembered.
+
+    A request without any scores 0 everywhere.
+    """
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """1 where nothing has to be encoded again."""
+        media = context.request.media
+        if not media:
+            return np.zeros(len(rows))
+        share: FloatArray = context.memory.held_media(rows, media) / len(media)
+        return share
+
+
 class HeaderLabelAffinityScorer:
     """1 for endpoints whose label `label` has the value of the request's header `header`, else 0.
 
