@@ -5,16 +5,13 @@ Exit codes: 0 it can be used (notes included), 2 it cannot; the one line on stde
 
 import argparse
 from collections.abc import Iterable, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from infscale.cli.arguments import Subparsers
-from infscale.config import read_text
+from infscale.cli.picker_config import read_picker_config
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from picker.config import PickerConfig, load_picker_config
+from picker.config import PickerConfig
 from picker.declared import DeclaredPlugin
-from picker.extensions import ENTRY_POINTS, EntryPoint, with_entry_points
-from picker.scheduling.registry import BUILT_IN
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -31,14 +28,9 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report; raises `ConfigError` where the file cannot be used."""
     path: Path = args.file
-    for line in report(checked(path, entry_points(group=ENTRY_POINTS)), str(path)):
+    for line in report(read_picker_config(path), str(path)):
         print(line)
     return 0
-
-
-def checked(path: Path, found: Iterable[EntryPoint]) -> PickerConfig:
-    """The configuration in the file at `path`, with the plugins that other packages offer. Raises `ConfigError`."""
-    return load_picker_config(read_text(path), str(path), with_entry_points(BUILT_IN, found))
 
 
 def report(config: PickerConfig, source: str) -> Sequence[str]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import entry_points
 
 import aiohttp
 import httpx
@@ -20,7 +19,7 @@ from adapter.store_provider import StoreProvider
 from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
-from infscale.cli.lint_config import checked
+from infscale.cli.picker_config import read_picker_config
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
@@ -40,7 +39,6 @@ from picker.config import PickerConfig, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
-from picker.extensions import ENTRY_POINTS
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector
@@ -95,8 +93,7 @@ async def load_scheduling(config: ServeConfig) -> PickerConfig:
     path = config.picker.config_file
     if path is None:
         return preset(config.picker.preset or "infscale")
-    # Finding plugins reads the metadata of every installed package, and loading them imports.
-    return await asyncio.to_thread(lambda: checked(path, entry_points(group=ENTRY_POINTS)))
+    return await asyncio.to_thread(read_picker_config, path)
 
 
 def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:
