@@ -19,6 +19,7 @@ from picker.messages import (
     RequestHeaders,
     ResponseHeaders,
 )
+from picker.presets import PRESETS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
 
 POOL = ObjectKey("bench", "pool")
@@ -47,7 +48,7 @@ def interpretation() -> Iterator[Row]:
 
 def scheduling() -> Iterator[Row]:
     """One scheduling cycle: candidates, prefix match, filters, scores, pick, charge, release."""
-    for name in ("reference", "infscale"):
+    for name in PRESETS:
         for endpoints in (4, 100, 1000):
             store, _ = filled_store(POOL, endpoints)
             director = PoolDirector(POOL, preset(name), store, store, random.Random(1))

@@ -85,6 +85,11 @@ def admit(priority: int, snapshot: PoolSnapshot, now: float, retry_after_seconds
     saturation = pool_saturation(snapshot, now)
     if saturation is not None and saturation < 1.0:
         return None
+    return shed_for_load(retry_after_seconds)
+
+
+def shed_for_load(retry_after_seconds: float) -> Rejection:
+    """The answer to a sheddable request there is no room for."""
     message = "system saturated, sheddable request dropped"
     return rejection("ResourceExhausted", message, REJECTED_SATURATED, retry_after_seconds)
 

@@ -6,20 +6,21 @@ from dataclasses import dataclass, replace
 from infscale.document import Field, load
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
+from picker.declared import Declared, DeclaredPlugin
 from picker.discovery_source import FileSource, read_reference, read_source
+from picker.parsing.table import DEFAULT_TYPES
 from picker.prefix_index import PrefixSettings
 from picker.presets import PRESETS
 from picker.scheduling import registry
-from picker.scheduling.detector import DEFAULT_DETECTOR, Detector, headroom, read_detector
-from picker.scheduling.filters import SaturationFilter
-from picker.scheduling.plugin import Filter, Picker
+from picker.scheduling.detector import DEFAULT_DETECTOR, Detector, read_detector
+from picker.scheduling.parameters import Given
+from picker.scheduling.plugin import Admitter, Filter, Picker
 from picker.scheduling.profile import Profile, WeightedScorer
-from picker.scheduling.reference import REFERENCE_ONLY
-from picker.scheduling.registry import KINDS, Kind, Parameters, Plugin
+from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler, Scheduler, SingleProfileHandler
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
-DEFAULT_PARSERS = ("openai-parser", "anthropic-parser", "passthrough-parser")
+DEFAULT_PARSERS = DEFAULT_TYPES
 FEATURE_GATES = (
     "dataLayer",
     "enableLegacyMetrics",
@@ -49,21 +50,28 @@ _DATA_LAYER_KEYS = (
     "sources",
 )
 
+_STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
+
 
 @dataclass(frozen=True, slots=True)
 class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
 
-    `detector` None: the configuration says nothing about saturation. `notes` are lines for the start-up log about
-    what is accepted but decided elsewhere. `discovery` is a file of endpoints; None: the configuration names none.
+    `detector` None: the configuration says nothing about saturation. `admitters` are asked before scheduling, and all
+    have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
+    start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares. `discovery` is
+    a file of endpoints; None: the configuration names none.
     """
 
     scheduler: Scheduler
+    admitters: tuple[Admitter, ...]
     prefix: PrefixSettings
+    media_items: int
     parsers: tuple[str, ...]
     detector: Detector | None
     feature_gates: Mapping[str, bool]
     notes: tuple[str, ...]
+    plugins: tuple[DeclaredPlugin, ...]
     discovery: FileSource | None = None
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
@@ -82,9 +90,12 @@ class PickerConfig:
         return replace(base, saturation=detector.saturation, staleness_limit_seconds=limit)
 
 
-def load_picker_config(text: str, source: str) -> PickerConfig:
-    """The configuration in `text`; `source` is the file name errors show. Raises `ConfigError`."""
-    return _Loader(load(text, source)).config()
+def load_picker_config(text: str, source: str, plugins: Plugins = BUILT_IN) -> PickerConfig:
+    """The configuration in `text`, of the plugin types given; `source` is the file name errors show.
+
+    Raises `ConfigError`.
+    """
+    return _Loader(load(text, source), plugins).config()
 
 
 def preset(name: str) -> PickerConfig:
@@ -93,9 +104,9 @@ def preset(name: str) -> PickerConfig:
 
 
 class _Loader:
-    """Reads one document; declared plugins are built where a profile refers to them."""
+    """Reads one document."""
 
-    def __init__(self, root: Field) -> None:
+    def __init__(self, root: Field, plugins: Plugins) -> None:
         self._root = root
         self._fields = root.mapping(
             required=("apiVersion", "kind"),
@@ -112,13 +123,8 @@ class _Loader:
         )
         self._fields["apiVersion"].choice(API_VERSIONS)
         self._fields["kind"].choice(("EndpointPickerConfig",))
-        self._notes: list[str] = []
-        self._plugins = self._declared()
-        self._detectors = {
-            name: read_detector(plugin.type, plugin.parameters, plugin.field)
-            for name, plugin in self._plugins.items()
-            if plugin.kind is Kind.DETECTOR
-        }
+        self._types = plugins
+        self._declared = Declared(self._items("plugins"), plugins)
         self._used_detectors: list[tuple[Field, Detector]] = []
 
     def config(self) -> PickerConfig:
@@ -126,71 +132,42 @@ class _Loader:
         self._flow_control()
         discovery = self._data_layer()
         scheduler = self._scheduler()
-        prefix, parsers, detector = self._prefix(), self._parsers(), self._agreed_detector()
-        return PickerConfig(scheduler, prefix, parsers, detector, gates, tuple(self._notes), discovery)
-
-    # Plugins
-
-    def _declared(self) -> dict[str, Plugin]:
-        found: dict[str, Plugin] = {}
-        for field in self._items("plugins"):
-            entry = field.mapping(required=("type",), optional=("name", "parameters"))
-            kind = _kind_of(entry["type"])
-            name = entry["name"].text() if "name" in entry else entry["type"].text()
-            if name in found:
-                entry.get("name", entry["type"]).refuse(f"there is already a plugin named {name!r}")
-            plugin = Plugin(name, entry["type"].text(), kind, field, entry.get("parameters"))
-            found[name] = plugin
-            self._check_unbuilt(plugin)
-        return found
-
-    def _check_unbuilt(self, plugin: Plugin) -> None:
-        """Read the parameters of plugins that are facts of the store, and say what becomes of them."""
-        given = plugin.parameters
-        if plugin.kind is Kind.PARSER:
-            Parameters(given)
-        elif plugin.type == "token-producer" and given is not None:
-            backend = given.entries().get("backend")
-            if backend is not None and backend.text() != "estimate":
-                backend.refuse("only the backend 'estimate' (about 4 bytes per token) is available in this version")
-        elif plugin.kind is Kind.DATA or plugin.type == "inflight-load-producer":
-            if given is not None and given.entries():
-                place = f"{given.place}: {given.path}"
-                self._notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
-        elif plugin.type == registry.PREFIX_PRODUCER:
-            _prefix_settings(given)
-
-    def _plugin(self, reference: Field, *implied: str) -> Plugin:
-        """The declared plugin a `pluginRef` names; types in `implied` exist without being declared."""
-        name = reference.text()
-        plugin = self._plugins.get(name)
-        if plugin is None and name in implied:
-            return Plugin(name, name, KINDS[name], reference, None)
-        if plugin is None:
-            declared = ", ".join(sorted(self._plugins)) or "none"
-            reference.refuse(f"no plugin is named {name!r}; declared are {declared}")
-        return plugin
+        declared = self._declared
+        return PickerConfig(
+            scheduler,
+            tuple(declared.admitters.values()),
+            declared.prefix or PrefixSettings(),
+            declared.media_items,
+            self._parsers(),
+            self._agreed_detector(),
+            gates,
+            tuple(declared.notes),
+            declared.summary(),
+            discovery,
+        )
 
     # Scheduling
 
     def _scheduler(self) -> Scheduler:
         profiles = {profile.name: profile for profile in self._profiles()}
-        handlers = [plugin for plugin in self._plugins.values() if plugin.kind is Kind.HANDLER]
+        handlers = self._declared.of_kind(Kind.HANDLER)
         if len(handlers) > 1:
-            handlers[1].field.refuse("there is already a profile handler; one runs all profiles")
-        if len(profiles) > 1:
-            problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
-            self._fields["schedulingProfiles"].refuse(problem)
+            handlers[1].given.declared.refuse("there is already a profile handler; one runs all profiles")
         handler: ProfileHandler = SingleProfileHandler()
         if handlers:
-            handler = registry.HANDLERS[handlers[0].type](handlers[0].parameters)
+            handler = self._declared.handlers[handlers[0].name]
+            self._declared.use(handlers[0], "every request")
+        one_only = not handlers or handlers[0].type == registry.DEFAULT_HANDLER
+        if len(profiles) > 1 and one_only:
+            problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
+            self._fields["schedulingProfiles"].refuse(problem)
         return Scheduler(profiles, handler)
 
     def _profiles(self) -> Sequence[Profile]:
         declared = self._items("schedulingProfiles")
         if not declared:
-            stages = (Kind.FILTER, Kind.SCORER, Kind.PICKER, Kind.DETECTOR)
-            everything = [(each.field, each, 1.0) for each in self._plugins.values() if each.kind in stages]
+            plugins = self._declared.plugins.values()
+            everything = [(each.given.declared, each, 1.0) for each in plugins if each.kind in _STAGES]
             return (self._profile("default", everything),)
         profiles: dict[str, Profile] = {}
         for field in declared:
@@ -205,39 +182,38 @@ class _Loader:
     def _stage(self, item: Field) -> tuple[Field, Plugin, float]:
         entry = item.mapping(required=("pluginRef",), optional=("weight",))
         weight = entry["weight"].number(0.0) if "weight" in entry else 1.0
-        return entry["pluginRef"], self._plugin(entry["pluginRef"]), weight
+        return entry["pluginRef"], self._declared.find(entry["pluginRef"]), weight
 
     def _profile(self, name: str, stages: Sequence[tuple[Field, Plugin, float]]) -> Profile:
+        declared = self._declared
         filters: list[Filter] = []
         scorers: list[WeightedScorer] = []
         picker: Picker | None = None
         for reference, plugin, weight in stages:
-            if plugin.kind is Kind.FILTER:
-                filters.append(registry.FILTERS[plugin.type](plugin.parameters))
-            elif plugin.kind is Kind.DETECTOR:
-                self._used_detectors.append((reference, self._detectors[plugin.name]))
-                filters.append(SaturationFilter(headroom(plugin.parameters)))
-            elif plugin.kind is Kind.SCORER:
-                scorers.append(WeightedScorer(registry.SCORERS[plugin.type](plugin.parameters), weight))
-            elif plugin.kind is Kind.PICKER:
+            if plugin.kind not in _STAGES:
+                article = "an" if plugin.kind is Kind.ADMITTER else "a"
+                reference.refuse(f"{article} {plugin.kind.value} has no place in a profile")
+            if plugin.kind is Kind.DETECTOR:
+                self._used_detectors.append((reference, declared.detectors[plugin.name]))
+            if plugin.kind is Kind.PICKER:
                 if picker is not None:
                     reference.refuse("the profile already has a picker; it has exactly one")
-                picker = registry.PICKERS[plugin.type](plugin.parameters)
-            else:
-                reference.refuse(f"a {plugin.kind.value} has no place in a profile")
-        return Profile(name, tuple(filters), tuple(scorers), picker or self._default_picker())
+                picker = declared.pickers[plugin.name]
+            if plugin.name in declared.filters:
+                filters.append(declared.filters[plugin.name])
+            weighs = ""
+            if plugin.name in declared.scorers:
+                scorers.append(WeightedScorer(declared.scorers[plugin.name], weight))
+                weighs = f" × {weight:g}"
+            declared.use(plugin, f"profile {name}{weighs}")
+        return Profile(name, tuple(filters), tuple(scorers), picker or self._default_picker(name))
 
-    def _default_picker(self) -> Picker:
-        declared = [plugin for plugin in self._plugins.values() if plugin.kind is Kind.PICKER]
+    def _default_picker(self, profile: str) -> Picker:
+        declared = self._declared.of_kind(Kind.PICKER)
         if declared:
-            return registry.PICKERS[declared[0].type](declared[0].parameters)
-        return registry.PICKERS[registry.DEFAULT_PICKER](None)
-
-    def _prefix(self) -> PrefixSettings:
-        producers = [each for each in self._plugins.values() if each.type == registry.PREFIX_PRODUCER]
-        if len(producers) > 1:
-            producers[1].field.refuse(f"there is already a {registry.PREFIX_PRODUCER}; a pool has one prefix index")
-        return _prefix_settings(producers[0].parameters if producers else None)
+            self._declared.use(declared[0], f"profile {profile}")
+            return self._declared.pickers[declared[0].name]
+        return self._types.pickers[registry.DEFAULT_PICKER](Given(self._root))
 
     # Everything around scheduling
 
@@ -266,15 +242,23 @@ class _Loader:
                 self._used_detectors.append((reference, self._referenced_detector(reference)))
 
     def _referenced_detector(self, reference: Field) -> Detector:
-        plugin = self._plugin(reference, *registry.DETECTORS)
-        if plugin.kind is not Kind.DETECTOR:
-            reference.refuse(f"expected a saturation detector, {plugin.name!r} is a {plugin.kind.value}")
-        return self._detectors.get(plugin.name) or read_detector(plugin.type, None, reference)
+        plugin = self._referenced(reference, Kind.DETECTOR, *registry.DETECTORS)
+        self._declared.use(plugin, "saturation")
+        return self._declared.detectors.get(plugin.name) or read_detector(plugin.type, Given(reference))
+
+    def _referenced(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
+        plugin = self._declared.find(reference, *implied)
+        if plugin.kind is not kind:
+            reference.refuse(f"expected a {kind.value}, {plugin.name!r} is a {plugin.kind.value}")
+        return plugin
 
     def _agreed_detector(self) -> Detector | None:
         """The one detector everything refers to; the default type counts as referred to where it is declared."""
         if not self._used_detectors:
-            return self._detectors.get(DEFAULT_DETECTOR)
+            default = self._declared.plugins.get(DEFAULT_DETECTOR)
+            if default is not None:
+                self._declared.use(default, "saturation")
+            return self._declared.detectors.get(DEFAULT_DETECTOR)
         _, first = self._used_detectors[0]
         for reference, other in self._used_detectors[1:]:
             if other.saturation != first.saturation:
@@ -294,9 +278,8 @@ class _Loader:
         types: list[str] = []
         for field in declared:
             reference = field.mapping(required=("pluginRef",))["pluginRef"]
-            plugin = self._plugin(reference, *DEFAULT_PARSERS)
-            if plugin.kind is not Kind.PARSER:
-                reference.refuse(f"expected a parser, {plugin.name!r} is a {plugin.kind.value}")
+            plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_PARSERS)
+            self._declared.use(plugin, "request bodies")
             types.append(plugin.type)
         return tuple(dict.fromkeys(types)) or DEFAULT_PARSERS
 
@@ -312,50 +295,17 @@ class _Loader:
             entry["injectDefaults"].boolean()
         for source in entry["sources"].items() if "sources" in entry else ():
             fields = source.mapping(required=("pluginRef",), optional=("extractors",))
-            self._check_data(fields["pluginRef"])
+            self._referenced(fields["pluginRef"], Kind.DATA, *registry.DATA)
             for extractor in fields["extractors"].items() if "extractors" in fields else ():
-                self._check_data(extractor.mapping(required=("pluginRef",))["pluginRef"])
+                reference = extractor.mapping(required=("pluginRef",))["pluginRef"]
+                self._referenced(reference, Kind.DATA, *registry.DATA)
         return self._discovery(entry["discovery"]) if "discovery" in entry else None
 
     def _discovery(self, field: Field) -> FileSource:
         reference = read_reference(field)
-        plugin = self._plugin(reference)
-        if plugin.kind is not Kind.DISCOVERY:
-            reference.refuse(f"expected a {Kind.DISCOVERY.value}, {plugin.name!r} is a {plugin.kind.value}")
+        plugin = self._referenced(reference, Kind.DISCOVERY)
+        self._declared.use(plugin, "endpoints")
         return read_source(plugin, reference)
-
-    def _check_data(self, reference: Field) -> None:
-        plugin = self._plugin(reference, *registry.DATA)
-        if plugin.kind is not Kind.DATA:
-            reference.refuse(f"expected a data source or extractor, {plugin.name!r} is a {plugin.kind.value}")
 
     def _items(self, name: str) -> tuple[Field, ...]:
         return self._fields[name].items() if name in self._fields else ()
-
-
-def _kind_of(field: Field) -> Kind:
-    name = field.text()
-    if name in REFERENCE_ONLY:
-        field.refuse(f"plugin {name!r} of the reference picker is not available in this version")
-    if name not in KINDS:
-        field.refuse(f"there is no plugin type {name!r}; there are {', '.join(sorted(KINDS))}")
-    return KINDS[name]
-
-
-def _prefix_settings(field: Field | None) -> PrefixSettings:
-    default = PrefixSettings()
-    given = Parameters(
-        field,
-        "autoTune",
-        "blockSizeTokens",
-        "lruCapacityPerServer",
-        "maxPrefixBlocksToMatch",
-        "maxPrefixTokensToMatch",
-    )
-    return PrefixSettings(
-        auto_tune=given.boolean("autoTune", default.auto_tune),
-        block_size_tokens=given.integer("blockSizeTokens", default.block_size_tokens, 1),
-        max_blocks=given.integer("maxPrefixBlocksToMatch", default.max_blocks, 1),
-        max_tokens=given.integer("maxPrefixTokensToMatch", default.max_tokens, 1),
-        capacity_blocks=given.integer("lruCapacityPerServer", default.capacity_blocks, 1),
-    )

@@ -12,13 +12,14 @@ from xxhash import xxh3_64_intdigest
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
-from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection
+from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection, shed_for_load
 from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats, PickRecord
 from picker.output_length import OutputLengths
 from picker.prefix_index import PrefixChain, PrefixIndex
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.rewrite import RewriteTable, target_model
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
 from picker.subset import named_rows
@@ -72,6 +73,7 @@ class PoolDirector:
         self._pool = pool
         self._config = config
         self._index = PrefixIndex(config.prefix)
+        self._memory = PoolMemory()
         self._snapshots = snapshots
         self._accounts = accounts
         self._rng = rng
@@ -127,6 +129,10 @@ class PoolDirector:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._accounts.release(decision.charge, answered=answered)
+        if served != chosen and served in self._memory:
+            self._memory.answered(chosen, failed=True, now=now)
+        if outcome.failed is not None:
+            self._memory.answered(served, failed=outcome.failed, now=now)
         if request.body is None:
             return
         if outcome.completion_tokens is not None:
@@ -170,6 +176,7 @@ class PoolDirector:
         """Bring what is kept per endpoint in line with the snapshot's endpoints."""
         columns = snapshot.columns
         self._index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks)
+        self._memory.sync(snapshot.endpoints)
         self._outputs.refresh(snapshot, now)
         if snapshot.endpoints is not self._endpoints:
             self._endpoints = snapshot.endpoints
@@ -201,8 +208,11 @@ class PoolDirector:
             return shed
         chain, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
-        facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens)
-        context = SchedulingContext(facts, snapshot, prefix, now, self._rng)
+        facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
+        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory)
+        for admitter in self._config.admitters:
+            if not admitter.admits(context, rows):
+                return shed_for_load(self._settings.retry_after_seconds)
         selection = self._config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
@@ -226,6 +236,10 @@ class PoolDirector:
         matched = float(prefix.matched_tokens[row])
         tokens = facts.prompt_tokens - matched + facts.output_tokens
         self._index.record(chain, row)
+        if not matched and not prefix.matched_tokens[selection.rows].any():
+            self._memory.served_cold(row)
+        if facts.media and self._config.media_items:
+            self._memory.sent_media(row, facts.media, self._config.media_items)
         endpoints = snapshot.endpoints
         destinations = tuple(endpoints[each].authority for each in selection.chosen)
         _count(self.stats.picks, destinations[0])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infscale.document import Field
-from picker.scheduling.registry import Parameters, Plugin
+from picker.scheduling.registry import Plugin
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ def read_reference(field: Field) -> Field:
 
 def read_source(plugin: Plugin, reference: Field) -> FileSource:
     """What a `file-discovery` plugin says. Raises `ConfigError`."""
-    given = Parameters(plugin.parameters, "path", "watchFile")
+    given = plugin.given.read("path", "watchFile")
     path = given.get("path")
     if path is None:
-        (plugin.parameters or plugin.field).refuse("path is missing: the file of the endpoints")
+        (plugin.given.parameters or plugin.given.declared).refuse("path is missing: the file of the endpoints")
     text = path.text()
     if "\0" in text:
         path.refuse("expected the path of a file")

@@ -50,5 +50,36 @@ schedulingProfiles:
   - {pluginRef: prefix-cache-scorer, weight: 3}
   - {pluginRef: max-score-picker}
 """,
+        # What the reference's guides call the optimized baseline: go where the prefix is cached until waiting there
+        # costs more than computing it elsewhere, then where the fewest tokens are in flight.
+        "sticky-until-saturated": """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: prefix-cache-affinity-filter
+- type: token-load-scorer
+- type: approx-prefix-cache-producer
+- type: inflight-load-producer
+- type: max-score-picker
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: prefix-cache-affinity-filter}
+  - {pluginRef: token-load-scorer}
+  - {pluginRef: max-score-picker}
+""",
+        # What the reference picker did up to v0.3, for comparisons: no prefix cache, and nothing counted at dispatch.
+        "legacy-v0.3": """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: legacy-tree-filter
+- type: random-picker
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: legacy-tree-filter}
+  - {pluginRef: random-picker}
+""",
     }
 )

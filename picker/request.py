@@ -8,7 +8,16 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
 
 Api = Literal[
-    "chat_completions", "completions", "embeddings", "responses", "conversations", "images", "messages", "opaque"
+    "chat_completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "conversations",
+    "images",
+    "messages",
+    "vllm_generate",
+    "sglang_generate",
+    "opaque",
 ]
 
 
@@ -42,7 +51,7 @@ class ParsedBody:
     estimated length. `model_span` is the byte range of the model's JSON value (a string or null) in the body, so that
     a rewrite need not encode the body again; None: the body has no such key. Where `needs_model` says that there must
     be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer means that the engine
-    made tokens, which its metrics must show.
+    made tokens, which its metrics must show. `media` are hashes of the different images, sounds and films in it.
     """
 
     api: Api
@@ -54,6 +63,7 @@ class ParsedBody:
     model_span: tuple[int, int] | None = None
     needs_model: bool = False
     generates: bool = True
+    media: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +144,17 @@ class Outcome:
     served: str | None = None
     first_byte_seconds: float | None = None
     duration_seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool | None:
+        """Whether the endpoint failed: a 5xx; None: the outcome is no verdict on it.
+
+        A client that leaves early and a stream to the gateway that breaks say nothing of the endpoint, and neither
+        does a status nobody saw.
+        """
+        if self.status is not None and self.status >= 500:
+            return True
+        return False if self.kind == "completed" and self.status is not None else None
 
 
 class Director(Protocol):

@@ -21,8 +21,10 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
     words = {
         Kind.FILTER: "filter",
         Kind.SCORER: "scorer",
+        Kind.FILTER_AND_SCORER: "filter and scorer",
         Kind.PICKER: "picker",
         Kind.HANDLER: "profile handler",
+        Kind.ADMITTER: "admitter",
         Kind.DETECTOR: "saturation",
         Kind.PARSER: "parser",
         Kind.PRODUCER: "producer",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from infscale import __version__
-from infscale.cli import demo, reference_line, serve, sim_server
+from infscale.cli import demo, lint_config, reference_line, serve, sim_server
 from infscale.errors import ConfigError, InfscaleError
 
 EXIT_FAILED = 1
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"infscale {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, demo, sim_server):
+    for command in (serve, lint_config, demo, sim_server):
         command.add_parser(commands)
     return _run(parser, arguments)
 

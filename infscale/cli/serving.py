@@ -21,7 +21,8 @@ from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
-from infscale.config import KubernetesSettings, ServeConfig, read_text
+from infscale.cli.picker_config import parse_picker_config, read_picker_config
+from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
 from infscale.kube.client import KubeClient
@@ -36,7 +37,7 @@ from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
-from picker.config import PickerConfig, load_picker_config, preset
+from picker.config import PickerConfig, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
@@ -96,10 +97,9 @@ async def load_scheduling(config: ServeConfig) -> PickerConfig:
     """The scheduling the configuration names: a preset or an `EndpointPickerConfig` file. Raises `ConfigError`."""
     picker = config.picker
     if picker.config_text is not None:
-        found = load_picker_config(picker.config_text, CONFIG_TEXT)
+        found = await asyncio.to_thread(parse_picker_config, picker.config_text, CONFIG_TEXT)
     elif picker.config_file is not None:
-        text = await asyncio.to_thread(read_text, picker.config_file)
-        found = load_picker_config(text, str(picker.config_file))
+        found = await asyncio.to_thread(read_picker_config, picker.config_file)
     else:
         found = preset(picker.preset or "infscale")
     source = found.discovery

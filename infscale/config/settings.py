@@ -17,7 +17,7 @@ NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
-Preset = Literal["infscale", "reference"]
+Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
 Transport = Literal["http2", "grpc_aio"]

@@ -7,6 +7,7 @@ from typing import Any, cast
 import orjson
 
 from picker.errors import RequestError
+from picker.parsing.media import media_hashes
 from picker.parsing.model_span import find_model_span
 from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
 from picker.parsing.table import Route
@@ -32,10 +33,11 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         prompt=prompt,
         prompt_tokens=tokens,
         max_output_tokens=_max_output_tokens(document, route.api),
-        cache_salt=_cache_salt(document),
+        cache_salt=_cache_salt(document, route.api),
         model_span=find_model_span(body) if "model" in document else None,
         needs_model=route.names_model,
         generates=route.generates,
+        media=media_hashes(document.get(_MEDIA[route.api])) if route.api in _MEDIA else (),
     )
 
 
@@ -104,6 +106,28 @@ def _images(document: Document) -> Prompt:
     return _estimated(prompt.encode())
 
 
+def _vllm_generate(document: Document) -> Prompt:
+    """The API between vLLM's own servers: token ids, never text."""
+    if not document.get("token_ids"):
+        raise RequestError("invalid generate request: must have non-empty token_ids field")
+    return _only_tokens(document["token_ids"], "token_ids")
+
+
+def _sglang_generate(document: Document) -> Prompt:
+    """SGLang's own API: token ids, or text where there are none."""
+    if document.get("input_ids") is not None:
+        return _only_tokens(document["input_ids"], "input_ids")
+    if document.get("text") is not None:
+        return text_or_tokens(document["text"], "text")
+    raise RequestError("invalid generate request: must have input_ids or text field")
+
+
+def _only_tokens(value: object, field: str) -> Prompt:
+    if not isinstance(value, list) or any(isinstance(item, str) for item in cast(list[object], value)):
+        raise RequestError(f"{field} must be a list of token ids")
+    return text_or_tokens(cast(list[object], value), field)
+
+
 _PROMPTS: Mapping[Api, Callable[[Document], Prompt]] = MappingProxyType(
     {
         "chat_completions": _chat,
@@ -113,6 +137,8 @@ _PROMPTS: Mapping[Api, Callable[[Document], Prompt]] = MappingProxyType(
         "conversations": _conversations,
         "images": _images,
         "messages": _messages,
+        "vllm_generate": _vllm_generate,
+        "sglang_generate": _sglang_generate,
     }
 )
 
@@ -122,8 +148,18 @@ _OUTPUT_LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
         "completions": ("max_tokens",),
         "responses": ("max_output_tokens",),
         "messages": ("max_tokens",),
+        "vllm_generate": ("max_tokens",),
+        "sglang_generate": ("max_new_tokens",),
     }
 )
+# Where the limit is a sampling parameter among others.
+_LIMITS_WITHIN: Mapping[Api, str] = MappingProxyType(
+    {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
+)
+_MEDIA: Mapping[Api, str] = MappingProxyType(
+    {"chat_completions": "messages", "messages": "messages", "responses": "input"}
+)
+_SALTS: Mapping[Api, str] = MappingProxyType({"sglang_generate": "extra_key"})
 
 
 def _max_output_tokens(document: Document, api: Api) -> int | None:
@@ -131,8 +167,12 @@ def _max_output_tokens(document: Document, api: Api) -> int | None:
 
     Whether a limit is valid is the engine's to say: engines also take digits in quotes.
     """
+    within = _LIMITS_WITHIN.get(api)
+    holder: object = document if within is None else document.get(within)
+    if not isinstance(holder, dict):
+        return None
     for field in _OUTPUT_LIMITS.get(api, ()):
-        value = document.get(field)
+        value = cast(Document, holder).get(field)
         if value is None:
             continue
         whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
@@ -140,8 +180,9 @@ def _max_output_tokens(document: Document, api: Api) -> int | None:
     return None
 
 
-def _cache_salt(document: Document) -> str:
-    salt = document.get("cache_salt")
+def _cache_salt(document: Document, api: Api) -> str:
+    """What keeps requests with equal prompts from sharing a cache; engines take any text."""
+    salt = document.get(_SALTS.get(api, "cache_salt"))
     return salt if isinstance(salt, str) else ""
 
 

@@ -40,11 +40,15 @@ _CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
             "messages": Route("messages"),
             "messages/count_tokens": Route("messages", generates=False),
         },
+        "vllmhttp-parser": {"inference/v1/generate": Route("vllm_generate", names_model=False)},
+        "sglanghttp-parser": {"generate": Route("sglang_generate", names_model=False)},
         "passthrough-parser": {},
     }
 )
 
 PARSER_TYPES = tuple(_CLAIMS)
+DEFAULT_TYPES = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
+"""What reads bodies where nothing is configured. ``generate`` is too common an end of a path to be SGLang's unasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +96,4 @@ def longest_suffix(path: str, table: Mapping[str, T]) -> T | None:
     return None
 
 
-DEFAULT_PARSERS = ParserTable.of(PARSER_TYPES)
+DEFAULT_PARSERS = ParserTable.of(DEFAULT_TYPES)

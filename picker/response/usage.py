@@ -1,5 +1,6 @@
 """Token usage as model servers report it: in the last events of a stream, or in the one document of an answer."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -7,6 +8,7 @@ import orjson
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
+_UNFINISHED = re.compile(rb'"finish_reason"\s*:\s*null')
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,7 @@ class UsageReader:
         if payload is None:
             return
         self.events += 1
-        # Servers write ``"usage":null`` into every event but the last; only the last is worth decoding.
-        if b'"usage"' in payload and b'"usage":null' not in payload:
+        if _says_usage(payload):
             self.document(payload)
 
     def document(self, document: bytes) -> None:
@@ -66,6 +67,20 @@ class UsageReader:
             usage = _member(holder, "usage")
             if usage is not None:
                 self.usage = self.usage.updated(_usage(usage))
+        meta = _member(decoded, "meta_info")
+        if meta is not None:
+            self.usage = self.usage.updated(_usage(meta))
+
+
+def _says_usage(payload: bytes) -> bool:
+    """Whether an event is worth decoding.
+
+    Servers write ``"usage":null`` into every event but the last. SGLang counts in every event of its own API; the one
+    that says why it ended has the final numbers.
+    """
+    if b'"usage"' in payload:
+        return b'"usage":null' not in payload
+    return b'"meta_info"' in payload and not _UNFINISHED.search(payload)
 
 
 def _usage(fields: dict[str, Any]) -> Usage:
@@ -74,7 +89,9 @@ def _usage(fields: dict[str, Any]) -> Usage:
         prompt_tokens=_first_count(fields, "prompt_tokens", "input_tokens"),
         completion_tokens=_first_count(fields, "completion_tokens", "output_tokens"),
         total_tokens=_first_count(fields, "total_tokens"),
-        cached_tokens=_later(_first_count(details, "cached_tokens"), _first_count(fields, "cache_read_input_tokens")),
+        cached_tokens=_later(
+            _first_count(details, "cached_tokens"), _first_count(fields, "cache_read_input_tokens", "cached_tokens")
+        ),
     )
 
 

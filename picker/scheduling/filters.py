@@ -9,6 +9,7 @@ import numpy as np
 from infscale.labels import Selector
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from picker.scheduling.by_endpoints import ByEndpoints
 from picker.scheduling.plugin import IntArray, SchedulingContext
 from picker.subset import named_rows
 
@@ -54,20 +55,16 @@ class FreshMetricsFilter:
 
 
 class _LabelFilter:
-    """Keeps rows by their labels; the answer is computed once per set of endpoints."""
+    """Keeps rows by their labels."""
 
     def __init__(self, accepts: Callable[[Mapping[str, str]], bool]) -> None:
-        self._accepts = accepts
-        self._endpoints: object = None
-        self._accepted: BoolArray = np.zeros(0, dtype=np.bool_)
+        self._accepted: ByEndpoints[BoolArray] = ByEndpoints(
+            lambda endpoints: np.array([accepts(each.labels) for each in endpoints], dtype=np.bool_)
+        )
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows whose labels are accepted."""
-        endpoints = context.snapshot.endpoints
-        if endpoints is not self._endpoints:
-            self._accepted = np.array([self._accepts(each.labels) for each in endpoints], dtype=np.bool_)
-            self._endpoints = endpoints
-        return rows[self._accepted[rows]]
+        return rows[self._accepted.of(context.snapshot)[rows]]
 
 
 class LabelSelectorFilter(_LabelFilter):
@@ -75,6 +72,17 @@ class LabelSelectorFilter(_LabelFilter):
 
     def __init__(self, selector: Selector) -> None:
         super().__init__(selector.matches)
+
+
+class LabelValueFilter(_LabelFilter):
+    """Keeps endpoints whose label has one of some values; those without it where `allows_no_label`.
+
+    The reference's deprecated ``by-label``, in which an absent label also equals the empty value. A
+    `LabelSelectorFilter` says the same and more.
+    """
+
+    def __init__(self, label: str, values: frozenset[str], allows_no_label: bool) -> None:
+        super().__init__(lambda labels: labels.get(label, "") in values or (allows_no_label and label not in labels))
 
 
 class RoleFilter(_LabelFilter):

@@ -58,3 +58,21 @@ class RandomPicker:
         """Up to `maximum` rows in random order."""
         places = context.rng.sample(range(len(rows)), min(self.maximum, len(rows)))
         return [int(rows[place]) for place in places]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOfTwoPicker:
+    """The best of a few candidates drawn at random (`choices`, 2: the power of two choices).
+
+    Where scores rest on scraped load, every picker that takes the best sends a whole interval's requests to the same
+    endpoint, and so does every replica of the picker. Two choices keep nearly all of the balance and none of that.
+    """
+
+    choices: int = 2
+    maximum: int = 1
+
+    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """The drawn rows, best first, equal ones in the order they were drawn; then others at random if need be."""
+        draw = context.rng.sample(range(len(rows)), min(max(self.choices, self.maximum), len(rows)))
+        best_first = sorted(draw[: self.choices], key=lambda place: -scores[place])
+        return [int(rows[place]) for place in (*best_first, *draw[self.choices :])][: self.maximum]

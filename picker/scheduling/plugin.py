@@ -18,6 +18,8 @@ from picker.request import Headers
 if TYPE_CHECKING:
     from random import Random
 
+    from picker.scheduling.memory import PoolMemory
+
 IntArray = NDArray[np.intp]
 
 
@@ -26,13 +28,16 @@ class RequestFacts:
     """What stages may know of a request.
 
     `target_model` is the model after rewriting, "" where the API names none. `prompt_tokens` is the prompt's estimated
-    length, `output_tokens` the expected length of the answer.
+    length, `output_tokens` the expected length of the answer. `priority` is its objective's; below 0 it is sheddable.
+    `media` are hashes of its images, sounds and films.
     """
 
     target_model: str
     headers: Headers
     prompt_tokens: float
     output_tokens: float
+    priority: int = 0
+    media: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +59,17 @@ class PrefixMatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SchedulingContext:
-    """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness."""
+    """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
+
+    `memory` is what the pool's director remembers of earlier decisions; stages read it and never write.
+    """
 
     request: RequestFacts
     snapshot: PoolSnapshot
     prefix: PrefixMatch
     now: float
     rng: "Random"
+    memory: "PoolMemory"
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""
@@ -89,4 +98,12 @@ class Picker(Protocol):
 
     def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
         """Rows in order of preference, the choice first; at least one of `rows`, none twice."""
+        ...
+
+
+class Admitter(Protocol):
+    """Decides whether a request is scheduled at all."""
+
+    def admits(self, context: SchedulingContext, rows: IntArray) -> bool:
+        """Whether the request goes on to scheduling among `rows`; False sheds it (429). Never called with no rows."""
         ...

@@ -24,6 +24,7 @@ from infscale.metrics.store import MetricStore
 from infscale.quantity import parse_quantity
 from picker.request import Headers
 from picker.scheduling.filters import SaturationFilter
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from tests.e2e.gateway import Gateway, gateway
 from tests.sim.simulated import MODEL, quick_settings
@@ -77,7 +78,8 @@ def picker_says(snapshot: PoolSnapshot, now: float) -> set[str]:
     """The pods the picker's filter finds saturated among those it may pick from."""
     rows = snapshot.eligible(now).nonzero()[0]
     facts = RequestFacts("m", Headers(()), 1.0, 1.0)
-    context = SchedulingContext(facts, snapshot, PrefixMatch(np.zeros(len(snapshot)), 0.0), now, random.Random(1))
+    prefix = PrefixMatch(np.zeros(len(snapshot)), 0.0)
+    context = SchedulingContext(facts, snapshot, prefix, now, random.Random(1), PoolMemory())
     kept = SaturationFilter().unsaturated(context, rows)
     return {snapshot.endpoints[row].key.name for row in set(rows.tolist()) - set(kept.tolist())}
 

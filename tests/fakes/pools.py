@@ -11,6 +11,7 @@ from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from picker.request import Headers
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
 
 POOL = ObjectKey("default", "pool")
@@ -46,6 +47,9 @@ class FakePool:
     labels: Sequence[Mapping[str, str]] = ()
     observed_at: Numbers = ()
     phases: Sequence[Phase] = ()
+    gpu_used: Numbers = ()
+    gpu_total: Numbers = ()
+    gpu_observed_at: Numbers = ()
     settings: PoolSettings = field(default_factory=PoolSettings)
 
     def snapshot(self) -> PoolSnapshot:
@@ -58,6 +62,9 @@ class FakePool:
             running=self._column(self.running, 0.0),
             kv_utilization=self._column(self.kv, 0.0),
             observed_at=self._column(self.observed_at, 0.0, -math.inf),
+            gpu_memory_used_bytes=self._column(self.gpu_used, math.nan),
+            gpu_memory_total_bytes=self._column(self.gpu_total, math.nan),
+            gpu_observed_at=self._column(self.gpu_observed_at, 0.0, -math.inf),
             settled=np.ones(self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
         )
@@ -85,8 +92,13 @@ def context(
     facts: RequestFacts | None = None,
     now: float = 0.0,
     seed: int = 1,
+    memory: PoolMemory | None = None,
 ) -> SchedulingContext:
     """A decision about `pool` at second `now`."""
+    snapshot = pool.snapshot()
+    remembered = memory or PoolMemory()
+    remembered.sync(snapshot.endpoints)
     tokens = np.array([value or 0.0 for value in matched] or [0.0] * pool.size)
     request = facts or RequestFacts("model", NO_HEADERS, 0.0, 0.0)
-    return SchedulingContext(request, pool.snapshot(), PrefixMatch(tokens, total_tokens), now, random.Random(seed))
+    prefix = PrefixMatch(tokens, total_tokens)
+    return SchedulingContext(request, snapshot, prefix, now, random.Random(seed), remembered)

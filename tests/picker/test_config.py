@@ -309,6 +309,54 @@ REFUSED = {
         "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
         "plugins[0].parameters.poll: unknown key",
     ),
+    "predictions": (
+        "plugins: [{type: prefix-cache-affinity-filter, parameters: {ttftSource: latencyPredictor}}]\n",
+        "ttftSource: latency predictions are not available in this version; use prefillThroughput",
+    ),
+    "a throughput of nothing": (
+        "plugins: [{type: prefix-cache-affinity-filter, parameters: {peakPrefillThroughput: 0}}]\n",
+        "peakPrefillThroughput: expected a number above 0",
+    ),
+    "unknown attribute": (
+        "plugins: [{type: endpoint-attribute-scorer, parameters: {attributeKey: x, algorithm: "
+        "{type: linear_lower_is_better}}}]\n",
+        "attributeKey: expected label:<key> or one of",
+    ),
+    "no attribute": (
+        "plugins: [{type: endpoint-attribute-scorer, parameters: {algorithm: {type: linear_lower_is_better}}}]\n",
+        "epp.yaml:3: plugins[0].parameters: parameter 'attributeKey' is missing",
+    ),
+    "no parameters at all": (
+        "plugins: [{type: header-label-affinity-scorer}]\n",
+        "epp.yaml:3: plugins[0]: parameter 'headerName' is missing",
+    ),
+    "two normalizations": (
+        "plugins: [{type: endpoint-attribute-scorer, parameters: {attributeKey: waiting_requests, algorithm: "
+        "{type: linear_lower_is_better, normalization: {adaptiveRange: {}, fixedRange: {min: 0, max: 1}}}}}]\n",
+        "expected one of fixedRange, adaptiveRange",
+    ),
+    "empty range": (
+        "plugins: [{type: endpoint-attribute-scorer, parameters: {attributeKey: waiting_requests, algorithm: "
+        "{type: linear_lower_is_better, normalization: {fixedRange: {min: 1, max: 1}}}}}]\n",
+        "fixedRange: expected min below max",
+    ),
+    "unknown operator": (
+        "plugins: [{type: endpoint-attribute-filter, parameters: {attribute: waiting_requests, algorithm: "
+        "{type: threshold, threshold: {operator: Below, value: 1}}}}]\n",
+        "operator: expected one of LessThan",
+    ),
+    "bound below the mean": ("plugins: [{type: bounded-load-filter, parameters: {factor: 0.5}}]\n", "at least 1"),
+    "out for no time": ("plugins: [{type: error-memory-filter, parameters: {duration: 0s}}]\n", "above 0"),
+    "admitter in a profile": (
+        "plugins: [{type: probabilistic-admitter}]\n"
+        "schedulingProfiles: [{name: a, plugins: [{pluginRef: probabilistic-admitter}]}]\n",
+        "an admitter has no place in a profile",
+    ),
+    "two sizes of one cache": (
+        "plugins: [{type: mm-embeddings-cache-producer, parameters: "
+        "{cacheSizeInMBPerServer: 1, cacheSizeInEmbeddingsPerServer: 1}}]\n",
+        "cacheSizeInMBPerServer is given too; keep one",
+    ),
     "a tokenizer service": (
         "plugins: [{type: token-producer, parameters: {backend: render}}]\n",
         "only the backend 'estimate'",

@@ -53,3 +53,19 @@ class InFlightTokensScorer:
         own = max(1.0, request.prompt_tokens + request.output_tokens)
         behind: FloatArray = own / (own + (cost - least))
         return behind
+
+
+@dataclass(frozen=True, slots=True)
+class LmetricScorer:
+    """LMETRIC (arXiv 2603.15202): least ``(tokens queued + this request's uncached) · (requests in the batch + 1)``.
+
+    The product prices a prefill by those it delays and needs no weight. Tokens and requests in flight stand for the
+    queue and the batch: they count the moment they are dispatched, where scraped ones send a whole interval's requests
+    to one endpoint. Costs are spread over the candidates' range.
+    """
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """1 for the least product."""
+        snapshot = context.snapshot
+        tokens = snapshot.in_flight_tokens[rows] + context.uncached_tokens(rows)
+        return lower_is_better(tokens * (snapshot.in_flight_requests[rows] + 1.0))

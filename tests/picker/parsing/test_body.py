@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
-from picker.parsing import DEFAULT_PARSERS, parse_body, replace_model
+from picker.parsing import PARSER_TYPES, ParserTable, parse_body, replace_model
 from picker.request import ParsedBody
 
 PATHS = {
@@ -20,12 +20,15 @@ PATHS = {
     "conversations": "/v1/conversations",
     "images": "/v1/images/generations",
     "messages": "/v1/messages",
+    "vllm": "/inference/v1/generate",
+    "sglang": "/generate",
     "opaque": "/v1/audio/transcriptions",
 }
+PARSERS = ParserTable.of(PARSER_TYPES)
 
 
 def parsed(kind: str, body: bytes | dict[str, Any]) -> ParsedBody:
-    route = DEFAULT_PARSERS.route(PATHS[kind])
+    route = PARSERS.route(PATHS[kind])
     assert route is not None
     return parse_body(route, body if isinstance(body, bytes) else orjson.dumps(body))
 
@@ -69,6 +72,47 @@ def test_token_ids_are_counted_exactly(ids: list[Any]) -> None:
     body = parsed("completions", {"model": "m", "prompt": ids})
     assert body.prompt_tokens == 3
     assert body.prompt == np.array([1, 2, 2**32 - 1], dtype="<u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "prompt", "tokens"),
+    [
+        ("vllm", {"token_ids": [1, 258]}, b"\x01\0\0\0\x02\x01\0\0", 2),
+        ("sglang", {"input_ids": [7]}, b"\x07\0\0\0", 1),
+        ("sglang", {"input_ids": [[7], [8]], "text": "unread"}, b"\x07\0\0\0\x08\0\0\0", 2),
+        ("sglang", {"text": "hello"}, b"hello", 2),
+    ],
+)
+def test_engines_own_apis_take_token_ids(kind: str, fields: dict[str, Any], prompt: bytes, tokens: int) -> None:
+    body = parsed(kind, fields)
+    assert (body.prompt, body.prompt_tokens, body.model, body.needs_model) == (prompt, tokens, "", False)
+    assert body.model_span is None
+
+
+def test_engines_own_apis_limit_and_salt_under_their_own_names() -> None:
+    vllm = parsed("vllm", {"token_ids": [1], "sampling_params": {"max_tokens": 9}, "cache_salt": "a", "model": "m"})
+    assert (vllm.max_output_tokens, vllm.cache_salt, vllm.model) == (9, "a", "m")
+    sglang = parsed("sglang", {"text": "x", "sampling_params": {"max_new_tokens": 9}, "extra_key": "a"})
+    assert (sglang.max_output_tokens, sglang.cache_salt) == (9, "a")
+    assert parsed("sglang", {"text": "x", "sampling_params": [{"max_new_tokens": 9}]}).max_output_tokens is None
+    assert parsed("vllm", {"token_ids": [1], "max_tokens": 9}).max_output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        ("vllm", {}, "invalid generate request: must have non-empty token_ids field"),
+        ("vllm", {"token_ids": []}, "invalid generate request: must have non-empty token_ids field"),
+        ("vllm", {"token_ids": "hello"}, "token_ids must be a list of token ids"),
+        ("vllm", {"token_ids": ["a"]}, "token_ids must be a list of token ids"),
+        ("vllm", {"token_ids": [1.5]}, "token_ids must hold token ids that are whole numbers below 2^32"),
+        ("sglang", {}, "invalid generate request: must have input_ids or text field"),
+        ("sglang", {"input_ids": [-1]}, "input_ids must hold token ids that are whole numbers below 2^32"),
+        ("sglang", {"input_ids": []}, "input_ids must be a string or a non-empty list of strings or token ids"),
+    ],
+)
+def test_engines_own_apis_say_what_is_missing(kind: str, fields: dict[str, Any], message: str) -> None:
+    assert refusal(kind, fields) == message
 
 
 def test_an_opaque_body_is_not_read() -> None:

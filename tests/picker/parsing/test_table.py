@@ -32,6 +32,8 @@ def test_the_longest_claimed_suffix_wins(parsers: dict[str, list[str]], path: st
         ("/v1/conversations", "conversations"),
         ("/v1/images/generations", "images"),
         ("/v1/messages", "messages"),
+        ("/inference/v1/generate", "vllm_generate"),
+        ("/generate", "opaque"),
         ("/v1/notcompletions", "opaque"),
         ("/v1/rerank", "opaque"),
         ("/", "opaque"),
@@ -48,6 +50,12 @@ def test_an_explicit_list_has_no_fallback() -> None:
     table = ParserTable.of(("openai-parser",))
     assert table.route("/v1/rerank") is None
     assert table.route("/v1/completions") is not None
+
+
+def test_sglangs_paths_are_its_own_where_its_parser_is_named() -> None:
+    table = ParserTable.of(("sglanghttp-parser", "vllmhttp-parser"))
+    routes = [table.route(path) for path in ("/generate", "/inference/v1/generate", "/v1/completions")]
+    assert [route and route.api for route in routes] == ["sglang_generate", "vllm_generate", None]
 
 
 def test_passthrough_alone_reads_no_body() -> None:

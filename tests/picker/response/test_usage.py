@@ -98,3 +98,12 @@ def test_a_line_without_end_is_not_kept_for_ever() -> None:
     assert lines.feed(b"x" * 6) == [b"x" * 12]
     assert lines.feed(b"y\nz") == [b"y\n"]
     assert lines.rest() == b"z"
+
+
+def test_sglang_counts_under_a_name_of_its_own() -> None:
+    counts = b'"prompt_tokens": 5, "completion_tokens": %d, "cached_tokens": 4'
+    running = b'data: {"text": "He", "meta_info": {"finish_reason": null, ' + counts % 1 + b"}}\n\n"
+    ended = b'data: {"text": "Hello", "meta_info": {"finish_reason": {"type": "stop"}, ' + counts % 2 + b"}}\n\n"
+    assert usage([running]) == Usage()
+    assert usage([running, ended, b"data: [DONE]\n\n"]) == Usage(5, 2, None, 4)
+    assert usage([ended.removeprefix(b"data: ").strip()], DOCUMENT) == Usage(5, 2, None, 4)

@@ -1,13 +1,15 @@
 """Pickers choose among candidates, and chance follows the scores."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picker.scheduling.pickers import MaxScorePicker, RandomPicker, WeightedRandomPicker
+from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.plugin import Picker
 from tests.fakes.pools import FakePool, context
 
@@ -53,15 +55,31 @@ def test_random_ignores_scores() -> None:
     assert abs(counts[0] / DRAWS - 0.5) < 0.04
 
 
+def test_the_better_of_two_is_taken() -> None:
+    """Of four the best is drawn in half of the pairs, the next wins 2 of 6 and the third 1 of 6; the last never."""
+    counts = drawn(PowerOfTwoPicker(), [0.4, 0.1, 0.3, 0.2])
+    for row, share in ((0, 1 / 2), (2, 1 / 3), (3, 1 / 6), (1, 0.0)):
+        assert abs(counts[row] / DRAWS - share) < 0.04
+
+
+def test_fallbacks_of_two_choices_come_after_them() -> None:
+    pool = FakePool(4)
+    for seed in range(20):
+        scores = np.array([0.1, 0.4, 0.2, 0.3])
+        first, second, *rest = PowerOfTwoPicker(2, 4).pick(context(pool, seed=seed), pool.rows, scores)
+        assert scores[first] > scores[second]
+        assert sorted((first, second, *rest)) == [0, 1, 2, 3]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.floats(0, 10), min_size=1, max_size=8),
     st.integers(1, 5),
-    st.sampled_from([MaxScorePicker, WeightedRandomPicker, RandomPicker]),
+    st.sampled_from([MaxScorePicker, WeightedRandomPicker, RandomPicker, partial(PowerOfTwoPicker, 2)]),
     st.integers(0, 1000),
 )
 def test_a_picker_returns_distinct_candidates(
-    scores: list[float], maximum: int, kind: type[MaxScorePicker], seed: int
+    scores: list[float], maximum: int, kind: Callable[[int], Picker], seed: int
 ) -> None:
     pool = FakePool(len(scores) + 3)
     rows = pool.rows[3:]
@@ -70,7 +88,9 @@ def test_a_picker_returns_distinct_candidates(
     assert set(chosen) <= set(rows.tolist())
 
 
-@pytest.mark.parametrize("picker", [MaxScorePicker(2), WeightedRandomPicker(2), RandomPicker(2)])
+@pytest.mark.parametrize(
+    "picker", [MaxScorePicker(2), WeightedRandomPicker(2), RandomPicker(2), PowerOfTwoPicker(2, 2)]
+)
 def test_the_same_seed_gives_the_same_choice(picker: Picker) -> None:
     pool = FakePool(5)
     scores = np.array([1.0, 1.0, 0.5, 1.0, 0.2])

@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.metrics.sample import LoraState
+from picker.scheduling.attributes import COLUMNS, EndpointAttributeScorer
+from picker.scheduling.context_length import ContextLength
 from picker.scheduling.plugin import RequestFacts, Scorer
 from picker.scheduling.profile import bounded
-from picker.scheduling.scorers.affinity import LoraAffinityScorer, PrefixCacheScorer
+from picker.scheduling.scorers.affinity import (
+    HeaderLabelAffinityScorer,
+    LoraAffinityScorer,
+    NoHitLruScorer,
+    PrefixCacheScorer,
+)
+from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.load import (
     ActiveRequestScorer,
     KvCacheUtilizationScorer,
@@ -19,7 +27,8 @@ from picker.scheduling.scorers.load import (
     QueueScorer,
     RunningRequestsScorer,
 )
-from picker.scheduling.scorers.tokens import InFlightTokensScorer, TokenLoadScorer
+from picker.scheduling.scorers.price import SpeedAndCostScorer
+from picker.scheduling.scorers.tokens import InFlightTokensScorer, LmetricScorer, TokenLoadScorer
 from tests.fakes.pools import NO_HEADERS, FakePool, Numbers, context
 from tests.reference_tables import TABLES
 
@@ -37,6 +46,18 @@ SCORERS: tuple[Scorer, ...] = (
     LoraAffinityScorer(),
     PrefixCacheScorer(),
     PrefixCacheScorer(0.7, 100),
+    LmetricScorer(),
+    NoHitLruScorer(),
+    NoHitLruScorer(1),
+    HeaderLabelAffinityScorer("x-tier", "tier"),
+    ContextLength(),
+    GpuMemoryScorer(),
+    StalenessDiscountScorer(),
+    StalenessDiscountScorer(3.0),
+    SpeedAndCostScorer(),
+    SpeedAndCostScorer(1.0),
+    EndpointAttributeScorer(COLUMNS["waiting_requests"], lower_is_better=True),
+    EndpointAttributeScorer(COLUMNS["gpu_memory_used_ratio"], lower_is_better=False, fixed_range=(0.2, 0.9)),
 )
 
 
@@ -188,7 +209,9 @@ def test_scores_are_clamped(given_scores: list[float], expected: list[float]) ->
     assert bounded(np.array(given_scores)).tolist() == expected
 
 
+_LABELS = ["infscale.dev/speed", "infscale.dev/cost", "llm-d.ai/context-length-range", "tier"]
 _amounts = st.one_of(st.none(), st.floats(0, 1e7))
+_bytes = st.one_of(st.none(), st.integers(0, 2**40))
 
 
 @settings(max_examples=60, deadline=None)
@@ -209,6 +232,10 @@ def test_every_score_lies_between_zero_and_one(data: st.DataObject, size: int) -
         in_flight_requests=column(known),
         in_flight_tokens=column(known),
         lora=column(st.one_of(st.none(), st.builds(LoraState, names, names, st.one_of(st.none(), st.integers(0, 4))))),
+        observed_at=column(st.one_of(st.none(), st.floats(-10, 0))),
+        gpu_used=column(_bytes),
+        gpu_total=column(_bytes),
+        labels=column(st.dictionaries(st.sampled_from(_LABELS), st.sampled_from(["1", "0.5", "0-9", "x", "1e9"]))),
     )
     decision = context(pool, matched=matched, total_tokens=prompt, facts=facts(prompt, data.draw(known)))
     for scorer in SCORERS:

@@ -143,7 +143,7 @@ async def test_a_bug_in_one_exchange_ends_that_exchange_only(
         again = gateway.open_stream(channel)
         await again.write(gateway.headers(PATH, end_of_stream=True))
         assert (await gateway.answer(again)).HasField("request_headers")
-    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    (record,) = [each for each in caplog.records if each.levelno >= logging.ERROR and each.name.startswith("picker")]
     assert record.message == "exchange failed"
     assert vars(record)["fields"]["error"] == "KeyError"
     assert "secret" not in f"{record.message}{vars(record)['fields']}{record.exc_text}"

@@ -1,0 +1,105 @@
+"""``infscale lint-config FILE``: what an `EndpointPickerConfig` means here, before anything runs on it.
+
+Exit codes: 0 it can be used (notes included), 2 it cannot; the one line on stderr says where and what is expected.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from infscale.cli.arguments import Subparsers
+from infscale.cli.picker_config import read_picker_config
+from infscale.metrics.saturation import SaturationKind, SaturationSettings
+from picker.config import PickerConfig
+from picker.declared import DeclaredPlugin
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add ``lint-config`` to the command line."""
+    parser = subparsers.add_parser(
+        "lint-config",
+        help="check an EndpointPickerConfig and say what it means",
+        description="Reads an EndpointPickerConfig as the picker does and says what becomes of each part.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the EndpointPickerConfig, YAML or JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report; raises `ConfigError` where the file cannot be used."""
+    path: Path = args.file
+    for line in report(read_picker_config(path), str(path)):
+        print(line)
+    return 0
+
+
+def report(config: PickerConfig, source: str) -> Sequence[str]:
+    """What `config` means, for a person; `source` is its file's name."""
+    used = [each for each in config.plugins if each.uses]
+    unused = [each for each in config.plugins if not each.uses]
+    lines = [f"{source} can be used."]
+    if used:
+        lines += ["", "Plugins", *_table(used)]
+    lines += [
+        "",
+        f"Request bodies  {', '.join(config.parsers)}",
+        f"Saturation      {_saturation(config)}",
+        f"Prefix index    {_prefix(config)}",
+    ]
+    notes = [*config.notes, *_unused(unused), *_silent(config)]
+    if notes:
+        lines += ["", f"Notes ({len(notes)})", *(f"  {note}" for note in notes)]
+    return lines
+
+
+def _table(plugins: Sequence[DeclaredPlugin]) -> Iterable[str]:
+    rows = [(_named(each), each.kind.value, ", ".join(each.uses)) for each in plugins]
+    name, kind = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"  {row[0]:{name}}  {row[1]:{kind}}  {row[2]}" for row in rows]
+
+
+def _named(plugin: DeclaredPlugin) -> str:
+    return plugin.type if plugin.name == plugin.type else f"{plugin.name} ({plugin.type})"
+
+
+def _saturation(config: PickerConfig) -> str:
+    if config.detector is None:
+        return "as the pool is configured (pools.<pool>.saturation)"
+    limit = config.detector.staleness_limit_seconds
+    stale = "" if limit is None else f"; metrics are stale after {limit:g} s"
+    return _full(config.detector.saturation) + stale
+
+
+def _full(settings: SaturationSettings) -> str:
+    match settings.kind:
+        case SaturationKind.UTILIZATION:
+            kv = settings.kv_utilization_threshold
+            return f"full at {settings.queue_depth_threshold:,.12g} waiting requests or {kv:.0%} of the KV cache"
+        case SaturationKind.REQUESTS:
+            return f"full at {settings.max_in_flight_requests:,.12g} requests in flight"
+        case SaturationKind.TOKENS:
+            return f"full at {settings.max_in_flight_tokens:,.12g} tokens in flight"
+        case SaturationKind.HYBRID:
+            requests, tokens = settings.max_in_flight_requests, settings.max_in_flight_tokens
+            return f"full at {requests:,.12g} requests or {tokens:,.12g} tokens in flight"
+
+
+def _prefix(config: PickerConfig) -> str:
+    prefix = config.prefix
+    if prefix.auto_tune:
+        return "block size and capacity as the engines publish them"
+    return f"blocks of {prefix.block_size_tokens} tokens, {prefix.capacity_blocks} blocks per endpoint"
+
+
+def _unused(plugins: Iterable[DeclaredPlugin]) -> Iterable[str]:
+    return [f"{each.place}: {each.name}: declared, but nothing refers to it" for each in plugins]
+
+
+def _silent(config: PickerConfig) -> Iterable[str]:
+    """Profiles that pick without rating, and scorers that rate without counting."""
+    for profile in config.scheduler.profiles.values():
+        if not profile.scorers:
+            yield f"profile {profile.name}: no scorer; any candidate that the filters leave is as good as another"
+        for weighted in profile.scorers:
+            if not weighted.weight:
+                yield f"profile {profile.name}: {type(weighted.scorer).__name__} has weight 0 and no say"

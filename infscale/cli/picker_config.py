@@ -1,0 +1,23 @@
+"""An `EndpointPickerConfig` from a file, with the plugins that installed packages offer."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from infscale.config import read_text
+from picker.config import PickerConfig, load_picker_config
+from picker.extensions import ENTRY_POINTS, with_entry_points
+from picker.scheduling.registry import BUILT_IN
+
+
+def read_picker_config(path: Path) -> PickerConfig:
+    """The configuration in the file at `path`. Raises `ConfigError`.
+
+    Reads files and imports what entry points name: call it in a thread where a loop runs.
+    """
+    return parse_picker_config(read_text(path), str(path))
+
+
+def parse_picker_config(text: str, source: str) -> PickerConfig:
+    """As `read_picker_config`, of the `text` that `source` has."""
+    plugins = with_entry_points(BUILT_IN, entry_points(group=ENTRY_POINTS))
+    return load_picker_config(text, source, plugins)

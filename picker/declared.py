@@ -1,0 +1,198 @@
+"""The plugins an `EndpointPickerConfig` declares: read, built, and found again by the references to them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from infscale.document import Field
+from picker.prefix_index import PrefixSettings
+from picker.scheduling import registry
+from picker.scheduling.detector import Detector, headroom, read_detector
+from picker.scheduling.filters import SaturationFilter
+from picker.scheduling.parameters import Given
+from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
+from picker.scheduling.reference import REFERENCE_ONLY
+from picker.scheduling.registry import Kind, Plugin, Plugins
+from picker.scheduling.scheduler import ProfileHandler
+
+_DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPlugin:
+    """One declared plugin, for those who show a configuration: `uses` say where it takes part, none: nowhere."""
+
+    name: str
+    type: str
+    kind: Kind
+    place: str
+    uses: tuple[str, ...]
+
+
+class Declared:
+    """Plugins by name, each built once: two references to one name mean the same stage."""
+
+    def __init__(self, items: Iterable[Field], types: Plugins) -> None:
+        self._types = types
+        self.plugins: dict[str, Plugin] = {}
+        self.filters: dict[str, Filter] = {}
+        self.scorers: dict[str, Scorer] = {}
+        self.pickers: dict[str, Picker] = {}
+        self.handlers: dict[str, ProfileHandler] = {}
+        self.admitters: dict[str, Admitter] = {}
+        self.detectors: dict[str, Detector] = {}
+        self.prefix: PrefixSettings | None = None
+        self._media_items: int | None = None
+        self.notes: list[str] = []
+        self._uses: dict[str, list[str]] = {}
+        for field in items:
+            self._declare(field)
+
+    def find(self, reference: Field, *implied: str) -> Plugin:
+        """The declared plugin a `pluginRef` names; types in `implied` exist without being declared."""
+        name = reference.text()
+        plugin = self.plugins.get(name)
+        if plugin is None and name in implied:
+            return Plugin(name, name, registry.KINDS[name], Given(reference))
+        if plugin is None:
+            declared = ", ".join(sorted(self.plugins)) or "none"
+            reference.refuse(f"no plugin is named {name!r}; declared are {declared}")
+        return plugin
+
+    def of_kind(self, kind: Kind) -> tuple[Plugin, ...]:
+        """The declared plugins of a kind, in their order."""
+        return tuple(plugin for plugin in self.plugins.values() if plugin.kind is kind)
+
+    @property
+    def media_items(self) -> int:
+        """How many media of each endpoint are worth remembering: none where no plugin asks."""
+        if self._media_items is not None:
+            return self._media_items
+        asked = any(each.type == registry.MEDIA_SCORER for each in self.plugins.values())
+        return _DEFAULT_MEDIA_MIB // _MIB_PER_ITEM if asked else 0
+
+    def use(self, plugin: Plugin, where: str) -> None:
+        """Remember that `plugin` takes part in `where`."""
+        self._uses.setdefault(plugin.name, []).append(where)
+
+    def summary(self) -> tuple[DeclaredPlugin, ...]:
+        """Every declared plugin and its uses."""
+        return tuple(
+            DeclaredPlugin(
+                each.name, each.type, each.kind, each.given.declared.place, tuple(self._uses.get(each.name, ()))
+            )
+            for each in self.plugins.values()
+        )
+
+    def _declare(self, field: Field) -> None:
+        entry = field.mapping(required=("type",), optional=("name", "parameters"))
+        kind = self._kind(entry["type"])
+        name = entry["name"].text() if "name" in entry else entry["type"].text()
+        if name in self.plugins:
+            entry.get("name", entry["type"]).refuse(f"there is already a plugin named {name!r}")
+        plugin = Plugin(name, entry["type"].text(), kind, Given(field, entry.get("parameters")))
+        self.plugins[name] = plugin
+        self._build(plugin)
+        self._note(plugin)
+
+    def _kind(self, field: Field) -> Kind:
+        name = field.text()
+        kind = self._types.kind(name)
+        if kind is not None:
+            return kind
+        if name in REFERENCE_ONLY:
+            field.refuse(f"plugin {name!r} of the reference picker is not available in this version")
+        field.refuse(f"there is no plugin type {name!r}; there are {', '.join(sorted(self._types.kinds()))}")
+
+    def _build(self, plugin: Plugin) -> None:
+        """Build the stage, or read the parameters of what is a fact of the store, so that a mistake is found."""
+        name, given = plugin.name, plugin.given
+        match plugin.kind:
+            case Kind.FILTER | Kind.SCORER | Kind.FILTER_AND_SCORER:
+                self._build_stage(plugin)
+            case Kind.PICKER:
+                self.pickers[name] = self._types.pickers[plugin.type](given)
+            case Kind.HANDLER:
+                self.handlers[name] = self._types.handlers[plugin.type](given)
+            case Kind.ADMITTER:
+                self.admitters[name] = self._types.admitters[plugin.type](given)
+                self.use(plugin, "every request")
+            case Kind.DETECTOR:
+                self.detectors[name] = read_detector(plugin.type, given)
+                self.filters[name] = SaturationFilter(headroom(given))
+            case Kind.PARSER:
+                given.nothing()
+            case Kind.PRODUCER | Kind.DATA:
+                self._read_fact(plugin)
+            case Kind.DISCOVERY:
+                pass
+
+    def _build_stage(self, plugin: Plugin) -> None:
+        if plugin.type in self._types.filters:
+            self.filters[plugin.name] = self._types.filters[plugin.type](plugin.given)
+        if plugin.type in self._types.scorers:
+            self.scorers[plugin.name] = self._types.scorers[plugin.type](plugin.given)
+
+    def _read_fact(self, plugin: Plugin) -> None:
+        self.use(plugin, "built in")
+        parameters = plugin.given.parameters
+        if plugin.type == registry.PREFIX_PRODUCER:
+            if self.prefix is not None:
+                problem = f"there is already a {registry.PREFIX_PRODUCER}; a pool has one prefix index"
+                plugin.given.declared.refuse(problem)
+            self.prefix = _prefix_settings(plugin.given)
+        elif plugin.type == registry.MEDIA_PRODUCER:
+            self._media_items = _media_items(plugin.given)
+        elif plugin.type == "token-producer":
+            backend = None if parameters is None else parameters.entries().get("backend")
+            if backend is not None and backend.text() != "estimate":
+                backend.refuse("only the backend 'estimate' (about 4 bytes per token) is available in this version")
+        elif parameters is not None and parameters.entries():
+            place = f"{parameters.place}: {parameters.path}"
+            self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
+
+    def _note(self, plugin: Plugin) -> None:
+        """Say what is accepted and better written otherwise."""
+        declared, parameters = plugin.given.declared, plugin.given.parameters
+        successor = registry.DEPRECATED.get(plugin.type)
+        if successor is not None:
+            self.notes.append(f"{declared.place}: {declared.path}: {plugin.type} is deprecated; use {successor}")
+        if plugin.type in registry.ELSEWHERE:
+            problem = f"{plugin.type} is built in; {registry.ELSEWHERE[plugin.type]}"
+            self.notes.append(f"{declared.place}: {declared.path}: {problem}")
+        # Another package's plugin may well mean something by a parameter of the same name.
+        foreign = plugin.type not in registry.KINDS
+        if foreign or plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:
+            return
+        for name, field in parameters.entries().items():
+            reason = registry.WITHOUT_EFFECT.get(name)
+            if reason is not None:
+                self.notes.append(f"{field.place}: {field.path}: has no effect here: {reason}")
+
+
+def _media_items(given: Given) -> int:
+    """Items an endpoint's encoder cache holds: the reference's two ways to say it, at one size for every item."""
+    parameters = given.read("cacheSizeInMBPerServer", "cacheSizeInEmbeddingsPerServer")
+    embeddings = parameters.get("cacheSizeInEmbeddingsPerServer")
+    if embeddings is None:
+        return max(1, parameters.integer("cacheSizeInMBPerServer", _DEFAULT_MEDIA_MIB, 1) // _MIB_PER_ITEM)
+    if parameters.get("cacheSizeInMBPerServer") is not None:
+        embeddings.refuse("cacheSizeInMBPerServer is given too; keep one")
+    return embeddings.integer(1)
+
+
+def _prefix_settings(given: Given) -> PrefixSettings:
+    default = PrefixSettings()
+    parameters = given.read(
+        "autoTune",
+        "blockSizeTokens",
+        "lruCapacityPerServer",
+        "maxPrefixBlocksToMatch",
+        "maxPrefixTokensToMatch",
+    )
+    return PrefixSettings(
+        auto_tune=parameters.boolean("autoTune", default.auto_tune),
+        block_size_tokens=parameters.integer("blockSizeTokens", default.block_size_tokens, 1),
+        max_blocks=parameters.integer("maxPrefixBlocksToMatch", default.max_blocks, 1),
+        max_tokens=parameters.integer("maxPrefixTokensToMatch", default.max_tokens, 1),
+        capacity_blocks=parameters.integer("lruCapacityPerServer", default.capacity_blocks, 1),
+    )

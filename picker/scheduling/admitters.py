@@ -1,0 +1,44 @@
+"""Admitters: whether a request is scheduled at all, judged on the candidates it has."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from picker.scheduling.plugin import IntArray, SchedulingContext
+
+
+@dataclass(frozen=True, slots=True)
+class ProbabilisticAdmitter:
+    """Sheds sheddable requests (priority below 0) ever more often as the candidates fill up.
+
+    The probability is ``min(1, saturation^power · k)``: nothing at an idle pool, everything from
+    ``(1 / k)^(1 / power)`` on (0.32 with the defaults), long before the pool is full. Saturation is the candidates'
+    mean; an unknown one counts as full, since what may wait in doubt waits. Where thresholds are given it is
+    ``max(waiting / queue_depth_threshold, kv / kv_utilization_threshold)``, else what the pool's own settings say.
+    """
+
+    queue_depth_threshold: float | None = None
+    kv_utilization_threshold: float | None = None
+    power: float = 5.0
+    k: float = 300.0
+
+    def admits(self, context: SchedulingContext, rows: IntArray) -> bool:
+        """True for whatever is not sheddable; else by chance."""
+        if context.request.priority >= 0:
+            return True
+        saturation = self._saturation(context, rows)
+        # In logarithms, since the power of a large ratio may exceed every float.
+        exponent = self.power * math.log(saturation) + math.log(self.k) if saturation > 0 else -math.inf
+        return context.rng.random() >= math.exp(min(0.0, exponent))
+
+    def _saturation(self, context: SchedulingContext, rows: IntArray) -> float:
+        snapshot = context.snapshot
+        if self.queue_depth_threshold is None and self.kv_utilization_threshold is None:
+            ratios = snapshot.saturation(context.now)[rows]
+        else:
+            own = snapshot.state.settings.saturation
+            queue = snapshot.columns.waiting[rows] / (self.queue_depth_threshold or own.queue_depth_threshold)
+            kv = snapshot.columns.kv_utilization[rows] / (self.kv_utilization_threshold or own.kv_utilization_threshold)
+            ratios = np.fmax(queue, kv)
+        return float(np.mean(np.where(np.isnan(ratios), 1.0, ratios)))

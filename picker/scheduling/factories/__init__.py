@@ -1,0 +1,1 @@
+"""Factories: from a plugin's parameters to the stage that runs."""

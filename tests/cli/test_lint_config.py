@@ -1,0 +1,91 @@
+"""``infscale lint-config`` says what a configuration means, in words and with places."""
+
+from pathlib import Path
+
+import pytest
+
+from infscale.cli.lint_config import report
+from infscale.cli.main import main
+from picker.config import load_picker_config, preset
+from picker.presets import PRESETS
+
+HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
+BODY = """\
+plugins:
+- {type: queue-scorer}
+- {name: kv, type: kv-cache-utilization-scorer}
+- {type: by-label, parameters: {label: tier, validValues: [a]}}
+- {type: lora-affinity-scorer}
+- {type: active-request-scorer, parameters: {requestTimeout: 1m}}
+- {type: concurrency-detector, parameters: {maxConcurrency: 8}}
+- {type: probabilistic-admitter}
+- {type: approx-prefix-cache-producer, parameters: {autoTune: false, blockSizeTokens: 128}}
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: by-label}
+  - {pluginRef: queue-scorer, weight: 2}
+  - {pluginRef: kv}
+  - {pluginRef: active-request-scorer, weight: 0}
+  - {pluginRef: concurrency-detector}
+requestHandler: {parsers: [{pluginRef: openai-parser}]}
+"""
+REPORT = """\
+epp.yaml can be used.
+
+Plugins
+  queue-scorer                      scorer               profile default × 2
+  kv (kv-cache-utilization-scorer)  scorer               profile default × 1
+  by-label                          filter               profile default
+  active-request-scorer             scorer               profile default × 0
+  concurrency-detector              saturation detector  profile default
+  probabilistic-admitter            admitter             every request
+  approx-prefix-cache-producer      data producer        built in
+
+Request bodies  openai-parser
+Saturation      full at 8 requests in flight
+Prefix index    blocks of 128 tokens, 31250 blocks per endpoint
+
+Notes (4)
+  epp.yaml:6: plugins[2]: by-label is deprecated; use label-selector-filter
+  epp.yaml:8: plugins[4].parameters.requestTimeout: has no effect here: what is in flight ends with its exchange
+  epp.yaml:7: lora-affinity-scorer: declared, but nothing refers to it
+  profile default: ActiveRequestScorer has weight 0 and no say"""
+
+
+def test_the_report_says_what_every_part_does() -> None:
+    assert "\n".join(report(load_picker_config(HEAD + BODY, "epp.yaml"), "epp.yaml")) == REPORT
+
+
+@pytest.mark.parametrize(
+    ("detector", "said"),
+    [
+        ("utilization-detector", "full at 5 waiting requests or 80% of the KV cache"),
+        ("utilization-detector, parameters: {metricsStalenessThreshold: 500ms}", "; metrics are stale after 0.5 s"),
+        ("concurrency-detector, parameters: {concurrencyMode: tokens}", "full at 1,000,000 tokens in flight"),
+        ("concurrency-detector, parameters: {concurrencyMode: hybrid}", "full at 100 requests or 1,000,000 tokens"),
+    ],
+)
+def test_saturation_is_said_in_words(detector: str, said: str) -> None:
+    config = load_picker_config(f"{HEAD}plugins: [{{type: {detector}}}]\n", "epp.yaml")
+    assert any(said in line for line in report(config, "epp.yaml"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_shipped_presets_leave_little_to_say(name: str) -> None:
+    notes = [line for line in report(preset(name), name) if line.startswith("  ") and "profile default:" in line]
+    assert len(notes) == (name == "legacy-v0.3")
+
+
+def test_a_usable_file_is_exit_0_and_another_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "epp.yaml"
+    path.write_text(HEAD + BODY)
+    assert main(["lint-config", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(f"{path} can be used.\n")
+    path.write_text(HEAD + "plugins: [{type: latency-scorer}]\n")
+    assert main(["lint-config", str(path)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("plugin 'latency-scorer' of the reference picker is not available in this version")
+    assert main(["lint-config", str(tmp_path / "none.yaml")]) == 2

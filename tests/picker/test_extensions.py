@@ -1,0 +1,129 @@
+"""Plugins from other packages: found, refused with a reason, and as the documentation shows them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infscale.errors import ConfigError
+from picker.config import PickerConfig, load_picker_config
+from picker.extensions import with_entry_points
+from picker.scheduling.parameters import Given
+from picker.scheduling.pickers import RandomPicker
+from picker.scheduling.plugin import RequestFacts, Scorer
+from picker.scheduling.profile import bounded
+from picker.scheduling.registry import BUILT_IN, Kind, Plugins
+from picker.scheduling.scorers.load import QueueScorer
+from tests.fakes.pools import FakePool, context, headers
+
+HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
+GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
+
+
+@dataclass
+class Offered:
+    """An entry point of a package that is not installed."""
+
+    offers: Any
+    name: str = "acme"
+    value: str = "acme_plugins:PLUGINS"
+
+    def load(self) -> object:
+        if isinstance(self.offers, Exception):
+            raise self.offers
+        return self.offers
+
+
+def loaded(body: str, offers: Any) -> PickerConfig:
+    return load_picker_config(HEAD + body, "epp.yaml", with_entry_points(BUILT_IN, [Offered(offers)]))
+
+
+def queue(given: Given) -> Scorer:
+    given.nothing()
+    return QueueScorer()
+
+
+def the_guides_plugins() -> Plugins:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    module: dict[str, Any] = {"__name__": "acme_plugins"}
+    exec(compile(code, "docs/plugins.md", "exec"), module)
+    plugins = module["PLUGINS"]
+    assert isinstance(plugins, Plugins)
+    return plugins
+
+
+def test_the_guides_plugin_runs_as_the_guide_says() -> None:
+    plugins = the_guides_plugins()
+    (text,) = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    (profile,) = loaded(text, plugins).scheduler.profiles.values()
+    pool = FakePool(2, labels=[{"topology.kubernetes.io/zone": "a"}, {}])
+    decision = context(pool, facts=RequestFacts("m", headers(x_zone="a"), 0.0, 0.0))
+    assert profile.scorers[0].scorer.score(decision, pool.rows).tolist() == [1.0, 0.2]
+    assert bounded(profile.scorers[1].scorer.score(decision, pool.rows)).tolist() == [1.0, 1.0]
+    with pytest.raises(ConfigError, match=r"epp.yaml:3: plugins\[0\].parameters.elsewhere: expected at most 1, got 2"):
+        loaded("plugins: [{type: zone-scorer, parameters: {elsewhere: 2}}]\n", plugins)
+
+
+def test_every_kind_can_be_offered_and_a_type_may_be_two() -> None:
+    plugins = with_entry_points(
+        BUILT_IN,
+        [
+            Offered(Plugins(filters={"both": BUILT_IN.filters["ready-filter"]})),
+            Offered(Plugins(pickers={"any": lambda _: RandomPicker()})),
+        ],
+    )
+    assert [plugins.kind(name) for name in ("both", "any", "queue-scorer", "x")] == [
+        Kind.FILTER,
+        Kind.PICKER,
+        Kind.SCORER,
+        None,
+    ]
+    assert plugins.joined(Plugins(scorers={"both": queue})).kind("both") is Kind.FILTER_AND_SCORER
+
+
+def test_what_only_the_reference_has_may_be_supplied() -> None:
+    config = loaded("plugins: [{type: latency-scorer}]\n", Plugins(scorers={"latency-scorer": queue}))
+    assert [each.type for each in config.plugins] == ["latency-scorer"]
+
+
+def test_a_parameter_of_another_packages_plugin_is_its_own() -> None:
+    def build(given: Given) -> Scorer:
+        given.read("producer")
+        return QueueScorer()
+
+    config = loaded("plugins: [{type: mine, parameters: {producer: x}}]\n", Plugins(scorers={"mine": build}))
+    assert config.notes == ()
+
+
+def test_several_profiles_need_a_handler_that_runs_them() -> None:
+    class First:
+        def handle(self, context: Any, rows: Any, profiles: Any) -> Any:
+            return next(iter(profiles.values())).run(context, rows)
+
+    body = "plugins: [{type: first}, {type: queue-scorer}]\nschedulingProfiles: [{name: a}, {name: b}]\n"
+    config = loaded(body, Plugins(handlers={"first": lambda _: First()}))
+    pool = FakePool(1)
+    assert config.scheduler.schedule(context(pool), pool.rows) is not None
+
+
+@pytest.mark.parametrize(
+    ("offers", "said"),
+    [
+        (Plugins(scorers={"queue-scorer": queue}), "there is already a plugin type 'queue-scorer'"),
+        (Plugins(scorers={"openai-parser": queue}), "there is already a plugin type 'openai-parser'"),
+        ({"scorers": {}}, r"expected a picker.scheduling.registry.Plugins, got dict"),
+        (ModuleNotFoundError("No module named 'acme_plugins'"), "cannot be loaded: No module named 'acme_plugins'"),
+    ],
+    ids=["taken", "a fact", "something else", "not there"],
+)
+def test_what_cannot_be_used_is_refused_by_its_entry_point(offers: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^entry point acme = acme_plugins:PLUGINS: {said}"):
+        loaded("", offers)
+
+
+def test_two_packages_may_not_offer_one_type() -> None:
+    offers = Plugins(scorers={"mine": queue})
+    with pytest.raises(ConfigError, match="there is already a plugin type 'mine'"):
+        with_entry_points(BUILT_IN, [Offered(offers), Offered(offers, name="other")])
