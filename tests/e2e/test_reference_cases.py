@@ -73,7 +73,7 @@ def objects() -> list[dict[str, Any]]:
     ]
 
 
-def configuration(folder: Path, case: Case, ports: list[int]) -> ServeConfig:
+def configuration(folder: Path, case: Case, ports: list[int], transport: str) -> ServeConfig:
     """The files an operator writes for the case's pods and scheduling."""
     endpoints = [
         {
@@ -96,6 +96,7 @@ def configuration(folder: Path, case: Case, ports: list[int]) -> ServeConfig:
                 "listen": "127.0.0.1:0",
                 "config_file": "picker.yaml",
                 "error_format": "reference",
+                "transport": transport,
                 "emit_endpoint_scores": "x-gateway-destination-endpoint-scores" in wanted,
             },
             "adapter": {"listen": "127.0.0.1:0"},
@@ -124,12 +125,13 @@ async def answers(stream: Stream, case: Case) -> list[pb.ProcessingResponse]:
     return [pb.ProcessingResponse.FromString(data) async for data in stream]
 
 
+@pytest.mark.parametrize("transport", ["http2", "grpc_aio"])
 @pytest.mark.parametrize("case", PLAYED, ids=[case["name"] for case in PLAYED])
-async def test_a_running_picker_answers_as_the_reference(tmp_path: Path, case: Case) -> None:
+async def test_a_running_picker_answers_as_the_reference(tmp_path: Path, case: Case, transport: str) -> None:
     case = on_loopback(case)
     async with contextlib.AsyncExitStack() as stack:
         ports = [await stack.enter_async_context(metrics_page(pod)) for pod in case["pods"]]
-        config = await asyncio.to_thread(configuration, tmp_path, case, ports)
+        config = await asyncio.to_thread(configuration, tmp_path, case, ports, transport)
         running = await stack.enter_async_context(serving(config))
         assert running.transport is not None
         await scraped(running, len(case["pods"]))
