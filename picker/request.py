@@ -24,17 +24,17 @@ Api = Literal[
 class Headers:
     """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
 
-    __slots__ = ("_items",)
+    __slots__ = ("_first", "_items")
 
     def __init__(self, items: tuple[tuple[str, bytes], ...]) -> None:
         self._items = items
+        # One request is asked for a dozen names.
+        self._first = dict(reversed(items))
 
     def get(self, name: str) -> str | None:
         """The first value of `name` (lower case) as text, None where absent. Undecodable bytes are replaced."""
-        for key, value in self._items:
-            if key == name:
-                return value.decode("utf-8", "replace")
-        return None
+        value = self._first.get(name)
+        return None if value is None else value.decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return iter(self._items)

@@ -33,6 +33,8 @@ def _field(number: int, payload: bytes) -> bytes:
 
 def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
     """A ProcessingResponse that answers headers; metadata go into `namespace`."""
+    if not (reply.set_headers or reply.remove_headers or reply.clear_route_cache or reply.lb_metadata):
+        return _UNCHANGED[reply.side]
     mutation = b"".join([_field(1, _option(key, value)) for key, value in reply.set_headers])
     mutation += b"".join([_field(2, name.encode()) for name in reply.remove_headers])
     common = _field(2, mutation) if mutation else b""
@@ -42,6 +44,9 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
     if reply.lb_metadata:
         message += _field(8, _entry(namespace, _field(5, _struct(reply.lb_metadata))))
     return message
+
+
+_UNCHANGED = {"request": _field(1, _field(1, b"")), "response": _field(2, _field(1, b""))}
 
 
 def body_reply(reply: BodyReply) -> bytes:
