@@ -11,6 +11,7 @@ from bench.adapter import answers
 from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
 from bench.memory import exchanges, interpretation, scheduling
+from bench.open_loop import open_loop_rows
 from bench.rows import Row, table, write
 from lab.controlplane import tools_problem
 
@@ -23,6 +24,10 @@ def _gateway() -> list[Row]:
     return asyncio.run(gateway_rows())
 
 
+def _open_loop() -> list[Row]:
+    return asyncio.run(open_loop_rows())
+
+
 def _cluster() -> list[Row]:
     problem = tools_problem()
     if problem is not None:
@@ -31,7 +36,12 @@ def _cluster() -> list[Row]:
     return asyncio.run(cluster_rows())
 
 
-_PARTS: dict[str, Callable[[], list[Row]]] = {"memory": _memory, "gateway": _gateway, "cluster": _cluster}
+_PARTS: dict[str, Callable[[], list[Row]]] = {
+    "memory": _memory,
+    "gateway": _gateway,
+    "open-loop": _open_loop,
+    "cluster": _cluster,
+}
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def _config(folder: Path, ports: list[int], picker: int, telemetry: int, transpo
     return path
 
 
-async def _until(condition: Callable[[str], bool], url: str) -> None:
+async def until(condition: Callable[[str], bool], url: str) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(300):
             with contextlib.suppress(aiohttp.ClientError):
@@ -128,7 +128,7 @@ async def _rows_of(transport: str, ports: list[int]) -> list[Row]:
         config = _config(Path(folder), ports, picker, telemetry, transport)
         async with child("serve", "--config", str(config), module="infscale.cli.main") as serve:
             fresh = f'infscale_pool_fresh_endpoints{{pool="default/default"}} {_ENDPOINTS}.0'
-            await _until(lambda page: fresh in page, f"http://127.0.0.1:{telemetry}/metrics")
+            await until(lambda page: fresh in page, f"http://127.0.0.1:{telemetry}/metrics")
             idle_cores = await _idle_cores(serve.pid)
             name = "scrape + parse + store of an 80 KB page, all processes"
             rows = [Row(name, idle_cores * 1e6 / _SCRAPES_PER_SECOND, "µs CPU", 700.0)]

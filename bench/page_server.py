@@ -1,7 +1,7 @@
 """A child process: one metrics page on all addresses of this machine, so that every simulated pod has a page.
 
 `python -m bench.page_server PORT` prints a line when it listens and runs until its standard input ends. `/pages` says
-how many pages it served.
+how many pages it served. A POST is answered at once, as a completion.
 """
 
 import asyncio
@@ -17,6 +17,12 @@ from infscale.envoy.process import die_with_parent
 _TOKENS = re.compile(rb"\nvllm:generation_tokens_total\{[^}]*\} (\S+)")
 _DIGITS = 12
 _END = b"\r\n\r\n"
+_COMPLETION = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
+_ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_COMPLETION) + _COMPLETION
+)
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+_LAST_CHUNK = b"0\r\n\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -51,12 +57,29 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while _END in self._received and self._transport is not None:
-            request, _, self._received = self._received.partition(_END)
+            request, _, rest = self._received.partition(_END)
+            if request.startswith(b"POST "):
+                body = _body_bytes(request, rest)
+                if body is None:
+                    return
+                self._received = rest[body:]
+                self._transport.write(_ANSWER + _COMPLETION)
+                continue
+            self._received = rest
             if request.startswith(b"GET /pages "):
                 count = b"%d" % self._pages.served
                 self._transport.write(_HEAD % len(count) + count)
             else:
                 self._transport.writelines(self._pages.next())
+
+
+def _body_bytes(request: bytes, rest: bytes) -> int | None:
+    """How much of `rest` is the body of `request`; None while that is not whole."""
+    length = _LENGTH.search(request)
+    if length is not None:
+        return int(length[1]) if len(rest) >= int(length[1]) else None
+    end = rest.find(_LAST_CHUNK)
+    return None if end < 0 else end + len(_LAST_CHUNK)
 
 
 async def _main(port: int) -> None:

@@ -275,11 +275,6 @@ class _Connection(asyncio.Protocol):
 
     def _opened(self, event: Opened) -> None:
         path = method_of(event.fields)
-        if path is None:
-            block, body = plain_answer(415, "this port serves gRPC: POST with content-type application/grpc\n")
-            self._h2.respond(event.stream, block)
-            self._h2.send(event.stream, body, END_DATA)
-            return
         call = self._call(path, event.stream)
         if call is None:
             self.answer(event.stream, ANSWER)
@@ -289,13 +284,34 @@ class _Connection(asyncio.Protocol):
         if event.ended:
             call.received(b"", ended=True)
 
-    def _call(self, path: str, stream: int) -> Call | None:
+    def _call(self, path: str | None, stream: int) -> Call | None:
         served = self._served
+        if path is None:
+            return _PlainRequest(self, stream)
         if path == _PROCESS and served.new_exchange is not None:
             return ExchangeCall(self, stream, served.new_exchange(), served.clock, served.max_message_bytes)
         if path in {_CHECK, _WATCH}:
             return _HealthCall(self, stream, served.health, served.watches if path == _WATCH else None)
         return None
+
+
+class _PlainRequest:
+    """A request that is no gRPC call: told so once it has come, whatever it holds."""
+
+    def __init__(self, connection: _Connection, stream: int) -> None:
+        self._connection = connection
+        self._stream = stream
+
+    def received(self, data: bytes, *, ended: bool) -> None:
+        """See `Call`."""
+        del data
+        if ended:
+            block, body = plain_answer(415, "this port serves gRPC: POST with content-type application/grpc\n")
+            self._connection.answer(self._stream, block)
+            self._connection.send(self._stream, body, END_DATA)
+
+    def gone(self) -> None:
+        """See `Call`."""
 
 
 class ExchangeCall:

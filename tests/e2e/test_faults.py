@@ -30,7 +30,7 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter[str])
     cut: int = 0
     overtaken: int = 0
-    dying: bool = False
+    cutting: bool = False
     picks: dict[float, PickRecord] = field(default_factory=dict[float, PickRecord])
 
 
@@ -44,7 +44,7 @@ async def one(running: Gateway, number: int, tally: Tally) -> None:
             server = response.headers.get("x-inference-pod", "")
             if response.status != 200:
                 text = await response.text()
-                if tally.dying and response.status == 502 and "reset" in text:
+                if tally.cutting and response.status in {502, 503} and "reset" in text:
                     tally.overtaken += 1  # the cut overtook the response headers on their way through Envoy
                 else:
                     tally.failures[f"{response.status} {text[:200]}"] += 1
@@ -83,7 +83,8 @@ async def drive(
                 fault = faults[number]
                 server = running.fleet.find(names[number])
                 assert server is not None
-                tally.dying = fault is not None and fault.kind is FaultKind.DIE
+                # Who refuses ends the connections it has, also those on which a request has just come.
+                tally.cutting = fault is not None and fault.kind in {FaultKind.DIE, FaultKind.REFUSE}
                 if fault is None:
                     await server.clear()
                 else:
