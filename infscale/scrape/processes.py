@@ -18,7 +18,7 @@ from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.scrape.loop import ScrapeSink
-from infscale.scrape.pipe import Found, Frames, Setup, Wanted, framed, shares
+from infscale.scrape.pipe import Found, Frames, Setup, Wanted, ordered, read_found, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.target import Target
 
@@ -150,15 +150,15 @@ class ScrapeProcesses:
     async def _tell(self, process: asyncio.subprocess.Process, share: _Share) -> None:
         """Send what is wanted, now and whenever it changes."""
         assert process.stdin is not None  # noqa: S101 # a pipe was asked for
-        process.stdin.write(framed(self._setup))
+        process.stdin.write(ordered(self._setup))
         while True:
             share.changed.clear()
-            process.stdin.write(framed(share.targets))
+            process.stdin.write(ordered(share.targets))
             await share.changed.wait()
 
     async def _listen(self, process: asyncio.subprocess.Process, share: _Share) -> None:
         assert process.stdout is not None  # noqa: S101 # a pipe was asked for
-        frames = Frames(self._recorder(share))
+        frames = Frames(read_found, self._recorder(share))
         while data := await process.stdout.read(_READ_BYTES):
             frames.feed(data)
             # Samples that have piled up are taken in a few at a time: what else is due comes between them.

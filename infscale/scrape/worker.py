@@ -16,7 +16,7 @@ import uvloop
 from infscale import log
 from infscale.endpoint import EndpointKey
 from infscale.metrics.sample import EngineSample
-from infscale.scrape.pipe import Found, Frames, Setup, Wanted, framed
+from infscale.scrape.pipe import Found, Frames, Setup, Wanted, found_bytes, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ class _Sender:
         # After the round is over: its health then knows of this result.
         health = self.health(key)
         if health is not None and self._output.get_write_buffer_size() < _MAX_UNREAD_BYTES:
-            self._output.write(framed(Found(key, result, at, health)))
+            self._output.write(found_bytes(Found(key, result, at, health)))
 
 
 async def _run() -> None:
     loop = asyncio.get_running_loop()
     ended, told = asyncio.Event(), asyncio.Queue[Setup | list[Wanted]]()
-    await loop.connect_read_pipe(lambda: _Input(Frames(told.put_nowait), ended), sys.stdin)
+    await loop.connect_read_pipe(lambda: _Input(Frames(read_order, told.put_nowait), ended), sys.stdin)
     output, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(os.dup(1), "wb"))
     setup = await told.get()
     if not isinstance(setup, Setup):

@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import math
 import os
 import random
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp import web
 from hypothesis import given
@@ -18,8 +21,9 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM
-from infscale.periodic import hash_fraction
-from infscale.scrape.pipe import Frames, Setup, Wanted, framed, shares
+from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
+from infscale.periodic import ScrapeHealth, hash_fraction
+from infscale.scrape.pipe import Found, Frames, Setup, Wanted, found_bytes, ordered, read_found, read_order, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
@@ -174,16 +178,68 @@ def test_a_target_arrives_as_it_was_sent(dialect: object) -> None:
     assert Wanted.of(sent).target() == sent
 
 
-@given(st.lists(st.integers(0, 2000).map(lambda size: "x" * size)), st.lists(st.integers(1, 500)))
-def test_messages_arrive_whole_and_in_order_however_they_are_cut(messages: list[str], cuts: list[int]) -> None:
-    taken: list[object] = []
-    frames = Frames(taken.append)
-    sent = b"".join(map(framed, messages))
+numbers = st.none() | st.floats(allow_nan=False)
+samples = st.builds(
+    EngineSample,
+    numbers,
+    numbers,
+    numbers,
+    st.dictionaries(st.text(), st.builds(ModelLoad, numbers, numbers, numbers), max_size=3),
+    st.sampled_from(
+        [None, LoraState(frozenset({"a", "b"}), frozenset(), 4), LoraState(frozenset(), frozenset(), None)]
+    ),
+    st.none() | st.integers(0, 2**40),
+    st.none() | st.integers(0, 2**40),
+    st.dictionaries(
+        st.tuples(st.sampled_from(["queue_time", "time_to_first_token"]), st.text()),
+        st.lists(st.floats(0, 1e9), min_size=2, max_size=2).map(
+            lambda counts: Histogram((0.5, math.inf), np.array(counts), sum(counts))
+        ),
+        max_size=2,
+    ),
+    st.dictionaries(st.tuples(st.just("prompt_tokens"), st.text()), st.floats(0, 1e12), max_size=2),
+    st.integers(0, 2**64 - 1),
+    numbers,
+    numbers,
+)
+health = st.builds(ScrapeHealth, st.text(), numbers, numbers, numbers, st.none() | st.integers(0, 2**40))
+keys_ = st.builds(EndpointKey, st.text(), st.text(), st.integers(0, 7))
+findings = st.builds(Found, keys_, samples | st.text(), st.floats(0, 1e9), health)
+
+
+def shown(found: Found) -> tuple[object, ...]:
+    """A finding as values that can be compared."""
+    result = found.result
+    if isinstance(result, str):
+        return found.key, result, found.at, found.health
+    histograms = [(name, each.bounds, each.counts.tolist(), each.sum) for name, each in result.histograms.items()]
+    rest = (getattr(result, each.name) for each in fields(result) if each.name != "histograms")
+    return found.key, found.at, found.health, histograms, *rest
+
+
+@given(st.lists(findings, max_size=6), st.lists(st.integers(1, 500)))
+def test_what_is_found_arrives_whole_and_in_order_however_it_is_cut(sent: list[Found], cuts: list[int]) -> None:
+    taken: list[Found] = []
+    frames = Frames(read_found, taken.append)
+    data = b"".join(map(found_bytes, sent))
     for size in cuts:
-        frames.feed(sent[:size])
-        sent = sent[size:]
-    frames.feed(sent)
-    assert taken == messages
+        frames.feed(data[:size])
+        data = data[size:]
+    frames.feed(data)
+    assert list(map(shown, taken)) == list(map(shown, sent))
+    assert all(
+        not histogram.counts.flags.writeable
+        for each in taken
+        if isinstance(each.result, EngineSample)
+        for histogram in each.result.histograms.values()
+    )
+
+
+def test_orders_arrive_as_they_were_given() -> None:
+    setup, wanted = Setup(1, "info", "text"), [Wanted.of(target(A, "127.0.0.1:1"))]
+    taken: list[object] = []
+    Frames(read_order, taken.append).feed(ordered(setup) + ordered(wanted))
+    assert taken == [setup, wanted]
 
 
 @given(st.sets(st.text("ab", min_size=1, max_size=6), max_size=40), st.integers(1, 6))
