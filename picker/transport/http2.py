@@ -337,7 +337,7 @@ class ExchangeCall:
         try:
             self._receive(data)
         except (BadMessage, WireError) as error:
-            self._exchange.failed(self._clock())
+            self._tell(self._exchange.failed)
             status = error.status if isinstance(error, BadMessage) else "INVALID_ARGUMENT"
             self._finish(trailers(status, str(error)))
         except Exception as error:  # a bug in one exchange must not end the others
