@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
+from infscale.log import where
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.scrape.loop import ScrapeSink
 from infscale.scrape.pipe import Found, Frames, Setup, Wanted, ordered, read_found, shares
@@ -121,10 +122,15 @@ class ScrapeProcesses:
         share, failures = self._shares[number], 0
         while True:
             started = time.monotonic()
-            code = await self._one_life(share)
+            try:
+                cause = f"the process that scrapes it ended (exit {await self._one_life(share)})"
+            except OSError as error:
+                cause = f"no process can be started to scrape it: {error.strerror}"
+            except Exception as error:
+                # The top of the loop: a fault in what is done with one sample must not end the scraping of the others.
+                cause = f"internal error in taking in what was scraped ({where(error)})"
             failures = 0 if time.monotonic() - started > _LASTED_SECONDS else failures
-            cause = f"the process that scrapes it ended (exit {code})"
-            _log.error("a scraping process ended (exit %s) and is started again", code)
+            _log.error("a scraping process is started again: %s", cause)
             for wanted in share.targets:
                 self._sink.record_failure(wanted.key, cause, time.monotonic())
             await asyncio.sleep(_RESTART.delay(failures, self._rng))
@@ -138,11 +144,16 @@ class ScrapeProcesses:
             # Ctrl-C is for this process, which drains first; the other ends with its standard input.
             start_new_session=True,
         )
+        tasks = asyncio.TaskGroup()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                telling = tasks.create_task(self._tell(process, share))
+            await tasks.__aenter__()
+            telling = tasks.create_task(self._tell(process, share))
+            try:
                 await self._listen(process, share)
+            finally:
                 telling.cancel()
+                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+                await tasks.__aexit__(None, None, None)
             return await process.wait()
         finally:
             await _stopped(process)

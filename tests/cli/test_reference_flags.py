@@ -32,7 +32,7 @@ from picker.discovery_source import FileSource
 
 ROOT = Path(__file__).parents[2]
 GROUP = "inference.networking.k8s.io"
-IN_CLUSTER: Mapping[str, str] = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": "/root"}
+IN_CLUSTER: Mapping[str, str] = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "HOME": "/home/one"}
 FILE = FileSource(Path("endpoints.yaml"), True, "epp.yaml:4")
 CHAT = ObjectKey("default", "chat")
 
@@ -199,8 +199,8 @@ def test_a_selector_makes_a_pool(pod: str, name: str) -> None:
     [
         (["--kubeconfig=/a"], {"KUBECONFIG": "/b"}, Path("/a")),
         ([], {"KUBECONFIG": "/b", "KUBERNETES_SERVICE_HOST": "h"}, Path("/b")),
-        ([], {"HOME": "/root", "KUBERNETES_SERVICE_HOST": "h"}, None),
-        ([], {"HOME": "/root"}, Path("/root/.kube/config")),
+        ([], {"HOME": "/home/one", "KUBERNETES_SERVICE_HOST": "h"}, None),
+        ([], {"HOME": "/home/one"}, Path("/home/one/.kube/config")),
         ([], {}, None),
     ],
     ids=["flag", "variable", "in a cluster", "home", "nothing"],

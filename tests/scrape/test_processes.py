@@ -148,6 +148,26 @@ async def test_a_process_that_dies_is_said_and_replaced(authority: str, caplog: 
     assert caplog.text.count("is started again") == 1
 
 
+async def test_a_fault_in_taking_in_a_sample_is_said_and_scraping_goes_on(
+    authority: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where pages are scraped in the process itself: nothing that one page provokes ends the others."""
+    sink = RecordingSink()
+    record, faults = sink.record_scrape, iter([KeyError("secret")])
+
+    def faulty(key: EndpointKey, sample: EngineSample, at: float) -> None:
+        for fault in faults:
+            raise fault
+        record(key, sample, at)
+
+    sink.record_scrape = faulty  # type: ignore[method-assign] # a sink with a bug
+    async with scraping(sink, 1) as scrapes:
+        scrapes.sync([target(A, authority)])
+        await sink.until(scraped(sink, A))
+    assert "internal error in taking in what was scraped (KeyError" in caplog.text
+    assert "secret" not in caplog.text
+
+
 async def test_few_targets_need_no_process_and_many_do(authority: str) -> None:
     """Which they are is looked at whenever targets change; nothing is scraped twice."""
     sink = RecordingSink()
