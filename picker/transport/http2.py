@@ -336,6 +336,8 @@ class ExchangeCall:
             return
         try:
             self._receive(data)
+            if ended and not self._over and not self._messages.whole:
+                raise BadMessage("INVALID_ARGUMENT", "the stream ends within a message")
         except (BadMessage, WireError) as error:
             self._tell(self._exchange.failed)
             status = error.status if isinstance(error, BadMessage) else "INVALID_ARGUMENT"

@@ -43,7 +43,7 @@ class ServerConnection:
         self._unacknowledged = 0
         self._queued = 0
         self._blocked: dict[int, None] = {}
-        self._leaving: int | None = None
+        self._leaving = False
         self._good_fields: dict[Fields, int | None] = {}
         self._out: list[bytes] = []
         self._events: list[Event] = []
@@ -134,8 +134,8 @@ class ServerConnection:
 
     def leave(self) -> None:
         """Take no more streams: those that are open go on to their ends."""
-        if self._leaving is None:
-            self._leaving = self._last_stream
+        if not self._leaving:
+            self._leaving = True
             self._out.append(frames.goaway(self._last_stream, ErrorCode.NO_ERROR))
 
     # Beginnings and ends
@@ -330,7 +330,7 @@ class ServerConnection:
         if not stream & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self._last_stream = stream
-        if self._leaving is not None or len(self._streams) >= self._limits.max_streams:
+        if self._leaving or len(self._streams) >= self._limits.max_streams:
             raise StreamFault(stream, ErrorCode.REFUSED_STREAM, "no more streams are taken now")
         expected = self._announced_length(stream, fields)
         if block.ended and expected:

@@ -138,6 +138,18 @@ async def test_a_connection_that_breaks_ends_its_exchanges() -> None:
                 await asyncio.sleep(0.01)
 
 
+async def test_a_stream_that_ends_within_a_message_is_told_so_and_its_decision_is_released() -> None:
+    director = FakeDirector()
+    async with serving(director) as transport, connected(transport.port) as (reader, writer):
+        message = gateway.headers((":path", "/v1/completions"), end_of_stream=True)
+        data = b"\0" + len(message).to_bytes(4, "big") + message + b"\0\0\0"
+        writer.write(GREETING + frame(Kind.HEADERS, 4, 1, EXCHANGE) + frame(Kind.DATA, 1, 1, data))
+        heard = await talk(reader, b"the stream ends within a message")
+    assert heard.endswith(b"the stream ends within a message")
+    assert director.open == 0
+    assert director.outcome.kind == "error"
+
+
 async def test_a_changed_certificate_serves_new_connections_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     first, second = (Authority.made(name, NOW) for name in ("first", "second"))
     certificate, key = written(tmp_path, "tls", first.server("picker", ("127.0.0.1",), NOW))
