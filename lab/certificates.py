@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_SKEW = timedelta(hours=1)
+from infscale.certificates import builder, private_pem
+
 _LIFETIME = timedelta(days=30)
 _KEY_BITS = 2048
 
@@ -38,7 +39,7 @@ class Authority:
         subject = _name(name, ())
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         certificate = (
-            _builder(subject, subject, key.public_key(), now)
+            builder(subject, subject, key.public_key(), now, _LIFETIME)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_signing(), critical=True)
             .add_extension(identifier, critical=False)
@@ -62,18 +63,16 @@ class Authority:
     def _issue(self, subject: x509.Name, usage: x509.ObjectIdentifier, hosts: Sequence[str], now: datetime) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        builder = (
-            _builder(subject, self.certificate.subject, key.public_key(), now)
+        made = (
+            builder(subject, self.certificate.subject, key.public_key(), now, _LIFETIME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(issuer, critical=False)
         )
         if hosts:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False
-            )
-        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return KeyPair(builder.sign(self.key, SHA256()).public_bytes(Encoding.PEM), private)
+            made = made.add_extension(x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False)
+        private = private_pem(key)
+        return KeyPair(made.sign(self.key, SHA256()).public_bytes(Encoding.PEM), private)
 
 
 def signing_keys() -> KeyPair:
@@ -108,18 +107,4 @@ def _signing() -> x509.KeyUsage:
         key_agreement=False,
         encipher_only=False,
         decipher_only=False,
-    )
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + _LIFETIME)
     )
