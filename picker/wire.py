@@ -5,6 +5,7 @@ need not be UTF-8.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
@@ -33,6 +34,7 @@ from picker.messages import (
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
 from picker.wire_bytes import body_reply, headers_reply
+from picker.wire_reading import read_event
 
 LB_NAMESPACE = "envoy.lb"
 SUBSET_NAMESPACE = "envoy.lb.subset_hint"
@@ -41,23 +43,58 @@ SERVED_KEY = "x-gateway-destination-endpoint-served"
 ATTRIBUTES_NAMESPACE = "envoy.filters.http.ext_proc"
 UPSTREAM_ATTRIBUTE = "upstream.address"
 
+# Longer ones carry what differs from request to request.
+_REMEMBERED_BYTES = 512
+_CONTEXTS_REMEMBERED = 4_096
+
+_Context = tuple[tuple[str, ...] | None, str | None, Modes | None, bool]
+
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def decode(data: bytes) -> Incoming:
     """The message in `data`. Raises WireError when there is none in it."""
+    read = read_event(data)
+    if read is None:
+        return _decode_all(data)
+    event, stop = read
+    rest = data[stop:]
+    beside = _remembered(rest) if len(rest) <= _REMEMBERED_BYTES else _beside(rest)
+    # A second event behind the first would take its place.
+    return _decode_all(data) if beside is None else Incoming(event, *beside)
+
+
+def _decode_all(data: bytes) -> Incoming:
+    message = _parsed(data)
+    return Incoming(_event(message), *_context(message))
+
+
+def _parsed(data: bytes) -> pb.ProcessingRequest:
     try:
-        message = pb.ProcessingRequest.FromString(data)
+        return pb.ProcessingRequest.FromString(data)
     except DecodeError as error:
         raise WireError("not a ProcessingRequest of envoy.service.ext_proc.v3") from error
-    event = _event(message)
+
+
+def _beside(rest: bytes) -> _Context | None:
+    """What a message says beside its event; None where there is an event in it."""
+    message = _parsed(rest)
+    return None if message.WhichOneof("request") else _context(message)
+
+
+# A gateway says the same of every request: its modes, and which endpoint it went to.
+_remembered = lru_cache(maxsize=_CONTEXTS_REMEMBERED)(_beside)
+
+
+def _context(message: pb.ProcessingRequest) -> _Context:
+    """The subset hint, the endpoint that served, the body modes, and whether the gateway only observes."""
     metadata = message.metadata_context.filter_metadata if message.HasField("metadata_context") else None
     subset = _subset(metadata[SUBSET_NAMESPACE]) if metadata and SUBSET_NAMESPACE in metadata else None
     served = _served(metadata[LB_NAMESPACE]) if metadata and LB_NAMESPACE in metadata else None
     if served is None and message.attributes:
         served = _upstream(message)
     modes = _modes(message.protocol_config) if message.HasField("protocol_config") else None
-    return Incoming(event, subset, served, modes, message.observability_mode)
+    return subset, served, modes, message.observability_mode
 
 
 def encode(reply: Reply) -> bytes:
