@@ -1,7 +1,7 @@
 """What endpoints say of each model, as columns: one array of cells × rows per model, under None of all models together.
 
-A thousand endpoints are read as a few arrays instead of a thousand objects each; the arrays are made where one
-endpoint's row changes. NaN is unknown, also where an endpoint says nothing of a model.
+A thousand endpoints are read as a few arrays instead of a thousand objects each; one endpoint writes
+its row of them. NaN is unknown, also where an endpoint says nothing of a model.
 """
 
 import math
@@ -50,37 +50,56 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
     return found
 
 
-def with_cells(table: ModelTable, rows: int, row: int, said: Cells) -> ModelTable:
-    """`table` of so many rows with what one endpoint says now; models nobody speaks of any more leave it."""
-    changed = dict(table.items())
-    for model, values in said.items():
-        column = table.get(model)
-        copy = np.full((_CELLS, rows), math.nan) if column is None else column.copy()
-        copy[:, row] = values
-        copy.flags.writeable = False
-        changed[model] = copy
-    for model, column in table.items():
-        if model not in said and not math.isnan(column[PRESENT, row]):
-            copy = column.copy()
-            copy[:, row] = math.nan
-            copy.flags.writeable = False
-            changed[model] = copy
-            if np.isnan(copy[PRESENT]).all():
-                del changed[model]
-    return changed
+class ModelColumns:
+    """The columns as they are written, of so many rows; models nobody speaks of any more leave them."""
 
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._columns: dict[str | None, FloatArray] = {}
+        self._spoken_of: list[tuple[str | None, ...]] = [()] * rows
+        self._speakers: dict[str | None, int] = {}
+        # In the order in which models were first spoken of.
+        self._changed: dict[str | None, None] = {}
+        self._table: ModelTable = EMPTY
 
-def table_of(endpoints: list[Cells]) -> ModelTable:
-    """The table of endpoints in row order."""
-    table: dict[str | None, FloatArray] = {}
-    for row, said in enumerate(endpoints):
+    def write(self, row: int, said: Cells) -> None:
+        """The endpoint in `row` says this now, and nothing else."""
+        before = self._spoken_of[row]
+        self._spoken_of[row] = tuple(said)
         for model, values in said.items():
-            if model not in table:
-                table[model] = np.full((_CELLS, len(endpoints)), math.nan)
-            table[model][:, row] = values
-    for column in table.values():
-        column.flags.writeable = False
-    return table
+            column = self._columns.get(model)
+            if column is None:
+                column = self._columns[model] = np.full((_CELLS, self._rows), math.nan)
+            column[:, row] = values
+            if model not in before:
+                self._speakers[model] = self._speakers.get(model, 0) + 1
+            self._changed[model] = None
+        for model in before:
+            if model not in said:
+                self._leave(row, model)
+
+    def table(self) -> ModelTable:
+        """The columns as they are now; what has not changed is what was returned last."""
+        if self._changed:
+            table = dict(self._table)
+            for model in self._changed:
+                column = self._columns.get(model)
+                if column is None:
+                    table.pop(model, None)
+                else:
+                    table[model] = column.copy()
+                    table[model].flags.writeable = False
+            self._table = table
+            self._changed.clear()
+        return self._table
+
+    def _leave(self, row: int, model: str | None) -> None:
+        self._changed[model] = None
+        self._speakers[model] -= 1
+        if self._speakers[model]:
+            self._columns[model][:, row] = math.nan
+        else:
+            del self._speakers[model], self._columns[model]
 
 
 def cells(table: ModelTable, model: str | None, cell: int, rows: int) -> FloatArray:

@@ -1,20 +1,19 @@
 """The metrics store: the one owner of what is known about endpoints, and the publisher of snapshots.
 
-Sources record into it, picker and adapter read snapshots from it. It runs in one thread; every change publishes, for
-each pool it touches, a new immutable `PoolSnapshot` with the next revision number.
+Sources record into it, picker and adapter read snapshots from it. It runs in one thread; every change has the next
+revision number, and whoever reads a pool after it gets a new immutable `PoolSnapshot` with that number.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
+from infscale.metrics.board import PoolBoard
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.history import EndpointHistory
-from infscale.metrics.record import EndpointRecord, columns_of, with_row
+from infscale.metrics.record import EndpointRecord
 from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
-from infscale.metrics.snapshot import PoolSettings, PoolSnapshot, PoolState, frozen
+from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 
 FROZEN_PAGE = "its page stands still although requests were answered"
 
@@ -50,7 +49,7 @@ class MetricStore:
         self._charge_number = 0
         self._discovery = DiscoveryState()
         self._records: dict[EndpointKey, EndpointRecord] = {}
-        self._snapshots: dict[ObjectKey, PoolSnapshot] = {}
+        self._boards: dict[ObjectKey, PoolBoard] = {}
         self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
         self.written_off = 0
 
@@ -63,15 +62,16 @@ class MetricStore:
 
     def pools(self) -> tuple[ObjectKey, ...]:
         """The pools there are, in discovery order."""
-        return tuple(self._snapshots)
+        return tuple(self._boards)
 
     def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
         """The current view of `pool`; None when there is no such pool."""
-        return self._snapshots.get(pool)
+        board = self._boards.get(pool)
+        return None if board is None else board.snapshot()
 
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current views of all pools."""
-        return tuple(self._snapshots.values())
+        return tuple(board.snapshot() for board in self._boards.values())
 
     # What sources write
 
@@ -88,18 +88,16 @@ class MetricStore:
         self._records = records
         self._discovery = state
         self._look_back()
-        self._snapshots = {pool.key: self._placed(pool) for pool in state.pools}
+        self._boards = {pool.key: self._placed(pool) for pool in state.pools}
 
     def configure(self, pool: ObjectKey, settings: PoolSettings) -> None:
         """Judge `pool` by `settings` from now on, for both readers at once."""
         self._pool_settings[pool] = settings
-        snapshot = self._snapshots.get(pool)
-        if snapshot is None or snapshot.state.settings == settings:
+        board = self._boards.get(pool)
+        if board is None or board.state.settings == settings:
             return
         self._look_back()
-        records = [self._records[endpoint.key] for endpoint in snapshot.endpoints]
-        columns = columns_of(snapshot.endpoints, records, settings.window_seconds)
-        self._publish(snapshot, replace(snapshot.state, settings=settings, columns=columns))
+        self._boards[pool] = self._board(replace(board.state, settings=settings))
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         """Take in a successful scrape that started at `at`."""
@@ -141,7 +139,7 @@ class MetricStore:
 
     def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
         """Book one dispatch to the endpoint in `row` of the pool's current snapshot; `tokens` are rounded."""
-        endpoint = self._snapshots[pool].endpoints[row]
+        endpoint = self._boards[pool].state.endpoints[row]
         record = self._records[endpoint.key]
         self._charge_number += 1
         charge = Charge(self._charge_number, pool, endpoint.key, model, float(round(tokens)), now)
@@ -188,55 +186,27 @@ class MetricStore:
             record.history.look_back(wanted)
             record.summaries = record.history.summaries()
 
-    def _placed(self, pool: Pool) -> PoolSnapshot:
+    def _placed(self, pool: Pool) -> PoolBoard:
         endpoints = self._discovery.members(pool)
         for row, endpoint in enumerate(endpoints):
             self._records[endpoint.key].rows.append((pool.key, row))
-        records = [self._records[endpoint.key] for endpoint in endpoints]
-        settings = self._settings_of(pool.key)
-        state = PoolState.of(pool.key, settings, endpoints, columns_of(endpoints, records, settings.window_seconds))
+        unknown = Columns.unknown(endpoints)
+        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown))
+
+    def _board(self, state: PoolState) -> PoolBoard:
         self._number += 1
-        return PoolSnapshot(
-            state,
-            self._id,
-            self._number,
-            frozen(np.array([float(len(record.ledger)) for record in records])),
-            frozen(np.array([record.ledger.tokens for record in records])),
-            tuple(record.ledger.models for record in records),
-        )
+        records = [self._records[endpoint.key] for endpoint in state.endpoints]
+        return PoolBoard(state, self._id, records, self._number)
 
     def _observed(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
-            snapshot = self._snapshots[pool]
-            window = snapshot.state.settings.window_seconds
-            columns = with_row(snapshot.columns, row, record, window)
-            self._publish(snapshot, replace(snapshot.state, columns=columns))
-
-    def _publish(self, snapshot: PoolSnapshot, state: PoolState) -> None:
-        self._number += 1
-        self._snapshots[state.pool] = PoolSnapshot(
-            state,
-            self._id,
-            self._number,
-            snapshot.in_flight_requests,
-            snapshot.in_flight_tokens,
-            snapshot.in_flight_by_model,
-        )
+            self._number += 1
+            self._boards[pool].observed(row, record, self._number)
 
     def _book(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
-            snapshot = self._snapshots[pool]
-            requests = snapshot.in_flight_requests.copy()
-            tokens = snapshot.in_flight_tokens.copy()
-            requests[row] = len(record.ledger)
-            tokens[row] = record.ledger.tokens
-            # A list on the way: a tuple made of slices costs half as much again.
-            models = list(snapshot.in_flight_by_model)
-            models[row] = record.ledger.models
             self._number += 1
-            self._snapshots[pool] = PoolSnapshot(
-                snapshot.state, self._id, self._number, frozen(requests), frozen(tokens), tuple(models)
-            )
+            self._boards[pool].booked(row, record.ledger, self._number)
 
 
 def _standing_still(record: EndpointRecord) -> ScrapeFailure | None:

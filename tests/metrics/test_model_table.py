@@ -1,7 +1,7 @@
 """The columns by model say the same as the objects they are made of, however they came to be."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hypothesis import given
@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from infscale.metrics.model_table import (
     COVERED,
-    EMPTY,
     LEAVING,
     RUNNING,
     SERVES,
     STATISTIC_CELLS,
     WAITING,
     WAITING_SINCE,
+    Cells,
+    ModelColumns,
+    ModelTable,
     cells,
     cells_of,
-    table_of,
-    with_cells,
 )
-from infscale.metrics.sample import ModelLoad
+from infscale.metrics.sample import FloatArray, ModelLoad
 from infscale.metrics.window import ModelWindow, WindowSummary
 
 MODELS = st.sampled_from(["", "a", "b", "c"])
@@ -39,20 +39,31 @@ WINDOWS = st.none() | st.builds(
 ROWS = 3
 
 
-@given(st.lists(st.tuples(st.integers(0, ROWS - 1), LOADS, WINDOWS), max_size=12))
-def test_row_by_row_and_all_at_once_are_the_same(
-    changes: list[tuple[int, Mapping[str, ModelLoad], WindowSummary | None]],
+def table_of(said: Sequence[Cells]) -> ModelTable:
+    columns = ModelColumns(len(said))
+    for row, each in enumerate(said):
+        columns.write(row, each)
+    return columns.table()
+
+
+@given(st.lists(st.tuples(st.integers(0, ROWS - 1), LOADS, WINDOWS, st.booleans()), max_size=12))
+def test_rows_written_again_and_rows_written_once_are_the_same(
+    changes: list[tuple[int, Mapping[str, ModelLoad], WindowSummary | None, bool]],
 ) -> None:
-    table, said = EMPTY, [cells_of({}, None)] * ROWS
-    for row, loads, window in changes:
+    columns, said = ModelColumns(ROWS), [cells_of({}, None)] * ROWS
+    read: list[tuple[ModelTable, dict[str | None, FloatArray]]] = []
+    for row, loads, window, look in changes:
         said[row] = cells_of(loads, window)
-        before = {model: column.copy() for model, column in table.items()}
-        after = with_cells(table, ROWS, row, said[row])
-        assert all(np.array_equal(before[model], table[model], equal_nan=True) for model in table)
-        table = after
-    expected = table_of(said)
+        columns.write(row, said[row])
+        if look:
+            table = columns.table()
+            read.append((table, {model: column.copy() for model, column in table.items()}))
+    table, expected = columns.table(), table_of(said)
     assert table.keys() == expected.keys()
     assert all(np.array_equal(table[model], expected[model], equal_nan=True) for model in expected)
+    for earlier, copies in read:
+        assert earlier.keys() == copies.keys()
+        assert all(np.array_equal(earlier[model], copies[model], equal_nan=True) for model in copies)
 
 
 @given(LOADS, WINDOWS)

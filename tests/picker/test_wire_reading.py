@@ -42,7 +42,9 @@ def messages(draw: st.DrawFn) -> bytes:
             {"x-gateway-destination-endpoint-served": draw(st.sampled_from(["10.0.0.1:8000", ""]))}
         )
     if draw(st.booleans()):
-        message.protocol_config.request_body_mode = draw(st.sampled_from(pb.BodySendMode.values()))
+        message.protocol_config.request_body_mode = draw(
+            st.sampled_from([pb.NONE, pb.STREAMED, pb.FULL_DUPLEX_STREAMED, pb.GRPC])
+        )
     message.observability_mode = draw(st.booleans())
     return message.SerializeToString()
 

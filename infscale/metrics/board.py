@@ -1,0 +1,165 @@
+"""The columns of one pool as they are written: cells change in place, readers get copies.
+
+Scrapes and dispatches are many, and each touches one row; what a reader needs is all rows at one moment. So a snapshot
+is made when somebody asks and something has changed since the last one, and it shares what has not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from infscale.metrics.ledger import Ledger
+from infscale.metrics.model_table import ModelColumns, cells_of
+from infscale.metrics.record import EndpointRecord
+from infscale.metrics.sample import FloatArray, ModelLoad
+from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+
+NUMBERS = (
+    "observed_at",
+    "waiting",
+    "running",
+    "kv_utilization",
+    "waiting_tokens",
+    "kv_used_tokens",
+    "gpu_observed_at",
+    "gpu_memory_used_bytes",
+    "gpu_memory_total_bytes",
+    "gpu_utilization",
+    "load_seconds",
+)
+_FLAGS = ("ready", "settled")
+_OBJECTS = ("models", "lora", "block_size_tokens", "num_blocks", "windows", "failures")
+_NO_MODELS: MappingProxyType[str, ModelLoad] = MappingProxyType({})
+
+
+class PoolBoard:
+    """Owner of the columns of one pool, whose endpoints and settings are those of `state`.
+
+    `number` is that of the last change; rows are those of `state.endpoints`.
+    """
+
+    def __init__(self, state: PoolState, store_id: str, records: Sequence[EndpointRecord], number: int) -> None:
+        rows = len(records)
+        self._store_id = store_id
+        self._window = state.settings.window_seconds
+        self._number = number
+        self._numbers: FloatArray = np.empty((len(NUMBERS), rows))
+        self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
+        self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
+        self._models = ModelColumns(rows)
+        self._requests: FloatArray = np.zeros(rows)
+        self._tokens: FloatArray = np.zeros(rows)
+        self._in_flight: list[object] = [{}] * rows
+        self._changed: set[str] = set()
+        for row, record in enumerate(records):
+            self._write(row, record)
+            self._count(row, record.ledger)
+        self._state = replace(state, columns=self._columns(Columns.unknown(state.endpoints), set(_OBJECTS)))
+        self._observed = self._booked = False
+        self._snapshot = self._made()
+
+    @property
+    def state(self) -> PoolState:
+        """The pool's endpoints and settings, and its columns as last read."""
+        return self._state
+
+    def observed(self, row: int, record: EndpointRecord, number: int) -> None:
+        """What is known of the endpoint in `row` has changed."""
+        self._write(row, record)
+        self._number = number
+        self._observed = True
+
+    def booked(self, row: int, ledger: Ledger, number: int) -> None:
+        """What the endpoint in `row` has in flight has changed."""
+        self._count(row, ledger)
+        self._number = number
+        self._booked = True
+
+    def snapshot(self) -> PoolSnapshot:
+        """The pool as it is now."""
+        if self._observed:
+            self._state = replace(self._state, columns=self._columns(self._state.columns, self._changed))
+            self._changed.clear()
+        if self._observed or self._booked:
+            self._snapshot = self._made()
+            self._observed = self._booked = False
+        return self._snapshot
+
+    def _write(self, row: int, record: EndpointRecord) -> None:
+        sample = record.sample
+        self._numbers[:, row] = _numbers(record)
+        self._flags[:, row] = record.ready, sample is not None or record.failure is not None
+        models = _NO_MODELS if sample is None else sample.models
+        window = record.summaries.get(self._window)
+        if self._put("models", row, models) | self._put("windows", row, window):
+            self._models.write(row, cells_of(models, window))
+        self._put("failures", row, record.failure)
+        if sample is not None:
+            self._put("lora", row, sample.lora)
+            self._put("block_size_tokens", row, sample.block_size_tokens)
+            self._put("num_blocks", row, sample.num_blocks)
+
+    def _put(self, name: str, row: int, item: object) -> bool:
+        """Put an object into its cell; whether it is another one than before."""
+        cells = self._objects[name]
+        if cells[row] is item:
+            return False
+        cells[row] = item
+        self._changed.add(name)
+        return True
+
+    def _count(self, row: int, ledger: Ledger) -> None:
+        self._requests[row] = len(ledger)
+        self._tokens[row] = ledger.tokens
+        self._in_flight[row] = ledger.models
+
+    def _columns(self, before: Columns, changed: set[str]) -> Columns:
+        numbers, flags = frozen(self._numbers.copy()), frozen(self._flags.copy())
+        cells: dict[str, object] = dict(zip(NUMBERS, numbers, strict=True))
+        cells |= zip(_FLAGS, flags, strict=True)
+        for name in changed:
+            cells[name] = tuple(self._objects[name])
+        cells["by_model"] = self._models.table()
+        return replace(before, **cells)  # type: ignore[arg-type] # names and types are Columns' own
+
+    def _made(self) -> PoolSnapshot:
+        return PoolSnapshot(
+            self._state,
+            self._store_id,
+            self._number,
+            frozen(self._requests.copy()),
+            frozen(self._tokens.copy()),
+            tuple(self._in_flight),  # type: ignore[arg-type] # cells are what ledgers hold
+        )
+
+
+def _numbers(record: EndpointRecord) -> tuple[float, ...]:
+    """The cells of one row that are numbers, in the order of `NUMBERS`."""
+    sample, gpu, unknown = record.sample, record.gpu, np.nan
+    return (
+        record.observed_at,
+        *(
+            (unknown,) * 5
+            if sample is None
+            else (
+                _known(sample.waiting),
+                _known(sample.running),
+                _known(sample.kv_utilization_ratio),
+                _known(sample.waiting_tokens),
+                _known(sample.kv_used_tokens),
+            )
+        ),
+        record.gpu_observed_at,
+        *(
+            (unknown,) * 3
+            if gpu is None
+            else (_known(gpu.memory_used_bytes), _known(gpu.memory_total_bytes), _known(gpu.utilization_ratio))
+        ),
+        _known(record.endpoint.load_seconds),
+    )
+
+
+def _known(value: float | None) -> float:
+    return np.nan if value is None else value
