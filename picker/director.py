@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.dispatch import Charge
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection, shed_for_load
 from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats, PickRecord
@@ -20,7 +20,7 @@ from picker.prefix_index import PrefixChain, PrefixIndex
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
 from picker.subset import named_rows
 
@@ -112,10 +112,10 @@ class PoolDirector:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
         _count(self.stats.responses, "unknown" if status is None else f"{status // 100}xx")
         charge = decision.charge
-        snapshot = self._snapshots.snapshot(self._pool)
-        if charge is None or snapshot is None or served is None or served == decision.destinations[0]:
+        if charge is None or served is None or served == decision.destinations[0]:
             return decision
-        row = snapshot.state.index.get(served)
+        snapshot = self._snapshots.snapshot(self._pool)
+        row = None if snapshot is None else snapshot.state.index.get(served)
         if row is None:
             return decision
         self._accounts.release(charge, answered=False)
@@ -150,7 +150,7 @@ class PoolDirector:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
         if snapshot is None:
             return self._unavailable()
-        for allowed in (snapshot.eligible(now), snapshot.columns.ready):
+        for allowed in (snapshot.candidates(now), _ready(snapshot)):
             rows = _candidates(request, snapshot, allowed)
             if len(rows):
                 chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
@@ -160,7 +160,7 @@ class PoolDirector:
 
     def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
         """The refusal that says whether there is no endpoint, or none whose load is known."""
-        ready = _candidates(request, snapshot, snapshot.columns.ready)
+        ready = _candidates(request, snapshot, _ready(snapshot))
         if not len(ready):
             return self._unavailable()
         age = now - float(np.maximum.reduce(snapshot.columns.observed_at[ready]))
@@ -197,7 +197,7 @@ class PoolDirector:
         if snapshot is None:
             return self._unavailable()
         self._follow(snapshot, now)
-        rows = _candidates(request, snapshot, snapshot.eligible(now))
+        rows = _candidates(request, snapshot, snapshot.candidates(now))
         if not len(rows):
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
@@ -304,12 +304,15 @@ def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:
     return succeeded and request.body is not None and request.body.generates
 
 
-def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: BoolArray) -> IntArray:
+def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: IntArray) -> IntArray:
     """The allowed rows the gateway's subset hint names, all allowed rows without a hint; ascending."""
     if request.subset is None:
-        return allowed.nonzero()[0]
-    named = named_rows(snapshot, request.subset)
-    return named[allowed[named]]
+        return allowed
+    return np.intersect1d(named_rows(snapshot, request.subset), allowed, assume_unique=True)
+
+
+def _ready(snapshot: PoolSnapshot) -> IntArray:
+    return snapshot.columns.ready.nonzero()[0]
 
 
 def _serves(snapshot: PoolSnapshot, model: str) -> bool:

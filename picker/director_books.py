@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from infscale.value import value
+
 
 @dataclass(frozen=True, slots=True)
 class DirectorSettings:
@@ -20,7 +22,7 @@ class DirectorSettings:
     records: int = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PickRecord:
     """One decision, for debugging: `request` is a hash of the request's id, ages are seconds at the decision.
 

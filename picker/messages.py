@@ -2,9 +2,9 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from infscale.value import value
 from picker.request import Headers
 
 Side = Literal["request", "response"]
@@ -23,7 +23,7 @@ class BodyMode(enum.Enum):
     GRPC = 5
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestHeaders:
     """The request's headers; `end_of_stream`: neither body nor trailers follow."""
 
@@ -31,7 +31,7 @@ class RequestHeaders:
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestBody:
     """A piece of the request's body."""
 
@@ -39,12 +39,12 @@ class RequestBody:
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestTrailers:
     """The request's trailers, which end it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseHeaders:
     """The response's headers; `end_of_stream`: neither body nor trailers follow."""
 
@@ -52,7 +52,7 @@ class ResponseHeaders:
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseBody:
     """A piece of the response's body."""
 
@@ -60,7 +60,7 @@ class ResponseBody:
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseTrailers:
     """The response's trailers, which end it."""
 
@@ -68,7 +68,7 @@ class ResponseTrailers:
 Event = RequestHeaders | RequestBody | RequestTrailers | ResponseHeaders | ResponseBody | ResponseTrailers
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Modes:
     """The body modes the gateway runs under; its first message says them."""
 
@@ -76,7 +76,7 @@ class Modes:
     response_body: BodyMode
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Incoming:
     """One message of the gateway.
 
@@ -91,7 +91,7 @@ class Incoming:
     observability: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HeadersReply:
     """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`."""
 
@@ -102,7 +102,7 @@ class HeadersReply:
     lb_metadata: LbMetadata | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BodyReply:
     """A piece of a body to pass on, in full-duplex mode: as many of them as it takes, whatever came in."""
 
@@ -111,21 +111,21 @@ class BodyReply:
     end_of_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unchanged:
     """Answer to one body message of another mode than full duplex: it passes on as it is."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TrailersReply:
     """Answer to trailers, which pass on unchanged."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ImmediateReply:
     """An answer to the client in place of the model server's; the exchange is over."""
 
@@ -138,7 +138,7 @@ class ImmediateReply:
 Reply = HeadersReply | BodyReply | Unchanged | TrailersReply | ImmediateReply
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fail:
     """End the stream with a gRPC status; `status` is its name. Nothing is sent after it."""
 

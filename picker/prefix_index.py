@@ -19,6 +19,7 @@ from xxhash import xxh3_64_intdigest
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
+from infscale.value import value
 
 BYTES_PER_TOKEN = 4
 _BLOCKS_PER_SIZE = 32
@@ -59,7 +60,7 @@ class PrefixSettings:
         return self.capacity_blocks
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PrefixChain:
     """A prompt's prefixes: `hashes[i]` stands for its first `ends[i]` bytes."""
 

@@ -1,7 +1,6 @@
 """What the exchange sends when it has decided: the request's answer, in the order the protocol demands."""
 
-from dataclasses import dataclass
-
+from infscale.value import value
 from picker.exchange_settings import ExchangeSettings
 from picker.headers import CONTENT_LENGTH, DESTINATION, DESTINATION_SCORES, REQUEST_ID, echoed
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Send, Side, TrailersReply
@@ -12,7 +11,7 @@ from picker.request import Decision, InferenceRequest
 PIECE_BYTES = 62_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WholeBody:
     """A request body in full; `in_trailers`: trailers end the request, not its last piece."""
 

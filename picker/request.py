@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
+from infscale.value import value
 
 Api = Literal[
     "chat_completions",
@@ -43,7 +44,7 @@ class Headers:
         return len(self._items)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ParsedBody:
     """What scheduling needs of a request body.
 
@@ -66,7 +67,7 @@ class ParsedBody:
     media: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InferenceRequest:
     """One request as the director sees it.
 
@@ -82,7 +83,7 @@ class InferenceRequest:
     size_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """Where a request goes.
 
@@ -129,7 +130,7 @@ class Rejection:
     retry_after_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
 

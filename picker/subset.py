@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from infscale.metrics.snapshot import PoolSnapshot
-from picker.scheduling.plugin import IntArray
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
 
 
 def named_rows(snapshot: PoolSnapshot, names: Iterable[str]) -> IntArray:

@@ -278,6 +278,6 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         if picker.ready_without_endpoints:
             return bool(store.pools())
         now = clock()
-        return any(snapshot.eligible(now).any() for snapshot in store.snapshots())
+        return any(len(snapshot.candidates(now)) for snapshot in store.snapshots())
 
     return _TRANSPORTS[picker.transport](settings, new_exchange, clock, ready)

@@ -4,12 +4,11 @@ A charge is made when a destination is sent and released when the exchange ends.
 off*: an endpoint that keeps reporting less than was charged has finished work whose end nobody saw, or never got it.
 """
 
-from dataclasses import dataclass
-
 from infscale.endpoint import EndpointKey, ObjectKey
+from infscale.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Charge:
     """What one dispatch adds to an endpoint until it is released.
 

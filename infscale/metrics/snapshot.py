@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.model_table import EMPTY, ModelTable
 from infscale.metrics.sample import FloatArray, LoraState, ModelLoad, ScrapeFailure
-from infscale.metrics.saturation import SaturationSettings
+from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.window import WindowSummary
+from infscale.value import entity
 
 BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.intp]
 ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
 
 
@@ -137,7 +139,7 @@ class PodIndex:
 class PoolState:
     """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them.
 
-    `index` has the row of each destination.
+    `index` has the row of each destination. `derived` has what readers worked out of the state, by whoever did.
     """
 
     pool: ObjectKey
@@ -146,6 +148,7 @@ class PoolState:
     index: Mapping[str, int]
     pods: PodIndex
     columns: Columns
+    derived: dict[object, Any] = field(init=False, default_factory=dict[object, Any])
 
     @classmethod
     def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
@@ -153,8 +156,21 @@ class PoolState:
         index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
         return cls(pool, settings, endpoints, index, PodIndex.of(endpoints), columns)
 
+    def available(self) -> tuple[IntArray, float]:
+        """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
+        known: tuple[IntArray, float] | None = self.derived.get(PoolState)
+        if known is None:
+            columns, usable = self.columns, self.columns.ready
+            if self.settings.saturation.kind is SaturationKind.UTILIZATION:
+                # What is in flight is always known; what engines report may be neither of the two.
+                usable = usable & ~(np.isnan(columns.waiting) & np.isnan(columns.kv_utilization))
+            rows = frozen(usable.nonzero()[0])
+            known = rows, float(columns.observed_at[rows].min(initial=math.inf))
+            self.derived[PoolState] = known
+        return known
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@entity
 class PoolSnapshot:
     """One pool at one revision.
 
@@ -227,5 +243,18 @@ class PoolSnapshot:
         return self.saturation(now) >= 1.0
 
     def eligible(self, now: float) -> BoolArray:
-        """Rows that may get a request: ready, fresh, and with a known saturation."""
-        return self.state.columns.ready & ~np.isnan(self.saturation(now))
+        """Rows that may get a request, as a mask."""
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[self.candidates(now)] = True
+        return mask
+
+    def candidates(self, now: float) -> IntArray:
+        """Rows that may get a request, ascending: ready, fresh, and with a known saturation.
+
+        While nothing new was observed and nothing became stale, it is the same array.
+        """
+        rows, oldest = self.state.available()
+        limit = self.state.settings.staleness_limit_seconds
+        if now - oldest <= limit:
+            return rows
+        return rows[now - self.state.columns.observed_at[rows] <= limit]

@@ -1,8 +1,8 @@
 """A response body that passes through the picker: what is read from it, and what is passed on."""
 
-from dataclasses import dataclass
 from typing import Literal
 
+from infscale.value import value
 from picker.request import Headers
 from picker.response.lines import LineBuffer
 from picker.response.restore import DocumentRestorer, restore_line
@@ -12,7 +12,7 @@ from picker.response.usage import Usage, UsageReader
 _LONGEST_DOCUMENT_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BodyPlan:
     """How to treat a response body, decided by its headers.
 

@@ -1,17 +1,18 @@
 """Token usage as model servers report it: in the last events of a stream, or in the one document of an answer."""
 
 import re
-from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
+
+from infscale.value import value
 
 _DATA = b"data:"
 _DONE = b"[DONE]"
 _UNFINISHED = re.compile(rb'"finish_reason"\s*:\s*null')
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Usage:
     """Tokens of one request; None where the server does not say."""
 

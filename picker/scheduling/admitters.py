@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 
 
 @dataclass(frozen=True, slots=True)

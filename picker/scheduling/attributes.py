@@ -13,8 +13,9 @@ from infscale.metrics.answers import observed_at
 from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, InFlight, Load, Saturation
 from infscale.metrics.published import PUBLISHED, PublishedMetric
 from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray
 from picker.scheduling.by_endpoints import ByEndpoints
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.scorers.load import lower_is_better
 
 LABEL_PREFIX = "label:"

@@ -7,9 +7,9 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import BoolArray
+from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.scheduling.by_endpoints import ByEndpoints
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 
 CONTEXT_LENGTH_LABEL = "llm-d.ai/context-length-range"
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from infscale.labels import Selector
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.scheduling.by_endpoints import ByEndpoints
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 from picker.subset import named_rows
 
 ROLE_LABEL = "llm-d.ai/role"

@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 
 Measure = Literal["requests", "tokens"]
 MEASURES: tuple[Measure, ...] = ("requests", "tokens")

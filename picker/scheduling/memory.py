@@ -8,8 +8,7 @@ import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import BoolArray
-from picker.scheduling.plugin import IntArray
+from infscale.metrics.snapshot import BoolArray, IntArray
 
 
 @dataclass(slots=True)

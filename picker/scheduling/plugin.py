@@ -5,14 +5,11 @@ decision can be repeated from its inputs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.value import entity, value
 from picker.request import Headers
 
 if TYPE_CHECKING:
@@ -20,10 +17,8 @@ if TYPE_CHECKING:
 
     from picker.scheduling.memory import PoolMemory
 
-IntArray = NDArray[np.intp]
 
-
-@dataclass(frozen=True, slots=True)
+@value
 class RequestFacts:
     """What stages may know of a request.
 
@@ -40,7 +35,7 @@ class RequestFacts:
     media: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class PrefixMatch:
     """How much of the prompt each endpoint of the pool is believed to hold in its KV cache.
 
@@ -57,7 +52,7 @@ class PrefixMatch:
         return matched / self.total_tokens if self.total_tokens else matched
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
@@ -86,7 +81,11 @@ class Filter(Protocol):
 
 
 class Scorer(Protocol):
-    """Rates candidates."""
+    """Rates candidates.
+
+    One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
+    asked once for each state of the store instead of for every request.
+    """
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """One score per row in `rows`: 1 is best, 0 worst; NaN says that the candidate's value is unknown."""

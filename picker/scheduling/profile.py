@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
-from picker.scheduling.plugin import Filter, IntArray, Picker, SchedulingContext, Scorer
+from infscale.metrics.snapshot import IntArray, frozen
+from infscale.value import entity
+from picker.scheduling.plugin import Filter, Picker, SchedulingContext, Scorer
 
 _NEUTRAL = 0.5
 
@@ -19,7 +21,7 @@ class WeightedScorer:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class Selection:
     """What a profile decided: the candidates that survived, their summed scores, the chosen rows in order."""
 
@@ -29,7 +31,7 @@ class Selection:
 
     def score_of(self, row: int) -> float:
         """The summed score of a candidate."""
-        return float(self.scores[int(np.searchsorted(self.rows, row))])
+        return float(self.scores[self.rows.searchsorted(row)])
 
 
 def bounded(scores: FloatArray) -> FloatArray:
@@ -48,14 +50,16 @@ def bounded(scores: FloatArray) -> FloatArray:
     return np.where(unknown, known.mean() if known.size else _NEUTRAL, clamped)
 
 
-@dataclass(frozen=True, slots=True)
 class Profile:
     """Filters in sequence, then the weighted sum of the scorers, then one picker."""
 
-    name: str
-    filters: Sequence[Filter]
-    scorers: Sequence[WeightedScorer]
-    picker: Picker
+    def __init__(self, name: str, filters: Sequence[Filter], scorers: Sequence[WeightedScorer], picker: Picker) -> None:
+        self.name = name
+        self.filters = tuple(filters)
+        self.scorers = tuple(scorers)
+        self.picker = picker
+        self._of_state = tuple(each for each in scorers if getattr(each.scorer, "of_state", False))
+        self._of_request = tuple(each for each in scorers if each not in self._of_state)
 
     def run(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
         """Choose among `rows` (ascending, at least one); None when the filters leave none."""
@@ -63,7 +67,19 @@ class Profile:
             rows = each.keep(context, rows)
             if not len(rows):
                 return None
-        scores = np.zeros(len(rows))
-        for weighted in self.scorers:
-            scores += weighted.weight * bounded(weighted.scorer.score(context, rows))
+        scores = self._state_scores(context, rows)
+        for weighted in self._of_request:
+            scores = scores + weighted.weight * bounded(weighted.scorer.score(context, rows))
         return Selection(rows, scores, tuple(self.picker.pick(context, rows, scores)))
+
+    def _state_scores(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """The weighted sum of the scorers that read the state alone; kept for the next request with the same rows."""
+        derived = context.snapshot.state.derived
+        known: tuple[IntArray, FloatArray] | None = derived.get(self)
+        if known is not None and known[0] is rows:
+            return known[1]
+        scores: FloatArray = np.zeros(len(rows))
+        for weighted in self._of_state:
+            scores += weighted.weight * bounded(weighted.scorer.score(context, rows))
+        derived[self] = rows, frozen(scores)
+        return scores

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.profile import Profile, Selection
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
 from infscale.metrics.sample import LoraState
-from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
+from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolSnapshot, PoolState
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import IntArray, PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 
 POOL = ObjectKey("default", "pool")
 NO_HEADERS = Headers(())

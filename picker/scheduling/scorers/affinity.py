@@ -10,8 +10,9 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray, LoraState
+from infscale.metrics.snapshot import IntArray
 from picker.scheduling.by_endpoints import ByEndpoints
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 
 _ACTIVE, _FREE_SLOT, _WAITING, _NEITHER = 1.0, 0.8, 0.6, 0.0
 

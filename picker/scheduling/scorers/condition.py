@@ -7,7 +7,8 @@ import numpy as np
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.columns import GpuMemoryRatio
 from infscale.metrics.sample import FloatArray
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 
 _GPU_MEMORY = GpuMemoryRatio()
 

@@ -1,11 +1,13 @@
 """Scorers of what endpoints report or have in flight: queue, running and in-flight requests, KV-cache utilisation."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 
 
 def lower_is_better(values: FloatArray) -> FloatArray:
@@ -21,6 +23,8 @@ def lower_is_better(values: FloatArray) -> FloatArray:
 class QueueScorer:
     """Fewest waiting requests."""
 
+    of_state: ClassVar[bool] = True
+
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """Waiting requests, spread over the candidates' range."""
         return lower_is_better(context.snapshot.columns.waiting[rows])
@@ -29,6 +33,8 @@ class QueueScorer:
 @dataclass(frozen=True, slots=True)
 class RunningRequestsScorer:
     """Fewest running requests."""
+
+    of_state: ClassVar[bool] = True
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """Running requests, spread over the candidates' range."""
@@ -39,6 +45,8 @@ class RunningRequestsScorer:
 class KvCacheUtilizationScorer:
     """Most free KV cache."""
 
+    of_state: ClassVar[bool] = True
+
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """``1 - kv``."""
         free: FloatArray = 1.0 - context.snapshot.columns.kv_utilization[rows]
@@ -48,6 +56,8 @@ class KvCacheUtilizationScorer:
 @dataclass(frozen=True, slots=True)
 class LoadAwareScorer:
     """Short queues, never above 0.5, so that affinity scorers beside it dominate."""
+
+    of_state: ClassVar[bool] = True
 
     threshold: float = 128.0
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray
 from picker.scheduling.by_endpoints import ByEndpoints, positive_number
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 
 SPEED_LABEL = "infscale.dev/speed"
 COST_LABEL = "infscale.dev/cost"

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.scorers.load import lower_is_better
 
 Scaling = Literal["request", "ratio", "range"]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from infscale.value import value
 from picker.transport.h2 import frames
 from picker.transport.h2.hpack import Fields
 
@@ -25,7 +26,7 @@ class Limits:
     queued_bytes: int = 128 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Opened:
     """A request's headers came; `ended`: nothing follows them."""
 
@@ -34,7 +35,7 @@ class Opened:
     ended: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Received:
     """A piece of a request's body, in order; `ended`: the last one (also when trailers end it)."""
 
@@ -43,7 +44,7 @@ class Received:
     ended: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """A stream is over before its time: the peer has reset it, or broke the protocol on it."""
 

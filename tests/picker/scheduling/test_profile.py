@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray
 from picker.scheduling.pickers import MaxScorePicker
-from picker.scheduling.plugin import IntArray, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.scheduler import Scheduler, SingleProfileHandler
 from tests.fakes.pools import FakePool, context
