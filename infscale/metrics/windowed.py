@@ -212,7 +212,8 @@ def _merged_statistic(group: Group, missing: int, key: _Key) -> float:
     values = _statistic(group, key)[rows]
     known = ~np.isnan(values)
     windows = group.snapshot.columns.windows
-    parts = [window.histograms[name, model] for row in rows[known].tolist() if (window := windows[row]) is not None]
+    histogram = (name, model)
+    parts = [window.histograms[histogram] for row in rows[known].tolist() if (window := windows[row]) is not None]
     if missing and parts:
         highest = parts[int(np.argmax(values[known]))]
         parts.append(Histogram(highest.bounds, highest.counts * missing, highest.sum * missing))
