@@ -45,7 +45,7 @@ def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> b
     items = [
         f'{before}{name}{behind}{dated}{time}"{between}{value}{end}'
         for before, name, behind, time, value in zip(
-            *_described(values.kind, found.keys),
+            *_described(values.kind, found.objects),
             _times(clock, found.at),
             map(_Quantities().__getitem__, found.values.tolist()),
             strict=True,

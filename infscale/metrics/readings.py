@@ -1,6 +1,6 @@
 """Readings of many objects, kept as columns: one answer is made of a thousand of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import overload
 
 import numpy as np
@@ -12,35 +12,35 @@ from infscale.metrics.sample import FloatArray, Reading
 class Readings(Sequence[tuple[ObjectKey, Reading]]):
     """Objects and their readings. `windows` has the seconds behind each value, None where all are of one moment."""
 
-    __slots__ = ("at", "keys", "values", "windows")
+    __slots__ = ("at", "objects", "values", "windows")
 
     def __init__(
-        self, keys: Sequence[ObjectKey], values: FloatArray, at: FloatArray, windows: FloatArray | None = None
+        self, objects: Sequence[ObjectKey], values: FloatArray, at: FloatArray, windows: FloatArray | None = None
     ) -> None:
-        self.keys = keys
+        self.objects = objects
         self.values = values
         self.at = at
         self.windows = windows
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[ObjectKey, Reading]]) -> "Readings":
+    def of(cls, pairs: Sequence[tuple[ObjectKey, Reading]]) -> "Readings":
         """These readings; a window of 0 seconds where only others have one."""
         if isinstance(pairs, Readings):
             return pairs
-        keys = [key for key, _ in pairs]
+        objects = [key for key, _ in pairs]
         table = np.array([(each.value, each.at, each.window_seconds) for _, each in pairs], dtype=np.float64)
         values, at, windows = table.reshape(-1, 3).T
-        return cls(keys, values, at, None if np.isnan(windows).all() else np.nan_to_num(windows))
+        return cls(objects, values, at, None if np.isnan(windows).all() else np.nan_to_num(windows))
 
     @classmethod
     def joined(cls, parts: Sequence["Readings"]) -> "Readings":
         """The readings of several, in order; at least one."""
         if len(parts) == 1:
             return parts[0]
-        keys = [key for part in parts for key in part.keys]
+        objects = [each for part in parts for each in part.objects]
         windowed = [part.windows for part in parts if part.windows is not None]
         return cls(
-            keys,
+            objects,
             np.concatenate([part.values for part in parts]),
             np.concatenate([part.at for part in parts]),
             np.concatenate(windowed) if len(windowed) == len(parts) else None,
@@ -64,4 +64,4 @@ class Readings(Sequence[tuple[ObjectKey, Reading]]):
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
         window = None if self.windows is None else float(self.windows[place])
-        return self.keys[place], Reading(float(self.values[place]), float(self.at[place]), window)
+        return self.objects[place], Reading(float(self.values[place]), float(self.at[place]), window)
