@@ -236,6 +236,7 @@ class PoolDirector:
         matched = float(prefix.matched_tokens[row])
         tokens = facts.prompt_tokens - matched + facts.output_tokens
         self._index.record(chain, row)
+        self.stats.prefix_blocks = len(self._index)
         if not matched and not prefix.matched_tokens[selection.rows].any():
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:

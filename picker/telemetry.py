@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
@@ -41,6 +41,12 @@ class PickerCollector(Collector):
                 for value, count in counts(stats).items():
                     family.add_metric([str(pool), value], count)
             yield family
+        blocks = GaugeMetricFamily(
+            "infscale_picker_prefix_blocks", "blocks of prompts that the prefix index holds", labels=["pool"]
+        )
+        for pool, stats in pools.items():
+            blocks.add_metric([str(pool)], stats.prefix_blocks)
+        yield blocks
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
             "dispatches taken out of the books because the endpoint's metrics contradicted them",
