@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # What the other side has not read by then is older than what it will scrape next.
 _MAX_UNREAD_BYTES = 16 << 20
+# Where processors are short, requests and answers go before pages: those wait for somebody, these for a timer.
+_NICENESS = 5
 
 
 class _Input(asyncio.Protocol):
@@ -94,4 +96,5 @@ async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Wanted]]")
 
 
 if __name__ == "__main__":
+    os.nice(_NICENESS)
     uvloop.run(_run())
