@@ -10,14 +10,14 @@ from pathlib import Path
 from bench.adapter import answers
 from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
-from bench.memory import exchanges, interpretation, scheduling
+from bench.memory import exchanges, interpretation, longest_hold, scheduling
 from bench.open_loop import open_loop_rows
 from bench.rows import Row, machine, table, write
 from lab.controlplane import tools_problem
 
 
 def _memory() -> list[Row]:
-    return list(chain(interpretation(), scheduling(), exchanges(), answers()))
+    return list(chain(interpretation(), scheduling(), exchanges(), longest_hold(), answers()))
 
 
 def _gateway() -> list[Row]:
