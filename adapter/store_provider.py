@@ -173,11 +173,11 @@ class StoreProvider:
         ]
 
     def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
-        found = [
-            each
-            for each in self._selections.objects(self._store.discovery, request.resource, request.namespace)
-            if _matches(request, each.key.name, each.labels)
-        ]
+        named = self._selections.objects(self._store.discovery, request.resource, request.namespace)
+        wanted = request.wanted_name
+        if wanted is not None:
+            named = {wanted: named[wanted]} if wanted in named else {}
+        found = [each for each in named.values() if _matches(request, each.key.name, each.labels)]
         if not found:
             raise refusals.no_such_object(request)
         described = [_Described(each.key, self._members(each)) for each in found if each.selector is not None]
