@@ -6,7 +6,7 @@ from infscale.value import value
 from picker.request import Headers
 from picker.response.lines import LineBuffer
 from picker.response.restore import DocumentRestorer, restore_line
-from picker.response.usage import Usage, UsageReader
+from picker.response.usage import Usage, UsageReader, may_say_usage
 
 # A longer document passes on unread; its usage stays unknown.
 _LONGEST_DOCUMENT_BYTES = 4 << 20
@@ -60,7 +60,7 @@ class VisibleBody:
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now that `chunk` has come."""
         if self._plan.kind == "events":
-            out = self._events(chunk, self._lines.feed(chunk))
+            out = chunk if self._says_nothing(chunk) else self._events(chunk, self._lines.feed(chunk))
         elif self._plan.kind == "document":
             out = self._read_document(chunk)
         else:
@@ -83,6 +83,11 @@ class VisibleBody:
         held = b"".join((*self._buffered, rest))
         self._buffered.clear()
         return held
+
+    def _says_nothing(self, chunk: bytes) -> bool:
+        """Whether `chunk` is whole lines in which there is nothing to read or to restore, as most are."""
+        whole = chunk.endswith(b"\n") and self._lines.empty
+        return whole and self._plan.restore is None and not may_say_usage(chunk)
 
     def _events(self, chunk: bytes, lines: list[bytes]) -> bytes:
         for line in lines:
