@@ -136,7 +136,13 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Treatment.WITHOUT_EFFECT,
         "metrics are made when they are asked for",
     ),
-    ReferenceFlag("config-file", Form.TEXT, "", Treatment.HONOURED, "an `EndpointPickerConfig`"),
+    ReferenceFlag(
+        "config-file",
+        Form.TEXT,
+        "",
+        Treatment.HONOURED,
+        "an `EndpointPickerConfig`; its changes apply while running",
+    ),
     ReferenceFlag(
         "config-text",
         Form.TEXT,
