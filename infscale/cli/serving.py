@@ -19,10 +19,10 @@ from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
 from infscale.cli.scheduling import SchedulingFile, check_change, check_pools, load_scheduling, log_notes, pool_settings
+from infscale.cli.scraping import scraping
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.client import KubeClient
-from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth, TaskSet
@@ -98,14 +98,16 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
     )
 
 
-def _target_template(config: ServeConfig) -> TargetTemplate:
-    scrape = config.scrape
+def _target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTemplate:
+    scrape = scraping(config.scrape, scheduling.scraping)
     return TargetTemplate(
         scheme=scrape.scheme,
         path=scrape.path,
         interval_seconds=scrape.interval_seconds,
         timeout_seconds=scrape.timeout_seconds,
-        default_dialect=DIALECTS.get(scrape.dialect),
+        engines=scrape.engines(),
+        port=scrape.port,
+        verify_tls=scrape.verify_tls,
     )
 
 
@@ -120,6 +122,7 @@ class _Scheduled:
             unknown_models=config.picker.unknown_models, emit_scores=config.picker.emit_endpoint_scores
         )
         self.scheduling = scheduling
+        self.targets = _target_template(config, scheduling)
         self._exchanging = _exchange_settings(config, scheduling)
         self.directors = PoolDirectors(self._director, config.picker.pool)
 
@@ -128,7 +131,8 @@ class _Scheduled:
         return Exchange(self._exchanging, self.directors, self._rng)
 
     def change(self, scheduling: PickerConfig) -> None:
-        """Schedule by this from the next request on."""
+        """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
+        self.targets = _target_template(self._config, scheduling)
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(self._config, scheduling)
         self.directors.configure(scheduling)
@@ -155,8 +159,7 @@ class _Followers:
         self.scheduled.directors.sync(state)
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
-        template = _target_template(self.config)
-        self.scrapes.sync([template.target(endpoint) for endpoint in state.endpoints])
+        self.scrapes.sync(self.scheduled.targets.targets(state.endpoints))
         dcgm = self.config.dcgm
         urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
         targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]
@@ -167,9 +170,10 @@ class _Followers:
         check_change(self.scheduled.scheduling, scheduling, self.config.picker.config_file)
         check_pools(self.config, scheduling)
         judged = {pool: pool_settings(self.config, scheduling, pool) for pool in self.store.pools()}
+        self.scheduled.change(scheduling)
         for pool, settings in judged.items():
             self.store.configure(pool, settings)
-        self.scheduled.change(scheduling)
+        self.scrapes.sync(self.scheduled.targets.targets(self.store.discovery.endpoints))
 
     async def follow_scheduling(self, file: SchedulingFile) -> None:
         """Follow the file of the scheduling configuration until cancelled."""
