@@ -189,7 +189,7 @@ class PoolDirector:
         self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
     ) -> Decision | Rejection:
         model = body.model
-        if body.api != "opaque":
+        if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         # The client's own fault comes first: it stays one when endpoints are back.
         if body.needs_model and not model:

@@ -242,7 +242,9 @@ class Exchange:
                 return []
             return self._fail(Fail("INVALID_ARGUMENT", "ResponseBody after the end of the response"), now)
         if self._body is None:
-            self._body = VisibleBody(BodyPlan.of(self._response, self._restore, self._settings.buffer_responses))
+            asked = self._open[0].body if self._open is not None else None
+            plan = BodyPlan.of(self._response, self._restore, self._settings.buffer_responses, asked)
+            self._body = VisibleBody(plan)
         content = self._body.feed(event.body)
         if event.end_of_stream:
             content += self._body.end()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -279,6 +279,14 @@ class MetricSpec:
             position = label.end()
         return cls(match[1], MappingProxyType(labels))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled, which a read-only view of its labels cannot be."""
+        return _spec, (self.name, dict(self.labels))
+
     def matches(self, labels: Labels) -> bool:
         """Whether a series with `labels` is meant: each of the spec's labels has the same value there."""
         return all(labels.get(key) == value for key, value in self.labels.items())
+
+
+def _spec(name: str, labels: dict[str, str]) -> MetricSpec:
+    return MetricSpec(name, MappingProxyType(labels))
