@@ -65,10 +65,15 @@ def _prepare(document: Document) -> _Files:
     return _Files(binary, folder, config, log, log.open("wb"))
 
 
-@contextlib.asynccontextmanager
-async def running_envoy(admin: Address, routes: Sequence[Route]) -> AsyncGenerator[None, None]:
+def running_envoy(admin: Address, routes: Sequence[Route]) -> contextlib.AbstractAsyncContextManager[None]:
     """Run Envoy with `routes` until the block ends; raises `StartError` when it does not become ready."""
-    files = await asyncio.to_thread(_prepare, bootstrap(admin, routes))
+    return running_document(admin, bootstrap(admin, routes))
+
+
+@contextlib.asynccontextmanager
+async def running_document(admin: Address, document: Document) -> AsyncGenerator[None, None]:
+    """As `running_envoy`, with a whole bootstrap `document` whose admin address is `admin`."""
+    files = await asyncio.to_thread(_prepare, document)
     try:
         process = await asyncio.create_subprocess_exec(
             files.binary,

@@ -215,7 +215,8 @@ def _merged_statistic(group: Group, missing: int, key: _Key) -> float:
     if not len(rows):
         return math.nan
     highest = int(rows[np.argmax(values[known])])
-    columns, histogram = group.snapshot.columns, (name, model)
+    columns = group.snapshot.columns
+    histogram: tuple[HistogramName, str | None] = (name, model)
     merged = columns.latencies.added_up(histogram, rows, highest, missing)
     if merged is None:
         windows = columns.windows

@@ -226,7 +226,8 @@ class _Sink:
                 self._transport.abort()
                 return
             self._left -= 1
-        if self._events is not None:
+        # That a client left is found out after its connection is closed, and uvloop takes nothing for a closed one.
+        if self._events is not None and not self._transport.is_closing():
             event = self._events.token()
             if finished is not None:
                 event += self._events.end(finished)

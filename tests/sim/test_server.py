@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import ClientConnectorError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -264,6 +265,29 @@ async def test_a_client_that_goes_away_frees_its_place(streamed: bool) -> None:
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
+
+
+async def _leave_midway(rounds: int) -> int:
+    """Clients that leave in the middle of their streams, again and again; the status of one that comes after them."""
+    async with running() as (_, [client]):
+
+        async def leave() -> None:
+            async with client.session.post(
+                client.url + "/v1/chat/completions", json={**CHAT, "max_tokens": 400, "stream": True}
+            ) as response:
+                await response.content.readline()
+                response.close()
+
+        async with asyncio.timeout(15):
+            for _ in range(rounds):
+                await asyncio.gather(*(leave() for _ in range(4)))
+            status, _ = await client.post("/v1/chat/completions", CHAT)
+        return status
+
+
+def test_clients_that_leave_midway_stop_no_server_on_the_loop_that_the_command_runs_on() -> None:
+    """uvloop's transports raise when somebody writes to one that is closed; asyncio's do not."""
+    assert uvloop.run(_leave_midway(40)) == 200
 
 
 async def test_frozen_metrics_stay_while_requests_are_served() -> None:

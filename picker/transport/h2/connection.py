@@ -86,6 +86,8 @@ class ServerConnection:
             self._out.append(frames.goaway(self._last_stream, fault.code, str(fault)))
             self._events += map(Ended, self._streams)
             self._streams.clear()
+            self._blocked.clear()
+            self._queued = 0
         events, self._events = self._events, []
         return events
 
@@ -219,6 +221,9 @@ class ServerConnection:
         if stream in self._streams:
             self.reset(stream, fault.code)
             self._events.append(Ended(stream))
+        elif stream > self._last_stream:
+            # A stream that was never opened cannot be reset (RFC 9113, section 5.1).
+            raise ConnectionFault(fault.code, str(fault))
         else:
             self._out.append(frames.rst_stream(stream, fault.code))
             self._remember(stream, cut=True)

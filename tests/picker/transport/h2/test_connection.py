@@ -295,6 +295,10 @@ CONNECTION_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCode]] = {
         ErrorCode.FLOW_CONTROL_ERROR,
     ),
     "a window that opens by nothing": ((GREETING, frames.window_update(0, 0)), ErrorCode.PROTOCOL_ERROR),
+    "a bad priority of a stream that was never opened": (
+        (GREETING, frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0")),
+        ErrorCode.PROTOCOL_ERROR,
+    ),
     "a bad block": ((GREETING, headers(1, b"\xff\xff\xff\xff\xff")), ErrorCode.COMPRESSION_ERROR),
 }
 
@@ -330,7 +334,7 @@ STREAM_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCode]] = {
     ),
     "data behind the end": ((headers(1, flags=5), frame(Kind.DATA, 0, 1, b"x")), ErrorCode.STREAM_CLOSED),
     "trailers that do not end": ((headers(1), headers(1, literal(b"a", b"b"))), ErrorCode.PROTOCOL_ERROR),
-    "a stream of its own": ((frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0"),), ErrorCode.PROTOCOL_ERROR),
+    "a stream of its own": ((headers(1), frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0")), ErrorCode.PROTOCOL_ERROR),
     "a window beyond its limit": (
         (headers(1), frames.window_update(1, frames.MAX_WINDOW)),
         ErrorCode.FLOW_CONTROL_ERROR,
