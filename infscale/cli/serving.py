@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
 import aiohttp
@@ -39,7 +39,6 @@ from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector, ReloadCollector
-from picker.transport.grpc_aio import GrpcTransport
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
 
@@ -49,8 +48,6 @@ _REWRITES_NOTE = (
     "models are rewritten: clients read the name of the model that served them, unless the gateway sends the picker "
     "response bodies (response_body_mode: FULL_DUPLEX_STREAMED)"
 )
-
-_TRANSPORTS: Mapping[str, type[Http2Transport | GrpcTransport]] = {"http2": Http2Transport, "grpc_aio": GrpcTransport}
 
 clock = time.monotonic
 
@@ -276,4 +273,9 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         now = clock()
         return any(len(snapshot.candidates(now)) for snapshot in store.snapshots())
 
-    return _TRANSPORTS[picker.transport](settings, new_exchange, clock, ready)
+    if picker.transport == "grpc_aio":
+        # Its library takes 10 MiB, which those who do not choose it need not have.
+        from picker.transport.grpc_aio import GrpcTransport
+
+        return GrpcTransport(settings, new_exchange, clock, ready)
+    return Http2Transport(settings, new_exchange, clock, ready)
