@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 # What the other side has not read by then is older than what it will scrape next.
 _MAX_UNREAD_BYTES = 16 << 20
-# Where processors are short, requests and answers go before pages: those wait for somebody, these for a timer.
-_NICENESS = 5
 
 
 class _Input(asyncio.Protocol):
@@ -97,5 +95,4 @@ async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Target]]")
 
 
 if __name__ == "__main__":
-    os.nice(_NICENESS)
     uvloop.run(_run())
