@@ -260,7 +260,7 @@ async def test_when_all_servers_are_removed_clients_hear_why_and_when_they_are_b
     async with picked(tmp_path, "http2") as running, asyncio.timeout(80):
         client, file = running.client, tmp_path / "discovery.yaml"
         async with asyncio.TaskGroup() as group:
-            group.create_task(client.ask(0, LONG, stream=True))
+            group.create_task(client.ask(0, 200, stream=True))
             await until(lambda: sum(client.flowing.values()) == 1)
             file.write_text(yaml.safe_dump(running.servers.discovery()))
             await until(lambda: not running.in_flight())
@@ -361,7 +361,7 @@ async def test_a_picker_that_is_told_to_end_loses_nothing_that_has_begun(tmp_pat
             go = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 for number in range(6):
-                    group.create_task(client.ask(number, LONG, stream=True))
+                    group.create_task(client.ask(number, 200, stream=True))
                 for _ in range(6):
                     group.create_task(client.ask_slowly(go))
                 await until(lambda: sum(client.flowing.values()) == 6)
