@@ -30,7 +30,7 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 bench: $(STAMP) ## measure the budgets of the design; prints a table and names the JSON file
 	$(BIN)/python -m bench
 
-cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok $(TOOLS)/h2spec ## control plane, kwok and h2spec (needs Go; minutes the first time)
+cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok $(TOOLS)/h2spec $(TOOLS)/envoy-gateway ## control plane, kwok, h2spec and Envoy Gateway (needs Go; minutes the first time)
 
 $(TOOLS)/controlplane: tests/controlplane/go.mod tests/controlplane/go.sum tests/controlplane/main.go
 	@tests/controlplane/check-go
@@ -44,6 +44,11 @@ $(TOOLS)/kwok: tests/controlplane/kwok-version
 $(TOOLS)/h2spec: tests/controlplane/h2spec-version
 	@tests/controlplane/check-go
 	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath github.com/summerwind/h2spec/cmd/h2spec@v$$(cat $<)
+	touch $@
+
+$(TOOLS)/envoy-gateway: tests/controlplane/envoy-gateway-version
+	@tests/controlplane/check-go 1.26.7
+	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath -ldflags "-s -w" github.com/envoyproxy/gateway/cmd/envoy-gateway@v$$(cat $<)
 	touch $@
 
 format: $(STAMP)

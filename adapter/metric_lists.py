@@ -4,15 +4,20 @@ Shapes are those of `k8s.io/metrics` and `k8s.io/apimachinery`; timestamps are R
 quantities. The thousand items of a list differ in name, time and value only: what they have in common is written once.
 """
 
-import math
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
+import numpy as np
 import orjson
 
 from adapter.documents import Clock
 from adapter.errors import ApiError, Forbidden, InternalError, TooManyRequests
 from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion, ExternalRequest, ObjectRequest
 from adapter.provider import ExternalValues, Kind, ObjectValues
+from infscale.endpoint import ObjectKey
 from infscale.labels import Operator, Requirement, Selector
+from infscale.metrics.readings import Readings
+from infscale.metrics.sample import FloatArray
 from infscale.quantity import MAX_QUANTITY, format_quantity
 
 EPSILON = 1e-6
@@ -34,31 +39,32 @@ JsonObject = dict[str, object]
 
 def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> bytes:
     """A `MetricValueList` in the version that was asked for."""
-    times, namespaces, quantities = _Times(clock), _Namespaces(values.kind), _Quantities()
+    found = Readings.of(values.items)
     metric, (between, end) = _common(request, values.window_seconds)
-    between = f'"{between}'
-    plain = _all_plain("".join([key.name for key, _ in values.items]))
-    items: list[str] = []
-    for key, reading in values.items:
-        value = quantities[reading.value]
-        if value is not None:
-            name = f'"{key.name}"' if plain else _json(key.name)
-            before, behind = namespaces[key.namespace]
-            items.append(f'{before}{name}{behind}{metric},"timestamp":"{times.of(reading.at)}{between}{value}{end}')
+    dated = f'{metric},"timestamp":"'
+    items = [
+        f'{before}{name}{behind}{dated}{time}"{between}{value}{end}'
+        for before, name, behind, time, value in zip(
+            *_described(values.kind, found.objects),
+            _times(clock, found.at),
+            map(_Quantities().__getitem__, found.values.tolist()),
+            strict=True,
+        )
+        if value is not None
+    ]
     return _list("MetricValueList", f"{CUSTOM_GROUP}/{request.version.value}", values.revision, items)
 
 
 def external_list(request: ExternalRequest, values: ExternalValues, clock: Clock) -> bytes:
     """An `ExternalMetricValueList`."""
-    times = _Times(clock)
+    times = _times(clock, np.array([item.reading.at for item in values.items]))
     window = "" if values.window_seconds is None else f',"window":{round(values.window_seconds)}'
     metric = f'{{"metricName":{_json(request.metric)},"metricLabels":'
     items: list[str] = []
-    for item in values.items:
+    for item, time in zip(values.items, times, strict=True):
         value = quantity(item.reading.value)
         if value is not None:
-            dated = f',"timestamp":"{times.of(item.reading.at)}"{window},"value":"{value}"}}'
-            items.append(metric + _json(dict(item.labels)) + dated)
+            items.append(f'{metric}{_json(dict(item.labels))},"timestamp":"{time}"{window},"value":"{value}"}}')
     return _list("ExternalMetricValueList", f"{EXTERNAL_GROUP}/v1beta1", values.revision, items)
 
 
@@ -131,34 +137,25 @@ class _Quantities(dict[float, str | None]):
         return written
 
 
-class _Namespaces(dict[str, tuple[str, str]]):
-    """What stands before and behind the name of a described object, each namespace written once."""
+def _described(kind: Kind, keys: Sequence[ObjectKey]) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:
+    """The described objects in three parts: what stands before each name, the names, and what stands behind them."""
+    start = f'{{"describedObject":{{"kind":{_json(kind.kind)}'
+    namespaces = dict.fromkeys([key.namespace for key in keys])
+    before = {
+        each: f'{start},"namespace":{_json(each)},"name":"' if each else f'{start},"name":"' for each in namespaces
+    }
+    names = [key.name for key in keys]
+    if not _all_plain("".join(names)):
+        names = [_json(name)[1:-1] for name in names]
+    version = f'","apiVersion":{_json(kind.api_version)}}}'
+    return [before[key.namespace] for key in keys], names, repeat(version, len(names))
 
-    def __init__(self, kind: Kind) -> None:
-        super().__init__()
-        self._kind = f'{{"describedObject":{{"kind":{_json(kind.kind)}'
-        self._version = f',"apiVersion":{_json(kind.api_version)}}}'
 
-    def __missing__(self, namespace: str) -> tuple[str, str]:
-        named = f',"namespace":{_json(namespace)}' if namespace else ""
-        written = self[namespace] = (f'{self._kind}{named},"name":', self._version)
-        return written
-
-
-class _Times:
-    """Timestamps of one list, each second written once."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._offset = clock.offset_seconds
-        self._written: dict[int, str] = {}
-
-    def of(self, at: float) -> str:
-        second = math.floor(self._offset + at)
-        written = self._written.get(second)
-        if written is None:
-            written = self._written[second] = self._clock.rfc3339(at)
-        return written
+def _times(clock: Clock, at: FloatArray) -> Iterable[str]:
+    """Monotonic seconds as RFC 3339; each second is written once."""
+    seconds: list[int] = np.floor(at + clock.offset_seconds).astype(np.int64).tolist()
+    written = {second: clock.rfc3339(one) for second, one in dict(zip(seconds, at.tolist(), strict=True)).items()}
+    return map(written.__getitem__, seconds)
 
 
 def _all_plain(text: str) -> bool:

@@ -1,6 +1,6 @@
 """What answers metric requests, and what an answer is made of. No document knows where its values come from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class ObjectValues:
     """
 
     kind: Kind
-    items: tuple[tuple[ObjectKey, Reading], ...]
+    items: Sequence[tuple[ObjectKey, Reading]]
     revision: str
     window_seconds: float | None = None
 

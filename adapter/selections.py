@@ -1,6 +1,7 @@
 """Which endpoints a request is about: found once, and remembered while discovery stays as it is."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,7 +15,9 @@ _REMEMBERED_POOLS = 4_096
 _NAMESPACES = GroupResource("namespaces")
 
 _Asked = tuple[str | None, Selector] | DescribedObject
-_Objects = Mapping[GroupResource, Mapping[str, tuple[DescribedObject, ...]]]
+_Named = Mapping[str, DescribedObject]
+_Objects = Mapping[GroupResource, Mapping[str, _Named]]
+_NOTHING: _Named = MappingProxyType({})
 
 
 class Selections:
@@ -37,17 +40,17 @@ class Selections:
         """Rows of the endpoints that `described` describes."""
         return self._rows(snapshot, described, described.describes)
 
-    def objects(self, state: DiscoveryState, resource: GroupResource, namespace: str) -> Iterable[DescribedObject]:
-        """The described objects of one kind in one namespace."""
+    def objects(self, state: DiscoveryState, resource: GroupResource, namespace: str) -> _Named:
+        """The described objects of one kind in one namespace, by name."""
         if self._indexed is not state.objects:
             self._objects = _by_kind(state.objects)
             self._indexed = state.objects
-        return self._objects.get(resource, {}).get(namespace, ())
+        return self._objects.get(resource, {}).get(namespace, _NOTHING)
 
     def namespaces(self, state: DiscoveryState) -> Iterable[DescribedObject]:
         """The namespaces among the described objects; each is in its own namespace."""
         self.objects(state, _NAMESPACES, "")
-        return (each for found in self._objects.get(_NAMESPACES, {}).values() for each in found)
+        return (each for found in self._objects.get(_NAMESPACES, {}).values() for each in found.values())
 
     def _rows(self, snapshot: PoolSnapshot, asked: _Asked, picks: Callable[[Endpoint], bool]) -> BoolArray:
         endpoints, picked = self._pools.get(snapshot.pool, ((), {}))
@@ -64,8 +67,8 @@ class Selections:
 
 
 def _by_kind(objects: Iterable[DescribedObject]) -> _Objects:
-    found: dict[GroupResource, dict[str, list[DescribedObject]]] = {}
+    found: dict[GroupResource, dict[str, dict[str, DescribedObject]]] = {}
     for each in objects:
         of_kind = found.setdefault(GroupResource(each.resource, each.group), {})
-        of_kind.setdefault(each.key.namespace, []).append(each)
-    return {resource: {name: tuple(of) for name, of in spaces.items()} for resource, spaces in found.items()}
+        of_kind.setdefault(each.key.namespace, {})[each.key.name] = each
+    return found

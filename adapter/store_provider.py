@@ -16,7 +16,6 @@ from adapter.rules import (
     choose,
     combined,
     distinct,
-    expressible,
     finite,
     label_sets,
     labels_of,
@@ -32,11 +31,13 @@ from adapter.selections import Selections
 from infscale.endpoint import DescribedObject, ObjectKey, Phase, Pool
 from infscale.metrics.answers import group_reading, pod_readings
 from infscale.metrics.published import PublishedMetric
+from infscale.metrics.readings import Readings
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store import MetricStore
 from infscale.metrics.table import MetricTable
 from infscale.metrics.windowed import Unknown
+from infscale.quantity import MAX_QUANTITY
 
 PODS = GroupResource("pods")
 NAMESPACES = GroupResource("namespaces")
@@ -139,11 +140,10 @@ class StoreProvider:
         )
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
-        items = [item for part in parts for item in pod_readings(metric, part.snapshot, now, choice.model, part.rows)]
-        if not any(expressible(reading) for _, reading in items):
+        found = Readings.joined([pod_readings(metric, part.snapshot, now, choice.model, part.rows) for part in parts])
+        if not (np.abs(found.values) <= MAX_QUANTITY).any():
             raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))
-        read = [part.snapshot for part in parts]
-        return ObjectValues(_POD, tuple(items), revision(read), window_seconds(value for _, value in items))
+        return ObjectValues(_POD, found, revision([part.snapshot for part in parts]), found.window_seconds)
 
     # Objects made of groups of endpoints
 
@@ -173,11 +173,11 @@ class StoreProvider:
         ]
 
     def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
-        found = [
-            each
-            for each in self._selections.objects(self._store.discovery, request.resource, request.namespace)
-            if _matches(request, each.key.name, each.labels)
-        ]
+        named = self._selections.objects(self._store.discovery, request.resource, request.namespace)
+        wanted = request.wanted_name
+        if wanted is not None:
+            named = {wanted: named[wanted]} if wanted in named else {}
+        found = [each for each in named.values() if _matches(request, each.key.name, each.labels)]
         if not found:
             raise refusals.no_such_object(request)
         described = [_Described(each.key, self._members(each)) for each in found if each.selector is not None]

@@ -10,14 +10,14 @@ from pathlib import Path
 from bench.adapter import answers
 from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
-from bench.memory import exchanges, interpretation, scheduling
+from bench.memory import exchanges, interpretation, longest_hold, scheduling
 from bench.open_loop import open_loop_rows
-from bench.rows import Row, table, write
+from bench.rows import Row, machine, table, write
 from lab.controlplane import tools_problem
 
 
 def _memory() -> list[Row]:
-    return list(chain(interpretation(), scheduling(), exchanges(), answers()))
+    return list(chain(interpretation(), scheduling(), exchanges(), longest_hold(), answers()))
 
 
 def _gateway() -> list[Row]:
@@ -54,7 +54,8 @@ def main() -> None:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}")
     rows: list[Row] = []
     for name in arguments.parts or _PARTS:
-        rows += _PARTS[name]()
+        # Before each part, because a shared machine is not the same from minute to minute.
+        rows += [machine(), *_PARTS[name]()]
     print(table(rows))
     short = [row.name for row in rows if row.verdict.startswith("over")]
     print("\nOver budget: " + ("; ".join(short) if short else "nothing"))

@@ -15,8 +15,13 @@ from bench.pools import PAGE
 from infscale.envoy.process import die_with_parent
 
 _ANSWER = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
-
-
+_EVENT = (
+    b'data: {"id":"cmpl-1","object":"text_completion","created":1764000000,"model":"Qwen/Qwen3-32B","choices":'
+    b'[{"index":0,"text":" hello","logprobs":null,"finish_reason":null}],"usage":null}\n\n'
+)
+EVENTS = 64
+"""Events of a streamed answer before the one that ends it."""
+_EVENT_SECONDS = 0.004
 _TOKENS = re.compile(rb"(\nvllm:generation_tokens_total\{[^}]*\} )\S+")
 
 
@@ -26,13 +31,27 @@ class _Server:
     def __init__(self) -> None:
         self._pages = 0
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/metrics":
             self._pages += 1
             moved = _TOKENS.sub(rb"\g<1>%d" % self._pages, PAGE)
             return web.Response(body=moved, content_type="text/plain")
-        await request.read()
+        body = await request.read()
+        if b'"stream":true' in body:
+            return await _stream(request)
         return web.Response(body=_ANSWER, content_type="application/json")
+
+
+async def _stream(request: web.BaseRequest) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for _ in range(EVENTS):
+        await response.write(_EVENT)
+        # Apart in time, so that each is a chunk of its own for everyone on its way.
+        await asyncio.sleep(_EVENT_SECONDS)
+    await response.write(b"data: [DONE]\n\n")
+    await response.write_eof()
+    return response
 
 
 async def _main(count: int) -> None:

@@ -1,6 +1,6 @@
 """A child process: a closed loop of completion requests; prints how many were answered and how many failed.
 
-`python -m bench.client URL BODY_BYTES REQUESTS CONNECTIONS`
+`python -m bench.client URL BODY_BYTES REQUESTS CONNECTIONS STREAM`; STREAM is 1 for streamed answers, else 0.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from bench.memory import prompts
 from infscale.envoy.process import die_with_parent
 
 
-async def _main(url: str, size: int, requests: int, connections: int) -> None:
+async def _main(url: str, size: int, requests: int, connections: int, stream: int) -> None:
     texts = prompts(size, min(requests, 4_000) // 8 * 8, random.Random(5))
-    bodies = [orjson.dumps({"model": "Qwen/Qwen3-32B", "prompt": text.decode(), "max_tokens": 16}) for text in texts]
+    fixed = {"model": "Qwen/Qwen3-32B", "max_tokens": 16, "stream": bool(stream)}
+    bodies = [orjson.dumps({**fixed, "prompt": text.decode()}) for text in texts]
     turns = iter([bodies[number % len(bodies)] for number in range(requests)])
     counts = {"answered": 0, "failed": 0}
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import aiohttp
 import orjson
 import yaml
 
+from bench.backends import EVENTS
 from bench.memory import SIZES
 from bench.rows import Row
 from infscale.cli.demo_helpers import free_ports
@@ -22,11 +24,13 @@ from infscale.envoy.process import running_envoy
 _TICK = os.sysconf("SC_CLK_TCK")
 _ENDPOINTS = 100
 _CONNECTIONS = 16
-_REQUESTS = {"1.2 KB": 8_000, "8 KB": 6_000, "64 KB": 2_000}
-_BUDGETS: dict[str, dict[str, float | None]] = {
-    "http2": {"1.2 KB": 120.0, "8 KB": 150.0, "64 KB": 450.0},
-    "grpc_aio": {"1.2 KB": 1000.0, "8 KB": None, "64 KB": None},
+_SIZES = {**SIZES, "220 KB": 220_000}
+_REQUESTS = {"1.2 KB": 8_000, "8 KB": 6_000, "64 KB": 2_000, "220 KB": 600}
+_BUDGETS: dict[str, dict[str, float]] = {
+    "http2": {"1.2 KB": 120.0, "8 KB": 150.0, "64 KB": 450.0, "220 KB": 1500.0, "chunk": 20.0, "memory": 200.0},
+    "grpc_aio": {"1.2 KB": 1000.0},
 }
+_STREAMS = 320
 _IDLE_SECONDS = 4.0
 _SCRAPES_PER_SECOND = _ENDPOINTS / 0.25
 
@@ -101,8 +105,8 @@ async def until(condition: Callable[[str], bool], url: str) -> None:
     raise RuntimeError(f"nothing useful on {url} within 30 s")
 
 
-async def _load(url: str, size: int, requests: int) -> tuple[int, int]:
-    arguments = (f"{url}/v1/completions", str(size), str(requests), str(_CONNECTIONS))
+async def _load(url: str, size: int, requests: int, *, stream: bool = False) -> tuple[int, int]:
+    arguments = (f"{url}/v1/completions", str(size), str(requests), str(_CONNECTIONS), str(int(stream)))
     async with child(*arguments, module="bench.client") as client:
         assert client.stdout is not None
         counts = orjson.loads(await client.stdout.readline())
@@ -118,30 +122,50 @@ async def gateway_rows() -> list[Row]:
 
 
 async def _rows_of(transport: str, ports: list[int]) -> list[Row]:
-    picker, telemetry, listen, admin = free_ports(4)
-    route = PickerRoute(
-        Address("127.0.0.1", listen),
-        Address("127.0.0.1", picker),
-        tuple(Address("127.0.0.1", port) for port in ports),
-    )
+    picker, telemetry, listen, both, admin = free_ports(5)
+    endpoints = tuple(Address("127.0.0.1", port) for port in ports)
+    listens = Address("127.0.0.1", listen), Address("127.0.0.1", both)
+    routes = [
+        PickerRoute(address, Address("127.0.0.1", picker), endpoints, response_bodies=address is listens[1])
+        for address in listens
+    ]
+    budgets = _BUDGETS[transport]
     with tempfile.TemporaryDirectory(prefix="infscale-bench-") as folder:
         config = _config(Path(folder), ports, picker, telemetry, transport)
         async with child("serve", "--config", str(config), module="infscale.cli.main") as serve:
+            pages = f"http://127.0.0.1:{telemetry}/metrics"
             fresh = f'infscale_pool_fresh_endpoints{{pool="default/default"}} {_ENDPOINTS}.0'
-            await until(lambda page: fresh in page, f"http://127.0.0.1:{telemetry}/metrics")
+            await until(lambda page: fresh in page, pages)
             idle_cores = await _idle_cores(serve.pid)
             name = "scrape + parse + store of an 80 KB page, all processes"
             rows = [Row(name, idle_cores * 1e6 / _SCRAPES_PER_SECOND, "µs CPU", 700.0)]
-            async with running_envoy(Address("127.0.0.1", admin), [route]):
-                for label, size in SIZES.items():
-                    spent = await _through_envoy(
-                        serve.pid, f"http://{route.listen}", size, _REQUESTS[label], idle_cores
-                    )
+            async with running_envoy(Address("127.0.0.1", admin), routes):
+                for label, size in _SIZES.items():
+                    spent = await _through_envoy(serve.pid, f"http://{listens[0]}", size, _REQUESTS[label], idle_cores)
                     name = f"picker through Envoy, {transport}, {label} body, 100 endpoints, preset reference"
-                    rows.append(Row(name, spent, "µs CPU/request", _BUDGETS[transport][label]))
+                    rows.append(Row(name, spent, "µs CPU/request", budgets.get(label)))
+                rows += await _chunk_rows(serve.pid, [f"http://{each}" for each in listens], idle_cores, transport)
             held = sum(map(_resident_mib, family(serve.pid)))
-            name = f"resident memory after the load, {transport}, 100 endpoints, all processes"
-            return [*rows, Row(name, held, "MiB", 200.0)]
+            name = f"resident memory after the load, {transport}, {await _blocks(pages)} prefix blocks, all processes"
+            return [*rows, Row(name, held, "MiB", budgets.get("memory"))]
+
+
+async def _chunk_rows(pid: int, urls: list[str], idle_cores: float, transport: str) -> list[Row]:
+    """What each piece of a streamed answer costs where answers are withheld from the picker, and where it sees them."""
+    rows: list[Row] = []
+    for url, mode in zip(urls, ("answers withheld", "full duplex"), strict=True):
+        whole = await _through_envoy(pid, url, SIZES["1.2 KB"], 4 * _STREAMS, idle_cores)
+        streamed = await _through_envoy(pid, url, SIZES["1.2 KB"], _STREAMS, idle_cores, stream=True)
+        budget = _BUDGETS[transport].get("chunk") if mode == "full duplex" else None
+        name = f"each chunk of a streamed answer, {transport}, {mode}"
+        rows.append(Row(name, (streamed - whole) / EVENTS, "µs CPU", budget))
+    return rows
+
+
+async def _blocks(pages: str) -> int:
+    async with aiohttp.ClientSession() as session, session.get(pages) as response:
+        found = re.search(r"^infscale_picker_prefix_blocks\{[^}]*\} (\S+)", await response.text(), re.MULTILINE)
+    return int(float(found[1])) if found else 0
 
 
 async def _idle_cores(pid: int) -> float:
@@ -152,12 +176,14 @@ async def _idle_cores(pid: int) -> float:
     return (family_cpu_seconds(pid) - before) / (clock() - started)
 
 
-async def _through_envoy(pid: int, url: str, size: int, requests: int, idle_cores: float) -> float:
+async def _through_envoy(
+    pid: int, url: str, size: int, requests: int, idle_cores: float, *, stream: bool = False
+) -> float:
     """Microseconds of CPU per request, without those of scraping."""
     await _load(url, size, 200)
     clock = asyncio.get_running_loop().time
     cpu, started = family_cpu_seconds(pid), clock()
-    answered, failed = await _load(url, size, requests)
+    answered, failed = await _load(url, size, requests, stream=stream)
     spent = family_cpu_seconds(pid) - cpu - idle_cores * (clock() - started)
     if failed:
         raise RuntimeError(f"{failed} of {answered + failed} requests failed")

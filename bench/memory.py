@@ -1,6 +1,8 @@
 """Benchmarks in one process: no network, no Envoy."""
 
 import random
+import statistics
+import time
 from collections.abc import Iterator
 
 import orjson
@@ -13,6 +15,7 @@ from picker.director import PoolDirector
 from picker.exchange import Exchange, ExchangeSettings
 from picker.messages import (
     BodyMode,
+    Fail,
     Incoming,
     Modes,
     RequestBody,
@@ -21,8 +24,18 @@ from picker.messages import (
 )
 from picker.presets import PRESETS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
+from picker.wire import encode
 
 POOL = ObjectKey("bench", "pool")
+_MODES = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE)
+_HEADERS = Headers(
+    (
+        (":method", b"POST"),
+        (":path", b"/v1/completions"),
+        ("content-type", b"application/json"),
+        ("x-request-id", b"0f4c2f6e-8f7b-4a57-9e0e-2f1f2b3c4d5e"),
+    )
+)
 SIZES = {"1.2 KB": 1_200, "8 KB": 8_000, "64 KB": 64_000}
 
 
@@ -74,17 +87,33 @@ def _requests(size: int, count: int) -> list[InferenceRequest]:
     ]
 
 
+def longest_hold() -> Iterator[Row]:
+    """How long a long prompt keeps everybody else waiting: from its last piece to the bytes of the answer."""
+    store, _ = filled_store(POOL, 100)
+    director = PoolDirector(POOL, preset("reference"), store, store, random.Random(1))
+    settings, rng = ExchangeSettings(), random.Random(4)
+    held: list[float] = []
+    for prompt in prompts(220_000, 80, random.Random(6)):
+        body = orjson.dumps({"model": "m", "prompt": prompt.decode(), "max_tokens": 64})
+        exchange = Exchange(settings, director, rng)
+        exchange.receive(Incoming(RequestHeaders(_HEADERS, False), modes=_MODES), 100.0)
+        exchange.receive(Incoming(RequestBody(body, False)), 100.0)
+        started = time.process_time()
+        for send in exchange.receive(Incoming(RequestBody(b"", True)), 100.0):
+            if not isinstance(send, Fail):
+                encode(send)
+        held.append((time.process_time() - started) * 1e6)
+        exchange.closed(100.0)
+    yield Row(
+        "longest hold of the loop by a 220 KB body, 95th percentile",
+        statistics.quantiles(held, n=20)[-1],
+        "µs CPU",
+        2000.0,
+    )
+
+
 def exchanges() -> Iterator[Row]:
     """One exchange in memory: headers, body, response headers, end; 100 endpoints, the reference's default profile."""
-    modes = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE)
-    headers = Headers(
-        (
-            (":method", b"POST"),
-            (":path", b"/v1/completions"),
-            ("content-type", b"application/json"),
-            ("x-request-id", b"0f4c2f6e-8f7b-4a57-9e0e-2f1f2b3c4d5e"),
-        )
-    )
     response = ResponseHeaders(Headers(((":status", b"200"), ("content-type", b"text/event-stream"))))
     for label, size in SIZES.items():
         store, _ = filled_store(POOL, 100)
@@ -104,7 +133,7 @@ def exchanges() -> Iterator[Row]:
             rng: random.Random = rng,
         ) -> None:
             exchange = Exchange(settings, director, rng)
-            exchange.receive(Incoming(RequestHeaders(headers, False), modes=modes), 100.0)
+            exchange.receive(Incoming(RequestHeaders(_HEADERS, False), modes=_MODES), 100.0)
             exchange.receive(Incoming(RequestBody(next(bodies), False)), 100.0)
             exchange.receive(Incoming(RequestBody(b"", True)), 100.0)
             exchange.receive(Incoming(response), 100.0)

@@ -18,6 +18,7 @@ from picker.scheduling.plugin import Admitter, Filter, Picker
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler, Scheduler, SingleProfileHandler
+from picker.scraping import NO_WISHES, ScrapeWishes
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
 DEFAULT_PARSERS = DEFAULT_TYPES
@@ -60,7 +61,7 @@ class PickerConfig:
     `detector` None: the configuration says nothing about saturation. `admitters` are asked before scheduling, and all
     have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
     start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares. `discovery` is
-    a file of endpoints; None: the configuration names none.
+    a file of endpoints; None: the configuration names none. `scraping` is what it says of engines' metrics pages.
     """
 
     scheduler: Scheduler
@@ -73,6 +74,7 @@ class PickerConfig:
     notes: tuple[str, ...]
     plugins: tuple[DeclaredPlugin, ...]
     discovery: FileSource | None = None
+    scraping: ScrapeWishes = NO_WISHES
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -144,6 +146,7 @@ class _Loader:
             tuple(declared.notes),
             declared.summary(),
             discovery,
+            declared.scraping,
         )
 
     # Scheduling

@@ -13,6 +13,7 @@ from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler
+from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_source
 
 _DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
 
@@ -41,6 +42,7 @@ class Declared:
         self.admitters: dict[str, Admitter] = {}
         self.detectors: dict[str, Detector] = {}
         self.prefix: PrefixSettings | None = None
+        self.scraping = NO_WISHES
         self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
@@ -146,6 +148,11 @@ class Declared:
             backend = None if parameters is None else parameters.entries().get("backend")
             if backend is not None and backend.text() != "estimate":
                 backend.refuse("only the backend 'estimate' (about 4 bytes per token) is available in this version")
+        elif plugin.type == SOURCE and parameters is not None:
+            self.scraping, notes = read_source(plugin.given, self.scraping)
+            self.notes += notes
+        elif plugin.type == EXTRACTOR and parameters is not None:
+            self.scraping = read_extractor(plugin.given, self.scraping)
         elif parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")

@@ -189,7 +189,7 @@ class PoolDirector:
         self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
     ) -> Decision | Rejection:
         model = body.model
-        if body.api != "opaque":
+        if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         # The client's own fault comes first: it stays one when endpoints are back.
         if body.needs_model and not model:
@@ -236,6 +236,7 @@ class PoolDirector:
         matched = float(prefix.matched_tokens[row])
         tokens = facts.prompt_tokens - matched + facts.output_tokens
         self._index.record(chain, row)
+        self.stats.prefix_blocks = len(self._index)
         if not matched and not prefix.matched_tokens[selection.rows].any():
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:

@@ -45,7 +45,7 @@ class DirectorStats:
 
     `rejections` are by dropped reason, or by code where there is none; `outcomes` by how exchanges ended; `responses`
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
-    believed to have cached of them.
+    believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now.
     """
 
     picks: dict[str, int] = field(default_factory=dict[str, int])
@@ -54,3 +54,4 @@ class DirectorStats:
     responses: dict[str, int] = field(default_factory=dict[str, int])
     prompt_tokens: float = 0.0
     matched_tokens: float = 0.0
+    prefix_blocks: int = 0

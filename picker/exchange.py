@@ -60,6 +60,7 @@ OutcomeKind = Literal["completed", "aborted", "error"]
 
 _FULL_DUPLEX = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
 _UNKNOWN_USAGE = Usage()
+_NO_HEADERS = Headers(())
 
 
 class Exchange:
@@ -76,7 +77,7 @@ class Exchange:
         self._subset: tuple[str, ...] | None = None
         # The request as it comes in.
         self._opened_at: float | None = None
-        self._headers = Headers(())
+        self._headers = _NO_HEADERS
         self._pieces: list[bytes] = []
         self._size_bytes = 0
         # What was decided, until the director is told how it ended.
@@ -85,8 +86,9 @@ class Exchange:
         self._status: int | None = None
         self._first_byte_at: float | None = None
         self._served: str | None = None
+        self._response = _NO_HEADERS
+        self._restore: tuple[str, str] | None = None
         self._body: VisibleBody | None = None
-        self._body_seen = False
 
     @property
     def over(self) -> bool:
@@ -225,7 +227,8 @@ class Exchange:
             request, decision = self._open
             self._open = (request, self._director.response_started(decision, self._status, self._served, now))
         restore = self._renamed() if self._full_duplex() else None
-        self._body = VisibleBody(BodyPlan.of(event.headers, restore, self._settings.buffer_responses))
+        self._response = event.headers
+        self._restore = restore
         reference = self._settings.error_format == "reference"
         set_headers = (MARKER, *echoed(event.headers)) if reference else ()
         reply = HeadersReply("response", set_headers, ("content-length",) if restore else ())
@@ -234,13 +237,14 @@ class Exchange:
         return [reply]
 
     def _response_body(self, event: ResponseBody, now: float) -> list[Send]:
-        if self._response_state is ResponseState.ENDED or self._body is None:
-            return (
-                []
-                if not event.body
-                else self._fail(Fail("INVALID_ARGUMENT", "ResponseBody after the end of the response"), now)
-            )
-        self._body_seen = True
+        if self._response_state is ResponseState.ENDED:
+            if not event.body:
+                return []
+            return self._fail(Fail("INVALID_ARGUMENT", "ResponseBody after the end of the response"), now)
+        if self._body is None:
+            asked = self._open[0].body if self._open is not None else None
+            plan = BodyPlan.of(self._response, self._restore, self._settings.buffer_responses, asked)
+            self._body = VisibleBody(plan)
         content = self._body.feed(event.body)
         if event.end_of_stream:
             content += self._body.end()
@@ -252,9 +256,9 @@ class Exchange:
         return []
 
     def _response_trailers(self, now: float) -> list[Send]:
-        if self._response_state is ResponseState.ENDED or self._body is None:
+        if self._response_state is ResponseState.ENDED:
             return []
-        rest = self._body.end()
+        rest = self._body.end() if self._body else b""
         self._response_ended(now)
         sends = pieces("response", rest, end_of_stream=False) if rest else []
         return [*sends, TrailersReply("response")]
@@ -274,7 +278,7 @@ class Exchange:
         return (self._modes or _FULL_DUPLEX).response_body is BodyMode.FULL_DUPLEX_STREAMED
 
     def _body_shown(self) -> bool:
-        return self._body_seen if self._modes is None else self._modes.response_body is not BodyMode.NONE
+        return self._body is not None if self._modes is None else self._modes.response_body is not BodyMode.NONE
 
     def _new_id(self) -> str:
         return str(UUID(int=self._rng.getrandbits(128), version=4))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from infscale.endpoint import DiscoveryState, ObjectKey
 from picker.admission import rejection
+from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorStats
 from picker.request import Decision, InferenceRequest, Outcome, Rejection
@@ -37,6 +38,11 @@ class PoolDirectors:
         only = keys[0] if len(keys) == 1 else None
         default = self._configured or only
         self._default = self._directors.get(default) if default is not None else None
+
+    def configure(self, config: PickerConfig) -> None:
+        """Have every director decide by `config` from the next request on; `build` is expected to follow it, too."""
+        for director in self._directors.values():
+            director.configure(config)
 
     def stats(self) -> dict[ObjectKey, DirectorStats]:
         """Each pool's counts."""

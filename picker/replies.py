@@ -47,7 +47,7 @@ def pieces(side: Side, body: bytes, *, end_of_stream: bool) -> list[Send]:
 
 def _content(request: InferenceRequest, decision: Decision, body: WholeBody) -> bytes:
     parsed, target = request.body, decision.target_model
-    if parsed is None or parsed.api == "opaque" or target in ("", parsed.model):
+    if parsed is None or parsed.api == "opaque" or parsed.framing or target in ("", parsed.model):
         return body.content
     return replace_model(body.content, parsed.model_span, target)
 

@@ -21,6 +21,9 @@ Api = Literal[
     "opaque",
 ]
 
+Framing = Literal["vllm", "vertex"]
+"""Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
+
 
 class Headers:
     """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
@@ -53,6 +56,7 @@ class ParsedBody:
     a rewrite need not encode the body again; None: the body has no such key. Where `needs_model` says that there must
     be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer means that the engine
     made tokens, which its metrics must show. `media` are hashes of the different images, sounds and films in it.
+    `framing`: the body is a gRPC message, which passes on as it is, whatever a rewrite says; None: it is none.
     """
 
     api: Api
@@ -65,6 +69,7 @@ class ParsedBody:
     needs_model: bool = False
     generates: bool = True
     media: tuple[int, ...] = ()
+    framing: Framing | None = None
 
 
 @value

@@ -1,8 +1,9 @@
 """The picker's counts as Prometheus metrics, read when they are asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
@@ -25,6 +26,49 @@ _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float
 )
 
 
+@dataclass(slots=True)
+class ReloadStats:
+    """How following the file of the scheduling configuration goes.
+
+    `digest` is that of the version in force: the first digits of the SHA-256 of the file. `succeeded` is whether the
+    version that is in the file now is that one.
+    """
+
+    digest: str
+    succeeded: bool = True
+    applied: int = 0
+    refused: int = 0
+
+
+class ReloadCollector(Collector):
+    """`infscale_picker_config_*`: which version of the file schedules, and what became of its changes."""
+
+    def __init__(self, stats: ReloadStats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        stats = self._stats
+        yield GaugeMetricFamily(
+            "infscale_picker_config_last_reload_success",
+            "1: the configuration file as it is now is in force; 0: its last change was refused",
+            value=float(stats.succeeded),
+        )
+        reloads = CounterMetricFamily(
+            "infscale_picker_config_reloads",
+            "changes of the configuration file by what became of them",
+            labels=["outcome"],
+        )
+        reloads.add_metric(["applied"], stats.applied)
+        reloads.add_metric(["refused"], stats.refused)
+        yield reloads
+        version = GaugeMetricFamily(
+            "infscale_picker_config_info", "the version in force, by the first digits of its SHA-256", labels=["sha256"]
+        )
+        version.add_metric([stats.digest], 1.0)
+        yield version
+
+
 class PickerCollector(Collector):
     """`infscale_picker_*`: what the directors decided and how exchanges ended, per pool."""
 
@@ -41,6 +85,12 @@ class PickerCollector(Collector):
                 for value, count in counts(stats).items():
                     family.add_metric([str(pool), value], count)
             yield family
+        blocks = GaugeMetricFamily(
+            "infscale_picker_prefix_blocks", "blocks of prompts that the prefix index holds", labels=["pool"]
+        )
+        for pool, stats in pools.items():
+            blocks.add_metric([str(pool)], stats.prefix_blocks)
+        yield blocks
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
             "dispatches taken out of the books because the endpoint's metrics contradicted them",

@@ -6,10 +6,10 @@ Field numbers are those of `picker/proto/ext_proc.proto`; Envoy's own stubs read
 import struct
 from functools import lru_cache
 
-from picker.messages import BodyReply, HeadersReply, LbMetadata
+from picker.messages import BodyReply, HeadersReply, LbMetadata, Side
 
 _LENGTH_DELIMITED = 2
-_END_OF_STREAM = b"\x10\x01"
+_END = b"\x10\x01"
 _OVERWRITE = b"\x18\x02"
 _CLEAR_ROUTE_CACHE = b"\x28\x01"
 _REMEMBERED = 4_096
@@ -35,14 +35,15 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
     """A ProcessingResponse that answers headers; metadata go into `namespace`."""
     if not (reply.set_headers or reply.remove_headers or reply.clear_route_cache or reply.lb_metadata):
         return _UNCHANGED[reply.side]
-    mutation = b"".join([_field(1, _option(key, value)) for key, value in reply.set_headers])
-    mutation += b"".join([_field(2, name.encode()) for name in reply.remove_headers])
+    mutation = b"".join([_option(key, value) for key, value in reply.set_headers])
+    if reply.remove_headers:
+        mutation += b"".join([_field(2, name.encode()) for name in reply.remove_headers])
     common = _field(2, mutation) if mutation else b""
     if reply.clear_route_cache:
         common += _CLEAR_ROUTE_CACHE
     message = _field(1 if reply.side == "request" else 2, _field(1, common))
     if reply.lb_metadata:
-        message += _field(8, _entry(namespace, _field(5, _struct(reply.lb_metadata))))
+        message += _metadata(namespace, reply.lb_metadata)
     return message
 
 
@@ -52,22 +53,43 @@ _UNCHANGED = {"request": _field(1, _field(1, b"")), "response": _field(2, _field
 def body_reply(reply: BodyReply) -> bytes:
     """A ProcessingResponse with a piece of a streamed body; the piece itself is copied once."""
     body = reply.body
-    size = len(body)
+    return b"".join(
+        (_body_head(reply.side, len(body), reply.end_of_stream), body, _END if reply.end_of_stream else b"")
+    )
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _body_head(side: Side, size: int, end_of_stream: bool) -> bytes:
+    """What stands in front of a piece of a body of so many bytes."""
     head = b"\x0a" + varint(size) if size else b""
-    tail = _END_OF_STREAM if reply.end_of_stream else b""
-    size += len(head) + len(tail)
+    size += len(head) + (len(_END) if end_of_stream else 0)
     # From the inside out: StreamedBodyResponse, BodyMutation, CommonResponse, BodyResponse, ProcessingResponse.
-    for number in (3, 3, 1, 3 if reply.side == "request" else 4):
+    for number in (3, 3, 1, 3 if side == "request" else 4):
         prefix = bytes((number << 3 | _LENGTH_DELIMITED,)) + varint(size)
         head = prefix + head
         size += len(prefix)
-    return b"".join((head, body, tail))
+    return head
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _option(key: str, value: bytes) -> bytes:
+    """One header that is set, as a field of its mutation."""
     raw = _field(3, value) if value else b""
-    return _field(1, _field(1, key.encode()) + raw) + _OVERWRITE
+    return _field(1, _field(1, _field(1, key.encode()) + raw) + _OVERWRITE)
+
+
+def _metadata(namespace: str, fields: LbMetadata) -> bytes:
+    """Dynamic metadata, as a field of the response; most have one entry, the destination."""
+    if len(fields) == 1:
+        ((key, value),) = fields.items()
+        if isinstance(value, str):
+            return _one_text(namespace, key, value)
+    return _field(8, _entry(namespace, _field(5, _struct(fields))))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _one_text(namespace: str, key: str, value: str) -> bytes:
+    return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
 
 
 def _struct(fields: LbMetadata) -> bytes:
@@ -81,7 +103,6 @@ def _struct(fields: LbMetadata) -> bytes:
     return b"".join(parts)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _text_entry(key: str, value: str) -> bytes:
     return _entry(key, _field(3, value.encode()))
 

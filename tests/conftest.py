@@ -46,9 +46,16 @@ def _h2spec_problem() -> str | None:
     return None if os.access(TOOLS / "h2spec", os.X_OK) else "h2spec is missing: `make cluster-tools` builds it"
 
 
+def _gateway_problem() -> str | None:
+    if not os.access(TOOLS / "envoy-gateway", os.X_OK):
+        return "envoy-gateway is missing: `make cluster-tools` builds it"
+    return _envoy_problem()
+
+
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
     "cluster": tools_problem,
     "envoy": _envoy_problem,
+    "gateway": _gateway_problem,
     "h2spec": _h2spec_problem,
     "prometheus": _prometheus_problem,
 }

@@ -34,6 +34,7 @@ from infscale.config.settings import keys_of
 from infscale.document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from infscale.metrics.engines import EngineNames
 from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -63,6 +64,26 @@ def test_every_key_can_be_given() -> None:
           dialect: sglang
           scheme: https
           path: /prometheus/metrics
+          port: 9100
+          verify_tls: false
+          engine_label: engine
+          dialects:
+          - name: acme
+            like: vllm
+            waiting: q{state=waiting}
+            running: r
+            kv_utilization: k
+            kv_used_tokens: u
+            waiting_tokens: w
+            lora: ""
+            cache_info: c
+            block_size_label: page
+            num_blocks_label: pages
+            block_size: b
+            num_blocks: n
+            model_label: model
+            histograms: {queue_time: h}
+            counters: {preemptions: p}
         dcgm:
           targets: ["http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"]
           interval_seconds: 30
@@ -105,12 +126,32 @@ def test_every_key_can_be_given() -> None:
         log: {level: debug, format: json}
         """
     saturation = SaturationSettings(SaturationKind.HYBRID, 1, 1, 7, 900.5)
+    acme = EngineNames(
+        name="acme",
+        like="vllm",
+        waiting="q{state=waiting}",
+        running="r",
+        kv_utilization="k",
+        kv_used_tokens="u",
+        waiting_tokens="w",
+        lora="",
+        cache_info="c",
+        block_size_label="page",
+        num_blocks_label="pages",
+        block_size="b",
+        num_blocks="n",
+        model_label="model",
+        histograms={"queue_time": "h"},
+        counters={"preemptions": "p"},
+    )
     assert read(text) == ServeConfig(
         discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat"), watch=False),
         kubernetes=KubernetesSettings(BASE / "admin.kubeconfig", "prod"),
-        scrape=ScrapeSettings(1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics"),
+        scrape=ScrapeSettings(
+            1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
+        ),
         dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
-        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:21")},
+        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
             listen=ListenAddress("0.0.0.0", 9102),
@@ -158,6 +199,13 @@ def test_a_file_may_be_followed_in_a_cluster() -> None:
     assert config.discovery.kubernetes is None
 
 
+def test_a_dialect_of_ones_own_can_be_the_default() -> None:
+    scrape = read(MINIMAL + "scrape: {dialect: acme, dialects: [{name: acme, waiting: q}]}").scrape
+    default = scrape.engines().default
+    assert default is not None
+    assert (default.name, default.names) == ("acme", ("q",))
+
+
 def test_a_preset_can_be_named() -> None:
     assert read(MINIMAL + "picker: {preset: reference}").picker.preset == "reference"
 
@@ -173,6 +221,33 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
     ("text", "message"),
     [
         ("{}", "serve.yaml:1: key 'discovery' is missing"),
+        (
+            MINIMAL + "scrape:\n  dialects:\n  - {name: a, waiting: 'q{a}'}",
+            "serve.yaml:4: scrape.dialects[0].waiting: labels of a metric spec are written label=value, separated by "
+            "commas, each once, got 'q{a}'",
+        ),
+        (
+            MINIMAL + "scrape: {dialects: [{name: a}]}",
+            "serve.yaml:2: scrape.dialects[0]: a dialect says how many requests wait or run: give waiting or running",
+        ),
+        (
+            MINIMAL + "scrape: {dialects: [{name: a, waiting: q}, {name: a, waiting: q}]}",
+            "serve.yaml:2: scrape.dialects[1]: there is already a dialect 'a'",
+        ),
+        (
+            MINIMAL + "scrape: {dialects: [{name: auto, waiting: q}]}",
+            "serve.yaml:2: scrape.dialects[0].name: 'auto' means that the dialect is found out; choose another name",
+        ),
+        (
+            MINIMAL + "scrape: {dialects: [{name: a, waiting: q, histograms: {wait: q}}]}",
+            "serve.yaml:2: scrape.dialects[0].histograms.wait: unknown key; expected one of inter_token_latency, "
+            "queue_time, request_latency, time_to_first_token",
+        ),
+        (
+            MINIMAL + "scrape: {dialect: b, dialects: [{name: a, waiting: q}]}",
+            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, a, "
+            "got 'b'",
+        ),
         (
             MINIMAL + "metrics: [{name: a, formula: waiting_request + 1}]",
             "serve.yaml:2: metrics[0]: a: waiting_request is no published metric, did you mean waiting_requests?",
@@ -223,8 +298,9 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
-            "serve.yaml:2: scrape.interval: unknown key; expected one of dialect, interval_seconds, max_page_bytes, "
-            "path, processes, scheme, staleness_limit_seconds, timeout_seconds",
+            "serve.yaml:2: scrape.interval: unknown key; expected one of dialect, dialects, engine_label, "
+            "interval_seconds, max_page_bytes, path, port, processes, scheme, staleness_limit_seconds, "
+            "timeout_seconds, verify_tls",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 50ms}",
@@ -448,6 +524,7 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery": DiscoverySettings,
     "discovery.kubernetes": KubernetesDiscoverySettings,
     "scrape": ScrapeSettings,
+    "scrape.dialects[]": EngineNames,
     "dcgm": DcgmSettings,
     "dcgm.pods": DcgmPods,
     "pools.<pool>": PoolOverrides,

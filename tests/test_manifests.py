@@ -73,3 +73,18 @@ def test_the_hpas_of_the_examples_ask_for_metrics_that_exist() -> None:
     ]
     assert len(asked) == 3
     assert set(asked) <= set(BY_NAME)
+
+
+def test_the_example_of_envoy_gateway_asks_the_picker_s_service_and_may() -> None:
+    example = {each["kind"]: each for each in documents(MANIFESTS / "examples" / "envoy-gateway.yaml")}
+    policy = example["EnvoyExtensionPolicy"]
+    [asked] = policy["spec"]["extProc"][0]["backendRefs"]
+    service = one("Service", asked["name"])
+    assert service["metadata"]["namespace"] == asked["namespace"]
+    [port] = service["spec"]["ports"]
+    assert (port["port"], port["appProtocol"]) == (asked["port"], "kubernetes.io/h2c")
+    grant = example["ReferenceGrant"]
+    assert grant["metadata"]["namespace"] == asked["namespace"]
+    group = policy["apiVersion"].partition("/")[0]
+    asking = {"group": group, "kind": policy["kind"], "namespace": policy["metadata"]["namespace"]}
+    assert grant["spec"] == {"from": [asking], "to": [{"group": "", "kind": "Service", "name": asked["name"]}]}

@@ -12,6 +12,7 @@ from infscale.cli.picker_config import read_picker_config
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from picker.config import PickerConfig
 from picker.declared import DeclaredPlugin
+from picker.scraping import ScrapeWishes
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -45,6 +46,7 @@ def report(config: PickerConfig, source: str) -> Sequence[str]:
         f"Request bodies  {', '.join(config.parsers)}",
         f"Saturation      {_saturation(config)}",
         f"Prefix index    {_prefix(config)}",
+        *(f"Metrics pages   {said}" for said in _pages(config.scraping)),
     ]
     notes = [*config.notes, *_unused(unused), *_silent(config)]
     if notes:
@@ -89,6 +91,21 @@ def _prefix(config: PickerConfig) -> str:
     if prefix.auto_tune:
         return "block size and capacity as the engines publish them"
     return f"blocks of {prefix.block_size_tokens} tokens, {prefix.capacity_blocks} blocks per endpoint"
+
+
+def _pages(wishes: ScrapeWishes) -> Iterable[str]:
+    """What is said of metrics pages; nothing where nothing is."""
+    said = [each for each in (wishes.scheme, wishes.path) if each is not None]
+    if wishes.port is not None:
+        said.append(f"port {wishes.port}")
+    if wishes.scheme == "https":
+        said.append("certificates verified" if wishes.verify_tls else "any certificate")
+    said += [f"names of {each.name}" for each in wishes.engines]
+    if wishes.default_engine is not None:
+        said.append(f"{wishes.default_engine} unless the label {wishes.engine_label or 'of the engine'} says another")
+    elif wishes.engine_label is not None:
+        said.append(f"engines by the label {wishes.engine_label}")
+    return [", ".join(said)] if said else []
 
 
 def _unused(plugins: Iterable[DeclaredPlugin]) -> Iterable[str]:

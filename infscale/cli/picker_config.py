@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from infscale.config import read_text
+from infscale.watched_file import look_at
 from picker.config import PickerConfig, load_picker_config
 from picker.extensions import ENTRY_POINTS, with_entry_points
 from picker.scheduling.registry import BUILT_IN
@@ -14,7 +14,7 @@ def read_picker_config(path: Path) -> PickerConfig:
 
     Reads files and imports what entry points name: call it in a thread where a loop runs.
     """
-    return parse_picker_config(read_text(path), str(path))
+    return parse_picker_config(look_at(path).text(str(path)), str(path))
 
 
 def parse_picker_config(text: str, source: str) -> PickerConfig:

@@ -45,7 +45,7 @@ class ReferenceFlag:
     effect: str
 
 
-_ENGINE_METRIC = "engines' metric names are the dialect table's; the reference refuses it, too"
+_METRIC = "instead of vLLM's metric: {}; empty: there is none"
 
 FLAGS: tuple[ReferenceFlag, ...] = (
     ReferenceFlag("grpc-port", Form.PORT, "9002", Treatment.HONOURED, "where the gateway asks, on all addresses"),
@@ -136,7 +136,13 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Treatment.WITHOUT_EFFECT,
         "metrics are made when they are asked for",
     ),
-    ReferenceFlag("config-file", Form.TEXT, "", Treatment.HONOURED, "an `EndpointPickerConfig`"),
+    ReferenceFlag(
+        "config-file",
+        Form.TEXT,
+        "",
+        Treatment.HONOURED,
+        "an `EndpointPickerConfig`; its changes apply while running",
+    ),
     ReferenceFlag(
         "config-text",
         Form.TEXT,
@@ -189,12 +195,46 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "messages of up to 64 MiB are taken",
     ),
     ReferenceFlag("grpc-max-send-msg-size", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "answers are as long as they are"),
-    ReferenceFlag("total-queued-requests-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
-    ReferenceFlag("total-running-requests-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
-    ReferenceFlag("running-requests-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
-    ReferenceFlag("kv-cache-usage-percentage-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
-    ReferenceFlag("lora-info-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
-    ReferenceFlag("cache-info-metric", Form.TEXT, "", Treatment.REFUSED, _ENGINE_METRIC),
+    ReferenceFlag(
+        "total-queued-requests-metric", Form.TEXT, "", Treatment.HONOURED, _METRIC.format("waiting requests")
+    ),
+    ReferenceFlag(
+        "total-running-requests-metric", Form.TEXT, "", Treatment.HONOURED, _METRIC.format("running requests")
+    ),
+    ReferenceFlag("running-requests-metric", Form.TEXT, "", Treatment.HONOURED, "another name of the one before"),
+    ReferenceFlag(
+        "kv-cache-usage-percentage-metric",
+        Form.TEXT,
+        "",
+        Treatment.HONOURED,
+        _METRIC.format("KV-cache utilisation, from 0 to 1"),
+    ),
+    ReferenceFlag(
+        "lora-info-metric", Form.TEXT, "", Treatment.HONOURED, _METRIC.format("LoRA adapters, by vLLM's labels")
+    ),
+    ReferenceFlag(
+        "cache-info-metric",
+        Form.TEXT,
+        "",
+        Treatment.HONOURED,
+        _METRIC.format("the KV cache's size, by the labels `block_size` and `num_gpu_blocks`"),
+    ),
+    ReferenceFlag("model-server-metrics-scheme", Form.TEXT, "http", Treatment.HONOURED, "`http` or `https`"),
+    ReferenceFlag("model-server-metrics-path", Form.TEXT, "/metrics", Treatment.HONOURED, "where metrics pages are"),
+    ReferenceFlag(
+        "model-server-metrics-port",
+        Form.PORT,
+        "0",
+        Treatment.HONOURED,
+        "the port of metrics pages; 0: each endpoint's own",
+    ),
+    ReferenceFlag(
+        "model-server-metrics-https-insecure-skip-verify",
+        Form.BOOLEAN,
+        "true",
+        Treatment.HONOURED,
+        "true: any certificate of an https page will do",
+    ),
     ReferenceFlag(
         "kubeconfig",
         Form.TEXT,
@@ -211,7 +251,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
     ReferenceFlag("zap-stacktrace-level", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "a stack trace is a bug's alone"),
     ReferenceFlag("zap-time-encoding", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "times are in RFC 3339, UTC"),
 )
-"""Every flag of the reference, in the order of its own help."""
+"""Every flag of the reference, those of its older versions included, in the order of its own help."""
 
 BY_NAME: Mapping[str, ReferenceFlag] = MappingProxyType({flag.name: flag for flag in FLAGS})
 

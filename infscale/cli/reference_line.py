@@ -10,12 +10,12 @@ from pathlib import Path
 from infscale.certificates import self_signed
 from infscale.cli import reference_flags
 from infscale.cli.go_flags import Flags
+from infscale.cli.picker_config import parse_picker_config, read_picker_config
 from infscale.cli.reference_translation import translate, with_certificate
+from infscale.cli.scheduling import CONFIG_TEXT
 from infscale.cli.serve import serve
-from infscale.cli.serving import CONFIG_TEXT
-from infscale.config import ServeConfig, read_text
+from infscale.config import ServeConfig
 from infscale.errors import ConfigError
-from picker.config import load_picker_config
 from picker.discovery_source import FileSource
 
 _OWN = ("--config", "-config")
@@ -51,8 +51,8 @@ def _source(flags: Flags) -> FileSource | None:
     """The endpoints file that the `EndpointPickerConfig` names."""
     file, text = flags.text("config-file"), flags.text("config-text")
     if file:
-        return load_picker_config(read_text(Path(file)), file).discovery
-    return load_picker_config(text, CONFIG_TEXT).discovery if text else None
+        return read_picker_config(Path(file)).discovery
+    return parse_picker_config(text, CONFIG_TEXT).discovery if text else None
 
 
 @contextlib.contextmanager

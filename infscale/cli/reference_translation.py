@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from infscale.cli import reference_flags
 from infscale.cli.go_flags import Flags, refuse
+from infscale.cli.reference_scraping import scrape_settings
 from infscale.config import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
@@ -16,26 +17,23 @@ from infscale.config import (
     LogSettings,
     PickerSettings,
     PickerTlsFiles,
-    ScrapeSettings,
     ServeConfig,
     TelemetrySettings,
 )
 from infscale.config.settings import LogFormat, LogLevel, TlsVersion
-from infscale.config.values import MAX_SECONDS, MIN_INTERVAL_SECONDS
+from infscale.config.values import MAX_SECONDS
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.document import quoted
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import SelectorError
 from infscale.labels import Selector
-from infscale.metrics.snapshot import PoolSettings
 from picker.discovery_source import FileSource
 
 DEFAULT_POOL_NAME = "epp"
 
 _ANY_ADDRESS = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
-_TIMEOUT_SHARE = 0.8
 _MAX_TARGET_PORTS = 8
 _DEBUG_VERBOSITY = 4
 _MAX_VERBOSITY = 1000
@@ -79,7 +77,7 @@ def translate(flags: Flags, environment: Mapping[str, str], source: FileSource |
     config = ServeConfig(
         discovery,
         cluster,
-        scrape=_scrape(flags),
+        scrape=scrape_settings(flags),
         picker=_picker(flags, pool, secure),
         telemetry=telemetry,
         log=_log(flags),
@@ -207,20 +205,6 @@ def _tls(flags: Flags) -> PickerTlsFiles | None:
     if version != "1.2":
         refuse("tls-min-version", "goes with --cert-path in this version")
     return None
-
-
-def _scrape(flags: Flags) -> ScrapeSettings:
-    interval = flags.duration("refresh-metrics-interval", 0.05)
-    longest = PoolSettings().window_seconds / 2
-    if not MIN_INTERVAL_SECONDS <= interval <= longest:
-        refuse("refresh-metrics-interval", f"expected {MIN_INTERVAL_SECONDS:g} s to {longest:g} s, got {interval:g} s")
-    limit = flags.duration("metrics-staleness-threshold", 2.0)
-    if not 2 * interval <= limit <= MAX_SECONDS:
-        refuse(
-            "metrics-staleness-threshold",
-            f"expected at least 2 × --refresh-metrics-interval ({2 * interval:g} s), got {limit:g} s",
-        )
-    return ScrapeSettings(interval, _TIMEOUT_SHARE * interval, limit)
 
 
 def _telemetry(flags: Flags, in_cluster: bool) -> tuple[TelemetrySettings, tuple[str, ...]]:

@@ -1,15 +1,12 @@
 """The composition: collector, picker and adapter in one process on one store."""
 
-import asyncio
 import contextlib
 import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import aiohttp
 import httpx
@@ -21,13 +18,11 @@ from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
-from infscale.cli.picker_config import parse_picker_config, read_picker_config
+from infscale.cli.scheduling import SchedulingFile, check_change, check_pools, load_scheduling, log_notes, pool_settings
+from infscale.cli.scraping import scraping
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
-from infscale.errors import ConfigError
 from infscale.kube.client import KubeClient
-from infscale.metrics.dialects import DIALECTS
-from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth, TaskSet
@@ -37,14 +32,13 @@ from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
-from picker.config import PickerConfig, preset
+from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
-from picker.telemetry import PickerCollector
-from picker.transport.grpc_aio import GrpcTransport
+from picker.telemetry import PickerCollector, ReloadCollector
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
 
@@ -55,13 +49,7 @@ _REWRITES_NOTE = (
     "response bodies (response_body_mode: FULL_DUPLEX_STREAMED)"
 )
 
-_TRANSPORTS: Mapping[str, type[Http2Transport | GrpcTransport]] = {"http2": Http2Transport, "grpc_aio": GrpcTransport}
-
 clock = time.monotonic
-
-CONFIG_TEXT = "--config-text"
-"""What errors call a configuration that came as text."""
-
 
 PARTS = frozenset({"picker", "adapter"})
 """What can run on a store; each may run alone."""
@@ -93,41 +81,6 @@ class Serving:
             await self.transport.drain()
 
 
-async def load_scheduling(config: ServeConfig) -> PickerConfig:
-    """The scheduling the configuration names: a preset or an `EndpointPickerConfig` file. Raises `ConfigError`."""
-    picker = config.picker
-    if picker.config_text is not None:
-        found = await asyncio.to_thread(parse_picker_config, picker.config_text, CONFIG_TEXT)
-    elif picker.config_file is not None:
-        found = await asyncio.to_thread(read_picker_config, picker.config_file)
-    else:
-        found = preset(picker.preset or "infscale")
-    source = found.discovery
-    if source is not None and not _is_file(source.path, config.discovery.file):
-        problem = f"says {source.path}, which is not discovery.file of the configuration; remove one or make them equal"
-        raise ConfigError(source.place, "dataLayer.discovery", problem)
-    return found
-
-
-def _is_file(path: Path, other: Path | None) -> bool:
-    return other is not None and path.absolute() == other.absolute()
-
-
-def pool_settings(config: ServeConfig, scheduling: PickerConfig, pool: ObjectKey) -> PoolSettings:
-    """What `pool` is judged by, for picker and adapter alike; two differing sources are a `ConfigError`."""
-    overrides = config.pools.get(pool)
-    declared_at = overrides.saturation_place if overrides else None
-    settings = scheduling.pool_settings(config.pool_settings(pool), declared_at)
-    if settings.staleness_limit_seconds < 2 * config.scrape.interval_seconds:
-        raise ConfigError(
-            str(config.picker.config_file or "preset"),
-            "saturationDetector",
-            f"the staleness limit of {settings.staleness_limit_seconds:g} s for pool {pool} is less than 2 × the "
-            f"scrape interval of {config.scrape.interval_seconds:g} s",
-        )
-    return settings
-
-
 def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> ExchangeSettings:
     picker = config.picker
     reference = picker.error_format == "reference"
@@ -142,42 +95,86 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
     )
 
 
-def _target_template(config: ServeConfig) -> TargetTemplate:
-    scrape = config.scrape
+def _target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTemplate:
+    scrape = scraping(config.scrape, scheduling.scraping)
     return TargetTemplate(
         scheme=scrape.scheme,
         path=scrape.path,
         interval_seconds=scrape.interval_seconds,
         timeout_seconds=scrape.timeout_seconds,
-        default_dialect=DIALECTS.get(scrape.dialect),
+        engines=scrape.engines(),
+        port=scrape.port,
+        verify_tls=scrape.verify_tls,
     )
+
+
+class _Scheduled:
+    """Makes directors and exchanges; guards the scheduling in force, which changes between requests only."""
+
+    def __init__(self, config: ServeConfig, scheduling: PickerConfig, store: MetricStore, rng: random.Random) -> None:
+        self._config = config
+        self._store = store
+        self._rng = rng
+        self._directing = DirectorSettings(
+            unknown_models=config.picker.unknown_models, emit_scores=config.picker.emit_endpoint_scores
+        )
+        self.scheduling = scheduling
+        self.targets = _target_template(config, scheduling)
+        self._exchanging = _exchange_settings(config, scheduling)
+        self.directors = PoolDirectors(self._director, config.picker.pool)
+
+    def new_exchange(self) -> Exchange:
+        """An exchange by what is in force now; it keeps to it until its end."""
+        return Exchange(self._exchanging, self.directors, self._rng)
+
+    def change(self, scheduling: PickerConfig) -> None:
+        """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
+        self.targets = _target_template(self._config, scheduling)
+        self.scheduling = scheduling
+        self._exchanging = _exchange_settings(self._config, scheduling)
+        self.directors.configure(scheduling)
+
+    def _director(self, pool: ObjectKey) -> PoolDirector:
+        return PoolDirector(pool, self.scheduling, self._store, self._store, self._rng, self._directing)
 
 
 @dataclass(frozen=True, slots=True)
 class _Followers:
-    """Everything that follows discovery."""
+    """Everything that follows discovery and the scheduling configuration."""
 
     config: ServeConfig
-    scheduling: PickerConfig
+    scheduled: _Scheduled
     store: MetricStore
-    directors: PoolDirectors
     scrapes: ScrapeProcesses
     gpus: DcgmSource
 
     def sync(self, state: DiscoveryState) -> None:
         """Bring every follower in line with `state`."""
         for pool in state.pools:
-            self.store.configure(pool.key, pool_settings(self.config, self.scheduling, pool.key))
+            self.store.configure(pool.key, pool_settings(self.config, self.scheduled.scheduling, pool.key))
         self.store.sync(state)
-        self.directors.sync(state)
+        self.scheduled.directors.sync(state)
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
-        template = _target_template(self.config)
-        self.scrapes.sync([template.target(endpoint) for endpoint in state.endpoints])
+        self.scrapes.sync(self.scheduled.targets.targets(state.endpoints))
         dcgm = self.config.dcgm
         urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
         targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]
         self.gpus.sync(targets, state.endpoints)
+
+    def reschedule(self, scheduling: PickerConfig) -> None:
+        """Schedule by `scheduling` from now on. Raises `ConfigError`, and changes nothing, where it does not fit."""
+        check_change(self.scheduled.scheduling, scheduling, self.config.picker.config_file)
+        check_pools(self.config, scheduling)
+        judged = {pool: pool_settings(self.config, scheduling, pool) for pool in self.store.pools()}
+        self.scheduled.change(scheduling)
+        for pool, settings in judged.items():
+            self.store.configure(pool, settings)
+        self.scrapes.sync(self.scheduled.targets.targets(self.store.discovery.endpoints))
+
+    async def follow_scheduling(self, file: SchedulingFile) -> None:
+        """Follow the file of the scheduling configuration until cancelled."""
+        await file.follow(self.reschedule)
 
     def health(self) -> dict[str, ScrapeHealth]:
         """How scraping goes: endpoints by their keys, exporters by their addresses."""
@@ -193,21 +190,14 @@ class _Followers:
 @contextlib.asynccontextmanager
 async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncGenerator[Serving, None]:
     """Run `parts` on one store until the block ends. Raises `ConfigError` or `StartError` where it cannot start."""
-    scheduling = await load_scheduling(config)
-    for pool in config.pools:
-        # Also those not discovered yet: what is wrong with them is said now, not when they appear.
-        pool_settings(config, scheduling, pool)
-    for note in scheduling.notes:
-        _LOG.info("picker configuration: %s", note)
+    scheduling, file = await load_scheduling(config)
+    check_pools(config, scheduling)
+    log_notes(scheduling)
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    directing = DirectorSettings(
-        unknown_models=config.picker.unknown_models, emit_scores=config.picker.emit_endpoint_scores
-    )
-    directors = PoolDirectors(
-        lambda pool: PoolDirector(pool, scheduling, store, store, rng, directing), config.picker.pool
-    )
+    scheduled = _Scheduled(config, scheduling, store, rng)
+    directors = scheduled.directors
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
@@ -215,11 +205,13 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         first = await anext(discovery.states)
         scrapes = await enter(_scrapes(config, await enter(scrape_session()), store, rng))
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
-        followers = _Followers(config, scheduling, store, directors, scrapes, gpus)
+        followers = _Followers(config, scheduled, store, scrapes, gpus)
         followers.sync(first)
         table = MetricTable.of(config.metrics)
         sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
         collectors: list[Collector] = [sources, PickerCollector(directors.stats, lambda: store.written_off)]
+        if file is not None:
+            collectors.append(ReloadCollector(file.stats))
         adapter = None
         if "adapter" in parts:
             shown = [StoreCollector(store, clock, table), *collectors]
@@ -229,8 +221,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
                 await enter(answers.checks(store))
         transport = None
         if "picker" in parts:
-            new_exchange = partial(Exchange, _exchange_settings(config, scheduling), directors, rng)
-            transport = await enter(_transport(config, new_exchange, store))
+            transport = await enter(_transport(config, scheduled.new_exchange, store))
         if adapter is not None:
             collectors.append(AdapterCollector(adapter.stats))
         listen = config.telemetry.listen
@@ -239,6 +230,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         telemetry = await enter(TelemetryServer(page, store, collectors, clock, table))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
+        rescheduling: TaskSet[str, SchedulingFile] = await enter(TaskSet(followers.follow_scheduling))
+        rescheduling.sync({"scheduling": file} if file is not None else {})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
 
 
@@ -280,4 +273,9 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         now = clock()
         return any(len(snapshot.candidates(now)) for snapshot in store.snapshots())
 
-    return _TRANSPORTS[picker.transport](settings, new_exchange, clock, ready)
+    if picker.transport == "grpc_aio":
+        # Its library takes 10 MiB, which those who do not choose it need not have.
+        from picker.transport.grpc_aio import GrpcTransport
+
+        return GrpcTransport(settings, new_exchange, clock, ready)
+    return Http2Transport(settings, new_exchange, clock, ready)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from infscale.config import values
+from infscale.config.dialects import dialects
 from infscale.config.settings import (
     AdapterSettings,
     DcgmPods,
@@ -154,15 +155,21 @@ def _scrape(field: Field) -> ScrapeSettings:
     staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
     if staleness < 2 * interval:
         section.refuse(["staleness_limit_seconds", "interval_seconds"], _staleness_problem(staleness, interval))
+    own = section.get("dialects", dialects, default.dialects)
+    names = tuple(dict.fromkeys((*DIALECT_NAMES, *(each.name for each in own))))
     return ScrapeSettings(
         interval,
         timeout,
         staleness,
         section.get("max_page_bytes", values.byte_count, default.max_page_bytes),
-        section.get("dialect", values.one_of(DIALECT_NAMES), default.dialect),
+        section.get("dialect", values.one_of(names), default.dialect),
         section.get("scheme", values.one_of(_SCHEMES), default.scheme),
-        section.get("path", _url_path, default.path),
+        section.get("path", values.url_path, default.path),
         section.get("processes", _processes, default.processes),
+        section.get("port", values.port, None),
+        section.get("verify_tls", Field.boolean, default.verify_tls),
+        section.get("engine_label", Field.text, None),
+        own,
     )
 
 
@@ -194,13 +201,6 @@ def _pace(section: Section, default_interval: float) -> tuple[float, float]:
     if timeout >= interval:
         section.refuse(["timeout_seconds"], f"expected less than interval_seconds ({interval:g}), got {timeout:g}")
     return interval, timeout
-
-
-def _url_path(field: Field) -> str:
-    text = field.text()
-    if not text.startswith("/") or not text.isascii() or not text.isprintable() or " " in text:
-        field.refuse(f"expected a path such as /metrics, got {quoted(text)}")
-    return text
 
 
 def _dcgm(field: Field) -> DcgmSettings:

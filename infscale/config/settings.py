@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
+from infscale.metrics.engines import EngineNames, Engines
 from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -110,7 +111,9 @@ class ScrapeSettings:
     """How model servers are scraped; a value older than `staleness_limit_seconds` is unusable.
 
     `dialect` is that of endpoints whose labels name none; ``auto`` finds it out from the page. `processes` beside this
-    one do the scraping; ``auto``: as many as the number of scrapes asks for.
+    one do the scraping; ``auto``: as many as the number of scrapes asks for. `port` None: each endpoint's own for
+    metrics. Without `verify_tls` any certificate of an https page will do. `engine_label` is the endpoint label that
+    names the dialect; None: the usual ones. `dialects` are beside the table's, or instead of those of their names.
     """
 
     interval_seconds: float = 0.5
@@ -121,6 +124,14 @@ class ScrapeSettings:
     scheme: Scheme = "http"
     path: str = "/metrics"
     processes: int | Literal["auto"] = "auto"
+    port: int | None = None
+    verify_tls: bool = True
+    engine_label: str | None = None
+    dialects: tuple[EngineNames, ...] = ()
+
+    def engines(self) -> Engines:
+        """Which endpoint speaks what. Raises ValueError where a dialect cannot be one."""
+        return Engines.of(self.dialects, None if self.dialect == "auto" else self.dialect, self.engine_label)
 
 
 @dataclass(frozen=True, slots=True)

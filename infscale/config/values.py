@@ -139,6 +139,19 @@ def url(field: Field) -> str:
     return text
 
 
+def is_url_path(text: str) -> bool:
+    """Whether `text` is the path of a URL as it stands in one."""
+    return text.startswith("/") and text.isascii() and text.isprintable() and " " not in text
+
+
+def url_path(field: Field) -> str:
+    """The path of a URL."""
+    text = field.text()
+    if not is_url_path(text):
+        field.refuse(f"expected a path such as /metrics, got {quoted(text)}")
+    return text
+
+
 def port(field: Field) -> int:
     """A port that something listens on."""
     return field.integer(1, _MAX_PORT)

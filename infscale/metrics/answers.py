@@ -17,6 +17,7 @@ from infscale.metrics.columns import ColumnReader
 from infscale.metrics.formula import Valued, evaluate
 from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
 from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
@@ -62,7 +63,7 @@ def pod_readings(
     now: float,
     model: str | None = None,
     members: BoolArray | None = None,
-) -> list[tuple[ObjectKey, Reading]]:
+) -> Readings:
     """Every ready pod that has a fresh value, its ranks aggregated; the HPA fills in safely for those left out.
 
     `model` asks for one model's share, `members` for the pods of some rows only (all ranks of a pod or none).
@@ -72,10 +73,7 @@ def pod_readings(
     known = np.flatnonzero(~np.isnan(values))
     if len(known) < len(values):
         pods, values, at = pods.only(known.tolist()), values[known], at[known]
-    numbers = (values.tolist(), at.tolist())
-    if metric.windowed:
-        return list(zip(pods.names, map(Reading, *numbers, pods.covered().tolist()), strict=True))
-    return list(zip(pods.names, map(Reading, *numbers), strict=True))
+    return Readings(pods.names, values, at, pods.covered() if metric.windowed else None)
 
 
 def group_reading(

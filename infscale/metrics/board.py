@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from infscale.metrics.latency_rows import LatencyTable
 from infscale.metrics.ledger import Ledger
 from infscale.metrics.model_table import ModelColumns, cells_of
 from infscale.metrics.record import EndpointRecord
@@ -49,6 +50,7 @@ class PoolBoard:
         self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
         self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
         self._models = ModelColumns(rows)
+        self._latencies = LatencyTable(rows)
         self._requests: FloatArray = np.zeros(rows)
         self._tokens: FloatArray = np.zeros(rows)
         self._in_flight: list[object] = [{}] * rows
@@ -92,8 +94,11 @@ class PoolBoard:
         self._numbers[:, row] = _numbers(record)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None
         models = _NO_MODELS if sample is None else sample.models
-        window = record.summaries.get(self._window)
-        if self._put("models", row, models) | self._put("windows", row, window):
+        window, new_window = record.summaries.get(self._window), False
+        if self._put("windows", row, window):
+            self._latencies.write(row, window)
+            new_window = True
+        if self._put("models", row, models) or new_window:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
         if sample is not None:
@@ -121,7 +126,7 @@ class PoolBoard:
         cells |= zip(_FLAGS, flags, strict=True)
         for name in changed:
             cells[name] = tuple(self._objects[name])
-        cells["by_model"] = self._models.table()
+        cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
         return replace(before, **cells)  # type: ignore[arg-type] # names and types are Columns' own
 
     def _made(self) -> PoolSnapshot:

@@ -6,8 +6,9 @@ means another row.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
+from typing import Any
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import MetricSpec, Selection, Series, SeriesColumns
@@ -64,6 +65,12 @@ class Dialect:
     counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
     model_label: str = "model_name"
     leader_labels: tuple[str, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
+        if DIALECTS.get(self.name) is self:
+            return _of_the_table, (self.name,)
+        return Dialect, tuple(getattr(self, each.name) for each in fields(self))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -180,13 +187,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType(
 """Every known dialect by the name an endpoint label gives it."""
 
 
-def dialect_for(labels: Mapping[str, str], default: Dialect | None = VLLM) -> Dialect | None:
-    """The dialect an endpoint's labels ask for; `default` without such a label, None where the label names no dialect.
-
-    None means: find out from the page (`detect`).
-    """
-    named = next((labels[label] for label in ENGINE_LABELS if label in labels), None)
-    return default if named is None else DIALECTS.get(named)
+def _of_the_table(name: str) -> Dialect:
+    return DIALECTS[name]
 
 
 def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) -> Dialect | None:
@@ -235,7 +237,7 @@ class Interpreter:
             running=_sum(running),
             kv_utilization_ratio=reader.highest(columns, dialect.kv_utilization),
             models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
-            lora=_lora_state(columns[dialect.lora.name]) if dialect.lora else None,
+            lora=_lora_state(columns[dialect.lora.name], dialect.lora) if dialect.lora else None,
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
             histograms={
@@ -292,9 +294,13 @@ def _model_loads(
     }
 
 
-def _lora_state(column: SeriesColumns) -> LoraState | None:
+def _lora_state(column: SeriesColumns, spec: MetricSpec) -> LoraState | None:
     """The series whose value, the time it was last true, is the newest; an engine leaves old ones on the page."""
-    dated = [(value, row) for row, value in enumerate(column.values) if math.isfinite(value)]
+    dated = [
+        (value, row)
+        for row, value in enumerate(column.values)
+        if math.isfinite(value) and spec.matches(column.labels[row])
+    ]
     if not dated:
         return None
     labels = column.labels[max(dated)[1]]

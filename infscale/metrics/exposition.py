@@ -6,10 +6,10 @@ and remembered, because they repeat from scrape to scrape.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -33,6 +33,8 @@ _FAMILY_PATTERN = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
 # A page of 16 data-parallel ranks has some 3,000 series of the names that are read. More than this is no page of a
 # model server, and would hold up everything else while it is read.
 MAX_SERIES = 10_000
+# A page has some hundred lines that are read, and pages of one engine differ in few label sets.
+_REMEMBERED_LINES = 16_384
 # A label string longer than this is parsed every time instead of being remembered.
 _LONGEST_REMEMBERED_BYTES = 1024
 
@@ -51,11 +53,40 @@ class SeriesColumns:
     A label set that repeats, on one page or from page to page, is the same object.
     """
 
-    labels: list[Labels] = field(default_factory=list[Labels])
-    values: list[float] = field(default_factory=list[float])
+    labels: Sequence[Labels] = ()
+    values: Sequence[float] = ()
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+_NO_SERIES = SeriesColumns()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """Which of the lines that were found belong to which name, and their labels."""
+
+    rows: Mapping[str, tuple[tuple[Labels, ...], tuple[int, ...]]]
+
+    @classmethod
+    def of(cls, samples: Iterable[tuple[str, Labels]]) -> "_Layout":
+        """The layout of samples in the order of their lines."""
+        labels: dict[str, list[Labels]] = {}
+        rows: dict[str, list[int]] = {}
+        for row, (name, of_row) in enumerate(samples):
+            labels.setdefault(name, []).append(of_row)
+            rows.setdefault(name, []).append(row)
+        return cls({name: (tuple(labels[name]), tuple(rows[name])) for name in rows})
+
+    def columns(self, names: Iterable[str], values: list[float]) -> dict[str, SeriesColumns]:
+        """The columns of `names`, of a page whose lines have these values."""
+        found = dict.fromkeys(names, _NO_SERIES)
+        for name, (labels, rows) in self.rows.items():
+            first, last = rows[0], rows[-1]
+            together = last - first == len(rows) - 1
+            found[name] = SeriesColumns(labels, values[first : last + 1] if together else [values[row] for row in rows])
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +101,8 @@ class Selection:
     """Reads a fixed set of sample names out of pages; owns the memory of label strings it has parsed.
 
     Not for use by several threads at once. `remember` bounds the label strings kept; when it is reached all are
-    forgotten, which costs one slower read.
+    forgotten, which costs one slower read. What lines begin with stays the same from scrape to scrape: of lines that
+    begin as others did before, only the values are read.
     """
 
     def __init__(self, names: Iterable[str], remember: int = 4096) -> None:
@@ -78,6 +110,8 @@ class Selection:
         self._lines = _line_pattern(self.names)
         self._remember = remember
         self._heads: dict[bytes, tuple[str, Labels]] = {}
+        self._layouts: dict[tuple[bytes, ...], _Layout] = {}
+        self._held = 0
 
     def read(self, page: bytes, *, whole: bool = True) -> Selected:
         """Every series of the asked names; lines of other names are not looked at.
@@ -87,26 +121,30 @@ class Selection:
         asked name is malformed, or there are more than `MAX_SERIES` of them.
         """
         _check_end(page, whole)
-        columns = {name: SeriesColumns() for name in self.names}
         lines: list[bytes] = self._lines.findall(b"\n" + page)
         if len(lines) > MAX_SERIES:
             raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
-        heads = self._heads
-        for line in lines:
-            head, _, number = line.rpartition(b" ")
-            known = heads.get(head)
-            try:
-                if known is None or b"_" in number:
-                    name, labels, value = self._parse(line)
-                else:
-                    value = float(number)
-                    name, labels = known
-            except ValueError:  # A timestamp after a tab, or no number at all.
-                name, labels, value = self._parse(line)
-            column = columns[name]
-            column.labels.append(labels)
-            column.values.append(value)
+        cut = [line.rpartition(b" ") for line in lines]
+        heads = tuple([head for head, _, _ in cut])
+        layout = self._layouts.get(heads)
+        values = None if layout is None else _plain_numbers([number for _, _, number in cut])
+        if layout is None or values is None:
+            samples = [self._parse(line) for line in lines]
+            layout = _Layout.of([(name, labels) for name, labels, _ in samples])
+            values = [value for _, _, value in samples]
+            self._learn(heads, layout)
+        columns = layout.columns(self.names, values)
         return Selected(columns, xxhash.xxh3_64_intdigest(b"\n".join(lines)))
+
+    def _learn(self, heads: tuple[bytes, ...], layout: _Layout) -> None:
+        """Remember `layout`, if lines begin with nothing but names and labels: timestamps make each page another."""
+        if heads in self._layouts or not all(head in self._heads for head in heads):
+            return
+        self._held += len(heads)
+        if self._held > _REMEMBERED_LINES:
+            self._layouts.clear()
+            self._held = len(heads)
+        self._layouts[heads] = layout
 
     def _parse(self, line: bytes) -> tuple[str, Labels, float]:
         """The sample on `line`, whose label string is remembered from now on."""
@@ -171,6 +209,16 @@ def _check_end(page: bytes, whole: bool) -> None:
         _number(match["value"], "the last line")
 
 
+def _plain_numbers(texts: list[bytes]) -> list[float] | None:
+    """The numbers of a page that holds nothing else behind its last blanks; None where it may."""
+    if b"_" in b"".join(texts):
+        return None
+    try:
+        return list(map(float, texts))
+    except ValueError:  # A timestamp after a tab, or no number at all.
+        return None
+
+
 def _number(text: bytes, name: str) -> float:
     try:
         if b"_" not in text:  # Python reads 1_000, the exposition format does not.
@@ -231,6 +279,14 @@ class MetricSpec:
             position = label.end()
         return cls(match[1], MappingProxyType(labels))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled, which a read-only view of its labels cannot be."""
+        return _spec, (self.name, dict(self.labels))
+
     def matches(self, labels: Labels) -> bool:
         """Whether a series with `labels` is meant: each of the spec's labels has the same value there."""
         return all(labels.get(key) == value for key, value in self.labels.items())
+
+
+def _spec(name: str, labels: dict[str, str]) -> MetricSpec:
+    return MetricSpec(name, MappingProxyType(labels))

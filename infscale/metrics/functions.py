@@ -115,8 +115,8 @@ def merged(histograms: list[Histogram]) -> Histogram | None:
     if len(histograms) < 2:
         return histograms[0] if histograms else None
     bounds = histograms[0].bounds
-    # Bounds are mostly one object: comparing identities first spares comparing numbers.
-    if any(each.bounds is not bounds and each.bounds != bounds for each in histograms):
+    # Bounds are mostly one object, and counting looks at identities before it compares numbers.
+    if [each.bounds for each in histograms].count(bounds) < len(histograms):
         bounds = tuple(sorted(set(bounds).intersection(*(histogram.bounds for histogram in histograms))))
         counts = np.array(
             [histogram.counts[[histogram.bounds.index(bound) for bound in bounds]] for histogram in histograms]

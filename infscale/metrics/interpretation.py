@@ -4,7 +4,7 @@ Which series belong together is worked out once per layout of the page and remem
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -22,7 +22,8 @@ PlanT = TypeVar("PlanT")
 
 # Label sets that remembered layouts hold on to, all together. A page has about ten layouts of up to a few hundred, and
 # they change only when models or ranks do.
-_REMEMBERED_LABELS = 65_536
+_REMEMBERED_LABELS = 49_152
+_REMEMBERED_IN_SEQUENCES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,27 @@ class _Layouts(Generic[PlanT]):
     A plan keeps the objects it was made for alive, so that an identity is never taken over by another object.
     """
 
-    def __init__(self, make: Callable[[MetricSpec, list[Labels]], Iterator[PlanT]]) -> None:
+    def __init__(self, make: Callable[[MetricSpec, Sequence[Labels]], Iterator[PlanT]]) -> None:
         self._make = make
         self._known: dict[tuple[int, ...], tuple[tuple[PlanT, ...], object]] = {}
         self._held = 0
+        # By the identity of the whole sequence, which `Selection` keeps as well: most pages look like one before.
+        self._of_sequence: dict[tuple[int, int], tuple[tuple[PlanT, ...], object]] = {}
+        self._held_in_sequences = 0
 
-    def plan(self, spec: MetricSpec, labels: list[Labels]) -> tuple[PlanT, ...]:
+    def plan(self, spec: MetricSpec, labels: Sequence[Labels]) -> tuple[PlanT, ...]:
         """What `make` says of these series of `spec`."""
+        sequence = (id(spec), id(labels))
+        found = self._of_sequence.get(sequence)
+        if found is None:
+            self._held_in_sequences += len(labels)
+            if self._held_in_sequences > _REMEMBERED_IN_SEQUENCES:
+                self._of_sequence.clear()
+                self._held_in_sequences = len(labels)
+            found = self._of_sequence[sequence] = (self._planned(spec, labels), (spec, labels))
+        return found[0]
+
+    def _planned(self, spec: MetricSpec, labels: Sequence[Labels]) -> tuple[PlanT, ...]:
         key = (id(spec), *map(id, labels))
         known_plan = self._known.get(key)
         if known_plan is None:
@@ -136,7 +151,7 @@ class Reader:
             self._parts[spec] = parts
         return parts
 
-    def _counting(self, spec: MetricSpec, labels: list[Labels]) -> Iterator[tuple[int, Labels]]:
+    def _counting(self, spec: MetricSpec, labels: Sequence[Labels]) -> Iterator[tuple[int, Labels]]:
         """Rows that count, in page order; of rows with equal labels only the last."""
         last = {frozenset(one.items()): row for row, one in enumerate(labels)}
         for row in sorted(last.values()):
@@ -144,14 +159,14 @@ class Reader:
             if spec.matches(one) and all(one.get(label, "0") == "0" for label in self._leader_labels):
                 yield row, one
 
-    def _rows(self, spec: MetricSpec, labels: list[Labels]) -> Iterator[_Rows]:
+    def _rows(self, spec: MetricSpec, labels: Sequence[Labels]) -> Iterator[_Rows]:
         models: dict[str, list[int]] = {}
         for row, one in self._counting(spec, labels):
             models.setdefault(one.get(self._model_label, ""), []).append(row)
         for model, rows in models.items():
             yield _Rows(model, tuple(rows))
 
-    def _buckets(self, spec: MetricSpec, labels: list[Labels]) -> Iterator[_Buckets]:
+    def _buckets(self, spec: MetricSpec, labels: Sequence[Labels]) -> Iterator[_Buckets]:
         models: dict[str, dict[frozenset[tuple[str, str]], dict[float, int]]] = {}
         for row, one in self._counting(spec, labels):
             ranks = models.setdefault(one.get(self._model_label, ""), {})

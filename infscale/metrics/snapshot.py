@@ -8,14 +8,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.model_table import EMPTY, ModelTable
-from infscale.metrics.sample import FloatArray, LoraState, ModelLoad, ScrapeFailure
+from infscale.metrics.sample import FloatArray, Histogram, HistogramName, LoraState, ModelLoad, ScrapeFailure
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.window import WindowSummary
 from infscale.value import entity
@@ -23,6 +23,30 @@ from infscale.value import entity
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]
 ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
+
+
+class LatencyRows(Protocol):
+    """Latency histograms of the rows of a snapshot, for those who want them added up."""
+
+    def added_up(
+        self, key: tuple[HistogramName, str | None], rows: IntArray, once_more: int, times: int
+    ) -> Histogram | None:
+        """The sum of the histograms `key` of `rows`, which all have one, and `times` that of row `once_more`.
+
+        None: they are to be added up one by one.
+        """
+        ...
+
+
+class NoLatencyRows:
+    """Has none."""
+
+    def added_up(
+        self, key: tuple[HistogramName, str | None], rows: IntArray, once_more: int, times: int
+    ) -> Histogram | None:
+        """See `LatencyRows`."""
+        del key, rows, once_more, times
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +71,7 @@ class Columns:
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
     seconds; `*_at` monotonic seconds. `settled` is True once the endpoint was scraped, or failed, at least once.
-    `by_model` has again, as arrays, what `models` and `windows` say of each model.
+    `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms.
     """
 
     waiting: FloatArray
@@ -70,6 +94,7 @@ class Columns:
     windows: tuple[WindowSummary | None, ...]
     failures: tuple[ScrapeFailure | None, ...]
     by_model: ModelTable
+    latencies: LatencyRows
 
     @classmethod
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
@@ -100,6 +125,7 @@ class Columns:
             windows=(None,) * rows,
             failures=(None,) * rows,
             by_model=EMPTY,
+            latencies=NoLatencyRows(),
         )
 
 

@@ -211,12 +211,21 @@ def _merged_statistic(group: Group, missing: int, key: _Key) -> float:
     rows = _watched(group)
     values = _statistic(group, key)[rows]
     known = ~np.isnan(values)
-    windows = group.snapshot.columns.windows
-    parts = [window.histograms[name, model] for row in rows[known].tolist() if (window := windows[row]) is not None]
-    if missing and parts:
-        highest = parts[int(np.argmax(values[known]))]
-        parts.append(Histogram(highest.bounds, highest.counts * missing, highest.sum * missing))
-    merged = functions.merged(parts)
+    rows = rows[known]
+    if not len(rows):
+        return math.nan
+    highest = int(rows[np.argmax(values[known])])
+    columns = group.snapshot.columns
+    histogram: tuple[HistogramName, str | None] = (name, model)
+    merged = columns.latencies.added_up(histogram, rows, highest, missing)
+    if merged is None:
+        windows = columns.windows
+        parts = [window.histograms[histogram] for row in rows.tolist() if (window := windows[row]) is not None]
+        of_highest = windows[highest]
+        if missing and of_highest is not None:
+            more = of_highest.histograms[histogram]
+            parts.append(Histogram(more.bounds, more.counts * missing, more.sum * missing))
+        merged = functions.merged(parts)
     return math.nan if merged is None else statistic_of(merged, statistic)
 
 

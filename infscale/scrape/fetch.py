@@ -30,13 +30,19 @@ class Page:
     whole: bool
 
 
-async def fetch(session: aiohttp.ClientSession, url: URL, limit_bytes: int = PAGE_LIMIT_BYTES) -> Page:
+async def fetch(
+    session: aiohttp.ClientSession, url: URL, limit_bytes: int = PAGE_LIMIT_BYTES, *, verify_tls: bool = True
+) -> Page:
     """The page at `url`, at most `limit_bytes` long once decompressed. Redirects are not followed.
+
+    Without `verify_tls` any certificate of an https address will do.
 
     Raises FetchError with the cause in plain words; Unreachable and Rejected are the kinds a caller treats apart.
     """
     try:
-        async with session.get(url, headers=_HEADERS, allow_redirects=False, timeout=_NO_TIMEOUT) as response:
+        async with session.get(
+            url, headers=_HEADERS, allow_redirects=False, timeout=_NO_TIMEOUT, ssl=verify_tls
+        ) as response:
             _check_status(response.status)
             return await _read(response, limit_bytes)
     except aiohttp.ClientConnectorDNSError as error:

@@ -12,7 +12,7 @@ from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, dete
 from infscale.metrics.exposition import unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, Outcome, Rejected, Rounds, ScrapeHealth
-from infscale.scrape.fetch import PAGE_LIMIT_BYTES, fetch
+from infscale.scrape.fetch import PAGE_LIMIT_BYTES, Page, fetch
 from infscale.scrape.target import Target
 
 
@@ -97,7 +97,7 @@ class TargetLoop:
         return observed
 
     async def _named_page(self, interpreter: Interpreter) -> tuple[EngineSample, int]:
-        page = await fetch(self._session, self._named_url, self._limit_bytes)
+        page = await self._fetch(self._named_url)
         sample = interpreter.interpret(page.body, whole=page.whole)
         if self._mode is Mode.UNTRIED:
             ignored = unasked_families(page.body, interpreter.names)
@@ -105,13 +105,16 @@ class TargetLoop:
         return sample, len(page.body)
 
     async def _whole_page(self, interpreter: Interpreter | None) -> tuple[EngineSample, int]:
-        page = await fetch(self._session, self._url, self._limit_bytes)
+        page = await self._fetch(self._url)
         if interpreter is None:
-            dialect = detect(page.body)
+            dialect = detect(page.body, self.target.candidates)
             if dialect is None:
                 raise MissingMetrics("no metrics of a known engine on the page")
             interpreter = self._speak(dialect)
         return interpreter.interpret(page.body, whole=page.whole), len(page.body)
+
+    async def _fetch(self, url: URL) -> Page:
+        return await fetch(self._session, url, self._limit_bytes, verify_tls=self.target.verify_tls)
 
     def _forget(self) -> None:
         self._interpreter: Interpreter | None = None

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.metrics.snapshot import frozen
 from infscale.periodic import ScrapeHealth
@@ -32,28 +31,6 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A target on its way: the dialect by its name."""
-
-    key: EndpointKey
-    url: str
-    dialect: str | None
-    interval_seconds: float
-    timeout_seconds: float
-
-    @classmethod
-    def of(cls, target: Target) -> "Wanted":
-        """`target` as it is sent."""
-        dialect = None if target.dialect is None else target.dialect.name
-        return cls(target.key, target.url, dialect, target.interval_seconds, target.timeout_seconds)
-
-    def target(self) -> Target:
-        """The target that was sent."""
-        dialect = None if self.dialect is None else DIALECTS[self.dialect]
-        return Target(self.key, self.url, dialect, self.interval_seconds, self.timeout_seconds)
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """What one scrape gave, a sample or the cause of its failure, and how scraping that target goes now."""
 
@@ -63,7 +40,7 @@ class Found:
     health: ScrapeHealth
 
 
-def ordered(message: Setup | Sequence[Wanted]) -> bytes:
+def ordered(message: Setup | Sequence[Target]) -> bytes:
     """An order as bytes for the pipe."""
     return _framed(pickle.dumps(message, protocol=5))
 

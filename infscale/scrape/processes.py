@@ -19,7 +19,7 @@ from infscale.endpoint import EndpointKey
 from infscale.log import where
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.scrape.loop import ScrapeSink
-from infscale.scrape.pipe import Found, Frames, Setup, Wanted, ordered, read_found, shares
+from infscale.scrape.pipe import Found, Frames, Setup, ordered, read_found, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.target import Target
 
@@ -48,14 +48,13 @@ def processes_for(targets: Iterable[Target], cores: int) -> int:
 class _Share:
     """What one process should scrape, and how that goes."""
 
-    targets: list[Wanted] = field(default_factory=list[Wanted])
+    targets: list[Target] = field(default_factory=list[Target])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     health: dict[EndpointKey, ScrapeHealth] = field(default_factory=dict[EndpointKey, ScrapeHealth])
 
     def want(self, targets: Sequence[Target]) -> None:
-        wanted = [Wanted.of(target) for target in targets]
-        if wanted != self.targets:
-            self.targets = wanted
+        if targets != self.targets:
+            self.targets = [*targets]
             self.changed.set()
         keys = {target.key for target in targets}
         self.health = {key: health for key, health in self.health.items() if key in keys}

@@ -1,17 +1,20 @@
 """What is scraped."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import VLLM, Dialect, dialect_for
+from infscale.endpoint import Endpoint, EndpointKey, authority
+from infscale.metrics.dialects import DIALECTS, VLLM, Dialect
+from infscale.metrics.engines import Engines
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The metrics page of one endpoint; `dialect` None: found out from the page.
+    """The metrics page of one endpoint; `dialect` None: that of `candidates` which the page is in.
 
-    The timeout is shorter than the interval, so that a scrape is over before the next one is due.
+    The timeout is shorter than the interval, so that a scrape is over before the next one is due. Without `verify_tls`
+    any certificate will do.
     """
 
     key: EndpointKey
@@ -19,6 +22,8 @@ class Target:
     dialect: Dialect | None = VLLM
     interval_seconds: float = 0.5
     timeout_seconds: float = 0.4
+    candidates: tuple[Dialect, ...] = tuple(DIALECTS.values())
+    verify_tls: bool = True
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -29,23 +34,33 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetTemplate:
-    """How targets are made from endpoints: where their page is and how often it is wanted.
+    """How targets are made from endpoints: where their page is, what it speaks and how often it is wanted.
 
-    `default_dialect` is for endpoints whose labels name none; None: found out from the page.
+    `port` None: the endpoint's own for metrics.
     """
 
     scheme: str = "http"
     path: str = "/metrics"
     interval_seconds: float = 0.5
     timeout_seconds: float = 0.4
-    default_dialect: Dialect | None = VLLM
+    engines: Engines = field(default_factory=Engines)
+    port: int | None = None
+    verify_tls: bool = True
 
-    def target(self, endpoint: Endpoint) -> Target:
-        """The target for `endpoint`, in the dialect its labels name."""
+    def targets(self, endpoints: Iterable[Endpoint]) -> list[Target]:
+        """A target for each of `endpoints`, in the dialect its labels name."""
+        # One tuple for all: where targets are compared or sent on, it counts once.
+        candidates = tuple(self.engines.dialects.values())
+        return [self._target(each, candidates) for each in endpoints]
+
+    def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...]) -> Target:
+        place = endpoint.metrics_authority if self.port is None else authority(endpoint.address, self.port)
         return Target(
             key=endpoint.key,
-            url=f"{self.scheme}://{endpoint.metrics_authority}{self.path}",
-            dialect=dialect_for(endpoint.labels, self.default_dialect),
+            url=f"{self.scheme}://{place}{self.path}",
+            dialect=self.engines.dialect(endpoint.labels),
             interval_seconds=self.interval_seconds,
             timeout_seconds=self.timeout_seconds,
+            candidates=candidates,
+            verify_tls=self.verify_tls,
         )

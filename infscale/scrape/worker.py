@@ -16,8 +16,9 @@ import uvloop
 from infscale import log
 from infscale.endpoint import EndpointKey
 from infscale.metrics.sample import EngineSample
-from infscale.scrape.pipe import Found, Frames, Setup, Wanted, found_bytes, read_order
+from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
+from infscale.scrape.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # What the other side has not read by then is older than what it will scrape next.
 _MAX_UNREAD_BYTES = 16 << 20
+# Where processors are short, requests and answers go before pages: those wait for somebody, these for a timer.
+_NICENESS = 5
 
 
 class _Input(asyncio.Protocol):
@@ -66,7 +69,7 @@ class _Sender:
 
 async def _run() -> None:
     loop = asyncio.get_running_loop()
-    ended, told = asyncio.Event(), asyncio.Queue[Setup | list[Wanted]]()
+    ended, told = asyncio.Event(), asyncio.Queue[Setup | list[Target]]()
     await loop.connect_read_pipe(lambda: _Input(Frames(read_order, told.put_nowait), ended), sys.stdin)
     output, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(os.dup(1), "wb"))
     setup = await told.get()
@@ -86,12 +89,13 @@ async def _run() -> None:
         following.cancel()
 
 
-async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Wanted]]") -> None:
+async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Target]]") -> None:
     while True:
         wanted = await told.get()
         if not isinstance(wanted, Setup):
-            pool.sync([each.target() for each in wanted])
+            pool.sync(wanted)
 
 
 if __name__ == "__main__":
+    os.nice(_NICENESS)
     uvloop.run(_run())

@@ -1,9 +1,9 @@
 """Request bodies of the inference APIs: which parser takes a path, and what scheduling needs of a body.
 
-Pure functions of bytes. The JSON of a body is decoded once, here; nothing decoded leaves the package.
+Pure functions of bytes. The JSON or protobuf of a body is decoded once, here; nothing decoded leaves the package.
 """
 
-from picker.parsing.body import parse_body
+from picker.parsing.framed import parse_body
 from picker.parsing.model_span import find_model_span, replace_model
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
-from picker.request import Api
+from picker.request import Api, Framing
 
 T = TypeVar("T")
 
@@ -15,11 +15,13 @@ class Route:
     """How the body behind a path is read.
 
     `names_model`: the API requires a model in the body. `generates`: an answer means that the engine made tokens.
+    `framing`: whose gRPC messages it is made of; None: it is no gRPC.
     """
 
     api: Api
     names_model: bool = True
     generates: bool = True
+    framing: Framing | None = None
 
 
 OPAQUE = Route("opaque", names_model=False, generates=False)
@@ -42,6 +44,23 @@ _CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
         },
         "vllmhttp-parser": {"inference/v1/generate": Route("vllm_generate", names_model=False)},
         "sglanghttp-parser": {"generate": Route("sglang_generate", names_model=False)},
+        "vllmgrpc-parser": {
+            "vllm.grpc.engine.VllmEngine/Generate": Route("completions", names_model=False, framing="vllm"),
+            "vllm.grpc.engine.VllmEngine/Embed": Route(
+                "embeddings", names_model=False, generates=False, framing="vllm"
+            ),
+            # What the service has besides: any endpoint answers it, and there is nothing to read in it.
+            **dict.fromkeys(
+                (
+                    f"vllm.grpc.engine.VllmEngine/{method}"
+                    for method in ("HealthCheck", "Abort", "GetModelInfo", "GetServerInfo")
+                ),
+                OPAQUE,
+            ),
+        },
+        "vertexai-parser": {
+            "PredictionService/ChatCompletions": Route("chat_completions", names_model=False, framing="vertex")
+        },
         "passthrough-parser": {},
     }
 )

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from infscale.value import value
-from picker.request import Headers
+from picker.request import Headers, ParsedBody
+from picker.response.frames import FrameBuffer, FrameUsageReader
 from picker.response.lines import LineBuffer
 from picker.response.restore import DocumentRestorer, restore_line
-from picker.response.usage import Usage, UsageReader
+from picker.response.usage import Usage, UsageReader, may_say_usage
 
 # A longer document passes on unread; its usage stays unknown.
 _LONGEST_DOCUMENT_BYTES = 4 << 20
@@ -17,16 +18,23 @@ class BodyPlan:
     """How to treat a response body, decided by its headers.
 
     `restore` is (name sent to the model server, name the client asked for); None: nothing to restore. `buffered`:
-    pass nothing on before the end.
+    pass nothing on before the end. `frames` reads the gRPC messages of a body of the kind "frames".
     """
 
-    kind: Literal["opaque", "events", "document"]
+    kind: Literal["opaque", "events", "document", "frames"]
     restore: tuple[str, str] | None = None
     buffered: bool = False
+    frames: FrameUsageReader | None = None
 
     @classmethod
-    def of(cls, headers: Headers, restore: tuple[str, str] | None, buffered: bool = False) -> "BodyPlan":
-        """The plan for a response with these headers; encoded bodies and unknown types pass on unread."""
+    def of(
+        cls,
+        headers: Headers,
+        restore: tuple[str, str] | None,
+        buffered: bool = False,
+        request: ParsedBody | None = None,
+    ) -> "BodyPlan":
+        """The plan for a response with these headers to `request`; encoded bodies and unknown types pass on unread."""
         content_type = (headers.get("content-type") or "").lower()
         encoded = (headers.get("content-encoding") or "identity").lower() != "identity"
         if encoded:
@@ -35,18 +43,23 @@ class BodyPlan:
             return cls("events", restore)
         if "json" in content_type:
             return cls("document", restore, buffered)
+        if request is not None and request.framing is not None and content_type.startswith("application/grpc"):
+            reader = FrameUsageReader(request.framing, embeds=request.api == "embeddings")
+            # Never held: each message of a stream is worth something at once.
+            return cls("frames", frames=reader)
         return cls("opaque", None, buffered)
 
 
 class VisibleBody:
     """Reads one response body as it passes. `usage` is complete once the body has ended."""
 
-    __slots__ = ("_buffered", "_document", "_document_bytes", "_lines", "_plan", "_reader", "_restorer")
+    __slots__ = ("_buffered", "_document", "_document_bytes", "_frames", "_lines", "_plan", "_reader", "_restorer")
 
     def __init__(self, plan: BodyPlan) -> None:
         self._plan = plan
         self._reader = UsageReader()
         self._lines = LineBuffer()
+        self._frames = FrameBuffer() if plan.frames is not None else None
         self._restorer = DocumentRestorer(*plan.restore) if plan.restore and plan.kind == "document" else None
         self._document: list[bytes] = []
         self._document_bytes = 0
@@ -55,16 +68,17 @@ class VisibleBody:
     @property
     def usage(self) -> Usage:
         """Token usage read so far."""
-        return self._reader.usage
+        return self._reader.usage if self._plan.frames is None else self._plan.frames.usage
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now that `chunk` has come."""
         if self._plan.kind == "events":
-            out = self._events(chunk, self._lines.feed(chunk))
+            out = chunk if self._says_nothing(chunk) else self._events(chunk, self._lines.feed(chunk))
         elif self._plan.kind == "document":
             out = self._read_document(chunk)
         else:
             out = chunk
+            self._read_frames(chunk)
         if not self._plan.buffered:
             return out
         self._buffered.append(out)
@@ -80,9 +94,16 @@ class VisibleBody:
             self._reader.document(b"".join(self._document))
             self._document.clear()
             rest = self._restorer.rest() if self._restorer else b""
+        elif self._plan.frames is not None:
+            self._plan.frames.end()
         held = b"".join((*self._buffered, rest))
         self._buffered.clear()
         return held
+
+    def _says_nothing(self, chunk: bytes) -> bool:
+        """Whether `chunk` is whole lines in which there is nothing to read or to restore, as most are."""
+        whole = chunk.endswith(b"\n") and self._lines.empty
+        return whole and self._plan.restore is None and not may_say_usage(chunk)
 
     def _events(self, chunk: bytes, lines: list[bytes]) -> bytes:
         for line in lines:
@@ -91,6 +112,12 @@ class VisibleBody:
             return chunk
         target, incoming = self._plan.restore
         return b"".join([restore_line(line, target, incoming) for line in lines])
+
+    def _read_frames(self, chunk: bytes) -> None:
+        if self._frames is None or self._plan.frames is None:
+            return
+        for message in self._frames.feed(chunk):
+            self._plan.frames.message(message)
 
     def _read_document(self, chunk: bytes) -> bytes:
         self._document_bytes += len(chunk)

@@ -14,6 +14,11 @@ class LineBuffer:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
 
+    @property
+    def empty(self) -> bool:
+        """Whether no line is unfinished."""
+        return not self._kept
+
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completes, newlines included."""
         head, newline, tail = chunk.rpartition(b"\n")

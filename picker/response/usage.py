@@ -73,6 +73,12 @@ class UsageReader:
             self.usage = self.usage.updated(_usage(meta))
 
 
+def may_say_usage(chunk: bytes) -> bool:
+    """Whether any event in `chunk`, which holds whole lines, is worth a look; most are not."""
+    named = chunk.count(b'"usage"')
+    return (named > 0 and named != chunk.count(b'"usage":null')) or b'"meta_info"' in chunk
+
+
 def _says_usage(payload: bytes) -> bool:
     """Whether an event is worth decoding.
 

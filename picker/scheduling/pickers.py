@@ -21,8 +21,8 @@ class MaxScorePicker:
         """The `maximum` best rows, best first."""
         chosen: list[int] = []
         while True:
-            best = (scores == np.maximum.reduce(scores)).nonzero()[0]
-            place = best[context.rng.randrange(len(best))] if len(best) > 1 else best[0]
+            best = (scores == scores[scores.argmax()]).nonzero()[0]
+            place = best[int(context.rng.random() * len(best))] if len(best) > 1 else best[0]
             chosen.append(int(rows[place]))
             if len(chosen) >= min(self.maximum, len(rows)):
                 return chosen

@@ -41,9 +41,9 @@ def bounded(scores: FloatArray) -> FloatArray:
     candidate is known, all get 0.5 and the scorer has no say.
     """
     clamped: FloatArray = np.minimum(np.maximum(scores, 0.0), 1.0)
-    # Clamping keeps NaN, and a sum is NaN only if a score is: the common case costs one pass.
-    total = np.add.reduce(clamped)
-    if total == total:
+    # Clamping keeps NaN, and a sum of squares is NaN only if a score is: the common case costs one pass.
+    squares = clamped.dot(clamped)
+    if squares == squares:
         return clamped
     unknown = np.isnan(clamped)
     known = clamped[~unknown]

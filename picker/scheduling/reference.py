@@ -54,7 +54,5 @@ REFERENCE_ONLY = frozenset(
         "topology-affinity-filter",
         "topology-affinity-scorer",
         "topology-extractor",
-        "vertexai-parser",
-        "vllmgrpc-parser",
     }
 )

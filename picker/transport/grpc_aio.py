@@ -15,7 +15,8 @@ from picker.exchange import Exchange
 from picker.messages import Fail
 from picker.transport.certificate_files import CertificateFiles
 from picker.transport.crash import CRASHED, log_crash
-from picker.transport.health import Health, health_handler
+from picker.transport.health import Health
+from picker.transport.health_grpc import health_handler
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def test_an_object_that_changes_its_selector_has_other_rows() -> None:
 
 
 def names(selections: Selections, state: DiscoveryState, namespace: str) -> list[str]:
-    return [each.key.name for each in selections.objects(state, DEPLOYMENTS, namespace)]
+    return list(selections.objects(state, DEPLOYMENTS, namespace))
 
 
 def test_objects_are_those_of_the_state_that_is_asked_about() -> None:

@@ -58,6 +58,28 @@ def test_the_report_says_what_every_part_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("plugins", "said"),
+    [
+        ("- {type: metrics-data-source}\n- {type: core-metrics-extractor}", None),
+        (
+            "- {type: metrics-data-source, parameters: {scheme: https, path: /m, port: 9}}",
+            "https, /m, port 9, any certificate",
+        ),
+        (
+            "- {type: core-metrics-extractor, parameters: {defaultEngine: a, engineConfigs: "
+            "[{name: a, queuedRequestsSpec: q}]}}",
+            "names of a, a unless the label of the engine says another",
+        ),
+        ("- {type: core-metrics-extractor, parameters: {engineLabelKey: e}}", "engines by the label e"),
+    ],
+)
+def test_what_is_said_of_metrics_pages_is_shown(plugins: str, said: str | None) -> None:
+    lines = report(load_picker_config(f"{HEAD}plugins:\n{plugins}\n", "epp.yaml"), "epp.yaml")
+    shown = [line.removeprefix("Metrics pages   ") for line in lines if line.startswith("Metrics pages")]
+    assert shown == ([] if said is None else [said])
+
+
+@pytest.mark.parametrize(
     ("detector", "said"),
     [
         ("utilization-detector", "full at 5 waiting requests or 80% of the KV cache"),

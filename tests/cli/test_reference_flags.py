@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,6 +28,7 @@ from infscale.config import (
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError
 from infscale.labels import Selector
+from infscale.metrics.engines import EngineNames
 from picker.discovery_source import FileSource
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,42 @@ def test_a_certificate_is_made_where_none_is_given(arguments: list[str], self_si
 def test_scraping_follows_the_intervals() -> None:
     found = of_chat("--refresh-metrics-interval=200ms", "--metrics-staleness-threshold=1s").scrape
     assert found == ScrapeSettings(0.2, 0.8 * 0.2, 1.0)
+
+
+SCRAPES: dict[str, tuple[list[str], dict[str, object]]] = {
+    "scheme": (["--model-server-metrics-scheme=https"], {"scheme": "https", "verify_tls": False}),
+    "verified": (
+        ["--model-server-metrics-scheme=https", "--model-server-metrics-https-insecure-skip-verify=false"],
+        {"scheme": "https"},
+    ),
+    "nothing to verify": (["--model-server-metrics-https-insecure-skip-verify"], {}),
+    "path": (["--model-server-metrics-path=/m"], {"path": "/m"}),
+    "port": (["--model-server-metrics-port=9100"], {"port": 9100}),
+    "each endpoint's port": (["--model-server-metrics-port=0"], {}),
+    "queued": (["--total-queued-requests-metric=q{a=b}"], {"waiting": "q{a=b}"}),
+    "running": (["--total-running-requests-metric=r"], {"running": "r"}),
+    "running, by its other name": (["--running-requests-metric=r"], {"running": "r"}),
+    "running, by both": (["--running-requests-metric=r", "--total-running-requests-metric=r"], {"running": "r"}),
+    "KV cache": (["--kv-cache-usage-percentage-metric=k"], {"kv_utilization": "k"}),
+    "LoRA": (["--lora-info-metric="], {"lora": ""}),
+    "cache": (["--cache-info-metric=c"], {"cache_info": "c"}),
+    "several": (
+        ["--total-queued-requests-metric=q", "--lora-info-metric=", "--model-server-metrics-port=1"],
+        {"waiting": "q", "lora": "", "port": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), SCRAPES.values(), ids=SCRAPES)
+def test_flags_say_how_engines_are_scraped(arguments: list[str], expected: dict[str, object]) -> None:
+    names = {key: text for key, text in expected.items() if key in {each.name for each in fields(EngineNames)}}
+    other = {key: value for key, value in expected.items() if key not in names}
+    if names:
+        # What the flags leave out stays vLLM's; endpoints that say nothing else are taken to speak it.
+        own = EngineNames("vllm", "vllm", **names)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        other |= {"dialect": "vllm", "dialects": (own,)}
+    default = ScrapeSettings(0.05, 0.8 * 0.05, 2.0)
+    assert of_chat(*arguments).scrape == replace(default, **other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_without_auth_metrics_are_for_everybody() -> None:
@@ -234,7 +271,30 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "tracing": (["--tracing"], "--tracing: cannot be honoured when true: no traces"),
     "stream metrics": (["--enable-grpc-stream-metrics"], "--enable-grpc-stream-metrics: cannot be honoured"),
     "cipher suites": (["--tls-cipher-suites=x"], "--tls-cipher-suites: cannot be honoured: "),
-    "metric name": (["--lora-info-metric=x"], "--lora-info-metric: cannot be honoured: "),
+    "metric name": (
+        ["--pool-name=a", "--lora-info-metric=x y"],
+        "--lora-info-metric: a metric spec is written name or",
+    ),
+    "no load": (
+        ["--pool-name=a", "--total-queued-requests-metric=", "--total-running-requests-metric="],
+        "--total-queued-requests-metric: without it and --total-running-requests-metric no load is known",
+    ),
+    "two names for one": (
+        ["--pool-name=a", "--total-running-requests-metric=a", "--running-requests-metric=b"],
+        "--running-requests-metric: differs from --total-running-requests-metric",
+    ),
+    "metrics scheme": (
+        ["--pool-name=a", "--model-server-metrics-scheme=ftp"],
+        "--model-server-metrics-scheme: expected http or https, got 'ftp'",
+    ),
+    "metrics path": (
+        ["--pool-name=a", "--model-server-metrics-path=m"],
+        "--model-server-metrics-path: expected a path such as /metrics, got 'm'",
+    ),
+    "metrics port": (
+        ["--pool-name=a", "--model-server-metrics-port=65536"],
+        "--model-server-metrics-port: expected a whole number from 0 to 65535",
+    ),
     "metrics TLS": (["--metrics-cert-dir=x"], "--metrics-cert-dir: cannot be honoured: "),
     "no pool": ([], "--pool-name: expected the InferencePool to follow, or --endpoint-selector"),
     "two pools": (["--pool-name=a", "--endpoint-selector=b"], "--endpoint-selector: does not go with --pool-name"),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from infscale.discovery.file import MAX_FILE_BYTES, FileDiscovery, log_refusal
+from infscale.discovery.file import FileDiscovery, log_refusal
 from infscale.discovery.protocol import Discovery
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
+from infscale.watched_file import MAX_FILE_BYTES
 
 
 def document(*names: str) -> str:

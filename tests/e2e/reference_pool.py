@@ -15,7 +15,7 @@ _PAGE = """\
 vllm:num_requests_waiting{{model_name="m"}} {waiting_queue}
 vllm:num_requests_running{{model_name="m"}} 0
 vllm:kv_cache_usage_perc{{model_name="m"}} {kv_cache_usage}
-vllm:lora_requests_info{{max_lora="2",running_lora_adapters="{adapters}",waiting_lora_adapters=""}} 1.7e9
+vllm:lora_requests_info{{max_lora="0",running_lora_adapters="{adapters}",waiting_lora_adapters=""}} 1.7e9
 """
 
 

@@ -254,7 +254,7 @@ def test_a_value_over_a_window_takes_two_scrapes_and_says_what_it_is_made_of() -
     made.record_scrape(endpoint(0).key, ttft(5, 1.0), at=0.0)
     for name in (TTFT, "requests_finished_per_second", "waiting_requests_average"):
         assert "scraped twice" in reason(made, name, 0.0)
-        assert pod_readings(BY_NAME[name], view(made), 0.0) == []
+        assert not len(pod_readings(BY_NAME[name], view(made), 0.0))
     made.record_scrape(endpoint(0).key, ttft(7, 1.0), at=4.0)
     assert group_reading(BY_NAME[TTFT], view(made), 4.0) == Reading(1.0, 4.0, 4.0)
     assert pod_readings(BY_NAME[TTFT], view(made), 4.0)[0][1] == Reading(1.0, 4.0, 4.0)
@@ -372,7 +372,7 @@ def test_a_gpu_without_memory_has_no_ratio() -> None:
     made = store(endpoint(0))
     made.record_gpu(endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
     assert "do not report it" in reason(made, "gpu_memory_used_ratio", 1.0)
-    assert pod_readings(BY_NAME["gpu_memory_used_ratio"], view(made), 1.0) == []
+    assert not len(pod_readings(BY_NAME["gpu_memory_used_ratio"], view(made), 1.0))
 
 
 def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:

@@ -16,7 +16,6 @@ from infscale.metrics.dialects import (
     Interpreter,
     MissingMetrics,
     detect,
-    dialect_for,
     interpret,
 )
 from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
@@ -351,22 +350,3 @@ def test_a_dialect_asks_for_everything_it_reads_and_nothing_twice() -> None:
 )
 def test_a_page_tells_its_dialect(page: bytes, expected: Dialect | None) -> None:
     assert detect(page) is expected
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        ({}, VLLM),
-        ({"llm-d.ai/engine-type": "sglang"}, SGLANG),
-        ({"inference.networking.k8s.io/engine-type": "trtllm-serve"}, TRTLLM_SERVE),
-        ({"llm-d.ai/engine-type": "sglang", "inference.networking.k8s.io/engine-type": "vllm"}, SGLANG),
-        ({"llm-d.ai/engine-type": "homemade"}, None),
-    ],
-    ids=["unlabelled", "current label", "legacy label", "current label first", "unknown engine"],
-)
-def test_labels_tell_the_dialect(labels: dict[str, str], expected: Dialect | None) -> None:
-    assert dialect_for(labels) is expected
-
-
-def test_the_default_dialect_is_the_callers_choice() -> None:
-    assert dialect_for({}, SGLANG) is SGLANG

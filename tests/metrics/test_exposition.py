@@ -115,7 +115,27 @@ def test_memory_of_label_strings_is_bounded_and_forgetting_changes_nothing() -> 
     for number in range(20):
         column = selection.read(f'up{{a="{number}"}} {number}\nup{{b="x"}} 1\n'.encode()).columns["up"]
         assert column.values == [float(number), 1.0]
-        assert column.labels == [{"a": str(number)}, {"b": "x"}]
+        assert list(column.labels) == [{"a": str(number)}, {"b": "x"}]
+
+
+def test_pages_whose_lines_begin_alike_are_read_as_pages_seen_first() -> None:
+    selection = Selection(["a", "b"])
+    pages = (
+        b'a{x="1"} 1\nb 2\na{x="2"} 3\n',
+        b'a{x="1"} 4\nb NaN\na{x="2"} +Inf\n',
+        b'a{x="1"} 5\nb 6 1700000000\na{x="2"} 7\n',
+        b'a{x="1"} 8\nb\t9\na{x="2"} 10\n',
+        b'b 2\na{x="1"} 1\na{x="2"} 3\n',
+        b'a{x="1"} 11\nb 12\n',
+        b'a{x="1"} 1\nb 2\na{x="2"} 3\n',
+    )
+    for page in pages:
+        for name, column in selection.read(page).columns.items():
+            fresh = select(page, ["a", "b"])[name]
+            assert list(column.labels) == [series.labels for series in fresh]
+            assert [repr(value) for value in column.values] == [repr(series.value) for series in fresh]
+    with pytest.raises(ExpositionError, match="malformed value of b"):
+        selection.read(b'a{x="1"} 1\nb 1_0\na{x="2"} 3\n')
 
 
 def test_a_page_with_more_series_than_a_model_server_has_is_refused() -> None:

@@ -166,7 +166,7 @@ def test_of_operands_that_age_differently_each_has_its_own_limit() -> None:
     both = metric("waiting_requests / 6 ?? gpu_memory_used_ratio")
     assert pod_readings(both, view(made), 2.0)[0][1] == Reading(1.0, 1.0)
     assert pod_readings(both, view(made), 50.0)[0][1] == Reading(0.75, 1.0)
-    assert pod_readings(both, view(made), 500.0) == []
+    assert not len(pod_readings(both, view(made), 500.0))
     counted = metric("waiting_requests / 6 ?? 1")
     assert pod_readings(counted, view(made), 500.0)[0][1] == Reading(1.0, 500.0), "a constant is of now"
 
@@ -211,7 +211,7 @@ def test_what_divides_by_zero_is_unknown(aggregation: Aggregation) -> None:
     reading = group_reading(divided, view(made), 1.0)
     assert isinstance(reading, Unknown)
     assert "no finite value" in reading.reason
-    assert pod_readings(divided, view(made), 1.0) == []
+    assert not len(pod_readings(divided, view(made), 1.0))
 
 
 def test_a_formula_waits_until_every_endpoint_was_scraped_or_failed_once() -> None:

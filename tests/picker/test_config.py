@@ -18,6 +18,7 @@ from picker.scheduling.pickers import MaxScorePicker, RandomPicker
 from picker.scheduling.profile import Profile
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.scorers.load import QueueScorer
+from picker.scraping import ScrapeWishes
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 
@@ -188,9 +189,8 @@ featureGates: [dataLayer, flowControl=false]
 schedulingProfiles: [{name: p}]
 """
     )
-    assert config.notes == (
-        "epp.yaml:5: plugins[1].parameters: core-metrics-extractor is built in; its parameters have no effect here",
-    )
+    assert config.notes == ()
+    assert config.scraping == ScrapeWishes(default_engine="vllm", extractor="epp.yaml:5")
     assert config.feature_gates == {"dataLayer": True, "flowControl": False}
 
 

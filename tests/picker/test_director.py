@@ -292,6 +292,18 @@ def test_rewrites_apply_to_bodies_that_are_read_and_not_to_opaque_ones() -> None
     assert bench.routed(ask(api="opaque", model="", given=headers(x_llm_d_model_name_rewrite="x"))).target_model == ""
 
 
+@pytest.mark.parametrize("given", [headers(), headers(x_llm_d_model_name_rewrite="x")], ids=["a rule", "a header"])
+def test_rewrites_do_not_apply_to_grpc_messages(given: Headers) -> None:
+    bench = Bench(1)
+    rewrite = Rewrite(ObjectKey("default", "r"), "pool", (RewriteRule((), (RewriteTarget("rewritten"),)),))
+    bench.sync(DiscoveryState(bench.state.endpoints, (bench.pool,), (), (rewrite,)))
+    for body in (
+        ParsedBody("completions", "", PROMPT, 1024, framing="vllm"),
+        ParsedBody("chat_completions", "asked", PROMPT, 1024, framing="vertex"),
+    ):
+        assert bench.routed(replace(ask(given=given), body=body)).target_model == body.model
+
+
 NAMELESS = replace(ask(model=""), body=ParsedBody("completions", "", PROMPT, 1024, needs_model=True))
 
 

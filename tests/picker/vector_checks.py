@@ -1,5 +1,6 @@
 """The reference's ext_proc cases as protobuf messages, and what is expected of the answers."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,6 @@ from picker.proto import ext_proc_pb2 as pb
 from tests.picker.vector_pool import CASES
 
 SKIPPED = {
-    "grpc": "needs the vllmgrpc-parser, which is not available",
     "session_affinity": "needs the session-affinity plugins, which are not available",
     "request_attribute_reporter": "needs the request-attribute-reporter, which is not available",
 }
@@ -20,10 +20,22 @@ def header_map(values: dict[str, str]) -> pb.HeaderMap:
     return pb.HeaderMap(headers=[pb.HeaderValue(key=key, raw_value=value.encode()) for key, value in values.items()])
 
 
-def bodies(chunks: list[str], last_is_end: bool) -> Iterator[pb.HttpBody]:
+def content(case: dict[str, Any], key: str) -> bytes:
+    """Text, or bytes that the case has under another name in base64."""
+    encoded = case.get(f"{key}_base64")
+    return case[key].encode() if encoded is None else b64decode(encoded)
+
+
+def contents(case: dict[str, Any], key: str) -> list[bytes]:
+    """As `content`, of several."""
+    encoded = case.get(f"{key}_base64")
+    return [each.encode() for each in case.get(key, ())] if encoded is None else list(map(b64decode, encoded))
+
+
+def bodies(chunks: list[bytes], last_is_end: bool) -> Iterator[pb.HttpBody]:
     for number, chunk in enumerate(chunks):
         end = last_is_end and number == len(chunks) - 1
-        yield pb.HttpBody(body=chunk.encode(), end_of_stream=end)
+        yield pb.HttpBody(body=chunk, end_of_stream=end)
 
 
 def messages(request: dict[str, Any]) -> Iterator[pb.ProcessingRequest]:
@@ -35,18 +47,24 @@ def messages(request: dict[str, Any]) -> Iterator[pb.ProcessingRequest]:
 
 
 def _events(request: dict[str, Any]) -> Iterator[pb.ProcessingRequest]:
-    if not request.get("response_only"):
+    first = request.get("request_headers_first")
+    if first is not None:
+        yield pb.ProcessingRequest(request_headers=pb.HttpHeaders(headers=header_map(first)))
+    elif not request.get("response_only"):
         end = bool(request.get("end_of_stream_in_headers"))
         yield pb.ProcessingRequest(
             request_headers=pb.HttpHeaders(headers=header_map(request["headers"]), end_of_stream=end)
         )
-        for body in bodies(request.get("body_chunks", []), last_is_end=True):
+        for body in bodies(contents(request, "body_chunks"), last_is_end=True):
             yield pb.ProcessingRequest(request_body=body)
-    response = request if request.get("response_only") else request.get("then_response")
+    only = first is not None or request.get("response_only")
+    response = request if only else request.get("then_response")
     if response:
         yield pb.ProcessingRequest(response_headers=pb.HttpHeaders(headers=header_map(response["response_headers"])))
-        for body in bodies(response["response_body_chunks"], response["last_chunk_eos"]):
+        for body in bodies(contents(response, "response_body_chunks"), response["last_chunk_eos"]):
             yield pb.ProcessingRequest(response_body=body)
+        if response.get("response_trailers"):
+            yield pb.ProcessingRequest(response_trailers=pb.HttpTrailers())
 
 
 def set_headers(mutation: pb.HeaderMutation) -> dict[str, str]:
@@ -62,7 +80,7 @@ def check_route(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) ->
     assert common.clear_route_cache == expect["clear_route_cache"]
     assert json_format.MessageToDict(headers.dynamic_metadata) == expect["dynamic_metadata"]
     streamed = [piece.request_body.response.body_mutation.streamed_response for piece in pieces]
-    assert b"".join(piece.body for piece in streamed) == expect["body"].encode()
+    assert b"".join(piece.body for piece in streamed) == content(expect, "body")
     assert [piece.end_of_stream for piece in streamed] == [*[False] * (len(streamed) - 1), expect["body_end_of_stream"]]
 
 
@@ -78,11 +96,11 @@ def check_immediate(answers: list[pb.ProcessingResponse], expect: dict[str, Any]
 
 
 def check_response(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:
-    headers, *pieces = answers
+    headers, *pieces = [each for each in answers if not each.HasField("response_trailers")]
     assert set_headers(headers.response_headers.response.header_mutation) == expect["response_set_headers"]
     streamed = [piece.response_body.response.body_mutation.streamed_response for piece in pieces]
-    found = [{"body": piece.body.decode(), "end_of_stream": piece.end_of_stream} for piece in streamed]
-    assert found == expect["chunks"]
+    found = [(piece.body, piece.end_of_stream) for piece in streamed]
+    assert found == [(content(chunk, "body"), chunk["end_of_stream"]) for chunk in expect["chunks"]]
 
 
 def check_behaviour(answers: list[pb.ProcessingResponse], expect: dict[str, Any]) -> None:

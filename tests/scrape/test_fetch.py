@@ -1,13 +1,17 @@
 import asyncio
 import gc
+import ssl
 import weakref
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 from yarl import URL
 
+from infscale.certificates import self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
 from infscale.scrape.fetch import Page, fetch
 from tests.scrape.servers import gzipped, http_server, raw_page, raw_server
@@ -139,3 +143,27 @@ async def unused_port() -> int:
     server.close()
     await server.wait_closed()
     return port
+
+
+async def test_a_certificate_is_verified_unless_told_otherwise(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+    pair = self_signed("127.0.0.1", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
+    for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
+        await asyncio.to_thread((tmp_path / name).write_bytes, content)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    await asyncio.to_thread(context.load_cert_chain, tmp_path / "tls.crt", tmp_path / "tls.key")
+    app = web.Application()
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(body=BODY)
+
+    app.router.add_get("/metrics", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        url = URL(f"https://127.0.0.1:{runner.addresses[0][1]}/metrics")
+        with pytest.raises(FetchError, match=r"^TLS handshake failed$"):
+            await fetch(session, url)
+        assert (await fetch(session, url, verify_tls=False)).body == BODY
+    finally:
+        await runner.cleanup()

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM
+from infscale.metrics.engines import EngineNames
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
-from infscale.scrape.pipe import Found, Frames, Setup, Wanted, found_bytes, ordered, read_found, read_order, shares
+from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, ordered, read_found, read_order, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
@@ -195,7 +196,24 @@ def test_processes_are_as_many_as_the_scrapes_ask_for(count: int, interval: floa
 @pytest.mark.parametrize("dialect", [None, *DIALECTS.values()])
 def test_a_target_arrives_as_it_was_sent(dialect: object) -> None:
     sent = Target(A, "http://127.0.0.1:1/metrics", dialect, 0.5, 0.4)  # type: ignore[arg-type] # a table of dialects
-    assert Wanted.of(sent).target() == sent
+    received = sent_on(sent)
+    assert received == sent
+    # Of the table, the object itself: comparing a thousand targets with those before looks into none.
+    assert received.dialect is sent.dialect
+
+
+def sent_on(*targets: Target) -> Target:
+    taken: list[list[Target]] = []
+    Frames(read_order, taken.append).feed(ordered(targets))
+    return taken[0][0]
+
+
+def test_a_dialect_of_ones_own_arrives_as_it_was_sent() -> None:
+    own = EngineNames("own", "vllm", waiting='own_queue{state="waiting"}', histograms={"queue_time": "own_wait"})
+    sent = Target(A, "https://127.0.0.1:1/m", None, 0.5, 0.4, (own.dialect(), VLLM), verify_tls=False)
+    received = sent_on(sent)
+    assert received == sent
+    assert received.candidates[0].names == sent.candidates[0].names
 
 
 numbers = st.none() | st.floats(allow_nan=False)
@@ -256,7 +274,7 @@ def test_what_is_found_arrives_whole_and_in_order_however_it_is_cut(sent: list[F
 
 
 def test_orders_arrive_as_they_were_given() -> None:
-    setup, wanted = Setup(1, "info", "text"), [Wanted.of(target(A, "127.0.0.1:1"))]
+    setup, wanted = Setup(1, "info", "text"), [target(A, "127.0.0.1:1")]
     taken: list[object] = []
     Frames(read_order, taken.append).feed(ordered(setup) + ordered(wanted))
     assert taken == [setup, wanted]

@@ -1,7 +1,8 @@
 import pytest
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import SGLANG, VLLM, Dialect
+from infscale.metrics.dialects import DIALECTS, SGLANG, VLLM, Dialect
+from infscale.metrics.engines import Engines
 from infscale.scrape.target import Target, TargetTemplate
 
 KEY = EndpointKey("default", "a")
@@ -21,15 +22,42 @@ def test_only_http_is_scraped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "url", "dialect"),
+    ("template", "endpoint", "url", "dialect"),
     [
-        (Endpoint(KEY, "10.0.0.1", 8000), "http://10.0.0.1:8000/metrics", VLLM),
-        (Endpoint(KEY, "fd00::1", 8000, metrics_port=9000), "http://[fd00::1]:9000/metrics", VLLM),
-        (Endpoint(KEY, "10.0.0.1", 1, {"llm-d.ai/engine-type": "sglang"}), "http://10.0.0.1:1/metrics", SGLANG),
-        (Endpoint(KEY, "10.0.0.1", 1, {"llm-d.ai/engine-type": "own"}), "http://10.0.0.1:1/metrics", None),
+        (TargetTemplate(), Endpoint(KEY, "10.0.0.1", 8000), "http://10.0.0.1:8000/metrics", None),
+        (
+            TargetTemplate(engines=Engines(default=VLLM)),
+            Endpoint(KEY, "fd00::1", 8000, metrics_port=9000),
+            "http://[fd00::1]:9000/metrics",
+            VLLM,
+        ),
+        (
+            TargetTemplate("https", "/m", port=9100),
+            Endpoint(KEY, "fd00::1", 8000, {"llm-d.ai/engine-type": "sglang"}, metrics_port=9000),
+            "https://[fd00::1]:9100/m",
+            SGLANG,
+        ),
+        (
+            TargetTemplate(engines=Engines(default=VLLM)),
+            Endpoint(KEY, "10.0.0.1", 1, {"llm-d.ai/engine-type": "own"}),
+            "http://10.0.0.1:1/metrics",
+            None,
+        ),
     ],
-    ids=["plain", "IPv6 and metrics port", "labelled", "unknown engine"],
+    ids=["plain", "IPv6 and metrics port", "labelled, port for all", "unknown engine"],
 )
-def test_a_template_makes_targets(endpoint: Endpoint, url: str, dialect: Dialect | None) -> None:
-    target = TargetTemplate().target(endpoint)
+def test_a_template_makes_targets(
+    template: TargetTemplate, endpoint: Endpoint, url: str, dialect: Dialect | None
+) -> None:
+    (target,) = template.targets([endpoint])
     assert (target.key, target.url, target.dialect) == (KEY, url, dialect)
+    assert target.candidates == tuple(DIALECTS.values())
+
+
+def test_certificates_are_verified_unless_told_otherwise() -> None:
+    endpoint = Endpoint(KEY, "10.0.0.1", 8000)
+    assert [
+        target.verify_tls
+        for template in (TargetTemplate(), TargetTemplate(verify_tls=False))
+        for target in template.targets([endpoint])
+    ] == [True, False]

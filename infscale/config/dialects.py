@@ -1,0 +1,87 @@
+"""The dialects of the configuration file: what an engine calls our metrics, in the words of an operator."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeVar, get_args
+
+from infscale.config.values import Section, one_of
+from infscale.document import Field, quoted
+from infscale.metrics.dialects import DIALECTS
+from infscale.metrics.engines import EngineNames
+from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.sample import CounterName, HistogramName
+
+_HISTOGRAMS: tuple[HistogramName, ...] = get_args(HistogramName)
+_COUNTERS: tuple[CounterName, ...] = get_args(CounterName)
+
+NameT = TypeVar("NameT", bound=str)
+
+
+def dialects(field: Field) -> tuple[EngineNames, ...]:
+    """The dialects of a list, each name once. Raises `ConfigError`."""
+    found: dict[str, EngineNames] = {}
+    for item in field.items():
+        names = _names(item)
+        if names.name in found:
+            item.refuse(f"there is already a dialect {quoted(names.name)}")
+        found[names.name] = names
+    return tuple(found.values())
+
+
+def _names(field: Field) -> EngineNames:
+    section = Section(field, EngineNames, required=["name"])
+    name = section.given["name"].text()
+    if name == "auto":
+        section.given["name"].refuse("'auto' means that the dialect is found out; choose another name")
+    default = EngineNames("")
+    names = EngineNames(
+        name=name,
+        like=section.get("like", one_of(tuple(DIALECTS)), None),
+        waiting=section.get("waiting", metric_spec, None),
+        running=section.get("running", metric_spec, None),
+        kv_utilization=section.get("kv_utilization", metric_spec, None),
+        kv_used_tokens=section.get("kv_used_tokens", metric_spec, None),
+        waiting_tokens=section.get("waiting_tokens", metric_spec, None),
+        lora=section.get("lora", metric_spec, None),
+        cache_info=section.get("cache_info", metric_spec, None),
+        block_size_label=section.get("block_size_label", Field.text, default.block_size_label),
+        num_blocks_label=section.get("num_blocks_label", Field.text, default.num_blocks_label),
+        block_size=section.get("block_size", metric_spec, None),
+        num_blocks=section.get("num_blocks", metric_spec, None),
+        model_label=section.get("model_label", Field.text, None),
+        histograms=section.get("histograms", _histograms, None),
+        counters=section.get("counters", _counters, None),
+    )
+    checked(names, field)
+    return names
+
+
+def checked(names: EngineNames, field: Field) -> None:
+    """Refuse what `field` says where it is no dialect."""
+    try:
+        names.dialect()
+    except ValueError as error:
+        field.refuse(str(error))
+
+
+def metric_spec(field: Field) -> str:
+    """A metric spec, or "" for a metric that there is not."""
+    text = field.text(empty=True)
+    try:
+        MetricSpec.parse(text)
+    except ValueError as error:
+        field.refuse(f"{error}, got {quoted(text)}")
+    return text
+
+
+def _histograms(field: Field) -> Mapping[HistogramName, str]:
+    return _named(field, _HISTOGRAMS)
+
+
+def _counters(field: Field) -> Mapping[CounterName, str]:
+    return _named(field, _COUNTERS)
+
+
+def _named(field: Field, names: tuple[NameT, ...]) -> Mapping[NameT, str]:
+    given = field.mapping(optional=names)
+    return MappingProxyType({name: metric_spec(given[name]) for name in names if name in given})

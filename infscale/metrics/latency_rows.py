@@ -1,0 +1,88 @@
+"""Histograms of latencies side by side, one row per endpoint, so that those of a thousand are added up at once.
+
+They would be too large to copy for every snapshot: there is one table, written in place, and a snapshot keeps the
+version it was taken at. Who asks a snapshot that is not the latest any more is told so and adds up the windows instead.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from infscale.metrics.latency import PUBLISHED_LATENCIES
+from infscale.metrics.sample import FloatArray, Histogram, HistogramName
+from infscale.metrics.snapshot import IntArray, LatencyRows
+from infscale.metrics.window import WindowSummary
+
+_Key = tuple[HistogramName, str | None]
+
+
+class _Matrix:
+    """Counts by bucket, then the sum, of each row; `bounds` are those of all rows."""
+
+    __slots__ = ("bounds", "cells")
+
+    def __init__(self, bounds: tuple[float, ...], rows: int) -> None:
+        self.bounds = bounds
+        self.cells: FloatArray = np.zeros((rows, len(bounds) + 1))
+
+
+class LatencyTable:
+    """The table of one pool, of so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        # None: endpoints differ in their bounds.
+        self._matrices: dict[_Key, _Matrix | None] = {}
+        self.version = 0
+
+    def write(self, row: int, window: WindowSummary | None) -> None:
+        """The endpoint in `row` has this window now."""
+        self.version += 1
+        for key, histogram in _published(window).items():
+            if key not in self._matrices:
+                self._matrices[key] = _Matrix(histogram.bounds, self._rows)
+            matrix = self._matrices[key]
+            if matrix is None:
+                continue
+            if histogram.bounds is not matrix.bounds and histogram.bounds != matrix.bounds:
+                self._matrices[key] = None
+                continue
+            cells = matrix.cells[row]
+            cells[:-1] = histogram.counts
+            cells[-1] = histogram.sum
+
+    def view(self) -> LatencyRows:
+        """The table as it is now."""
+        return _View(self, self.version)
+
+    def added_up(self, key: _Key, rows: IntArray, once_more: int, times: int) -> Histogram | None:
+        """See `LatencyRows`."""
+        matrix = self._matrices.get(key)
+        if matrix is None or not len(rows):
+            return None
+        cells = np.add.reduce(matrix.cells[rows])
+        if times:
+            cells += matrix.cells[once_more] * times
+        return Histogram(matrix.bounds, cells[:-1], float(cells[-1]))
+
+
+class _View:
+    """A table at one version."""
+
+    __slots__ = ("_table", "_version")
+
+    def __init__(self, table: LatencyTable, version: int) -> None:
+        self._table = table
+        self._version = version
+
+    def added_up(self, key: _Key, rows: IntArray, once_more: int, times: int) -> Histogram | None:
+        """See `LatencyRows`."""
+        if self._table.version != self._version:
+            return None
+        return self._table.added_up(key, rows, once_more, times)
+
+
+def _published(window: WindowSummary | None) -> Mapping[_Key, Histogram]:
+    if window is None:
+        return {}
+    return {key: histogram for key, histogram in window.histograms.items() if key[0] in PUBLISHED_LATENCIES}

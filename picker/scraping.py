@@ -1,0 +1,131 @@
+"""What an `EndpointPickerConfig` says of scraping: its metrics source and its extractor of engines' metrics."""
+
+from dataclasses import dataclass, replace
+
+from infscale.config.dialects import metric_spec
+from infscale.config.values import url_path
+from infscale.document import Field, quoted
+from infscale.metrics.dialects import DIALECTS
+from infscale.metrics.engines import EngineNames
+from picker.scheduling.parameters import Given
+
+SOURCE = "metrics-data-source"
+EXTRACTOR = "core-metrics-extractor"
+
+_MAX_PORT = 65535
+_SCHEMES = ("http", "https")
+_RESERVED = "default"
+_CERTIFICATES = ("caCertPath", "clientCertPath", "clientKeyPath")
+_SPECS = (
+    "queuedRequestsSpec",
+    "runningRequestsSpec",
+    "kvUsageSpec",
+    "loraSpec",
+    "cacheInfoSpec",
+    "cacheBlockSizeSpec",
+    "cacheNumBlocksSpec",
+)
+_LABELS = ("cacheBlockSizeLabelName", "cacheNumBlocksLabelName")
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeWishes:
+    """What is asked for; None: nothing is said of it. `source` and `extractor` are where the plugins are declared."""
+
+    engines: tuple[EngineNames, ...] = ()
+    default_engine: str | None = None
+    engine_label: str | None = None
+    extractor: str = ""
+    scheme: str | None = None
+    path: str | None = None
+    port: int | None = None
+    verify_tls: bool | None = None
+    source: str = ""
+
+
+NO_WISHES = ScrapeWishes()
+"""A configuration that says nothing of scraping."""
+
+
+def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple[str, ...]]:
+    """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`."""
+    if wishes.source:
+        given.declared.refuse(f"there is already a {SOURCE} with parameters ({wishes.source})")
+    known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", *_CERTIFICATES)
+    for name in _CERTIFICATES:
+        if (field := known.get(name)) is not None:
+            field.refuse("scraping with certificates of one's own is not available in this version")
+    notes = [
+        f"{field.place}: {field.path}: has no effect here: {why}"
+        for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
+        if (field := known.get(name)) is not None
+    ]
+    scheme, path, skip = known.get("scheme"), known.get("path"), known.get("insecureSkipVerify")
+    # The reference verifies no certificate unless it is told to; without https there is none.
+    verify = None if skip is None and scheme is None else not known.boolean("insecureSkipVerify", True)
+    port = known.integer("port", 0)
+    if port > _MAX_PORT:
+        known.required("port").refuse(f"expected at most {_MAX_PORT}, got {port}")
+    found = replace(
+        wishes,
+        scheme=None if scheme is None else scheme.choice(_SCHEMES),
+        path=None if path is None else url_path(path),
+        port=port or None,
+        verify_tls=verify,
+        source=given.declared.place,
+    )
+    return found, tuple(notes)
+
+
+def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+    """`wishes` with what an extractor says of engines. Raises `ConfigError`."""
+    if wishes.extractor:
+        given.declared.refuse(f"there is already a {EXTRACTOR} with parameters ({wishes.extractor})")
+    known = given.read("defaultEngine", "engineConfigs", "engineLabelKey")
+    listed = known.get("engineConfigs")
+    engines: dict[str, EngineNames] = {}
+    for item in () if listed is None else listed.items():
+        names = _engine(item)
+        if names.name in engines:
+            item.refuse(f"there is already an engine {quoted(names.name)}")
+        engines[names.name] = names
+    default, label = known.get("defaultEngine"), known.get("engineLabelKey")
+    return replace(
+        wishes,
+        engines=tuple(engines.values()),
+        default_engine=None if default is None else default.choice(tuple(dict.fromkeys((*engines, *DIALECTS)))),
+        engine_label=None if label is None else label.text(),
+        extractor=given.declared.place,
+    )
+
+
+def _engine(field: Field) -> EngineNames:
+    """One engine: its page has of these metrics only what is given; others are as the engine of that name has them."""
+    entry = field.mapping(required=("name",), optional=("customMetrics", *_SPECS, *_LABELS))
+    if "customMetrics" in entry:
+        entry["customMetrics"].refuse("metrics of one's own as attributes are not available in this version")
+    name = entry["name"].text()
+    if name == _RESERVED:
+        entry["name"].refuse(f"{_RESERVED!r} is reserved; choose another name")
+    waiting, running, kv_utilization, lora, cache_info, block_size, num_blocks = (
+        metric_spec(entry[key]) if key in entry else "" for key in _SPECS
+    )
+    default = EngineNames("")
+    names = EngineNames(
+        name=name,
+        like=name if name in DIALECTS else None,
+        waiting=waiting,
+        running=running,
+        kv_utilization=kv_utilization,
+        lora=lora,
+        cache_info=cache_info,
+        block_size=block_size,
+        num_blocks=num_blocks,
+        block_size_label=entry[_LABELS[0]].text() if _LABELS[0] in entry else default.block_size_label,
+        num_blocks_label=entry[_LABELS[1]].text() if _LABELS[1] in entry else default.num_blocks_label,
+    )
+    try:
+        names.dialect()
+    except ValueError:
+        field.refuse("expected queuedRequestsSpec or runningRequestsSpec: neither says how busy the engine is")
+    return names

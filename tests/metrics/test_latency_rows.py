@@ -1,0 +1,58 @@
+"""Histograms added up at once are those added up one by one, and only for the latest snapshot."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.metrics.functions import merged
+from infscale.metrics.latency_rows import LatencyTable
+from infscale.metrics.sample import Histogram
+from infscale.metrics.window import WindowSummary
+
+BOUNDS = (0.1, 1.0, float("inf"))
+ROWS = 4
+EMPTY = WindowSummary(0.0, {}, {}, {})
+
+
+def window(counts: list[int], bounds: tuple[float, ...] = BOUNDS) -> WindowSummary:
+    histogram = Histogram(bounds, np.cumsum(counts[: len(bounds)]).astype(np.float64), float(sum(counts)) / 4)
+    return replace(EMPTY, histograms={("queue_time", "m"): histogram, ("queue_time", None): histogram})
+
+
+COUNTS = st.lists(st.integers(0, 9), min_size=3, max_size=3)
+
+
+@given(st.lists(COUNTS, min_size=ROWS, max_size=ROWS), st.sets(st.integers(0, ROWS - 1), min_size=1), st.integers(0, 3))
+def test_added_up_at_once_and_one_by_one_are_the_same(counts: list[list[int]], chosen: set[int], times: int) -> None:
+    table, windows = LatencyTable(ROWS), [window(each) for each in counts]
+    for row in range(ROWS):
+        table.write(row, window([9, 9, 9]))
+        table.write(row, windows[row])
+    rows = sorted(chosen)
+    found = table.view().added_up(("queue_time", "m"), np.array(rows), rows[0], times)
+    parts = [windows[row].histograms["queue_time", "m"] for row in (*rows, *[rows[0]] * times)]
+    expected = merged(parts)
+    assert found is not None
+    assert expected is not None
+    assert (found.bounds, found.counts.tolist()) == (expected.bounds, expected.counts.tolist())
+    assert found.sum == pytest.approx(expected.sum)
+
+
+def test_a_view_that_is_not_the_latest_says_so() -> None:
+    table = LatencyTable(1)
+    table.write(0, window([1, 0, 0]))
+    before = table.view()
+    table.write(0, window([2, 0, 0]))
+    assert before.added_up(("queue_time", "m"), np.array([0]), 0, 0) is None
+    assert table.view().added_up(("queue_time", "m"), np.array([0]), 0, 0) is not None
+
+
+def test_bounds_that_differ_are_left_to_whoever_can_bring_them_together() -> None:
+    table = LatencyTable(2)
+    table.write(0, window([1, 0, 0]))
+    table.write(1, window([1, 0], (0.5, float("inf"))))
+    assert table.view().added_up(("queue_time", "m"), np.array([0, 1]), 0, 0) is None
+    assert table.view().added_up(("queue_time", "n"), np.array([0]), 0, 0) is None
