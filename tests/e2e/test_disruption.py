@@ -35,6 +35,9 @@ MODES = pytest.mark.parametrize(
     ],
 )
 NAMES = ("a", "b")
+LONG = 400
+"""Tokens of an answer that is still under way when something is killed: some seconds."""
+
 BOUND_SECONDS = 20.0
 """Within which every client hears something, on a slow machine."""
 
@@ -205,7 +208,7 @@ async def test_requests_of_a_killed_server_are_told_so_and_the_next_go_elsewhere
     async with picked(tmp_path, transport) as running, asyncio.timeout(60):
         client = running.client
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(client.ask(number, 250)) for number in range(12)]
+            asked = [group.create_task(client.ask(number, LONG)) for number in range(12)]
             await until(lambda: sum(running.in_flight().values()) == len(asked))
             lost, kept = running.in_flight()["a-0"], running.in_flight()["b-0"]
             assert lost
@@ -226,7 +229,7 @@ async def test_streams_of_a_killed_server_are_cut_and_the_others_go_on(
     async with picked(tmp_path, transport, bodies=bodies) as running, asyncio.timeout(60):
         client = running.client
         async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(client.ask(number, 250, stream=True)) for number in range(12)]
+            asked = [group.create_task(client.ask(number, LONG, stream=True)) for number in range(12)]
             await until(lambda: sum(client.flowing.values()) == len(asked))
             lost, kept = client.flowing["a-0"], client.flowing["b-0"]
             assert lost
@@ -257,7 +260,7 @@ async def test_when_all_servers_are_removed_clients_hear_why_and_when_they_are_b
     async with picked(tmp_path, "http2") as running, asyncio.timeout(80):
         client, file = running.client, tmp_path / "discovery.yaml"
         async with asyncio.TaskGroup() as group:
-            group.create_task(client.ask(0, 250, stream=True))
+            group.create_task(client.ask(0, 200, stream=True))
             await until(lambda: sum(client.flowing.values()) == 1)
             file.write_text(yaml.safe_dump(running.servers.discovery()))
             await until(lambda: not running.in_flight())
@@ -326,7 +329,7 @@ async def test_a_killed_picker_hangs_nobody_and_its_successor_serves_with_balanc
             go = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 for number in range(6):
-                    group.create_task(client.ask(number, 250, stream=True))
+                    group.create_task(client.ask(number, LONG, stream=True))
                 for _ in range(6):
                     group.create_task(client.ask_slowly(go))
                 await until(lambda: sum(client.flowing.values()) == 6)
@@ -358,7 +361,7 @@ async def test_a_picker_that_is_told_to_end_loses_nothing_that_has_begun(tmp_pat
             go = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 for number in range(6):
-                    group.create_task(client.ask(number, 250, stream=True))
+                    group.create_task(client.ask(number, 200, stream=True))
                 for _ in range(6):
                     group.create_task(client.ask_slowly(go))
                 await until(lambda: sum(client.flowing.values()) == 6)

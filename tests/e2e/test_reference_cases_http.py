@@ -1,7 +1,8 @@
 """The reference's ext_proc cases as HTTP requests through a real Envoy in front of a running infscale.
 
 What the reference expects of messages is looked for where it has an effect: at the pod that got the request, in the
-answer that the client got, and in what Envoy's route says of the metadata it was given.
+answer that the client got, and in what Envoy's route says of the metadata it was given. Everybody speaks HTTP/1.1:
+cases of gRPC are its messages in ordinary bodies, and their responses end without trailers.
 """
 
 import asyncio
@@ -22,13 +23,18 @@ from infscale.endpoint import ObjectKey
 from infscale.envoy.config import DESTINATION_HEADER, Address, OriginalDestinationRoute, bootstrap
 from infscale.envoy.process import running_document
 from tests.e2e.reference_pool import POOL, configuration, on_loopback, page_of, scraped
-from tests.picker.vector_checks import PLAYED
+from tests.picker.vector_checks import PLAYED, content, contents
 from tests.picker.vector_pool import NAMESPACE, Case
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
 
 MODES = {"response bodies withheld": False, "full duplex": True}
-CHAT = {"model": "m", "prompt": "x"}
+COMPLETIONS = "/v1/completions"
+# What is asked where a case is of the response alone: of an OpenAI path, and of vLLM's engine over gRPC.
+PLAIN = {
+    COMPLETIONS: b'{"model": "m", "prompt": "x"}',
+    "/vllm.grpc.engine.VllmEngine/Generate": b"\0\0\0\0\7\x1a\5test2",
+}
 METADATA, ROUTE = "x-seen-metadata", "x-seen-route"
 _TYPE = "type.googleapis.com/envoy.extensions"
 
@@ -43,6 +49,7 @@ NOT_VISIBLE = {
 }
 SEEN = {
     "body",
+    "body_base64",
     "body_end_of_stream",
     "chunks",
     "clear_route_cache",
@@ -114,14 +121,15 @@ class Pods:
             await runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        said = self.case["request"] if self.case["request"].get("response_only") else {}
+        said = self.case["request"]
+        streamed = "event-stream" in said.get("response_headers", {}).get("content-type", "")
         response = web.StreamResponse(headers=said.get("response_headers", {}))
         await response.prepare(request)
-        for number, chunk in enumerate(said.get("response_body_chunks", ())):
-            if number:
-                # An event stream passes on as it comes: the next piece is sent when the client has the last one.
+        for number, chunk in enumerate(contents(said, "response_body_chunks")):
+            if number and streamed:
+                # It passes on as it comes: the next piece is sent when the client has the last one.
                 await self.read.acquire()
-            await response.write(chunk.encode())
+            await response.write(chunk)
         return response
 
 
@@ -171,18 +179,19 @@ async def envoy(case: Case, picker_port: int) -> AsyncGenerator[dict[str, str], 
 async def asked(session: aiohttp.ClientSession, url: str, pods: Pods) -> Answered:
     """Send the case's request; a case of the response alone gets a plain one."""
     request = pods.case["request"]
-    pieces = [chunk.encode() for chunk in request.get("body_chunks", (json.dumps(CHAT),))]
+    headers = {**request.get("headers", {}), **request.get("request_headers_first", {})}
+    path = headers.pop(":path", COMPLETIONS)
+    pieces = contents(request, "body_chunks") or [PLAIN[path]]
 
     async def chunks() -> AsyncIterator[bytes]:
         for piece in pieces:
             yield piece
 
-    headers = request.get("headers", {})
     length = {"content-length": str(sum(map(len, pieces)))}
     sent = (
         session.get(f"{url}/v1/models", headers=headers)
         if request.get("end_of_stream_in_headers")
-        else session.post(f"{url}/v1/completions", headers=headers | length, data=chunks())
+        else session.post(f"{url}{path}", headers=headers | length, data=chunks())
     )
     async with sent as response:
         body = b""
@@ -197,9 +206,9 @@ def check_route(pods: Pods, answer: Answered, expect: Case) -> None:
     (received,) = pods.received
     assert answer.status == 200
     # The body's own framing says where it ends: all of it has come, and nothing else.
-    assert received.body == expect["body"].encode()
+    assert received.body == content(expect, "body")
     wanted = {name.lower(): value for name, value in expect["set_headers"].items() if name not in NOT_VISIBLE}
-    assert {name: received.headers.get(name) for name in wanted} == wanted
+    assert {":path": received.path, **received.headers}.items() >= wanted.items()
     assert received.authority == wanted[DESTINATION_HEADER]
     assert (received.headers[ROUTE] == "picked") is expect["clear_route_cache"]
     assert json.loads(received.headers[METADATA]) == expect["dynamic_metadata"]["envoy.lb"]
@@ -217,7 +226,7 @@ def check_response(pods: Pods, answer: Answered, expect: Case) -> None:
     assert answer.status == 200
     wanted = expect["response_set_headers"]
     assert {name: answer.headers.get(name) for name in wanted} == wanted
-    assert answer.body == b"".join(chunk["body"].encode() for chunk in expect["chunks"])
+    assert answer.body == b"".join(content(chunk, "body") for chunk in expect["chunks"])
 
 
 def check_behaviour(pods: Pods, answer: Answered, expect: Case) -> None:

@@ -21,6 +21,7 @@ from picker.transport.h2.streams import Block, Stream, need_connection, need_str
 
 _REMEMBERED_STREAMS = 1_000
 _REMEMBERED_FIELDS = 64
+_WINDOW_CHANGES_A_STREAM = 100
 
 
 class ServerConnection:
@@ -42,7 +43,9 @@ class ServerConnection:
         self._peer_frame_bytes = frames.MIN_MAX_FRAME_BYTES
         self._unacknowledged = 0
         self._queued = 0
+        # Streams whose data waits for the connection's window; those with data that waits for their own are not in it.
         self._blocked: dict[int, None] = {}
+        self._window_changes = self._limits.window_changes
         self._leaving = False
         self._good_fields: dict[Fields, int | None] = {}
         self._out: list[bytes] = []
@@ -119,7 +122,6 @@ class ServerConnection:
             return
         if state.queue is None:
             state.queue = deque()
-            self._blocked[stream] = None
         state.queue.append((memoryview(data), trailers))
         self._queued += size
         self._flush(stream, state)
@@ -341,6 +343,8 @@ class ServerConnection:
         if block.ended and expected:
             raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is announced and does not come")
         self._streams[stream] = Stream(self._peer_window, expected, remote_ended=block.ended)
+        if self._window_changes < self._limits.window_changes:
+            self._window_changes += _WINDOW_CHANGES_A_STREAM
         self._events.append(Opened(stream, fields, block.ended))
 
     def _announced_length(self, stream: int, fields: Fields) -> int | None:
@@ -383,12 +387,14 @@ class ServerConnection:
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings have six bytes each")
+        before = self._peer_window
         for place in range(0, len(payload), 6):
             name, value = payload[place : place + 2], payload[place + 2 : place + 6]
             self._setting(int.from_bytes(name, "big"), int.from_bytes(value, "big"))
         # The acknowledgement goes first: until it has come, a peer counts data against its windows as they were.
         self._out.append(frames.SETTINGS_ACK)
-        self._flush_blocked()
+        if self._peer_window != before:
+            self._resize_windows(self._peer_window - before)
 
     def _setting(self, name: int, value: int) -> None:
         match name:
@@ -397,7 +403,7 @@ class ServerConnection:
             case Setting.INITIAL_WINDOW_SIZE:
                 if value > frames.MAX_WINDOW:
                     raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-                self._resize_windows(value)
+                self._peer_window = value
             case Setting.MAX_FRAME_SIZE:
                 if not frames.MIN_MAX_FRAME_BYTES <= value <= frames.MAX_MAX_FRAME_BYTES:
                     raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its range")
@@ -405,12 +411,18 @@ class ServerConnection:
             case _:
                 pass
 
-    def _resize_windows(self, value: int) -> None:
-        by, self._peer_window = value - self._peer_window, value
+    def _resize_windows(self, by: int) -> None:
+        # A few bytes of settings change something for every open stream: see "rapid resets" in DECISIONS.md.
+        self._window_changes -= len(self._streams)
+        if self._window_changes < 0:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "windows are resized again and again")
         for state in self._streams.values():
             state.window += by
             if state.window > frames.MAX_WINDOW:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
+        for stream, state in list(self._streams.items()) if by > 0 else ():
+            if state.queue is not None:
+                self._flush(stream, state)
 
     def _push_promise(self, _flags: int, _stream: int, _payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
@@ -446,12 +458,9 @@ class ServerConnection:
     # Sending what waited
 
     def _flush_blocked(self) -> None:
-        for stream in list(self._blocked):
-            if self._window <= 0:
-                return
-            state = self._streams.get(stream)
-            if state is not None:
-                self._flush(stream, state)
+        while self._blocked and self._window > 0:
+            stream = next(iter(self._blocked))
+            self._flush(stream, self._streams[stream])
 
     def _flush(self, stream: int, state: Stream) -> None:
         queue = state.queue
@@ -459,6 +468,11 @@ class ServerConnection:
             data, trailers = queue[0]
             room = min(state.window, self._window, self._peer_frame_bytes)
             if data and room <= 0:
+                # Out of the list where its own window is what it waits for: the list is walked whenever data may go.
+                if state.window > 0:
+                    self._blocked[stream] = None
+                else:
+                    self._blocked.pop(stream, None)
                 return
             piece = data[:room]
             if piece:

@@ -16,6 +16,8 @@ class Limits:
 
     `window_bytes` is per stream, `connection_window_bytes` for all of them together; what is received is passed on at
     once, so windows are opened again as it comes. `queued_bytes` bounds what waits here for the peer's windows.
+    `window_changes` is how many windows of open streams its settings may change at a stretch; each stream that it opens
+    allows a hundred again.
     """
 
     max_streams: int = 1_000
@@ -24,6 +26,7 @@ class Limits:
     window_bytes: int = 1 << 20
     connection_window_bytes: int = 16 << 20
     queued_bytes: int = 128 << 20
+    window_changes: int = 100_000
 
 
 @value

@@ -8,7 +8,7 @@ from picker.transport.h2.frames import Kind
 from tests.picker.transport.damage import corpus
 from tests.picker.transport.fuzz import fuzz
 
-FRAMES = 20_000
+FRAMES = 12_000
 
 
 @pytest.mark.timeout(120)

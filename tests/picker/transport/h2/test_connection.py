@@ -19,6 +19,7 @@ from picker.transport.h2.events import END_DATA, Ended, Event, Limits, Opened, R
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.grpc import ANSWER, DONE
 from picker.transport.h2.hpack import literal
+from picker.transport.h2.streams import Stream
 
 HEADERS = [
     (":method", "POST"),
@@ -229,6 +230,91 @@ def test_what_waits_for_windows_is_bounded() -> None:
     pair.server.send(1, b"x" * 2_000)
     assert pair.server.streams == 0
     assert b"".join(pair.server.take()).endswith(frames.rst_stream(1, ErrorCode.ENHANCE_YOUR_CALM))
+
+
+def test_streams_that_are_opened_and_reset_at_once_leave_nothing_and_harm_no_other() -> None:
+    server = ServerConnection(Limits(max_streams=3))
+    server.receive(GREETING + headers(1))
+    server.take()
+    flood = b"".join(headers(stream) + frames.rst_stream(stream, ErrorCode.CANCEL) for stream in range(3, 9_003, 2))
+    told = server.receive(flood)
+    assert sum(isinstance(each, Opened) for each in told) == sum(isinstance(each, Ended) for each in told) == 4_500
+    assert server.streams == 1
+    assert server.take() == []
+    server.respond(1, ANSWER)
+    server.send(1, b"", DONE)
+    assert server.take()
+    assert server.streams == 0
+
+
+def window_settings(size: int) -> bytes:
+    return frames.settings(((frames.Setting.INITIAL_WINDOW_SIZE, size),))
+
+
+def test_windows_of_many_streams_are_not_resized_again_and_again() -> None:
+    """A few bytes of settings would have every open stream looked at."""
+    server = ServerConnection(Limits(window_changes=1_000))
+    server.receive(GREETING + b"".join(headers(stream) for stream in range(1, 201, 2)))
+    for number in range(10):
+        server.receive(window_settings(number))
+    assert not server.failed
+    server.receive(window_settings(9))
+    assert not server.failed, "nothing changes"
+    server.receive(headers(201) + window_settings(10))
+    assert server.failed
+    assert b"windows are resized again and again" in b"".join(server.take())
+
+
+def test_a_client_that_opens_streams_may_resize_its_windows_as_it_goes() -> None:
+    server = ServerConnection(Limits(window_changes=100))
+    server.receive(GREETING)
+    for number in range(500):
+        stream = 2 * number + 1
+        server.receive(headers(stream) + window_settings(number))
+        server.respond(stream, DONE, ended=True)
+        assert not server.failed
+
+
+@pytest.mark.parametrize(
+    "sent", [frames.window_update(0, 1), frames.settings(())], ids=["the connection's window", "empty settings"]
+)
+def test_streams_that_wait_for_their_own_windows_are_not_looked_at_for_what_opens_none(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ServerConnection()
+    server.receive(frames.PREFACE + window_settings(0))
+    for stream in range(1, 201, 2):
+        server.receive(headers(stream))
+        server.respond(stream, ANSWER)
+        server.send(stream, b"data")
+    looked = 0
+    flush = ServerConnection._flush  # pyright: ignore[reportPrivateUsage] # what looking at a stream is
+
+    def counted(connection: ServerConnection, stream: int, state: Stream) -> None:
+        nonlocal looked
+        looked += 1
+        flush(connection, stream, state)
+
+    monkeypatch.setattr(ServerConnection, "_flush", counted)
+    server.take()
+    server.receive(sent * 50)
+    assert looked == 0
+    server.receive(window_settings(10))
+    assert looked == 100
+    assert sum(len(each) - frames.HEADER_BYTES for each in server.take()[-100:]) == 400
+
+
+def test_data_that_waits_for_the_connections_window_goes_when_that_opens() -> None:
+    server = ServerConnection()
+    server.receive(frames.PREFACE + window_settings(1 << 20))
+    for stream in (1, 3, 5):
+        server.receive(headers(stream))
+        server.respond(stream, ANSWER)
+        server.send(stream, b"x" * 30_000, DONE)
+    server.take()
+    assert server.streams == 1
+    server.receive(frames.window_update(0, 90_000 - frames.DEFAULT_WINDOW))
+    assert server.streams == 0
 
 
 def test_larger_windows_are_acknowledged_before_they_are_used() -> None:
