@@ -191,6 +191,7 @@ def _picker(flags: Flags, pool: ObjectKey, secure: bool) -> PickerSettings:
         drain_notice_seconds=drain,
         subset_hints=not flags.boolean("disable-endpoint-subset-filter"),
         ready_without_endpoints=True,
+        any_health_service=True,
     )
 
 

@@ -81,7 +81,7 @@ class Http2Transport:
         self._new_exchange = new_exchange
         self._clock = clock
         self._limits = limits or Limits()
-        self._health = Health(ready)
+        self._health = Health(ready, settings.any_health_service)
         self._stack = contextlib.AsyncExitStack()
         self._servers: list[asyncio.Server] = []
         self._ports: list[int] = []

@@ -68,6 +68,7 @@ def test_a_pool_name_alone_is_the_reference_by_default() -> None:
             drain_timeout_seconds=30.0,
             drain_notice_seconds=30.0,
             ready_without_endpoints=True,
+            any_health_service=True,
         ),
         telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), ask_cluster=True),
         log=LogSettings("info", "json"),
