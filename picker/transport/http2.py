@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.listening import EVERY_ADDRESS, every_address
 from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
@@ -161,13 +162,14 @@ class Http2Transport:
     async def _listen(self, address: str, port: int, served: _Served, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                lambda: _Connection(served),
-                address,
-                port,
-                ssl=context,
-                backlog=_BACKLOG,
-            )
+            if address == EVERY_ADDRESS:
+                server = await loop.create_server(
+                    lambda: _Connection(served), sock=every_address(port), ssl=context, backlog=_BACKLOG
+                )
+            else:
+                server = await loop.create_server(
+                    lambda: _Connection(served), address, port, ssl=context, backlog=_BACKLOG
+                )
         except OSError as error:
             reason = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
             where = authority(address, port)
