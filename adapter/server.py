@@ -29,6 +29,7 @@ from infscale import __version__
 from infscale.certificates import CertificatePair
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.listening import EVERY_ADDRESS, every_address
 from infscale.metrics.published import BY_NAME
 
 _SHUTDOWN_SECONDS = 5.0
@@ -176,7 +177,11 @@ class AdapterServer:
     async def _listen(self, runner: web.ServerRunner) -> int:
         host, port = self._settings.host, self._settings.port
         try:
-            await web.TCPSite(runner, host, port, ssl_context=self._certificate.context).start()
+            context = self._certificate.context
+            if host == EVERY_ADDRESS:
+                await web.SockSite(runner, every_address(port), ssl_context=context).start()
+            else:
+                await web.TCPSite(runner, host, port, ssl_context=context).start()
         except OSError as error:
             reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
             raise StartError(

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from infscale.endpoint import authority, is_loopback
 from infscale.errors import StartError
+from infscale.listening import EVERY_ADDRESS, every_address
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
 from infscale.metrics.published import PUBLISHED, PublishedMetric
@@ -226,8 +227,11 @@ class TelemetryServer:
 
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port)
         try:
+            if self._host == EVERY_ADDRESS:
+                site: web.BaseSite = web.SockSite(self._runner, every_address(self.port))
+            else:
+                site = web.TCPSite(self._runner, self._host, self.port)
             await site.start()
         except OSError as error:
             await self._runner.cleanup()

@@ -11,13 +11,14 @@ from picker.discovery_source import FileSource, read_reference, read_source
 from picker.parsing.table import DEFAULT_TYPES
 from picker.prefix_index import PrefixSettings
 from picker.presets import PRESETS
+from picker.reporting import NO_REPORTING, Reporting
 from picker.scheduling import registry
 from picker.scheduling.detector import DEFAULT_DETECTOR, Detector, read_detector
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
-from picker.scheduling.scheduler import ProfileHandler, Scheduler, SingleProfileHandler
+from picker.scheduling.scheduler import HeaderProfileHandler, ProfileHandler, Scheduler, SingleProfileHandler
 from picker.scraping import NO_WISHES, ScrapeWishes
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
@@ -61,7 +62,8 @@ class PickerConfig:
     `detector` None: the configuration says nothing about saturation. `admitters` are asked before scheduling, and all
     have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
     start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares. `discovery` is
-    a file of endpoints; None: the configuration names none. `scraping` is what it says of engines' metrics pages.
+    a file of endpoints; None: the configuration names none. `scraping` is what it says of engines' metrics pages,
+    `reporting` what is to be told of responses.
     """
 
     scheduler: Scheduler
@@ -75,6 +77,7 @@ class PickerConfig:
     plugins: tuple[DeclaredPlugin, ...]
     discovery: FileSource | None = None
     scraping: ScrapeWishes = NO_WISHES
+    reporting: Reporting = NO_REPORTING
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -147,6 +150,7 @@ class _Loader:
             declared.summary(),
             discovery,
             declared.scraping,
+            declared.reporting,
         )
 
     # Scheduling
@@ -160,6 +164,9 @@ class _Loader:
         if handlers:
             handler = self._declared.handlers[handlers[0].name]
             self._declared.use(handlers[0], "every request")
+        if handlers and isinstance(handler, HeaderProfileHandler) and handler.default not in profiles:
+            problem = f"there is no profile {handler.default!r} for requests without the header; give defaultProfile"
+            handlers[0].given.declared.refuse(problem)
         one_only = not handlers or handlers[0].type == registry.DEFAULT_HANDLER
         if len(profiles) > 1 and one_only:
             problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
@@ -193,6 +200,9 @@ class _Loader:
         scorers: list[WeightedScorer] = []
         picker: Picker | None = None
         for reference, plugin, weight in stages:
+            if plugin.kind is Kind.REPORTER:
+                # The reference lets them stand there, and they speak of every response all the same.
+                continue
             if plugin.kind not in _STAGES:
                 article = "an" if plugin.kind is Kind.ADMITTER else "a"
                 reference.refuse(f"{article} {plugin.kind.value} has no place in a profile")

@@ -1,10 +1,11 @@
 """The plugins an `EndpointPickerConfig` declares: read, built, and found again by the references to them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infscale.document import Field
 from picker.prefix_index import PrefixSettings
+from picker.reporting import ATTRIBUTE_REPORTER, NO_REPORTING, read_attributes
 from picker.scheduling import registry
 from picker.scheduling.detector import Detector, headroom, read_detector
 from picker.scheduling.filters import SaturationFilter
@@ -43,6 +44,7 @@ class Declared:
         self.detectors: dict[str, Detector] = {}
         self.prefix: PrefixSettings | None = None
         self.scraping = NO_WISHES
+        self.reporting = NO_REPORTING
         self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
@@ -125,6 +127,8 @@ class Declared:
                 given.nothing()
             case Kind.PRODUCER | Kind.DATA:
                 self._read_fact(plugin)
+            case Kind.REPORTER:
+                self._read_reporter(plugin)
             case Kind.DISCOVERY:
                 pass
 
@@ -156,6 +160,15 @@ class Declared:
         elif parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
+
+    def _read_reporter(self, plugin: Plugin) -> None:
+        self.use(plugin, "every response")
+        if plugin.type == ATTRIBUTE_REPORTER:
+            attributes = (*self.reporting.attributes, *read_attributes(plugin.given))
+            self.reporting = replace(self.reporting, attributes=attributes)
+        else:
+            plugin.given.nothing()
+            self.reporting = replace(self.reporting, served=True)
 
     def _note(self, plugin: Plugin) -> None:
         """Say what is accepted and better written otherwise."""

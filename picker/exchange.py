@@ -27,14 +27,26 @@ from uuid import UUID
 from picker.answers import immediate_reply, no_parser, of_bodyless
 from picker.errors import RequestError
 from picker.exchange_settings import ExchangeSettings
-from picker.headers import MARKER, REQUEST_ID, content_length, echoed, request_path, response_status, wants_upgrade
+from picker.headers import (
+    MARKER,
+    NOBODY_SERVED,
+    REQUEST_ID,
+    SERVED_REPORT,
+    content_length,
+    echoed,
+    request_path,
+    response_status,
+    wants_upgrade,
+)
 from picker.messages import (
     BodyMode,
+    BodyReply,
     Event,
     Fail,
     HeadersReply,
     Incoming,
     Modes,
+    Reported,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
@@ -49,7 +61,7 @@ from picker.parsing import parse_body
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
-from picker.response import BodyPlan, Usage, VisibleBody, names_to_restore
+from picker.response import BodyPlan, Usage, VisibleBody, names_to_restore, reported
 
 if TYPE_CHECKING:
     import random
@@ -231,6 +243,8 @@ class Exchange:
         self._restore = restore
         reference = self._settings.error_format == "reference"
         set_headers = (MARKER, *echoed(event.headers)) if reference else ()
+        if self._settings.report_served:
+            set_headers += ((SERVED_REPORT, (self._served or NOBODY_SERVED).encode()),)
         reply = HeadersReply("response", set_headers, ("content-length",) if restore else ())
         if event.end_of_stream:
             self._response_ended(now)
@@ -250,9 +264,9 @@ class Exchange:
             content += self._body.end()
             self._response_ended(now)
         if not self._full_duplex():
-            return [Unchanged("response")]
+            return self._reported([Unchanged("response")], event.end_of_stream)
         if content or event.end_of_stream:
-            return pieces("response", content, end_of_stream=event.end_of_stream)
+            return self._reported(pieces("response", content, end_of_stream=event.end_of_stream), event.end_of_stream)
         return []
 
     def _response_trailers(self, now: float) -> list[Send]:
@@ -261,7 +275,18 @@ class Exchange:
         rest = self._body.end() if self._body else b""
         self._response_ended(now)
         sends = pieces("response", rest, end_of_stream=False) if rest else []
-        return [*sends, TrailersReply("response")]
+        return self._reported([*sends, TrailersReply("response")], ended=True)
+
+    def _reported(self, sends: list[Send], ended: bool) -> list[Send]:
+        """`sends`, the last with what is to be told of a response that has ended."""
+        attributes = self._settings.attributes
+        if not attributes or not ended or self._body is None:
+            return sends
+        numbers = reported(attributes, self._body.usage)
+        last = sends[-1]
+        if numbers and isinstance(last, BodyReply | Unchanged | TrailersReply):
+            return [*sends[:-1], Reported(last, numbers)]
+        return sends
 
     def _response_ended(self, now: float) -> None:
         self._response_state = ResponseState.ENDED

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from picker.answers import ErrorFormat
 from picker.parsing import DEFAULT_PARSERS, ParserTable
+from picker.response import ReportedAttribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class ExchangeSettings:
     and `echo_request_headers` re-sets the request's. `buffer_responses` holds a response that is no event stream until
     its end. A body over `max_body_bytes` is answered 413; the default takes long prompts with images.
     `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST). Without
-    `subset_hints` the gateway's word on which endpoints to pick from is passed over.
+    `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
+    gateway at the end of a response that it shows; with `report_served`, response headers say who answered.
     """
 
     error_format: ErrorFormat = "openai"
@@ -24,6 +26,8 @@ class ExchangeSettings:
     destination_count: int = 1
     parsers: ParserTable = DEFAULT_PARSERS
     subset_hints: bool = True
+    attributes: tuple[ReportedAttribute, ...] = ()
+    report_served: bool = False
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

@@ -10,6 +10,9 @@ DESTINATION_SCORES = "x-gateway-destination-endpoint-scores"
 REQUEST_ID = "x-request-id"
 # The reference picker writes this name with capitals; gateways compare names without regard to case.
 CONTENT_LENGTH = "Content-Length"
+SERVED_REPORT = "x-conformance-test-served-endpoint"
+"""What conformance suites of gateways read to know who answered."""
+NOBODY_SERVED = "fail: missing envoy lb metadata"
 MARKER = ("x-went-into-resp-headers", b"true")
 
 # Owned by the protocol: read or written by the picker, never set again on the client's behalf.

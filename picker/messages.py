@@ -126,6 +126,14 @@ class TrailersReply:
 
 
 @value
+class Reported:
+    """An answer at the end of a response, and numbers of it for the gateway, by namespace and name."""
+
+    reply: "BodyReply | Unchanged | TrailersReply"
+    numbers: Mapping[str, Mapping[str, float]]
+
+
+@value
 class ImmediateReply:
     """An answer to the client in place of the model server's; the exchange is over."""
 
@@ -135,7 +143,7 @@ class ImmediateReply:
     details: str
 
 
-Reply = HeadersReply | BodyReply | Unchanged | TrailersReply | ImmediateReply
+Reply = HeadersReply | BodyReply | Unchanged | TrailersReply | Reported | ImmediateReply
 
 
 @value

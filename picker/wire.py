@@ -21,6 +21,7 @@ from picker.messages import (
     Incoming,
     Modes,
     Reply,
+    Reported,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
@@ -33,7 +34,7 @@ from picker.messages import (
 )
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
-from picker.wire_bytes import body_reply, headers_reply
+from picker.wire_bytes import body_reply, headers_reply, numbers_metadata
 from picker.wire_reading import read_event
 
 LB_NAMESPACE = "envoy.lb"
@@ -108,6 +109,9 @@ def encode(reply: Reply) -> bytes:
             return _body_response(reply.side, pb.BodyResponse(response=pb.CommonResponse())).SerializeToString()
         case TrailersReply():
             return _trailers_reply(reply).SerializeToString()
+        case Reported():
+            # A message is the sum of its fields, so one more stands behind those that are written.
+            return encode(reply.reply) + numbers_metadata(reply.numbers)
         case ImmediateReply():
             return _immediate_reply(reply).SerializeToString()
 

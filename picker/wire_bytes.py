@@ -4,6 +4,7 @@ Field numbers are those of `picker/proto/ext_proc.proto`; Envoy's own stubs read
 """
 
 import struct
+from collections.abc import Mapping
 from functools import lru_cache
 
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Side
@@ -92,14 +93,22 @@ def _one_text(namespace: str, key: str, value: str) -> bytes:
     return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
 
 
+def numbers_metadata(numbers: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Dynamic metadata of numbers, by namespace and name, as a field of the response."""
+    return _field(8, b"".join([_entry(name, _field(5, _numbers(each))) for name, each in numbers.items()]))
+
+
+def _numbers(numbers: Mapping[str, float]) -> bytes:
+    return b"".join([_entry(name, b"\x11" + struct.pack("<d", number)) for name, number in numbers.items()])
+
+
 def _struct(fields: LbMetadata) -> bytes:
     parts: list[bytes] = []
     for key, value in fields.items():
         if isinstance(value, str):
             parts.append(_text_entry(key, value))
         else:
-            numbers = b"".join([_entry(name, b"\x11" + struct.pack("<d", number)) for name, number in value.items()])
-            parts.append(_entry(key, _field(5, numbers)))
+            parts.append(_entry(key, _field(5, _numbers(value))))
     return b"".join(parts)
 
 

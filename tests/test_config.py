@@ -115,6 +115,7 @@ def test_every_key_can_be_given() -> None:
           drain_notice_seconds: 2
           subset_hints: false
           ready_without_endpoints: true
+          any_health_service: true
           transport: grpc_aio
         adapter:
           listen: 0.0.0.0:443
@@ -169,6 +170,7 @@ def test_every_key_can_be_given() -> None:
             drain_notice_seconds=2,
             subset_hints=False,
             ready_without_endpoints=True,
+            any_health_service=True,
             transport="grpc_aio",
         ),
         adapter=AdapterSettings(

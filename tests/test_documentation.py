@@ -30,6 +30,7 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
         Kind.PRODUCER: "producer",
         Kind.DATA: "data",
         Kind.DISCOVERY: "discovery",
+        Kind.REPORTER: "reporter",
     }
     documented = {name.strip("`"): kind for name, kind, _ in rows("picker/README.md", "## Plugins")}
     assert documented == {name: words[kind] for name, kind in KINDS.items()}

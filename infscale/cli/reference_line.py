@@ -11,11 +11,12 @@ from infscale.certificates import self_signed
 from infscale.cli import reference_flags
 from infscale.cli.go_flags import Flags
 from infscale.cli.picker_config import parse_picker_config, read_picker_config
-from infscale.cli.reference_translation import translate, with_certificate
+from infscale.cli.reference_translation import IPV4_ADDRESSES, translate, with_certificate
 from infscale.cli.scheduling import CONFIG_TEXT
 from infscale.cli.serve import serve
 from infscale.config import ServeConfig
 from infscale.errors import ConfigError
+from infscale.listening import EVERY_ADDRESS, has_every_address
 from picker.discovery_source import FileSource
 
 _OWN = ("--config", "-config")
@@ -42,7 +43,8 @@ def takes(arguments: Sequence[str]) -> bool:
 def run(arguments: Sequence[str]) -> int:
     """Serve as the reference's flags say, as `infscale.cli.serve.serve`. Raises `ConfigError`."""
     flags = reference_flags.read(arguments)
-    translation = translate(flags, os.environ, _source(flags))
+    every_address = EVERY_ADDRESS if has_every_address() else IPV4_ADDRESSES
+    translation = translate(flags, os.environ, _source(flags), every_address)
     with _certified(translation.config, translation.self_signed) as config:
         return serve(config, frozenset({"picker"}), translation.notes)
 

@@ -32,7 +32,9 @@ from picker.discovery_source import FileSource
 
 DEFAULT_POOL_NAME = "epp"
 
-_ANY_ADDRESS = "0.0.0.0"
+IPV4_ADDRESSES = "0.0.0.0"
+"""Every address of a machine without IPv6."""
+
 _LOOPBACK = "127.0.0.1"
 _MAX_TARGET_PORTS = 8
 _DEBUG_VERBOSITY = 4
@@ -59,10 +61,12 @@ class Translation:
     notes: tuple[str, ...]
 
 
-def translate(flags: Flags, environment: Mapping[str, str], source: FileSource | None) -> Translation:
+def translate(
+    flags: Flags, environment: Mapping[str, str], source: FileSource | None, every_address: str = IPV4_ADDRESSES
+) -> Translation:
     """What `flags` mean in `environment`; `source` is the endpoints file that the `EndpointPickerConfig` names.
 
-    Raises `ConfigError` that names the flag.
+    `every_address` is the host that means every address of the machine. Raises `ConfigError` that names the flag.
     """
     if flags.text("config-file") and flags.text("config-text"):
         refuse("config-text", "does not go with --config-file; give one of them")
@@ -72,13 +76,13 @@ def translate(flags: Flags, environment: Mapping[str, str], source: FileSource |
     else:
         pool, discovery = _from_cluster(flags, namespace, environment)
         cluster = _cluster(flags, environment)
-    telemetry, notes = _telemetry(flags, cluster is not None)
+    telemetry, notes = _telemetry(flags, cluster is not None, every_address)
     secure = flags.boolean("secure-serving", True)
     config = ServeConfig(
         discovery,
         cluster,
         scrape=scrape_settings(flags),
-        picker=_picker(flags, pool, secure),
+        picker=_picker(flags, pool, secure, every_address),
         telemetry=telemetry,
         log=_log(flags),
     )
@@ -172,14 +176,14 @@ def _cluster(flags: Flags, environment: Mapping[str, str]) -> KubernetesSettings
 # What runs
 
 
-def _picker(flags: Flags, pool: ObjectKey, secure: bool) -> PickerSettings:
+def _picker(flags: Flags, pool: ObjectKey, secure: bool, every_address: str) -> PickerSettings:
     file, text = flags.text("config-file"), flags.text("config-text")
     drain = flags.duration("drain-timeout", 30.0)
     if drain > MAX_SECONDS:
         refuse("drain-timeout", f"expected at most {MAX_SECONDS:g} s, got {drain:g} s")
     return PickerSettings(
-        listen=ListenAddress(_ANY_ADDRESS, flags.port("grpc-port", 9002)),
-        health_listen=ListenAddress(_ANY_ADDRESS, flags.port("grpc-health-port", 9003)),
+        listen=ListenAddress(every_address, flags.port("grpc-port", 9002)),
+        health_listen=ListenAddress(every_address, flags.port("grpc-health-port", 9003)),
         pool=pool,
         preset=None if file or text else "reference",
         config_file=Path(file) if file else None,
@@ -191,6 +195,7 @@ def _picker(flags: Flags, pool: ObjectKey, secure: bool) -> PickerSettings:
         drain_notice_seconds=drain,
         subset_hints=not flags.boolean("disable-endpoint-subset-filter"),
         ready_without_endpoints=True,
+        any_health_service=True,
     )
 
 
@@ -207,12 +212,12 @@ def _tls(flags: Flags) -> PickerTlsFiles | None:
     return None
 
 
-def _telemetry(flags: Flags, in_cluster: bool) -> tuple[TelemetrySettings, tuple[str, ...]]:
+def _telemetry(flags: Flags, in_cluster: bool, every_address: str) -> tuple[TelemetrySettings, tuple[str, ...]]:
     port = flags.port("metrics-port", 9090)
     if not flags.boolean("metrics-endpoint-auth", True):
-        return TelemetrySettings(ListenAddress(_ANY_ADDRESS, port)), ()
+        return TelemetrySettings(ListenAddress(every_address, port)), ()
     if in_cluster:
-        return TelemetrySettings(ListenAddress(_ANY_ADDRESS, port), ask_cluster=True), ()
+        return TelemetrySettings(ListenAddress(every_address, port), ask_cluster=True), ()
     note = (
         "/metrics listens on loopback only: there is no cluster to ask who may read it; "
         "with --metrics-endpoint-auth=false everybody can"

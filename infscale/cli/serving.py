@@ -92,6 +92,8 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         destination_count=picker.destinations,
         parsers=ParserTable.of(scheduling.parsers),
         subset_hints=picker.subset_hints,
+        attributes=scheduling.reporting.attributes,
+        report_served=scheduling.reporting.served,
     )
 
 
@@ -265,6 +267,7 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         tls=TlsFiles(tls.certificate, tls.key, tls.client_ca, tls.reload, tls.min_version) if tls else None,
         notice_seconds=picker.drain_notice_seconds,
         drain_seconds=picker.drain_timeout_seconds,
+        any_health_service=picker.any_health_service,
     )
 
     def ready() -> bool:

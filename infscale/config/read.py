@@ -315,6 +315,7 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
         transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
         subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
+        any_health_service=section.get("any_health_service", Field.boolean, default.any_health_service),
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
     )
 

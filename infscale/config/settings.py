@@ -186,7 +186,8 @@ class PickerSettings:
     many endpoints are sent to the gateway, first choice first. `unknown_models` is what becomes of a model that no
     endpoint serves: left to the endpoint, or refused (404). With `subset_hints` the gateway may narrow the choice.
     When it is told to end, health checks say so for `drain_notice_seconds` before no new exchange is taken.
-    With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool.
+    With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool; with
+    `any_health_service` those of unknown services are answered as if they asked for readiness.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -205,6 +206,7 @@ class PickerSettings:
     transport: Transport = "http2"
     subset_hints: bool = True
     ready_without_endpoints: bool = False
+    any_health_service: bool = False
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

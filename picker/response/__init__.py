@@ -1,7 +1,17 @@
 """Response bodies, where the gateway shows them: token usage read and model names restored across any chunking."""
 
+from picker.response.attributes import ReportedAttribute, reported
 from picker.response.body import BodyPlan, VisibleBody
 from picker.response.restore import names_to_restore, restore_line
 from picker.response.usage import Usage, UsageReader
 
-__all__ = ["BodyPlan", "Usage", "UsageReader", "VisibleBody", "names_to_restore", "restore_line"]
+__all__ = [
+    "BodyPlan",
+    "ReportedAttribute",
+    "Usage",
+    "UsageReader",
+    "VisibleBody",
+    "names_to_restore",
+    "reported",
+    "restore_line",
+]

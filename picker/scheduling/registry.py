@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from picker.parsing.table import PARSER_TYPES
+from picker.reporting import ATTRIBUTE_REPORTER, SERVED_VERIFIER
 from picker.scheduling.factories.filters import FILTERS, PRODUCER_NAMES
 from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
 from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
@@ -47,14 +48,23 @@ class Kind(enum.Enum):
     PRODUCER = "data producer"
     DATA = "data source or extractor"
     DISCOVERY = "source of endpoints"
+    REPORTER = "reporter of responses"
 
 
 DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
 MEDIA_PRODUCER = "mm-embeddings-cache-producer"
 PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer", MEDIA_PRODUCER)
-DATA = ("metrics-data-source", "core-metrics-extractor", "dcgm-data-source", "dcgm-extractor")
+DATA = (
+    "metrics-data-source",
+    "core-metrics-extractor",
+    "dcgm-data-source",
+    "dcgm-extractor",
+    "k8s-notification-source",
+    "endpoint-notification-source",
+)
 DISCOVERY = ("file-discovery",)
+REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
 
 # Types that nothing is built of: the store, the prefix index and the parser table are there anyway.
 _FACTS: Mapping[str, Kind] = {
@@ -65,6 +75,7 @@ _FACTS: Mapping[str, Kind] = {
         (Kind.PRODUCER, PRODUCERS),
         (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
+        (Kind.REPORTER, REPORTERS),
     )
     for name in names
 }
@@ -74,6 +85,8 @@ DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-
 
 ELSEWHERE: Mapping[str, str] = {
     "dcgm-data-source": "GPU pages are scraped where `dcgm` in the main configuration says so",
+    "k8s-notification-source": "the cluster is followed where `discovery` in the main configuration says so",
+    "endpoint-notification-source": "endpoints are followed wherever they come from",
     "dcgm-extractor": "GPU pages are scraped where `dcgm` in the main configuration says so",
 }
 """Types that are accepted and decided by another file, and where."""

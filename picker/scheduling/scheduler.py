@@ -27,6 +27,22 @@ class SingleProfileHandler:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderProfileHandler:
+    """Runs the profile that the request header `header` (lower case) names, `default` without it.
+
+    A name that no profile has leaves no candidate, as in the reference picker.
+    """
+
+    header: str = "epp-profile"
+    default: str = "decode"
+
+    def handle(self, context: SchedulingContext, rows: IntArray, profiles: Mapping[str, Profile]) -> Selection | None:
+        """The named profile's selection."""
+        profile = profiles.get(context.request.headers.get(self.header) or self.default)
+        return None if profile is None else profile.run(context, rows)
+
+
+@dataclass(frozen=True, slots=True)
 class Scheduler:
     """Profiles by name and the handler that runs them."""
 

@@ -31,7 +31,7 @@ class GrpcTransport:
         self._settings = settings
         self._new_exchange = new_exchange
         self._clock = clock
-        self._health = Health(ready)
+        self._health = Health(ready, settings.any_health_service)
         self._servers: list[grpc.aio.Server] = []
         self._ports: list[int] = []
 

@@ -19,10 +19,14 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class Health:
-    """Says how services are. Draining is unready but alive: a restart would cut off what is still served."""
+    """Says how services are. Draining is unready but alive: a restart would cut off what is still served.
 
-    def __init__(self, ready: Ready) -> None:
+    With `any_service` a name that nobody knows means readiness, too.
+    """
+
+    def __init__(self, ready: Ready, any_service: bool = False) -> None:
         self._ready = ready
+        self._any_service = any_service
         self._draining = False
         self._stopped = False
         self._news = asyncio.Event()
@@ -61,7 +65,7 @@ class Health:
     def _status(self, service: str) -> int:
         if service == _LIVENESS:
             return int(_Status.SERVING)
-        if service not in _READINESS:
+        if service not in _READINESS and not self._any_service:
             return int(_Status.SERVICE_UNKNOWN)
         serving = self._ready() and not self._draining
         return int(_Status.SERVING if serving else _Status.NOT_SERVING)

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.listening import EVERY_ADDRESS, every_address
 from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
@@ -81,7 +82,7 @@ class Http2Transport:
         self._new_exchange = new_exchange
         self._clock = clock
         self._limits = limits or Limits()
-        self._health = Health(ready)
+        self._health = Health(ready, settings.any_health_service)
         self._stack = contextlib.AsyncExitStack()
         self._servers: list[asyncio.Server] = []
         self._ports: list[int] = []
@@ -161,13 +162,14 @@ class Http2Transport:
     async def _listen(self, address: str, port: int, served: _Served, context: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                lambda: _Connection(served),
-                address,
-                port,
-                ssl=context,
-                backlog=_BACKLOG,
-            )
+            if address == EVERY_ADDRESS:
+                server = await loop.create_server(
+                    lambda: _Connection(served), sock=every_address(port), ssl=context, backlog=_BACKLOG
+                )
+            else:
+                server = await loop.create_server(
+                    lambda: _Connection(served), address, port, ssl=context, backlog=_BACKLOG
+                )
         except OSError as error:
             reason = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
             where = authority(address, port)

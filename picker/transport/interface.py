@@ -38,7 +38,7 @@ class TransportSettings:
     gateway: Envoy sends bodies in messages as large as its buffers, of which 400 kB have been seen, so gRPC's default
     of 4 MB is near. At most `max_connections` are open at once. On drain, health turns NOT_SERVING first and new
     exchanges are still taken for `notice_seconds`, so that gateways see it coming; then open exchanges have
-    `drain_seconds` to end.
+    `drain_seconds` to end. With `any_health_service` health checks of any name but liveness mean readiness.
     """
 
     address: str = "127.0.0.1"
@@ -50,6 +50,7 @@ class TransportSettings:
     notice_seconds: float = 0.0
     drain_seconds: float = 30.0
     max_connections: int = 1_000
+    any_health_service: bool = False
 
     def __post_init__(self) -> None:
         ports = (self.port, self.health_port or 0)

@@ -68,6 +68,7 @@ def test_a_pool_name_alone_is_the_reference_by_default() -> None:
             drain_timeout_seconds=30.0,
             drain_notice_seconds=30.0,
             ready_without_endpoints=True,
+            any_health_service=True,
         ),
         telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), ask_cluster=True),
         log=LogSettings("info", "json"),
@@ -406,3 +407,10 @@ def test_defaults_are_the_reference_s() -> None:
         f"--{flag.name}={flag.default}" for flag in FLAGS if flag.default and flag.treatment is Treatment.HONOURED
     ]
     assert of_chat(*honoured) == of_chat()
+
+
+def test_every_address_may_be_those_of_ipv6_too() -> None:
+    found = translate(reference_flags.read(["--pool-name=chat"]), IN_CLUSTER, None, "::").config
+    hosts = {found.picker.listen.host, found.telemetry.listen.host}
+    assert found.picker.health_listen is not None
+    assert hosts | {found.picker.health_listen.host} == {"::"}

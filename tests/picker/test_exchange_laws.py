@@ -16,6 +16,7 @@ from picker.messages import (
     ImmediateReply,
     Incoming,
     Modes,
+    Reported,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
@@ -26,6 +27,8 @@ from picker.messages import (
     TrailersReply,
 )
 from picker.request import Headers, Rejection
+from picker.response import ReportedAttribute
+from picker.response.expressions import Expression
 from picker.wire import encode
 from tests.fakes.director import FakeDirector
 
@@ -79,7 +82,9 @@ def test_any_order_of_messages_ends_in_a_legal_state(
     events: list[Event], modes: Modes | None, rejected: bool, echo: bool, crashed: bool
 ) -> None:
     director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None)
-    exchange = Exchange(ExchangeSettings(echo_request_headers=echo, max_body_bytes=500), director, random.Random(1))
+    told = (ReportedAttribute("one", Expression("1")),)
+    behaviour = ExchangeSettings(echo_request_headers=echo, max_body_bytes=500, attributes=told)
+    exchange = Exchange(behaviour, director, random.Random(1))
     sends: list[Send] = []
     for second, event in enumerate(events):
         sends += exchange.receive(Incoming(event, modes=modes if second == 0 else None), float(second))
@@ -93,8 +98,9 @@ def test_any_order_of_messages_ends_in_a_legal_state(
         assert isinstance(send, Fail) or encode(send)
 
 
-def _check_order(sends: list[Send]) -> None:
+def _check_order(sent: list[Send]) -> None:
     """Headers, body, trailers in each direction; nothing after the last word."""
+    sends = [send.reply if isinstance(send, Reported) else send for send in sent]
     for side in ("request", "response"):
         ranks = [_rank(send) for send in sends if _side(send) == side]
         assert ranks == sorted(ranks)
@@ -107,7 +113,7 @@ def _check_order(sends: list[Send]) -> None:
 
 
 def _side(send: Send) -> str | None:
-    return None if isinstance(send, Fail | ImmediateReply) else send.side
+    return None if isinstance(send, Fail | ImmediateReply | Reported) else send.side
 
 
 def _rank(send: Send) -> int:

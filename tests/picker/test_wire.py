@@ -22,6 +22,7 @@ from picker.messages import (
     Incoming,
     Modes,
     Reply,
+    Reported,
     RequestBody,
     RequestHeaders,
     RequestTrailers,
@@ -94,6 +95,19 @@ REPLIES: dict[str, tuple[Reply, dict[str, object]]] = {
     "unchanged body": (Unchanged("response"), {"response_body": {"response": {}}}),
     "request trailers": (TrailersReply("request"), {"request_trailers": {}}),
     "response trailers": (TrailersReply("response"), {"response_trailers": {}}),
+    "numbers with trailers": (
+        Reported(TrailersReply("response"), {"envoy.lb": {"cost": 10.0}}),
+        {"response_trailers": {}, "dynamic_metadata": {"envoy.lb": {"cost": 10}}},
+    ),
+    "numbers with a body": (
+        Reported(BodyReply("response", b"abc", end_of_stream=True), {"a": {"x": 0.0, "y": 2.0}, "b": {"x": 1e9}}),
+        {
+            "response_body": {
+                "response": {"body_mutation": {"streamed_response": {"body": b64(b"abc"), "end_of_stream": True}}}
+            },
+            "dynamic_metadata": {"a": {"x": 0, "y": 2}, "b": {"x": 1e9}},
+        },
+    ),
     "immediate": (
         ImmediateReply(429, (("retry-after", b"1"),), b"full", "ResourceExhausted"),
         {

@@ -84,6 +84,7 @@ class VectorPool:
             echo_request_headers=True,
             buffer_responses=True,
             parsers=ParserTable.of(config.parsers),
+            attributes=config.reporting.attributes,
         )
 
     def exchange(self) -> Exchange:

@@ -6,7 +6,7 @@ from picker.scheduling.admitters import ProbabilisticAdmitter
 from picker.scheduling.parameters import Given, Parameters
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.plugin import Admitter, Picker
-from picker.scheduling.scheduler import ProfileHandler, SingleProfileHandler
+from picker.scheduling.scheduler import HeaderProfileHandler, ProfileHandler, SingleProfileHandler
 
 DEFAULT_PICKER = "max-score-picker"
 DEFAULT_HANDLER = "single-profile-handler"
@@ -38,6 +38,12 @@ def _single_profile(given: Given) -> ProfileHandler:
     return SingleProfileHandler()
 
 
+def _header_profile(given: Given) -> ProfileHandler:
+    parameters, default = given.read("headerName", "defaultProfile"), HeaderProfileHandler()
+    header = parameters.text("headerName", default.header).lower()
+    return HeaderProfileHandler(header, parameters.text("defaultProfile", default.default))
+
+
 def _probabilistic(given: Given) -> Admitter:
     parameters = given.read("queueDepthThreshold", "kvCacheUtilThreshold", "power", "k")
     return ProbabilisticAdmitter(
@@ -58,5 +64,8 @@ PICKERS: Mapping[str, Callable[[Given], Picker]] = {
     "random-picker": _random,
     "power-of-two-picker": _power_of_two,
 }
-HANDLERS: Mapping[str, Callable[[Given], ProfileHandler]] = {DEFAULT_HANDLER: _single_profile}
+HANDLERS: Mapping[str, Callable[[Given], ProfileHandler]] = {
+    DEFAULT_HANDLER: _single_profile,
+    "header-profile-handler": _header_profile,
+}
 ADMITTERS: Mapping[str, Callable[[Given], Admitter]] = {"probabilistic-admitter": _probabilistic}

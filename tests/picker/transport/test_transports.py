@@ -294,6 +294,14 @@ async def test_an_unknown_service_is_not_found(picker: Picker) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_any_service_can_mean_readiness(picker: Picker) -> None:
+    async with picker.transport(any_health_service=True) as transport:
+        for ready, answer in ((True, "SERVING"), (False, "NOT_SERVING")):
+            picker.ready = ready
+            assert await gateway.check(transport.port, "weather") == answer
+        assert await gateway.check(transport.port, "liveness") == "SERVING"
+
+
 async def test_watchers_are_told_of_unknown_services_and_of_draining(picker: Picker) -> None:
     status = health_pb2.HealthCheckResponse
     transport = picker.transport(drain_seconds=10.0, notice_seconds=0.2)
