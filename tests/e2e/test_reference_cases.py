@@ -18,8 +18,8 @@ from tests.picker.vector_pool import Case
 
 
 @contextlib.asynccontextmanager
-async def metrics_page(pod: Case) -> AsyncGenerator[int, None]:
-    """The metrics page of `pod` at its address; the port it is on."""
+async def metrics_page(pod: Case, port: int = 0) -> AsyncGenerator[int, None]:
+    """The metrics page of `pod` at its address and `port` (0: a free one); the port it is on."""
 
     async def page(_request: web.Request) -> web.Response:
         return web.Response(text=page_of(pod))
@@ -29,7 +29,7 @@ async def metrics_page(pod: Case) -> AsyncGenerator[int, None]:
     runner = web.AppRunner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, pod["ip"], 0).start()
+        await web.TCPSite(runner, pod["ip"], port).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
