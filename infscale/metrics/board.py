@@ -1,10 +1,11 @@
-"""The columns of one pool as they are written: cells change in place, readers get copies.
+"""The columns of one pool as they are written: cells change in place, until somebody reads.
 
 Scrapes and dispatches are many, and each touches one row; what a reader needs is all rows at one moment. So a snapshot
-is made when somebody asks and something has changed since the last one, and it shares what has not.
+takes the columns as they are when somebody asks, and whoever writes next goes on in copies: readers, who have somebody
+waiting, pay for none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -32,6 +33,7 @@ NUMBERS = (
 )
 _FLAGS = ("ready", "settled")
 _OBJECTS = ("models", "lora", "block_size_tokens", "num_blocks", "windows", "failures")
+_OBSERVED, _BOOKED = "observed numbers", "books"
 _NO_MODELS: MappingProxyType[str, ModelLoad] = MappingProxyType({})
 
 
@@ -53,12 +55,13 @@ class PoolBoard:
         self._latencies = LatencyTable(rows)
         self._requests: FloatArray = np.zeros(rows)
         self._tokens: FloatArray = np.zeros(rows)
-        self._in_flight: list[object] = [{}] * rows
-        self._changed: set[str] = set()
+        self._in_flight: list[Mapping[str, tuple[float, float]]] = [{}] * rows
+        # Columns that a snapshot has, and that are copied before they are written again.
+        self._taken: set[str] = set()
         for row, record in enumerate(records):
             self._write(row, record)
             self._count(row, record.ledger)
-        self._state = replace(state, columns=self._columns(Columns.unknown(state.endpoints), set(_OBJECTS)))
+        self._state = replace(state, columns=self._columns(Columns.unknown(state.endpoints)))
         self._observed = self._booked = False
         self._snapshot = self._made()
 
@@ -82,8 +85,7 @@ class PoolBoard:
     def snapshot(self) -> PoolSnapshot:
         """The pool as it is now."""
         if self._observed:
-            self._state = replace(self._state, columns=self._columns(self._state.columns, self._changed))
-            self._changed.clear()
+            self._state = replace(self._state, columns=self._columns(self._state.columns))
         if self._observed or self._booked:
             self._snapshot = self._made()
             self._observed = self._booked = False
@@ -91,6 +93,9 @@ class PoolBoard:
 
     def _write(self, row: int, record: EndpointRecord) -> None:
         sample = record.sample
+        if _OBSERVED in self._taken:
+            self._taken.remove(_OBSERVED)
+            self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
         self._numbers[:, row] = _numbers(record)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None
         models = _NO_MODELS if sample is None else sample.models
@@ -111,32 +116,38 @@ class PoolBoard:
         cells = self._objects[name]
         if cells[row] is item:
             return False
+        if name in self._taken:
+            self._taken.remove(name)
+            cells = self._objects[name] = cells.copy()
         cells[row] = item
-        self._changed.add(name)
         return True
 
     def _count(self, row: int, ledger: Ledger) -> None:
+        if _BOOKED in self._taken:
+            self._taken.remove(_BOOKED)
+            self._requests, self._tokens = self._requests.copy(), self._tokens.copy()
+            self._in_flight = self._in_flight.copy()
         self._requests[row] = len(ledger)
         self._tokens[row] = ledger.tokens
         self._in_flight[row] = ledger.models
 
-    def _columns(self, before: Columns, changed: set[str]) -> Columns:
-        numbers, flags = frozen(self._numbers.copy()), frozen(self._flags.copy())
-        cells: dict[str, object] = dict(zip(NUMBERS, numbers, strict=True))
-        cells |= zip(_FLAGS, flags, strict=True)
-        for name in changed:
-            cells[name] = tuple(self._objects[name])
+    def _columns(self, before: Columns) -> Columns:
+        self._taken.update((_OBSERVED, *_OBJECTS))
+        cells: dict[str, object] = dict(zip(NUMBERS, frozen(self._numbers), strict=True))
+        cells |= zip(_FLAGS, frozen(self._flags), strict=True)
+        cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
         return replace(before, **cells)  # type: ignore[arg-type] # names and types are Columns' own
 
     def _made(self) -> PoolSnapshot:
+        self._taken.add(_BOOKED)
         return PoolSnapshot(
             self._state,
             self._store_id,
             self._number,
-            frozen(self._requests.copy()),
-            frozen(self._tokens.copy()),
-            tuple(self._in_flight),  # type: ignore[arg-type] # cells are what ledgers hold
+            frozen(self._requests),
+            frozen(self._tokens),
+            self._in_flight,
         )
 
 

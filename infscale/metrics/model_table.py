@@ -58,46 +58,45 @@ class ModelColumns:
         self._columns: dict[str | None, FloatArray] = {}
         self._spoken_of: list[tuple[str | None, ...]] = [()] * rows
         self._speakers: dict[str | None, int] = {}
-        # In the order in which models were first spoken of.
-        self._changed: dict[str | None, None] = {}
-        self._table: ModelTable = EMPTY
+        # Columns that a table has, and that are copied before they are written again.
+        self._taken: set[str | None] = set()
+        self._table: ModelTable | None = None
 
     def write(self, row: int, said: Cells) -> None:
         """The endpoint in `row` says this now, and nothing else."""
         before = self._spoken_of[row]
         self._spoken_of[row] = tuple(said)
+        self._table = None
         for model, values in said.items():
-            column = self._columns.get(model)
-            if column is None:
-                column = self._columns[model] = np.full((_CELLS, self._rows), math.nan)
-            column[:, row] = values
+            self._writable(model)[:, row] = values
             if model not in before:
                 self._speakers[model] = self._speakers.get(model, 0) + 1
-            self._changed[model] = None
         for model in before:
             if model not in said:
                 self._leave(row, model)
 
     def table(self) -> ModelTable:
-        """The columns as they are now; what has not changed is what was returned last."""
-        if self._changed:
-            table = dict(self._table)
-            for model in self._changed:
-                column = self._columns.get(model)
-                if column is None:
-                    table.pop(model, None)
-                else:
-                    table[model] = column.copy()
-                    table[model].flags.writeable = False
-            self._table = table
-            self._changed.clear()
+        """The columns as they are now, in the order in which models were first spoken of."""
+        if self._table is None:
+            for column in self._columns.values():
+                column.flags.writeable = False
+            self._taken.update(self._columns)
+            self._table = dict(self._columns)
         return self._table
 
+    def _writable(self, model: str | None) -> FloatArray:
+        column = self._columns.get(model)
+        if column is None:
+            column = self._columns[model] = np.full((_CELLS, self._rows), math.nan)
+        elif model in self._taken:
+            column = self._columns[model] = column.copy()
+        self._taken.discard(model)
+        return column
+
     def _leave(self, row: int, model: str | None) -> None:
-        self._changed[model] = None
         self._speakers[model] -= 1
         if self._speakers[model]:
-            self._columns[model][:, row] = math.nan
+            self._writable(model)[:, row] = math.nan
         else:
             del self._speakers[model], self._columns[model]
 

@@ -5,7 +5,7 @@ Numbers are numpy columns, one row per endpoint in discovery order. NaN in a col
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol, Self, TypeVar
@@ -65,7 +65,7 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
@@ -87,12 +87,12 @@ class Columns:
     load_seconds: FloatArray
     ready: BoolArray
     settled: BoolArray
-    models: tuple[Mapping[str, ModelLoad], ...]
-    lora: tuple[LoraState | None, ...]
-    block_size_tokens: tuple[int | None, ...]
-    num_blocks: tuple[int | None, ...]
-    windows: tuple[WindowSummary | None, ...]
-    failures: tuple[ScrapeFailure | None, ...]
+    models: Sequence[Mapping[str, ModelLoad]]
+    lora: Sequence[LoraState | None]
+    block_size_tokens: Sequence[int | None]
+    num_blocks: Sequence[int | None]
+    windows: Sequence[WindowSummary | None]
+    failures: Sequence[ScrapeFailure | None]
     by_model: ModelTable
     latencies: LatencyRows
 
@@ -210,7 +210,7 @@ class PoolSnapshot:
     number: int
     in_flight_requests: FloatArray
     in_flight_tokens: FloatArray
-    in_flight_by_model: tuple[Mapping[str, tuple[float, float]], ...]
+    in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]]
 
     @property
     def revision(self) -> str:

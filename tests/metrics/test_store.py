@@ -88,7 +88,7 @@ def test_sync_keeps_what_is_known_and_forgets_what_is_gone() -> None:
     assert np.isnan(snapshot.columns.waiting[1])
     assert list(snapshot.in_flight_requests) == [1, 0]
     assert snapshot.in_flight_models == {"m": (1.0, 10.0)}
-    assert snapshot.in_flight_by_model == ({"m": (1.0, 10.0)}, {})
+    assert tuple(snapshot.in_flight_by_model) == ({"m": (1.0, 10.0)}, {})
     made.sync(DiscoveryState((endpoint(7),), (POOL,)))
     made.sync(DiscoveryState((endpoint(2), endpoint(7)), (POOL,)))
     assert np.isnan(view(made).columns.waiting[0])
@@ -265,7 +265,7 @@ def test_a_page_that_stands_still_while_requests_are_answered_is_frozen_and_goes
     assert failure.cause == "its page stands still although requests were answered"
     made.record_scrape(endpoint(0).key, sample(page=8), at=4.0)
     assert view(made).fresh(4.0)[0], "the page moved"
-    assert view(made).columns.failures == (None,)
+    assert list(view(made).columns.failures) == [None]
 
 
 def test_a_frozen_page_is_held_against_an_endpoint_only_for_its_probation() -> None:
