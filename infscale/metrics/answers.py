@@ -19,7 +19,7 @@ from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
@@ -137,7 +137,7 @@ class _Pods:
 
     asked: _Question
     names: Sequence[ObjectKey]
-    rows: Sequence[int]
+    rows: IntArray
     """One row of each pod."""
     ranks: Sequence[list[int]] | None
     """All rows of each pod; None where every pod is one row."""
@@ -145,21 +145,22 @@ class _Pods:
     @classmethod
     def of(cls, asked: _Question) -> "_Pods":
         index = asked.snapshot.state.pods
-        ready: list[int] = np.flatnonzero(asked.ready).tolist()
+        ready = np.flatnonzero(asked.ready)
         if index.one_rank_each:
             every = len(ready) == len(index.of_row)
-            return cls(asked, index.of_row if every else [index.of_row[row] for row in ready], ready, None)
+            return cls(asked, index.of_row if every else [index.of_row[row] for row in ready.tolist()], ready, None)
         ranks: dict[ObjectKey, list[int]] = {}
-        for row in ready:
+        for row in ready.tolist():
             ranks.setdefault(index.of_row[row], []).append(row)
-        return cls(asked, list(ranks), [rows[0] for rows in ranks.values()], list(ranks.values()))
+        first = np.array([rows[0] for rows in ranks.values()], dtype=np.intp)
+        return cls(asked, list(ranks), first, list(ranks.values()))
 
     def only(self, places: Sequence[int]) -> "_Pods":
         """The pods at some places."""
         return _Pods(
             self.asked,
             [self.names[place] for place in places],
-            [self.rows[place] for place in places],
+            self.rows[places],
             None if self.ranks is None else [self.ranks[place] for place in places],
         )
 
@@ -183,7 +184,7 @@ def _of_pods(metric: PublishedMetric, pods: _Pods) -> Valued:
         # A pod's ranks share its GPUs, which count once.
         values = metric.reader.read(snapshot, now, pods.asked.model)[pods.rows]
         return Valued(np.where(fresh[pods.rows], values, math.nan), at[pods.rows])
-    groups = [Group(snapshot, rows) for rows in pods.ranks]
+    groups = [Group(snapshot, np.array(rows, dtype=np.intp)) for rows in pods.ranks]
     known_ranks = np.array([fresh[group.rows].all() for group in groups], dtype=np.bool_)
     values = np.array(_of_groups(metric, metric.reader, groups, pods.asked))
     return Valued(np.where(known_ranks, values, math.nan), np.array([at[group.rows].min() for group in groups]))
@@ -226,7 +227,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     unknown = _coverage_problem(metric, asked, ready, usable, asked.now - at)
     if unknown is not None:
         return unknown
-    rows: list[int] = np.flatnonzero(usable).tolist()
+    rows = np.flatnonzero(usable)
     group = Group(asked.snapshot, rows, count - len(rows))
     value = _of_groups(metric, metric.reader, [group], asked)[0]
     if math.isnan(value):

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from infscale.metrics import functions
 from infscale.metrics.columns import Load
 from infscale.metrics.latency import statistic_of
 from infscale.metrics.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from infscale.metrics.window import WindowSummary
-
-IntArray = NDArray[np.intp]
 
 FULL_COVERAGE = 0.9
 """Share of the window observations must span for silence to mean that nothing happened."""
@@ -35,7 +32,7 @@ class Group:
     """Endpoints that make one value: the rows that are usable, and how many more have no fresh value (`absent`)."""
 
     snapshot: PoolSnapshot
-    rows: list[int]
+    rows: IntArray
     absent: int = 0
 
     def __len__(self) -> int:
@@ -182,7 +179,7 @@ def _waiting_since(snapshot: PoolSnapshot, model: str | None) -> FloatArray:
 
 def _watched(group: Group) -> IntArray:
     """The rows of `group` that were watched for some time."""
-    rows = np.array(group.rows, dtype=np.intp)
+    rows = group.rows
     return rows[_cells(group.snapshot, None, COVERED)[rows] > 0]
 
 
