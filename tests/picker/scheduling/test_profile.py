@@ -1,6 +1,7 @@
 """A profile filters, sums weighted scores and picks."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,3 +56,31 @@ def test_no_candidate_left_is_no_selection_and_later_filters_are_not_asked() -> 
     pool = FakePool(2)
     assert Scheduler({"p": profile}, SingleProfileHandler()).schedule(context(pool), pool.rows) is None
     assert len(asked) == 1
+
+
+@dataclass
+class OfState(Fixed):
+    """Reads the state alone, and counts how often it is asked."""
+
+    asked: int = 0
+    of_state: ClassVar[bool] = True
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        self.asked += 1
+        return super().score(context, rows)
+
+
+def test_a_scorer_of_the_state_is_asked_once_per_state_and_rows() -> None:
+    scorer = OfState([0.5, 0.25])
+    profile = Profile("p", (), (WeightedScorer(scorer, 2.0), WeightedScorer(Fixed([0.0, 1.0]))), MaxScorePicker())
+    of_one_state, pool = context(FakePool(2)), FakePool(2)
+    rows = pool.rows
+    for expected, (asked, candidates) in enumerate(
+        [(of_one_state, rows), (of_one_state, pool.rows), (context(pool), rows)]
+    ):
+        for _ in range(2):
+            selection = profile.run(asked, candidates)
+            assert selection is not None
+            assert selection.scores.tolist() == [1.0, 1.5]
+            assert selection.chosen == (1,)
+        assert scorer.asked == expected + 1
