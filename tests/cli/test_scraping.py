@@ -293,7 +293,7 @@ async def test_renamed_metrics_arrive_in_the_store(tmp_path: Path, way: str) -> 
             snapshot = await seen(running, 3.0)
     columns = snapshot.columns
     assert (columns.running.tolist(), columns.kv_utilization.tolist()) == ([2.0], [0.25])
-    assert columns.lora == (LoraState(frozenset("ab"), frozenset("c"), 4),)
+    assert tuple(columns.lora) == (LoraState(frozenset("ab"), frozenset("c"), 4),)
     # By the flags, the page does not say how the cache is sized.
     sizes = (None, None) if way == "flags" else (32, 1000)
     assert (columns.block_size_tokens[0], columns.num_blocks[0]) == sizes
