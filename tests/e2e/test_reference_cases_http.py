@@ -45,6 +45,7 @@ NOT_VISIBLE = {
     "endpoint": "repeats the destination header",
     "kind": "names the check",
     "note": "is a remark",
+    "on_response_index": "metadata of answers to the response come after the headers in which a client could see them",
     "responses": "how many messages an answer takes is between Envoy and the picker",
 }
 SEEN = {
