@@ -129,7 +129,7 @@ class Selection:
         layout = self._layouts.get(heads)
         values = None if layout is None else _plain_numbers([number for _, _, number in cut])
         if layout is None or values is None:
-            samples = [self._parse(line) for line in lines]
+            samples = [self._sample(line, head, number) for line, (head, _, number) in zip(lines, cut, strict=True)]
             layout = _Layout.of([(name, labels) for name, labels, _ in samples])
             values = [value for _, _, value in samples]
             self._learn(heads, layout)
@@ -145,6 +145,12 @@ class Selection:
             self._layouts.clear()
             self._held = len(heads)
         self._layouts[heads] = layout
+
+    def _sample(self, line: bytes, head: bytes, number: bytes) -> tuple[str, Labels, float]:
+        """The sample on `line`; where its head was seen before, only its number is read."""
+        known = self._heads.get(head)
+        value = None if known is None else _plain_numbers([number])
+        return self._parse(line) if known is None or value is None else (*known, value[0])
 
     def _parse(self, line: bytes) -> tuple[str, Labels, float]:
         """The sample on `line`, whose label string is remembered from now on."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from infscale.metrics.latency import PUBLISHED_LATENCIES
+from infscale.metrics.model_table import Speakers
 from infscale.metrics.sample import FloatArray, Histogram, HistogramName
 from infscale.metrics.snapshot import IntArray, LatencyRows
 from infscale.metrics.window import WindowSummary
@@ -33,12 +34,17 @@ class LatencyTable:
         self._rows = rows
         # None: endpoints differ in their bounds.
         self._matrices: dict[_Key, _Matrix | None] = {}
+        self._speakers = Speakers[_Key](rows)
         self.version = 0
 
     def write(self, row: int, window: WindowSummary | None) -> None:
         """The endpoint in `row` has this window now."""
         self.version += 1
-        for key, histogram in _published(window).items():
+        published = _published(window)
+        for key, others in self._speakers.speaks(row, published):
+            if not others:
+                del self._matrices[key]
+        for key, histogram in published.items():
             if key not in self._matrices:
                 self._matrices[key] = _Matrix(histogram.bounds, self._rows)
             matrix = self._matrices[key]

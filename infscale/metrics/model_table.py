@@ -5,8 +5,9 @@ its row of them. NaN is unknown, also where an endpoint says nothing of a model.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ STATISTIC_CELLS = MappingProxyType({statistic: COVERED + 1 + place for place, st
 
 _CELLS = COVERED + 1 + len(STATISTIC_CELLS)
 
+KeyT = TypeVar("KeyT")
 ModelTable = Mapping[str | None, FloatArray]
 Cells = Mapping[str | None, list[float]]
 """What one endpoint says, by model."""
@@ -50,30 +52,50 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
     return found
 
 
+class Speakers(Generic[KeyT]):
+    """Which rows speak of what, so that what nobody speaks of any more can be let go."""
+
+    def __init__(self, rows: int) -> None:
+        self._of_row: list[tuple[KeyT, ...]] = [()] * rows
+        self._count: dict[KeyT, int] = {}
+
+    def speaks(self, row: int, keys: Iterable[KeyT]) -> list[tuple[KeyT, bool]]:
+        """Row `row` speaks of `keys` now; of what it no longer does, and whether somebody else still does."""
+        before, now = self._of_row[row], tuple(keys)
+        self._of_row[row] = now
+        for key in now:
+            if key not in before:
+                self._count[key] = self._count.get(key, 0) + 1
+        left = [key for key in before if key not in now]
+        for key in left:
+            self._count[key] -= 1
+            if not self._count[key]:
+                del self._count[key]
+        return [(key, key in self._count) for key in left]
+
+
 class ModelColumns:
     """The columns as they are written, of so many rows; models nobody speaks of any more leave them."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
         self._columns: dict[str | None, FloatArray] = {}
-        self._spoken_of: list[tuple[str | None, ...]] = [()] * rows
-        self._speakers: dict[str | None, int] = {}
+        self._speakers = Speakers[str | None](rows)
         # Columns that a table has, and that are copied before they are written again.
         self._taken: set[str | None] = set()
         self._table: ModelTable | None = None
 
     def write(self, row: int, said: Cells) -> None:
         """The endpoint in `row` says this now, and nothing else."""
-        before = self._spoken_of[row]
-        self._spoken_of[row] = tuple(said)
         self._table = None
         for model, values in said.items():
             self._writable(model)[:, row] = values
-            if model not in before:
-                self._speakers[model] = self._speakers.get(model, 0) + 1
-        for model in before:
-            if model not in said:
-                self._leave(row, model)
+        for model, others in self._speakers.speaks(row, said):
+            if others:
+                self._writable(model)[:, row] = math.nan
+            else:
+                del self._columns[model]
+                self._taken.discard(model)
 
     def table(self) -> ModelTable:
         """The columns as they are now, in the order in which models were first spoken of."""
@@ -92,13 +114,6 @@ class ModelColumns:
             column = self._columns[model] = column.copy()
         self._taken.discard(model)
         return column
-
-    def _leave(self, row: int, model: str | None) -> None:
-        self._speakers[model] -= 1
-        if self._speakers[model]:
-            self._writable(model)[:, row] = math.nan
-        else:
-            del self._speakers[model], self._columns[model]
 
 
 def cells(table: ModelTable, model: str | None, cell: int, rows: int) -> FloatArray:

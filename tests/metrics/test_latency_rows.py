@@ -56,3 +56,14 @@ def test_bounds_that_differ_are_left_to_whoever_can_bring_them_together() -> Non
     table.write(1, window([1, 0], (0.5, float("inf"))))
     assert table.view().added_up(("queue_time", "m"), np.array([0, 1]), 0, 0) is None
     assert table.view().added_up(("queue_time", "n"), np.array([0]), 0, 0) is None
+
+
+def test_what_nobody_observes_any_more_takes_no_room() -> None:
+    table = LatencyTable(2)
+    for number in range(100):
+        histogram = Histogram(BOUNDS, np.array([1.0, 1.0, 1.0]), 1.0)
+        table.write(number % 2, replace(EMPTY, histograms={("queue_time", f"m{number}"): histogram}))
+    found = [table.view().added_up(("queue_time", f"m{number}"), np.array([number % 2]), 0, 0) for number in range(100)]
+    assert [each is not None for each in found] == [False] * 98 + [True] * 2
+    table.write(0, None)
+    assert table.view().added_up(("queue_time", "m98"), np.array([0]), 0, 0) is None
