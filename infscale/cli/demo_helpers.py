@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -22,6 +23,8 @@ SERVERS, SERVE, LOAD = "servers", "serve", "load"
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 3.0
 _LINE_BYTES = 1024 * 1024
+_PORTS = range(20_000, 30_000)
+"""Below the ports of outgoing connections (from 32,768 on Linux) and of Kubernetes' node ports (from 30,000)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,21 @@ async def helper(role: str, file: Path) -> AsyncGenerator[HelperProcess, None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on at this moment."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Ports of the loopback address that nobody listens on at this moment; raises `StartError` if too few.
+
+    They lie below the range from which the kernel takes the ports of outgoing connections, so that no connection gets
+    one before the program that is meant to listen does.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            return found
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    raise StartError(
+        f"fewer than {count} ports between {_PORTS.start} and {_PORTS.stop} of the loopback address are free"
+    )
 
 
 async def _first_words(role: str, process: asyncio.subprocess.Process, log: Path) -> Mapping[str, object]:

@@ -171,6 +171,12 @@ class Picked:
         snapshot = self.serving.store.snapshot(POOL)
         return 0 if snapshot is None else int(snapshot.eligible(asyncio.get_running_loop().time()).sum())
 
+    def at_work(self) -> int:
+        """Requests that the servers say they have."""
+        snapshot = self.serving.store.snapshot(POOL)
+        assert snapshot is not None
+        return int((snapshot.state.columns.waiting + snapshot.state.columns.running).sum())
+
     async def books_close(self, exchanges: int) -> Mapping[str, int]:
         """Wait until nothing is in flight and `exchanges` have ended; the status classes of their responses."""
         director = self.serving.directors.director(POOL)
@@ -209,7 +215,8 @@ async def test_requests_of_a_killed_server_are_told_so_and_the_next_go_elsewhere
         client = running.client
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(client.ask(number, LONG)) for number in range(12)]
-            await until(lambda: sum(running.in_flight().values()) == len(asked))
+            # Picked is not yet sent: Envoy takes the other server for a request that is not there when the first dies.
+            await until(lambda: sum(running.in_flight().values()) == running.at_work() == len(asked))
             lost, kept = running.in_flight()["a-0"], running.in_flight()["b-0"]
             assert lost
             assert kept
