@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 
-import aiohttp
 import httpx
 from prometheus_client.registry import Collector
 
@@ -27,7 +26,7 @@ from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
 from infscale.periodic import ScrapeHealth, TaskSet
 from infscale.scrape.pipe import Setup
-from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
+from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
@@ -205,7 +204,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
         discovery = await enter(discovering(config, client, clock, rng))
         first = await anext(discovery.states)
-        scrapes = await enter(_scrapes(config, await enter(scrape_session()), store, rng))
+        scrapes = await enter(_scrapes(config, store, rng))
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
         followers = _Followers(config, scheduled, store, scrapes, gpus)
         followers.sync(first)
@@ -247,11 +246,9 @@ async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeCli
         yield client
 
 
-def _scrapes(
-    config: ServeConfig, session: aiohttp.ClientSession, store: MetricStore, rng: random.Random
-) -> ScrapeProcesses:
+def _scrapes(config: ServeConfig, store: MetricStore, rng: random.Random) -> ScrapeProcesses:
     limit = config.scrape.max_page_bytes
-    here = ScrapePool(session, store, clock, rng, ScrapeSettings(page_limit_bytes=limit))
+    here = ScrapePool(store, clock, rng, ScrapeSettings(page_limit_bytes=limit))
     setup = Setup(limit, config.log.level, config.log.format)
     return ScrapeProcesses(here, store, setup, rng, config.scrape.processes)
 

@@ -4,7 +4,6 @@ import enum
 from collections.abc import Callable
 from typing import Protocol
 
-import aiohttp
 from yarl import URL
 
 from infscale.endpoint import EndpointKey
@@ -12,7 +11,7 @@ from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, dete
 from infscale.metrics.exposition import unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, Outcome, Rejected, Rounds, ScrapeHealth
-from infscale.scrape.fetch import PAGE_LIMIT_BYTES, Page, fetch
+from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.target import Target
 
 
@@ -41,7 +40,7 @@ class Mode(enum.Enum):
 
 
 class TargetLoop:
-    """Scrapes one target again and again; remembers how it wants to be asked.
+    """Scrapes one target again and again; remembers how it wants to be asked. `close` when it is no longer wanted.
 
     `interpreter_of` gives the interpreter shared by all targets of a dialect.
     """
@@ -49,18 +48,17 @@ class TargetLoop:
     def __init__(
         self,
         target: Target,
-        session: aiohttp.ClientSession,
         sink: ScrapeSink,
         interpreter_of: Callable[[Dialect], Interpreter],
         clock: Clock,
         limit_bytes: int = PAGE_LIMIT_BYTES,
     ) -> None:
         self.target = target
-        self._limit_bytes = limit_bytes
-        self._session = session
         self._sink = sink
         self._interpreter_of = interpreter_of
-        self._url = self._named_url = URL(target.url)
+        self._url = URL(target.url)
+        self._pages = PageClient(self._url, limit_bytes, verify_tls=target.verify_tls)
+        self._whole_path = self._named_path = self._url.raw_path_qs
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)
         )
@@ -78,6 +76,10 @@ class TargetLoop:
             # What answers at this address next may be another program.
             self._forget()
         return outcome
+
+    def close(self) -> None:
+        """Close the connection to the target."""
+        self._pages.close()
 
     async def _scrape(self, started: float) -> int:
         sample, size = await self._observe()
@@ -97,7 +99,7 @@ class TargetLoop:
         return observed
 
     async def _named_page(self, interpreter: Interpreter) -> tuple[EngineSample, int]:
-        page = await self._fetch(self._named_url)
+        page = await self._pages.get(self._named_path)
         sample = interpreter.interpret(page.body, whole=page.whole)
         if self._mode is Mode.UNTRIED:
             ignored = unasked_families(page.body, interpreter.names)
@@ -105,16 +107,13 @@ class TargetLoop:
         return sample, len(page.body)
 
     async def _whole_page(self, interpreter: Interpreter | None) -> tuple[EngineSample, int]:
-        page = await self._fetch(self._url)
+        page = await self._pages.get(self._whole_path)
         if interpreter is None:
             dialect = detect(page.body, self.target.candidates)
             if dialect is None:
                 raise MissingMetrics("no metrics of a known engine on the page")
             interpreter = self._speak(dialect)
         return interpreter.interpret(page.body, whole=page.whole), len(page.body)
-
-    async def _fetch(self, url: URL) -> Page:
-        return await fetch(self._session, url, self._limit_bytes, verify_tls=self.target.verify_tls)
 
     def _forget(self) -> None:
         self._interpreter: Interpreter | None = None
@@ -124,7 +123,7 @@ class TargetLoop:
 
     def _speak(self, dialect: Dialect) -> Interpreter:
         self._interpreter = interpreter = self._interpreter_of(dialect)
-        self._named_url = self._url.extend_query([("name[]", name) for name in interpreter.names])
+        self._named_path = self._url.extend_query([("name[]", name) for name in interpreter.names]).raw_path_qs
         return interpreter
 
     def _set_mode(self, mode: Mode) -> None:

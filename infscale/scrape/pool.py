@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import Dialect, Interpreter
@@ -31,23 +29,16 @@ class ScrapeSettings:
     interval_for: Callable[[EndpointKey], float] | None = None
 
 
-def scrape_session() -> aiohttp.ClientSession:
-    """A session for scraping: as many connections as there are targets, and nothing remembered between pages."""
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
-
-
 class ScrapePool:
-    """Scrapes the targets of the last `sync` while its context is open; `session` stays the caller's."""
+    """Scrapes the targets of the last `sync` while its context is open."""
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         sink: ScrapeSink,
         clock: Clock,
         rng: "random.Random",
         settings: ScrapeSettings | None = None,
     ) -> None:
-        self._session = session
         self._sink = sink
         self._clock = clock
         self._rng = rng
@@ -64,18 +55,21 @@ class ScrapePool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._tasks.__aexit__(kind, error, traceback)
+        for loop in self._loops.values():
+            loop.close()
 
     def sync(self, targets: Iterable[Target]) -> None:
         """Scrape exactly `targets`, one per endpoint: start new ones, stop those gone, restart those changed."""
         wanted = {target.key: target for target in targets}
         for key in self._loops.keys() - wanted.keys():
-            del self._loops[key]
+            self._loops.pop(key).close()
         for key, target in wanted.items():
             loop = self._loops.get(key)
             if loop is None or loop.target != target:
+                if loop is not None:
+                    loop.close()
                 limit = self._settings.page_limit_bytes
-                loop = TargetLoop(target, self._session, self._sink, self._interpreter, self._clock, limit)
-                self._loops[key] = loop
+                self._loops[key] = TargetLoop(target, self._sink, self._interpreter, self._clock, limit)
         self._tasks.sync(wanted)
 
     def health(self) -> dict[EndpointKey, ScrapeHealth]:

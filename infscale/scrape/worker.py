@@ -17,7 +17,7 @@ from infscale import log
 from infscale.endpoint import EndpointKey
 from infscale.metrics.sample import EngineSample
 from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, read_order
-from infscale.scrape.pool import ScrapePool, ScrapeSettings, scrape_session
+from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import Target
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ async def _run() -> None:
     sender = _Sender(output)
     settings = ScrapeSettings(page_limit_bytes=setup.page_limit_bytes)
     async with (
-        scrape_session() as session,
-        ScrapePool(session, sender, time.monotonic, random.Random(), settings) as pool,
+        ScrapePool(sender, time.monotonic, random.Random(), settings) as pool,
         asyncio.TaskGroup() as tasks,
     ):
         sender.health = pool.health_of

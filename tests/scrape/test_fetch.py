@@ -2,31 +2,38 @@ import asyncio
 import gc
 import ssl
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from infscale.certificates import self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
-from infscale.scrape.fetch import Page, fetch
+from infscale.scrape.fetch import Answer, Page, PageClient
 from tests.scrape.servers import gzipped, http_server, raw_page, raw_server
 
 BODY = b"up 1\n" * 1000
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
+async def get(authority: str, limit: int = 1 << 20, scheme: str = "http", *, verify_tls: bool = True) -> Page:
+    """One page, by a client of its own."""
+    with client_of(authority, limit, scheme, verify_tls=verify_tls) as client:
+        return await client.get("/metrics")
 
 
-async def get(session: aiohttp.ClientSession, authority: str, limit: int = 1 << 20) -> Page:
-    return await fetch(session, URL(f"http://{authority}/metrics"), limit)
+@contextmanager
+def client_of(
+    authority: str, limit: int = 1 << 20, scheme: str = "http", *, verify_tls: bool = True
+) -> Generator[PageClient]:
+    with closing(PageClient(URL(f"{scheme}://{authority}/metrics"), limit, verify_tls=verify_tls)) as client:
+        yield client
 
 
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -41,13 +48,17 @@ CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
         pytest.param(
             raw_page(gzipped(BODY), f"Content-Length: {len(gzipped(BODY))}", "Content-Encoding: gzip"), True, id="gzip"
         ),
+        pytest.param(
+            b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + raw_page(CHUNKED, "Transfer-Encoding: chunked"),
+            True,
+            id="interim answer first",
+        ),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n" + BODY, False, id="HTTP/1.0"),
     ],
 )
-async def test_a_page_arrives_with_word_about_its_end(
-    session: aiohttp.ClientSession, answer: bytes, whole: bool
-) -> None:
+async def test_a_page_arrives_with_word_about_its_end(answer: bytes, whole: bool) -> None:
     async with raw_server(answer) as authority:
-        assert await get(session, authority) == Page(BODY, whole)
+        assert await get(authority) == Page(BODY, whole)
 
 
 @pytest.mark.parametrize(
@@ -60,14 +71,27 @@ async def test_a_page_arrives_with_word_about_its_end(
         ),
         pytest.param(b"", "connection closed by the server", id="nothing"),
         pytest.param(b"SSH-2.0-x\r\n", "the server does not speak HTTP", id="other protocol"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", "connection closed by the server", id="half a head"),
+        pytest.param(raw_page(b"x\r\n", "Transfer-Encoding: chunked"), "page truncated", id="no chunks"),
+        pytest.param(
+            raw_page(b"x", "Content-Length: 1", "Content-Encoding: br"),
+            "page in an encoding that was not asked for",
+            id="unknown encoding",
+        ),
+        pytest.param(raw_page(b"", *["X: " + "y" * 1000] * 80), "the server does not speak HTTP", id="endless head"),
+        pytest.param(
+            b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+            "the server does not speak HTTP",
+            id="another protocol from here on",
+        ),
         pytest.param(b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "HTTP 500", id="500"),
         pytest.param(b"HTTP/1.1 204 X\r\n\r\n", "HTTP 204", id="204"),
     ],
 )
-async def test_a_page_that_is_not_whole_is_no_page(session: aiohttp.ClientSession, answer: bytes, cause: str) -> None:
+async def test_a_page_that_is_not_whole_is_no_page(answer: bytes, cause: str) -> None:
     async with raw_server(answer) as authority:
         with pytest.raises(FetchError, match=f"^{cause}$"):
-            await get(session, authority)
+            await get(authority)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +99,14 @@ async def test_a_page_that_is_not_whole_is_no_page(session: aiohttp.ClientSessio
     [(f"Content-Length: {len(BODY)}",), (), (f"Content-Length: {len(gzipped(BODY))}", "Content-Encoding: gzip")],
     ids=["announced", "streamed", "compressed"],
 )
-async def test_a_page_over_the_limit_is_refused(session: aiohttp.ClientSession, headers: tuple[str, ...]) -> None:
+async def test_a_page_over_the_limit_is_refused(headers: tuple[str, ...]) -> None:
     body = gzipped(BODY) if len(headers) == 2 else BODY
     async with raw_server(raw_page(body, *headers)) as authority:
         with pytest.raises(FetchError, match=r"^page larger than 0\.00390625 MiB$"):
-            await get(session, authority, 4096)
+            await get(authority, 4096)
 
 
-async def test_an_endless_page_is_left_at_the_limit(session: aiohttp.ClientSession) -> None:
+async def test_an_endless_page_is_left_at_the_limit() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -91,25 +115,28 @@ async def test_an_endless_page_is_left_at_the_limit(session: aiohttp.ClientSessi
 
     async with http_server(endless) as authority:
         with pytest.raises(FetchError, match="page larger than 1 MiB"):
-            await get(session, authority)
+            await get(authority)
 
 
-async def test_a_refused_page_is_freed_at_once(session: aiohttp.ClientSession) -> None:
+async def test_a_refused_page_is_freed_at_once() -> None:
     """An error that refers to itself would keep megabytes until the garbage collector comes by."""
     errors: list[weakref.ref[FetchError]] = []
     async with raw_server(raw_page(BODY)) as authority:
         gc.disable()
         try:
             try:
-                await get(session, authority, 4096)
+                await get(authority, 4096)
             except FetchError as error:
                 errors.append(weakref.ref(error))
+            # The call that woke this task refers to it until the next.
+            await asyncio.sleep(0)
             assert [error() for error in errors] == [None]
+            assert not [each for each in gc.get_objects() if isinstance(each, Answer)]
         finally:
             gc.enable()
 
 
-async def test_redirects_are_not_followed(session: aiohttp.ClientSession) -> None:
+async def test_redirects_are_not_followed() -> None:
     visits: list[str] = []
 
     async def redirect(request: web.Request) -> web.StreamResponse:
@@ -118,22 +145,22 @@ async def test_redirects_are_not_followed(session: aiohttp.ClientSession) -> Non
 
     async with http_server(redirect) as authority:
         with pytest.raises(FetchError, match="HTTP 302, redirects are not followed"):
-            await get(session, authority)
+            await get(authority)
     assert visits == ["/metrics"]
 
 
-async def test_a_4xx_is_told_apart(session: aiohttp.ClientSession) -> None:
+async def test_a_4xx_is_told_apart() -> None:
     async def forbidden(_request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden
 
     async with http_server(forbidden) as authority:
         with pytest.raises(Rejected, match="HTTP 403"):
-            await get(session, authority)
+            await get(authority)
 
 
-async def test_nobody_listening_is_told_apart(session: aiohttp.ClientSession, unused_port: int) -> None:
+async def test_nobody_listening_is_told_apart(unused_port: int) -> None:
     with pytest.raises(Unreachable, match="connection refused"):
-        await get(session, f"127.0.0.1:{unused_port}")
+        await get(f"127.0.0.1:{unused_port}")
 
 
 @pytest.fixture
@@ -145,7 +172,7 @@ async def unused_port() -> int:
     return port
 
 
-async def test_a_certificate_is_verified_unless_told_otherwise(session: aiohttp.ClientSession, tmp_path: Path) -> None:
+async def test_a_certificate_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
     pair = self_signed("127.0.0.1", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
     for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
         await asyncio.to_thread((tmp_path / name).write_bytes, content)
@@ -161,9 +188,121 @@ async def test_a_certificate_is_verified_unless_told_otherwise(session: aiohttp.
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        url = URL(f"https://127.0.0.1:{runner.addresses[0][1]}/metrics")
+        authority = f"127.0.0.1:{runner.addresses[0][1]}"
         with pytest.raises(FetchError, match=r"^TLS handshake failed$"):
-            await fetch(session, url)
-        assert (await fetch(session, url, verify_tls=False)).body == BODY
+            await get(authority, scheme="https")
+        assert (await get(authority, scheme="https", verify_tls=False)).body == BODY
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def connections(*answers: bytes | None) -> AsyncGenerator[tuple[str, list[int]]]:
+    """A server that gives one of `answers` to each connection's every request; None: it closes without one.
+
+    Yields its address, and how many requests came on each connection.
+    """
+    counts: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(counts)
+        counts.append(0)
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                answer = answers[min(sum(counts), len(answers) - 1)]
+                counts[number] += 1
+                if answer is None:
+                    return
+                writer.write(answer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    try:
+        yield f"{host}:{port}", counts
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+GOOD = raw_page(BODY, f"Content-Length: {len(BODY)}")
+
+
+async def test_pages_come_over_one_connection() -> None:
+    async with connections(GOOD, raw_page(CHUNKED, "Transfer-Encoding: chunked"), GOOD) as (authority, counts):
+        with client_of(authority) as client:
+            for _ in range(3):
+                assert await client.get("/metrics") == Page(BODY, True)
+    assert counts == [3]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(raw_page(BODY, f"Content-Length: {len(BODY)}", "Connection: close"), id="said to be the last"),
+        pytest.param(GOOD + b"HTTP/1.1 200 OK\r\n", id="more than was asked for"),
+    ],
+)
+async def test_a_connection_that_ends_with_its_page_is_not_asked_again(answer: bytes) -> None:
+    async with connections(answer, GOOD) as (authority, counts):
+        with client_of(authority) as client:
+            assert await client.get("/metrics") == Page(BODY, True)
+            assert await client.get("/metrics") == Page(BODY, True)
+    assert counts == [1, 1]
+
+
+async def test_a_connection_that_the_server_closed_between_two_pages_is_made_again() -> None:
+    async with connections(GOOD, None, GOOD) as (authority, counts):
+        with client_of(authority) as client:
+            assert await client.get("/metrics") == Page(BODY, True)
+            assert await client.get("/metrics") == Page(BODY, True)
+    assert counts == [2, 1]
+
+
+async def test_a_server_that_closes_new_connections_without_a_word_is_asked_once() -> None:
+    async with connections(None) as (authority, counts):
+        with client_of(authority) as client, pytest.raises(FetchError, match=r"^connection closed by the server$"):
+            await client.get("/metrics")
+    assert counts == [1]
+
+
+async def test_after_a_page_that_was_given_up_the_next_one_is_its_own() -> None:
+    late = raw_page(b"late 1\n", "Content-Length: 8")
+    async with connections(late, GOOD) as (authority, counts):
+        with client_of(authority) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.get("/metrics")
+            assert await client.get("/metrics") == Page(BODY, True)
+    assert counts == [1, 1]
+
+
+async def test_an_unknown_name_is_told_apart() -> None:
+    with pytest.raises(Unreachable, match=r"^host name not found$"):
+        await get("no-such-host.invalid:80")
+
+
+@given(st.lists(st.integers(1, len(GOOD) - 1), max_size=6), st.sampled_from(["plain", "chunked", "gzip"]))
+def test_a_page_is_the_same_however_its_bytes_arrive(cuts: list[int], form: str) -> None:
+    packed = gzipped(BODY)
+    answer = {
+        "plain": GOOD,
+        "chunked": raw_page(CHUNKED, "Transfer-Encoding: chunked"),
+        "gzip": raw_page(packed, f"Content-Length: {len(packed)}", "Content-Encoding: gzip"),
+    }[form]
+    whole = Answer(1 << 20)
+    for start, stop in pairwise([0, *sorted({cut for cut in cuts if cut < len(answer)}), len(answer)]):
+        whole.feed(answer[start:stop])
+    assert whole.ended
+    assert whole.error is None
+    assert whole.page() == Page(BODY, True)
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_no_bytes_break_the_reading_of_an_answer(first: bytes, second: bytes) -> None:
+    answer = Answer(100)
+    for data in (first, b"HTTP/1.1 200 OK\r\n" + second):
+        if answer.error is None and not answer.ended:
+            answer.feed(data)
+    answer.end(cleanly=True)
+    assert answer.ended or answer.error is not None

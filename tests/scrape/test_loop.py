@@ -1,7 +1,7 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -17,12 +17,6 @@ KEY = EndpointKey("default", "a")
 PAGE = vllm_page(waiting=3, filler=2)
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 50.0
@@ -31,11 +25,11 @@ class Clock:
         return self.now
 
 
-def loop_at(
-    authority: str, session: aiohttp.ClientSession, sink: RecordingSink, dialect: Dialect | None = VLLM
-) -> TargetLoop:
+@asynccontextmanager
+async def loop_at(authority: str, sink: RecordingSink, dialect: Dialect | None = VLLM) -> AsyncGenerator[TargetLoop]:
     target = Target(KEY, f"http://{authority}/metrics", dialect)
-    return TargetLoop(target, session, sink, Interpreter, Clock())
+    with closing(TargetLoop(target, sink, Interpreter, Clock())) as loop:
+        yield loop
 
 
 class Server:
@@ -65,12 +59,9 @@ class Server:
         ("empty", ["named", "whole", "whole", "whole"], "whole"),
     ],
 )
-async def test_it_asks_for_names_and_remembers_when_that_does_not_work(
-    session: aiohttp.ClientSession, named: str, asked: list[str], mode: str
-) -> None:
+async def test_it_asks_for_names_and_remembers_when_that_does_not_work(named: str, asked: list[str], mode: str) -> None:
     server, sink = Server(named), RecordingSink()
-    async with http_server(server) as authority:
-        loop = loop_at(authority, session, sink)
+    async with http_server(server) as authority, loop_at(authority, sink) as loop:
         for _ in range(3):
             assert await loop.step(2.0) is Outcome.DONE
     assert server.asked == asked
@@ -80,10 +71,9 @@ async def test_it_asks_for_names_and_remembers_when_that_does_not_work(
     assert sink.failures == []
 
 
-async def test_a_fall_back_that_fails_too_is_not_remembered(session: aiohttp.ClientSession) -> None:
+async def test_a_fall_back_that_fails_too_is_not_remembered() -> None:
     server, sink = Server("honour", b"up 1\n"), RecordingSink()
-    async with http_server(server) as authority:
-        loop = loop_at(authority, session, sink)
+    async with http_server(server) as authority, loop_at(authority, sink) as loop:
         await loop.step(2.0)
         server.page = PAGE
         await loop.step(2.0)
@@ -92,15 +82,14 @@ async def test_a_fall_back_that_fails_too_is_not_remembered(session: aiohttp.Cli
     assert len(sink.samples) == 1
 
 
-async def test_the_dialect_is_found_out_from_the_page(session: aiohttp.ClientSession) -> None:
+async def test_the_dialect_is_found_out_from_the_page() -> None:
     server, sink = Server(), RecordingSink()
-    async with http_server(server) as authority:
-        loop = loop_at(authority, session, sink, None)
+    async with http_server(server) as authority, loop_at(authority, sink, None) as loop:
         await loop.step(2.0)
         await loop.step(2.0)
         server.page = b"up 1\n"
-        other = loop_at(authority, session, sink, None)
-        await other.step(2.0)
+        async with loop_at(authority, sink, None) as other:
+            await other.step(2.0)
     assert server.asked == ["whole", "named", "whole"]
     assert [sample.waiting for _, sample, _ in sink.samples] == [3.0, 3.0]
     assert sink.failures[0][1] == "no metrics of a known engine on the page"
@@ -147,33 +136,31 @@ async def answer_cut(_request: web.Request) -> web.StreamResponse:
     ],
     ids=["500", "404", "hanging", "slow body", "malformed", "cut"],
 )
-async def test_a_failure_is_recorded_and_never_a_sample(
-    session: aiohttp.ClientSession, handler: Handler, cause: str
-) -> None:
+async def test_a_failure_is_recorded_and_never_a_sample(handler: Handler, cause: str) -> None:
     sink = RecordingSink()
-    async with http_server(handler) as authority:
-        loop = loop_at(authority, session, sink)
+    async with http_server(handler) as authority, loop_at(authority, sink) as loop:
         assert await loop.step(0.1) is Outcome.FAILED
     assert sink.failures == [(KEY, cause, 50.0)]
     assert sink.samples == []
     assert loop.health.cause == cause
 
 
-async def test_after_a_refusal_the_server_is_taken_for_a_new_one(session: aiohttp.ClientSession) -> None:
+async def test_after_a_refusal_the_server_is_taken_for_a_new_one() -> None:
     server, sink = Server("ignore"), RecordingSink()
-    async with http_server(server) as authority:
-        loop = loop_at(authority, session, sink)
-        await loop.step(2.0)
-        assert loop.health.mode == "whole"
-    assert await loop.step(2.0) is Outcome.REFUSED
+    async with AsyncExitStack() as up:
+        authority = await up.enter_async_context(http_server(server))
+        async with loop_at(authority, sink) as loop:
+            await loop.step(2.0)
+            assert loop.health.mode == "whole"
+            await up.aclose()
+            assert await loop.step(2.0) is Outcome.REFUSED
     assert sink.failures == [(KEY, "connection refused", 50.0)]
     assert loop.health.mode == "untried"
 
 
-async def test_a_frozen_page_keeps_its_fingerprint(session: aiohttp.ClientSession) -> None:
+async def test_a_frozen_page_keeps_its_fingerprint() -> None:
     server, sink = Server(), RecordingSink()
-    async with http_server(server) as authority:
-        loop = loop_at(authority, session, sink)
+    async with http_server(server) as authority, loop_at(authority, sink) as loop:
         await loop.step(2.0)
         await loop.step(2.0)
         server.page = vllm_page(waiting=4, filler=2)

@@ -2,7 +2,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -19,12 +18,6 @@ PAGE = vllm_page(filler=1)
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-@pytest.fixture
 async def authority() -> AsyncIterator[str]:
     async def page(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=PAGE)
@@ -33,11 +26,9 @@ async def authority() -> AsyncIterator[str]:
         yield authority
 
 
-def pool_of(
-    session: aiohttp.ClientSession, sink: RecordingSink, interval_for: Callable[[EndpointKey], float] | None = None
-) -> ScrapePool:
+def pool_of(sink: RecordingSink, interval_for: Callable[[EndpointKey], float] | None = None) -> ScrapePool:
     settings = ScrapeSettings(backoff=Backoff(0.01, 2.0, 0.02), interval_for=interval_for)
-    return ScrapePool(session, sink, asyncio.get_running_loop().time, random.Random(1), settings)
+    return ScrapePool(sink, asyncio.get_running_loop().time, random.Random(1), settings)
 
 
 def target(key: EndpointKey, authority: str, interval: float = 0.02) -> Target:
@@ -48,9 +39,9 @@ def keys(sink: RecordingSink) -> list[EndpointKey]:
     return [key for key, _, _ in sink.samples]
 
 
-async def test_every_target_is_scraped_again_and_again(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_every_target_is_scraped_again_and_again(authority: str) -> None:
     sink = RecordingSink()
-    async with pool_of(session, sink) as pool:
+    async with pool_of(sink) as pool:
         pool.sync([target(A, authority), target(B, authority)])
         await sink.until(lambda: keys(sink).count(A) >= 3 and keys(sink).count(B) >= 3)
         health = pool.health()
@@ -60,9 +51,9 @@ async def test_every_target_is_scraped_again_and_again(session: aiohttp.ClientSe
     assert health[A].mode == "whole"
 
 
-async def test_a_target_that_is_gone_is_never_recorded_again(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_a_target_that_is_gone_is_never_recorded_again(authority: str) -> None:
     sink = RecordingSink()
-    async with pool_of(session, sink) as pool:
+    async with pool_of(sink) as pool:
         pool.sync([target(A, authority), target(B, authority)])
         await sink.until(lambda: A in keys(sink) and B in keys(sink))
         pool.sync([target(B, authority)])
@@ -72,9 +63,9 @@ async def test_a_target_that_is_gone_is_never_recorded_again(session: aiohttp.Cl
     assert A not in keys(sink)
 
 
-async def test_syncing_the_same_targets_twice_changes_nothing(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_syncing_the_same_targets_twice_changes_nothing(authority: str) -> None:
     sink = RecordingSink()
-    async with pool_of(session, sink) as pool:
+    async with pool_of(sink) as pool:
         pool.sync([target(A, authority)])
         await sink.until(lambda: len(sink.samples) >= 2)
         tasks, scrapes = asyncio.all_tasks(), pool.health()[A].scrapes
@@ -83,9 +74,9 @@ async def test_syncing_the_same_targets_twice_changes_nothing(session: aiohttp.C
         assert pool.health()[A].scrapes == scrapes
 
 
-async def test_a_changed_target_starts_anew(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_a_changed_target_starts_anew(authority: str) -> None:
     sink = RecordingSink()
-    async with pool_of(session, sink) as pool:
+    async with pool_of(sink) as pool:
         pool.sync([Target(A, "http://127.0.0.1:1/metrics", VLLM, 0.02, 0.01)])
         await sink.until(lambda: bool(sink.failures))
         assert pool.health()[A].cause == "connection refused"
@@ -94,7 +85,7 @@ async def test_a_changed_target_starts_anew(session: aiohttp.ClientSession, auth
         await sink.until(lambda: bool(sink.samples))
 
 
-async def test_a_hanging_server_holds_up_only_itself(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_a_hanging_server_holds_up_only_itself(authority: str) -> None:
     asked = 0
 
     async def hang(_request: web.Request) -> web.StreamResponse:
@@ -104,7 +95,7 @@ async def test_a_hanging_server_holds_up_only_itself(session: aiohttp.ClientSess
         raise AssertionError
 
     sink = RecordingSink()
-    async with http_server(hang) as hanging, pool_of(session, sink) as pool:
+    async with http_server(hang) as hanging, pool_of(sink) as pool:
         pool.sync([target(A, hanging, 0.05), target(B, authority)])
         await sink.until(lambda: len(sink.failures) >= 3 and keys(sink).count(B) >= 5)
     assert A not in keys(sink)
@@ -112,17 +103,17 @@ async def test_a_hanging_server_holds_up_only_itself(session: aiohttp.ClientSess
     assert asked <= len(sink.failures) + 1
 
 
-async def test_the_interval_may_change_from_round_to_round(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_the_interval_may_change_from_round_to_round(authority: str) -> None:
     sink = RecordingSink()
     slow = Target(A, f"http://{authority}/metrics", VLLM, 3600.0, 1.0)
-    async with pool_of(session, sink, lambda _key: 0.02) as pool:
+    async with pool_of(sink, lambda _key: 0.02) as pool:
         pool.sync([slow])
         await sink.until(lambda: len(sink.samples) >= 3)
 
 
-async def test_leaving_the_pool_leaves_no_scrape_behind(session: aiohttp.ClientSession, authority: str) -> None:
+async def test_leaving_the_pool_leaves_no_scrape_behind(authority: str) -> None:
     sink = RecordingSink()
-    async with pool_of(session, sink) as pool:
+    async with pool_of(sink) as pool:
         pool.sync([target(A, authority), target(B, authority)])
         await sink.until(lambda: bool(sink.samples))
         assert {str(A), str(B)} <= {task.get_name() for task in asyncio.all_tasks()}

@@ -12,7 +12,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
-import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
@@ -50,11 +49,10 @@ def target(key: EndpointKey, authority: str, interval: float = 0.05) -> Target:
 
 @asynccontextmanager
 async def scraping(sink: RecordingSink, count: int | Literal["auto"]) -> AsyncGenerator[ScrapeProcesses]:
-    async with aiohttp.ClientSession() as session:
-        here = ScrapePool(session, sink, asyncio.get_running_loop().time, random.Random(1))
-        setup = Setup(1 << 20, "info", "text")
-        async with ScrapeProcesses(here, sink, setup, random.Random(1), count) as scrapes:
-            yield scrapes
+    here = ScrapePool(sink, asyncio.get_running_loop().time, random.Random(1))
+    setup = Setup(1 << 20, "info", "text")
+    async with ScrapeProcesses(here, sink, setup, random.Random(1), count) as scrapes:
+        yield scrapes
 
 
 def scraped(sink: RecordingSink, *keys: EndpointKey, times: int = 1) -> Callable[[], bool]:

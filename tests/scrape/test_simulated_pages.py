@@ -1,6 +1,7 @@
 """The pages of simulated servers, which have the size and the words of real ones."""
 
-import aiohttp
+from contextlib import closing
+
 import pytest
 
 from infscale.endpoint import EndpointKey
@@ -54,11 +55,12 @@ def test_a_simulated_page_is_understood(skin: EngineSkin, dialect: Dialect, rank
 
 async def test_a_simulated_server_is_scraped_by_name() -> None:
     sink = RecordingSink()
-    async with running() as (_, clients), aiohttp.ClientSession() as session:
+    async with running() as (_, clients):
         target = Target(EndpointKey("default", "sim-0"), f"{clients[0].url}/metrics")
-        loop = TargetLoop(target, session, sink, Interpreter, lambda: 1.0)
-        await loop.step(5.0)
-        await loop.step(5.0)
+        loop = TargetLoop(target, sink, Interpreter, lambda: 1.0)
+        with closing(loop):
+            await loop.step(5.0)
+            await loop.step(5.0)
     assert [(sample.waiting, sample.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
     assert loop.health.mode == "named"
     assert (loop.health.page_bytes or 0) < 30_000
