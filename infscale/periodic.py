@@ -10,7 +10,7 @@ import enum
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ import xxhash
 
 from infscale.backoff import Backoff
 from infscale.errors import ExpositionError, InfscaleError
+from infscale.value import value
 
 if TYPE_CHECKING:
     import random
@@ -52,7 +53,7 @@ class Outcome(enum.Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ScrapeHealth:
     """How scraping one target goes. Times are monotonic seconds, None: never; `cause` is None while all is well."""
 
@@ -75,17 +76,38 @@ class Rounds:
     """
 
     def __init__(self, name: str, clock: Clock, record_failure: Callable[[str, float], None]) -> None:
-        self.health = ScrapeHealth()
         self.name = name
         self._clock = clock
+        self._mode = ""
+        self._last_start_at: float | None = None
+        self._last_success_at: float | None = None
+        self._duration_seconds: float | None = None
+        self._page_bytes: int | None = None
+        self._scrapes = self._failures = self._consecutive_failures = 0
+        self._cause: str | None = None
         self._record_failure = record_failure
         self._said: str | None = None
         self._said_at = -math.inf
 
+    @property
+    def health(self) -> ScrapeHealth:
+        """How it goes."""
+        return ScrapeHealth(
+            self._mode,
+            self._last_start_at,
+            self._last_success_at,
+            self._duration_seconds,
+            self._page_bytes,
+            self._scrapes,
+            self._failures,
+            self._consecutive_failures,
+            self._cause,
+        )
+
     async def run(self, observe: Callable[[float], Awaitable[int]], timeout_seconds: float) -> Outcome:
         """One scrape. `observe` is given the second it starts at and returns the size of the page in bytes."""
-        started = self._clock()
-        self.health = replace(self.health, last_start_at=started, scrapes=self.health.scrapes + 1)
+        started = self._last_start_at = self._clock()
+        self._scrapes += 1
         try:
             async with asyncio.timeout(timeout_seconds):
                 size = await observe(started)
@@ -100,19 +122,13 @@ class Rounds:
             return self._failed(f"internal error ({type(error).__name__})", Outcome.FAILED, error)
         now = self._clock()
         self._say(None, now)
-        self.health = replace(
-            self.health,
-            last_success_at=started,
-            duration_seconds=now - started,
-            page_bytes=size,
-            consecutive_failures=0,
-            cause=None,
-        )
+        self._last_success_at, self._duration_seconds, self._page_bytes = started, now - started, size
+        self._consecutive_failures, self._cause = 0, None
         return Outcome.DONE
 
     def in_mode(self, mode: str) -> None:
         """Note how the target is asked."""
-        self.health = replace(self.health, mode=mode)
+        self._mode = mode
 
     def _say(self, cause: str | None, now: float, bug: Exception | None = None) -> None:
         if cause == self._said or now - self._said_at < _QUIET_SECONDS:
@@ -124,15 +140,12 @@ class Rounds:
             _log.warning("scrape of %s failed: %s", self.name, cause, exc_info=bug)
 
     def _failed(self, cause: str, outcome: Outcome, bug: Exception | None = None) -> Outcome:
-        health, now = self.health, self._clock()
+        now = self._clock()
         self._say(cause, now, bug)
-        self.health = replace(
-            health,
-            duration_seconds=now - (health.last_start_at or now),
-            failures=health.failures + 1,
-            consecutive_failures=health.consecutive_failures + 1,
-            cause=cause,
-        )
+        self._duration_seconds = now - (self._last_start_at or now)
+        self._failures += 1
+        self._consecutive_failures += 1
+        self._cause = cause
         self._record_failure(cause, now)
         return outcome
 
@@ -201,10 +214,10 @@ class TaskSet(Generic[KeyT, WantedT]):
 
     def sync(self, wanted: Mapping[KeyT, WantedT]) -> None:
         """Stop what is no longer wanted or wanted differently, start what is new, leave the rest alone."""
-        for key, (value, task) in list(self._running.items()):
-            if wanted.get(key) != value:
+        for key, (running, task) in list(self._running.items()):
+            if wanted.get(key) != running:
                 task.cancel()
                 del self._running[key]
-        for key, value in wanted.items():
+        for key, new in wanted.items():
             if key not in self._running:
-                self._running[key] = (value, self._group.create_task(self._run(value), name=str(key)))
+                self._running[key] = (new, self._group.create_task(self._run(new), name=str(key)))

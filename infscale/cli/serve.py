@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Collection, Iterable
@@ -15,6 +14,7 @@ from infscale import log
 from infscale.cli.arguments import Subparsers
 from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
+from infscale.garbage import spare_collections
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
         loop.add_signal_handler(number, told)
     async with serving(config, parts) as running:
         running.log_listeners()
-        _spare_collections()
+        spare_collections()
         await stop.wait()
         _LOG.info("draining; a second signal ends it at once")
         async with asyncio.TaskGroup() as group:
@@ -64,13 +64,3 @@ async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
             drain.add_done_callback(lambda _: hurry.set())
             await hurry.wait()
             drain.cancel()
-
-
-def _spare_collections() -> None:
-    """Take what has been built out of the garbage collector's rounds, and have fewer of them.
-
-    It lives as long as the process; snapshots and exchanges are freed by reference counts.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

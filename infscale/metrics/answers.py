@@ -29,7 +29,9 @@ GPU_STALENESS_SECONDS = 90.0
 def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[FloatArray, BoolArray]:
     """When each endpoint's value was observed, and whether that is recent enough to use."""
     if metric.source is Source.ENGINE:
-        return snapshot.columns.observed_at, snapshot.fresh(now)
+        columns = snapshot.columns
+        at = np.minimum(columns.observed_at, columns.windows_at) if metric.windowed else columns.observed_at
+        return at, snapshot.fresh(now)
     if metric.source is Source.GPU:
         return snapshot.columns.gpu_observed_at, snapshot.gpu_fresh(now, GPU_STALENESS_SECONDS)
     # What was dispatched, and how long a model took to load, never ages.

@@ -17,9 +17,11 @@ from infscale.metrics.model_table import ModelColumns, cells_of
 from infscale.metrics.record import EndpointRecord
 from infscale.metrics.sample import FloatArray, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.window import WindowSummary
 
 NUMBERS = (
     "observed_at",
+    "windows_at",
     "waiting",
     "running",
     "kv_utilization",
@@ -96,10 +98,11 @@ class PoolBoard:
         if _OBSERVED in self._taken:
             self._taken.remove(_OBSERVED)
             self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
-        self._numbers[:, row] = _numbers(record)
+        window = record.summaries.get(self._window)
+        self._numbers[:, row] = _numbers(record, window)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None
         models = _NO_MODELS if sample is None else sample.models
-        window, new_window = record.summaries.get(self._window), False
+        new_window = False
         if self._put("windows", row, window):
             self._latencies.write(row, window)
             new_window = True
@@ -151,11 +154,12 @@ class PoolBoard:
         )
 
 
-def _numbers(record: EndpointRecord) -> tuple[float, ...]:
+def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
     """The cells of one row that are numbers, in the order of `NUMBERS`."""
     sample, gpu, unknown = record.sample, record.gpu, np.nan
     return (
         record.observed_at,
+        -np.inf if window is None else window.at,
         *(
             (unknown,) * 5
             if sample is None

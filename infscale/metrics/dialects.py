@@ -5,14 +5,15 @@ means another row.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import MetricSpec, Selection, Series, SeriesColumns
-from infscale.metrics.interpretation import Reader, known
+from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
+from infscale.metrics.interpretation import HistogramPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
 from infscale.metrics.sample import CounterName, EngineSample, HistogramName, LoraState, ModelLoad
 
 ENGINE_LABELS = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
@@ -30,16 +31,12 @@ class CacheNumber:
     spec: MetricSpec
     label: str | None = None
 
-    def of(self, series: Series) -> int:
-        """The whole number `series` gives; 0, which no cache is sized by, where it gives none."""
+    def of(self, labels: Labels, value: float) -> int:
+        """The whole number a series gives; 0, which no cache is sized by, where it gives none."""
         if self.label is None:
-            return int(series.value) if 0 < series.value < math.inf else 0
-        text = series.labels.get(self.label, "")
+            return int(value) if 0 < value < math.inf else 0
+        text = labels.get(self.label, "")
         return int(text) if text.isascii() and text.isdigit() else 0
-
-
-Specs = tuple[MetricSpec, ...]
-Columns = Mapping[str, SeriesColumns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,14 +195,56 @@ def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) 
     """
     candidates = tuple(dialects)
     names = [spec.name for dialect in candidates for spec in (*dialect.waiting, *dialect.running)]
-    columns = Selection(names).read(page).columns
-    return next(
-        (one for one in candidates if any(columns[spec.name].values for spec in (*one.waiting, *one.running))), None
-    )
+    found = Selection(names).read(page).layout.rows
+    return next((one for one in candidates if any(spec.name in found for spec in (*one.waiting, *one.running))), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Where on pages of one layout a dialect's words stand; None and empty: nowhere."""
+
+    waiting: Totals[str] | None
+    running: Totals[str] | None
+    waiting_tokens: Totals[str] | None
+    kv_utilization: Rows | None
+    kv_used_tokens: Totals[str] | None
+    block_size: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
+    num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
+    histograms: HistogramPlan
+    counters: Totals[tuple[CounterName, str]]
+
+    @classmethod
+    def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
+        """The plan for pages of `layout`. Raises ExpositionError when buckets do not make a histogram."""
+        reader = LayoutReader(layout, dialect.model_label, dialect.leader_labels)
+
+        def totals(specs: Specs) -> Totals[str] | None:
+            groups = reader.groups(specs)
+            return None if groups is None else Totals(groups)
+
+        return cls(
+            waiting=totals(dialect.waiting),
+            running=totals(dialect.running),
+            waiting_tokens=totals(dialect.waiting_tokens),
+            kv_utilization=reader.rows(dialect.kv_utilization),
+            kv_used_tokens=totals(dialect.kv_used_tokens),
+            block_size=tuple((each, tuple(reader.series(each.spec))) for each in dialect.block_size),
+            num_blocks=tuple((each, tuple(reader.series(each.spec))) for each in dialect.num_blocks),
+            histograms=HistogramPlan(
+                each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)
+            ),
+            counters=Totals(
+                tuple(
+                    ((name, model), rows)
+                    for name, specs in dialect.counters.items()
+                    for model, rows in reader.groups(specs) or ()
+                )
+            ),
+        )
 
 
 class Interpreter:
-    """Turns pages of one dialect into samples; remembers label sets and histogram layouts from page to page.
+    """Turns pages of one dialect into samples; remembers label sets and what follows from layouts from page to page.
 
     One per dialect is enough: endpoints of one pool share most label strings. Not for use by several threads at once.
     """
@@ -213,8 +252,8 @@ class Interpreter:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.names = dialect.names
-        self._selection = Selection(self.names)
-        self._reader = Reader(dialect.model_label, dialect.leader_labels)
+        self._selection = Selection(self.names, apart=() if dialect.lora is None else (dialect.lora.name,))
+        self._plans: WeakKeyDictionary[Layout, _Plan] = WeakKeyDictionary()
 
     def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
         """The sample `page` holds; `whole` as in `Selection.read`.
@@ -222,58 +261,36 @@ class Interpreter:
         A family that is absent, NaN or infinite is None or left out. Raises MissingMetrics when the page has neither of
         the required families, ExpositionError when it is truncated or malformed.
         """
-        dialect, reader = self.dialect, self._reader
         selected = self._selection.read(page, whole=whole)
-        columns = selected.columns
-        waiting = reader.totals(columns, dialect.waiting)
-        running = reader.totals(columns, dialect.running)
-        if waiting is None and running is None:
-            raise MissingMetrics(f"no {dialect.name} metrics on the page")
-        waiting_tokens = reader.totals(columns, dialect.waiting_tokens)
-        block_size = next(iter(self._counts(columns, dialect.block_size)), None)
-        blocks = self._counts(columns, dialect.num_blocks)
+        values, plan = selected.values, self._plan(selected.layout)
+        if plan.waiting is None and plan.running is None:
+            raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
+        waiting = None if plan.waiting is None else plan.waiting.read(values)
+        running = None if plan.running is None else plan.running.read(values)
+        waiting_tokens = None if plan.waiting_tokens is None else plan.waiting_tokens.read(values)
+        block_size = next(iter(_counts(plan.block_size, values)), None)
+        blocks = _counts(plan.num_blocks, values)
+        counters = plan.counters.read(values)
         return EngineSample(
-            waiting=_sum(waiting),
-            running=_sum(running),
-            kv_utilization_ratio=reader.highest(columns, dialect.kv_utilization),
+            waiting=summed(waiting),
+            running=summed(running),
+            kv_utilization_ratio=None if plan.kv_utilization is None else highest(values, plan.kv_utilization),
             models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
-            lora=_lora_state(columns[dialect.lora.name], dialect.lora) if dialect.lora else None,
+            lora=_lora_state(selected.apart, self.dialect.lora) if self.dialect.lora else None,
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
-            histograms={
-                (name, model): histogram
-                for name, specs in dialect.histograms.items()
-                for model, histogram in reader.histograms(columns, specs).items()
-            },
-            counters={
-                (name, model): total
-                for name, specs in dialect.counters.items()
-                for model, total in (reader.totals(columns, specs) or {}).items()
-                if math.isfinite(total)
-            },
+            histograms=plan.histograms.read(values),
+            counters={key: total for key, total in counters.items() if math.isfinite(total)},
             fingerprint=selected.fingerprint,
-            waiting_tokens=_sum(waiting_tokens),
-            kv_used_tokens=self._kv_used_tokens(columns, blocks, block_size),
+            waiting_tokens=summed(waiting_tokens),
+            kv_used_tokens=_kv_used_tokens(plan, values, blocks, block_size),
         )
 
-    def _kv_used_tokens(self, columns: Columns, blocks: list[int], block_size: int | None) -> float | None:
-        """Tokens in the KV caches of all ranks, which are of one size."""
-        said = self._reader.totals(columns, self.dialect.kv_used_tokens)
-        if said is not None or not blocks or not block_size:
-            return _sum(said)
-        for spec in self.dialect.kv_utilization:
-            ratios = [series.value for series in self._reader.each(columns, spec)]
-            if ratios:
-                return known(sum(ratios) * sum(blocks) / len(blocks) * block_size)
-        return None
-
-    def _counts(self, columns: Columns, sources: tuple[CacheNumber, ...]) -> list[int]:
-        """Positive whole numbers of the first source that has any, one per rank."""
-        for source in sources:
-            counts = [source.of(series) for series in self._reader.each(columns, source.spec)]
-            if any(counts):
-                return [count for count in counts if count]
-        return []
+    def _plan(self, layout: Layout) -> _Plan:
+        plan = self._plans.get(layout)
+        if plan is None:
+            plan = self._plans[layout] = _Plan.of(self.dialect, layout)
+        return plan
 
 
 def interpret(page: bytes, dialect: Dialect, *, whole: bool = True) -> EngineSample:
@@ -281,8 +298,26 @@ def interpret(page: bytes, dialect: Dialect, *, whole: bool = True) -> EngineSam
     return Interpreter(dialect).interpret(page, whole=whole)
 
 
-def _sum(totals: Mapping[str, float] | None) -> float | None:
-    return None if totals is None else known(sum(totals.values()))
+def _kv_used_tokens(
+    plan: _Plan, values: Sequence[float], blocks: Sequence[int], block_size: int | None
+) -> float | None:
+    """Tokens in the KV caches of all ranks, which are of one size."""
+    if plan.kv_used_tokens is not None:
+        return summed(plan.kv_used_tokens.read(values))
+    if plan.kv_utilization is None or not blocks or not block_size:
+        return None
+    return known(sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size)
+
+
+def _counts(
+    sources: Iterable[tuple[CacheNumber, tuple[tuple[int, Labels], ...]]], values: Sequence[float]
+) -> list[int]:
+    """Positive whole numbers of the first source that has any, one per rank."""
+    for source, series in sources:
+        counts = [source.of(labels, values[row]) for row, labels in series]
+        if any(counts):
+            return [count for count in counts if count]
+    return []
 
 
 def _model_loads(
@@ -294,16 +329,16 @@ def _model_loads(
     }
 
 
-def _lora_state(column: SeriesColumns, spec: MetricSpec) -> LoraState | None:
+def _lora_state(series: Sequence[tuple[str, Series]], spec: MetricSpec) -> LoraState | None:
     """The series whose value, the time it was last true, is the newest; an engine leaves old ones on the page."""
     dated = [
-        (value, row)
-        for row, value in enumerate(column.values)
-        if math.isfinite(value) and spec.matches(column.labels[row])
+        (each.value, place)
+        for place, (_, each) in enumerate(series)
+        if math.isfinite(each.value) and spec.matches(each.labels)
     ]
     if not dated:
         return None
-    labels = column.labels[max(dated)[1]]
+    labels = series[max(dated)[1]][1].labels
     limit = labels.get("max_lora", "")
     return LoraState(
         running=_comma_separated(labels.get("running_lora_adapters", "")),

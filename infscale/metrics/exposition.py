@@ -60,41 +60,62 @@ class SeriesColumns:
         return len(self.values)
 
 
-_NO_SERIES = SeriesColumns()
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Layout:
+    """What a page says beside its values: by sample name the rows of `Selected.values`, and the labels of each.
 
+    Pages that say the same are of one layout, the same object, so that what follows from it is worked out once.
+    """
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layout:
-    """Which of the lines that were found belong to which name, and their labels."""
-
-    rows: Mapping[str, tuple[tuple[Labels, ...], tuple[int, ...]]]
+    rows: Mapping[str, tuple[int, ...]]
+    labels: Mapping[str, tuple[Labels, ...]]
 
     @classmethod
-    def of(cls, samples: Iterable[tuple[str, Labels]]) -> "_Layout":
+    def of(cls, samples: Iterable[tuple[str, Labels]]) -> "Layout":
         """The layout of samples in the order of their lines."""
         labels: dict[str, list[Labels]] = {}
         rows: dict[str, list[int]] = {}
         for row, (name, of_row) in enumerate(samples):
             labels.setdefault(name, []).append(of_row)
             rows.setdefault(name, []).append(row)
-        return cls({name: (tuple(labels[name]), tuple(rows[name])) for name in rows})
-
-    def columns(self, names: Iterable[str], values: list[float]) -> dict[str, SeriesColumns]:
-        """The columns of `names`, of a page whose lines have these values."""
-        found = dict.fromkeys(names, _NO_SERIES)
-        for name, (labels, rows) in self.rows.items():
-            first, last = rows[0], rows[-1]
-            together = last - first == len(rows) - 1
-            found[name] = SeriesColumns(labels, values[first : last + 1] if together else [values[row] for row in rows])
-        return found
+        return cls(
+            {name: tuple(each) for name, each in rows.items()}, {name: tuple(each) for name, each in labels.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selected:
-    """What a page says about the asked names; `fingerprint` changes whenever any byte of those lines does."""
+    """What a page says about the asked names; `fingerprint` changes whenever any byte of those lines does.
 
-    columns: Mapping[str, SeriesColumns]
+    `apart` has the series of the names that are read apart, in page order.
+    """
+
+    names: tuple[str, ...]
+    layout: Layout
+    values: list[float]
+    apart: Sequence[tuple[str, Series]]
     fingerprint: int
+
+    @property
+    def columns(self) -> dict[str, SeriesColumns]:
+        """The series of each asked name; none where the page has none."""
+        layout, values = self.layout, self.values
+        found = dict.fromkeys(self.names, SeriesColumns())
+        for name, rows in layout.rows.items():
+            found[name] = SeriesColumns(layout.labels[name], [values[row] for row in rows])
+        for name in {name for name, _ in self.apart}:
+            series = [each for of, each in self.apart if of == name]
+            found[name] = SeriesColumns([each.labels for each in series], [each.value for each in series])
+        return found
+
+
+class _Line(NamedTuple):
+    """A line that was parsed; `head` is what it begins with, name and labels as they are written."""
+
+    head: bytes
+    name: str
+    labels: Labels
+    value: float
 
 
 class Selection:
@@ -102,15 +123,17 @@ class Selection:
 
     Not for use by several threads at once. `remember` bounds the label strings kept; when it is reached all are
     forgotten, which costs one slower read. What lines begin with stays the same from scrape to scrape: of lines that
-    begin as others did before, only the values are read.
+    begin as others did before, only the values are read. The names in `apart` are exempt: what they say is in their
+    labels, which are others on every page. No other name begins with one of them.
     """
 
-    def __init__(self, names: Iterable[str], remember: int = 4096) -> None:
+    def __init__(self, names: Iterable[str], remember: int = 4096, apart: Iterable[str] = ()) -> None:
         self.names = tuple(dict.fromkeys(names))
+        self._apart = tuple(name.encode() for name in apart)
         self._lines = _line_pattern(self.names)
         self._remember = remember
         self._heads: dict[bytes, tuple[str, Labels]] = {}
-        self._layouts: dict[tuple[bytes, ...], _Layout] = {}
+        self._layouts: dict[tuple[bytes, ...], Layout] = {}
         self._held = 0
 
     def read(self, page: bytes, *, whole: bool = True) -> Selected:
@@ -124,36 +147,44 @@ class Selection:
         lines: list[bytes] = self._lines.findall(b"\n" + page)
         if len(lines) > MAX_SERIES:
             raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
+        fingerprint = xxhash.xxh3_64_intdigest(b"\n".join(lines))
+        apart: list[tuple[str, Series]] = []
+        if self._apart:
+            parsed = [self._parse(line) for line in lines if line.startswith(self._apart)]
+            if parsed:
+                apart = [(each.name, Series(each.labels, each.value)) for each in parsed]
+                lines = [line for line in lines if not line.startswith(self._apart)]
         cut = [line.rpartition(b" ") for line in lines]
-        heads = tuple([head for head, _, _ in cut])
-        layout = self._layouts.get(heads)
+        layout = self._layouts.get(tuple([head for head, _, _ in cut]))
         values = None if layout is None else _plain_numbers([number for _, _, number in cut])
         if layout is None or values is None:
             samples = [self._sample(line, head, number) for line, (head, _, number) in zip(lines, cut, strict=True)]
-            layout = _Layout.of([(name, labels) for name, labels, _ in samples])
-            values = [value for _, _, value in samples]
-            self._learn(heads, layout)
-        columns = layout.columns(self.names, values)
-        return Selected(columns, xxhash.xxh3_64_intdigest(b"\n".join(lines)))
+            layout, values = self._layout(samples), [each.value for each in samples]
+        return Selected(self.names, layout, values, apart, fingerprint)
 
-    def _learn(self, heads: tuple[bytes, ...], layout: _Layout) -> None:
-        """Remember `layout`, if lines begin with nothing but names and labels: timestamps make each page another."""
-        if heads in self._layouts or not all(head in self._heads for head in heads):
-            return
-        self._held += len(heads)
-        if self._held > _REMEMBERED_LINES:
-            self._layouts.clear()
-            self._held = len(heads)
-        self._layouts[heads] = layout
+    def _layout(self, samples: Sequence[_Line]) -> Layout:
+        """The layout of these lines, remembered from now on."""
+        heads = tuple([each.head for each in samples])
+        known = self._layouts.get(heads)
+        if known is not None:
+            return known
+        layout = Layout.of([(each.name, each.labels) for each in samples])
+        if all(head in self._heads for head in heads):
+            self._held += len(heads)
+            if self._held > _REMEMBERED_LINES:
+                self._layouts.clear()
+                self._held = len(heads)
+            self._layouts[heads] = layout
+        return layout
 
-    def _sample(self, line: bytes, head: bytes, number: bytes) -> tuple[str, Labels, float]:
+    def _sample(self, line: bytes, head: bytes, number: bytes) -> _Line:
         """The sample on `line`; where its head was seen before, only its number is read."""
         known = self._heads.get(head)
         value = None if known is None else _plain_numbers([number])
-        return self._parse(line) if known is None or value is None else (*known, value[0])
+        return self._parse(line) if known is None or value is None else _Line(head, *known, value[0])
 
-    def _parse(self, line: bytes) -> tuple[str, Labels, float]:
-        """The sample on `line`, whose label string is remembered from now on."""
+    def _parse(self, line: bytes) -> _Line:
+        """The sample on `line`, whose label string is remembered from now on, unless it is read apart."""
         match = _SAMPLE_PATTERN.fullmatch(line.rstrip())
         if match is None:
             name = _TOKEN_END_PATTERN.split(line, 1)[0].decode()
@@ -162,13 +193,13 @@ class Selection:
         value = _number(match["value"], name)
         known = self._heads.get(head)
         if known is not None:
-            return (*known, value)
+            return _Line(head, *known, value)
         labels = _labels(match["labels"], name)
-        if len(head) <= _LONGEST_REMEMBERED_BYTES:
+        if len(head) <= _LONGEST_REMEMBERED_BYTES and not head.startswith(self._apart):
             if len(self._heads) >= self._remember:
                 self._heads.clear()
             self._heads[head] = (name, labels)
-        return name, labels, value
+        return _Line(head, name, labels, value)
 
 
 def select(page: bytes, names: Iterable[str], *, whole: bool = True) -> dict[str, list[Series]]:

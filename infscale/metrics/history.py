@@ -15,6 +15,9 @@ from infscale.metrics.snapshot import BoolArray
 from infscale.metrics.window import ModelWindow, WindowSummary
 
 _RESOLUTION_SECONDS = 0.5
+# A window is summed up again when it ends this much later: what scrapes in between add to half a minute is little, and
+# summing up costs more than taking them in.
+_SUM_UP_SECONDS = _RESOLUTION_SECONDS / 2
 _NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
 
 
@@ -92,23 +95,29 @@ class EndpointHistory:
         self._gauges = self._series(2)
         self._growth: _Growth | None = None
         self._waiting_since: dict[str, float] = {}
+        self._at = -math.inf
+        self._summaries: dict[float, WindowSummary] | None = None
 
     def look_back(self, windows_seconds: Sequence[float]) -> None:
         """Sum up windows of these lengths from now on; what is kept stays, as far as they reach."""
         self._windows = tuple(windows_seconds)
+        self._summaries = None
         self._gauges = _copied(self._gauges, self._series(2))
         if self._growth is not None:
             self._growth.series = _copied(self._growth.series, self._series(self._growth.layout.width))
 
     def observe(self, sample: EngineSample, at: float) -> None:
         """Take in one scrape that started at `at`."""
+        self._at = max(self._at, at)
         if sample.waiting is not None and sample.running is not None:
             self._gauges.append(at, np.array((sample.waiting, sample.running)))
         elif len(self._gauges):
             self._gauges = self._series(2)
+            self._summaries = None
         layout = _Layout.of(sample)
         if self._growth is None or self._growth.layout != layout:
             self._growth = _Growth(_shared(layout), self._series(layout.width))
+            self._summaries = None
         self._growth.observe(_row(sample), at)
         self._observe_queues(sample, at)
 
@@ -116,17 +125,21 @@ class EndpointHistory:
         loads = {model: load.waiting for model, load in sample.models.items()}
         if not loads:
             loads = {"": sample.waiting}
-        for model, waiting in loads.items():
-            if waiting:
-                self._waiting_since.setdefault(model, at)
-            elif waiting == 0:
-                self._waiting_since.pop(model, None)
-        for model in self._waiting_since.keys() - loads.keys():
-            del self._waiting_since[model]
+        before = self._waiting_since
+        since = {model: before.get(model, at) for model, waiting in loads.items() if _waits(waiting, model in before)}
+        if since != before:
+            self._waiting_since, self._summaries = since, None
 
-    def summaries(self) -> dict[float, WindowSummary]:
-        """What happened over windows that end at the latest observation, by their lengths."""
-        return {window: self._summary(window) for window in self._windows}
+    def summaries(self) -> Mapping[float, WindowSummary]:
+        """What happened over windows that end at the latest observation or shortly before, by their lengths."""
+        known = self._summaries
+        if known is None or any(self._is_old(summary) for summary in known.values()):
+            known = self._summaries = {window: self._summary(window) for window in self._windows}
+        return known
+
+    def _is_old(self, summary: WindowSummary) -> bool:
+        # The second scrape is the first of which anything can be said.
+        return not summary.covered_seconds or self._at - summary.at >= _SUM_UP_SECONDS
 
     def _summary(self, window: float) -> WindowSummary:
         histograms: dict[tuple[HistogramName, str], Histogram] = {}
@@ -148,6 +161,7 @@ class EndpointHistory:
         _, gauges = _latest(self._gauges, window)
         averages = gauges.mean(axis=0).tolist() if len(gauges) > 1 else (None, None)
         return WindowSummary(
+            at=self._at,
             covered_seconds=covered,
             histograms=every,
             rates=rates,
@@ -176,6 +190,11 @@ class EndpointHistory:
 
 
 _NOTHING: tuple[FloatArray, FloatArray] = (np.empty(0), np.empty((0, 0)))
+
+
+def _waits(waiting: float | None, before: bool) -> bool:
+    """Whether a queue is not empty; of one that is not reported that stays as it was."""
+    return before if waiting is None else waiting > 0
 
 
 def _latest(series: BoundedSeries, window: float) -> tuple[FloatArray, FloatArray]:

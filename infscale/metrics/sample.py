@@ -7,6 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from infscale.value import entity, value
+
 FloatArray = NDArray[np.float64]
 
 HistogramName = Literal["queue_time", "time_to_first_token", "inter_token_latency", "request_latency"]
@@ -34,7 +36,7 @@ class Reading(NamedTuple):
         return max(0.0, now - self.at)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class Histogram:
     """Cumulative bucket counts as Prometheus exposes them.
 
@@ -67,7 +69,7 @@ class LoraState:
     max_adapters: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ModelLoad:
     """Requests of one model on one endpoint, and the tokens those that wait still need computed; None is unknown."""
 
@@ -76,7 +78,7 @@ class ModelLoad:
     waiting_tokens: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@entity
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 

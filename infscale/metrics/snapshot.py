@@ -70,8 +70,9 @@ class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
-    seconds; `*_at` monotonic seconds. `settled` is True once the endpoint was scraped, or failed, at least once.
-    `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms.
+    seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True
+    once the endpoint was scraped, or failed, at least once. `by_model` has again, as arrays, what `models`
+    and `windows` say of each model, `latencies` the windows' histograms.
     """
 
     waiting: FloatArray
@@ -80,6 +81,7 @@ class Columns:
     waiting_tokens: FloatArray
     kv_used_tokens: FloatArray
     observed_at: FloatArray
+    windows_at: FloatArray
     gpu_memory_used_bytes: FloatArray
     gpu_memory_total_bytes: FloatArray
     gpu_utilization: FloatArray
@@ -111,6 +113,7 @@ class Columns:
             waiting_tokens=filled(math.nan),
             kv_used_tokens=filled(math.nan),
             observed_at=filled(-math.inf),
+            windows_at=filled(-math.inf),
             gpu_memory_used_bytes=filled(math.nan),
             gpu_memory_total_bytes=filled(math.nan),
             gpu_utilization=filled(math.nan),

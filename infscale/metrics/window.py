@@ -23,13 +23,14 @@ class ModelWindow(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowSummary:
-    """What happened on one endpoint over the last window.
+    """What happened on one endpoint over the window that ends at `at`, the monotonic second of an observation.
 
     `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
     restarts of the engine taken out; `rates` are per second. Averages and maxima are of what the engine reported
     (requests). Histograms and `models` have under None what is true of all models together.
     """
 
+    at: float
     covered_seconds: float
     histograms: Mapping[tuple[HistogramName, str | None], Histogram]
     rates: Mapping[tuple[CounterName, str], float]

@@ -7,14 +7,14 @@ what is found comes hundreds of times a second, as plain values that `marshal` w
 import marshal
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
-from infscale.metrics.snapshot import frozen
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
@@ -54,7 +54,7 @@ def found_bytes(found: Found) -> bytes:
     """What was found as bytes for the pipe."""
     key, health = found.key, found.health
     result = found.result if isinstance(found.result, str) else _plain(found.result)
-    plain = ((key.namespace, key.name, key.rank), result, found.at, tuple(getattr(health, name) for name in _HEALTH))
+    plain = ((key.namespace, key.name, key.rank), result, found.at, _HEALTH(health))
     return _framed(marshal.dumps(plain))
 
 
@@ -64,7 +64,7 @@ def read_found(body: memoryview) -> Found:
     return Found(EndpointKey(*key), result if isinstance(result, str) else _sample(result), at, ScrapeHealth(*health))
 
 
-_HEALTH = tuple(field.name for field in fields(ScrapeHealth))
+_HEALTH = attrgetter(*(field.name for field in fields(ScrapeHealth)))
 
 
 def _framed(body: bytes) -> bytes:
@@ -78,7 +78,7 @@ def _plain(sample: EngineSample) -> tuple[Any, ...]:
         sample.running,
         sample.kv_utilization_ratio,
         {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
-        None if sample.lora is None else astuple(sample.lora),
+        None if sample.lora is None else (sample.lora.running, sample.lora.waiting, sample.lora.max_adapters),
         sample.block_size_tokens,
         sample.num_blocks,
         {name: (each.bounds, each.counts.tobytes(), each.sum) for name, each in sample.histograms.items()},
@@ -107,7 +107,8 @@ def _sample(plain: tuple[Any, ...]) -> EngineSample:
 
 
 def _histogram(bounds: tuple[float, ...], counts: bytes, total: float) -> Histogram:
-    return Histogram(bounds, frozen(np.frombuffer(counts)), total)
+    # A view of bytes is read-only.
+    return Histogram(bounds, np.frombuffer(counts), total)
 
 
 class Frames:

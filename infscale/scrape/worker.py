@@ -15,6 +15,7 @@ import uvloop
 
 from infscale import log
 from infscale.endpoint import EndpointKey
+from infscale.garbage import spare_collections
 from infscale.metrics.sample import EngineSample
 from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # What the other side has not read by then is older than what it will scrape next.
 _MAX_UNREAD_BYTES = 16 << 20
+# What is found within this time is sent together: each time the other side wakes up costs it more than a sample does.
+_TOGETHER_SECONDS = 0.01
 
 
 class _Input(asyncio.Protocol):
@@ -51,6 +54,7 @@ class _Sender:
         self._output = output
         self.health: Callable[[EndpointKey], ScrapeHealth | None] = lambda _: None
         self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         self._loop.call_soon(self._send, key, sample, at)
@@ -62,7 +66,13 @@ class _Sender:
         # After the round is over: its health then knows of this result.
         health = self.health(key)
         if health is not None and self._output.get_write_buffer_size() < _MAX_UNREAD_BYTES:
-            self._output.write(found_bytes(Found(key, result, at, health)))
+            if not self._unsent:
+                self._loop.call_later(_TOGETHER_SECONDS, self._flush)
+            self._unsent.append(found_bytes(Found(key, result, at, health)))
+
+    def _flush(self) -> None:
+        self._output.write(b"".join(self._unsent))
+        self._unsent.clear()
 
 
 async def _run() -> None:
@@ -81,6 +91,7 @@ async def _run() -> None:
         asyncio.TaskGroup() as tasks,
     ):
         sender.health = pool.health_of
+        spare_collections()
         following = tasks.create_task(_follow(pool, told))
         await ended.wait()
         following.cancel()

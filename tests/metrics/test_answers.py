@@ -274,6 +274,17 @@ def covered(*members: tuple[float, float, float]) -> MetricStore:
     return made
 
 
+def test_a_value_over_a_window_is_as_old_as_the_end_of_its_window() -> None:
+    made = store(endpoint(0))
+    for at, count in ((0.0, 0), (1.0, 5), (1.1, 6)):
+        made.record_scrape(endpoint(0).key, sample(1.0, (count,) * 4, count * 0.1), at)
+    window = group_reading(BY_NAME["queue_latency_mean_seconds"], view(made), 1.2)
+    moment = group_reading(BY_NAME["waiting_requests"], view(made), 1.2)
+    assert isinstance(window, Reading)
+    assert isinstance(moment, Reading)
+    assert (window.at, moment.at) == (1.0, 1.1)
+
+
 def test_observations_count_as_they_are_however_much_of_the_window_they_cover() -> None:
     made = covered((30, 30, 0.2), (2, 10, 0.6))
     assert group_reading(BY_NAME[TTFT], view(made), 30.0) == pytest.approx(Reading(0.3, 30.0, 30.0))

@@ -109,6 +109,24 @@ def test_gauges_are_averaged_until_the_engine_stops_publishing_them() -> None:
     assert history.summaries()[10.0].waiting_average is None
 
 
+def test_scrapes_that_follow_closely_are_summed_up_together_and_the_window_says_where_it_ends() -> None:
+    history = observed((0, 0), (1, 10))
+    first = history.summaries()[10.0]
+    assert (first.at, first.rates[FINISHED]) == (1, 10)
+    history.observe(sample(1000), 1.2)
+    assert history.summaries()[10.0] is first
+    history.observe(sample(26), 1.3)
+    last = history.summaries()[10.0]
+    assert (last.at, last.rates[FINISHED]) == (1.3, pytest.approx((1000 + 26) / 1.3))
+
+
+def test_a_queue_that_fills_or_empties_is_seen_at_once() -> None:
+    history = observed((0, 0), (1, 10))
+    for at, waiting, since in ((1.1, 3.0, 1.1), (1.15, 4.0, 1.1), (1.2, 0.0, math.inf)):
+        history.observe(sample(10, waiting), at)
+        assert history.summaries()[10.0].models[None].waiting_since == since
+
+
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=60))
 def test_growth_is_the_sum_of_steps_whatever_restarts(counts: list[int]) -> None:
     pairs = [(float(at), float(count)) for at, count in enumerate(counts)]

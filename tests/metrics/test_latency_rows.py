@@ -14,7 +14,7 @@ from infscale.metrics.window import WindowSummary
 
 BOUNDS = (0.1, 1.0, float("inf"))
 ROWS = 4
-EMPTY = WindowSummary(0.0, {}, {}, {})
+EMPTY = WindowSummary(0.0, 0.0, {}, {}, {})
 
 
 def window(counts: list[int], bounds: tuple[float, ...] = BOUNDS) -> WindowSummary:

@@ -34,7 +34,12 @@ SEEN = st.builds(
     st.dictionaries(st.sampled_from(sorted(STATISTIC_CELLS)), st.floats(0, 9)),
 )
 WINDOWS = st.none() | st.builds(
-    WindowSummary, st.floats(0, 30), st.just({}), st.just({}), st.dictionaries(st.none() | MODELS, SEEN, max_size=3)
+    WindowSummary,
+    st.floats(0, 30),
+    st.floats(0, 30),
+    st.just({}),
+    st.just({}),
+    st.dictionaries(st.none() | MODELS, SEEN, max_size=3),
 )
 ROWS = 3
 
