@@ -18,7 +18,7 @@ from infscale.endpoint import ObjectKey
 from infscale.labels import Operator, Requirement, Selector
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray
-from infscale.quantity import MAX_QUANTITY, format_quantity
+from infscale.quantity import MAX_QUANTITY, format_quantities, format_quantity
 
 EPSILON = 1e-6
 """Magnitudes below a millionth are 0: the HPA controller rounds anything above 0 up to a thousandth, and an error of
@@ -47,7 +47,7 @@ def object_list(request: ObjectRequest, values: ObjectValues, clock: Clock) -> b
         for before, name, behind, time, value in zip(
             *_described(values.kind, found.objects),
             _times(clock, found.at),
-            map(_Quantities().__getitem__, found.values.tolist()),
+            format_quantities(np.where(np.abs(found.values) < EPSILON, 0.0, found.values)),
             strict=True,
         )
         if value is not None
@@ -127,14 +127,6 @@ def _common(request: ObjectRequest, window_seconds: float | None) -> tuple[str, 
         return f',"metricName":{_json(request.metric)}', (f'{window},"value":"', f'","selector":{selector}}}')
     window = window and f',"windowSeconds":{window}'
     return f',"metric":{{"name":{_json(request.metric)},"selector":{selector}}}', (f'{window},"value":"', '"}')
-
-
-class _Quantities(dict[float, str | None]):
-    """Values as quantities, each written once: a thousand pods report few different ones."""
-
-    def __missing__(self, value: float) -> str | None:
-        written = self[value] = quantity(value)
-        return written
 
 
 def _described(kind: Kind, keys: Sequence[ObjectKey]) -> tuple[Iterable[str], Iterable[str], Iterable[str]]:

@@ -7,6 +7,9 @@ import math
 import re
 from decimal import ROUND_UP, Context, Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from infscale.errors import QuantityError
 
 MAX_QUANTITY = 2**63 - 1
@@ -20,6 +23,10 @@ _SMALLEST_FLOAT = 1e-9
 # Below it nanos have 15 digits, which a float keeps: one decimal of so many names it.
 _EXACT_BELOW = 1e6
 _TWO_ROUNDINGS = 3e-16
+# Up to here a float names one whole number.
+_WHOLE_BELOW = 2.0**53
+# Where each value comes as often as this, it is written once.
+_WORTH_LOOKING_UP = 3
 _QUOTE_LIMIT = 40
 
 # 60 digits hold every quantity to far below a nano, so one rounding away from zero decides.
@@ -65,6 +72,46 @@ def _of_usual_size(value: float) -> str:
     if abs(product - nanos) > _TWO_ROUNDINGS * abs(product):
         return _with_suffix(math.ceil(product) if value > 0 else math.floor(product), 0)
     return format_quantity(Decimal(repr(value)))
+
+
+def format_quantities(values: NDArray[np.float64]) -> list[str | None]:
+    """Each of `values` as `format_quantity` has it, None where that refuses it; quick for thousands."""
+    listed: list[float] = values.tolist()
+    distinct = list(dict.fromkeys(listed))
+    if len(distinct) * _WORTH_LOOKING_UP > len(listed):
+        return _each(values)
+    written = dict(zip(distinct, _each(np.array(distinct)), strict=True))
+    return [written[value] for value in listed]
+
+
+def _each(values: NDArray[np.float64]) -> list[str | None]:
+    with np.errstate(invalid="ignore", over="ignore"):
+        magnitudes = np.abs(values)
+        whole = (magnitudes < _WHOLE_BELOW) & (np.rint(values) == values)
+        # The rest is what `_of_usual_size` says of one value.
+        product = values * 1e9
+        nanos = np.rint(product)
+        named = nanos / 1e9 == values
+        clear = np.abs(product - nanos) > _TWO_ROUNDINGS * np.abs(product)
+        usual = (magnitudes >= _SMALLEST_FLOAT) & (magnitudes < _EXACT_BELOW) & (named | clear)
+        away_from_zero = np.where(named, nanos, np.copysign(np.ceil(np.abs(product)), product))
+        numbers = np.where(whole, values, np.where(usual, away_from_zero, 0.0)).astype(np.int64)
+    places = np.where(whole, _UNIT, 0)
+    for _ in _SUFFIXES[1:]:
+        divisible = (numbers % 1000 == 0) & (numbers != 0) & (places < len(_SUFFIXES) - 1)
+        if not divisible.any():
+            break
+        numbers = np.where(divisible, numbers // 1000, numbers)
+        places += divisible
+    texts: list[str | None] = [
+        f"{number}{_SUFFIXES[place]}" for number, place in zip(numbers.tolist(), places.tolist(), strict=True)
+    ]
+    for row in np.flatnonzero(~(whole | usual)).tolist():
+        try:
+            texts[row] = format_quantity(float(values[row]))
+        except QuantityError:
+            texts[row] = None
+    return texts
 
 
 def parse_quantity(text: str) -> Decimal:

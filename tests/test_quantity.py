@@ -3,12 +3,13 @@ import math
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infscale.errors import QuantityError
-from infscale.quantity import MAX_QUANTITY, format_quantity, milli_value, parse_quantity
+from infscale.quantity import MAX_QUANTITY, format_quantities, format_quantity, milli_value, parse_quantity
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "quantity.json").read_text())
 
@@ -162,3 +163,31 @@ def test_millis_never_lose_magnitude(value: Decimal) -> None:
     millis = milli_value(value)
     assert abs(Decimal(millis)) >= abs(value * 1000)
     assert abs(Decimal(millis)) < abs(value * 1000) + 1
+
+
+def told(value: float) -> str | None:
+    try:
+        return format_quantity(value)
+    except QuantityError:
+        return None
+
+
+SPECIAL = [
+    *(math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-10, 1e-9, 1.5e-9, 0.1, 0.3, 1 / 3, 2 / 3, 999_999.999, 999_999.5),
+    *(1e3, 1e6, 1.5e6, 1e15, 2.0**53, 2.0**53 + 2, 1e18, 2.0**63, -(2.0**63), 2.0**64, 1e300, 1_000_000.000001),
+]
+
+
+@given(st.lists(st.floats() | st.floats(-1e7, 1e7) | st.integers(-(2**54), 2**54).map(float), max_size=20))
+@example(SPECIAL)
+@example([-value for value in SPECIAL])
+@example(SPECIAL * 4)
+def test_many_quantities_are_those_of_each(values: list[float]) -> None:
+    assert format_quantities(np.array(values, dtype=np.float64)) == [told(value) for value in values]
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 12))
+def test_many_rounded_values_are_those_of_each(value: float, digits: int) -> None:
+    rounded = round(value, digits)
+    near = [rounded, math.nextafter(rounded, math.inf), math.nextafter(rounded, -math.inf)]
+    assert format_quantities(np.array(near)) == [told(each) for each in near]
