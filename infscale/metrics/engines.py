@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from infscale.metrics.dialects import DIALECTS, ENGINE_LABELS, CacheNumber, Dialect, Specs
+from infscale.metrics.dialects import DIALECTS, ENGINE_LABELS, CacheNumber, Dialect
 from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.interpretation import Specs
 from infscale.metrics.sample import CounterName, HistogramName
 
 

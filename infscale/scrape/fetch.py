@@ -10,7 +10,7 @@ import socket
 import ssl
 import zlib
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from yarl import URL
@@ -190,6 +190,15 @@ class _Connection(asyncio.Protocol):
             done.set_result(answer.page())
 
 
+class _Inflater(Protocol):
+    """What `zlib` decompresses with."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
 class Answer:
     """What has come of one answer; names of its methods are those that the HTTP parser calls."""
 
@@ -204,7 +213,7 @@ class Answer:
         self._size = 0
         self._raw_size = 0
         self._in_body = False
-        self._inflate = None
+        self._inflate: _Inflater | None = None
         # The parser refers back to this object: unless it is let go, both stay until the garbage collector comes by.
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
