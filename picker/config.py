@@ -15,7 +15,7 @@ from picker.reporting import NO_REPORTING, Reporting
 from picker.scheduling import registry
 from picker.scheduling.detector import DEFAULT_DETECTOR, Detector, read_detector
 from picker.scheduling.parameters import Given
-from picker.scheduling.plugin import Admitter, Filter, Picker
+from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
 from picker.scheduling.scheduler import HeaderProfileHandler, ProfileHandler, Scheduler, SingleProfileHandler
@@ -63,7 +63,7 @@ class PickerConfig:
     have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
     start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares. `discovery` is
     a file of endpoints; None: the configuration names none. `scraping` is what it says of engines' metrics pages,
-    `reporting` what is to be told of responses.
+    `reporting` what is to be told of responses, `predicting` how latencies are predicted.
     """
 
     scheduler: Scheduler
@@ -78,6 +78,7 @@ class PickerConfig:
     discovery: FileSource | None = None
     scraping: ScrapeWishes = NO_WISHES
     reporting: Reporting = NO_REPORTING
+    predicting: PredictionSettings = USUAL_PREDICTIONS
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -151,6 +152,7 @@ class _Loader:
             discovery,
             declared.scraping,
             declared.reporting,
+            declared.predicting,
         )
 
     # Scheduling

@@ -10,12 +10,13 @@ from picker.scheduling import registry
 from picker.scheduling.detector import Detector, headroom, read_detector
 from picker.scheduling.filters import SaturationFilter
 from picker.scheduling.parameters import Given
-from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
+from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings, Scorer
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
 from picker.scheduling.scheduler import ProfileHandler
 from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_source
 
+_OF_A_TRAINED_MODEL = ("samplingMean", "maxDecodeTokenSamplesForPrediction", "contextTTL", "endpointRoleLabel")
 _DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
 
 
@@ -45,6 +46,7 @@ class Declared:
         self.prefix: PrefixSettings | None = None
         self.scraping = NO_WISHES
         self.reporting = NO_REPORTING
+        self.predicting = USUAL_PREDICTIONS
         self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
@@ -148,6 +150,8 @@ class Declared:
             self.prefix = _prefix_settings(plugin.given)
         elif plugin.type == registry.MEDIA_PRODUCER:
             self._media_items = _media_items(plugin.given)
+        elif plugin.type == registry.LATENCY_PRODUCER:
+            self.predicting = self._predicting(plugin)
         elif plugin.type == "token-producer":
             backend = None if parameters is None else parameters.entries().get("backend")
             if backend is not None and backend.text() != "estimate":
@@ -160,6 +164,21 @@ class Declared:
         elif parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
+
+    def _predicting(self, plugin: Plugin) -> PredictionSettings:
+        default = USUAL_PREDICTIONS
+        parameters = plugin.given.read(
+            "predictInProduce", "streamingMode", "sloBufferFactor", *_OF_A_TRAINED_MODEL, "prefixMatchInfoProducerName"
+        )
+        for name in _OF_A_TRAINED_MODEL:
+            field = parameters.get(name)
+            if field is not None:
+                self.notes.append(f"{field.place}: {field.path}: has no effect here: no model is trained")
+        return PredictionSettings(
+            parameters.boolean("predictInProduce", default.enabled),
+            parameters.boolean("streamingMode", default.streaming),
+            parameters.positive("sloBufferFactor", default.slo_buffer),
+        )
 
     def _read_reporter(self, plugin: Plugin) -> None:
         self.use(plugin, "every response")

@@ -209,7 +209,7 @@ class PoolDirector:
         chain, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
-        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory)
+        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, self._config.predicting)
         for admitter in self._config.admitters:
             if not admitter.admits(context, rows):
                 return shed_for_load(self._settings.retry_after_seconds)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from infscale.metrics.latency import leaving_rates, statistics, with_wholes
+from infscale.metrics.latency import leaving_rates, prefill_seconds, statistics, with_wholes
 from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray
@@ -165,7 +165,9 @@ class EndpointHistory:
             covered_seconds=covered,
             histograms=every,
             rates=rates,
-            models=self._of_models(statistics(every), leaving_rates(histograms, rates, covered)),
+            models=self._of_models(
+                statistics(every), leaving_rates(histograms, rates, covered), prefill_seconds(every, rates, covered)
+            ),
             waiting_average=averages[0],
             waiting_maximum=float(gauges[:, 0].max()) if len(gauges) > 1 else None,
             running_average=averages[1],
@@ -175,6 +177,7 @@ class EndpointHistory:
         self,
         observed: Mapping[str | None, Mapping[tuple[HistogramName, Statistic], float]],
         leaving: Mapping[str | None, float],
+        prefill: Mapping[str | None, float],
     ) -> dict[str | None, ModelWindow]:
         since = self._waiting_since
         unnamed = since.get("", math.inf)
@@ -182,7 +185,12 @@ class EndpointHistory:
         models: set[str | None] = {None, *observed, *leaving, *since}
         for model in models:
             waiting = min(since.values(), default=math.inf) if model is None else since.get(model, unnamed)
-            found[model] = ModelWindow(leaving.get(model, 0.0), waiting, observed.get(model, _NOTHING_OBSERVED))
+            found[model] = ModelWindow(
+                leaving.get(model, 0.0),
+                waiting,
+                observed.get(model, _NOTHING_OBSERVED),
+                prefill.get(model, math.nan),
+            )
         return found
 
     def _series(self, width: int) -> BoundedSeries:

@@ -95,3 +95,38 @@ def leaving_rates(
     whole = sum(left.values()) / covered_seconds if left else sum(leaving.values())
     leaving |= {model: total / covered_seconds for model, total in left.items()}
     return {**leaving, None: whole}
+
+
+def prefill_seconds(
+    histograms: Mapping[tuple[HistogramName, str | None], Histogram],
+    rates: Mapping[tuple[CounterName, str], float],
+    covered_seconds: float,
+) -> dict[str | None, float]:
+    """Seconds from leaving the queue to the first token, for each prompt token that had to be computed.
+
+    By model, and of all models together under None; left out where no first token or no computed token was observed.
+    What an engine computes at the same time makes each wait for the others, so this is what a token costs under the
+    load of the window, not what the hardware could do.
+    """
+    found: dict[str | None, float] = {}
+    for (name, model), first_tokens in histograms.items():
+        if name != "time_to_first_token":
+            continue
+        queued = histograms.get(("queue_time", model))
+        seconds = first_tokens.sum - (queued.sum if queued is not None else 0.0)
+        tokens = _computed_per_second(rates, model) * covered_seconds
+        if seconds > 0 and tokens >= 1:
+            found[model] = seconds / tokens
+    return found
+
+
+def _computed_per_second(rates: Mapping[tuple[CounterName, str], float], model: str | None) -> float:
+    """Prompt tokens that were not found in the prefix cache."""
+
+    def rate(counter: CounterName) -> float:
+        if model is not None:
+            return rates.get((counter, model), 0.0)
+        return sum(each for (name, _), each in rates.items() if name == counter)
+
+    prompt, looked_up = rate("prompt_tokens"), rate("prefix_queries")
+    return prompt * (1.0 - min(1.0, rate("prefix_hits") / looked_up)) if looked_up > 0 else prompt

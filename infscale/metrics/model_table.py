@@ -15,16 +15,17 @@ from infscale.metrics.latency import PUBLISHED_LATENCIES, STATISTICS
 from infscale.metrics.sample import FloatArray, HistogramName, ModelLoad, Statistic
 from infscale.metrics.window import WindowSummary
 
-PRESENT, SERVES, WAITING, RUNNING, WAITING_TOKENS, LEAVING, WAITING_SINCE, COVERED = range(8)
+PRESENT, SERVES, WAITING, RUNNING, WAITING_TOKENS, LEAVING, WAITING_SINCE, COVERED, PREFILL = range(9)
 """Cells: whether anything is said; whether the model is served; requests and tokens; requests per second that leave the
-queue; the second since which it is not empty (+inf: it is); how many seconds back observations reach."""
+queue; the second since which it is not empty (+inf: it is); how many seconds back observations reach; seconds of
+prefill for each prompt token that was not cached."""
 
 _STATISTICS: list[tuple[HistogramName, Statistic]] = [(name, one) for name in PUBLISHED_LATENCIES for one in STATISTICS]
 
-STATISTIC_CELLS = MappingProxyType({statistic: COVERED + 1 + place for place, statistic in enumerate(_STATISTICS)})
+STATISTIC_CELLS = MappingProxyType({statistic: PREFILL + 1 + place for place, statistic in enumerate(_STATISTICS)})
 """The cells of statistics of latencies, seconds."""
 
-_CELLS = COVERED + 1 + len(STATISTIC_CELLS)
+_CELLS = PREFILL + 1 + len(STATISTIC_CELLS)
 
 KeyT = TypeVar("KeyT")
 ModelTable = Mapping[str | None, FloatArray]
@@ -42,6 +43,7 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
             row = found[model] = [math.nan] * _CELLS
             row[PRESENT] = 1.0
             row[LEAVING], row[WAITING_SINCE], row[COVERED] = seen.leaving, seen.waiting_since, window.covered_seconds
+            row[PREFILL] = seen.prefill_seconds_per_token
             for statistic, value in seen.statistics.items():
                 row[STATISTIC_CELLS[statistic]] = value
     for model, load in loads.items():

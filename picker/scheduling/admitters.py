@@ -7,6 +7,10 @@ import numpy as np
 
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.prediction import Objectives, predict
+
+_COLD_BELOW = 0.02
+"""Share of the KV cache in use below which an endpoint has served too little to be judged by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,24 @@ class ProbabilisticAdmitter:
             kv = snapshot.columns.kv_utilization[rows] / (self.kv_utilization_threshold or own.kv_utilization_threshold)
             ratios = np.fmax(queue, kv)
         return float(np.mean(np.where(np.isnan(ratios), 1.0, ratios)))
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyObjectiveAdmitter:
+    """Sheds sheddable requests (priority below 0) whose objectives no candidate is predicted to meet.
+
+    A request that states no objective is admitted, and so is every request while a candidate is idle (it runs nothing)
+    or cold (it has hardly used its KV cache), or nothing is predicted of any.
+    """
+
+    def admits(self, context: SchedulingContext, rows: IntArray) -> bool:
+        """True for whatever is not sheddable."""
+        objectives = Objectives.of(context.request.headers)
+        if context.request.priority >= 0 or not (objectives.ttft or objectives.tpot):
+            return True
+        prediction = predict(context, rows)
+        if prediction is None or not prediction.known.any():
+            return True
+        columns = context.snapshot.columns
+        idle_or_cold = (columns.running[rows] == 0) | (columns.kv_utilization[rows] < _COLD_BELOW)
+        return bool((prediction.meets | idle_or_cold).any())

@@ -52,6 +52,21 @@ class PrefixMatch:
         return matched / self.total_tokens if self.total_tokens else matched
 
 
+@value
+class PredictionSettings:
+    """How latencies are predicted (`picker.scheduling.prediction`), where a stage asks.
+
+    `streaming`: the time per output token counts too, of which `slo_buffer` (1: all) may be used up.
+    """
+
+    enabled: bool = True
+    streaming: bool = False
+    slo_buffer: float = 1.0
+
+
+USUAL_PREDICTIONS = PredictionSettings()
+
+
 @entity
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
@@ -65,6 +80,7 @@ class SchedulingContext:
     now: float
     rng: "Random"
     memory: "PoolMemory"
+    predicting: PredictionSettings = USUAL_PREDICTIONS
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

@@ -23,6 +23,7 @@ __all__ = [
     "DETECTORS",
     "ELSEWHERE",
     "KINDS",
+    "LATENCY_PRODUCER",
     "MEDIA_PRODUCER",
     "MEDIA_SCORER",
     "PREFIX_PRODUCER",
@@ -54,7 +55,8 @@ class Kind(enum.Enum):
 DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
 MEDIA_PRODUCER = "mm-embeddings-cache-producer"
-PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer", MEDIA_PRODUCER)
+LATENCY_PRODUCER = "predicted-latency-producer"
+PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer", MEDIA_PRODUCER, LATENCY_PRODUCER)
 DATA = (
     "metrics-data-source",
     "core-metrics-extractor",

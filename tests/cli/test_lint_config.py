@@ -106,8 +106,8 @@ def test_a_usable_file_is_exit_0_and_another_is_one_line_and_exit_2(
     path.write_text(HEAD + BODY)
     assert main(["lint-config", str(path)]) == 0
     assert capsys.readouterr().out.startswith(f"{path} can be used.\n")
-    path.write_text(HEAD + "plugins: [{type: latency-scorer}]\n")
+    path.write_text(HEAD + "plugins: [{type: session-affinity-scorer}]\n")
     assert main(["lint-config", str(path)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith("plugin 'latency-scorer' of the reference picker is not available in this version")
+    assert line.endswith("plugin 'session-affinity-scorer' of the reference picker is not available in this version")
     assert main(["lint-config", str(tmp_path / "none.yaml")]) == 2

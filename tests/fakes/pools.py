@@ -8,11 +8,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
-from infscale.metrics.sample import LoraState
+from infscale.metrics.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE
+from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolSnapshot, PoolState
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.plugin import (
+    USUAL_PREDICTIONS,
+    PredictionSettings,
+    PrefixMatch,
+    RequestFacts,
+    SchedulingContext,
+)
 
 POOL = ObjectKey("default", "pool")
 NO_HEADERS = Headers(())
@@ -50,6 +57,10 @@ class FakePool:
     gpu_used: Numbers = ()
     gpu_total: Numbers = ()
     gpu_observed_at: Numbers = ()
+    leaving: Numbers = ()
+    waiting_since: Numbers = ()
+    prefill_per_token: Numbers = ()
+    seconds_per_output_token: Numbers = ()
     settings: PoolSettings = field(default_factory=PoolSettings)
 
     def snapshot(self) -> PoolSnapshot:
@@ -67,14 +78,22 @@ class FakePool:
             gpu_observed_at=self._column(self.gpu_observed_at, 0.0, -math.inf),
             settled=np.ones(self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
+            by_model={None: self._past()},
         )
         state = PoolState.of(POOL, self.settings, endpoints, columns)
         requests, tokens = self._column(self.in_flight_requests, 0.0), self._column(self.in_flight_tokens, 0.0)
         return PoolSnapshot(state, "test", 1, requests, tokens, ({},) * self.size)
 
-    def _column(
-        self, values: Numbers, default: float, unknown: float = math.nan
-    ) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    def _past(self) -> FloatArray:
+        """What windows say of all models together."""
+        past = np.full((PREFILL + 1 + len(STATISTIC_CELLS), self.size), math.nan)
+        past[LEAVING] = self._column(self.leaving, 0.0)
+        past[WAITING_SINCE] = self._column(self.waiting_since, math.inf)
+        past[PREFILL] = self._column(self.prefill_per_token, math.nan)
+        past[STATISTIC_CELLS["inter_token_latency", "mean"]] = self._column(self.seconds_per_output_token, math.nan)
+        return past
+
+    def _column(self, values: Numbers, default: float, unknown: float = math.nan) -> FloatArray:
         filled = values or [default] * self.size
         assert len(filled) == self.size
         return np.array([unknown if value is None else value for value in filled], dtype=np.float64)
@@ -93,6 +112,7 @@ def context(
     now: float = 0.0,
     seed: int = 1,
     memory: PoolMemory | None = None,
+    predicting: PredictionSettings = USUAL_PREDICTIONS,
 ) -> SchedulingContext:
     """A decision about `pool` at second `now`."""
     snapshot = pool.snapshot()
@@ -101,4 +121,4 @@ def context(
     tokens = np.array([value or 0.0 for value in matched] or [0.0] * pool.size)
     request = facts or RequestFacts("model", NO_HEADERS, 0.0, 0.0)
     prefix = PrefixMatch(tokens, total_tokens)
-    return SchedulingContext(request, snapshot, prefix, now, random.Random(seed), remembered)
+    return SchedulingContext(request, snapshot, prefix, now, random.Random(seed), remembered, predicting)

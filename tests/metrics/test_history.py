@@ -127,6 +127,33 @@ def test_a_queue_that_fills_or_empties_is_seen_at_once() -> None:
         assert history.summaries()[10.0].models[None].waiting_since == since
 
 
+def test_prefill_is_the_time_behind_the_queue_for_each_token_that_was_not_cached() -> None:
+    history = EndpointHistory((30.0,))
+    for at, requests in ((0.0, 0.0), (10.0, 20.0)):
+        counts = np.full(2, requests)
+        history.observe(
+            EngineSample(
+                0.0,
+                1.0,
+                0.5,
+                histograms={
+                    ("time_to_first_token", "m"): Histogram(BOUNDS, counts, requests * 0.5),
+                    ("queue_time", "m"): Histogram(BOUNDS, counts, requests * 0.1),
+                },
+                counters={
+                    ("prompt_tokens", "m"): requests * 400,
+                    ("prefix_queries", "m"): requests * 400,
+                    ("prefix_hits", "m"): requests * 300,
+                },
+            ),
+            at,
+        )
+    models = history.summaries()[30.0].models
+    assert models["m"].prefill_seconds_per_token == pytest.approx(0.4 / 100)
+    assert models[None].prefill_seconds_per_token == pytest.approx(0.4 / 100)
+    assert math.isnan(observed((0, 0), (5, 50)).summaries()[10.0].models["m"].prefill_seconds_per_token)
+
+
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=60))
 def test_growth_is_the_sum_of_steps_whatever_restarts(counts: list[int]) -> None:
     pairs = [(float(at), float(count)) for at, count in enumerate(counts)]

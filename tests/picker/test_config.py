@@ -204,8 +204,8 @@ REFUSED = {
     "no type": ("plugins:\n- parameters: {a: 1}\n", "epp.yaml:4: plugins[0].parameters: unknown key|'type' is missing"),
     "unknown type": ("plugins:\n- type: quue-scorer\n", "epp.yaml:4: plugins[0].type: there is no plugin type"),
     "reference only": (
-        "plugins:\n- type: latency-scorer\n",
-        "epp.yaml:4: plugins[0].type: plugin 'latency-scorer' of the reference picker is not available",
+        "plugins:\n- type: session-affinity-scorer\n",
+        "epp.yaml:4: plugins[0].type: plugin 'session-affinity-scorer' of the reference picker is not available",
     ),
     "name twice": ("plugins:\n- type: queue-scorer\n- {type: random-picker, name: queue-scorer}\n", "epp.yaml:5"),
     "unknown parameter": (
@@ -309,9 +309,17 @@ REFUSED = {
         "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
         "plugins[0].parameters.poll: unknown key",
     ),
-    "predictions": (
-        "plugins: [{type: prefix-cache-affinity-filter, parameters: {ttftSource: latencyPredictor}}]\n",
-        "ttftSource: latency predictions are not available in this version; use prefillThroughput",
+    "headroom of no kind": (
+        "plugins: [{type: latency-scorer, parameters: {headroomSelectionStrategy: median}}]\n",
+        "headroomSelectionStrategy: expected one of least, most",
+    ),
+    "a buffer of nothing": (
+        "plugins: [{type: predicted-latency-producer, parameters: {sloBufferFactor: 0}}]\n",
+        "sloBufferFactor: expected a number above 0",
+    ),
+    "exploring too much": (
+        "plugins: [{type: slo-headroom-tier-filter, parameters: {epsilonExploreNeg: 2}}]\n",
+        "epsilonExploreNeg: expected",
     ),
     "a throughput of nothing": (
         "plugins: [{type: prefix-cache-affinity-filter, parameters: {peakPrefillThroughput: 0}}]\n",

@@ -24,7 +24,7 @@ from picker.scheduling.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFil
 from picker.scheduling.legacy_tree import LegacyTreeFilter
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Filter
-from picker.scheduling.stickiness import PrefixCacheAffinityFilter
+from picker.scheduling.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 
 _API_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 PRODUCER_NAMES = ("prefixMatchInfoProducerName", "latencyPredictionInfoProducerName", "inFlightLoadProducerName")
@@ -103,8 +103,7 @@ def _prefix_affinity(given: Given) -> Filter:
         *PRODUCER_NAMES,
     )
     source = parameters.get("ttftSource")
-    if source is not None and source.choice(("prefillThroughput", "latencyPredictor")) == "latencyPredictor":
-        source.refuse("latency predictions are not available in this version; use prefillThroughput")
+    predicted = source is not None and source.choice(("prefillThroughput", "latencyPredictor")) == "latencyPredictor"
     penalty_seconds = parameters.number("maxTTFTPenaltyMs", 18_000.0) / 1000.0
     throughput = parameters.number("peakPrefillThroughput", 15_928.0)
     given_throughput = parameters.get("peakPrefillThroughput")
@@ -114,8 +113,13 @@ def _prefix_affinity(given: Given) -> Filter:
         affinity_threshold=parameters.number("affinityThreshold", 0.8, 0.0, 1.0),
         exploration_probability=parameters.number("explorationProbability", 0.0, 0.0, 1.0),
         max_ttft_penalty_seconds=penalty_seconds,
-        peak_prefill_throughput=throughput,
+        peak_prefill_throughput=None if predicted else throughput,
     )
+
+
+def _headroom_tier(given: Given) -> Filter:
+    parameters = given.read("epsilonExploreNeg", "latencyPredictionInfoProducerName")
+    return HeadroomTierFilter(parameters.number("epsilonExploreNeg", 0.01, 0.0, 1.0))
 
 
 def attribute_of(field: Field) -> Attribute:
@@ -188,6 +192,7 @@ FILTERS: Mapping[str, Callable[[Given], Filter]] = {
     "encode-filter": _role("encode"),
     "header-based-testing-filter": _header_testing,
     "prefix-cache-affinity-filter": _prefix_affinity,
+    "slo-headroom-tier-filter": _headroom_tier,
     "endpoint-attribute-filter": _endpoint_attribute,
     "context-length-aware": context_length,
     "error-memory-filter": _error_memory,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from picker.scheduling.admitters import ProbabilisticAdmitter
+from picker.scheduling.admitters import LatencyObjectiveAdmitter, ProbabilisticAdmitter
 from picker.scheduling.parameters import Given, Parameters
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.plugin import Admitter, Picker
@@ -54,6 +54,11 @@ def _probabilistic(given: Given) -> Admitter:
     )
 
 
+def _latency_objective(given: Given) -> Admitter:
+    given.read("latencyPredictionInfoProducerName")
+    return LatencyObjectiveAdmitter()
+
+
 def _optional(parameters: Parameters, name: str) -> float | None:
     return None if parameters.get(name) is None else parameters.positive(name, 1.0)
 
@@ -68,4 +73,7 @@ HANDLERS: Mapping[str, Callable[[Given], ProfileHandler]] = {
     DEFAULT_HANDLER: _single_profile,
     "header-profile-handler": _header_profile,
 }
-ADMITTERS: Mapping[str, Callable[[Given], Admitter]] = {"probabilistic-admitter": _probabilistic}
+ADMITTERS: Mapping[str, Callable[[Given], Admitter]] = {
+    "latency-slo-admitter": _latency_objective,
+    "probabilistic-admitter": _probabilistic,
+}

@@ -16,6 +16,7 @@ from picker.scheduling.scorers.affinity import (
     PrefixCacheScorer,
 )
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
+from picker.scheduling.scorers.latency import STRATEGIES, LatencyScorer, Strategy
 from picker.scheduling.scorers.load import (
     ActiveRequestScorer,
     KvCacheUtilizationScorer,
@@ -111,6 +112,29 @@ def _fixed_range(normalization: Field | None) -> tuple[float, float] | None:
     return low, high
 
 
+def _latency(given: Given) -> Scorer:
+    parameters = given.read(
+        "ttftWeight",
+        "tpotWeight",
+        "headroomSelectionStrategy",
+        "compositeKVWeight",
+        "compositeQueueWeight",
+        "compositePrefixWeight",
+        "latencyPredictionInfoProducerName",
+        "prefixMatchInfoProducerName",
+    )
+    strategy = parameters.get("headroomSelectionStrategy")
+    names: Mapping[str, Strategy] = {str(name): name for name in STRATEGIES}
+    return LatencyScorer(
+        parameters.number("ttftWeight", 0.8),
+        parameters.number("tpotWeight", 0.2),
+        "least" if strategy is None else names[strategy.choice(STRATEGIES)],
+        parameters.number("compositeKVWeight", 1.0),
+        parameters.number("compositeQueueWeight", 1.0),
+        parameters.number("compositePrefixWeight", 1.0),
+    )
+
+
 def _staleness(given: Given) -> Scorer:
     return StalenessDiscountScorer(given.read("exponent").positive("exponent", 1.0))
 
@@ -145,6 +169,7 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "header-label-affinity-scorer": _header_label,
     "endpoint-attribute-scorer": _endpoint_attribute,
     "context-length-aware": context_length,
+    "latency-scorer": _latency,
     "gpu-memory-scorer": _gpu_memory,
     "staleness-discount-scorer": _staleness,
     "speed-and-cost-scorer": _speed_and_cost,

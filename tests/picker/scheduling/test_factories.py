@@ -3,16 +3,18 @@
 import pytest
 
 from picker.config import PickerConfig, load_picker_config
+from picker.scheduling.admitters import LatencyObjectiveAdmitter
 from picker.scheduling.attributes import COLUMNS, EndpointAttributeFilter, EndpointAttributeScorer
 from picker.scheduling.context_length import ContextLength
 from picker.scheduling.guards import BoundedLoadFilter, ErrorMemoryFilter
 from picker.scheduling.legacy_tree import LegacyTreeFilter
-from picker.scheduling.plugin import Filter, Scorer
+from picker.scheduling.plugin import Filter, PredictionSettings, Scorer
 from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
+from picker.scheduling.scorers.latency import LatencyScorer
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import LmetricScorer
-from picker.scheduling.stickiness import PrefixCacheAffinityFilter
+from picker.scheduling.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 
@@ -39,6 +41,18 @@ def built(plugin: str) -> tuple[list[Filter], list[Scorer]]:
         (
             "{type: prefix-cache-affinity-filter, parameters: {maxTTFTPenaltyMs: 0, peakPrefillThroughput: 0}}",
             PrefixCacheAffinityFilter(max_ttft_penalty_seconds=0.0, peak_prefill_throughput=0.0),
+        ),
+        (
+            "{type: prefix-cache-affinity-filter, parameters: {ttftSource: latencyPredictor}}",
+            PrefixCacheAffinityFilter(peak_prefill_throughput=None),
+        ),
+        ("{type: slo-headroom-tier-filter}", HeadroomTierFilter(0.01)),
+        ("{type: slo-headroom-tier-filter, parameters: {epsilonExploreNeg: 0.5}}", HeadroomTierFilter(0.5)),
+        ("{type: latency-scorer}", LatencyScorer(0.8, 0.2, "least", 1.0, 1.0, 1.0)),
+        (
+            "{type: latency-scorer, parameters: {ttftWeight: 1, tpotWeight: 2, headroomSelectionStrategy: most, "
+            "compositeKVWeight: 3, compositeQueueWeight: 4, compositePrefixWeight: 5}}",
+            LatencyScorer(1.0, 2.0, "most", 3.0, 4.0, 5.0),
         ),
         ("{type: error-memory-filter}", ErrorMemoryFilter(3, 10.0)),
         ("{type: error-memory-filter, parameters: {failures: 1, duration: 1m}}", ErrorMemoryFilter(1, 60.0)),
@@ -87,3 +101,15 @@ def test_labels_and_headers_of_stages_come_from_parameters() -> None:
     _, (price,) = built("{type: speed-and-cost-scorer, parameters: {costWeight: 0.5, speedLabel: s, costLabel: c}}")
     assert isinstance(price, SpeedAndCostScorer)
     assert price.cost_weight == 0.5
+
+
+def test_how_latencies_are_predicted_comes_from_their_producer() -> None:
+    assert loaded("").predicting == PredictionSettings(True, False, 1.0)
+    config = loaded(
+        "plugins:\n- {type: predicted-latency-producer, parameters: {streamingMode: true, sloBufferFactor: 0.9, "
+        "predictInProduce: false, samplingMean: 500}}\n- {type: latency-slo-admitter}\n"
+    )
+    assert config.predicting == PredictionSettings(False, True, 0.9)
+    assert config.admitters == (LatencyObjectiveAdmitter(),)
+    (note,) = config.notes
+    assert note.endswith("parameters.samplingMean: has no effect here: no model is trained")

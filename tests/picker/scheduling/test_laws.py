@@ -11,7 +11,7 @@ from infscale.document import load
 from infscale.metrics.sample import LoraState
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.parameters import Given
-from picker.scheduling.plugin import RequestFacts, SchedulingContext
+from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.profile import bounded
 from picker.scheduling.registry import BUILT_IN
 from tests.fakes.pools import FakePool, context, headers
@@ -63,16 +63,33 @@ def decisions(draw: st.DrawFn) -> SchedulingContext:
         observed_at=column(st.one_of(st.none(), st.floats(0, 5))),
         gpu_used=draw(numbers(size, 80)),
         gpu_total=draw(numbers(size, 80)),
+        leaving=column(st.floats(0, 9)),
+        waiting_since=column(st.none() | st.floats(0, 5)),
+        prefill_per_token=column(st.none() | st.floats(1e-6, 1e-2)),
+        seconds_per_output_token=column(st.none() | st.floats(1e-3, 1.0)),
     )
     endpoints, memory = pool.snapshot().endpoints, PoolMemory()
     memory.sync(endpoints)
     for row in draw(st.lists(st.integers(0, size - 1), max_size=6)):
         memory.served_cold(row)
         memory.answered(endpoints[row].authority, failed=draw(st.booleans()), now=4.0)
-    facts = RequestFacts("model", headers(x_tier="a"), draw(st.integers(0, 200)), 5.0, draw(st.integers(-1, 1)))
+    wants = draw(st.sampled_from([{}, {"x_slo_ttft_ms": "50"}, {"x_slo_ttft_ms": "1e9", "x_slo_tpot_ms": "100"}]))
+    facts = RequestFacts(
+        "model", headers(x_tier="a", **wants), draw(st.integers(0, 200)), 5.0, draw(st.integers(-1, 1))
+    )
     matched = [share * facts.prompt_tokens for share in column(st.sampled_from([0.0, 0.5, 0.8, 1.0]))]
     seed = draw(st.integers(0, 99))
-    return context(pool, matched=matched, total_tokens=200.0, facts=facts, now=5.0, seed=seed, memory=memory)
+    predicting = PredictionSettings(draw(st.booleans()), draw(st.booleans()))
+    return context(
+        pool,
+        matched=matched,
+        total_tokens=200.0,
+        facts=facts,
+        now=5.0,
+        seed=seed,
+        memory=memory,
+        predicting=predicting,
+    )
 
 
 @pytest.mark.parametrize("name", BUILT_IN.filters)

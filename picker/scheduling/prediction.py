@@ -1,0 +1,130 @@
+"""How long endpoints will take for a request, worked out of what the store knows of each; no model is trained.
+
+The time to the first token is waiting and prefill. Waiting is the queue over the rate at which requests leave it
+(Little's law). Prefill is the prompt's uncached tokens at what the endpoint lately took for one; requests that it has
+been sent and does not report yet are ahead of this one. The time per output token is the endpoint's own of late. Both
+are of the endpoint they speak of, so that pools of unlike hardware need nothing said about them.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from infscale.metrics.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
+from infscale.value import entity
+from picker.request import Headers
+from picker.scheduling.plugin import SchedulingContext
+
+TTFT_HEADERS = ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms")
+TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
+"""Headers in which a request says what it wants, milliseconds; of the two spellings the first counts."""
+
+USUAL_PREFILL_THROUGHPUT = 15_928.0
+"""Prompt tokens per second where no endpoint of the pool has computed any lately."""
+
+_PER_OUTPUT_TOKEN = STATISTIC_CELLS["inter_token_latency", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What a request wants, seconds; 0 where it does not say."""
+
+    ttft: float
+    tpot: float
+
+    @classmethod
+    def of(cls, headers: Headers) -> "Objectives":
+        """Those in `headers`. What is no number of milliseconds above 0 says nothing."""
+        return cls(_milliseconds(headers, TTFT_HEADERS) / 1e3, _milliseconds(headers, TPOT_HEADERS) / 1e3)
+
+
+@entity
+class Prediction:
+    """Seconds per candidate, NaN where nothing is known.
+
+    Headroom is what an objective of the request leaves, negative where it will be missed. A request that states one
+    objective has headroom 0 of the other; one that states none has less than 0 of both, the less the longer it takes.
+    `tpot_headroom` is 0 too where output tokens do not count.
+    """
+
+    ttft: FloatArray
+    tpot: FloatArray
+    ttft_headroom: FloatArray
+    tpot_headroom: FloatArray
+
+    @property
+    def meets(self) -> BoolArray:
+        """Where both objectives will be met."""
+        return (self.ttft_headroom >= 0) & (self.tpot_headroom >= 0)
+
+    @property
+    def known(self) -> BoolArray:
+        """Where something is predicted."""
+        return ~np.isnan(self.ttft_headroom)
+
+
+def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
+    """What `rows` will take for the request; None where predictions are switched off."""
+    settings = context.predicting
+    if not settings.enabled:
+        return None
+    snapshot, wanted = context.snapshot, Objectives.of(context.request.headers)
+    ttft = _waiting(snapshot, rows, context.now) + _prefill(context, rows)
+    tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)[rows]
+    ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(rows))
+    if settings.streaming and (wanted.tpot or not wanted.ttft):
+        tpot_headroom = np.nan_to_num(wanted.tpot * settings.slo_buffer - tpot)
+    if wanted.tpot and not wanted.ttft:
+        # Nothing times nothing, and unknown stays unknown.
+        ttft_headroom = ttft_headroom * 0.0
+    return Prediction(ttft, tpot, ttft_headroom, tpot_headroom)
+
+
+def _waiting(snapshot: PoolSnapshot, rows: IntArray, now: float) -> FloatArray:
+    """Seconds until a request that comes now leaves the queue."""
+    table, size = snapshot.columns.by_model, len(snapshot)
+    waiting: FloatArray = snapshot.columns.waiting[rows]
+    leaving = cells(table, None, LEAVING, size)[rows]
+    queued = np.where(waiting > 0, waiting + _unreported(snapshot, rows), waiting)
+    # Nobody leaves: as long as the first has waited, at least.
+    stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size)[rows])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        waited = np.where(leaving > 0, queued / leaving, stuck)
+    return np.where(queued > 0, waited, queued)
+
+
+def _prefill(context: SchedulingContext, rows: IntArray) -> FloatArray:
+    """Seconds of computing the prompt, and those of requests that were sent just before."""
+    snapshot = context.snapshot
+    per_token = cells(snapshot.columns.by_model, None, PREFILL, len(snapshot))
+    requests = snapshot.in_flight_requests[rows]
+    tokens_each = snapshot.in_flight_tokens[rows] / np.maximum(requests, 1.0)
+    ahead = np.nan_to_num(_unreported(snapshot, rows)) * tokens_each
+    return (context.uncached_tokens(rows) + ahead) * _or_usual(per_token, 1.0 / USUAL_PREFILL_THROUGHPUT)[rows]
+
+
+def _unreported(snapshot: PoolSnapshot, rows: IntArray) -> FloatArray:
+    """Requests that were dispatched and that the endpoint does not report yet."""
+    columns = snapshot.columns
+    reported = columns.waiting[rows] + columns.running[rows]
+    return np.maximum(0.0, snapshot.in_flight_requests[rows] - reported)
+
+
+def _or_usual(values: FloatArray, usual: float) -> FloatArray:
+    """`values`, the median of the known ones for those that are not, and `usual` where none is."""
+    known = values[~np.isnan(values)]
+    if len(known) == len(values):
+        return values
+    return np.where(np.isnan(values), np.median(known) if len(known) else usual, values)
+
+
+def _milliseconds(headers: Headers, names: tuple[str, ...]) -> float:
+    text = next((text for name in names if (text := headers.get(name))), "")
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if 0.0 < number < math.inf else 0.0
