@@ -152,6 +152,8 @@ class Declared:
             self._media_items = _media_items(plugin.given)
         elif plugin.type == registry.LATENCY_PRODUCER:
             self.predicting = self._predicting(plugin)
+        elif plugin.type == registry.BURST_PRODUCER:
+            _read_burst(plugin.given)
         elif plugin.type == "token-producer":
             backend = None if parameters is None else parameters.entries().get("backend")
             if backend is not None and backend.text() != "estimate":
@@ -206,6 +208,14 @@ class Declared:
             reason = registry.WITHOUT_EFFECT.get(name)
             if reason is not None:
                 self.notes.append(f"{field.place}: {field.path}: has no effect here: {reason}")
+
+
+def _read_burst(given: Given) -> None:
+    limit = given.read(
+        "windowDurationMs", "maxPerReplica", "blockSizeTokens", "maxPrefixTokensToMatch", "minColocateBlocks"
+    ).get("maxPerReplica")
+    if limit is not None and limit.number() != -1:
+        limit.refuse("only -1 is available in this version; a bounded-load-filter keeps a burst from one endpoint")
 
 
 def _media_items(given: Given) -> int:

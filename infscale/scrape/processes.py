@@ -30,7 +30,8 @@ _WORTH_A_PROCESS = 100.0
 _ONE_PROCESS_CAN = 800.0
 _RESTART = Backoff(base_seconds=0.2, cap_seconds=10.0)
 _LASTED_SECONDS = 30.0
-_READ_BYTES = 8 * 1024
+# About one sample: what else is due comes between any two.
+_READ_BYTES = 2 * 1024
 _STOP_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)

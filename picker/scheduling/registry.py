@@ -16,6 +16,7 @@ from picker.scheduling.scheduler import ProfileHandler
 
 __all__ = [
     "BUILT_IN",
+    "BURST_PRODUCER",
     "DATA",
     "DEFAULT_HANDLER",
     "DEFAULT_PICKER",
@@ -56,7 +57,15 @@ DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
 MEDIA_PRODUCER = "mm-embeddings-cache-producer"
 LATENCY_PRODUCER = "predicted-latency-producer"
-PRODUCERS = (PREFIX_PRODUCER, "inflight-load-producer", "token-producer", MEDIA_PRODUCER, LATENCY_PRODUCER)
+BURST_PRODUCER = "burst-prefix-cache-producer"
+PRODUCERS = (
+    PREFIX_PRODUCER,
+    "inflight-load-producer",
+    "token-producer",
+    MEDIA_PRODUCER,
+    LATENCY_PRODUCER,
+    BURST_PRODUCER,
+)
 DATA = (
     "metrics-data-source",
     "core-metrics-extractor",
@@ -64,6 +73,8 @@ DATA = (
     "dcgm-extractor",
     "k8s-notification-source",
     "endpoint-notification-source",
+    "models-data-source",
+    "models-data-extractor",
 )
 DISCOVERY = ("file-discovery",)
 REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
@@ -85,7 +96,11 @@ _FACTS: Mapping[str, Kind] = {
 DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-selector": "label-selector-filter"}
 """Types the field is about to remove, and what takes their place."""
 
+_MODELS = "which models endpoints serve is read from their metrics pages"
 ELSEWHERE: Mapping[str, str] = {
+    "burst-prefix-cache-producer": "a choice is remembered before the next is made, so bursts of a prompt meet anyway",
+    "models-data-source": _MODELS,
+    "models-data-extractor": _MODELS,
     "dcgm-data-source": "GPU pages are scraped where `dcgm` in the main configuration says so",
     "k8s-notification-source": "the cluster is followed where `discovery` in the main configuration says so",
     "endpoint-notification-source": "endpoints are followed wherever they come from",

@@ -309,6 +309,10 @@ REFUSED = {
         "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
         "plugins[0].parameters.poll: unknown key",
     ),
+    "a burst in parts": (
+        "plugins: [{type: burst-prefix-cache-producer, parameters: {maxPerReplica: 4}}]\n",
+        "maxPerReplica: only -1 is available in this version",
+    ),
     "headroom of no kind": (
         "plugins: [{type: latency-scorer, parameters: {headroomSelectionStrategy: median}}]\n",
         "headroomSelectionStrategy: expected one of least, most",
@@ -404,3 +408,15 @@ def test_a_file_of_endpoints_can_be_named(watch: str, section: str) -> None:
 
 def test_a_declared_file_that_nothing_refers_to_is_not_discovery() -> None:
     assert loaded("plugins: [{type: file-discovery, parameters: {path: a}}]\n").discovery is None
+
+
+def test_what_the_store_knows_anyway_may_be_declared_and_says_where_it_comes_from() -> None:
+    config = load_picker_config(
+        HEAD
+        + "plugins:\n- {type: models-data-source, parameters: {path: /v1/models}}\n- type: models-data-extractor\n"
+        + "dataLayer: {sources: [{pluginRef: models-data-source, extractors: [{pluginRef: models-data-extractor}]}]}\n",
+        "epp.yaml",
+    )
+    assert len(config.notes) == 3
+    assert "models-data-source is built in; its parameters have no effect here" in config.notes[0]
+    assert config.notes[1].endswith("which models endpoints serve is read from their metrics pages")
