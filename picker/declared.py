@@ -127,8 +127,10 @@ class Declared:
                 self.filters[name] = SaturationFilter(headroom(given))
             case Kind.PARSER:
                 given.nothing()
-            case Kind.PRODUCER | Kind.DATA:
-                self._read_fact(plugin)
+            case Kind.PRODUCER:
+                self._read_producer(plugin)
+            case Kind.DATA:
+                self._read_data(plugin)
             case Kind.REPORTER:
                 self._read_reporter(plugin)
             case Kind.DISCOVERY:
@@ -140,7 +142,7 @@ class Declared:
         if plugin.type in self._types.scorers:
             self.scorers[plugin.name] = self._types.scorers[plugin.type](plugin.given)
 
-    def _read_fact(self, plugin: Plugin) -> None:
+    def _read_producer(self, plugin: Plugin) -> None:
         self.use(plugin, "built in")
         parameters = plugin.given.parameters
         if plugin.type == registry.PREFIX_PRODUCER:
@@ -158,12 +160,24 @@ class Declared:
             backend = None if parameters is None else parameters.entries().get("backend")
             if backend is not None and backend.text() != "estimate":
                 backend.refuse("only the backend 'estimate' (about 4 bytes per token) is available in this version")
-        elif plugin.type == SOURCE and parameters is not None:
+        else:
+            self._without_effect(plugin)
+
+    def _read_data(self, plugin: Plugin) -> None:
+        self.use(plugin, "built in")
+        parameters = plugin.given.parameters
+        if plugin.type == SOURCE and parameters is not None:
             self.scraping, notes = read_source(plugin.given, self.scraping)
             self.notes += notes
         elif plugin.type == EXTRACTOR and parameters is not None:
             self.scraping = read_extractor(plugin.given, self.scraping)
-        elif parameters is not None and parameters.entries():
+        else:
+            self._without_effect(plugin)
+
+    def _without_effect(self, plugin: Plugin) -> None:
+        """Say so of parameters that nobody reads."""
+        parameters = plugin.given.parameters
+        if parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
 
