@@ -110,7 +110,7 @@ class Declared:
         field.refuse(f"there is no plugin type {name!r}; there are {', '.join(sorted(self._types.kinds()))}")
 
     def _build(self, plugin: Plugin) -> None:
-        """Build the stage, or read the parameters of what is a fact of the store, so that a mistake is found."""
+        """Build the stage, or read what is said of something that is there anyway."""
         name, given = plugin.name, plugin.given
         match plugin.kind:
             case Kind.FILTER | Kind.SCORER | Kind.FILTER_AND_SCORER:
@@ -125,22 +125,28 @@ class Declared:
             case Kind.DETECTOR:
                 self.detectors[name] = read_detector(plugin.type, given)
                 self.filters[name] = SaturationFilter(headroom(given))
-            case Kind.PARSER:
-                given.nothing()
-            case Kind.PRODUCER:
-                self._read_producer(plugin)
-            case Kind.DATA:
-                self._read_data(plugin)
-            case Kind.REPORTER:
-                self._read_reporter(plugin)
-            case Kind.DISCOVERY:
-                pass
+            case _:
+                self._read_fact(plugin)
 
     def _build_stage(self, plugin: Plugin) -> None:
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](plugin.given)
         if plugin.type in self._types.scorers:
             self.scorers[plugin.name] = self._types.scorers[plugin.type](plugin.given)
+
+    def _read_fact(self, plugin: Plugin) -> None:
+        """Read the parameters, so that a mistake is found; sources of endpoints are read where they are used."""
+        match plugin.kind:
+            case Kind.PARSER:
+                plugin.given.nothing()
+            case Kind.PRODUCER:
+                self._read_producer(plugin)
+            case Kind.DATA:
+                self._read_data(plugin)
+            case Kind.REPORTER:
+                self._read_reporter(plugin)
+            case _:
+                pass
 
     def _read_producer(self, plugin: Plugin) -> None:
         self.use(plugin, "built in")
