@@ -17,11 +17,12 @@ from adapter.authentication import Caller
 from adapter.documents import Clock
 from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
 from adapter.negotiation import Preferences
-from adapter.paths import ExternalRequest, ObjectRequest, Request, parse
+from adapter.paths import ExternalRequest, ObjectRequest, Request, TelemetryRequest, parse
 from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
 from infscale.log import where
+from infscale.own_metrics import CONTENT_TYPE, Page
 
 MAX_LINE_BYTES = 32_768
 MAX_FIELD_BYTES = 16_384
@@ -41,17 +42,22 @@ _log = logging.getLogger(__name__)
 
 
 class AdapterApp:
-    """Answers what `access` admits with a `Responder`; takes at most `max_in_flight` metric requests at once."""
+    """Answers what `access` admits with a `Responder`; takes at most `max_in_flight` metric requests at once.
+
+    `page` has the process' own metrics.
+    """
 
     def __init__(
         self,
         responder: Responder,
+        page: Page,
         clock: Callable[[], Clock],
         stats: AdapterStats,
         max_in_flight: int = 400,
         access: Access | None = None,
     ) -> None:
         self._responder = responder
+        self._page = page
         self._clock = clock
         self._stats = stats
         self._max_in_flight = max_in_flight
@@ -106,6 +112,8 @@ class AdapterApp:
         return response
 
     async def _answered(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        if isinstance(asked, TelemetryRequest):
+            return _response(Reply(200, await self._page.written(), CONTENT_TYPE))
         wanted = Preferences(request.headers.get(hdrs.ACCEPT), request.headers.get(hdrs.IF_NONE_MATCH))
         if not isinstance(asked, ObjectRequest | ExternalRequest):
             return _response(self._responder.answer(asked, self._clock(), wanted))

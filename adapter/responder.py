@@ -1,7 +1,7 @@
 """From a typed request to the bytes of its answer, in one go: what one snapshot says is not mixed with another's."""
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from adapter.documents import AGGREGATED, Clock, ConstantDocument, Constants
@@ -21,7 +21,6 @@ from adapter.paths import (
 from adapter.provider import Provider
 
 _PLAIN = "text/plain; charset=utf-8"
-_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 _FOR_EVER = "private, immutable, max-age=31536000"
 
@@ -78,29 +77,24 @@ def _written(body: bytes, how: Accepted, pretty: bool) -> bytes:
     return rewritten(body, how.form, pretty=pretty or how.pretty)
 
 
-def _nothing() -> bytes:
-    return b""
-
-
 class Responder:
-    """Answers typed requests from a provider, the constant documents and the process' own metrics.
+    """Answers typed requests from a provider and the constant documents."""
 
-    `exposition` gives those metrics in Prometheus' text format.
-    """
-
-    def __init__(self, provider: Provider, documents: Constants, exposition: Callable[[], bytes] = _nothing) -> None:
+    def __init__(self, provider: Provider, documents: Constants) -> None:
         self._provider = provider
         self._documents = documents
-        self._exposition = exposition
 
     def answer(self, request: Request, clock: Clock, wanted: Preferences | None = None) -> Reply:
-        """The answer at the moment of `clock`, as the client takes it; refusals are answers too."""
+        """The answer at the moment of `clock`, as the client takes it; refusals are answers too.
+
+        The process' own metrics are not among what it knows: a `TelemetryRequest` is a TypeError.
+        """
         wanted = wanted or Preferences()
         match request:
             case ProbeRequest():
                 return Reply(200, b"ok", _PLAIN, _NO_SNIFFING)
             case TelemetryRequest():
-                return Reply(200, self._exposition(), _EXPOSITION)
+                raise TypeError("the process' own metrics are no answer from a provider")
             case DocumentRequest():
                 return self._document(request, wanted)
             case _:

@@ -22,7 +22,7 @@ from adapter.provider import Provider
 from adapter.registration import Registrar
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
-from adapter.telemetry import AdapterCollector, exposition_of
+from adapter.telemetry import AdapterCollector
 from adapter.tls import ServingCertificate, TlsSettings
 from adapter.trust import Trust
 from infscale import __version__
@@ -31,6 +31,7 @@ from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.listening import EVERY_ADDRESS, every_address
 from infscale.metrics.published import BY_NAME
+from infscale.own_metrics import OwnMetrics
 
 _SHUTDOWN_SECONDS = 5.0
 
@@ -108,8 +109,8 @@ class AdapterServer:
         self._stack = AsyncExitStack()
         self._port: int | None = None
         self.stats = AdapterStats()
-        told = exposition_of(AdapterCollector(self.stats), *collectors)
-        self._responder = Responder(provider, constant_documents(metrics, __version__), told)
+        self._page = OwnMetrics((AdapterCollector(self.stats), *collectors))
+        self._responder = Responder(provider, constant_documents(metrics, __version__))
 
     @property
     def port(self) -> int:
@@ -139,7 +140,7 @@ class AdapterServer:
             stack.push_async_callback(tasks.__aexit__, None, None, None)
             stack.callback(tasks.create_task(self._certificate.follow()).cancel)
             access = await self._joined(stack, tasks)
-            app = AdapterApp(self._responder, self._clock, self.stats, self._settings.max_in_flight, access)
+            app = AdapterApp(self._responder, self._page, self._clock, self.stats, self._settings.max_in_flight, access)
             runner = web.ServerRunner(app.server(), shutdown_timeout=_SHUTDOWN_SECONDS)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

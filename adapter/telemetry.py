@@ -1,22 +1,12 @@
 """The adapter's counts as Prometheus metrics, read when they are asked for."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from adapter.stats import DURATION_BOUNDS, AdapterStats
-
-
-def exposition_of(*collectors: Collector) -> Callable[[], bytes]:
-    """What writes everything that `collectors` count in Prometheus' text format."""
-    registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
-    return partial(generate_latest, registry)
 
 
 class AdapterCollector(Collector):

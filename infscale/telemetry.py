@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import authority, is_loopback
@@ -20,11 +19,10 @@ from infscale.listening import EVERY_ADDRESS, every_address
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
 from infscale.metrics.published import PUBLISHED, PublishedMetric
-from infscale.metrics.sample import Reading
+from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.own_metrics import CONTENT_TYPE, OwnMetrics
 from infscale.periodic import ScrapeHealth
-
-_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Snapshots(Protocol):
@@ -63,64 +61,71 @@ class StoreCollector(Collector):
         self._metrics = tuple(metrics)
 
     def collect(self) -> Iterator[Metric]:
-        """Every family, from one snapshot per pool."""
-        now, snapshots = self._clock(), self._store.snapshots()
-        yield from _pools(self._metrics, snapshots, now)
-        yield from _endpoints(snapshots, now)
+        """Every family, each from one snapshot per pool, of the moment at which it is asked for."""
+        for metric in self._metrics:
+            yield _pools(metric, self._store.snapshots(), self._clock())
+        for name, (meaning, count) in _COUNTS.items():
+            family = GaugeMetricFamily(name, meaning, labels=["pool"])
+            for snapshot in self._store.snapshots():
+                family.add_metric([str(snapshot.pool)], count(snapshot, self._clock()))
+            yield family
+        for name, (meaning, read) in _COLUMNS.items():
+            family = GaugeMetricFamily(f"infscale_endpoint_{name}", meaning, labels=["pool", "endpoint"])
+            for snapshot in self._store.snapshots():
+                _add_endpoints(family, snapshot, read(snapshot, self._clock()))
+            yield family
 
 
-def _pools(metrics: tuple[PublishedMetric, ...], snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
-    for metric in metrics:
-        family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
-        for snapshot in snapshots:
-            for model in models(metric, snapshot):
-                reading = group_reading(metric, snapshot, now, model)
-                if isinstance(reading, Reading):
-                    family.add_metric([str(snapshot.pool), model or ""], reading.value)
-        yield family
-    counts: dict[str, tuple[str, Callable[[PoolSnapshot], float]]] = {
-        "infscale_pool_endpoints": ("endpoints there are", lambda pool: float(len(pool))),
-        "infscale_pool_ready_endpoints": ("endpoints that are ready", lambda pool: float(pool.columns.ready.sum())),
-        "infscale_pool_fresh_endpoints": (
-            "ready endpoints with a fresh observation",
-            lambda pool: float((pool.columns.ready & pool.fresh(now)).sum()),
-        ),
-        "infscale_pool_saturated_endpoints": (
-            "endpoints known to be saturated",
-            lambda pool: float(pool.saturated(now).sum()),
-        ),
-        "infscale_store_revision": ("number of the store's current revision", lambda pool: float(pool.number)),
-    }
-    for name, (meaning, count) in counts.items():
-        family = GaugeMetricFamily(name, meaning, labels=["pool"])
-        for snapshot in snapshots:
-            family.add_metric([str(snapshot.pool)], count(snapshot))
-        yield family
+def _pools(metric: PublishedMetric, snapshots: tuple[PoolSnapshot, ...], now: float) -> Metric:
+    family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
+    for snapshot in snapshots:
+        for model in models(metric, snapshot):
+            reading = group_reading(metric, snapshot, now, model)
+            if isinstance(reading, Reading):
+                family.add_metric([str(snapshot.pool), model or ""], reading.value)
+    return family
 
 
-def _endpoints(snapshots: tuple[PoolSnapshot, ...], now: float) -> Iterator[Metric]:
-    columns = {
-        "waiting_requests": "requests queued in the engine",
-        "running_requests": "requests in the engine's running batch",
-        "waiting_tokens": "prompt tokens of the queued requests",
-        "kv_cache_utilization_ratio": "share of KV-cache blocks in use",
-        "kv_cache_used_tokens": "tokens that the KV-cache blocks in use have room for",
-        "in_flight_requests": "requests dispatched that have not ended",
-        "in_flight_tokens": "work of those requests",
-        "saturation_ratio": "share of capacity in use",
-        "age_seconds": "age of the last observation",
-        "gpu_memory_used_bytes": "GPU memory in use",
-        "model_load_seconds": "time from the start of the container until the pod was Ready",
-    }
-    documents = [(str(snapshot.pool), snapshot_document(snapshot, now)["endpoints"]) for snapshot in snapshots]
-    for column, meaning in columns.items():
-        family = GaugeMetricFamily(f"infscale_endpoint_{column}", meaning, labels=["pool", "endpoint"])
-        for pool, rows in documents:
-            for row in rows if isinstance(rows, list) else []:
-                value = row.get(column) if isinstance(row, dict) else None
-                if isinstance(row, dict) and isinstance(value, float):
-                    family.add_metric([pool, str(row["endpoint"])], value)
-        yield family
+_COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
+    "infscale_pool_endpoints": ("endpoints there are", lambda pool, _: float(len(pool))),
+    "infscale_pool_ready_endpoints": ("endpoints that are ready", lambda pool, _: float(pool.columns.ready.sum())),
+    "infscale_pool_fresh_endpoints": (
+        "ready endpoints with a fresh observation",
+        lambda pool, now: float((pool.columns.ready & pool.fresh(now)).sum()),
+    ),
+    "infscale_pool_saturated_endpoints": (
+        "endpoints known to be saturated",
+        lambda pool, now: float(pool.saturated(now).sum()),
+    ),
+    "infscale_store_revision": ("number of the store's current revision", lambda pool, _: float(pool.number)),
+}
+_COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
+    "waiting_requests": ("requests queued in the engine", lambda pool, _: pool.columns.waiting),
+    "running_requests": ("requests in the engine's running batch", lambda pool, _: pool.columns.running),
+    "waiting_tokens": ("prompt tokens of the queued requests", lambda pool, _: pool.columns.waiting_tokens),
+    "kv_cache_utilization_ratio": ("share of KV-cache blocks in use", lambda pool, _: pool.columns.kv_utilization),
+    "kv_cache_used_tokens": (
+        "tokens that the KV-cache blocks in use have room for",
+        lambda pool, _: pool.columns.kv_used_tokens,
+    ),
+    "in_flight_requests": ("requests dispatched that have not ended", lambda pool, _: pool.in_flight_requests),
+    "in_flight_tokens": ("work of those requests", lambda pool, _: pool.in_flight_tokens),
+    "saturation_ratio": ("share of capacity in use", lambda pool, now: pool.saturation(now)),
+    "age_seconds": ("age of the last observation", lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at)),
+    "gpu_memory_used_bytes": ("GPU memory in use", lambda pool, _: pool.columns.gpu_memory_used_bytes),
+    "model_load_seconds": (
+        "time from the start of the container until the pod was Ready",
+        lambda pool, _: pool.columns.load_seconds,
+    ),
+}
+"""What is told of each endpoint."""
+
+
+def _add_endpoints(family: GaugeMetricFamily, snapshot: PoolSnapshot, values: FloatArray) -> None:
+    """The values of one pool's endpoints, those that are known."""
+    pool, endpoints = str(snapshot.pool), snapshot.endpoints
+    for row in np.flatnonzero(np.isfinite(values)).tolist():
+        family.add_metric([pool, str(endpoints[row].key)], float(values[row]))
 
 
 class SourcesCollector(Collector):
@@ -141,18 +146,25 @@ class SourcesCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
+        health = self._health()
         scrapes = CounterMetricFamily("infscale_scrapes", "scrapes begun", labels=["target"])
+        for target, each in health.items():
+            scrapes.add_metric([target], each.scrapes)
+        yield scrapes
         failures = CounterMetricFamily("infscale_scrape_failures", "scrapes that gave nothing", labels=["target"])
+        for target, each in health.items():
+            failures.add_metric([target], each.failures)
+        yield failures
         duration = GaugeMetricFamily("infscale_scrape_duration_seconds", "how long the last took", labels=["target"])
+        for target, each in health.items():
+            if each.duration_seconds is not None:
+                duration.add_metric([target], each.duration_seconds)
+        yield duration
         size = GaugeMetricFamily("infscale_scrape_page_bytes", "size of the last page", labels=["target"])
-        for target, health in self._health().items():
-            scrapes.add_metric([target], health.scrapes)
-            failures.add_metric([target], health.failures)
-            if health.duration_seconds is not None:
-                duration.add_metric([target], health.duration_seconds)
-            if health.page_bytes is not None:
-                size.add_metric([target], health.page_bytes)
-        yield from (scrapes, failures, duration, size)
+        for target, each in health.items():
+            if each.page_bytes is not None:
+                size.add_metric([target], each.page_bytes)
+        yield size
         yield CounterMetricFamily(
             "infscale_discovery_refusals",
             "versions of the discovery file, or of objects of the cluster, that were refused",
@@ -173,15 +185,13 @@ def _application(
     metrics_of_pools: Iterable[PublishedMetric],
     listen: TelemetryListen,
 ) -> web.Application:
-    registry = CollectorRegistry()
-    for collector in (StoreCollector(store, clock, metrics_of_pools), *collectors):
-        registry.register(collector)
+    page = OwnMetrics((StoreCollector(store, clock, metrics_of_pools), *collectors))
 
     async def metrics(request: web.Request) -> web.Response:
         refusal = await listen.guard.refusal(request) if listen.guard is not None else None
         if refusal is not None:
             return refusal
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": _CONTENT_TYPE})
+        return web.Response(body=await page.written(), headers={"Content-Type": CONTENT_TYPE})
 
     async def debug_snapshot(_: web.Request) -> web.Response:
         now = clock()

@@ -22,6 +22,7 @@ from adapter.responder import Responder
 from adapter.stats import AdapterStats
 from adapter.trust import Trust
 from infscale.kube.errors import Unreachable
+from infscale.own_metrics import OwnMetrics
 from tests.adapter.support import E1, G2, golden_world, vectors
 from tests.fakes.certificates import SERVER, Issued, authority
 from tests.fakes.cluster import FakeCluster, JsonObject
@@ -114,7 +115,7 @@ async def running(
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(cluster_access(cluster, use, wall_clock, random.Random(1)))
         responder = Responder(golden_world(), constant_documents(["queue_depth"], "1.0.0"))
-        app = AdapterApp(responder, wall_clock, AdapterStats(), access=access)
+        app = AdapterApp(responder, OwnMetrics(()), wall_clock, AdapterStats(), access=access)
         runner = web.ServerRunner(app.server(), shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -7,12 +7,12 @@ import yaml
 from adapter.documents import constant_documents
 from adapter.errors import TooManyRequests, Unavailable
 from adapter.negotiation import Preferences
-from adapter.paths import Document, DocumentRequest, TelemetryRequest, parse
+from adapter.paths import Document, DocumentRequest, parse
 from adapter.responder import Responder, refusal
 from tests.adapter.support import E1, G2, clock, golden_world
 
 DOCUMENTS = constant_documents(["queue_depth"], "0.1.0")
-RESPONDER = Responder(golden_world(), DOCUMENTS, lambda: b"up 1\n")
+RESPONDER = Responder(golden_world(), DOCUMENTS)
 PODS = f"{G2}/namespaces/default/pods/*/queue_depth"
 
 
@@ -45,12 +45,6 @@ def test_only_too_many_requests_asks_to_come_back() -> None:
     """Clients of the API would wait for a 503 with `Retry-After` instead of reporting its cause."""
     assert refusal(TooManyRequests("busy")).headers == {"Retry-After": "1"}
     assert refusal(Unavailable("cold")).headers == {}
-
-
-def test_the_process_own_metrics_are_given_as_they_are() -> None:
-    reply = RESPONDER.answer(TelemetryRequest(), clock(), Preferences("application/openmetrics-text"))
-    assert (reply.code, reply.body) == (200, b"up 1\n")
-    assert reply.content_type == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_a_document_asked_for_by_its_hash_may_be_kept_for_ever() -> None:

@@ -1,0 +1,53 @@
+"""The page of infscale's own metrics is what prometheus_client writes, and nobody waits for all of it."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from infscale.own_metrics import OwnMetrics
+
+
+class Counted(Collector):
+    """Families of `size` samples, and one of none."""
+
+    def __init__(self, size: int, name: str = "x") -> None:
+        self._size = size
+        self._name = name
+
+    def collect(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily(f"{self._name}_gauge", 'a "gauge"\nin two lines', labels=["of"])
+        counter = CounterMetricFamily(f"{self._name}_counter", "a counter", labels=["of"])
+        histogram = HistogramMetricFamily(f"{self._name}_histogram", "a histogram", labels=["of"])
+        for number in range(self._size):
+            gauge.add_metric([f'\\{number}"'], number / 3)
+            counter.add_metric([str(number)], number)
+            histogram.add_metric([str(number)], [("1", number), ("+Inf", 2.0 * number)], number * 1.5)
+        yield from (gauge, GaugeMetricFamily(f"{self._name}_nothing", "none"), counter, histogram)
+        yield CounterMetricFamily(f"{self._name}_alone", "one value", 7)
+
+
+@pytest.mark.parametrize("size", [0, 1, 199, 200, 201, 450])
+async def test_the_page_is_that_of_the_library(size: int) -> None:
+    registry = CollectorRegistry()
+    registry.register(Counted(size))
+    assert await OwnMetrics([Counted(size)]).written() == generate_latest(registry)
+
+
+async def test_others_go_on_while_it_is_written() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(others())
+        await OwnMetrics([Counted(2000)]).written()
+        task.cancel()
+    assert turns >= 20
