@@ -3,17 +3,17 @@
 The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import orjson
 from aiohttp import web
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
 
-from infscale.endpoint import authority, is_loopback
+from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
 from infscale.errors import StartError
 from infscale.listening import EVERY_ADDRESS, every_address
 from infscale.metrics.answers import group_reading, models
@@ -59,6 +59,7 @@ class StoreCollector(Collector):
         self._store = store
         self._clock = clock
         self._metrics = tuple(metrics)
+        self._named: dict[ObjectKey, tuple[Sequence[Endpoint], list[dict[str, str]]]] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each from one snapshot per pool, of the moment at which it is asked for."""
@@ -72,8 +73,21 @@ class StoreCollector(Collector):
         for name, (meaning, read) in _COLUMNS.items():
             family = GaugeMetricFamily(f"infscale_endpoint_{name}", meaning, labels=["pool", "endpoint"])
             for snapshot in self._store.snapshots():
-                _add_endpoints(family, snapshot, read(snapshot, self._clock()))
+                values, labels = read(snapshot, self._clock()), self._labels(snapshot)
+                family.samples += [
+                    Sample(family.name, labels[row], float(values[row]))
+                    for row in np.flatnonzero(np.isfinite(values)).tolist()
+                ]
             yield family
+
+    def _labels(self, snapshot: PoolSnapshot) -> list[dict[str, str]]:
+        """Those of each row, made again when the pool has other endpoints."""
+        endpoints, labels = self._named.get(snapshot.pool, ((), []))
+        if endpoints is not snapshot.endpoints:
+            pool = str(snapshot.pool)
+            labels = [{"pool": pool, "endpoint": str(endpoint.key)} for endpoint in snapshot.endpoints]
+            self._named[snapshot.pool] = (snapshot.endpoints, labels)
+        return labels
 
 
 def _pools(metric: PublishedMetric, snapshots: tuple[PoolSnapshot, ...], now: float) -> Metric:
@@ -119,13 +133,6 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
     ),
 }
 """What is told of each endpoint."""
-
-
-def _add_endpoints(family: GaugeMetricFamily, snapshot: PoolSnapshot, values: FloatArray) -> None:
-    """The values of one pool's endpoints, those that are known."""
-    pool, endpoints = str(snapshot.pool), snapshot.endpoints
-    for row in np.flatnonzero(np.isfinite(values)).tolist():
-        family.add_metric([pool, str(endpoints[row].key)], float(values[row]))
 
 
 class SourcesCollector(Collector):
