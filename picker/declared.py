@@ -152,13 +152,13 @@ class Declared:
         self.use(plugin, "built in")
         parameters = plugin.given.parameters
         if plugin.type == registry.PREFIX_PRODUCER:
-            if self.prefix is not None:
-                problem = f"there is already a {registry.PREFIX_PRODUCER}; a pool has one prefix index"
-                plugin.given.declared.refuse(problem)
+            self._only(plugin)
             self.prefix = _prefix_settings(plugin.given)
         elif plugin.type == registry.MEDIA_PRODUCER:
+            self._only(plugin)
             self._media_items = _media_items(plugin.given)
         elif plugin.type == registry.LATENCY_PRODUCER:
+            self._only(plugin)
             self.predicting = self._predicting(plugin)
         elif plugin.type == registry.BURST_PRODUCER:
             _read_burst(plugin.given)
@@ -186,6 +186,11 @@ class Declared:
         if parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
+
+    def _only(self, plugin: Plugin) -> None:
+        """There is one of its kind in a pool, whatever its name."""
+        if any(each.type == plugin.type and each is not plugin for each in self.plugins.values()):
+            plugin.given.declared.refuse(f"there is already one of type {plugin.type}; a pool has one")
 
     def _predicting(self, plugin: Plugin) -> PredictionSettings:
         default = USUAL_PREDICTIONS

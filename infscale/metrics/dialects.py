@@ -6,7 +6,7 @@ means another row.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -97,6 +97,7 @@ VLLM = Dialect(
     lora=MetricSpec("vllm:lora_requests_info"),
     histograms={
         "queue_time": _specs("vllm:request_queue_time_seconds"),
+        "prefill_time": _specs("vllm:request_prefill_time_seconds"),
         "time_to_first_token": _specs("vllm:time_to_first_token_seconds"),
         "inter_token_latency": _specs("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
         "request_latency": _specs("vllm:e2e_request_latency_seconds"),
@@ -252,7 +253,7 @@ class Interpreter:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.names = dialect.names
-        self._selection = Selection(self.names, apart=() if dialect.lora is None else (dialect.lora.name,))
+        self._selection = Selection(self.names, apart=_apart(dialect))
         self._plans: WeakKeyDictionary[Layout, _Plan] = WeakKeyDictionary()
 
     def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
@@ -276,7 +277,7 @@ class Interpreter:
             running=summed(running),
             kv_utilization_ratio=None if plan.kv_utilization is None else highest(values, plan.kv_utilization),
             models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
-            lora=_lora_state(selected.apart, self.dialect.lora) if self.dialect.lora else None,
+            lora=_lora_state(selected.series(self.dialect.lora.name), self.dialect.lora) if self.dialect.lora else None,
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
             histograms=plan.histograms.read(values),
@@ -329,16 +330,24 @@ def _model_loads(
     }
 
 
-def _lora_state(series: Sequence[tuple[str, Series]], spec: MetricSpec) -> LoraState | None:
+def _apart(dialect: Dialect) -> tuple[str, ...]:
+    """The name whose labels are others on every page, if nothing else is read from it."""
+    lora = dialect.lora
+    if lora is None or lora.name in replace(dialect, lora=None).names:
+        return ()
+    return (lora.name,)
+
+
+def _lora_state(series: Sequence[Series], spec: MetricSpec) -> LoraState | None:
     """The series whose value, the time it was last true, is the newest; an engine leaves old ones on the page."""
     dated = [
         (each.value, place)
-        for place, (_, each) in enumerate(series)
+        for place, each in enumerate(series)
         if math.isfinite(each.value) and spec.matches(each.labels)
     ]
     if not dated:
         return None
-    labels = series[max(dated)[1]][1].labels
+    labels = series[max(dated)[1]].labels
     limit = labels.get("max_lora", "")
     return LoraState(
         running=_comma_separated(labels.get("running_lora_adapters", "")),

@@ -96,16 +96,21 @@ class Selected:
     apart: Sequence[tuple[str, Series]]
     fingerprint: int
 
+    def series(self, name: str) -> list[Series]:
+        """The series of one name, in page order."""
+        apart = [each for of, each in self.apart if of == name]
+        if apart:
+            return apart
+        rows, labels = self.layout.rows.get(name, ()), self.layout.labels.get(name, ())
+        return [Series(of_row, self.values[row]) for of_row, row in zip(labels, rows, strict=True)]
+
     @property
     def columns(self) -> dict[str, SeriesColumns]:
-        """The series of each asked name; none where the page has none."""
+        """The series of each asked name that is not read apart; none where the page has none."""
         layout, values = self.layout, self.values
         found = dict.fromkeys(self.names, SeriesColumns())
         for name, rows in layout.rows.items():
             found[name] = SeriesColumns(layout.labels[name], [values[row] for row in rows])
-        for name in {name for name, _ in self.apart}:
-            series = [each for of, each in self.apart if of == name]
-            found[name] = SeriesColumns([each.labels for each in series], [each.value for each in series])
         return found
 
 
@@ -124,12 +129,13 @@ class Selection:
     Not for use by several threads at once. `remember` bounds the label strings kept; when it is reached all are
     forgotten, which costs one slower read. What lines begin with stays the same from scrape to scrape: of lines that
     begin as others did before, only the values are read. The names in `apart` are exempt: what they say is in their
-    labels, which are others on every page. No other name begins with one of them.
+    labels, which are others on every page.
     """
 
     def __init__(self, names: Iterable[str], remember: int = 4096, apart: Iterable[str] = ()) -> None:
         self.names = tuple(dict.fromkeys(names))
-        self._apart = tuple(name.encode() for name in apart)
+        # With the brace behind it, so that no longer name begins with one of them.
+        self._apart = tuple(name.encode() + b"{" for name in apart)
         self._lines = _line_pattern(self.names)
         self._remember = remember
         self._heads: dict[bytes, tuple[str, Labels]] = {}

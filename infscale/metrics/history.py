@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ _RESOLUTION_SECONDS = 0.5
 # A window is summed up again when it ends this much later: what scrapes in between add to half a minute is little, and
 # summing up costs more than taking them in.
 _SUM_UP_SECONDS = _RESOLUTION_SECONDS / 2
+_UNSEEN = ModelWindow()
 _NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
 
 
@@ -128,7 +129,24 @@ class EndpointHistory:
         before = self._waiting_since
         since = {model: before.get(model, at) for model, waiting in loads.items() if _waits(waiting, model in before)}
         if since != before:
-            self._waiting_since, self._summaries = since, None
+            self._waiting_since = since
+            if self._summaries is not None:
+                self._summaries = {window: self._requeued(known) for window, known in self._summaries.items()}
+
+    def _requeued(self, summary: WindowSummary) -> WindowSummary:
+        """The same window with the queues as they are now."""
+        models = {None, *summary.models, *self._waiting_since}
+        seen = {
+            model: summary.models.get(model, _UNSEEN)._replace(waiting_since=self._since(model)) for model in models
+        }
+        return replace(summary, models=seen)
+
+    def _since(self, model: str | None) -> float:
+        """Since when requests of a model wait; an engine may not say of which model its queue is."""
+        since = self._waiting_since
+        if model is None:
+            return min(since.values(), default=math.inf)
+        return since.get(model, since.get("", math.inf))
 
     def summaries(self) -> Mapping[float, WindowSummary]:
         """What happened over windows that end at the latest observation or shortly before, by their lengths."""
@@ -179,15 +197,12 @@ class EndpointHistory:
         leaving: Mapping[str | None, float],
         prefill: Mapping[str | None, float],
     ) -> dict[str | None, ModelWindow]:
-        since = self._waiting_since
-        unnamed = since.get("", math.inf)
         found: dict[str | None, ModelWindow] = {}
-        models: set[str | None] = {None, *observed, *leaving, *since}
+        models: set[str | None] = {None, *observed, *leaving, *self._waiting_since}
         for model in models:
-            waiting = min(since.values(), default=math.inf) if model is None else since.get(model, unnamed)
             found[model] = ModelWindow(
-                leaving.get(model, 0.0),
-                waiting,
+                leaving.get(model, math.nan),
+                self._since(model),
                 observed.get(model, _NOTHING_OBSERVED),
                 prefill.get(model, math.nan),
             )

@@ -86,12 +86,17 @@ def leaving_rates(
 ) -> dict[str | None, float]:
     """Requests per second that left the queue, by model, and of all models together under None.
 
-    Engines without a queue-time histogram count by those that finish.
+    Engines without a queue-time histogram count by those that finish. Left out where neither is published, or nothing
+    was observed for any time.
     """
+    if not covered_seconds:
+        return {}
     left = {model: histogram.total for (name, model), histogram in histograms.items() if name == "queue_time"}
     leaving: dict[str | None, float] = {
         model: rate for (name, model), rate in rates.items() if name == "requests_finished"
     }
+    if not left and not leaving:
+        return {}
     whole = sum(left.values()) / covered_seconds if left else sum(leaving.values())
     leaving |= {model: total / covered_seconds for model, total in left.items()}
     return {**leaving, None: whole}
@@ -102,22 +107,35 @@ def prefill_seconds(
     rates: Mapping[tuple[CounterName, str], float],
     covered_seconds: float,
 ) -> dict[str | None, float]:
-    """Seconds from leaving the queue to the first token, for each prompt token that had to be computed.
+    """Seconds of prefill for each prompt token that had to be computed, by model and of all together under None.
 
-    By model, and of all models together under None; left out where no first token or no computed token was observed.
-    What an engine computes at the same time makes each wait for the others, so this is what a token costs under the
-    load of the window, not what the hardware could do.
+    It is the mean prefill of a request over the mean of its computed tokens. Engines that do not publish prefill times
+    are taken at the mean time to the first token without the mean time in the queue; engines observe the latter when a
+    request ends, so this is right only once the queue has been as it is for longer than an answer takes. What an engine
+    computes at the same time makes each request wait for the others: this is what a token costs under the load of the
+    window, not what the hardware could do. Left out where nothing says so.
     """
     found: dict[str | None, float] = {}
     for (name, model), first_tokens in histograms.items():
-        if name != "time_to_first_token":
+        if name != "time_to_first_token" or first_tokens.total <= 0:
             continue
-        queued = histograms.get(("queue_time", model))
-        seconds = first_tokens.sum - (queued.sum if queued is not None else 0.0)
-        tokens = _computed_per_second(rates, model) * covered_seconds
-        if seconds > 0 and tokens >= 1:
+        seconds = _mean_prefill(histograms, model)
+        tokens = _computed_per_second(rates, model) * covered_seconds / first_tokens.total
+        if seconds > 0 and tokens > 0:
             found[model] = seconds / tokens
     return found
+
+
+def _mean_prefill(histograms: Mapping[tuple[HistogramName, str | None], Histogram], model: str | None) -> float:
+    """Seconds; NaN where nothing says so."""
+
+    def mean(name: HistogramName) -> float:
+        histogram = histograms.get((name, model))
+        return histogram.sum / histogram.total if histogram is not None and histogram.total > 0 else math.nan
+
+    if ("prefill_time", model) in histograms:
+        return mean("prefill_time")
+    return mean("time_to_first_token") - mean("queue_time")
 
 
 def _computed_per_second(rates: Mapping[tuple[CounterName, str], float], model: str | None) -> float:

@@ -11,7 +11,7 @@ from infscale.value import entity, value
 
 FloatArray = NDArray[np.float64]
 
-HistogramName = Literal["queue_time", "time_to_first_token", "inter_token_latency", "request_latency"]
+HistogramName = Literal["queue_time", "prefill_time", "time_to_first_token", "inter_token_latency", "request_latency"]
 CounterName = Literal[
     "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits", "requests_finished", "preemptions"
 ]

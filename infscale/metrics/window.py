@@ -14,11 +14,10 @@ class ModelWindow(NamedTuple):
 
     `leaving` are the requests per second that leave its queue, `waiting_since` the second at which the queue last
     became non-empty (+inf: it is empty), `statistics` (seconds) those of latencies of which something was observed.
-    `prefill_seconds_per_token` is what the engine took, once a request had left the queue, for each prompt token that
-    was not cached; NaN where nothing says so.
+    `prefill_seconds_per_token` is what the engine took for each prompt token that was not cached. NaN: unknown.
     """
 
-    leaving: float = 0.0
+    leaving: float = math.nan
     waiting_since: float = math.inf
     statistics: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
     prefill_seconds_per_token: float = math.nan

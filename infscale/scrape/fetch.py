@@ -8,14 +8,12 @@ import errno
 import functools
 import socket
 import ssl
-import zlib
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from yarl import URL
 
-from infscale.periodic import FetchError, Rejected, Unreachable
+from infscale.periodic import FetchError, Unreachable
+from infscale.scrape.answer import CLOSED, Answer, Page
 
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -24,28 +22,12 @@ _REQUEST = (
     "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: infscale\r\nAccept: text/plain;version=0.0.4\r\n"
     "Accept-Encoding: identity\r\n\r\n"
 )
-_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
-_COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
-_BESIDE_BODY_BYTES = 64 * 1024
-"""Head, trailers and framing: at most this, and so many bytes for each of the body, as chunks of one byte have."""
-_FRAMING_RATIO = 8
 _CONNECT_CAUSES = {
     errno.ECONNREFUSED: "connection refused",
     errno.EHOSTUNREACH: "no route to host",
     errno.ENETUNREACH: "network unreachable",
     errno.ETIMEDOUT: "connection timed out",
 }
-_NO_HTTP = "the server does not speak HTTP"
-_CLOSED = "connection closed by the server"
-_TRUNCATED = "page truncated"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page as it arrived; `whole` says whether the transport vouches that it ended where the server meant it to."""
-
-    body: bytes
-    whole: bool
 
 
 class PageClient:
@@ -81,7 +63,7 @@ class PageClient:
         try:
             return await connection.get(request)
         except _Stale:
-            raise FetchError(_CLOSED) from None
+            raise FetchError(CLOSED) from None
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -178,7 +160,7 @@ class _Connection(asyncio.Protocol):
         else:
             done.set_exception(_Stale())
 
-    def _settle(self, answer: "Answer", done: "asyncio.Future[Page]") -> None:
+    def _settle(self, answer: Answer, done: "asyncio.Future[Page]") -> None:
         self._answer = None
         if answer.error is not None or not answer.keep_alive:
             self.abort()
@@ -188,135 +170,3 @@ class _Connection(asyncio.Protocol):
             done.set_exception(answer.error)
         else:
             done.set_result(answer.page())
-
-
-class _Inflater(Protocol):
-    """What `zlib` decompresses with."""
-
-    @property
-    def eof(self) -> bool: ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
-
-
-class Answer:
-    """What has come of one answer; names of its methods are those that the HTTP parser calls."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._chunks: list[bytes] = []
-        self.error: FetchError | None = None
-        self.ended = False
-        self.whole = False
-        self.keep_alive = False
-        self.received = 0
-        self._limit_bytes = limit_bytes
-        self._size = 0
-        self._raw_size = 0
-        self._in_body = False
-        self._inflate: _Inflater | None = None
-        # The parser refers back to this object: unless it is let go, both stay until the garbage collector comes by.
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
-
-    def feed(self, data: bytes) -> None:
-        """Take in the next bytes from the connection, until there is an error or the answer has ended."""
-        assert self._parser is not None  # noqa: S101 # nothing is fed after the end
-        self.received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            self._fail(_TRUNCATED if self._in_body else _NO_HTTP)
-        if self.received - self._raw_size > _BESIDE_BODY_BYTES + _FRAMING_RATIO * self._raw_size:
-            self._fail(_NO_HTTP)
-        if self.ended or self.error is not None:
-            self._parser = None
-
-    def page(self) -> Page:
-        """The page that came, once it has `ended`."""
-        return Page(b"".join(self._chunks), self.whole)
-
-    def end(self, *, cleanly: bool) -> None:
-        """The connection has ended."""
-        self._parser = None
-        if self.ended:
-            return
-        if not self._in_body:
-            self._fail(_CLOSED)
-        elif self.whole or not cleanly:
-            self._fail(_TRUNCATED)
-        else:
-            self._finish()
-
-    def on_message_begin(self) -> None:
-        """An answer begins; another one, if this has ended, which nobody asked for."""
-        if self.ended:
-            self.keep_alive = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; afterwards trailers as well, which say nothing that matters."""
-        if self._in_body:
-            return
-        name, value = name.lower(), value.strip().lower()
-        if name == b"content-length":
-            self.whole = True
-            if value.isdigit() and int(value) > self._limit_bytes:
-                self._too_large()
-        elif name == b"transfer-encoding" and value.endswith(b"chunked"):
-            self.whole = True
-        elif name == b"content-encoding" and value != b"identity":
-            self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
-            if value not in _COMPRESSED:
-                self._fail("page in an encoding that was not asked for")
-
-    def on_headers_complete(self) -> None:
-        """The head is there."""
-        assert self._parser is not None  # noqa: S101 # it calls
-        status = self._parser.get_status_code()
-        if status < 200 or self.ended:
-            return
-        self._in_body = True
-        if 300 <= status < 400:
-            self._fail(f"HTTP {status}, redirects are not followed")
-        elif 400 <= status < 500:
-            self._fail(f"HTTP {status}", Rejected)
-        elif status != 200:
-            self._fail(f"HTTP {status}")
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        self._raw_size += len(body)
-        if self.error is not None or self.ended:
-            return
-        if self._inflate is not None:
-            try:
-                body = self._inflate.decompress(body, self._limit_bytes - self._size + 1)
-            except zlib.error:
-                self._fail(_TRUNCATED)
-                return
-        self._size += len(body)
-        if self._size > self._limit_bytes:
-            self._too_large()
-        self._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        """The body is there, or an interim answer, of which nothing counts."""
-        if self.ended:
-            return
-        if self._in_body:
-            # The parser knows it only within this call.
-            self.keep_alive = self._parser is not None and self._parser.should_keep_alive()
-            self._finish()
-        else:
-            self.whole, self._inflate = False, None
-
-    def _finish(self) -> None:
-        if self._inflate is not None and not self._inflate.eof:
-            self._fail(_TRUNCATED)
-        self.ended = True
-
-    def _too_large(self) -> None:
-        self._fail(f"page larger than {self._limit_bytes / 1048576:g} MiB")
-
-    def _fail(self, cause: str, kind: type[FetchError] = FetchError) -> None:
-        """Note why there is no page. What is found first counts."""
-        if self.error is None:
-            self.error = kind(cause)

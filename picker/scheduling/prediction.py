@@ -1,9 +1,10 @@
 """How long endpoints will take for a request, worked out of what the store knows of each; no model is trained.
 
 The time to the first token is waiting and prefill. Waiting is the queue over the rate at which requests leave it
-(Little's law). Prefill is the prompt's uncached tokens at what the endpoint lately took for one; requests that it has
-been sent and does not report yet are ahead of this one. The time per output token is the endpoint's own of late. Both
-are of the endpoint they speak of, so that pools of unlike hardware need nothing said about them.
+(Little's law); where it is not known whether anybody leaves, nothing is predicted. Prefill is the prompt's uncached
+tokens at what the endpoint lately took for one; requests that it has been sent and does not report yet are ahead of
+this one. The time per output token is the endpoint's own of late. Both are of the endpoint they speak of, so that pools
+of unlike hardware need nothing said about them.
 """
 
 import math
@@ -25,6 +26,7 @@ TPOT_HEADERS = ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms")
 USUAL_PREFILL_THROUGHPUT = 15_928.0
 """Prompt tokens per second where no endpoint of the pool has computed any lately."""
 
+_FOR_EVER_SECONDS = 1e9
 _PER_OUTPUT_TOKEN = STATISTIC_CELLS["inter_token_latency", "mean"]
 
 
@@ -46,7 +48,7 @@ class Prediction:
     """Seconds per candidate, NaN where nothing is known.
 
     Headroom is what an objective of the request leaves, negative where it will be missed. A request that states one
-    objective has headroom 0 of the other; one that states none has less than 0 of both, the less the longer it takes.
+    objective has headroom 0 of the other; one that states none has at most 0 of both, the less the longer it takes.
     `tpot_headroom` is 0 too where output tokens do not count.
     """
 
@@ -54,16 +56,18 @@ class Prediction:
     tpot: FloatArray
     ttft_headroom: FloatArray
     tpot_headroom: FloatArray
-
-    @property
-    def meets(self) -> BoolArray:
-        """Where both objectives will be met."""
-        return (self.ttft_headroom >= 0) & (self.tpot_headroom >= 0)
+    stated: bool
 
     @property
     def known(self) -> BoolArray:
-        """Where something is predicted."""
-        return ~np.isnan(self.ttft_headroom)
+        """Where all that the request asks about is predicted."""
+        return ~(np.isnan(self.ttft_headroom) | np.isnan(self.tpot_headroom))
+
+    @property
+    def meets(self) -> BoolArray:
+        """Where what the request states will be met; nowhere if it states nothing."""
+        met: BoolArray = self.stated & (self.ttft_headroom >= 0) & (self.tpot_headroom >= 0)
+        return met
 
 
 def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
@@ -72,45 +76,46 @@ def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     if not settings.enabled:
         return None
     snapshot, wanted = context.snapshot, Objectives.of(context.request.headers)
-    ttft = _waiting(snapshot, rows, context.now) + _prefill(context, rows)
+    unreported = _unreported(snapshot, rows)
+    ttft = _waiting(snapshot, rows, unreported, context.now) + _prefill(context, rows, unreported)
     tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)[rows]
     ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(rows))
-    if settings.streaming and (wanted.tpot or not wanted.ttft):
-        tpot_headroom = np.nan_to_num(wanted.tpot * settings.slo_buffer - tpot)
+    if settings.streaming and wanted.tpot:
+        tpot_headroom = wanted.tpot * settings.slo_buffer - tpot
+    elif settings.streaming and not wanted.ttft:
+        # Nothing is asked of it: where it is not known, it makes no difference.
+        tpot_headroom = np.nan_to_num(-tpot)
     if wanted.tpot and not wanted.ttft:
         # Nothing times nothing, and unknown stays unknown.
         ttft_headroom = ttft_headroom * 0.0
-    return Prediction(ttft, tpot, ttft_headroom, tpot_headroom)
+    return Prediction(ttft, tpot, ttft_headroom, tpot_headroom, bool(wanted.ttft or wanted.tpot))
 
 
-def _waiting(snapshot: PoolSnapshot, rows: IntArray, now: float) -> FloatArray:
+def _waiting(snapshot: PoolSnapshot, rows: IntArray, unreported: FloatArray, now: float) -> FloatArray:
     """Seconds until a request that comes now leaves the queue."""
     table, size = snapshot.columns.by_model, len(snapshot)
     waiting: FloatArray = snapshot.columns.waiting[rows]
     leaving = cells(table, None, LEAVING, size)[rows]
-    queued = np.where(waiting > 0, waiting + _unreported(snapshot, rows), waiting)
     # Nobody leaves: as long as the first has waited, at least.
     stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size)[rows])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        waited = np.where(leaving > 0, queued / leaving, stuck)
-    return np.where(queued > 0, waited, queued)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        waited = np.where(leaving == 0, stuck, (waiting + unreported) / leaving)
+    return np.where(waiting > 0, np.minimum(waited, _FOR_EVER_SECONDS), waiting)
 
 
-def _prefill(context: SchedulingContext, rows: IntArray) -> FloatArray:
-    """Seconds of computing the prompt, and those of requests that were sent just before."""
+def _prefill(context: SchedulingContext, rows: IntArray, unreported: FloatArray) -> FloatArray:
+    """Seconds of computing the prompt, where nothing waits also prompts like it that were sent just before."""
     snapshot = context.snapshot
     per_token = cells(snapshot.columns.by_model, None, PREFILL, len(snapshot))
-    requests = snapshot.in_flight_requests[rows]
-    tokens_each = snapshot.in_flight_tokens[rows] / np.maximum(requests, 1.0)
-    ahead = np.nan_to_num(_unreported(snapshot, rows)) * tokens_each
+    ahead = np.where(snapshot.columns.waiting[rows] > 0, 0.0, unreported) * context.request.prompt_tokens
     return (context.uncached_tokens(rows) + ahead) * _or_usual(per_token, 1.0 / USUAL_PREFILL_THROUGHPUT)[rows]
 
 
 def _unreported(snapshot: PoolSnapshot, rows: IntArray) -> FloatArray:
-    """Requests that were dispatched and that the endpoint does not report yet."""
+    """Requests that were dispatched and that the endpoint does not report yet; 0 where it does not report any."""
     columns = snapshot.columns
     reported = columns.waiting[rows] + columns.running[rows]
-    return np.maximum(0.0, snapshot.in_flight_requests[rows] - reported)
+    return np.nan_to_num(np.maximum(0.0, snapshot.in_flight_requests[rows] - reported))
 
 
 def _or_usual(values: FloatArray, usual: float) -> FloatArray:

@@ -25,7 +25,13 @@ STALENESS_LIMIT_SECONDS = 1.0
 SCRAPE_INTERVAL_SECONDS = 0.2
 
 
-def serve_config(folder: Path, discovery: Mapping[str, object], **picker: object) -> ServeConfig:
+def serve_config(
+    folder: Path,
+    discovery: Mapping[str, object],
+    staleness_limit_seconds: float = STALENESS_LIMIT_SECONDS,
+    /,
+    **picker: object,
+) -> ServeConfig:
     """A configuration on free ports that follows `discovery`."""
     (folder / "discovery.yaml").write_text(yaml.safe_dump(dict(discovery)))
     document = {
@@ -33,7 +39,7 @@ def serve_config(folder: Path, discovery: Mapping[str, object], **picker: object
         "scrape": {
             "interval_seconds": SCRAPE_INTERVAL_SECONDS,
             "timeout_seconds": 0.15,
-            "staleness_limit_seconds": STALENESS_LIMIT_SECONDS,
+            "staleness_limit_seconds": staleness_limit_seconds,
         },
         "picker": {"listen": "127.0.0.1:0", "destinations": 2, **picker},
         "adapter": {"listen": "127.0.0.1:0"},
@@ -78,11 +84,17 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    folder: Path, servers: Sequence[SimServerSettings], *, response_bodies: bool = False, **picker: object
+    folder: Path,
+    servers: Sequence[SimServerSettings],
+    *,
+    response_bodies: bool = False,
+    staleness_limit_seconds: float = STALENESS_LIMIT_SECONDS,
+    **picker: object,
 ) -> AsyncGenerator[Gateway, None]:
     """Run everything; ends when every server was scraped."""
     async with SimFleet(servers, random.Random(7), lambda: 1.8e9) as fleet:
-        config = await asyncio.to_thread(serve_config, folder, fleet.discovery_document(), **picker)
+        found = fleet.discovery_document()
+        config = await asyncio.to_thread(serve_config, folder, found, staleness_limit_seconds, **picker)
         async with serving(config) as running:
             assert running.transport is not None
             listen, admin = (Address("127.0.0.1", port) for port in free_ports(2))

@@ -134,7 +134,8 @@ async def test_during_load_both_answer_from_revisions_of_one_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servers = [quick_settings(f"sim-{number}", {"max_num_seqs": 2}) for number in range(3)]
-    async with gateway(tmp_path, servers) as running:
+    # The load is more than this process can take at once, and pages come late.
+    async with gateway(tmp_path, servers, staleness_limit_seconds=10.0) as running:
         recorder = Recorder(running.serving.store, monkeypatch)
         director = running.serving.directors.director(running.snapshot.pool)
         assert director is not None
@@ -177,9 +178,7 @@ async def asked_under_load(running: Gateway) -> list[tuple[str, dict[str, object
         while not all(task.done() for task in tasks):
             before = running.snapshot.revision
             code, document = await running.metric(PATH.format("default"))
-            # On a machine that is too busy to scrape, the adapter says that it knows nothing, and so would the picker.
-            assert code in (200, 503)
-            if code == 200:
-                answers.append((before, document, running.snapshot.revision))
+            assert code == 200
+            answers.append((before, document, running.snapshot.revision))
             await asyncio.sleep(0.05)
     return answers

@@ -23,6 +23,7 @@ from tests.sim.simulated import MODEL, QUICK, quick_settings
 NAMES = ("sim-0", "sim-1", "sim-2")
 Discovery = Mapping[str, Any]
 NO_HEADERS: Mapping[str, str] = {}
+TOKEN_SECONDS = 0.005
 
 
 def prompt(number: int) -> str:
@@ -46,9 +47,9 @@ class Client:
     session: aiohttp.ClientSession
     url: str
 
-    async def ask(self, prompt: str, headers: Mapping[str, str] = NO_HEADERS) -> Answer:
-        """A short completion."""
-        body = {"model": MODEL, "prompt": prompt, "max_tokens": 2}
+    async def ask(self, prompt: str, headers: Mapping[str, str] = NO_HEADERS, tokens: int = 2) -> Answer:
+        """A completion, a short one unless told otherwise."""
+        body = {"model": MODEL, "prompt": prompt, "max_tokens": tokens}
         async with self.session.post(f"{self.url}/v1/completions", json=body, headers=headers) as response:
             return Answer(response.status, response.headers.get("x-inference-pod", ""), await response.text())
 
@@ -116,8 +117,8 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def fleet(names: Sequence[str] = NAMES) -> AsyncGenerator[SimFleet, None]:
-    """Model servers whose tokens take 5 ms each, so that a stream lasts."""
-    pace = replace(QUICK, steps=StepCoefficients(0.005, 0.0, 0.0, 0.0))
+    """Model servers whose tokens take `TOKEN_SECONDS` each, so that a stream lasts."""
+    pace = replace(QUICK, steps=StepCoefficients(TOKEN_SECONDS, 0.0, 0.0, 0.0))
     settings = [replace(quick_settings(name), coefficients=pace) for name in names]
     async with SimFleet(settings, random.Random(7), lambda: 1.8e9) as servers:
         yield servers

@@ -1,6 +1,7 @@
 """Behind a real Envoy Gateway, requests reach the server that the picker chose."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from infscale.sim.settings import Fault, FaultKind
-from tests.gateway.stages import NAMES, Stage, fleet, prompt, stage
+from tests.gateway.stages import NAMES, TOKEN_SECONDS, Stage, fleet, prompt, stage
 from tests.sim.simulated import MODEL
 
 pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(90)]
@@ -16,6 +17,8 @@ pytestmark = [pytest.mark.gateway, pytest.mark.asyncio(loop_scope="module"), pyt
 REQUESTS = 60
 FEW_REQUESTS = 12
 TOKENS = 200
+ENVOYS_LIMIT_SECONDS = 15.0
+"""What a route of Envoy's takes for granted where nobody says how long an answer may take."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -57,6 +60,14 @@ async def test_tokens_arrive_while_the_server_makes_others(example: Stage, tmp_p
         async with asyncio.timeout(5):
             while picker.director.stats.outcomes != {"completed": 1} or picker.in_flight:
                 await asyncio.sleep(0.02)
+
+
+async def test_an_answer_may_take_longer_than_envoy_allows_by_itself(example: Stage, tmp_path: Path) -> None:
+    async with example.picker(tmp_path):
+        started = time.monotonic()
+        answer = await example.client.ask("hello", tokens=int((ENVOYS_LIMIT_SECONDS + 1) / TOKEN_SECONDS))
+        assert time.monotonic() - started > ENVOYS_LIMIT_SECONDS
+        assert answer.status == 200
 
 
 async def test_the_second_destination_gets_what_the_first_refuses(example: Stage, tmp_path: Path) -> None:

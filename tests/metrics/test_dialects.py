@@ -1,5 +1,6 @@
 import gc
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -12,12 +13,14 @@ from infscale.metrics.dialects import (
     TRITON_TENSORRT_LLM,
     TRTLLM_SERVE,
     VLLM,
+    CacheNumber,
     Dialect,
     Interpreter,
     MissingMetrics,
     detect,
     interpret,
 )
+from infscale.metrics.exposition import MetricSpec
 from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
 from tests.reference_tables import TABLES
 from tests.scrape.pages import vllm_page
@@ -350,3 +353,40 @@ def test_a_dialect_asks_for_everything_it_reads_and_nothing_twice() -> None:
 )
 def test_a_page_tells_its_dialect(page: bytes, expected: Dialect | None) -> None:
     assert detect(page) is expected
+
+
+def test_the_names_of_lora_adapters_are_told_from_names_that_begin_alike() -> None:
+    dialect = replace(
+        VLLM,
+        name="x",
+        waiting=(MetricSpec("x:requests_waiting"),),
+        running=(MetricSpec("x:requests_running"),),
+        lora=MetricSpec("x:requests"),
+    )
+    page = (
+        b'x:requests{running_lora_adapters="a",max_lora="2"} 1\n'
+        b"x:requests_waiting 3\nx:requests_running 2\n"
+        b'x:requests{running_lora_adapters="b",max_lora="2"} 2\n'
+    )
+    sample = interpret(page, dialect)
+    assert (sample.waiting, sample.running) == (3.0, 2.0)
+    assert sample.lora is not None
+    assert sample.lora.running == {"b"}
+
+
+def test_one_name_may_tell_of_adapters_and_of_the_cache() -> None:
+    dialect = replace(
+        VLLM,
+        name="x",
+        lora=MetricSpec("vllm:info", {"kind": "lora"}),
+        block_size=(CacheNumber(MetricSpec("vllm:info", {"kind": "cache"}), "block_size"),),
+    )
+    page = (
+        b"vllm:num_requests_waiting 3\n"
+        b'vllm:info{kind="lora",running_lora_adapters="a",max_lora="2"} 1\n'
+        b'vllm:info{kind="cache",block_size="16"} 1\n'
+    )
+    sample = interpret(page, dialect)
+    assert sample.block_size_tokens == 16
+    assert sample.lora is not None
+    assert sample.lora.running == {"a"}

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
-from infscale.metrics.window import ModelWindow
 
 BOUNDS = (1.0, math.inf)
 TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
@@ -87,7 +87,8 @@ def test_one_sample_says_nothing_about_growth() -> None:
     assert summary.covered_seconds == 0
     assert summary.histograms == {}
     assert summary.rates == {}
-    assert summary.models == {None: ModelWindow()}
+    assert set(summary.models) == {None}
+    assert summary.models[None].waiting_since == math.inf
     assert summary.waiting_average is None
 
 
@@ -127,31 +128,55 @@ def test_a_queue_that_fills_or_empties_is_seen_at_once() -> None:
         assert history.summaries()[10.0].models[None].waiting_since == since
 
 
-def test_prefill_is_the_time_behind_the_queue_for_each_token_that_was_not_cached() -> None:
+@pytest.mark.parametrize(
+    ("latencies", "seconds"),
+    [
+        # 400 tokens a request, three quarters of them cached.
+        pytest.param({"prefill_time": 0.3, "queue_time": 9.0}, 0.3 / 100, id="prefill times are published"),
+        pytest.param({"queue_time": 0.1}, 0.4 / 100, id="what is left of the first token's time without the queue"),
+        pytest.param({}, math.nan, id="queue times are not published either"),
+        pytest.param({"queue_time": 0.7}, math.nan, id="longer queued than until the first token"),
+    ],
+)
+def test_prefill_is_the_time_for_each_token_that_was_not_cached(
+    latencies: Mapping[HistogramName, float], seconds: float
+) -> None:
     history = EndpointHistory((30.0,))
     for at, requests in ((0.0, 0.0), (10.0, 20.0)):
+        means: dict[HistogramName, float] = {"time_to_first_token": 0.5, **latencies}
         counts = np.full(2, requests)
-        history.observe(
-            EngineSample(
-                0.0,
-                1.0,
-                0.5,
-                histograms={
-                    ("time_to_first_token", "m"): Histogram(BOUNDS, counts, requests * 0.5),
-                    ("queue_time", "m"): Histogram(BOUNDS, counts, requests * 0.1),
-                },
-                counters={
-                    ("prompt_tokens", "m"): requests * 400,
-                    ("prefix_queries", "m"): requests * 400,
-                    ("prefix_hits", "m"): requests * 300,
-                },
-            ),
-            at,
-        )
-    models = history.summaries()[30.0].models
-    assert models["m"].prefill_seconds_per_token == pytest.approx(0.4 / 100)
-    assert models[None].prefill_seconds_per_token == pytest.approx(0.4 / 100)
-    assert math.isnan(observed((0, 0), (5, 50)).summaries()[10.0].models["m"].prefill_seconds_per_token)
+        histograms: dict[tuple[HistogramName, str], Histogram] = {
+            (name, "m"): Histogram(BOUNDS, counts, requests * mean) for name, mean in means.items()
+        }
+        counters: dict[tuple[CounterName, str], float] = {
+            ("prompt_tokens", "m"): requests * 400,
+            ("prefix_queries", "m"): requests * 400,
+            ("prefix_hits", "m"): requests * 300,
+        }
+        history.observe(EngineSample(0.0, 1.0, 0.5, histograms=histograms, counters=counters), at)
+    for model in ("m", None):
+        found = history.summaries()[30.0].models[model].prefill_seconds_per_token
+        assert found == pytest.approx(seconds, nan_ok=True)
+
+
+def test_who_finishes_is_not_known_where_nothing_says_so() -> None:
+    history = EndpointHistory((10.0,))
+    for at in (0.0, 1.0):
+        history.observe(EngineSample(3.0, 1.0, 0.5), at)
+    assert math.isnan(history.summaries()[10.0].models[None].leaving)
+    assert math.isnan(observed((0, 5)).summaries()[10.0].models[None].leaving)
+    assert observed((0, 5), (1, 5)).summaries()[10.0].models[None].leaving == 0
+
+
+def test_queues_that_flicker_do_not_have_the_window_summed_up() -> None:
+    history = observed((0, 0), (1, 10))
+    first = history.summaries()[10.0]
+    for number, at in enumerate((1.05, 1.1, 1.15)):
+        history.observe(sample(10, float(number % 2 == 0)), at)
+        summary = history.summaries()[10.0]
+        assert summary.histograms is first.histograms
+        assert (summary.at, summary.models["m"].leaving) == (1, first.models["m"].leaving)
+        assert summary.models[None].waiting_since == (at if number % 2 == 0 else math.inf)
 
 
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=60))

@@ -272,7 +272,7 @@ REFUSED = {
     ),
     "two prefix indexes": (
         "plugins: [{type: approx-prefix-cache-producer}, {type: approx-prefix-cache-producer, name: b}]\n",
-        "a pool has one prefix index",
+        "there is already one of type approx-prefix-cache-producer; a pool has one",
     ),
     "differing detectors": (
         "plugins: [{type: concurrency-detector}]\nsaturationDetector: {pluginRef: utilization-detector}\n"
@@ -312,6 +312,10 @@ REFUSED = {
     "a burst in parts": (
         "plugins: [{type: burst-prefix-cache-producer, parameters: {maxPerReplica: 4}}]\n",
         "maxPerReplica: only -1 is available in this version",
+    ),
+    "two predictions": (
+        "plugins: [{type: predicted-latency-producer, name: a}, {type: predicted-latency-producer, name: b}]\n",
+        "plugins[1]: there is already one of type predicted-latency-producer; a pool has one",
     ),
     "headroom of no kind": (
         "plugins: [{type: latency-scorer, parameters: {headroomSelectionStrategy: median}}]\n",

@@ -2,6 +2,7 @@ import asyncio
 import gc
 import ssl
 import weakref
+import zlib
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from yarl import URL
 
 from infscale.certificates import self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
-from infscale.scrape.fetch import Answer, Page, PageClient
+from infscale.scrape.answer import Answer, Page
+from infscale.scrape.fetch import PageClient
 from tests.scrape.servers import gzipped, http_server, raw_page, raw_server
 
 BODY = b"up 1\n" * 1000
@@ -69,6 +71,16 @@ async def test_a_page_arrives_with_word_about_its_end(answer: bytes, whole: bool
         pytest.param(
             raw_page(b"not gzip", "Content-Length: 8", "Content-Encoding: gzip"), "page truncated", id="broken gzip"
         ),
+        pytest.param(
+            raw_page(gzipped(BODY) + b"more", f"Content-Length: {len(gzipped(BODY)) + 4}", "Content-Encoding: gzip"),
+            "page truncated",
+            id="more behind what was compressed",
+        ),
+        pytest.param(
+            raw_page(gzipped(BODY)[:-1], f"Content-Length: {len(gzipped(BODY)) - 1}", "Content-Encoding: gzip"),
+            "page truncated",
+            id="compressed and cut",
+        ),
         pytest.param(b"", "connection closed by the server", id="nothing"),
         pytest.param(b"SSH-2.0-x\r\n", "the server does not speak HTTP", id="other protocol"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", "connection closed by the server", id="half a head"),
@@ -104,6 +116,18 @@ async def test_a_page_over_the_limit_is_refused(headers: tuple[str, ...]) -> Non
     async with raw_server(raw_page(body, *headers)) as authority:
         with pytest.raises(FetchError, match=r"^page larger than 0\.00390625 MiB$"):
             await get(authority, 4096)
+
+
+@pytest.mark.parametrize("piece", [b"\0\0\0\xff\xff", b"junk"], ids=["of nothing", "behind the page"])
+def test_compressed_bytes_are_limited_as_well(piece: bytes) -> None:
+    packer = zlib.compressobj(wbits=31)
+    begun = packer.compress(b"up 1\n") + packer.flush(zlib.Z_FULL_FLUSH if piece.startswith(b"\0") else zlib.Z_FINISH)
+    answer = Answer(100_000)
+    answer.feed(raw_page(b"", "Content-Encoding: gzip") + begun)
+    for _ in range(10):
+        if answer.error is None:
+            answer.feed(piece * 5_000)
+    assert str(answer.error) in ("page larger than 0.0953674 MiB", "page truncated")
 
 
 async def test_an_endless_page_is_left_at_the_limit() -> None:
@@ -241,6 +265,7 @@ async def test_pages_come_over_one_connection() -> None:
     [
         pytest.param(raw_page(BODY, f"Content-Length: {len(BODY)}", "Connection: close"), id="said to be the last"),
         pytest.param(GOOD + b"HTTP/1.1 200 OK\r\n", id="more than was asked for"),
+        pytest.param(GOOD + b"XX", id="and no HTTP"),
     ],
 )
 async def test_a_connection_that_ends_with_its_page_is_not_asked_again(answer: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import BoolArray, IntArray
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.prediction import Prediction, predict
 
@@ -23,7 +23,7 @@ class LatencyScorer:
 
     Where objectives will be met, `strategy` "least" fills up the endpoints that just meet them and keeps the others
     free, "most" takes the one that is furthest from missing them. Where all will be missed, the least miss is best: by
-    candidates with nothing in flight, if there are any, else by those that miss only the time per output token, then
+    candidates that are idle, if there are any, else by those that miss only the time per output token, then
     only the one to the first token, then both; the others get 0. Headrooms are spread over their range and added by
     `ttft_weight` and `tpot_weight`; one that is the same everywhere does not count.
 
@@ -46,9 +46,8 @@ class LatencyScorer:
         if met.any():
             scores = self._spread(prediction, met, self.strategy)
         else:
-            scores = self._spread(
-                prediction, _least_bad(prediction, context.snapshot.in_flight_requests[rows]), "least"
-            )
+            among = _least_bad(prediction, _idle(context.snapshot, rows))
+            scores = self._spread(prediction, among, "least")
         return np.where(prediction.known, scores, np.nan)
 
     def _spread(self, prediction: Prediction, among: BoolArray, strategy: Strategy) -> FloatArray:
@@ -79,15 +78,22 @@ class LatencyScorer:
         return np.floor(_STEPS * composite + 0.5) / _STEPS
 
 
-def _least_bad(prediction: Prediction, in_flight: FloatArray) -> BoolArray:
-    """Of candidates that all miss an objective, those that are compared."""
-    late_first = prediction.ttft_headroom < 0
-    late_rest = (prediction.tpot_headroom < 0) & prediction.known
-    missing = late_first | late_rest
-    for group in (missing & (in_flight == 0), late_rest & ~late_first, late_first & ~late_rest):
-        if group.any():
-            return group
-    return missing
+def _idle(snapshot: PoolSnapshot, rows: IntArray) -> BoolArray:
+    """Which rows have nothing to do, of this picker's or anybody else's."""
+    columns = snapshot.columns
+    reported: BoolArray = (columns.running[rows] == 0) & (columns.waiting[rows] == 0)
+    idle: BoolArray = reported & (snapshot.in_flight_requests[rows] == 0)
+    return idle
+
+
+def _least_bad(prediction: Prediction, idle: BoolArray) -> BoolArray:
+    """Of candidates none of which will meet the objectives, those that are compared."""
+    known = prediction.known
+    groups = [idle & known]
+    if prediction.stated:
+        late_first, late_rest = prediction.ttft_headroom < 0, prediction.tpot_headroom < 0
+        groups += (late_rest & ~late_first & known, late_first & ~late_rest & known)
+    return next((group for group in groups if group.any()), known)
 
 
 def _spread(headroom: FloatArray, among: BoolArray) -> tuple[FloatArray, bool]:

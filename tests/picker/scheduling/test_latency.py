@@ -43,10 +43,22 @@ def predicted(pool: FakePool, facts: RequestFacts, now: float = 0.0, matched: Nu
         pytest.param(FakePool(1), 100 / USUAL_PREFILL_THROUGHPUT, id="nothing was ever computed"),
         pytest.param(FakePool(1, waiting=[None], prefill_per_token=[0.001]), math.nan, id="the queue is unknown"),
         pytest.param(
-            FakePool(1, running=[1], in_flight_requests=[3], in_flight_tokens=[600], prefill_per_token=[0.001]),
-            0.5,
-            id="two requests of 200 tokens that are not reported yet",
+            FakePool(1, running=[1], in_flight_requests=[3], prefill_per_token=[0.001]),
+            0.3,
+            id="two prompts like it that are not reported yet",
         ),
+        pytest.param(
+            FakePool(1, running=[None], waiting=[6], leaving=[3.0], in_flight_requests=[3], prefill_per_token=[0.001]),
+            2.1,
+            id="it is not reported how many run",
+        ),
+        pytest.param(
+            FakePool(1, waiting=[6], leaving=[None], waiting_since=[7.5]), math.nan, id="nobody says how many leave"
+        ),
+        pytest.param(
+            FakePool(1, waiting=[0], leaving=[None], prefill_per_token=[0.001]), 0.1, id="no matter, where nobody waits"
+        ),
+        pytest.param(FakePool(1, waiting=[6], leaving=[5e-324]), 1e9, id="beyond every float"),
         pytest.param(
             FakePool(1, waiting=[2], leaving=[1.0], in_flight_requests=[3], prefill_per_token=[0.001]),
             3.1,
@@ -86,11 +98,21 @@ def test_an_objective_that_is_not_stated_is_not_missed() -> None:
         (asking(ttft="100", tpot="50"), [True, False]),
         (asking(ttft="300", tpot="50"), [True, True]),
         (asking(), [False, False]),
+        (asking(tokens=0.0), [False, False]),
     ):
         decision = context(pool, facts=facts, predicting=STREAMING)
         prediction = predict(decision, pool.rows)
         assert prediction is not None
         assert prediction.meets.tolist() == meets, facts
+
+
+def test_a_time_per_output_token_that_is_not_known_is_not_met() -> None:
+    pool = FakePool(2, running=[1, 1], kv=[0.5, 0.5], prefill_per_token=[0.05, 0.2])
+    for facts, known in ((asking(ttft="100", tpot="20"), False), (asking(ttft="100"), True), (asking(), True)):
+        prediction = predict(context(pool, facts=facts, predicting=STREAMING), pool.rows)
+        assert prediction is not None
+        assert prediction.known.tolist() == [known, known]
+        assert prediction.meets.any() == (known and prediction.stated)
 
 
 def test_output_tokens_count_for_streams_only_and_a_buffer_keeps_some_of_the_time() -> None:
@@ -109,14 +131,16 @@ def test_output_tokens_count_for_streams_only_and_a_buffer_keeps_some_of_the_tim
 # Scorer
 
 
-def with_headrooms(*headrooms: tuple[float, float], in_flight: Numbers = ()) -> tuple[FakePool, SchedulingContext]:
+def with_headrooms(
+    *headrooms: tuple[float, float], in_flight: Numbers = (), running: Numbers = ()
+) -> tuple[FakePool, SchedulingContext]:
     """Candidates that leave these headrooms (ms) of 1,000 ms for the first token and 1,000 for each after it."""
     pool = FakePool(
         len(headrooms),
         prefill_per_token=[(1000 - first) / 1e3 for first, _ in headrooms],
         seconds_per_output_token=[(1000 - each) / 1e3 for _, each in headrooms],
         # Reported, so that nothing is ahead of the request.
-        running=in_flight or [1] * len(headrooms),
+        running=running or in_flight or [1] * len(headrooms),
         in_flight_requests=in_flight or [1] * len(headrooms),
     )
     return pool, context(pool, facts=asking(ttft="1000", tpot="1000"), predicting=STREAMING)
@@ -150,6 +174,17 @@ def test_headroom_makes_the_score(
 ) -> None:
     pool, decision = with_headrooms(*headrooms, in_flight=in_flight)
     assert scorer.score(decision, pool.rows).tolist() == pytest.approx(scores)
+
+
+def test_who_works_for_others_is_not_idle() -> None:
+    pool, decision = with_headrooms((-500, -10), (-50, -10), in_flight=[0, 1], running=[64, 1])
+    assert LatencyScorer().score(decision, pool.rows).tolist() == [0.01, 1.01]
+
+
+def test_without_an_objective_the_quickest_is_best_also_one_that_takes_no_time() -> None:
+    pool = FakePool(3, running=[1, 1, 1], in_flight_requests=[1, 1, 1], prefill_per_token=[0.001, 0.001, 0.002])
+    decision = context(pool, facts=asking(tokens=100.0), matched=[0, 100, 0], total_tokens=100.0)
+    assert LatencyScorer().score(decision, pool.rows).tolist() == pytest.approx([0.51, 1.01, 0.01])
 
 
 def test_a_candidate_of_which_nothing_is_predicted_has_an_unknown_score() -> None:

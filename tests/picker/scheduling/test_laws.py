@@ -63,7 +63,7 @@ def decisions(draw: st.DrawFn) -> SchedulingContext:
         observed_at=column(st.one_of(st.none(), st.floats(0, 5))),
         gpu_used=draw(numbers(size, 80)),
         gpu_total=draw(numbers(size, 80)),
-        leaving=column(st.floats(0, 9)),
+        leaving=column(st.none() | st.floats(0, 9)),
         waiting_since=column(st.none() | st.floats(0, 5)),
         prefill_per_token=column(st.none() | st.floats(1e-6, 1e-2)),
         seconds_per_output_token=column(st.none() | st.floats(1e-3, 1.0)),
