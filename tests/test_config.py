@@ -243,7 +243,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "scrape: {dialects: [{name: a, waiting: q, histograms: {wait: q}}]}",
             "serve.yaml:2: scrape.dialects[0].histograms.wait: unknown key; expected one of inter_token_latency, "
-            "queue_time, request_latency, time_to_first_token",
+            "prefill_time, queue_time, request_latency, time_to_first_token",
         ),
         (
             MINIMAL + "scrape: {dialect: b, dialects: [{name: a, waiting: q}]}",
