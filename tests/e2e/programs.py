@@ -8,30 +8,33 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infscale.envoy.process import die_with_parent
+from lab.processes import Running, running
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One process; `log` is the file that holds what it says."""
+    """One process."""
 
-    process: asyncio.subprocess.Process
-    log: Path
+    running: Running
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The process itself."""
+        return self.running.process
 
     def said(self) -> str:
         """All it has said so far."""
-        return self.log.read_text(errors="replace")
+        return self.running.log.read_text(errors="replace")
 
     async def until_it_says(self, words: str) -> None:
         """Wait for `words`; the test's timeout is the limit, and an early end is an error."""
         while words not in self.said():
-            assert self.process.returncode is None, self.said()
+            await self.running.check()
             await asyncio.sleep(0.02)
 
     async def kill(self) -> None:
         """End it as the kernel does when memory is out."""
-        self.process.kill()
-        await self.process.wait()
+        await self.running.kill()
 
     def stop(self) -> None:
         """Tell it to end, as Kubernetes does."""
@@ -41,21 +44,14 @@ class Program:
 @contextlib.asynccontextmanager
 async def program(log: Path, *arguments: str) -> AsyncGenerator[Program, None]:
     """Run `infscale` with `arguments` until the block ends, or it is killed before."""
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "infscale.cli.main", *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            preexec_fn=die_with_parent,
-            start_new_session=True,
-        )
-    try:
-        yield Program(process, log)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    command = [sys.executable, "-m", "infscale.cli.main", *arguments]
+    # What one of the same name has said before is not said by this one.
+    await asyncio.to_thread(log.unlink, missing_ok=True)
+    async with running(log.stem, command, log.parent) as made:
+        try:
+            yield Program(made)
+        finally:
+            await made.kill()
 
 
 @contextlib.asynccontextmanager
