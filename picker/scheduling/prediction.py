@@ -53,7 +53,6 @@ class Prediction:
     """
 
     ttft: FloatArray
-    tpot: FloatArray
     ttft_headroom: FloatArray
     tpot_headroom: FloatArray
     stated: bool
@@ -88,7 +87,7 @@ def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     if wanted.tpot and not wanted.ttft:
         # Nothing times nothing, and unknown stays unknown.
         ttft_headroom = ttft_headroom * 0.0
-    return Prediction(ttft, tpot, ttft_headroom, tpot_headroom, bool(wanted.ttft or wanted.tpot))
+    return Prediction(ttft, ttft_headroom, tpot_headroom, bool(wanted.ttft or wanted.tpot))
 
 
 def _waiting(snapshot: PoolSnapshot, rows: IntArray, unreported: FloatArray, now: float) -> FloatArray:

@@ -22,9 +22,9 @@ class LatencyScorer:
     """Rates candidates by the headroom that predicted latencies leave.
 
     Where objectives will be met, `strategy` "least" fills up the endpoints that just meet them and keeps the others
-    free, "most" takes the one that is furthest from missing them. Where all will be missed, the least miss is best: by
-    candidates that are idle, if there are any, else by those that miss only the time per output token, then
-    only the one to the first token, then both; the others get 0. Headrooms are spread over their range and added by
+    free, "most" takes the one that is furthest from missing them. Where nobody will meet them, the least miss is best:
+    among candidates that are idle, if there are any, else those that miss only the time per output token, then only the
+    one to the first token, then both; the others get 0. Headrooms are spread over their range and added by
     `ttft_weight` and `tpot_weight`; one that is the same everywhere does not count.
 
     Without any prediction the score is free KV cache, short queue and cached prefix, by their weights.
