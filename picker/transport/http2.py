@@ -4,6 +4,7 @@ Most of a picker's work per request would otherwise be its server's. Everything 
 one write. What HTTP/2 is, is decided in `picker.transport.h2`; this is the shell around it.
 """
 
+import abc
 import asyncio
 import contextlib
 import errno
@@ -11,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self, cast
+from typing import Self, cast
 
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
@@ -19,17 +20,13 @@ from grpc_health.v1 import health_pb2
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.listening import EVERY_ADDRESS, every_address
-from picker import wire
-from picker.errors import WireError
-from picker.exchange import Exchange
-from picker.messages import Fail, Send
 from picker.transport.certificates import ServingTls
-from picker.transport.crash import CRASHED, log_crash
-from picker.transport.h2.connection import ServerConnection
-from picker.transport.h2.events import END_DATA, Ended, Limits, Opened, Received
-from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, method_of, plain_answer, trailers
+from picker.transport.exchange_call import ExchangeCall
+from picker.transport.h2.events import END_DATA, Limits
+from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, plain_answer, trailers
 from picker.transport.health import HEALTH_SERVICE, NO_SUCH_SERVICE, Health
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TransportSettings
+from picker.transport.session import Call, Session
 
 _PROCESS = f"/{EXT_PROC_SERVICE}/Process"
 _CHECK, _WATCH = f"/{HEALTH_SERVICE}/Check", f"/{HEALTH_SERVICE}/Watch"
@@ -39,18 +36,6 @@ _BACKLOG = 1024
 _POLL_SECONDS = 0.02
 # A gateway that vanished without a word is found out after 15 + 3 × 5 s.
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-
-
-class Call(Protocol):
-    """One call on a stream."""
-
-    def received(self, data: bytes, *, ended: bool) -> None:
-        """A piece of what the client sends; `ended`: the last one."""
-        ...
-
-    def gone(self) -> None:
-        """The stream is over before its time."""
-        ...
 
 
 @dataclass(slots=True)
@@ -179,19 +164,18 @@ class Http2Transport:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection of a gateway: carries bytes between its transport, the protocol and the calls."""
+    """One connection of a gateway: carries bytes between its socket and its session."""
 
     def __init__(self, served: _Served) -> None:
         self._served = served
-        self._h2 = ServerConnection(served.limits)
-        self._calls: dict[int, Call] = {}
+        self._session = Session(served.limits, self._call)
         self._transport: asyncio.Transport | None = None
         self._preface: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an exchange is open on it."""
-        return any(isinstance(call, ExchangeCall) for call in self._calls.values())
+        return any(isinstance(call, ExchangeCall) for call in self._session.calls)
 
     # What the transport tells
 
@@ -210,20 +194,9 @@ class _Connection(asyncio.Protocol):
         if self._preface is not None:
             self._preface.cancel()
             self._preface = None
-        for event in self._h2.receive(data):
-            match event:
-                case Received():
-                    call = self._calls.get(event.stream)
-                    if call is not None:
-                        call.received(event.data, ended=event.ended)
-                case Opened():
-                    self._opened(event)
-                case Ended():
-                    call = self._calls.pop(event.stream, None)
-                    if call is not None:
-                        call.gone()
+        self._session.receive(data)
         self.flush()
-        if self._h2.failed and self._transport is not None:
+        if self._session.failed and self._transport is not None:
             self._transport.close()
 
     def eof_received(self) -> None:
@@ -235,9 +208,7 @@ class _Connection(asyncio.Protocol):
         if self._preface is not None:
             self._preface.cancel()
         self._served.connections.discard(self)
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            call.gone()
+        self._session.lost()
 
     def pause_writing(self) -> None:
         """The gateway does not read: what it sends is not read either, or its answers would pile up here."""
@@ -252,7 +223,7 @@ class _Connection(asyncio.Protocol):
 
     def leave(self) -> None:
         """Take no new calls."""
-        self._h2.leave()
+        self._session.leave()
         self.flush()
 
     def cut(self) -> None:
@@ -260,48 +231,30 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def answer(self, stream: int, block: bytes) -> None:
-        self._h2.respond(stream, block)
-
-    def send(self, stream: int, data: bytes, end: bytes | None = None) -> None:
-        """Send a piece of an answer, and with `end` the trailers that end the call."""
-        if end is not None:
-            self._calls.pop(stream, None)
-        self._h2.send(stream, data, end)
-
     def flush(self) -> None:
         """Write what is to be sent."""
-        out = self._h2.take()
+        out = self._session.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
-    def _opened(self, event: Opened) -> None:
-        path = method_of(event.fields)
-        call = self._call(path, event.stream)
-        if call is None:
-            self.answer(event.stream, ANSWER)
-            self.send(event.stream, b"", trailers("UNIMPLEMENTED", "there is no such method here"))
-            return
-        self._calls[event.stream] = call
-        if event.ended:
-            call.received(b"", ended=True)
-
-    def _call(self, path: str | None, stream: int) -> Call | None:
+    def _call(self, session: Session, path: str | None, stream: int) -> Call | None:
         served = self._served
         if path is None:
-            return _PlainRequest(self, stream)
+            return _PlainRequest(session, stream)
         if path == _PROCESS and served.new_exchange is not None:
-            return ExchangeCall(self, stream, served.new_exchange(), served.clock, served.max_message_bytes)
-        if path in {_CHECK, _WATCH}:
-            return _HealthCall(self, stream, served.health, served.watches if path == _WATCH else None)
+            return ExchangeCall(session, stream, served.new_exchange(), served.clock, served.max_message_bytes)
+        if path == _CHECK:
+            return _HealthCheck(session, stream, served.health)
+        if path == _WATCH:
+            return _HealthWatch(session, stream, served.health, served.watches, self.flush)
         return None
 
 
 class _PlainRequest:
     """A request that is no gRPC call: told so once it has come, whatever it holds."""
 
-    def __init__(self, connection: _Connection, stream: int) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, stream: int) -> None:
+        self._session = session
         self._stream = stream
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -309,27 +262,21 @@ class _PlainRequest:
         del data
         if ended:
             block, body = plain_answer(415, "this port serves gRPC: POST with content-type application/grpc\n")
-            self._connection.answer(self._stream, block)
-            self._connection.send(self._stream, body, END_DATA)
+            self._session.answer(self._stream, block)
+            self._session.send(self._stream, body, END_DATA)
 
     def gone(self) -> None:
         """See `Call`."""
 
 
-class ExchangeCall:
-    """One exchange on one stream."""
+class _HealthCall(abc.ABC):
+    """A call of the health service, whose one message names a service; `_asked` answers it."""
 
-    __slots__ = ("_answered", "_clock", "_connection", "_exchange", "_messages", "_over", "_stream")
-
-    def __init__(
-        self, connection: _Connection, stream: int, exchange: Exchange, clock: Clock, max_message_bytes: int
-    ) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, stream: int, health: Health) -> None:
+        self._session = session
         self._stream = stream
-        self._exchange = exchange
-        self._clock = clock
-        self._messages = Messages(max_message_bytes)
-        self._answered = False
+        self._health = health
+        self._messages = Messages(_MAX_HEALTH_BYTES)
         self._over = False
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -337,91 +284,10 @@ class ExchangeCall:
         if self._over:
             return
         try:
-            self._receive(data)
-            if ended and not self._over and not self._messages.whole:
-                raise BadMessage("INVALID_ARGUMENT", "the stream ends within a message")
-        except (BadMessage, WireError) as error:
-            self._tell(self._exchange.failed)
-            status = error.status if isinstance(error, BadMessage) else "INVALID_ARGUMENT"
-            self._finish(trailers(status, str(error)))
-        except Exception as error:  # a bug in one exchange must not end the others
-            log_crash(error)
-            self._tell(self._exchange.failed)
-            self._finish(trailers(CRASHED.status, CRASHED.message))
-        if ended and not self._over:
-            self._tell(self._exchange.closed)
-            self._finish(DONE)
-
-    def gone(self) -> None:
-        """See `Call`."""
-        if not self._over:
-            self._over = True
-            self._tell(self._exchange.closed)
-
-    def _receive(self, data: bytes) -> None:
-        out: list[bytes] = []
-        exchange = self._exchange
-        for message in self._messages.feed(data):
-            sends = exchange.receive(wire.decode(message), self._clock())
-            failure = _encoded(sends, out)
-            if failure is not None:
-                self._finish(trailers(failure.status, failure.message), b"".join(out))
-                return
-            if exchange.over:
-                self._tell(exchange.closed)
-                self._finish(DONE, b"".join(out))
-                return
-        if out:
-            self._begin()
-            self._connection.send(self._stream, b"".join(out))
-
-    def _begin(self) -> None:
-        if not self._answered:
-            self._answered = True
-            self._connection.answer(self._stream, ANSWER)
-
-    def _finish(self, end: bytes, data: bytes = b"") -> None:
-        self._over = True
-        self._begin()
-        self._connection.send(self._stream, data, end)
-
-    def _tell(self, how: Callable[[float], None]) -> None:
-        try:
-            how(self._clock())
-        except Exception as error:  # a bug in one exchange must not end the others
-            log_crash(error)
-
-
-def _encoded(sends: list[Send], out: list[bytes]) -> Fail | None:
-    """Append what is sent to `out`; the failure that ends it, if there is one."""
-    for send in sends:
-        if isinstance(send, Fail):
-            return send
-        out.append(framed(wire.encode(send)))
-    return None
-
-
-class _HealthCall:
-    """One health check, or a watch in `watches`."""
-
-    def __init__(self, connection: _Connection, stream: int, health: Health, watches: asyncio.TaskGroup | None) -> None:
-        self._connection = connection
-        self._stream = stream
-        self._health = health
-        self._watches = watches
-        self._messages = Messages(_MAX_HEALTH_BYTES)
-        self._watching: asyncio.Task[None] | None = None
-        self._asked = False
-
-    def received(self, data: bytes, *, ended: bool) -> None:
-        """See `Call`."""
-        if self._asked:
-            return
-        try:
             messages = self._messages.feed(data)
             if messages:
-                self._asked = True
-                self._answer(health_pb2.HealthCheckRequest.FromString(messages[0]).service)
+                self._over = True
+                self._asked(health_pb2.HealthCheckRequest.FromString(messages[0]).service)
             elif ended:
                 raise BadMessage("INVALID_ARGUMENT", "the call ended without its request")
         except BadMessage as error:
@@ -431,31 +297,54 @@ class _HealthCall:
 
     def gone(self) -> None:
         """See `Call`."""
-        if self._watching is not None:
-            self._watching.cancel()
 
-    def _answer(self, service: str) -> None:
-        if self._watches is not None:
-            self._watching = self._watches.create_task(self._watch(service))
-            return
+    @abc.abstractmethod
+    def _asked(self, service: str) -> None:
+        """Answer the question for `service`."""
+
+    def _end(self, end: bytes, data: bytes = b"") -> None:
+        self._over = True
+        self._session.answer(self._stream, ANSWER)
+        self._session.send(self._stream, data, end)
+
+
+class _HealthCheck(_HealthCall):
+    """One health check."""
+
+    def _asked(self, service: str) -> None:
         found = self._health.check(service)
         if found is None:
             self._end(trailers("NOT_FOUND", NO_SUCH_SERVICE))
         else:
             self._end(DONE, framed(found.SerializeToString()))
 
-    async def _watch(self, service: str) -> None:
-        self._connection.answer(self._stream, ANSWER)
-        async for status in self._health.watch(service):
-            self._connection.send(self._stream, framed(status.SerializeToString()))
-            self._connection.flush()
-        self._connection.send(self._stream, b"", DONE)
-        self._connection.flush()
 
-    def _end(self, end: bytes, data: bytes = b"") -> None:
-        self._asked = True
-        self._connection.answer(self._stream, ANSWER)
-        self._connection.send(self._stream, data, end)
+class _HealthWatch(_HealthCall):
+    """A health watch: a task of `watches` until the client leaves; `flush` sends what it said."""
+
+    def __init__(
+        self, session: Session, stream: int, health: Health, watches: asyncio.TaskGroup, flush: Callable[[], None]
+    ) -> None:
+        super().__init__(session, stream, health)
+        self._watches = watches
+        self._flush = flush
+        self._watching: asyncio.Task[None] | None = None
+
+    def gone(self) -> None:
+        """See `Call`."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _asked(self, service: str) -> None:
+        self._watching = self._watches.create_task(self._watch(service))
+
+    async def _watch(self, service: str) -> None:
+        self._session.answer(self._stream, ANSWER)
+        async for status in self._health.watch(service):
+            self._session.send(self._stream, framed(status.SerializeToString()))
+            self._flush()
+        self._session.send(self._stream, b"", DONE)
+        self._flush()
 
 
 def _keep_alive(connection: socket.socket | None) -> None:
