@@ -8,7 +8,12 @@ TOOLS := .cluster
 KUBERNETES := $(shell sed -n "s|.*k8s.io/kubernetes v||p" tests/controlplane/go.mod)
 VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(value))
 
-.PHONY: demo lab test check bench format proto lock cluster-tools clean
+# The packages with the request path built to C, beside the sources and never in their place.
+COMPILED := .compiled
+SOURCES := $(shell find infscale adapter picker -name '*.py')
+AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
+
+.PHONY: demo lab test test-compiled check bench compiled wheel format proto lock cluster-tools clean
 
 demo: $(STAMP) ## the main job: simulated model servers, Envoy, picker and adapter, with a comparison at the end
 	$(BIN)/infscale demo
@@ -27,8 +32,17 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 	$(BIN)/pyright
 	$(BIN)/pytest -q
 
-bench: $(STAMP) ## measure the budgets of the design; prints a table and names the JSON file
-	$(BIN)/python -m bench
+test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was compiled
+	INFSCALE_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." tests/picker tests/metrics tests/test_compiled.py
+
+bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
+	$(AS_COMPILED) $(BIN)/python -m bench
+
+compiled: $(COMPILED)/.built ## the packages with the request path built to C (needs a C compiler; two minutes)
+
+wheel: $(STAMP) ## the same as a wheel in dist/, for images
+	rm -rf build dist
+	INFSCALE_COMPILE=1 $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 cluster-tools: $(TOOLS)/controlplane $(TOOLS)/kwok $(TOOLS)/h2spec $(TOOLS)/envoy-gateway ## control plane, kwok, h2spec and Envoy Gateway (needs Go; minutes the first time)
 
@@ -62,10 +76,16 @@ lock: $(STAMP) ## pin every dependency with its hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo --group dev -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) $(TOOLS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(TOOLS) $(COMPILED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+# From an empty build folder: setuptools would pack what an earlier build left there.
+$(COMPILED)/.built: $(STAMP) setup.py pyproject.toml $(SOURCES)
+	rm -rf build $(COMPILED)
+	INFSCALE_COMPILE=1 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target $(COMPILED) .
 	touch $@

@@ -1,4 +1,9 @@
-"""Values that are made for every request and never changed."""
+"""Values that are made for every request and never changed.
+
+The modules of the request path can be compiled (see `setup.py`), and then what they make several times a request is
+written out: `@dataclass(slots=True, unsafe_hash=True, init=False)` with an `__init__` of its own, which the compiler
+turns into a few stores, seven times as fast as what `dataclass` generates. It knows no other decorator by name.
+"""
 
 from dataclasses import dataclass
 from typing import TypeVar, dataclass_transform

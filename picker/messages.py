@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from infscale.value import value
@@ -23,20 +24,28 @@ class BodyMode(enum.Enum):
     GRPC = 5
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class RequestHeaders:
     """The request's headers; `end_of_stream`: neither body nor trailers follow."""
 
     headers: Headers
-    end_of_stream: bool = False
+    end_of_stream: bool
+
+    def __init__(self, headers: Headers, end_of_stream: bool = False) -> None:
+        self.headers = headers
+        self.end_of_stream = end_of_stream
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class RequestBody:
     """A piece of the request's body."""
 
     body: bytes
-    end_of_stream: bool = False
+    end_of_stream: bool
+
+    def __init__(self, body: bytes, end_of_stream: bool = False) -> None:
+        self.body = body
+        self.end_of_stream = end_of_stream
 
 
 @value
@@ -44,20 +53,28 @@ class RequestTrailers:
     """The request's trailers, which end it."""
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class ResponseHeaders:
     """The response's headers; `end_of_stream`: neither body nor trailers follow."""
 
     headers: Headers
-    end_of_stream: bool = False
+    end_of_stream: bool
+
+    def __init__(self, headers: Headers, end_of_stream: bool = False) -> None:
+        self.headers = headers
+        self.end_of_stream = end_of_stream
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class ResponseBody:
     """A piece of the response's body."""
 
     body: bytes
-    end_of_stream: bool = False
+    end_of_stream: bool
+
+    def __init__(self, body: bytes, end_of_stream: bool = False) -> None:
+        self.body = body
+        self.end_of_stream = end_of_stream
 
 
 @value
@@ -76,7 +93,7 @@ class Modes:
     response_body: BodyMode
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Incoming:
     """One message of the gateway.
 
@@ -85,30 +102,63 @@ class Incoming:
     """
 
     event: Event
-    subset: tuple[str, ...] | None = None
-    served: str | None = None
-    modes: Modes | None = None
-    observability: bool = False
+    subset: tuple[str, ...] | None
+    served: str | None
+    modes: Modes | None
+    observability: bool
+
+    def __init__(
+        self,
+        event: Event,
+        subset: tuple[str, ...] | None = None,
+        served: str | None = None,
+        modes: Modes | None = None,
+        observability: bool = False,
+    ) -> None:
+        self.event = event
+        self.subset = subset
+        self.served = served
+        self.modes = modes
+        self.observability = observability
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class HeadersReply:
     """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`."""
 
     side: Side
-    set_headers: HeaderItems = ()
-    remove_headers: tuple[str, ...] = ()
-    clear_route_cache: bool = False
-    lb_metadata: LbMetadata | None = None
+    set_headers: HeaderItems
+    remove_headers: tuple[str, ...]
+    clear_route_cache: bool
+    lb_metadata: LbMetadata | None
+
+    def __init__(
+        self,
+        side: Side,
+        set_headers: HeaderItems = (),
+        remove_headers: tuple[str, ...] = (),
+        clear_route_cache: bool = False,
+        lb_metadata: LbMetadata | None = None,
+    ) -> None:
+        self.side = side
+        self.set_headers = set_headers
+        self.remove_headers = remove_headers
+        self.clear_route_cache = clear_route_cache
+        self.lb_metadata = lb_metadata
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class BodyReply:
     """A piece of a body to pass on, in full-duplex mode: as many of them as it takes, whatever came in."""
 
     side: Side
     body: bytes
-    end_of_stream: bool = False
+    end_of_stream: bool
+
+    def __init__(self, side: Side, body: bytes, end_of_stream: bool = False) -> None:
+        self.side = side
+        self.body = body
+        self.end_of_stream = end_of_stream
 
 
 @value

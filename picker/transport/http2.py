@@ -295,7 +295,7 @@ class _HealthCall(abc.ABC):
         except DecodeError:
             self._end(trailers("INVALID_ARGUMENT", "not a HealthCheckRequest"))
 
-    def gone(self) -> None:
+    def gone(self) -> None:  # noqa: B027 # a check has nothing to end
         """See `Call`."""
 
     @abc.abstractmethod

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from infscale.value import value
 from picker.transport.h2 import frames
 from picker.transport.h2.hpack import Fields
 
@@ -29,7 +28,7 @@ class Limits:
     window_changes: int = 100_000
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Opened:
     """A request's headers came; `ended`: nothing follows them."""
 
@@ -37,8 +36,13 @@ class Opened:
     fields: Fields
     ended: bool
 
+    def __init__(self, stream: int, fields: Fields, ended: bool) -> None:
+        self.stream = stream
+        self.fields = fields
+        self.ended = ended
 
-@value
+
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Received:
     """A piece of a request's body, in order; `ended`: the last one (also when trailers end it)."""
 
@@ -46,12 +50,20 @@ class Received:
     data: bytes
     ended: bool
 
+    def __init__(self, stream: int, data: bytes, ended: bool) -> None:
+        self.stream = stream
+        self.data = data
+        self.ended = ended
 
-@value
+
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Ended:
     """A stream is over before its time: the peer has reset it, or broke the protocol on it."""
 
     stream: int
+
+    def __init__(self, stream: int) -> None:
+        self.stream = stream
 
 
 Event = Opened | Received | Ended

@@ -1,5 +1,6 @@
 """One connection, with python-hyper's h2 as the client and with frames no client should send."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,6 @@ from picker.transport.h2.events import END_DATA, Ended, Event, Limits, Opened, R
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.grpc import ANSWER, DONE
 from picker.transport.h2.hpack import literal
-from picker.transport.h2.streams import Stream
 
 HEADERS = [
     (":method", "POST"),
@@ -275,32 +275,34 @@ def test_a_client_that_opens_streams_may_resize_its_windows_as_it_goes() -> None
         assert not server.failed
 
 
+class _Watched(deque[tuple[memoryview, bytes | None]]):
+    """What waits on a stream; notices who looks whether there is something."""
+
+    looked = False
+
+    def __len__(self) -> int:
+        self.looked = True
+        return super().__len__()
+
+
 @pytest.mark.parametrize(
     "sent", [frames.window_update(0, 1), frames.settings(())], ids=["the connection's window", "empty settings"]
 )
-def test_streams_that_wait_for_their_own_windows_are_not_looked_at_for_what_opens_none(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_that_wait_for_their_own_windows_are_not_looked_at_for_what_opens_none(sent: bytes) -> None:
     server = ServerConnection()
     server.receive(frames.PREFACE + window_settings(0))
     for stream in range(1, 201, 2):
         server.receive(headers(stream))
         server.respond(stream, ANSWER)
         server.send(stream, b"data")
-    looked = 0
-    flush = ServerConnection._flush  # pyright: ignore[reportPrivateUsage] # what looking at a stream is
-
-    def counted(connection: ServerConnection, stream: int, state: Stream) -> None:
-        nonlocal looked
-        looked += 1
-        flush(connection, stream, state)
-
-    monkeypatch.setattr(ServerConnection, "_flush", counted)
+    waiting = [_Watched(state.queue or ()) for state in server._streams.values()]  # pyright: ignore[reportPrivateUsage]
+    for state, queue in zip(server._streams.values(), waiting, strict=True):  # pyright: ignore[reportPrivateUsage]
+        state.queue = queue
     server.take()
     server.receive(sent * 50)
-    assert looked == 0
+    assert not any(queue.looked for queue in waiting)
     server.receive(window_settings(10))
-    assert looked == 100
+    assert all(queue.looked for queue in waiting)
     assert sum(len(each) - frames.HEADER_BYTES for each in server.take()[-100:]) == 400
 
 
