@@ -52,11 +52,11 @@ class ParsedBody:
     """What scheduling needs of a request body.
 
     `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
-    estimated length. `model_span` is the byte range of the model's JSON value (a string or null) in the body, so that
-    a rewrite need not encode the body again; None: the body has no such key. Where `needs_model` says that there must
-    be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer means that the engine
-    made tokens, which its metrics must show. `media` are hashes of the different images, sounds and films in it.
-    `framing`: the body is a gRPC message, which passes on as it is, whatever a rewrite says; None: it is none.
+    estimated length. `has_model`: the body has the key ``model``, with text or null for its value. Where `needs_model`
+    says that there must be a model and `model` is "", a rewrite has to supply it. `generates`: an answer means
+    that the engine made tokens, which its metrics must show. `media` are hashes of the different images, sounds and
+    films in it. `framing`: the body is a gRPC message, which passes on as it is, whatever a rewrite says; None: it is
+    none.
     """
 
     api: Api
@@ -65,7 +65,7 @@ class ParsedBody:
     prompt_tokens: int
     max_output_tokens: int | None = None
     cache_salt: str = ""
-    model_span: tuple[int, int] | None = None
+    has_model: bool = False
     needs_model: bool = False
     generates: bool = True
     media: tuple[int, ...] = ()

@@ -63,8 +63,10 @@ def target_model(model: str, headers: Headers, table: RewriteTable, rng: "Random
 
     A header that repeats `model` rewrites nothing, so the rules decide.
     """
-    named = next((value for name in REWRITE_HEADERS if (value := headers.get(name))), model)
-    if named != model:
-        return named
+    for name in REWRITE_HEADERS:
+        if named := headers.get(name):
+            if named != model:
+                return named
+            break
     targets = table.targets(model)
     return model if targets is None else chosen_target(targets, rng) or model

@@ -8,7 +8,6 @@ import orjson
 
 from picker.errors import RequestError
 from picker.parsing.media import media_hashes
-from picker.parsing.model_span import find_model_span
 from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
 from picker.parsing.table import Route
 from picker.request import Api, ParsedBody
@@ -34,7 +33,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         prompt_tokens=tokens,
         max_output_tokens=_max_output_tokens(document, route.api),
         cache_salt=_cache_salt(document, route.api),
-        model_span=find_model_span(body) if "model" in document else None,
+        has_model="model" in document,
         needs_model=route.names_model,
         generates=route.generates,
         media=media_hashes(document.get(_MEDIA[route.api])) if route.api in _MEDIA else (),

@@ -100,7 +100,7 @@ def _chat(route: Route, message: bytes) -> ParsedBody:
     if not request.HasField("http_body"):
         raise RequestError("invalid chat completions request: must have http_body")
     document = parse_document(route, request.http_body.data)
-    return replace(document, model_span=None, framing=route.framing)
+    return replace(document, has_model=False, framing=route.framing)
 
 
 _READERS: Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]] = MappingProxyType(

@@ -1,7 +1,7 @@
 """Which parser reads the body behind a path: the longest suffix claimed by a configured parser wins."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -23,6 +23,9 @@ class Route:
     generates: bool = True
     framing: Framing | None = None
 
+
+_REMEMBERED_PATHS = 256
+_REMEMBERED_BYTES = 256
 
 OPAQUE = Route("opaque", names_model=False, generates=False)
 
@@ -80,6 +83,7 @@ class ParserTable:
     suffixes: Mapping[str, Route]
     fallback: Route | None
     unnamed: Route
+    _known: dict[str, Route | None] = field(default_factory=dict[str, "Route | None"], init=False, compare=False)
 
     @classmethod
     def of(cls, parsers: tuple[str, ...]) -> "ParserTable":
@@ -96,6 +100,17 @@ class ParserTable:
 
     def route(self, path: str) -> Route | None:
         """The route of `path` (a request target, query and trailing slash included); None: no parser takes it."""
+        # Gateways send few paths, over and over.
+        if path in self._known:
+            return self._known[path]
+        found = self._found(path)
+        if len(path) <= _REMEMBERED_BYTES:
+            if len(self._known) >= _REMEMBERED_PATHS:
+                self._known.clear()
+            self._known[path] = found
+        return found
+
+    def _found(self, path: str) -> Route | None:
         bare = path.partition("?")[0].rstrip("/")
         if not bare:
             return self.fallback if path else self.unnamed

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
-from picker.parsing import PARSER_TYPES, ParserTable, parse_body, replace_model
+from picker.parsing import PARSER_TYPES, ParserTable, find_model_span, parse_body, replace_model
 from picker.request import ParsedBody
 
 PATHS = {
@@ -86,7 +86,7 @@ def test_token_ids_are_counted_exactly(ids: list[Any]) -> None:
 def test_engines_own_apis_take_token_ids(kind: str, fields: dict[str, Any], prompt: bytes, tokens: int) -> None:
     body = parsed(kind, fields)
     assert (body.prompt, body.prompt_tokens, body.model, body.needs_model) == (prompt, tokens, "", False)
-    assert body.model_span is None
+    assert not body.has_model
 
 
 def test_engines_own_apis_limit_and_salt_under_their_own_names() -> None:
@@ -145,7 +145,7 @@ def test_a_missing_model_is_left_to_the_director_which_may_have_a_rewrite(fields
     "body", [b'{"prompt":"x"}', b'{"model":null,"prompt":"x"}', b'{"prompt":"x","model":""}'], ids=bytes.decode
 )
 def test_a_rewrite_can_supply_the_missing_model(body: bytes) -> None:
-    span = parsed("completions", body).model_span
+    span = find_model_span(body) if parsed("completions", body).has_model else None
     assert orjson.loads(replace_model(body, span, "supplied")) == {"model": "supplied", "prompt": "x"}
 
 
