@@ -33,7 +33,7 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 	$(BIN)/pytest -q
 
 test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was compiled
-	INFSCALE_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." tests/picker tests/metrics tests/test_compiled.py
+	INFSCALE_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." tests/picker tests/metrics tests/scrape tests/e2e tests/test_compiled.py
 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench
