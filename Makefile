@@ -11,6 +11,7 @@ VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(s
 # The packages with the request path built to C, beside the sources and never in their place.
 COMPILED := .compiled
 SOURCES := $(shell find infscale adapter picker -name '*.py')
+COMPILED_TESTS := tests/test_compiled.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: demo lab test test-compiled check bench compiled wheel format proto lock cluster-tools clean
@@ -33,7 +34,7 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 	$(BIN)/pytest -q
 
 test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was compiled
-	INFSCALE_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." tests/picker tests/metrics tests/scrape tests/e2e tests/test_compiled.py
+	INFSCALE_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." $(COMPILED_TESTS)
 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench

@@ -7,7 +7,7 @@ from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail, Send
 from picker.transport.crash import CRASHED, log_crash
-from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, trailers
+from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, prefix, trailers
 from picker.transport.interface import Clock
 from picker.transport.session import Session
 
@@ -91,5 +91,8 @@ def _encoded(sends: list[Send], out: list[bytes]) -> Fail | None:
     for send in sends:
         if isinstance(send, Fail):
             return send
-        out.append(framed(wire.encode(send)))
+        message = wire.encode(send)
+        # Apart, for a message can be large: all is copied once, when it is sent.
+        out.append(prefix(message))
+        out.append(message)
     return None

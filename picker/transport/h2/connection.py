@@ -479,7 +479,7 @@ class ServerConnection:
                 state.window -= len(piece)
                 self._window -= len(piece)
                 self._queued -= len(piece)
-                self._out.append(frames.head(len(piece), Kind.DATA, 0, stream) + bytes(piece))
+                self._out.append(b"".join((frames.head(len(piece), Kind.DATA, 0, stream), piece)))
             if len(piece) < len(data):
                 queue[0] = (data[room:], trailers)
                 continue

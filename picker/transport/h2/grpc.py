@@ -45,9 +45,14 @@ DONE = trailers("OK")
 """The trailers of an answer that is complete."""
 
 
+def prefix(message: bytes) -> bytes:
+    """What stands in front of a message."""
+    return len(message).to_bytes(_PREFIX_BYTES, "big")
+
+
 def framed(message: bytes) -> bytes:
     """A message with its prefix."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+    return prefix(message) + message
 
 
 def plain_answer(status: int, text: str) -> tuple[bytes, bytes]:
