@@ -9,6 +9,8 @@ from pathlib import Path
 
 import orjson
 
+from picker import exchange
+
 ROUNDS = 5
 
 
@@ -61,9 +63,14 @@ def machine() -> Row:
     return Row("this machine: a fixed piece of work", cpu_microseconds(work, 50), "µs CPU")
 
 
+def form() -> str:
+    """Whether the picker's request path runs compiled: figures of the two forms are not to be compared."""
+    return "compiled" if Path(exchange.__file__).suffix == ".so" else "Python"
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows for a terminal."""
-    lines = [f"{'benchmark':<88} {'value':>10} {'unit':<14} {'budget':>8}"]
+    lines = [f"The picker's request path as {form()}", f"{'benchmark':<88} {'value':>10} {'unit':<14} {'budget':>8}"]
     for row in rows:
         budget = "" if row.budget is None else f"{row.budget:g}"
         lines.append(f"{row.name:<88} {row.value:>10.2f} {row.unit:<14} {budget:>8} {row.verdict}")
@@ -74,6 +81,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
     """The rows as JSON, one object each."""
     path.parent.mkdir(parents=True, exist_ok=True)
     documents = [
-        {"name": row.name, "value": round(row.value, 2), "unit": row.unit, "budget": row.budget} for row in rows
+        {"name": row.name, "value": round(row.value, 2), "unit": row.unit, "budget": row.budget, "form": form()}
+        for row in rows
     ]
     path.write_bytes(orjson.dumps(documents, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -1,8 +1,9 @@
 """Values that are made for every request and never changed.
 
-The modules of the request path can be compiled (see `setup.py`), and then what they make several times a request is
-written out: `@dataclass(slots=True, unsafe_hash=True, init=False)` with an `__init__` of its own, which the compiler
-turns into a few stores, seven times as fast as what `dataclass` generates. It knows no other decorator by name.
+Some are written out instead, with `Final` fields: `@dataclass(slots=True, unsafe_hash=True, init=False)` and an
+`__init__` of its own. They are made several times a request in modules that can be compiled (see `setup.py`), whose
+compiler turns that into a few stores, but knows no other decorator by name and leaves what `dataclass` generates as it
+is.
 """
 
 from dataclasses import dataclass

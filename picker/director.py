@@ -19,6 +19,7 @@ from picker.output_length import OutputLengths
 from picker.prefix_index import PrefixChain, PrefixIndex
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.rewrite import RewriteTable, target_model
+from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
@@ -210,9 +211,8 @@ class PoolDirector:
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, self._config.predicting)
-        for admitter in self._config.admitters:
-            if not admitter.admits(context, rows):
-                return shed_for_load(self._settings.retry_after_seconds)
+        if not admitted(self._config.admitters, context, rows):
+            return shed_for_load(self._settings.retry_after_seconds)
         selection = self._config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"

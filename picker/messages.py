@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from infscale.value import value
 from picker.request import Headers
@@ -28,8 +28,8 @@ class BodyMode(enum.Enum):
 class RequestHeaders:
     """The request's headers; `end_of_stream`: neither body nor trailers follow."""
 
-    headers: Headers
-    end_of_stream: bool
+    headers: Final[Headers]
+    end_of_stream: Final[bool]
 
     def __init__(self, headers: Headers, end_of_stream: bool = False) -> None:
         self.headers = headers
@@ -40,8 +40,8 @@ class RequestHeaders:
 class RequestBody:
     """A piece of the request's body."""
 
-    body: bytes
-    end_of_stream: bool
+    body: Final[bytes]
+    end_of_stream: Final[bool]
 
     def __init__(self, body: bytes, end_of_stream: bool = False) -> None:
         self.body = body
@@ -57,8 +57,8 @@ class RequestTrailers:
 class ResponseHeaders:
     """The response's headers; `end_of_stream`: neither body nor trailers follow."""
 
-    headers: Headers
-    end_of_stream: bool
+    headers: Final[Headers]
+    end_of_stream: Final[bool]
 
     def __init__(self, headers: Headers, end_of_stream: bool = False) -> None:
         self.headers = headers
@@ -69,8 +69,8 @@ class ResponseHeaders:
 class ResponseBody:
     """A piece of the response's body."""
 
-    body: bytes
-    end_of_stream: bool
+    body: Final[bytes]
+    end_of_stream: Final[bool]
 
     def __init__(self, body: bytes, end_of_stream: bool = False) -> None:
         self.body = body
@@ -101,11 +101,11 @@ class Incoming:
     end, `modes` is in the first message only. `observability`: the gateway reads no answers.
     """
 
-    event: Event
-    subset: tuple[str, ...] | None
-    served: str | None
-    modes: Modes | None
-    observability: bool
+    event: Final[Event]
+    subset: Final[tuple[str, ...] | None]
+    served: Final[str | None]
+    modes: Final[Modes | None]
+    observability: Final[bool]
 
     def __init__(
         self,
@@ -126,11 +126,11 @@ class Incoming:
 class HeadersReply:
     """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`."""
 
-    side: Side
-    set_headers: HeaderItems
-    remove_headers: tuple[str, ...]
-    clear_route_cache: bool
-    lb_metadata: LbMetadata | None
+    side: Final[Side]
+    set_headers: Final[HeaderItems]
+    remove_headers: Final[tuple[str, ...]]
+    clear_route_cache: Final[bool]
+    lb_metadata: Final[LbMetadata | None]
 
     def __init__(
         self,
@@ -151,9 +151,9 @@ class HeadersReply:
 class BodyReply:
     """A piece of a body to pass on, in full-duplex mode: as many of them as it takes, whatever came in."""
 
-    side: Side
-    body: bytes
-    end_of_stream: bool
+    side: Final[Side]
+    body: Final[bytes]
+    end_of_stream: Final[bool]
 
     def __init__(self, side: Side, body: bytes, end_of_stream: bool = False) -> None:
         self.side = side

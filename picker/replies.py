@@ -4,7 +4,7 @@ from infscale.value import value
 from picker.exchange_settings import ExchangeSettings
 from picker.headers import CONTENT_LENGTH, DESTINATION, DESTINATION_SCORES, REQUEST_ID, echoed
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Send, Side, TrailersReply
-from picker.parsing import find_model_span, replace_model
+from picker.parsing import with_model
 from picker.request import Decision, InferenceRequest
 
 # Envoy takes pieces of at most 64 KiB in streamed modes; this is the size the field uses.
@@ -49,9 +49,7 @@ def _content(request: InferenceRequest, decision: Decision, body: WholeBody) -> 
     parsed, target = request.body, decision.target_model
     if parsed is None or parsed.api == "opaque" or parsed.framing or target in ("", parsed.model):
         return body.content
-    # Looked for only here: most requests go on as they came.
-    span = find_model_span(body.content) if parsed.has_model else None
-    return replace_model(body.content, span, target)
+    return with_model(body.content, target, named=parsed.has_model)
 
 
 def _headers_reply(

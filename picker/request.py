@@ -53,10 +53,10 @@ class ParsedBody:
 
     `prompt` is the bytes whose prefix the engines can share, in order (system prompt first); `prompt_tokens` is their
     estimated length. `has_model`: the body has the key ``model``, with text or null for its value. Where `needs_model`
-    says that there must be a model and `model` is "", a rewrite has to supply it. `generates`: an answer means
-    that the engine made tokens, which its metrics must show. `media` are hashes of the different images, sounds and
-    films in it. `framing`: the body is a gRPC message, which passes on as it is, whatever a rewrite says; None: it is
-    none.
+    says that there must be a model and `model` is "", a rewrite has to supply it. `generates`: a successful answer
+    means that the engine made tokens, which its metrics must show. `media` are hashes of the different images, sounds
+    and films in it. `framing`: the body is a gRPC message, which passes on as it is, whatever a rewrite says; None: it
+    is none.
     """
 
     api: Api

@@ -18,7 +18,7 @@ def test_every_pattern_names_a_module(pattern: str) -> None:
 
 @pytest.mark.parametrize("pattern", _PATTERNS)
 def test_what_is_tested_is_what_make_was_asked_for(pattern: str) -> None:
-    suffix = ".so" if os.environ.get("INFSCALE_COMPILED") == "1" else ".py"
+    suffix = ".so" if os.environ.get("INFSCALE_TEST_COMPILED") == "1" else ".py"
     for path in _ROOT.glob(pattern):
         name = ".".join(path.relative_to(_ROOT).with_suffix("").parts)
         module = importlib.import_module(name.removesuffix(".__init__"))

@@ -243,7 +243,10 @@ def _line_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
 
 
 def _any_of(names: Sequence[str]) -> str:
-    """An expression for any of these sorted names, by what they begin with in common: no letter is looked at twice."""
+    """An expression for any of these names, by what they begin with in common: no letter is looked at twice.
+
+    They are sorted, and no two are equal.
+    """
     if len(names) < 2:
         return "".join(map(re.escape, names))
     begun = os.path.commonprefix(names)  # noqa: RUF071 # of texts, letter by letter

@@ -4,7 +4,7 @@ Pure functions of bytes. The JSON or protobuf of a body is decoded once, here; n
 """
 
 from picker.parsing.framed import parse_body
-from picker.parsing.model_span import find_model_span, replace_model
+from picker.parsing.model_span import with_model
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
 
 __all__ = [
@@ -12,8 +12,7 @@ __all__ = [
     "PARSER_TYPES",
     "ParserTable",
     "Route",
-    "find_model_span",
     "longest_suffix",
     "parse_body",
-    "replace_model",
+    "with_model",
 ]

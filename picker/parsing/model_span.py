@@ -20,7 +20,7 @@ _KEY = b'"model"'
 _ESCAPED_LETTER = b"\\u006"
 
 
-def find_model_span(body: bytes) -> tuple[int, int]:
+def _find(body: bytes) -> tuple[int, int]:
     """The byte range of the top-level model's JSON string, quotes included, or of the null in its place.
 
     `body` is a JSON object that a decoder has found to have text or null under the key ``model``.
@@ -35,13 +35,14 @@ def find_model_span(body: bytes) -> tuple[int, int]:
     return _numbered(body, [match.span(1) for match in pattern.finditer(body)])
 
 
-def replace_model(body: bytes, span: tuple[int, int] | None, model: str) -> bytes:
-    """`body` with the model name replaced, or put first where a (non-empty) object names none."""
+def with_model(body: bytes, model: str, *, named: bool) -> bytes:
+    """`body`, a JSON object, with another model: in place of what it names (text or null), else put first."""
     name = orjson.dumps(model)
-    if span is None:
+    if not named:
         start = body.index(b"{") + 1
         return b"".join((body[:start], b'"model":', name, b",", body[start:]))
-    return b"".join((body[: span[0]], name, body[span[1] :]))
+    start, end = _find(body)
+    return b"".join((body[:start], name, body[end:]))
 
 
 def _numbered(body: bytes, spans: list[tuple[int, int]]) -> tuple[int, int]:

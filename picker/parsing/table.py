@@ -25,7 +25,7 @@ class Route:
 
 
 _REMEMBERED_PATHS = 256
-_REMEMBERED_BYTES = 256
+_REMEMBERED_LENGTH = 256
 
 OPAQUE = Route("opaque", names_model=False, generates=False)
 
@@ -83,7 +83,9 @@ class ParserTable:
     suffixes: Mapping[str, Route]
     fallback: Route | None
     unnamed: Route
-    _known: dict[str, Route | None] = field(default_factory=dict[str, "Route | None"], init=False, compare=False)
+    _known: dict[str, Route | None] = field(
+        default_factory=dict[str, Route | None], init=False, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, parsers: tuple[str, ...]) -> "ParserTable":
@@ -100,21 +102,18 @@ class ParserTable:
 
     def route(self, path: str) -> Route | None:
         """The route of `path` (a request target, query and trailing slash included); None: no parser takes it."""
-        # Gateways send few paths, over and over.
-        if path in self._known:
-            return self._known[path]
-        found = self._found(path)
-        if len(path) <= _REMEMBERED_BYTES:
+        if not path:
+            return self.unnamed
+        bare = path.partition("?")[0]
+        # Clients send few paths, over and over.
+        if bare in self._known:
+            return self._known[bare]
+        found = longest_suffix(bare, self.suffixes) or self.fallback
+        if len(bare) <= _REMEMBERED_LENGTH:
             if len(self._known) >= _REMEMBERED_PATHS:
                 self._known.clear()
-            self._known[path] = found
+            self._known[bare] = found
         return found
-
-    def _found(self, path: str) -> Route | None:
-        bare = path.partition("?")[0].rstrip("/")
-        if not bare:
-            return self.fallback if path else self.unnamed
-        return longest_suffix(bare, self.suffixes) or self.fallback
 
 
 def longest_suffix(path: str, table: Mapping[str, T]) -> T | None:

@@ -8,7 +8,7 @@ import re
 
 import orjson
 
-from picker.parsing.model_span import find_model_span, replace_model
+from picker.parsing.model_span import with_model
 from picker.response.usage import event_payload
 
 _STRUCTURE = re.compile(rb'["{}\[\]]')
@@ -40,7 +40,7 @@ def restore_line(line: bytes, target: str, incoming: str) -> bytes:
     if not isinstance(document, dict) or document.get("model") != target:
         return line
     head, _, tail = line.partition(payload)
-    return b"".join((head, replace_model(payload, find_model_span(payload), incoming), tail))
+    return b"".join((head, with_model(payload, incoming, named=True), tail))
 
 
 class DocumentRestorer:

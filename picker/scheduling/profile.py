@@ -70,7 +70,8 @@ class Profile:
         scores = self._state_scores(context, rows)
         for weighted in self._of_request:
             scores = scores + weighted.weight * bounded(weighted.scorer.score(context, rows))
-        return Selection(rows, scores, tuple(self.picker.pick(context, rows, scores)))
+        # Pickers of other packages may give rows as numpy gives them; further on they are plain numbers.
+        return Selection(rows, scores, tuple(map(int, self.picker.pick(context, rows, scores))))
 
     def _state_scores(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """The weighted sum of the scorers that read the state alone; kept for the next request with the same rows."""

@@ -6,19 +6,19 @@ from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail, Send
+from picker.transport.calls import Calls
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, prefix, trailers
 from picker.transport.interface import Clock
-from picker.transport.session import Session
 
 
 class ExchangeCall:
-    """A call of ext_proc's method on `stream`; see `picker.transport.session.Call`."""
+    """A call of ext_proc's method on `stream`; see `picker.transport.calls.Call`."""
 
-    __slots__ = ("_answered", "_clock", "_exchange", "_messages", "_over", "_session", "_stream")
+    __slots__ = ("_answered", "_calls", "_clock", "_exchange", "_messages", "_over", "_stream")
 
-    def __init__(self, session: Session, stream: int, exchange: Exchange, clock: Clock, max_message_bytes: int) -> None:
-        self._session = session
+    def __init__(self, calls: Calls, stream: int, exchange: Exchange, clock: Clock, max_message_bytes: int) -> None:
+        self._calls = calls
         self._stream = stream
         self._exchange = exchange
         self._clock = clock
@@ -67,17 +67,17 @@ class ExchangeCall:
                 return
         if out:
             self._begin()
-            self._session.send(self._stream, b"".join(out))
+            self._calls.send(self._stream, b"".join(out))
 
     def _begin(self) -> None:
         if not self._answered:
             self._answered = True
-            self._session.answer(self._stream, ANSWER)
+            self._calls.answer(self._stream, ANSWER)
 
     def _finish(self, end: bytes, data: bytes = b"") -> None:
         self._over = True
         self._begin()
-        self._session.send(self._stream, data, end)
+        self._calls.send(self._stream, data, end)
 
     def _tell(self, how: Callable[[float], None]) -> None:
         try:
@@ -92,7 +92,7 @@ def _encoded(sends: list[Send], out: list[bytes]) -> Fail | None:
         if isinstance(send, Fail):
             return send
         message = wire.encode(send)
-        # Apart, for a message can be large: all is copied once, when it is sent.
+        # Apart, for what joins them copies them anyway.
         out.append(prefix(message))
         out.append(message)
     return None

@@ -1,36 +1,32 @@
 """ext_proc over an HTTP/2 server of our own: one method, and the health service, on asyncio protocols.
 
 Most of a picker's work per request would otherwise be its server's. Everything that comes in one read is answered in
-one write. What HTTP/2 is, is decided in `picker.transport.h2`; this is the shell around it.
+one write. What HTTP/2 is, is decided in `picker.transport.h2`, which calls there are in `calls`; this is the shell
+around both.
 """
 
-import abc
 import asyncio
 import contextlib
 import errno
 import socket
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, cast
-
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.listening import EVERY_ADDRESS, every_address
+from picker.transport.calls import Call, Calls
 from picker.transport.certificates import ServingTls
 from picker.transport.exchange_call import ExchangeCall
 from picker.transport.h2.events import END_DATA, Limits
-from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, plain_answer, trailers
-from picker.transport.health import HEALTH_SERVICE, NO_SUCH_SERVICE, Health
+from picker.transport.h2.grpc import plain_answer
+from picker.transport.health import HEALTH_SERVICE, Health
+from picker.transport.health_calls import HealthCheck, HealthWatch
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TransportSettings
-from picker.transport.session import Call, Session
 
 _PROCESS = f"/{EXT_PROC_SERVICE}/Process"
 _CHECK, _WATCH = f"/{HEALTH_SERVICE}/Check", f"/{HEALTH_SERVICE}/Watch"
-_MAX_HEALTH_BYTES = 4096
 _PREFACE_SECONDS = 10.0
 _BACKLOG = 1024
 _POLL_SECONDS = 0.02
@@ -164,18 +160,18 @@ class Http2Transport:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection of a gateway: carries bytes between its socket and its session."""
+    """One connection of a gateway: carries bytes between its socket and its calls."""
 
     def __init__(self, served: _Served) -> None:
         self._served = served
-        self._session = Session(served.limits, self._call)
+        self._calls = Calls(served.limits, self._call)
         self._transport: asyncio.Transport | None = None
         self._preface: asyncio.TimerHandle | None = None
 
     @property
     def busy(self) -> bool:
         """Whether an exchange is open on it."""
-        return any(isinstance(call, ExchangeCall) for call in self._session.calls)
+        return any(isinstance(call, ExchangeCall) for call in self._calls.open)
 
     # What the transport tells
 
@@ -194,9 +190,9 @@ class _Connection(asyncio.Protocol):
         if self._preface is not None:
             self._preface.cancel()
             self._preface = None
-        self._session.receive(data)
+        self._calls.receive(data)
         self.flush()
-        if self._session.failed and self._transport is not None:
+        if self._calls.failed and self._transport is not None:
             self._transport.close()
 
     def eof_received(self) -> None:
@@ -208,7 +204,7 @@ class _Connection(asyncio.Protocol):
         if self._preface is not None:
             self._preface.cancel()
         self._served.connections.discard(self)
-        self._session.lost()
+        self._calls.lost()
 
     def pause_writing(self) -> None:
         """The gateway does not read: what it sends is not read either, or its answers would pile up here."""
@@ -223,7 +219,7 @@ class _Connection(asyncio.Protocol):
 
     def leave(self) -> None:
         """Take no new calls."""
-        self._session.leave()
+        self._calls.leave()
         self.flush()
 
     def cut(self) -> None:
@@ -233,28 +229,28 @@ class _Connection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is to be sent."""
-        out = self._session.take()
+        out = self._calls.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
 
-    def _call(self, session: Session, path: str | None, stream: int) -> Call | None:
+    def _call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
         served = self._served
         if path is None:
-            return _PlainRequest(session, stream)
+            return _PlainRequest(calls, stream)
         if path == _PROCESS and served.new_exchange is not None:
-            return ExchangeCall(session, stream, served.new_exchange(), served.clock, served.max_message_bytes)
+            return ExchangeCall(calls, stream, served.new_exchange(), served.clock, served.max_message_bytes)
         if path == _CHECK:
-            return _HealthCheck(session, stream, served.health)
+            return HealthCheck(calls, stream, served.health)
         if path == _WATCH:
-            return _HealthWatch(session, stream, served.health, served.watches, self.flush)
+            return HealthWatch(calls, stream, served.health, served.watches, self.flush)
         return None
 
 
 class _PlainRequest:
     """A request that is no gRPC call: told so once it has come, whatever it holds."""
 
-    def __init__(self, session: Session, stream: int) -> None:
-        self._session = session
+    def __init__(self, calls: Calls, stream: int) -> None:
+        self._calls = calls
         self._stream = stream
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -262,89 +258,11 @@ class _PlainRequest:
         del data
         if ended:
             block, body = plain_answer(415, "this port serves gRPC: POST with content-type application/grpc\n")
-            self._session.answer(self._stream, block)
-            self._session.send(self._stream, body, END_DATA)
+            self._calls.answer(self._stream, block)
+            self._calls.send(self._stream, body, END_DATA)
 
     def gone(self) -> None:
         """See `Call`."""
-
-
-class _HealthCall(abc.ABC):
-    """A call of the health service, whose one message names a service; `_asked` answers it."""
-
-    def __init__(self, session: Session, stream: int, health: Health) -> None:
-        self._session = session
-        self._stream = stream
-        self._health = health
-        self._messages = Messages(_MAX_HEALTH_BYTES)
-        self._over = False
-
-    def received(self, data: bytes, *, ended: bool) -> None:
-        """See `Call`."""
-        if self._over:
-            return
-        try:
-            messages = self._messages.feed(data)
-            if messages:
-                self._over = True
-                self._asked(health_pb2.HealthCheckRequest.FromString(messages[0]).service)
-            elif ended:
-                raise BadMessage("INVALID_ARGUMENT", "the call ended without its request")
-        except BadMessage as error:
-            self._end(trailers(error.status, str(error)))
-        except DecodeError:
-            self._end(trailers("INVALID_ARGUMENT", "not a HealthCheckRequest"))
-
-    def gone(self) -> None:  # noqa: B027 # a check has nothing to end
-        """See `Call`."""
-
-    @abc.abstractmethod
-    def _asked(self, service: str) -> None:
-        """Answer the question for `service`."""
-
-    def _end(self, end: bytes, data: bytes = b"") -> None:
-        self._over = True
-        self._session.answer(self._stream, ANSWER)
-        self._session.send(self._stream, data, end)
-
-
-class _HealthCheck(_HealthCall):
-    """One health check."""
-
-    def _asked(self, service: str) -> None:
-        found = self._health.check(service)
-        if found is None:
-            self._end(trailers("NOT_FOUND", NO_SUCH_SERVICE))
-        else:
-            self._end(DONE, framed(found.SerializeToString()))
-
-
-class _HealthWatch(_HealthCall):
-    """A health watch: a task of `watches` until the client leaves; `flush` sends what it said."""
-
-    def __init__(
-        self, session: Session, stream: int, health: Health, watches: asyncio.TaskGroup, flush: Callable[[], None]
-    ) -> None:
-        super().__init__(session, stream, health)
-        self._watches = watches
-        self._flush = flush
-        self._watching: asyncio.Task[None] | None = None
-
-    def gone(self) -> None:
-        """See `Call`."""
-        if self._watching is not None:
-            self._watching.cancel()
-
-    def _asked(self, service: str) -> None:
-        self._watching = self._watches.create_task(self._watch(service))
-
-    async def _watch(self, service: str) -> None:
-        self._session.answer(self._stream, ANSWER)
-        async for status in self._health.watch(service):
-            self._session.send(self._stream, framed(status.SerializeToString()))
-            self._flush()
-        self._session.send(self._stream, b"", DONE)
-        self._flush()
 
 
 def _keep_alive(connection: socket.socket | None) -> None:

@@ -1,22 +1,29 @@
 """Plugins from other packages: found, refused with a reason, and as the documentation shows them."""
 
+import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
+from infscale.metrics.sample import EngineSample
+from infscale.metrics.store import MetricStore
 from picker.config import PickerConfig, load_picker_config
+from picker.director import PoolDirector
 from picker.extensions import with_entry_points
+from picker.request import Decision, InferenceRequest, ParsedBody
 from picker.scheduling.parameters import Given
 from picker.scheduling.pickers import RandomPicker
 from picker.scheduling.plugin import RequestFacts, Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.registry import BUILT_IN, Kind, Plugins
 from picker.scheduling.scorers.load import QueueScorer
-from tests.fakes.pools import FakePool, context, headers
+from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
@@ -106,6 +113,28 @@ def test_several_profiles_need_a_handler_that_runs_them() -> None:
     config = loaded(body, Plugins(handlers={"first": lambda _: First()}))
     pool = FakePool(1)
     assert config.scheduler.schedule(context(pool), pool.rows) is not None
+
+
+def test_stages_may_answer_with_what_numpy_gives_them() -> None:
+    class Backwards:
+        def pick(self, context: Any, rows: Any, scores: Any) -> Any:
+            return rows[::-1]
+
+    class Open:
+        def admits(self, context: Any, rows: Any) -> Any:
+            return np.bool_(len(rows) > 0)
+
+    offers = Plugins(pickers={"backwards": lambda _: Backwards()}, admitters={"open": lambda _: Open()})
+    config = loaded("plugins: [{type: backwards}, {type: open}, {type: queue-scorer}]\n", offers)
+    store = MetricStore("s")
+    endpoints = tuple(map(endpoint, range(3)))
+    store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
+    for each in endpoints:
+        store.record_scrape(each.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    decision = director.direct(InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1)), 1.0)
+    assert isinstance(decision, Decision)
+    assert decision.destinations[0] == endpoints[2].authority
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What streams hear of, and what a peer may have."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from picker.transport.h2 import frames
 from picker.transport.h2.hpack import Fields
@@ -32,9 +33,9 @@ class Limits:
 class Opened:
     """A request's headers came; `ended`: nothing follows them."""
 
-    stream: int
-    fields: Fields
-    ended: bool
+    stream: Final[int]
+    fields: Final[Fields]
+    ended: Final[bool]
 
     def __init__(self, stream: int, fields: Fields, ended: bool) -> None:
         self.stream = stream
@@ -46,9 +47,9 @@ class Opened:
 class Received:
     """A piece of a request's body, in order; `ended`: the last one (also when trailers end it)."""
 
-    stream: int
-    data: bytes
-    ended: bool
+    stream: Final[int]
+    data: Final[bytes]
+    ended: Final[bool]
 
     def __init__(self, stream: int, data: bytes, ended: bool) -> None:
         self.stream = stream
@@ -60,7 +61,7 @@ class Received:
 class Ended:
     """A stream is over before its time: the peer has reset it, or broke the protocol on it."""
 
-    stream: int
+    stream: Final[int]
 
     def __init__(self, stream: int) -> None:
         self.stream = stream

@@ -46,7 +46,7 @@ DONE = trailers("OK")
 
 
 def prefix(message: bytes) -> bytes:
-    """What stands in front of a message."""
+    """What stands in front of a message: a flag of 0, for it is not compressed, and its length in four bytes."""
     return len(message).to_bytes(_PREFIX_BYTES, "big")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
-from picker.parsing import PARSER_TYPES, ParserTable, find_model_span, parse_body, replace_model
+from picker.parsing import PARSER_TYPES, ParserTable, parse_body, with_model
 from picker.request import ParsedBody
 
 PATHS = {
@@ -145,8 +145,8 @@ def test_a_missing_model_is_left_to_the_director_which_may_have_a_rewrite(fields
     "body", [b'{"prompt":"x"}', b'{"model":null,"prompt":"x"}', b'{"prompt":"x","model":""}'], ids=bytes.decode
 )
 def test_a_rewrite_can_supply_the_missing_model(body: bytes) -> None:
-    span = find_model_span(body) if parsed("completions", body).has_model else None
-    assert orjson.loads(replace_model(body, span, "supplied")) == {"model": "supplied", "prompt": "x"}
+    named = parsed("completions", body).has_model
+    assert orjson.loads(with_model(body, "supplied", named=named)) == {"model": "supplied", "prompt": "x"}
 
 
 @pytest.mark.parametrize(("salt", "kept"), [("s", "s"), (None, ""), (5, "")])

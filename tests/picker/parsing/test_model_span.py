@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picker.parsing import find_model_span, replace_model
+from picker.parsing import with_model
 
 
 def spliced(body: bytes, model: str) -> Any:
-    return orjson.loads(replace_model(body, find_model_span(body), model))
+    return orjson.loads(with_model(body, model, named=True))
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def test_only_the_top_level_model_changes(body: bytes) -> None:
 
 def test_everything_else_keeps_its_bytes() -> None:
     body = b'{ "a" : 1.0,\n "model":"old" , "z":"\\u00e9" }'
-    assert replace_model(body, find_model_span(body), "new") == body.replace(b'"old"', b'"new"')
+    assert with_model(body, "new", named=True) == body.replace(b'"old"', b'"new"')
 
 
 def test_a_body_without_a_model_gets_one() -> None:
-    assert orjson.loads(replace_model(b' {"items":[1]}', None, "new")) == {"model": "new", "items": [1]}
+    assert orjson.loads(with_model(b' {"items":[1]}', "new", named=False)) == {"model": "new", "items": [1]}
 
 
 KEYS = st.sampled_from(["model", "x", 'a"model', "mod", "prompt", "Model"]) | st.text(max_size=3)

@@ -175,9 +175,9 @@ class Reader:
 
 def check_streams(connection: Any) -> None:
     """No call without its stream, none that has been asked all and does not end, and nothing kept but for windows."""
-    session = connection._session
-    streams: dict[int, Any] = session._h2._streams
-    calls: dict[int, Any] = session._calls
+    shared = connection._calls
+    streams: dict[int, Any] = shared._h2._streams
+    calls: dict[int, Any] = shared._open
     assert calls.keys() <= streams.keys(), "a call has lost its stream"
     assert len(streams) <= LIMITS.max_streams
     queued = 0
@@ -185,11 +185,11 @@ def check_streams(connection: Any) -> None:
         queue = state.queue or ()
         queued += sum(len(data) for data, _ in queue)
         if state.remote_ended:
-            assert queue or type(calls.get(number)).__name__ == "_HealthWatch", f"stream {number} is stuck"
+            assert queue or type(calls.get(number)).__name__ == "HealthWatch", f"stream {number} is stuck"
         if queue:
-            assert min(state.window, session._h2._window) <= 0, f"stream {number} waits for nothing"
-    assert session._h2._queued == queued <= LIMITS.queued_bytes
-    blocked = session._h2._blocked.keys()
+            assert min(state.window, shared._h2._window) <= 0, f"stream {number} waits for nothing"
+    assert shared._h2._queued == queued <= LIMITS.queued_bytes
+    blocked = shared._h2._blocked.keys()
     assert {number for number, state in streams.items() if state.queue and state.window > 0} <= blocked
     assert blocked <= {number for number, state in streams.items() if state.queue}
 

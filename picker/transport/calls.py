@@ -1,6 +1,6 @@
-"""One connection of a gateway without its socket: what comes in goes to its calls, what they say is to go out.
+"""The calls on one connection of a gateway: what comes in goes to them, what they say is to go out.
 
-A call lives on one stream. Everything that comes in one read is answered in what `take` gives after it.
+A call lives on one stream. There is no socket here: `take` gives what is to be written.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,23 +23,23 @@ class Call(Protocol):
         ...
 
 
-OpenCall = Callable[["Session", str | None, int], Call | None]
+OpenCall = Callable[["Calls", str | None, int], Call | None]
 """Makes the call of a method's path on a stream: the path is None for a request that is no gRPC, the answer None where
 there is no such method."""
 
 
-class Session:
-    """A gateway's connection; calls are made by `open_call`. For one thread."""
+class Calls:
+    """The calls of one connection, made by `open_call`. For one thread."""
 
     def __init__(self, limits: Limits, open_call: OpenCall) -> None:
         self._h2 = ServerConnection(limits)
         self._open_call = open_call
-        self._calls: dict[int, Call] = {}
+        self._open: dict[int, Call] = {}
 
     @property
-    def calls(self) -> Iterable[Call]:
+    def open(self) -> Iterable[Call]:
         """The calls that are open."""
-        return self._calls.values()
+        return self._open.values()
 
     @property
     def failed(self) -> bool:
@@ -48,7 +48,7 @@ class Session:
 
     def receive(self, data: bytes) -> None:
         """Take in what came."""
-        calls = self._calls
+        calls = self._open
         for event in self._h2.receive(data):
             if isinstance(event, Received):
                 call = calls.get(event.stream)
@@ -71,7 +71,9 @@ class Session:
 
     def lost(self) -> None:
         """The connection is gone, and every call with it."""
-        calls, self._calls = self._calls, {}
+        # Who made this made the function too: without it nothing holds the other.
+        self._open_call = _no_call
+        calls, self._open = self._open, {}
         for call in calls.values():
             call.gone()
 
@@ -82,7 +84,7 @@ class Session:
     def send(self, stream: int, data: bytes, end: bytes | None = None) -> None:
         """Send a piece of an answer, and with `end` the trailers that end the call."""
         if end is not None:
-            self._calls.pop(stream, None)
+            self._open.pop(stream, None)
         self._h2.send(stream, data, end)
 
     def _opened(self, event: Opened) -> None:
@@ -91,6 +93,10 @@ class Session:
             self.answer(event.stream, ANSWER)
             self.send(event.stream, b"", trailers("UNIMPLEMENTED", "there is no such method here"))
             return
-        self._calls[event.stream] = call
+        self._open[event.stream] = call
         if event.ended:
             call.received(b"", ended=True)
+
+
+def _no_call(_calls: Calls, _path: str | None, _stream: int) -> None:
+    return None
