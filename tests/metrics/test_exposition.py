@@ -218,6 +218,18 @@ def test_reads_what_prometheus_client_reads(page: str, repeats: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@given(
+    asked=st.sets(st.text("ab_:", min_size=1, max_size=4), max_size=8),
+    on_page=st.lists(st.text("ab_:", min_size=1, max_size=5), max_size=20),
+)
+def test_names_that_begin_alike_are_told_apart(asked: set[str], on_page: list[str]) -> None:
+    page = "".join(f"{name} {row}\n" for row, name in enumerate(on_page))
+    found = select(page.encode(), asked)
+    assert {name: [each.value for each in series] for name, series in found.items()} == {
+        name: [row for row, other in enumerate(on_page) if other == name] for name in asked
+    }
+
+
 @given(page=st.binary(max_size=200), tail=st.binary(max_size=40))
 def test_no_page_breaks_the_parser_with_anything_but_its_own_error(page: bytes, tail: bytes) -> None:
     selection = Selection(["up", "up_bucket"])

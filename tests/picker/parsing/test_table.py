@@ -79,3 +79,15 @@ def test_a_long_path_costs_no_more_than_a_short_one() -> None:
     claims = Counting({"chat/completions": "chat"})
     assert longest_suffix("/a" * 30_000 + "/chat/completions", claims) == "chat"
     assert claims.lookups <= 17 * 17
+
+
+def test_what_is_remembered_of_paths_is_bounded_and_shown_to_nobody() -> None:
+    parsers = ParserTable.of(PARSER_TYPES)
+    for number in range(2_000):
+        route = parsers.route(f"/{number}/v1/completions?key=secret")
+        assert route is not None
+        assert route.api == "completions"
+    assert parsers.route("/" + "x" * 10_000) == parsers.fallback
+    assert "secret" not in repr(parsers)
+    assert 0 < len(parsers._known) <= 256  # pyright: ignore[reportPrivateUsage] # nothing else shows what is kept
+    assert parsers == ParserTable.of(PARSER_TYPES)
