@@ -19,9 +19,11 @@ _ROOT = Path(__file__).parent
 def _extensions() -> list[object]:
     if os.environ.get("INFSCALE_COMPILE") != "1":
         return []
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(os.environ.get("CC", compiler)) is None:
-        raise SystemExit(f"INFSCALE_COMPILE=1 needs a C compiler ({compiler}); without it, all runs as Python")
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        raise SystemExit(
+            f"INFSCALE_COMPILE=1 needs a C compiler, and there is no {compiler}; without it, all runs as Python"
+        )
     try:
         from mypyc.build import mypycify
     except ImportError as error:
