@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -60,8 +61,12 @@ class Clock:
 
     def rfc3339(self, at: float) -> str:
         """The monotonic second `at` as RFC 3339, cut to whole seconds."""
-        second = math.floor(self.offset_seconds + at)
-        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _rfc3339(math.floor(self.offset_seconds + at))
+
+
+@lru_cache(maxsize=1024)  # What is shown was observed within the last seconds.
+def _rfc3339(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

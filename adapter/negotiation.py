@@ -6,13 +6,16 @@ accepts nothing: no header can cost more than its few characters.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from adapter.errors import NotAcceptable
 from adapter.forms import Form
 
 MAX_ACCEPT_CHARACTERS = 2_048
+
+_REMEMBERED_HEADERS = 256
 
 _QUALITY = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}", re.ASCII)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -81,15 +84,18 @@ class _Clause:
         return self.type == kind and self.subtype in {_ANY, subtype}
 
 
-def accepted(accept: str | None, conversions: Collection[Conversion | None] = (None,)) -> Accepted | None:
+def accepted(accept: str | None, conversions: tuple[Conversion | None, ...] = (None,)) -> Accepted | None:
     """What the header takes first of what `conversions` offer (None: the path's own document); None: nothing.
 
     Every document is offered as JSON and as YAML. Without a header, the path's own document is taken as JSON.
     """
     if not accept:
         return Accepted() if None in conversions else None
-    if len(accept) > MAX_ACCEPT_CHARACTERS:
-        return None
+    return _first_taken(accept, conversions) if len(accept) <= MAX_ACCEPT_CHARACTERS else None
+
+
+@lru_cache(maxsize=_REMEMBERED_HEADERS)  # Every client asks in its own words, which stay the same.
+def _first_taken(accept: str, conversions: tuple[Conversion | None, ...]) -> Accepted | None:
     for clause in sorted(_clauses(accept), key=lambda clause: clause.rank):
         conversion = clause.conversion
         if conversion not in conversions:

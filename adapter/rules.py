@@ -16,7 +16,7 @@ from infscale.labels import Selector, model_key
 from infscale.metrics.answers import group_reading, models, serving, weight, whole
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.sample import Reading
-from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot, count_of
 from infscale.metrics.windowed import Unknown
 from infscale.quantity import MAX_QUANTITY
 
@@ -35,7 +35,7 @@ class Part:
     def ready(self) -> int:
         """Ready endpoints in it."""
         ready = self.snapshot.columns.ready
-        return int((ready if self.rows is None else ready & self.rows).sum())
+        return count_of(ready if self.rows is None else ready & self.rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +99,9 @@ def blind(snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
     """Why the models of these pools are not all known: an endpoint was never read, or none is ready."""
     for snapshot in snapshots:
         ready = snapshot.columns.ready
-        unread = int((ready & np.isneginf(snapshot.columns.observed_at)).sum())
+        unread = count_of(ready & np.isneginf(snapshot.columns.observed_at))
         if unread:
-            return Unknown(f"{unread} of {int(ready.sum())} ready endpoints of {snapshot.pool} were never read")
+            return Unknown(f"{unread} of {count_of(ready)} ready endpoints of {snapshot.pool} were never read")
         if not ready.any():
             return Unknown(f"{snapshot.pool} has no ready endpoint")
     return None
@@ -113,9 +113,9 @@ def unsettled(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> Unk
         return None
     for snapshot in snapshots:
         ready = snapshot.columns.ready
-        waiting = int((ready & ~snapshot.columns.settled).sum())
+        waiting = count_of(ready & ~snapshot.columns.settled)
         if waiting:
-            return Unknown(f"{waiting} of {int(ready.sum())} ready endpoints of {snapshot.pool} were not scraped yet")
+            return Unknown(f"{waiting} of {count_of(ready)} ready endpoints of {snapshot.pool} were not scraped yet")
     return None
 
 

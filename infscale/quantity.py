@@ -27,6 +27,8 @@ _TWO_ROUNDINGS = 3e-16
 _WHOLE_BELOW = 2.0**53
 # Where each value comes as often as this, it is written once.
 _WORTH_LOOKING_UP = 3
+# Fewer than these are written one by one sooner than all at once.
+_WORTH_ARRAYS = 40
 _QUOTE_LIMIT = 40
 
 # 60 digits hold every quantity to far below a nano, so one rounding away from zero decides.
@@ -77,6 +79,8 @@ def _of_usual_size(value: float) -> str:
 def format_quantities(values: NDArray[np.float64]) -> list[str | None]:
     """Each of `values` as `format_quantity` has it, None where that refuses it; quick for thousands."""
     listed: list[float] = values.tolist()
+    if len(listed) < _WORTH_ARRAYS:
+        return list(map(_or_none, listed))
     distinct = list(dict.fromkeys(listed))
     if len(distinct) * _WORTH_LOOKING_UP > len(listed):
         return _each(values)
@@ -107,11 +111,15 @@ def _each(values: NDArray[np.float64]) -> list[str | None]:
         f"{number}{_SUFFIXES[place]}" for number, place in zip(numbers.tolist(), places.tolist(), strict=True)
     ]
     for row in np.flatnonzero(~(whole | usual)).tolist():
-        try:
-            texts[row] = format_quantity(float(values[row]))
-        except QuantityError:
-            texts[row] = None
+        texts[row] = _or_none(float(values[row]))
     return texts
+
+
+def _or_none(value: float) -> str | None:
+    try:
+        return format_quantity(value)
+    except QuantityError:
+        return None
 
 
 def parse_quantity(text: str) -> Decimal:

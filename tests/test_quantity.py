@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Sequence
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
 
@@ -178,16 +179,24 @@ SPECIAL = [
 ]
 
 
+def _check_all(values: Sequence[float]) -> None:
+    assert format_quantities(np.array(values, dtype=np.float64)) == [told(value) for value in values]
+
+
 @given(st.lists(st.floats() | st.floats(-1e7, 1e7) | st.integers(-(2**54), 2**54).map(float), max_size=20))
 @example(SPECIAL)
 @example([-value for value in SPECIAL])
 @example(SPECIAL * 4)
 def test_many_quantities_are_those_of_each(values: list[float]) -> None:
-    assert format_quantities(np.array(values, dtype=np.float64)) == [told(value) for value in values]
+    _check_all(values)
+    # So many that they are written all at once, each a few times or only once.
+    _check_all([*values, *map(float, range(40))])
+    _check_all(values * 40)
 
 
 @given(st.floats(-1e6, 1e6), st.integers(0, 12))
 def test_many_rounded_values_are_those_of_each(value: float, digits: int) -> None:
     rounded = round(value, digits)
     near = [rounded, math.nextafter(rounded, math.inf), math.nextafter(rounded, -math.inf)]
-    assert format_quantities(np.array(near)) == [told(each) for each in near]
+    _check_all(near)
+    _check_all([*near, *map(float, range(40))])

@@ -19,7 +19,7 @@ from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, count_of
 from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
@@ -106,7 +106,7 @@ def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray |
     """How many values a group's mean is made of: ready endpoints, or ready pods where a pod has one value."""
     asked = _Question(snapshot, 0.0, None, members)
     by_pod = metric.source is Source.GPU or isinstance(metric.reader, Formula)
-    return int((_one_per_pod(snapshot, asked.ready) if by_pod else asked.ready).sum())
+    return count_of(_one_per_pod(snapshot, asked.ready) if by_pod else asked.ready)
 
 
 def whole(metric: PublishedMetric, operands: Sequence[Reading | Unknown], now: float) -> Reading | Unknown:
@@ -221,7 +221,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     ready = _serving(metric, asked)
     if metric.source is Source.GPU:
         ready = _one_per_pod(asked.snapshot, ready)
-    count = int(ready.sum())
+    count = count_of(ready)
     if not count:
         return _nobody(asked)
     at, fresh = observed_at(metric, asked.snapshot, asked.now)
@@ -297,16 +297,16 @@ def _nobody(asked: _Question) -> Unknown:
 
 
 def _unsettled(asked: _Question, ready: BoolArray) -> Unknown | None:
-    unsettled = int((ready & ~asked.snapshot.columns.settled).sum())
+    unsettled = count_of(ready & ~asked.snapshot.columns.settled)
     if not unsettled:
         return None
-    return Unknown(f"{unsettled} of {int(ready.sum())} ready endpoints of {asked.pool} were not scraped yet")
+    return Unknown(f"{unsettled} of {count_of(ready)} ready endpoints of {asked.pool} were not scraped yet")
 
 
 def _coverage_problem(
     metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, ages: FloatArray
 ) -> Unknown | None:
-    count, good = int(ready.sum()), int(usable.sum())
+    count, good = count_of(ready), count_of(usable)
     cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
     if cold is not None or (good and 2 * good >= count):
         return cold
@@ -328,7 +328,7 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
     if metric.source is Source.KUBERNETES:
         return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
     if metric.windowed:
-        count, watched = len(group), int((covered_seconds(asked.snapshot)[group.rows] > 0).sum())
+        count, watched = len(group), count_of(covered_seconds(asked.snapshot)[group.rows] > 0)
         if 2 * watched < count:
             return Unknown(
                 f"only {watched} of {count} ready endpoints of {asked.pool} were scraped twice, which a value over a "

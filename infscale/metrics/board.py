@@ -63,7 +63,7 @@ class PoolBoard:
         for row, record in enumerate(records):
             self._write(row, record)
             self._count(row, record.ledger)
-        self._state = replace(state, columns=self._columns(Columns.unknown(state.endpoints)))
+        self._state = replace(state, columns=self._columns())
         self._observed = self._booked = False
         self._snapshot = self._made()
 
@@ -87,7 +87,7 @@ class PoolBoard:
     def snapshot(self) -> PoolSnapshot:
         """The pool as it is now."""
         if self._observed:
-            self._state = replace(self._state, columns=self._columns(self._state.columns))
+            self._state = replace(self._state, columns=self._columns())
         if self._observed or self._booked:
             self._snapshot = self._made()
             self._observed = self._booked = False
@@ -134,13 +134,13 @@ class PoolBoard:
         self._tokens[row] = ledger.tokens
         self._in_flight[row] = ledger.models
 
-    def _columns(self, before: Columns) -> Columns:
+    def _columns(self) -> Columns:
         self._taken.update((_OBSERVED, *_OBJECTS))
         cells: dict[str, object] = dict(zip(NUMBERS, frozen(self._numbers), strict=True))
         cells |= zip(_FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
-        return replace(before, **cells)  # type: ignore[arg-type] # names and types are Columns' own
+        return Columns(**cells)  # type: ignore[arg-type] # names and types are Columns' own
 
     def _made(self) -> PoolSnapshot:
         self._taken.add(_BOOKED)

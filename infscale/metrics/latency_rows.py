@@ -4,6 +4,7 @@ They would be too large to copy for every snapshot: there is one table, written 
 version it was taken at. Who asks a snapshot that is not the latest any more is told so and adds up the windows instead.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -66,9 +67,14 @@ class LatencyTable:
         matrix = self._matrices.get(key)
         if matrix is None or not len(rows):
             return None
-        cells = np.add.reduce(matrix.cells[rows])
+        weights = np.zeros(self._rows)
+        weights[rows] = 1.0
         if times:
-            cells += matrix.cells[once_more] * times
+            weights[once_more] += times
+        cells: FloatArray = np.einsum("i,ij->j", weights, matrix.cells)
+        if math.isnan(cells[-1]):
+            # A row that is not asked for may have a sum that is not published: 0 times NaN is NaN.
+            cells = np.einsum("i,ij->j", weights[rows], matrix.cells[rows])
         return Histogram(matrix.bounds, cells[:-1], float(cells[-1]))
 
 

@@ -93,7 +93,7 @@ class HistogramReader:
         observed = _statistic(group, key)[rows]
         windows, silent = group.snapshot.columns.windows, rows[np.isnan(observed)].tolist()
         observing = len(rows) - len(silent) + sum(_knows_silence(windows[row], key) for row in silent)
-        return math.nan if 2 * observing < len(group) else _merged_statistic(group, len(group) - observing, key)
+        return math.nan if 2 * observing < len(group) else _merged_statistic(group, rows, len(group) - observing, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,10 @@ class QueueLatency:
         """What `_larger` takes, of one group."""
         snapshot, rows = group.snapshot, _watched(group)
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = float(np.nansum(_cells(snapshot, model, LEAVING)[rows]))
+        leaving = float(np.add.reduce(np.fmax(_cells(snapshot, model, LEAVING)[rows], 0.0)))
         since = float(np.fmin.reduce(_waiting_since(snapshot, model)[group.rows], initial=math.inf))
         covered = float(np.fmin.reduce(_cells(snapshot, None, COVERED)[group.rows], initial=math.inf))
-        past = _merged_statistic(group, len(group) - len(rows), ("queue_time", self.statistic, model))
+        past = _merged_statistic(group, rows, len(group) - len(rows), ("queue_time", self.statistic, model))
         return past, waiting, leaving, now - since, covered
 
 
@@ -164,7 +164,7 @@ _Key = tuple[HistogramName, Statistic, str | None]
 
 def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
     """How many seconds back the observations of each endpoint reach."""
-    return np.nan_to_num(_cells(snapshot, None, COVERED))
+    return np.fmax(_cells(snapshot, None, COVERED), 0.0)
 
 
 def _cells(snapshot: PoolSnapshot, model: str | None, cell: int) -> FloatArray:
@@ -202,16 +202,15 @@ def _knows_silence(window: WindowSummary | None, key: _Key) -> bool:
     return seen is None or (name, statistic) not in seen.statistics
 
 
-def _merged_statistic(group: Group, missing: int, key: _Key) -> float:
-    """The statistic of all windows together; `missing` more count as the one that has the highest."""
+def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) -> float:
+    """The statistic of all windows of the rows `watched`; `missing` more count as the one that has the highest."""
     name, statistic, model = key
-    rows = _watched(group)
-    values = _statistic(group, key)[rows]
+    values = _statistic(group, key)[watched]
     known = ~np.isnan(values)
-    rows = rows[known]
+    rows = watched[known]
     if not len(rows):
         return math.nan
-    highest = int(rows[np.argmax(values[known])])
+    highest = int(rows[values[known].argmax()])
     columns = group.snapshot.columns
     histogram: tuple[HistogramName, str | None] = (name, model)
     merged = columns.latencies.added_up(histogram, rows, highest, missing)
