@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
-from infscale.metrics.interpretation import HistogramPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
+from infscale.metrics.interpretation import CountPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
 from infscale.metrics.sample import CounterName, EngineSample, HistogramName, LoraState, ModelLoad
 
 ENGINE_LABELS = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
@@ -204,22 +204,21 @@ def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) 
 class _Plan:
     """Where on pages of one layout a dialect's words stand; None and empty: nowhere."""
 
-    waiting: Totals[str] | None
-    running: Totals[str] | None
-    waiting_tokens: Totals[str] | None
+    waiting: Totals | None
+    running: Totals | None
+    waiting_tokens: Totals | None
     kv_utilization: Rows | None
-    kv_used_tokens: Totals[str] | None
+    kv_used_tokens: Totals | None
     block_size: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
-    histograms: HistogramPlan
-    counters: Totals[tuple[CounterName, str]]
+    counts: CountPlan
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
         """The plan for pages of `layout`. Raises ExpositionError when buckets do not make a histogram."""
         reader = LayoutReader(layout, dialect.model_label, dialect.leader_labels)
 
-        def totals(specs: Specs) -> Totals[str] | None:
+        def totals(specs: Specs) -> Totals | None:
             groups = reader.groups(specs)
             return None if groups is None else Totals(groups)
 
@@ -231,15 +230,13 @@ class _Plan:
             kv_used_tokens=totals(dialect.kv_used_tokens),
             block_size=tuple((each, tuple(reader.series(each.spec))) for each in dialect.block_size),
             num_blocks=tuple((each, tuple(reader.series(each.spec))) for each in dialect.num_blocks),
-            histograms=HistogramPlan(
-                each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)
-            ),
-            counters=Totals(
-                tuple(
+            counts=CountPlan(
+                [
                     ((name, model), rows)
                     for name, specs in dialect.counters.items()
                     for model, rows in reader.groups(specs) or ()
-                )
+                ],
+                [each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)],
             ),
         )
 
@@ -271,7 +268,6 @@ class Interpreter:
         waiting_tokens = None if plan.waiting_tokens is None else plan.waiting_tokens.read(values)
         block_size = next(iter(_counts(plan.block_size, values)), None)
         blocks = _counts(plan.num_blocks, values)
-        counters = plan.counters.read(values)
         return EngineSample(
             waiting=summed(waiting),
             running=summed(running),
@@ -280,8 +276,7 @@ class Interpreter:
             lora=_lora_state(selected.series(self.dialect.lora.name), self.dialect.lora) if self.dialect.lora else None,
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
-            histograms=plan.histograms.read(values),
-            counters={key: total for key, total in counters.items() if math.isfinite(total)},
+            counts=plan.counts.read(values),
             fingerprint=selected.fingerprint,
             waiting_tokens=summed(waiting_tokens),
             kv_used_tokens=_kv_used_tokens(plan, values, blocks, block_size),

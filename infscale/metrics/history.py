@@ -1,15 +1,24 @@
 """What one endpoint reported lately, and its summary over a window."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
 from infscale.metrics.latency import leaving_rates, prefill_seconds, statistics, with_wholes
-from infscale.metrics.sample import CounterName, EngineSample, FloatArray, Histogram, HistogramName, Statistic
+from infscale.metrics.sample import (
+    CounterKey,
+    CountLayout,
+    Counts,
+    EngineSample,
+    FloatArray,
+    Histogram,
+    HistogramKey,
+    HistogramName,
+    Statistic,
+)
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray
 from infscale.metrics.window import ModelWindow, WindowSummary
@@ -22,38 +31,6 @@ _UNSEEN = ModelWindow()
 _NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where each counter and histogram stands in one flat row: counters first, then buckets and sum of histograms."""
-
-    counters: tuple[tuple[CounterName, str], ...]
-    histograms: tuple[tuple[tuple[HistogramName, str], tuple[float, ...]], ...]
-
-    @classmethod
-    def of(cls, sample: EngineSample) -> "_Layout":
-        return cls(
-            tuple(sample.counters), tuple((name, histogram.bounds) for name, histogram in sample.histograms.items())
-        )
-
-    @property
-    def width(self) -> int:
-        """Numbers in a row."""
-        return len(self.counters) + sum(len(bounds) + 1 for _, bounds in self.histograms)
-
-
-@lru_cache(maxsize=1024)
-def _shared(layout: _Layout) -> _Layout:
-    """The first of equal layouts: what is merged over endpoints is faster to compare when it is one object."""
-    return layout
-
-
-def _row(sample: EngineSample) -> FloatArray:
-    parts: list[Iterable[float]] = [tuple(sample.counters.values())]
-    for histogram in sample.histograms.values():
-        parts += (histogram.counts, (histogram.sum,))
-    return np.concatenate(parts)  # type: ignore[arg-type] # tuples are array-like
-
-
 class _Growth:
     """Counters and histograms of one layout as what they grew by since the first sample, restarts taken out.
 
@@ -61,7 +38,7 @@ class _Growth:
     itself: one that an engine counts down by mistake must not add the lifetime of all others to a window.
     """
 
-    def __init__(self, layout: _Layout, series: BoundedSeries) -> None:
+    def __init__(self, layout: CountLayout, series: BoundedSeries) -> None:
         self.layout = layout
         self.series = series
         self._last: FloatArray | None = None
@@ -77,11 +54,11 @@ class _Growth:
         self.series.append(at, self._total)
 
     def _restarted(self, fell: BoolArray) -> BoolArray:
-        lengths = [1] * len(self.layout.counters) + [len(bounds) + 1 for _, bounds in self.layout.histograms]
-        stops = np.cumsum(lengths, dtype=np.intp)
-        fell[stops[len(self.layout.counters) :] - 1] = False  # Sums follow their counts.
-        restarted: BoolArray = np.repeat(np.logical_or.reduceat(fell, stops - np.array(lengths)), lengths)
-        return restarted
+        """All that has restarted: of a histogram, where one of its buckets fell, the buckets and the sum."""
+        layout = self.layout
+        for number, place in enumerate(layout.buckets):
+            fell[place] = fell[layout.first_sum + number] = fell[place].any()
+        return fell
 
 
 class EndpointHistory:
@@ -115,11 +92,11 @@ class EndpointHistory:
         elif len(self._gauges):
             self._gauges = self._series(2)
             self._summaries = None
-        layout = _Layout.of(sample)
-        if self._growth is None or self._growth.layout != layout:
-            self._growth = _Growth(_shared(layout), self._series(layout.width))
+        layout = sample.counts.layout
+        if self._growth is None or (self._growth.layout is not layout and self._growth.layout != layout):
+            self._growth = _Growth(layout, self._series(layout.width))
             self._summaries = None
-        self._growth.observe(_row(sample), at)
+        self._growth.observe(sample.counts.row, at)
         self._observe_queues(sample, at)
 
     def _observe_queues(self, sample: EngineSample, at: float) -> None:
@@ -160,21 +137,16 @@ class EndpointHistory:
         return not summary.covered_seconds or self._at - summary.at >= _SUM_UP_SECONDS
 
     def _summary(self, window: float) -> WindowSummary:
-        histograms: dict[tuple[HistogramName, str], Histogram] = {}
-        rates: dict[tuple[CounterName, str], float] = {}
+        histograms: dict[HistogramKey, Histogram] = {}
+        rates: dict[CounterKey, float] = {}
         growth, covered = self._growth, 0.0
         times, totals = _latest(growth.series, window) if growth is not None else _NOTHING
         if growth is not None and len(times) > 1:
             covered = float(times[-1] - times[0])
             grown = totals[-1] - totals[0]
             counters = growth.layout.counters
-            per_second = (grown[: len(counters)] / covered).tolist()
-            rates = dict(zip(counters, per_second, strict=True))
-            start = len(counters)
-            for name, bounds in growth.layout.histograms:
-                stop = start + len(bounds)
-                histograms[name] = Histogram(bounds, grown[start:stop], float(grown[stop]))
-                start = stop + 1
+            rates = dict(zip(counters, (grown[: len(counters)] / covered).tolist(), strict=True))
+            histograms = Counts(growth.layout, grown).histograms
         every = with_wholes(histograms)
         _, gauges = _latest(self._gauges, window)
         averages = gauges.mean(axis=0).tolist() if len(gauges) > 1 else (None, None)

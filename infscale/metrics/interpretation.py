@@ -4,24 +4,31 @@ That follows from the layout of the page, and layouts repeat: it is worked out o
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import Labels, Layout, MetricSpec
-from infscale.metrics.sample import FloatArray, Histogram, HistogramName
+from infscale.metrics.sample import (
+    NO_COUNTS,
+    CounterKey,
+    CountLayout,
+    Counts,
+    FloatArray,
+    HistogramKey,
+    HistogramName,
+    count_layout,
+)
 from infscale.metrics.snapshot import frozen
 
 Specs = tuple[MetricSpec, ...]
 Rows = tuple[int, ...]
 Groups = tuple[tuple[str, Rows], ...]
 """Models, each with its rows."""
-
-KeyT = TypeVar("KeyT")
 
 
 class LayoutReader:
@@ -102,61 +109,70 @@ def _bound(text: str, spec: MetricSpec) -> float:
 class Buckets:
     """Where one histogram stands: a line of rows for each rank, in the order of `bounds`, and the rows of its sums."""
 
-    key: tuple[HistogramName, str]
+    key: HistogramKey
     bounds: tuple[float, ...]
     ranks: Sequence[Sequence[int]]
     sums: Rows
 
 
-class HistogramPlan:
-    """Reads all histograms of a page at once, ranks added up."""
+class CountPlan:
+    """Reads all counters and histograms of a page at once, ranks added up."""
 
-    def __init__(self, histograms: Iterable[Buckets]) -> None:
-        self._places: list[tuple[Buckets, slice]] = []
-        # A line of indices per rank; where a histogram has fewer ranks than others, that of the 0 behind all values.
-        lines: list[list[int]] = []
-        width = 0
+    def __init__(self, counters: Sequence[tuple[CounterKey, Rows]], histograms: Sequence[Buckets]) -> None:
+        self._layout = count_layout(
+            tuple(key for key, _ in counters), tuple((each.key, each.bounds) for each in histograms)
+        )
+        # The rows that are added up to each number.
+        columns: list[Rows] = [rows for _, rows in counters]
         for each in histograms:
-            stop = width + len(each.bounds)
-            for number, rows in enumerate(each.ranks):
-                if number == len(lines):
-                    lines.append([])
-                line = lines[number]
-                line.extend([-1] * (width - len(line)))
-                line.extend(rows)
-            self._places.append((each, slice(width, stop)))
-            width = stop
-        index = [line + [-1] * (width - len(line)) for line in lines]
-        self._index: NDArray[np.intp] = np.array(index[0] if len(index) == 1 else index, dtype=np.intp)
+            columns += zip(*each.ranks, strict=True)
+        columns += [each.sums or (_NAN,) for each in histograms]
+        lines = list(zip_longest(*columns, fillvalue=_ZERO))
+        self._index: NDArray[np.intp] = np.array(lines[0] if len(lines) == 1 else lines, dtype=np.intp)
 
-    def read(self, values: Sequence[float]) -> dict[tuple[HistogramName, str], Histogram]:
-        """The histograms of a page with these values; those with a count that is no number are left out."""
-        if not self._places:
-            return {}
-        counts: FloatArray = np.array([*values, 0.0])[self._index]
-        if counts.ndim > 1:
-            counts = counts.sum(axis=0)
-        frozen(counts)
-        all_known = math.isfinite(float(np.add.reduce(counts)))
-        histograms: dict[tuple[HistogramName, str], Histogram] = {}
-        for each, place in self._places:
-            part = counts[place]
-            if all_known or math.isfinite(float(np.add.reduce(part))):
-                total = sum([values[row] for row in each.sums]) if each.sums else math.nan
-                histograms[each.key] = Histogram(each.bounds, part, total)
-        return histograms
+    def read(self, values: Sequence[float]) -> Counts:
+        """The counts of a page with these values; those that are no numbers are left out."""
+        layout = self._layout
+        if not layout.width:
+            return NO_COUNTS
+        row: FloatArray = np.array([*values, 0.0, math.nan])[self._index]
+        if row.ndim > 1:
+            row = row.sum(axis=0)
+        if not math.isfinite(float(np.add.reduce(row[: layout.first_sum]))):
+            return _finite(layout, row)
+        return Counts(layout, frozen(row))
+
+
+_ZERO, _NAN = -2, -1
+"""Where these two stand behind the values of a page."""
+
+
+def _finite(layout: CountLayout, row: FloatArray) -> Counts:
+    """The counts of `row` that are numbers; of histograms those whose buckets are."""
+    finite = np.isfinite(row)
+    counters = [place for place in range(len(layout.counters)) if finite[place]]
+    numbers = [number for number, place in enumerate(layout.buckets) if finite[place].all()]
+    places = [*counters]
+    for number in numbers:
+        places += range(layout.buckets[number].start, layout.buckets[number].stop)
+    places += [layout.first_sum + number for number in numbers]
+    reduced = count_layout(
+        tuple(layout.counters[place] for place in counters), tuple(layout.histograms[number] for number in numbers)
+    )
+    return Counts(reduced, frozen(row[places]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Totals(Generic[KeyT]):
-    """Sums to make of a page: each under its key, of its rows."""
+class Totals:
+    """Sums to make of a page, by model."""
 
-    rows: tuple[tuple[KeyT, Rows], ...]
+    groups: Groups
 
-    def read(self, values: Sequence[float]) -> dict[KeyT, float]:
+    def read(self, values: Sequence[float]) -> dict[str, float]:
         """The sums; NaN where a value is."""
         return {
-            key: values[rows[0]] if len(rows) == 1 else sum([values[row] for row in rows]) for key, rows in self.rows
+            model: values[rows[0]] if len(rows) == 1 else sum([values[row] for row in rows])
+            for model, rows in self.groups
         }
 
 

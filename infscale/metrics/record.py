@@ -36,7 +36,7 @@ class EndpointRecord:
     @property
     def must_move(self) -> bool:
         """Whether an answered request always shows on the page: gauges alone may look as before."""
-        return self.sample is not None and bool(self.sample.counters or self.sample.histograms)
+        return self.sample is not None and self.sample.counts.layout.width > 0
 
     @property
     def ready(self) -> bool:

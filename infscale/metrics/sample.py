@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -60,6 +62,92 @@ class Histogram:
         return float(self.counts[-1])
 
 
+CounterKey = tuple[CounterName, str]
+HistogramKey = tuple[HistogramName, str]
+"""Names with the model they are of: the engine's `model_name` label, or "" where it gives none."""
+
+
+@dataclass(frozen=True)
+class CountLayout:
+    """Where counts stand in a row: counters first, then the buckets of all histograms, then the sums of these.
+
+    Made by `count_layout`, so that equal ones are mostly one object, and compared in no time.
+    """
+
+    counters: tuple[CounterKey, ...]
+    histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.counters, self.histograms))
+
+    @cached_property
+    def buckets(self) -> tuple[slice, ...]:
+        """The places of the buckets of each histogram."""
+        stops = list(accumulate([len(bounds) for _, bounds in self.histograms], initial=len(self.counters)))
+        return tuple(map(slice, stops, stops[1:]))
+
+    @cached_property
+    def first_sum(self) -> int:
+        """The place of the first histogram's sum."""
+        return self.buckets[-1].stop if self.buckets else len(self.counters)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return self.first_sum + len(self.histograms)
+
+
+@lru_cache(maxsize=1024)  # Engines of a pool publish the same, and the same again and again.
+def count_layout(
+    counters: tuple[CounterKey, ...], histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...]
+) -> CountLayout:
+    """The layout of these counters and of histograms with these bounds."""
+    return CountLayout(counters, histograms)
+
+
+@entity
+class Counts:
+    """What an engine counted since it started, as one row of numbers; sums that are not published are NaN."""
+
+    layout: CountLayout
+    row: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        histograms: Mapping[HistogramKey, Histogram] | None = None,
+        counters: Mapping[CounterKey, float] | None = None,
+    ) -> "Counts":
+        """These histograms and counters."""
+        histograms, counters = histograms or {}, counters or {}
+        layout = count_layout(tuple(counters), tuple((key, each.bounds) for key, each in histograms.items()))
+        buckets = [each.counts for each in histograms.values()]
+        return cls(layout, np.concatenate([[*counters.values()], *buckets, [each.sum for each in histograms.values()]]))
+
+    @property
+    def counters(self) -> dict[CounterKey, float]:
+        """The counters by name and model."""
+        return dict(zip(self.layout.counters, self.row.tolist(), strict=False))
+
+    @property
+    def histograms(self) -> dict[HistogramKey, Histogram]:
+        """The histograms by name and model; their counts are views of the row."""
+        layout, row = self.layout, self.row
+        sums: list[float] = row[layout.first_sum :].tolist()
+        return {
+            key: Histogram(bounds, row[place], total)
+            for (key, bounds), place, total in zip(layout.histograms, layout.buckets, sums, strict=True)
+        }
+
+
+NO_COUNTS = Counts(count_layout((), ()), np.empty(0))
+"""Of an engine that counts nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoraState:
     """LoRA adapters of one endpoint: loaded and running, waiting to run, and how many fit (None: not said)."""
@@ -83,9 +171,8 @@ class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
     Requests and tokens are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. `waiting_tokens` are
-    what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. Histograms and counters are
-    keyed by (name, model); the model is the engine's `model_name` label, or "" where it gives none. `fingerprint`
-    changes whenever anything the page said changed; two equal ones mean the page did not move.
+    what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. `fingerprint` changes whenever
+    anything the page said changed; two equal ones mean the page did not move.
     """
 
     waiting: float | None
@@ -95,10 +182,7 @@ class EngineSample:
     lora: LoraState | None = None
     block_size_tokens: int | None = None
     num_blocks: int | None = None
-    histograms: Mapping[tuple[HistogramName, str], Histogram] = field(
-        default_factory=dict[tuple[HistogramName, str], Histogram]
-    )
-    counters: Mapping[tuple[CounterName, str], float] = field(default_factory=dict[tuple[CounterName, str], float])
+    counts: Counts = NO_COUNTS
     fingerprint: int = 0
     waiting_tokens: float | None = None
     kv_used_tokens: float | None = None

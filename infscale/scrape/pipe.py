@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
+from infscale.metrics.sample import CountLayout, Counts, EngineSample, LoraState, ModelLoad, count_layout
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
@@ -50,65 +50,81 @@ def read_order(body: memoryview) -> Any:
     return pickle.loads(body)  # noqa: S301 # from the process that started this one
 
 
-def found_bytes(found: Found) -> bytes:
-    """What was found as bytes for the pipe."""
-    key, health = found.key, found.health
-    result = found.result if isinstance(found.result, str) else _plain(found.result)
-    plain = ((key.namespace, key.name, key.rank), result, found.at, _HEALTH(health))
-    return _framed(marshal.dumps(plain))
+class FoundWriter:
+    """Writes what was found as bytes for one pipe. How counts are laid out is said once, and then by a number."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[CountLayout, int] = {}
+
+    def written(self, found: Found) -> bytes:
+        """One message; all that are written go into the pipe, in this order."""
+        key, health = found.key, found.health
+        result = found.result if isinstance(found.result, str) else self._plain(found.result)
+        plain = ((key.namespace, key.name, key.rank), result, found.at, _HEALTH(health))
+        return _framed(marshal.dumps(plain))
+
+    def _plain(self, sample: EngineSample) -> tuple[Any, ...]:
+        """A sample as values that `marshal` knows; counts by the bytes of their row."""
+        layout = sample.counts.layout
+        number, said = self._layouts.get(layout), None
+        if number is None:
+            if len(self._layouts) >= _MAX_LAYOUTS:
+                self._layouts.clear()
+            number = self._layouts[layout] = len(self._layouts)
+            said = layout.counters, layout.histograms
+        lora = sample.lora
+        return (
+            sample.waiting,
+            sample.running,
+            sample.kv_utilization_ratio,
+            {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
+            None if lora is None else (lora.running, lora.waiting, lora.max_adapters),
+            sample.block_size_tokens,
+            sample.num_blocks,
+            (number, said, sample.counts.row.tobytes()),
+            sample.fingerprint,
+            sample.waiting_tokens,
+            sample.kv_used_tokens,
+        )
 
 
-def read_found(body: memoryview) -> Found:
-    """What was found, of its bytes."""
-    key, result, at, health = marshal.loads(body)  # noqa: S302 # from a process that this one has started
-    return Found(EndpointKey(*key), result if isinstance(result, str) else _sample(result), at, ScrapeHealth(*health))
+class FoundReader:
+    """Reads what a `FoundWriter` wrote into one pipe, from its first message on."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[int, CountLayout] = {}
+
+    def read(self, body: memoryview) -> Found:
+        """What was found, of its bytes."""
+        key, result, at, health = marshal.loads(body)  # noqa: S302 # from a process that this one has started
+        result = result if isinstance(result, str) else self._sample(result)
+        return Found(EndpointKey(*key), result, at, ScrapeHealth(*health))
+
+    def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
+        waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, counts, *rest = plain
+        number, said, row = counts
+        if said is not None:
+            self._layouts[number] = count_layout(*said)
+        return EngineSample(
+            waiting,
+            running,
+            kv_utilization_ratio,
+            {model: ModelLoad(*load) for model, load in models.items()},
+            None if lora is None else LoraState(*lora),
+            block_size,
+            blocks,
+            # A view of bytes is read-only.
+            Counts(self._layouts[number], np.frombuffer(row)),
+            *rest,
+        )
 
 
+_MAX_LAYOUTS = 1024
 _HEALTH = attrgetter(*(field.name for field in fields(ScrapeHealth)))
 
 
 def _framed(body: bytes) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
-
-
-def _plain(sample: EngineSample) -> tuple[Any, ...]:
-    """A sample as values that `marshal` knows; histograms by the bytes of their counts."""
-    return (
-        sample.waiting,
-        sample.running,
-        sample.kv_utilization_ratio,
-        {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
-        None if sample.lora is None else (sample.lora.running, sample.lora.waiting, sample.lora.max_adapters),
-        sample.block_size_tokens,
-        sample.num_blocks,
-        {name: (each.bounds, each.counts.tobytes(), each.sum) for name, each in sample.histograms.items()},
-        dict(sample.counters),
-        sample.fingerprint,
-        sample.waiting_tokens,
-        sample.kv_used_tokens,
-    )
-
-
-def _sample(plain: tuple[Any, ...]) -> EngineSample:
-    (waiting, running, kv, models, lora, block_size, blocks, histograms, counters, fingerprint, *tokens) = plain
-    return EngineSample(
-        waiting,
-        running,
-        kv,
-        {model: ModelLoad(*load) for model, load in models.items()},
-        None if lora is None else LoraState(*lora),
-        block_size,
-        blocks,
-        {name: _histogram(*each) for name, each in histograms.items()},
-        counters,
-        fingerprint,
-        *tokens,
-    )
-
-
-def _histogram(bounds: tuple[float, ...], counts: bytes, total: float) -> Histogram:
-    # A view of bytes is read-only.
-    return Histogram(bounds, np.frombuffer(counts), total)
 
 
 class Frames:

@@ -19,7 +19,7 @@ from infscale.endpoint import EndpointKey
 from infscale.log import where
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.scrape.loop import ScrapeSink
-from infscale.scrape.pipe import Found, Frames, Setup, ordered, read_found, shares
+from infscale.scrape.pipe import Found, FoundReader, Frames, Setup, ordered, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.target import Target
 
@@ -169,7 +169,7 @@ class ScrapeProcesses:
 
     async def _listen(self, process: asyncio.subprocess.Process, share: _Share) -> None:
         assert process.stdout is not None  # noqa: S101 # a pipe was asked for
-        frames = Frames(read_found, self._recorder(share))
+        frames = Frames(FoundReader().read, self._recorder(share))
         while data := await process.stdout.read(_READ_BYTES):
             frames.feed(data)
             # Samples that have piled up are taken in a few at a time: what else is due comes between them.

@@ -17,7 +17,7 @@ from infscale import log
 from infscale.endpoint import EndpointKey
 from infscale.garbage import spare_collections
 from infscale.metrics.sample import EngineSample
-from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, read_order
+from infscale.scrape.pipe import Found, FoundWriter, Frames, Setup, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import Target
 
@@ -55,6 +55,7 @@ class _Sender:
         self.health: Callable[[EndpointKey], ScrapeHealth | None] = lambda _: None
         self._loop = asyncio.get_running_loop()
         self._unsent: list[bytes] = []
+        self._writer = FoundWriter()
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         self._loop.call_soon(self._send, key, sample, at)
@@ -68,7 +69,7 @@ class _Sender:
         if health is not None and self._output.get_write_buffer_size() < _MAX_UNREAD_BYTES:
             if not self._unsent:
                 self._loop.call_later(_TOGETHER_SECONDS, self._flush)
-            self._unsent.append(found_bytes(Found(key, result, at, health)))
+            self._unsent.append(self._writer.written(Found(key, result, at, health)))
 
     def _flush(self) -> None:
         self._output.write(b"".join(self._unsent))

@@ -95,12 +95,12 @@ def test_data_parallel_ranks_are_one_endpoint() -> None:
     sample = interpret(vllm_page(waiting=3, running=8, kv=0.25, engines=2), VLLM)
     assert load(sample) == (7.0, 16.0, 0.35, 16, 2000)
     assert sample.models == {"llama": ModelLoad(7.0, 16.0)}
-    queue = sample.histograms["queue_time", "llama"]
+    queue = sample.counts.histograms["queue_time", "llama"]
     assert queue.total == 72.0
     assert queue.sum == 108.0
     assert queue.counts[0] == 4.0
-    assert sample.counters["prompt_tokens", "llama"] == 200.0
-    assert sample.counters["requests_finished", "llama"] == 20.0
+    assert sample.counts.counters["prompt_tokens", "llama"] == 200.0
+    assert sample.counts.counters["requests_finished", "llama"] == 20.0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_models_on_one_endpoint_are_kept_apart() -> None:
     sample = interpret(page, VLLM)
     assert (sample.waiting, sample.running) == (3.0, 5.0)
     assert sample.models == {"a": ModelLoad(1.0, None), "b": ModelLoad(2.0, 5.0)}
-    assert sample.counters == {("prompt_tokens", "b"): 9.0}
+    assert sample.counts.counters == {("prompt_tokens", "b"): 9.0}
 
 
 @pytest.mark.parametrize("bad", [b"NaN", b"+Inf", b"-Inf", b"-1"])
@@ -200,7 +200,7 @@ def test_current_names_win_over_legacy_ones() -> None:
 
 def test_legacy_latency_histogram_is_read_when_the_current_one_is_absent() -> None:
     page = vllm_page().replace(b"vllm:inter_token_latency_seconds", b"vllm:time_per_output_token_seconds")
-    assert interpret(page, VLLM).histograms["inter_token_latency", "llama"].total == 36.0
+    assert interpret(page, VLLM).counts.histograms["inter_token_latency", "llama"].total == 36.0
 
 
 def test_sglang_counts_cached_tokens_of_every_source_and_histograms_over_extra_labels() -> None:
@@ -210,9 +210,9 @@ def test_sglang_counts_cached_tokens_of_every_source_and_histograms_over_extra_l
         for bound, count in ((b"0.1", 1), (b"+Inf", 3))
     )
     sample = interpret(page, SGLANG)
-    assert sample.counters["prefix_hits", "m"] == 42.0
-    assert sample.counters["prefix_queries", "m"] == 100.0
-    histogram = sample.histograms["queue_time", "m"]
+    assert sample.counts.counters["prefix_hits", "m"] == 42.0
+    assert sample.counts.counters["prefix_queries", "m"] == 100.0
+    histogram = sample.counts.histograms["queue_time", "m"]
     assert histogram.counts.tolist() == [2.0, 6.0]
     assert math.isnan(histogram.sum)
 
@@ -225,14 +225,14 @@ def bucket(engine: int, bound: str, count: str) -> bytes:
 def test_ranks_with_different_buckets_are_added_at_the_bounds_they_share() -> None:
     page = VLLM_MINIMAL + bucket(0, "1.0", "1") + bucket(0, "2.0", "2") + bucket(0, "+Inf", "3")
     page += bucket(1, "2", "10") + bucket(1, "5.0", "20") + bucket(1, "+Inf", "30")
-    histogram = interpret(page, VLLM).histograms["queue_time", "m"]
+    histogram = interpret(page, VLLM).counts.histograms["queue_time", "m"]
     assert histogram.bounds == (2.0, math.inf)
     assert histogram.counts.tolist() == [12.0, 33.0]
 
 
 def test_buckets_out_of_order_are_sorted() -> None:
     page = VLLM_MINIMAL + bucket(0, "+Inf", "3") + bucket(0, "2.0", "2") + bucket(0, "1.0", "1")
-    histogram = interpret(page, VLLM).histograms["queue_time", "m"]
+    histogram = interpret(page, VLLM).counts.histograms["queue_time", "m"]
     assert (histogram.bounds, histogram.counts.tolist()) == ((1.0, 2.0, math.inf), [1.0, 2.0, 3.0])
 
 
@@ -244,7 +244,7 @@ def test_buckets_that_make_no_histogram_are_an_error(lines: bytes) -> None:
 
 def test_a_histogram_with_unknown_counts_is_left_out() -> None:
     page = VLLM_MINIMAL + bucket(0, "1.0", "NaN") + bucket(0, "+Inf", "3")
-    assert interpret(page, VLLM).histograms == {}
+    assert interpret(page, VLLM).counts.histograms == {}
 
 
 def lora_line(labels: str, at: str) -> bytes:
@@ -313,9 +313,9 @@ def test_an_interpreter_that_has_seen_other_layouts_reads_like_a_new_one() -> No
             seen, fresh = interpreter.interpret(page), interpret(page, VLLM)
             assert load(seen) == load(fresh)
             assert seen.models == fresh.models
-            assert seen.counters == fresh.counters
-            assert {key: one.counts.tolist() for key, one in seen.histograms.items()} == {
-                key: one.counts.tolist() for key, one in fresh.histograms.items()
+            assert seen.counts.counters == fresh.counts.counters
+            assert {key: one.counts.tolist() for key, one in seen.counts.histograms.items()} == {
+                key: one.counts.tolist() for key, one in fresh.counts.histograms.items()
             }
 
 

@@ -46,8 +46,8 @@ def test_a_page_is_read_by_names_of_ones_own() -> None:
     assert sample.lora == LoraState(frozenset("ab"), frozenset("c"), 4)
     assert (sample.block_size_tokens, sample.num_blocks) == (32, 1000)
     assert sample.models.keys() == {"m"}
-    assert sample.histograms["queue_time", "m"].counts.tolist() == [4, 5]
-    assert sample.counters == {("prompt_tokens", "m"): 700}
+    assert sample.counts.histograms["queue_time", "m"].counts.tolist() == [4, 5]
+    assert sample.counts.counters == {("prompt_tokens", "m"): 700}
 
 
 @pytest.mark.parametrize(

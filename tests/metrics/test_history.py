@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.metrics.history import EndpointHistory
-from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
+from infscale.metrics.sample import CounterName, Counts, EngineSample, Histogram, HistogramName
 
 BOUNDS = (1.0, math.inf)
 TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
@@ -19,7 +19,7 @@ FINISHED: tuple[CounterName, str] = ("requests_finished", "m")
 
 def sample(count: float, waiting: float | None = 0.0, bounds: tuple[float, ...] = BOUNDS) -> EngineSample:
     histogram = Histogram(bounds, np.full(len(bounds), count), count * 0.5)
-    return EngineSample(waiting, 1.0, 0.5, histograms={TTFT: histogram}, counters={FINISHED: count})
+    return EngineSample(waiting, 1.0, 0.5, counts=Counts.of({TTFT: histogram}, {FINISHED: count}))
 
 
 def observed(*pairs: tuple[float, float], window: float = 10.0) -> EndpointHistory:
@@ -46,8 +46,8 @@ def test_a_restart_counts_from_zero() -> None:
 def test_a_counter_that_falls_alone_restarts_alone() -> None:
     history = EndpointHistory((10.0,))
     for at, (finished, count) in enumerate([(100, 5000), (110, 5010), (3, 5020), (5, 5030)]):
-        counts = sample(count).histograms
-        history.observe(EngineSample(0.0, 1.0, 0.5, histograms=counts, counters={FINISHED: finished}), at)
+        histograms = sample(count).counts.histograms
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of(histograms, {FINISHED: finished})), at)
     summary = history.summaries()[10.0]
     assert summary.rates[FINISHED] == pytest.approx((10 + 3 + 2) / 3)
     assert summary.histograms[TTFT].total == 30
@@ -57,7 +57,7 @@ def test_a_restart_is_seen_although_a_sum_is_not_published() -> None:
     history = EndpointHistory((10.0,))
     for at, count in enumerate((100.0, 110.0, 4.0)):
         histogram = Histogram(BOUNDS, np.full(2, count), math.nan)
-        history.observe(EngineSample(0.0, 1.0, 0.5, histograms={TTFT: histogram}), at)
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of({TTFT: histogram})), at)
     grown = history.summaries()[10.0].histograms[TTFT]
     assert grown.total == 14
     assert math.isnan(grown.sum)
@@ -153,7 +153,7 @@ def test_prefill_is_the_time_for_each_token_that_was_not_cached(
             ("prefix_queries", "m"): requests * 400,
             ("prefix_hits", "m"): requests * 300,
         }
-        history.observe(EngineSample(0.0, 1.0, 0.5, histograms=histograms, counters=counters), at)
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of(histograms, counters)), at)
     for model in ("m", None):
         found = history.summaries()[30.0].models[model].prefill_seconds_per_token
         assert found == pytest.approx(seconds, nan_ok=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.dispatch import Charge
-from infscale.metrics.sample import EngineSample, GpuSample
+from infscale.metrics.sample import Counts, EngineSample, GpuSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store import MetricStore, StoreSettings
 
@@ -22,7 +22,9 @@ def endpoint(number: int, phase: Phase = Phase.READY) -> Endpoint:
 
 
 def sample(waiting: float = 0.0, running: float = 0.0, kv: float = 0.1, page: int = 0) -> EngineSample:
-    return EngineSample(waiting, running, kv, counters={("requests_finished", "m"): float(page)}, fingerprint=page)
+    return EngineSample(
+        waiting, running, kv, counts=Counts.of(counters={("requests_finished", "m"): float(page)}), fingerprint=page
+    )
 
 
 def store(endpoints: int = 3) -> MetricStore:

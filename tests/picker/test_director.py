@@ -17,7 +17,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
-from infscale.metrics.sample import CounterName, EngineSample, LoraState, ModelLoad
+from infscale.metrics.sample import Counts, EngineSample, LoraState, ModelLoad
 from infscale.metrics.store import MetricStore
 from picker.config import load_picker_config, preset
 from picker.director import PoolDirector
@@ -47,7 +47,7 @@ requestHandler: {parsers: [{pluginRef: openai-parser}]}
 """
 
 
-FINISHED: dict[tuple[CounterName, str], float] = {("requests_finished", "m"): 1.0}
+FINISHED = Counts.of(counters={("requests_finished", "m"): 1.0})
 
 
 class Bench:
@@ -88,7 +88,7 @@ class Bench:
     ) -> None:
         self.fingerprint += 1
         loads = {model: ModelLoad(waiting, 0.0) for model in models}
-        sample = EngineSample(waiting, 0.0, kv, loads, lora, counters=FINISHED, fingerprint=self.fingerprint)
+        sample = EngineSample(waiting, 0.0, kv, loads, lora, counts=FINISHED, fingerprint=self.fingerprint)
         self.store.record_scrape(each.key, sample, at)
 
     def authority(self, row: int) -> str:
@@ -393,7 +393,7 @@ def test_only_tokens_of_the_chosen_endpoint_prove_that_its_metrics_must_move(
     decision = bench.routed(request, 0.1)
     bench.director.finished(request, decision, outcome, 0.2)
     # The same page again, later: a frozen page vouches only for the time before the request it does not show.
-    frozen = EngineSample(0.0, 0.0, 0.0, counters=FINISHED, fingerprint=bench.fingerprint)
+    frozen = EngineSample(0.0, 0.0, 0.0, counts=FINISHED, fingerprint=bench.fingerprint)
     bench.store.record_scrape(bench.state.endpoints[0].key, frozen, 3.0)
     assert isinstance(bench.director.direct(ask(), 3.1), Rejection) == held_against
 

@@ -67,7 +67,7 @@ async def test_it_asks_for_names_and_remembers_when_that_does_not_work(named: st
     assert server.asked == asked
     assert loop.health.mode == mode
     assert [(key, sample.waiting, at) for key, sample, at in sink.samples] == [(KEY, 3.0, 50.0)] * 3
-    assert len(sink.samples[0][1].histograms) == 4
+    assert len(sink.samples[0][1].counts.histograms) == 4
     assert sink.failures == []
 
 

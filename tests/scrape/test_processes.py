@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM
 from infscale.metrics.engines import EngineNames
-from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
+from infscale.metrics.sample import Counts, EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
-from infscale.scrape.pipe import Found, Frames, Setup, found_bytes, ordered, read_found, read_order, shares
+from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup, ordered, read_order, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
@@ -88,15 +88,10 @@ async def test_samples_and_health_are_the_same_wherever_they_come_from(authority
     assert health.keys() == {A, B, C}
     assert all(each.cause is None and each.page_bytes == len(PAGE) and each.scrapes >= 3 for each in health.values())
     one, same = sink.samples[0][1], there.samples[0][1]
-    assert (one.waiting, one.models, one.counters, one.fingerprint) == (
-        same.waiting,
-        same.models,
-        same.counters,
-        same.fingerprint,
-    )
-    assert [each.counts.tolist() for each in one.histograms.values()] == [
-        each.counts.tolist() for each in same.histograms.values()
-    ]
+    assert (one.waiting, one.models, one.fingerprint) == (same.waiting, same.models, same.fingerprint)
+    assert one.counts.layout == same.counts.layout
+    assert one.counts.row.tolist() == same.counts.row.tolist()
+    assert len(one.counts.histograms) == 4
     assert await asyncio.to_thread(children) == set(), "they end with the block"
 
 
@@ -226,14 +221,17 @@ samples = st.builds(
     ),
     st.none() | st.integers(0, 2**40),
     st.none() | st.integers(0, 2**40),
-    st.dictionaries(
-        st.tuples(st.sampled_from(["queue_time", "time_to_first_token"]), st.text()),
-        st.lists(st.floats(0, 1e9), min_size=2, max_size=2).map(
-            lambda counts: Histogram((0.5, math.inf), np.array(counts), sum(counts))
+    st.builds(
+        Counts.of,
+        st.dictionaries(
+            st.tuples(st.sampled_from(["queue_time", "time_to_first_token"]), st.sampled_from("ab") | st.text()),
+            st.lists(st.floats(0, 1e9), min_size=2, max_size=2).map(
+                lambda counts: Histogram((0.5, math.inf), np.array(counts), sum(counts))
+            ),
+            max_size=2,
         ),
-        max_size=2,
+        st.dictionaries(st.tuples(st.just("prompt_tokens"), st.text()), st.floats(0, 1e12), max_size=2),
     ),
-    st.dictionaries(st.tuples(st.just("prompt_tokens"), st.text()), st.floats(0, 1e12), max_size=2),
     st.integers(0, 2**64 - 1),
     numbers,
     numbers,
@@ -248,27 +246,33 @@ def shown(found: Found) -> tuple[object, ...]:
     result = found.result
     if isinstance(result, str):
         return found.key, result, found.at, found.health
-    histograms = [(name, each.bounds, each.counts.tolist(), each.sum) for name, each in result.histograms.items()]
-    rest = (getattr(result, each.name) for each in fields(result) if each.name != "histograms")
-    return found.key, found.at, found.health, histograms, *rest
+    rest = (getattr(result, each.name) for each in fields(result) if each.name != "counts")
+    return found.key, found.at, found.health, result.counts.layout, result.counts.row.tolist(), *rest
 
 
 @given(st.lists(findings, max_size=6), st.lists(st.integers(1, 500)))
 def test_what_is_found_arrives_whole_and_in_order_however_it_is_cut(sent: list[Found], cuts: list[int]) -> None:
     taken: list[Found] = []
-    frames = Frames(read_found, taken.append)
-    data = b"".join(map(found_bytes, sent))
+    frames = Frames(FoundReader().read, taken.append)
+    data = b"".join(map(FoundWriter().written, sent))
     for size in cuts:
         frames.feed(data[:size])
         data = data[size:]
     frames.feed(data)
     assert list(map(shown, taken)) == list(map(shown, sent))
-    assert all(
-        not histogram.counts.flags.writeable
-        for each in taken
-        if isinstance(each.result, EngineSample)
-        for histogram in each.result.histograms.values()
-    )
+    assert all(not each.result.counts.row.flags.writeable for each in taken if isinstance(each.result, EngineSample))
+
+
+def test_layouts_without_end_are_forgotten_and_said_again() -> None:
+    """A server that names another model on every page must not fill the memory of either end."""
+    writer, taken = FoundWriter(), list[Found]()
+    frames = Frames(FoundReader().read, taken.append)
+    names = [f"m{number % 3_000}" for number in range(6_000)]
+    for name in names:
+        sample = EngineSample(0.0, 0.0, 0.0, counts=Counts.of(counters={("prompt_tokens", name): 1.0}))
+        frames.feed(writer.written(Found(A, sample, 0.0, ScrapeHealth())))
+    counted = [each.result.counts.counters for each in taken if isinstance(each.result, EngineSample)]
+    assert counted == [{("prompt_tokens", name): 1.0} for name in names]
 
 
 def test_orders_arrive_as_they_were_given() -> None:

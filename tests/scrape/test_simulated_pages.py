@@ -46,11 +46,11 @@ def test_a_simulated_page_is_understood(skin: EngineSkin, dialect: Dialect, rank
     sample = interpret(text, dialect)
     assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (3.0 * ranks, 5.0 * ranks, 0.25)
     assert sample.models.keys() == {MODEL}
-    assert sample.histograms["queue_time", MODEL].total == 2.0 * ranks
-    assert {name for name, _ in sample.histograms} == dialect.histograms.keys()
+    assert sample.counts.histograms["queue_time", MODEL].total == 2.0 * ranks
+    assert {name for name, _ in sample.counts.histograms} == dialect.histograms.keys()
     assert sample.block_size_tokens == 16
     assert sample.num_blocks == 19_208 * ranks
-    assert {"prompt_tokens", "generation_tokens", "requests_finished"} <= {name for name, _ in sample.counters}
+    assert {"prompt_tokens", "generation_tokens", "requests_finished"} <= {name for name, _ in sample.counts.counters}
 
 
 async def test_a_simulated_server_is_scraped_by_name() -> None:
