@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
@@ -251,7 +250,6 @@ class Interpreter:
         self.dialect = dialect
         self.names = dialect.names
         self._selection = Selection(self.names, apart=_apart(dialect))
-        self._plans: WeakKeyDictionary[Layout, _Plan] = WeakKeyDictionary()
 
     def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
         """The sample `page` holds; `whole` as in `Selection.read`.
@@ -283,9 +281,9 @@ class Interpreter:
         )
 
     def _plan(self, layout: Layout) -> _Plan:
-        plan = self._plans.get(layout)
+        plan: _Plan | None = layout.derived.get(_Plan)
         if plan is None:
-            plan = self._plans[layout] = _Plan.of(self.dialect, layout)
+            plan = layout.derived[_Plan] = _Plan.of(self.dialect, layout)
         return plan
 
 

@@ -62,15 +62,17 @@ class SeriesColumns:
         return len(self.values)
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """What a page says beside its values: by sample name the rows of `Selected.values`, and the labels of each.
 
-    Pages that say the same are of one layout, the same object, so that what follows from it is worked out once.
+    Pages that say the same are of one layout, the same object, so that what follows from it is worked out once:
+    `derived` has it, by whoever did.
     """
 
     rows: Mapping[str, tuple[int, ...]]
     labels: Mapping[str, tuple[Labels, ...]]
+    derived: dict[object, Any] = field(default_factory=dict[object, Any])
 
     @classmethod
     def of(cls, samples: Iterable[tuple[str, Labels]]) -> "Layout":
