@@ -52,6 +52,10 @@ class Declared:
         self._uses: dict[str, list[str]] = {}
         for field in items:
             self._declare(field)
+        # A stage may ask for what is only declared to be read further down.
+        for plugin in sorted(self.plugins.values(), key=lambda each: each.kind is not Kind.DATA):
+            self._build(plugin)
+            self._note(plugin)
 
     def find(self, reference: Field, *implied: str) -> Plugin:
         """The declared plugin a `pluginRef` names; types in `implied` exist without being declared."""
@@ -95,10 +99,7 @@ class Declared:
         name = entry["name"].text() if "name" in entry else entry["type"].text()
         if name in self.plugins:
             entry.get("name", entry["type"]).refuse(f"there is already a plugin named {name!r}")
-        plugin = Plugin(name, entry["type"].text(), kind, Given(field, entry.get("parameters")))
-        self.plugins[name] = plugin
-        self._build(plugin)
-        self._note(plugin)
+        self.plugins[name] = Plugin(name, entry["type"].text(), kind, Given(field, entry.get("parameters")))
 
     def _kind(self, field: Field) -> Kind:
         name = field.text()
@@ -129,10 +130,11 @@ class Declared:
                 self._read_fact(plugin)
 
     def _build_stage(self, plugin: Plugin) -> None:
+        given = replace(plugin.given, attributes=self.scraping.attributes)
         if plugin.type in self._types.filters:
-            self.filters[plugin.name] = self._types.filters[plugin.type](plugin.given)
+            self.filters[plugin.name] = self._types.filters[plugin.type](given)
         if plugin.type in self._types.scorers:
-            self.scorers[plugin.name] = self._types.scorers[plugin.type](plugin.given)
+            self.scorers[plugin.name] = self._types.scorers[plugin.type](given)
 
     def _read_fact(self, plugin: Plugin) -> None:
         """Read the parameters, so that a mistake is found; sources of endpoints are read where they are used."""
@@ -189,7 +191,7 @@ class Declared:
 
     def _only(self, plugin: Plugin) -> None:
         """There is one of its kind in a pool, whatever its name."""
-        if any(each.type == plugin.type and each is not plugin for each in self.plugins.values()):
+        if next(each for each in self.plugins.values() if each.type == plugin.type) is not plugin:
             plugin.given.declared.refuse(f"there is already one of type {plugin.type}; a pool has one")
 
     def _predicting(self, plugin: Plugin) -> PredictionSettings:

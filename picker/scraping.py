@@ -42,6 +42,11 @@ class ScrapeWishes:
     verify_tls: bool | None = None
     source: str = ""
 
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Names of the numbers to read beside our metrics, of whatever engine."""
+        return frozenset(name for each in self.engines for name in each.attributes)
+
 
 NO_WISHES = ScrapeWishes()
 """A configuration that says nothing of scraping."""
@@ -102,8 +107,6 @@ def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
 def _engine(field: Field) -> EngineNames:
     """One engine: its page has of these metrics only what is given; others are as the engine of that name has them."""
     entry = field.mapping(required=("name",), optional=("customMetrics", *_SPECS, *_LABELS))
-    if "customMetrics" in entry:
-        entry["customMetrics"].refuse("metrics of one's own as attributes are not available in this version")
     name = entry["name"].text()
     if name == _RESERVED:
         entry["name"].refuse(f"{_RESERVED!r} is reserved; choose another name")
@@ -123,9 +126,24 @@ def _engine(field: Field) -> EngineNames:
         num_blocks=num_blocks,
         block_size_label=entry[_LABELS[0]].text() if _LABELS[0] in entry else default.block_size_label,
         num_blocks_label=entry[_LABELS[1]].text() if _LABELS[1] in entry else default.num_blocks_label,
+        attributes=_attributes(entry["customMetrics"]) if "customMetrics" in entry else {},
     )
     try:
         names.dialect()
     except ValueError:
         field.refuse("expected queuedRequestsSpec or runningRequestsSpec: neither says how busy the engine is")
     return names
+
+
+def _attributes(field: Field) -> dict[str, str]:
+    """Metric specs by the names under which stages ask for their values."""
+    found: dict[str, str] = {}
+    for item in field.items():
+        entry = item.mapping(required=("attributeKey", "metricSpec"))
+        name = entry["attributeKey"].text()
+        if name in found:
+            entry["attributeKey"].refuse(f"there is already a metric {quoted(name)}")
+        found[name] = metric_spec(entry["metricSpec"])
+        if not found[name]:
+            entry["metricSpec"].refuse("expected a metric's name, or name{label=value}")
+    return found

@@ -15,7 +15,7 @@ from infscale.metrics.latency_rows import LatencyTable
 from infscale.metrics.ledger import Ledger
 from infscale.metrics.model_table import ModelColumns, cells_of
 from infscale.metrics.record import EndpointRecord
-from infscale.metrics.sample import FloatArray, ModelLoad
+from infscale.metrics.sample import NO_ATTRIBUTES, FloatArray, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.window import WindowSummary
 
@@ -34,7 +34,7 @@ NUMBERS = (
     "load_seconds",
 )
 _FLAGS = ("ready", "settled")
-_OBJECTS = ("models", "lora", "block_size_tokens", "num_blocks", "windows", "failures")
+_OBJECTS = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "windows", "failures")
 _OBSERVED, _BOOKED = "observed numbers", "books"
 _NO_MODELS: MappingProxyType[str, ModelLoad] = MappingProxyType({})
 
@@ -109,6 +109,7 @@ class PoolBoard:
         if self._put("models", row, models) or new_window:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
+        self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("lora", row, sample.lora)
             self._put("block_size_tokens", row, sample.block_size_tokens)

@@ -13,7 +13,7 @@ from typing import Any
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
 from infscale.metrics.interpretation import CountPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
-from infscale.metrics.sample import CounterName, EngineSample, HistogramName, LoraState, ModelLoad
+from infscale.metrics.sample import NO_ATTRIBUTES, CounterName, EngineSample, HistogramName, LoraState, ModelLoad
 
 ENGINE_LABELS = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
 """Endpoint labels that name the dialect, in order of precedence."""
@@ -45,7 +45,8 @@ class Dialect:
     `model_label` tells which model a series is about. `leader_labels` number processes that all report the same thing:
     a series counts only if each of them is absent or "0". Everything else that series differ in (data-parallel rank,
     finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
-    from utilisation and size where an engine does not say them.
+    from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
+    our metrics: nobody knows how its series would be added up, so that the first counts.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Dialect:
     lora: MetricSpec | None = None
     histograms: Mapping[HistogramName, Specs] = field(default_factory=dict[HistogramName, Specs], hash=False)
     counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
+    attributes: tuple[tuple[str, MetricSpec], ...] = ()
     model_label: str = "model_name"
     leader_labels: tuple[str, ...] = ()
 
@@ -76,6 +78,7 @@ class Dialect:
         names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
         names += [self.lora.name] if self.lora else []
         names += [spec.name for specs in self.counters.values() for spec in specs]
+        names += [spec.name for _, spec in self.attributes]
         for specs in self.histograms.values():
             names += [spec.name + suffix for spec in specs for suffix in ("_bucket", "_sum")]
         return tuple(dict.fromkeys(names))
@@ -211,6 +214,7 @@ class _Plan:
     block_size: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     counts: CountPlan
+    attributes: tuple[tuple[str, int], ...]
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
@@ -237,6 +241,7 @@ class _Plan:
                 ],
                 [each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)],
             ),
+            attributes=tuple((name, rows[0]) for name, spec in dialect.attributes if (rows := reader.rows((spec,)))),
         )
 
 
@@ -278,6 +283,7 @@ class Interpreter:
             fingerprint=selected.fingerprint,
             waiting_tokens=summed(waiting_tokens),
             kv_used_tokens=_kv_used_tokens(plan, values, blocks, block_size),
+            attributes=_attributes(plan, values) if plan.attributes else NO_ATTRIBUTES,
         )
 
     def _plan(self, layout: Layout) -> _Plan:
@@ -301,6 +307,10 @@ def _kv_used_tokens(
     if plan.kv_utilization is None or not blocks or not block_size:
         return None
     return known(sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size)
+
+
+def _attributes(plan: _Plan, values: Sequence[float]) -> dict[str, float]:
+    return {name: values[row] for name, row in plan.attributes if math.isfinite(values[row])}
 
 
 def _counts(

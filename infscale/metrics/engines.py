@@ -17,7 +17,7 @@ class EngineNames:
 
     None: as the dialect `like` says it (one of the table; None: nothing is known), "": the page has no such metric.
     `cache_info` is a series whose labels `block_size_label` and `num_blocks_label` size the KV cache; `block_size` and
-    `num_blocks` are series whose values do.
+    `num_blocks` are series whose values do. `attributes` are numbers to read beside ours, by names of their own.
     """
 
     name: str
@@ -36,6 +36,7 @@ class EngineNames:
     model_label: str | None = None
     histograms: Mapping[HistogramName, str] | None = field(default=None, hash=False)
     counters: Mapping[CounterName, str] | None = field(default=None, hash=False)
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     def dialect(self) -> Dialect:
         """The dialect of these names. Raises ValueError where they cannot be one."""
@@ -53,7 +54,8 @@ class EngineNames:
         for name, texts in (("histograms", self.histograms), ("counters", self.counters)):
             if texts is not None:
                 given[name] = {**getattr(base, name), **{key: _specs(text) for key, text in texts.items()}}
-        made = replace(base, name=self.name, **given)
+        attributes = tuple((name, spec) for name, text in self.attributes.items() for spec in _specs(text))
+        made = replace(base, name=self.name, attributes=attributes, **given)
         if not made.waiting and not made.running:
             raise ValueError("a dialect says how many requests wait or run: give waiting or running")
         return made

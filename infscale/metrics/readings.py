@@ -30,7 +30,7 @@ class Readings(Sequence[tuple[ObjectKey, Reading]]):
         objects = [key for key, _ in pairs]
         table = np.array([(each.value, each.at, each.window_seconds) for _, each in pairs], dtype=np.float64)
         values, at, windows = table.reshape(-1, 3).T
-        return cls(objects, values, at, None if np.isnan(windows).all() else np.nan_to_num(windows))
+        return cls(objects, values, at, None if np.isnan(windows).all() else np.fmax(windows, 0.0))
 
     @classmethod
     def joined(cls, parts: Sequence["Readings"]) -> "Readings":

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -166,13 +167,17 @@ class ModelLoad:
     waiting_tokens: float | None = None
 
 
+NO_ATTRIBUTES: Mapping[str, float] = MappingProxyType({})
+
+
 @entity
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
     Requests and tokens are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. `waiting_tokens` are
     what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. `fingerprint` changes whenever
-    anything the page said changed; two equal ones mean the page did not move.
+    anything the page said changed; two equal ones mean the page did not move. `attributes` are numbers that a
+    configuration asks for beside ours, finite, by the names it gives them.
     """
 
     waiting: float | None
@@ -186,6 +191,7 @@ class EngineSample:
     fingerprint: int = 0
     waiting_tokens: float | None = None
     kv_used_tokens: float | None = None
+    attributes: Mapping[str, float] = field(default_factory=lambda: NO_ATTRIBUTES)
 
 
 @dataclass(frozen=True, slots=True)

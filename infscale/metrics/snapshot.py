@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.model_table import EMPTY, ModelTable
-from infscale.metrics.sample import FloatArray, Histogram, HistogramName, LoraState, ModelLoad, ScrapeFailure
+from infscale.metrics.sample import (
+    NO_ATTRIBUTES,
+    FloatArray,
+    Histogram,
+    HistogramName,
+    LoraState,
+    ModelLoad,
+    ScrapeFailure,
+)
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.window import WindowSummary
 from infscale.value import entity
@@ -70,9 +78,9 @@ class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
-    seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True
-    once the endpoint was scraped, or failed, at least once. `by_model` has again, as arrays, what `models`
-    and `windows` say of each model, `latencies` the windows' histograms.
+    seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True once the endpoint was
+    scraped, or failed, at least once. `attributes` are those of `EngineSample`. `by_model` has again, as arrays, what
+    `models` and `windows` say of each model, `latencies` the windows' histograms.
     """
 
     waiting: FloatArray
@@ -93,6 +101,7 @@ class Columns:
     lora: Sequence[LoraState | None]
     block_size_tokens: Sequence[int | None]
     num_blocks: Sequence[int | None]
+    attributes: Sequence[Mapping[str, float]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     by_model: ModelTable
@@ -125,6 +134,7 @@ class Columns:
             lora=(None,) * rows,
             block_size_tokens=(None,) * rows,
             num_blocks=(None,) * rows,
+            attributes=(NO_ATTRIBUTES,) * rows,
             windows=(None,) * rows,
             failures=(None,) * rows,
             by_model=EMPTY,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.sample import CountLayout, Counts, EngineSample, LoraState, ModelLoad, count_layout
+from infscale.metrics.sample import NO_ATTRIBUTES, CountLayout, Counts, EngineSample, LoraState, ModelLoad, count_layout
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
@@ -85,6 +85,7 @@ class FoundWriter:
             sample.fingerprint,
             sample.waiting_tokens,
             sample.kv_used_tokens,
+            dict(sample.attributes) or None,
         )
 
 
@@ -103,6 +104,7 @@ class FoundReader:
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
         waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, counts, *rest = plain
         number, said, row = counts
+        fingerprint, waiting_tokens, kv_used_tokens, attributes = rest
         if said is not None:
             self._layouts[number] = count_layout(*said)
         return EngineSample(
@@ -115,7 +117,10 @@ class FoundReader:
             blocks,
             # A view of bytes is read-only.
             Counts(self._layouts[number], np.frombuffer(row)),
-            *rest,
+            fingerprint,
+            waiting_tokens,
+            kv_used_tokens,
+            attributes or NO_ATTRIBUTES,
         )
 
 

@@ -1,8 +1,11 @@
-"""Filter and scorer by any number known of endpoints: a published metric by its name, or a label that is a number."""
+"""Filter and scorer by any number known of endpoints.
+
+That is a published metric by its name, a label that is a number, or what a configuration has engines' pages read for.
+"""
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -58,6 +61,22 @@ COLUMNS: Mapping[str, MetricAttribute] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class PageAttribute:
+    """A number that a configuration has engines' pages read for, where it is fresh."""
+
+    name: str
+
+    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """See `Attribute`."""
+        state = context.snapshot.state
+        column: FloatArray | None = state.derived.get(self)
+        if column is None:
+            column = np.array([each.get(self.name, math.nan) for each in state.columns.attributes], dtype=np.float64)
+            state.derived[self] = column
+        return np.where(context.snapshot.fresh(context.now)[rows], column[rows], math.nan)
+
+
 class LabelAttribute:
     """A label whose value is a number."""
 
@@ -83,8 +102,13 @@ def _number(text: str | None) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def attribute(name: str) -> Attribute | None:
-    """The attribute of that name: a column, its name in the reference picker, or ``label:<key>``; None: no such."""
+def attribute(name: str, on_pages: Collection[str] = ()) -> Attribute | None:
+    """The attribute of that name; None: no such.
+
+    One of those `on_pages`, a column, a column by its name in the reference picker, or ``label:<key>``.
+    """
+    if name in on_pages:
+        return PageAttribute(name)
     if name.startswith(LABEL_PREFIX):
         key = name.removeprefix(LABEL_PREFIX)
         return LabelAttribute(key) if key else None

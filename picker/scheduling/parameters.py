@@ -8,10 +8,14 @@ from infscale.document import Field
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a document says of one plugin: where it is declared, and its parameters; None without any."""
+    """What a document says of one plugin: where it is declared, and its parameters; None without any.
+
+    `attributes` are names of the numbers that engines' pages are read for on behalf of the document.
+    """
 
     declared: Field
     parameters: Field | None = None
+    attributes: frozenset[str] = frozenset()
 
     def read(self, *known: str) -> "Parameters":
         """The parameters, of which `known` are all there may be. Raises `ConfigError`."""

@@ -110,6 +110,8 @@ SERVED = """\
       cacheInfoSpec: acme_cache
       cacheBlockSizeLabelName: page
       cacheNumBlocksLabelName: pages
+      customMetrics:
+      - {attributeKey: heat, metricSpec: acme_heat_celsius}
     - {name: vllm, queuedRequestsSpec: "vllm:num_requests_waiting"}
 """
 
@@ -129,6 +131,7 @@ def test_an_extractor_says_what_engines_call_things() -> None:
         num_blocks_label="pages",
         block_size="",
         num_blocks="",
+        attributes={"heat": "acme_heat_celsius"},
     )
     # What the reference knows of an engine and is not given is not there; what only we read of it stays.
     dialect = vllm.dialect()
@@ -180,8 +183,25 @@ def test_what_changes_nothing_of_a_source_is_said() -> None:
         ),
         (
             "core-metrics-extractor, parameters: {engineConfigs: "
-            "[{name: x, queuedRequestsSpec: q, customMetrics: []}]}",
-            "engineConfigs[0].customMetrics: metrics of one's own as attributes are not available",
+            "[{name: x, queuedRequestsSpec: q, customMetrics: [{attributeKey: a, metricSpec: m}, {attributeKey: a, "
+            "metricSpec: n}]}]}",
+            "customMetrics[1].attributeKey: there is already a metric 'a'",
+        ),
+        (
+            "core-metrics-extractor, parameters: {engineConfigs: "
+            "[{name: x, queuedRequestsSpec: q, customMetrics: [{attributeKey: a, metricSpec: ''}]}]}",
+            "customMetrics[0].metricSpec: expected a metric's name, or name{label=value}",
+        ),
+        (
+            "core-metrics-extractor, parameters: {engineConfigs: "
+            "[{name: x, queuedRequestsSpec: q, customMetrics: [{attributeKey: a}]}]}",
+            "customMetrics[0]: key 'metricSpec' is missing",
+        ),
+        (
+            "core-metrics-extractor, parameters: {engineConfigs: [{name: x, queuedRequestsSpec: q, "
+            "customMetrics: [{attributeKey: heat, metricSpec: m}]}]}}\n- {type: endpoint-attribute-scorer, "
+            "parameters: {attributeKey: cold, algorithm: {type: linear_lower_is_better}}",
+            "attributeKey: expected label:<key> or one of heat, ",
         ),
         (
             "core-metrics-extractor, parameters: {engineConfigs: "
@@ -235,6 +255,9 @@ picker: {listen: "127.0.0.1:0", config_file: epp.yaml}
 telemetry: {listen: "127.0.0.1:0"}
 """
 SOURCE = "- {type: metrics-data-source, parameters: {path: /engine/metrics, port: PORT}}\n- {type: queue-scorer}\n"
+COOLEST = """\
+- {type: endpoint-attribute-scorer, parameters: {attributeKey: heat, algorithm: {type: linear_lower_is_better}}}
+"""
 
 
 def by_flags(folder: Path, port: int) -> ServeConfig:
@@ -246,7 +269,7 @@ def by_flags(folder: Path, port: int) -> ServeConfig:
 
 
 def by_file(folder: Path, text: str, port: int, processes: int = 0) -> ServeConfig:
-    (folder / "epp.yaml").write_text(f"{HEAD}plugins:\n{SERVED}{SOURCE}".replace("PORT", str(port)))
+    (folder / "epp.yaml").write_text(f"{HEAD}plugins:\n{COOLEST}{SERVED}{SOURCE}".replace("PORT", str(port)))
     (folder / "serve.yaml").write_text(text.replace("PORT", str(port)).replace("PROCESSES", str(processes)))
     return load_config(folder / "serve.yaml")
 
@@ -297,6 +320,7 @@ async def test_renamed_metrics_arrive_in_the_store(tmp_path: Path, way: str) -> 
     # By the flags, the page does not say how the cache is sized.
     sizes = (None, None) if way == "flags" else (32, 1000)
     assert (columns.block_size_tokens[0], columns.num_blocks[0]) == sizes
+    assert columns.attributes == [{"heat": 61.5} if way == "picker" else {}]
 
 
 async def test_names_change_while_serving(tmp_path: Path) -> None:
@@ -315,6 +339,6 @@ async def test_two_sources_of_names_are_refused_at_the_start(tmp_path: Path) -> 
     (tmp_path / "discovery.yaml").write_text("endpoints: []")
     text = OWN.replace("picker: {", "picker: {config_file: epp.yaml, ")
     config = await asyncio.to_thread(by_file, tmp_path, text, 9)
-    with pytest.raises(ConfigError, match=r"epp\.yaml:4: engineConfigs: the engine 'acme' differs"):
+    with pytest.raises(ConfigError, match=r"epp\.yaml:5: engineConfigs: the engine 'acme' differs"):
         async with serving(config, {"picker"}):
             pass

@@ -57,6 +57,7 @@ class FakePool:
     gpu_used: Numbers = ()
     gpu_total: Numbers = ()
     gpu_observed_at: Numbers = ()
+    attributes: Sequence[Mapping[str, float]] = ()
     leaving: Numbers = ()
     waiting_since: Numbers = ()
     prefill_per_token: Numbers = ()
@@ -78,6 +79,7 @@ class FakePool:
             gpu_observed_at=self._column(self.gpu_observed_at, 0.0, -math.inf),
             settled=np.ones(self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
+            attributes=tuple(self.attributes) or ({},) * self.size,
             by_model={None: self._past()},
         )
         state = PoolState.of(POOL, self.settings, endpoints, columns)

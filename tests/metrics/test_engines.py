@@ -22,6 +22,9 @@ acme_wait_bucket{model="m",le="1"} 4
 acme_wait_bucket{model="m",le="+Inf"} 5
 acme_wait_sum{model="m"} 2.5
 acme_prompt_total{model="m"} 700
+acme_heat_celsius{gpu="0"} 61.5
+acme_heat_celsius{gpu="1"} 48
+acme_odd NaN
 """
 ACME = EngineNames(
     name="acme",
@@ -48,6 +51,24 @@ def test_a_page_is_read_by_names_of_ones_own() -> None:
     assert sample.models.keys() == {"m"}
     assert sample.counts.histograms["queue_time", "m"].counts.tolist() == [4, 5]
     assert sample.counts.counters == {("prompt_tokens", "m"): 700}
+
+
+@pytest.mark.parametrize(
+    ("spec", "value"),
+    [
+        pytest.param("acme_heat_celsius", {"a": 61.5}, id="of several, the first"),
+        pytest.param("acme_heat_celsius{gpu=1}", {"a": 48.0}, id="the one with the label"),
+        pytest.param("acme_queue{state=waiting}", {"a": 3.0}, id="what is read anyway"),
+        pytest.param("acme_heat_celsius{gpu=2}", {}, id="not there"),
+        pytest.param("acme_odd", {}, id="no number"),
+    ],
+)
+def test_a_page_is_read_for_numbers_of_ones_own(spec: str, value: dict[str, float]) -> None:
+    dialect = replace(ACME, attributes={"a": spec}).dialect()
+    assert spec.partition("{")[0] in dialect.names
+    sample = interpret(RENAMED, dialect)
+    assert sample.attributes == value
+    assert sample.waiting == 3
 
 
 @pytest.mark.parametrize(

@@ -235,6 +235,7 @@ samples = st.builds(
     st.integers(0, 2**64 - 1),
     numbers,
     numbers,
+    st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=2),
 )
 health = st.builds(ScrapeHealth, st.text(), numbers, numbers, numbers, st.none() | st.integers(0, 2**40))
 keys_ = st.builds(EndpointKey, st.text(), st.text(), st.integers(0, 7))

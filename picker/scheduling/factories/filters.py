@@ -122,11 +122,11 @@ def _headroom_tier(given: Given) -> Filter:
     return HeadroomTierFilter(parameters.number("epsilonExploreNeg", 0.01, 0.0, 1.0))
 
 
-def attribute_of(field: Field) -> Attribute:
-    """The attribute a parameter names. Raises `ConfigError`."""
-    found = attribute(field.text())
+def attribute_of(field: Field, on_pages: frozenset[str]) -> Attribute:
+    """The attribute a parameter names; `on_pages` as in `attribute`. Raises `ConfigError`."""
+    found = attribute(field.text(), on_pages)
     if found is None:
-        field.refuse(f"expected label:<key> or one of {', '.join(sorted(COLUMNS))}")
+        field.refuse(f"expected label:<key> or one of {', '.join((*sorted(on_pages), *sorted(COLUMNS)))}")
     return found
 
 
@@ -138,7 +138,7 @@ def _endpoint_attribute(given: Given) -> Filter:
     names: Mapping[str, Operator] = {str(name): name for name in OPERATORS}
     missing = parameters.get("onMissing")
     return EndpointAttributeFilter(
-        attribute_of(parameters.required("attribute")),
+        attribute_of(parameters.required("attribute"), given.attributes),
         names[threshold["operator"].choice(tuple(names))],
         threshold["value"].number(),
         pass_on_missing=missing is None or missing.choice(("Pass", "Fail")) == "Pass",

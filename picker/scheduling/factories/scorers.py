@@ -89,7 +89,7 @@ def _endpoint_attribute(given: Given) -> Scorer:
     parameters = given.read("attributeKey", "producer", "algorithm")
     algorithm = parameters.required("algorithm").mapping(required=("type",), optional=("normalization",))
     return EndpointAttributeScorer(
-        attribute_of(parameters.required("attributeKey")),
+        attribute_of(parameters.required("attributeKey"), given.attributes),
         lower_is_better=algorithm["type"].choice(_LINES) == "linear_lower_is_better",
         fixed_range=_fixed_range(algorithm.get("normalization")),
     )

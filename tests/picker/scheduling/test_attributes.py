@@ -39,9 +39,26 @@ def test_attributes_are_published_metrics_the_references_names_and_labels() -> N
     assert [attribute("label:"), attribute("queue_latency_p90_seconds"), attribute("x")] == [None, None, None]
 
 
+def test_what_pages_are_read_for_comes_before_what_has_the_same_name() -> None:
+    pool = FakePool(3, waiting=[1, 1, 1], attributes=[{"heat": 61.5, "WaitingQueueSize": 9.0}, {}, {"heat": -1.0}])
+    decision = context(pool)
+    on_pages = frozenset({"heat", "WaitingQueueSize"})
+    for name, expected in {"heat": [61.5, math.nan, -1.0], "WaitingQueueSize": [9.0, math.nan, math.nan]}.items():
+        found = attribute(name, on_pages)
+        assert found is not None
+        for rows in (pool.rows, pool.rows[::-1]):
+            values = found.values(decision, rows).tolist()
+            assert values == pytest.approx([expected[row] for row in rows.tolist()], nan_ok=True)
+    assert attribute("heat") is None
+
+
 def test_stale_values_are_unknown() -> None:
-    pool = FakePool(2, waiting=[3, 3], observed_at=[10.0, 1.0], gpu_used=[1, 1], gpu_total=[2, 2])
+    heat = [{"heat": 5.0}, {"heat": 5.0}]
+    pool = FakePool(2, waiting=[3, 3], observed_at=[10.0, 1.0], gpu_used=[1, 1], gpu_total=[2, 2], attributes=heat)
     decision = context(pool, now=11.0)
+    on_page = attribute("heat", {"heat"})
+    assert on_page is not None
+    assert on_page.values(decision, pool.rows).tolist() == pytest.approx([5.0, math.nan], nan_ok=True)
     assert np.isnan(named("waiting_requests").values(decision, pool.rows)).tolist() == [False, True]
     assert named("gpu_memory_used_ratio").values(decision, pool.rows).tolist() == [0.5, 0.5]
 
