@@ -36,7 +36,8 @@ class EngineNames:
     model_label: str | None = None
     histograms: Mapping[HistogramName, str] | None = field(default=None, hash=False)
     counters: Mapping[CounterName, str] | None = field(default=None, hash=False)
-    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+    # No key of the configuration file: scheduling asks for them, so they are declared where it is.
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, metadata={"key": False})
 
     def dialect(self) -> Dialect:
         """The dialect of these names. Raises ValueError where they cannot be one."""
