@@ -68,6 +68,7 @@ class Endpoint:
     `address` is an IP address, `port` where it serves; the metrics page is on the same port unless `metrics_port` says
     otherwise. Labels are the pod's. `load_seconds` is how long the model took to load: from the start of the container
     until the pod was Ready; None is unknown. `workload` owns the pod; None where discovery does not know owners.
+    `authority` is the destination as sent to Envoy.
     """
 
     key: EndpointKey
@@ -78,16 +79,13 @@ class Endpoint:
     metrics_port: int | None = None
     load_seconds: float | None = None
     workload: Workload | None = None
+    authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         ipaddress.ip_address(self.address)
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is outside 1–65535")
-
-    @property
-    def authority(self) -> str:
-        """The destination as sent to Envoy."""
-        return authority(self.address, self.port)
+        object.__setattr__(self, "authority", authority(self.address, self.port))
 
     @property
     def metrics_authority(self) -> str:

@@ -241,8 +241,8 @@ class PoolDirector:
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:
             self._memory.sent_media(row, facts.media, self._config.media_items)
-        endpoints = snapshot.endpoints
-        destinations = tuple(endpoints[each].authority for each in selection.chosen)
+        endpoints, revision = snapshot.state.endpoints, snapshot.revision
+        destinations = tuple([endpoints[each].authority for each in selection.chosen])
         _count(self.stats.picks, destinations[0])
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
@@ -250,7 +250,7 @@ class PoolDirector:
         self.records.append(
             PickRecord(
                 xxh3_64_intdigest(request.request_id.encode("utf-8", "surrogatepass")),
-                snapshot.revision,
+                revision,
                 now,
                 destinations[0],
                 age,
@@ -266,7 +266,7 @@ class PoolDirector:
         return Decision(
             destinations,
             facts.target_model,
-            snapshot.revision,
+            revision,
             self._accounts.charge(self._pool, row, facts.target_model, tokens, now),
             scores,
             priority,
