@@ -30,6 +30,10 @@ class CacheNumber:
     spec: MetricSpec
     label: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return CacheNumber, (self.spec, self.label)
+
     def of(self, labels: Labels, value: float) -> int:
         """The whole number a series gives; 0, which no cache is sized by, where it gives none."""
         if self.label is None:

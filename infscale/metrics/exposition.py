@@ -118,6 +118,10 @@ class Selected:
         return found
 
 
+_Cut = tuple[bytes, bytes]
+"""A line in two: up to its last blank, which is included, and behind it. Mostly that is a series and its value."""
+
+
 class _Line(NamedTuple):
     """A line that was parsed; `head` is what it begins with, name and labels as they are written."""
 
@@ -144,6 +148,8 @@ class Selection:
         self._remember = remember
         self._heads: dict[bytes, tuple[str, Labels]] = {}
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
+        # Of the page before: equal ones are found sooner by comparing than by hashing.
+        self._latest: tuple[tuple[bytes, ...], Layout | None] = ((), None)
         self._held = 0
 
     def read(self, page: bytes, *, whole: bool = True) -> Selected:
@@ -154,44 +160,59 @@ class Selection:
         asked name is malformed, or there are more than `MAX_SERIES` of them.
         """
         _check_end(page, whole)
-        lines: list[bytes] = self._lines.findall(b"\n" + page)
+        lines: list[_Cut] = self._lines.findall(b"\n" + page)
         if len(lines) > MAX_SERIES:
             raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
-        fingerprint = xxhash.xxh3_64_intdigest(b"\n".join(lines))
-        apart: list[tuple[str, Series]] = []
+        apart: list[_Cut] = []
         if self._apart:
-            parsed = [self._parse(line) for line in lines if line.startswith(self._apart)]
-            if parsed:
-                apart = [(each.name, Series(each.labels, each.value)) for each in parsed]
-                lines = [line for line in lines if not line.startswith(self._apart)]
-        cut = [line.rpartition(b" ") for line in lines]
-        layout = self._layouts.get(tuple([head for head, _, _ in cut]))
-        values = None if layout is None else _plain_numbers([number for _, _, number in cut])
+            apart = [line for line in lines if line[0].startswith(self._apart)]
+            if apart:
+                lines = [line for line in lines if not line[0].startswith(self._apart)]
+        heads, numbers = zip(*lines, strict=True) if lines else ((), ())
+        written = b"\n".join(numbers)
+        layout = self._known(heads)
+        values = None if layout is None else _plain_numbers(numbers, written)
         if layout is None or values is None:
-            samples = [self._sample(line, head, number) for line, (head, _, number) in zip(lines, cut, strict=True)]
-            layout, values = self._layout(samples), [each.value for each in samples]
-        return Selected(self.names, layout, values, apart, fingerprint)
+            samples = [self._sample(head, number) for head, number in lines]
+            layout, values = self._layout(heads, samples), [each.value for each in samples]
+        fingerprint = xxhash.xxh3_64_intdigest(written, xxhash.xxh3_64_intdigest(b"\n".join(heads)))
+        found: list[tuple[str, Series]] = []
+        for line in map(b"".join, apart):
+            fingerprint = xxhash.xxh3_64_intdigest(line, fingerprint)
+            parsed = self._parse(line)
+            found.append((parsed.name, Series(parsed.labels, parsed.value)))
+        return Selected(self.names, layout, values, found, fingerprint)
 
-    def _layout(self, samples: Sequence[_Line]) -> Layout:
-        """The layout of these lines, remembered from now on."""
-        heads = tuple([each.head for each in samples])
-        known = self._layouts.get(heads)
+    def _known(self, heads: tuple[bytes, ...]) -> Layout | None:
+        """The layout of lines that begin like this, if it is remembered."""
+        before, layout = self._latest
+        if before != heads:
+            layout = self._layouts.get(heads)
+            self._latest = heads, layout
+        return layout
+
+    def _layout(self, heads: tuple[bytes, ...], samples: Sequence[_Line]) -> Layout:
+        """The layout of these lines, remembered from now on where nothing but the value is behind their heads."""
+        known = self._known(heads)
         if known is not None:
             return known
         layout = Layout.of([(each.name, each.labels) for each in samples])
-        if all(head in self._heads for head in heads):
+        if all(
+            each.head in self._heads and each.head + b" " == head for head, each in zip(heads, samples, strict=True)
+        ):
             self._held += len(heads)
             if self._held > _REMEMBERED_LINES:
                 self._layouts.clear()
                 self._held = len(heads)
             self._layouts[heads] = layout
+            self._latest = heads, layout
         return layout
 
-    def _sample(self, line: bytes, head: bytes, number: bytes) -> _Line:
-        """The sample on `line`; where its head was seen before, only its number is read."""
-        known = self._heads.get(head)
-        value = None if known is None else _plain_numbers([number])
-        return self._parse(line) if known is None or value is None else _Line(head, *known, value[0])
+    def _sample(self, head: bytes, number: bytes) -> _Line:
+        """The sample on a line; where its head was seen before, only its number is read."""
+        known = self._heads.get(head[:-1]) if head.endswith(b" ") else None
+        value = None if known is None else _plain_numbers([number], number)
+        return self._parse(head + number) if known is None or value is None else _Line(head[:-1], *known, value[0])
 
     def _parse(self, line: bytes) -> _Line:
         """The sample on `line`, whose label string is remembered from now on, unless it is read apart."""
@@ -235,13 +256,13 @@ def unasked_families(page: bytes, names: Iterable[str]) -> bool:
 
 
 def _line_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Finds whole lines of exactly these names in one pass; blanks before a name are allowed by the format.
+    """Finds lines of exactly these names in one pass, cut in two; blanks before a name are allowed by the format.
 
     One regular expression that starts with a literal newline costs a fifth of one `bytes.find` per name: the engine
     jumps from line to line and leaves most at the first letter that no asked name has.
     """
     anyone = _any_of(sorted(set(names))).encode() or rb"(?!)"
-    return re.compile(rb"\n[ \t]*+(" + anyone + rb"(?![a-zA-Z0-9_:])[^\n]*)")
+    return re.compile(rb"\n[ \t]*+(" + anyone + rb"(?![a-zA-Z0-9_:])(?:[^\n]* )?)([^\n]*)")
 
 
 def _any_of(names: Sequence[str]) -> str:
@@ -270,9 +291,9 @@ def _check_end(page: bytes, whole: bool) -> None:
         _number(match["value"], "the last line")
 
 
-def _plain_numbers(texts: list[bytes]) -> list[float] | None:
+def _plain_numbers(texts: Sequence[bytes], together: bytes) -> list[float] | None:
     """The numbers of a page that holds nothing else behind its last blanks; None where it may."""
-    if b"_" in b"".join(texts):
+    if b"_" in together:
         return None
     try:
         return list(map(float, texts))

@@ -119,19 +119,24 @@ def test_memory_of_label_strings_is_bounded_and_forgetting_changes_nothing() -> 
 
 
 def test_pages_whose_lines_begin_alike_are_read_as_pages_seen_first() -> None:
-    selection = Selection(["a", "b"])
+    names = ["a", "b", "bc"]
+    selection = Selection(names)
     pages = (
         b'a{x="1"} 1\nb 2\na{x="2"} 3\n',
         b'a{x="1"} 4\nb NaN\na{x="2"} +Inf\n',
         b'a{x="1"} 5\nb 6 1700000000\na{x="2"} 7\n',
         b'a{x="1"} 8\nb\t9\na{x="2"} 10\n',
+        b'a{x="1"} 8\nbc\t9\na{x="2"} 10\n',
+        b'a{x="1"} 8\nb 9 \na{x="2"} 10\n',
         b'b 2\na{x="1"} 1\na{x="2"} 3\n',
         b'a{x="1"} 11\nb 12\n',
         b'a{x="1"} 1\nb 2\na{x="2"} 3\n',
     )
     for page in pages:
-        for name, column in selection.read(page).columns.items():
-            fresh = select(page, ["a", "b"])[name]
+        selected = selection.read(page)
+        assert selected.fingerprint == Selection(names).read(page).fingerprint
+        for name, column in selected.columns.items():
+            fresh = select(page, names)[name]
             assert list(column.labels) == [series.labels for series in fresh]
             assert [repr(value) for value in column.values] == [repr(series.value) for series in fresh]
     with pytest.raises(ExpositionError, match="malformed value of b"):
@@ -151,6 +156,7 @@ def test_fingerprint_moves_with_asked_lines_only() -> None:
     before = selection.read(b"up 1\nother 1\n").fingerprint
     assert selection.read(b"up 1\nother 2\n").fingerprint == before
     assert selection.read(b"up 2\nother 1\n").fingerprint != before
+    assert selection.read(b'up{a="b"} 1\nother 1\n').fingerprint != before
 
 
 def test_a_page_with_families_nobody_asked_for_is_noticed() -> None:
@@ -244,6 +250,7 @@ def test_a_hostile_line_costs_one_pass() -> None:
         b'up{a="b"' + b" " * 400_000,
         b"up{" + b'a="",' * 100_000,
         b"up" + b" " * 400_000,
+        b"up" + b"\t" * 400_000,
     ):
         with pytest.raises(ExpositionError):
             select(line + b"!\n", ["up"])

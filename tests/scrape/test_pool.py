@@ -77,7 +77,7 @@ async def test_syncing_the_same_targets_twice_changes_nothing(authority: str) ->
 async def test_a_changed_target_starts_anew(authority: str) -> None:
     sink = RecordingSink()
     async with pool_of(sink) as pool:
-        pool.sync([Target(A, "http://127.0.0.1:1/metrics", VLLM, 0.02, 0.01)])
+        pool.sync([Target(A, "http://127.0.0.1:1/metrics", VLLM, 0.5, 0.4)])
         await sink.until(lambda: bool(sink.failures))
         assert pool.health()[A].cause == "connection refused"
         pool.sync([target(A, authority)])
