@@ -20,8 +20,9 @@ from picker.prefix_index import PrefixChain, PrefixIndex
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
-from picker.scheduling.memory import PoolMemory
+from picker.scheduling.memory import PoolMemory, Promise
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.prediction import Objectives
 from picker.scheduling.profile import Selection
 from picker.subset import named_rows
 
@@ -120,7 +121,8 @@ class PoolDirector:
         if row is None:
             return decision
         self._accounts.release(charge, answered=False)
-        return replace(decision, charge=self._accounts.charge(self._pool, row, charge.model, charge.tokens, now))
+        moved = self._accounts.charge(self._pool, row, charge.model, charge.tokens, now)
+        return replace(decision, charge=moved, promise=self._memory.moved(decision.promise, served))
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
@@ -130,6 +132,8 @@ class PoolDirector:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._accounts.release(decision.charge, answered=answered)
+        if decision.promise is not None:
+            self._memory.over(decision.promise)
         if served != chosen and served in self._memory:
             self._memory.answered(chosen, failed=True, now=now)
         if outcome.failed is not None:
@@ -263,6 +267,7 @@ class PoolDirector:
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}
+        promise = self._promise(facts, destinations[0])
         return Decision(
             destinations,
             facts.target_model,
@@ -273,7 +278,16 @@ class PoolDirector:
             len(selection.rows),
             matched / prefix.total_tokens if prefix.total_tokens else None,
             self._pool,
+            promise,
         )
+
+    def _promise(self, facts: RequestFacts, authority: str) -> Promise | None:
+        """What the request wants of the endpoint's time per output token, where anybody looks at it."""
+        predicting = self._config.predicting
+        if not (predicting.enabled and predicting.streaming):
+            return None
+        wanted = Objectives.of(facts.headers).tpot
+        return self._memory.promise(authority, wanted) if wanted else None
 
     # Prefixes
 

@@ -95,7 +95,7 @@ class Decision:
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
     replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
     asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
-    exchange ends.
+    exchange ends, and with it `promise`, what the request wants of the time per output token.
     """
 
     destinations: tuple[str, ...]
@@ -107,6 +107,7 @@ class Decision:
     candidates: int = 0
     prefix_hit_ratio: float | None = None
     pool: ObjectKey | None = None
+    promise: tuple[str, int] | None = None
 
 
 RejectionCode = Literal[

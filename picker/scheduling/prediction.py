@@ -49,7 +49,8 @@ class Prediction:
 
     Headroom is what an objective of the request leaves, negative where it will be missed. A request that states one
     objective has headroom 0 of the other; one that states none has at most 0 of both, the less the longer it takes.
-    `tpot_headroom` is 0 too where output tokens do not count.
+    `tpot_headroom` is 0 too where output tokens do not count; else it is what the tightest objective leaves, the
+    request's or that of one which is on the endpoint already.
     """
 
     ttft: FloatArray
@@ -80,7 +81,8 @@ def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)[rows]
     ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(rows))
     if settings.streaming and wanted.tpot:
-        tpot_headroom = wanted.tpot * settings.slo_buffer - tpot
+        # Whoever shares an engine's batch gets its tokens in the same steps: what others were promised binds, too.
+        tpot_headroom = np.minimum(wanted.tpot, context.memory.tightest(rows)) * settings.slo_buffer - tpot
     elif settings.streaming and not wanted.ttft:
         # Nothing is asked of it: where it is not known, it makes no difference.
         tpot_headroom = np.nan_to_num(-tpot)

@@ -364,6 +364,31 @@ def test_a_charge_follows_the_request_to_the_endpoint_that_answered() -> None:
     assert bench.in_flight() == ([0.0, 0.0], [0.0, 0.0])
 
 
+STREAMING = """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- {type: predicted-latency-producer, parameters: {streamingMode: true}}
+- {type: latency-scorer}
+"""
+
+
+def test_what_a_request_wants_of_output_tokens_is_a_promise_of_the_endpoint_that_answers() -> None:
+    given = headers(x_llm_d_slo_tpot_ms="30")
+    bench = Bench(3, STREAMING)
+    decision = bench.routed(ask(given=given))
+    assert decision.promise is not None
+    assert decision.promise[0] == decision.destinations[0]
+    other, third = (each.authority for each in bench.state.endpoints if each.authority != decision.destinations[0])
+    moved = bench.director.response_started(decision, 200, other, 0.2)
+    assert moved.promise is not None
+    assert moved.promise[0] == other
+    bench.director.finished(ask(given=given), moved, done(served=other), 0.3)
+    assert bench.director.response_started(moved, 200, third, 0.4).promise is None, "it is over"
+    for config, asked in ((STREAMING, ask()), ("", ask(given=given))):
+        assert Bench(2, config).routed(asked).promise is None
+
+
 def test_the_endpoint_that_served_learns_the_prefix() -> None:
     bench = Bench(2)
     decision = bench.routed(ask(PROMPT))

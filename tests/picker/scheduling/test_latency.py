@@ -7,6 +7,7 @@ import pytest
 
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.admitters import LatencyObjectiveAdmitter
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import USUAL_PREFILL_THROUGHPUT, Objectives, Prediction, predict
 from picker.scheduling.scorers.latency import LatencyScorer
@@ -126,6 +127,33 @@ def test_output_tokens_count_for_streams_only_and_a_buffer_keeps_some_of_the_tim
         prediction = predict(context(pool, facts=facts, predicting=settings), pool.rows)
         assert prediction is not None
         assert prediction.tpot_headroom.tolist() == pytest.approx([headroom])
+
+
+def test_what_others_on_an_endpoint_were_promised_binds_who_comes_later() -> None:
+    """Until they are over, and only those who want something of their output tokens themselves."""
+    pool = FakePool(3, seconds_per_output_token=[0.02, 0.02, 0.02])
+    memory = PoolMemory()
+    memory.sync(pool.snapshot().endpoints)
+    first, second, third = (each.authority for each in pool.snapshot().endpoints)
+    promises = [memory.promise(first, 0.05), memory.promise(first, 0.025), memory.promise(second, 0.01)]
+
+    def headroom(facts: RequestFacts) -> list[float]:
+        prediction = predict(context(pool, facts=facts, predicting=STREAMING, memory=memory), pool.rows)
+        assert prediction is not None
+        return prediction.tpot_headroom.tolist()
+
+    assert headroom(asking(tpot="30")) == pytest.approx([0.005, -0.01, 0.01])
+    assert headroom(asking(ttft="30")) == [0.0, 0.0, 0.0]
+    assert memory.over(promises[1]) == 0.025
+    assert memory.over(promises[1]) is None, "once"
+    moved = memory.moved(promises[2], third)
+    assert moved is not None
+    assert headroom(asking(tpot="30")) == pytest.approx([0.01, 0.01, -0.01])
+    assert memory.moved(None, first) is None
+    assert memory.moved(("10.9.9.9:1", 7), first) is None, "its endpoint is gone"
+    memory.over(moved)
+    assert memory.tightest(pool.rows).tolist() == [0.05, math.inf, math.inf]
+    assert memory.tightest(pool.rows[:0]).tolist() == []
 
 
 # Scorer
