@@ -1,0 +1,63 @@
+"""The wheel: all of the packages and nothing else, and it runs without the sources."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("infscale", "adapter", "picker")
+PICKER_CONFIG = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins: [{type: queue-scorer}]\n"
+
+
+def _pip(*arguments: str | Path) -> None:
+    quiet = ("--quiet", "--disable-pip-version-check", "--no-deps")
+    subprocess.run([sys.executable, "-m", "pip", arguments[0], *quiet, *arguments[1:]], check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy: setuptools leaves its folders beside what it builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    _pip("wheel", "--no-build-isolation", "--wheel-dir", folder / "dist", folder)
+    (built,) = (folder / "dist").iterdir()
+    return built
+
+
+def test_it_has_every_module_and_what_goes_with_them(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    endings = {".py", ".pyi", ".typed", ".proto"}
+    kept = [each for package in PACKAGES for each in (ROOT / package).rglob("*") if each.suffix in endings]
+    assert names == {str(each.relative_to(ROOT)) for each in kept}
+    assert {name.partition("/")[0] for name in names} == set(PACKAGES)
+
+
+def test_it_runs_where_nothing_else_of_it_is(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "installed"
+    _pip("install", "--target", target, wheel)
+    config = tmp_path / "epp.yaml"
+    config.write_text(PICKER_CONFIG)
+
+    env = {"PYTHONPATH": str(target)}
+
+    def run(*arguments: str) -> str:
+        program = [sys.executable, "-P", *arguments]
+        ended = subprocess.run(
+            program, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True, timeout=60, check=True
+        )
+        return ended.stdout
+
+    scripts = target / "bin"
+    assert "can be used" in run(str(scripts / "infscale"), "lint-config", str(config))
+    assert "--config" in run(str(scripts / "infscale-picker"), "--help")
+    assert "--config" in run(str(scripts / "infscale-adapter"), "--help")
+    where = run("-c", "import infscale; print(infscale.__file__)")
+    assert Path(where.strip()).is_relative_to(target)
