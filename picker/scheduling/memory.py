@@ -99,10 +99,9 @@ class PoolMemory:
         wanted = None if promise is None else self.over(promise)
         return None if wanted is None else self.promise(authority, wanted)
 
-    def tightest(self, rows: IntArray) -> FloatArray:
-        """The fewest seconds per output token that any request on each row asks for, +inf where none does."""
-        past = self._rows
-        return np.array([min(past[row].promised.values(), default=math.inf) for row in rows.tolist()], dtype=np.float64)
+    def tightest(self) -> FloatArray:
+        """Of every row: the fewest seconds per output token that any request on it asks for, +inf where none does."""
+        return np.array([min(past.promised.values(), default=math.inf) for past in self._rows], dtype=np.float64)
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
         """An endpoint answered, or failed to; one that has left is nobody's concern."""

@@ -5,7 +5,8 @@ decision can be repeated from its inputs.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
@@ -71,7 +72,8 @@ USUAL_PREDICTIONS = PredictionSettings()
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
-    `memory` is what the pool's director remembers of earlier decisions; stages read it and never write.
+    `memory` is what the pool's director remembers of earlier decisions; stages read it and never write. `derived` has
+    what was worked out for this decision, by whoever did, so that filter and scorer need not both.
     """
 
     request: RequestFacts
@@ -81,6 +83,7 @@ class SchedulingContext:
     rng: "Random"
     memory: "PoolMemory"
     predicting: PredictionSettings = USUAL_PREDICTIONS
+    derived: dict[object, Any] = field(default_factory=dict[object, Any])
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

@@ -58,6 +58,10 @@ class Prediction:
     tpot_headroom: FloatArray
     stated: bool
 
+    def only(self, rows: IntArray) -> "Prediction":
+        """What it says of some candidates, by their places."""
+        return Prediction(self.ttft[rows], self.ttft_headroom[rows], self.tpot_headroom[rows], self.stated)
+
     @property
     def known(self) -> BoolArray:
         """Where all that the request asks about is predicted."""
@@ -72,17 +76,25 @@ class Prediction:
 
 def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     """What `rows` will take for the request; None where predictions are switched off."""
-    settings = context.predicting
-    if not settings.enabled:
+    if not context.predicting.enabled:
         return None
-    snapshot, wanted = context.snapshot, Objectives.of(context.request.headers)
-    unreported = _unreported(snapshot, rows)
-    ttft = _waiting(snapshot, rows, unreported, context.now) + _prefill(context, rows, unreported)
-    tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)[rows]
-    ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(rows))
+    everywhere: Prediction | None = context.derived.get(Prediction)
+    if everywhere is None:
+        everywhere = context.derived[Prediction] = _everywhere(context)
+    return everywhere.only(rows)
+
+
+def _everywhere(context: SchedulingContext) -> Prediction:
+    """What every row will take: stages ask one after the other, each about what the one before has left."""
+    snapshot, settings = context.snapshot, context.predicting
+    wanted = Objectives.of(context.request.headers)
+    unreported = _unreported(snapshot)
+    ttft = _waiting(snapshot, unreported, context.now) + _prefill(context, unreported)
+    tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)
+    ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(snapshot))
     if settings.streaming and wanted.tpot:
         # Whoever shares an engine's batch gets its tokens in the same steps: what others were promised binds, too.
-        tpot_headroom = np.minimum(wanted.tpot, context.memory.tightest(rows)) * settings.slo_buffer - tpot
+        tpot_headroom = np.minimum(wanted.tpot, context.memory.tightest()) * settings.slo_buffer - tpot
     elif settings.streaming and not wanted.ttft:
         # Nothing is asked of it: where it is not known, it makes no difference.
         tpot_headroom = np.nan_to_num(-tpot)
@@ -92,31 +104,31 @@ def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     return Prediction(ttft, ttft_headroom, tpot_headroom, bool(wanted.ttft or wanted.tpot))
 
 
-def _waiting(snapshot: PoolSnapshot, rows: IntArray, unreported: FloatArray, now: float) -> FloatArray:
+def _waiting(snapshot: PoolSnapshot, unreported: FloatArray, now: float) -> FloatArray:
     """Seconds until a request that comes now leaves the queue."""
     table, size = snapshot.columns.by_model, len(snapshot)
-    waiting: FloatArray = snapshot.columns.waiting[rows]
-    leaving = cells(table, None, LEAVING, size)[rows]
+    waiting, leaving = snapshot.columns.waiting, cells(table, None, LEAVING, size)
     # Nobody leaves: as long as the first has waited, at least.
-    stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size)[rows])
+    stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         waited = np.where(leaving == 0, stuck, (waiting + unreported) / leaving)
     return np.where(waiting > 0, np.minimum(waited, _FOR_EVER_SECONDS), waiting)
 
 
-def _prefill(context: SchedulingContext, rows: IntArray, unreported: FloatArray) -> FloatArray:
+def _prefill(context: SchedulingContext, unreported: FloatArray) -> FloatArray:
     """Seconds of computing the prompt, where nothing waits also prompts like it that were sent just before."""
-    snapshot = context.snapshot
-    per_token = cells(snapshot.columns.by_model, None, PREFILL, len(snapshot))
-    ahead = np.where(snapshot.columns.waiting[rows] > 0, 0.0, unreported) * context.request.prompt_tokens
-    return (context.uncached_tokens(rows) + ahead) * _or_usual(per_token, 1.0 / USUAL_PREFILL_THROUGHPUT)[rows]
+    snapshot, prompt_tokens = context.snapshot, context.request.prompt_tokens
+    per_token = _or_usual(
+        cells(snapshot.columns.by_model, None, PREFILL, len(snapshot)), 1.0 / USUAL_PREFILL_THROUGHPUT
+    )
+    ahead = np.where(snapshot.columns.waiting > 0, 0.0, unreported) * prompt_tokens
+    return (prompt_tokens - context.prefix.matched_tokens + ahead) * per_token
 
 
-def _unreported(snapshot: PoolSnapshot, rows: IntArray) -> FloatArray:
+def _unreported(snapshot: PoolSnapshot) -> FloatArray:
     """Requests that were dispatched and that the endpoint does not report yet; 0 where it does not report any."""
     columns = snapshot.columns
-    reported = columns.waiting[rows] + columns.running[rows]
-    return np.nan_to_num(np.maximum(0.0, snapshot.in_flight_requests[rows] - reported))
+    return np.nan_to_num(np.maximum(0.0, snapshot.in_flight_requests - columns.waiting - columns.running))
 
 
 def _or_usual(values: FloatArray, usual: float) -> FloatArray:
