@@ -132,24 +132,10 @@ class Answer:
         self._raw_size += len(body)
         if self.error is not None or self.ended:
             return
-        if self._raw_size > self._limit_bytes:
-            self._too_large()
-            return
-        if self._inflate is not None:
-            # A second stream behind the first would have to be read as well, or the page would be cut without a word.
-            if self._inflate.eof:
-                self._fail(_TRUNCATED)
-                return
-            try:
-                body = self._inflate.decompress(body, self._limit_bytes - self._size + 1)
-            except zlib.error:
-                self._fail(_TRUNCATED)
-                return
-            if self._inflate.unused_data:
-                self._fail(_TRUNCATED)
-                return
+        if self._inflate is not None and self._raw_size <= self._limit_bytes:
+            body = self._inflated(self._inflate, body)
         self._size += len(body)
-        if self._size > self._limit_bytes:
+        if max(self._size, self._raw_size) > self._limit_bytes:
             self._too_large()
         self._chunks.append(body)
 
@@ -163,6 +149,19 @@ class Answer:
             self._finish()
         else:
             self.whole, self._inflate = False, None
+
+    def _inflated(self, inflate: _Inflater, body: bytes) -> bytes:
+        """What `body` was compressed from, as far as the limit reaches; empty where it is nothing of the kind."""
+        # A second stream behind the first would have to be read as well, or the page would be cut without a word.
+        broken, plain = inflate.eof, b""
+        if not broken:
+            try:
+                plain = inflate.decompress(body, self._limit_bytes - self._size + 1)
+            except zlib.error:
+                broken = True
+        if broken or inflate.unused_data:
+            self._fail(_TRUNCATED)
+        return plain
 
     def _finish(self) -> None:
         if self._inflate is not None and not self._inflate.eof:
