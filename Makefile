@@ -8,7 +8,7 @@ TOOLS := .cluster
 KUBERNETES := $(shell sed -n "s|.*k8s.io/kubernetes v||p" tests/controlplane/go.mod)
 VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(value))
 
-# The packages with the request path built to C, in a folder of their own: the sources are what runs everywhere else.
+# The packages with what requests and scrapes pass built to C, in a folder of their own: the sources are what runs everywhere else.
 COMPILED := .compiled
 # With the folders, which change when a module goes.
 SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name __pycache__)
@@ -40,7 +40,7 @@ test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench
 
-compiled: $(COMPILED)/.built ## the packages with the request path built to C (needs a C compiler; two minutes)
+compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; two minutes)
 
 wheel: $(STAMP) ## the same as a wheel in dist/, for images
 	rm -rf build dist

@@ -1,4 +1,4 @@
-"""With INFSCALE_COMPILE=1 most of what a request passes in the picker is built to C by mypyc; otherwise nothing is.
+"""With INFSCALE_COMPILE=1 most of what requests and scrapes pass is built to C by mypyc; otherwise nothing is.
 
 What is compiled is the very Python that runs without it (`tool.infscale.compiled` in pyproject.toml says which): there
 is no other source, and its tests pass on both. It needs mypy beside setuptools, so it is built without isolation, and

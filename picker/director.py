@@ -22,7 +22,7 @@ from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory, Promise
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
-from picker.scheduling.prediction import Objectives
+from picker.scheduling.prediction import Objectives, Prediction
 from picker.scheduling.profile import Selection
 from picker.subset import named_rows
 
@@ -118,11 +118,11 @@ class PoolDirector:
             return decision
         snapshot = self._snapshots.snapshot(self._pool)
         row = None if snapshot is None else snapshot.state.index.get(served)
-        if row is None:
+        if snapshot is None or row is None:
             return decision
         self._accounts.release(charge, answered=False)
         moved = self._accounts.charge(self._pool, row, charge.model, charge.tokens, now)
-        return replace(decision, charge=moved, promise=self._memory.moved(decision.promise, served))
+        return replace(decision, charge=moved, promise=self._promised_by(served, decision.promise, snapshot))
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
@@ -267,8 +267,8 @@ class PoolDirector:
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}
-        promise = self._promise(facts, destinations[0])
-        return Decision(
+        promise = self._promise(context, row, destinations[0])
+        decision = Decision(
             destinations,
             facts.target_model,
             revision,
@@ -280,14 +280,31 @@ class PoolDirector:
             self._pool,
             promise,
         )
+        if promise is not None:
+            self._memory.keep(promise)
+        return decision
 
-    def _promise(self, facts: RequestFacts, authority: str) -> Promise | None:
-        """What the request wants of the endpoint's time per output token, where anybody looks at it."""
-        predicting = self._config.predicting
-        if not (predicting.enabled and predicting.streaming):
+    def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
+        """What the request wants of the endpoint's time per output token, where stages look at it.
+
+        Nothing is promised that is already predicted to be missed: a client that asks for the impossible must not keep
+        endpoints from others.
+        """
+        prediction: Prediction | None = context.derived.get(Prediction)
+        if prediction is None or not context.predicting.streaming or not context.request.output_tokens:
             return None
-        wanted = Objectives.of(facts.headers).tpot
-        return self._memory.promise(authority, wanted) if wanted else None
+        wanted = Objectives.of(context.request.headers).tpot
+        return Promise(authority, wanted) if wanted and not prediction.tpot_headroom[row] < 0 else None
+
+    def _promised_by(self, authority: str, promise: Promise | None, snapshot: PoolSnapshot) -> Promise | None:
+        """`promise`, kept by another endpoint from now on."""
+        if promise is None:
+            return None
+        self._memory.over(promise)
+        self._memory.sync(snapshot.endpoints)
+        moved = Promise(authority, promise.seconds_per_token)
+        self._memory.keep(moved)
+        return moved
 
     # Prefixes
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
 from infscale.value import value
+from picker.scheduling.memory import Promise
 
 Api = Literal[
     "chat_completions",
@@ -95,7 +96,7 @@ class Decision:
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
     replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
     asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
-    exchange ends, and with it `promise`, what the request wants of the time per output token.
+    exchange ends, and `promise`, of its time per output token, is over then.
     """
 
     destinations: tuple[str, ...]
@@ -107,7 +108,7 @@ class Decision:
     candidates: int = 0
     prefix_hit_ratio: float | None = None
     pool: ObjectKey | None = None
-    promise: tuple[str, int] | None = None
+    promise: Promise | None = None
 
 
 RejectionCode = Literal[

@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("infscale", "adapter", "picker")
+# A wheel is built and installed.
+pytestmark = pytest.mark.timeout(180)
+
 PICKER_CONFIG = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins: [{type: queue-scorer}]\n"
 
 

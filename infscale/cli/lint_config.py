@@ -100,7 +100,10 @@ def _pages(wishes: ScrapeWishes) -> Iterable[str]:
         said.append(f"port {wishes.port}")
     if wishes.scheme == "https":
         said.append("certificates verified" if wishes.verify_tls else "any certificate")
-    said += [f"names of {each.name}" for each in wishes.engines]
+    said += [
+        f"names of {each.name}" + (f" with {', '.join(each.attributes)}" if each.attributes else "")
+        for each in wishes.engines
+    ]
     if wishes.default_engine is not None:
         said.append(f"{wishes.default_engine} unless the label {wishes.engine_label or 'of the engine'} says another")
     elif wishes.engine_label is not None:

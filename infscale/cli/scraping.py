@@ -33,7 +33,7 @@ def scraping(settings: ScrapeSettings, wishes: ScrapeWishes) -> ScrapeSettings:
         changes[key] = wished
     own = {each.name: each for each in settings.dialects}
     for each in wishes.engines:
-        if own.get(each.name, each) != each:
+        if own.get(each.name, each) not in (each, replace(each, attributes={})):
             problem = f"the engine {quoted(each.name)} differs from the one in scrape.dialects; {_KEEP_ONE}"
             raise ConfigError(wishes.extractor, "engineConfigs", problem)
         own[each.name] = each

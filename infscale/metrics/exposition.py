@@ -149,7 +149,7 @@ class Selection:
         self._heads: dict[bytes, tuple[str, Labels]] = {}
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
         # Of the page before: equal ones are found sooner by comparing than by hashing.
-        self._latest: tuple[tuple[bytes, ...], Layout | None] = ((), None)
+        self._latest: tuple[tuple[bytes, ...], Layout] | None = None
         self._held = 0
 
     def read(self, page: bytes, *, whole: bool = True) -> Selected:
@@ -174,7 +174,7 @@ class Selection:
         values = None if layout is None else _plain_numbers(numbers, written)
         if layout is None or values is None:
             samples = [self._sample(head, number) for head, number in lines]
-            layout, values = self._layout(heads, samples), [each.value for each in samples]
+            layout, values = self._layout(samples), [each.value for each in samples]
         fingerprint = xxhash.xxh3_64_intdigest(written, xxhash.xxh3_64_intdigest(b"\n".join(heads)))
         found: list[tuple[str, Series]] = []
         for line in map(b"".join, apart):
@@ -185,27 +185,26 @@ class Selection:
 
     def _known(self, heads: tuple[bytes, ...]) -> Layout | None:
         """The layout of lines that begin like this, if it is remembered."""
-        before, layout = self._latest
-        if before != heads:
-            layout = self._layouts.get(heads)
+        if self._latest is not None and self._latest[0] == heads:
+            return self._latest[1]
+        layout = self._layouts.get(heads)
+        if layout is not None:
             self._latest = heads, layout
         return layout
 
-    def _layout(self, heads: tuple[bytes, ...], samples: Sequence[_Line]) -> Layout:
-        """The layout of these lines, remembered from now on where nothing but the value is behind their heads."""
-        known = self._known(heads)
+    def _layout(self, samples: Sequence[_Line]) -> Layout:
+        """The layout of these lines, remembered from now on: as lines are cut that have one blank and a value."""
+        heads = tuple([each.head + b" " for each in samples])
+        known = self._layouts.get(heads)
         if known is not None:
             return known
         layout = Layout.of([(each.name, each.labels) for each in samples])
-        if all(
-            each.head in self._heads and each.head + b" " == head for head, each in zip(heads, samples, strict=True)
-        ):
+        if all(each.head in self._heads for each in samples):
             self._held += len(heads)
             if self._held > _REMEMBERED_LINES:
                 self._layouts.clear()
                 self._held = len(heads)
             self._layouts[heads] = layout
-            self._latest = heads, layout
         return layout
 
     def _sample(self, head: bytes, number: bytes) -> _Line:
@@ -262,7 +261,7 @@ def _line_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
     jumps from line to line and leaves most at the first letter that no asked name has.
     """
     anyone = _any_of(sorted(set(names))).encode() or rb"(?!)"
-    return re.compile(rb"\n[ \t]*+(" + anyone + rb"(?![a-zA-Z0-9_:])(?:[^\n]* )?)([^\n]*)")
+    return re.compile(rb"\n[ \t]*+(" + anyone + rb"(?![a-zA-Z0-9_:])\{?(?:[^\n]* )?)([^\n]*)")
 
 
 def _any_of(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ That follows from the layout of the page, and layouts repeat: it is worked out o
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from infscale.metrics.sample import (
     FloatArray,
     HistogramKey,
     HistogramName,
-    count_layout,
 )
 from infscale.metrics.snapshot import frozen
 
@@ -119,32 +118,34 @@ class CountPlan:
     """Reads all counters and histograms of a page at once, ranks added up."""
 
     def __init__(self, counters: Sequence[tuple[CounterKey, Rows]], histograms: Sequence[Buckets]) -> None:
-        self._layout = count_layout(
+        self._layout = CountLayout(
             tuple(key for key, _ in counters), tuple((each.key, each.bounds) for each in histograms)
         )
-        # The rows that are added up to each number.
-        columns: list[Rows] = [rows for _, rows in counters]
+        # The rows that are added up to each number, one number after the other.
+        parts: list[Rows] = [rows for _, rows in counters]
         for each in histograms:
-            columns += zip(*each.ranks, strict=True)
-        columns += [each.sums or (_NAN,) for each in histograms]
-        lines = list(zip_longest(*columns, fillvalue=_ZERO))
-        self._index: NDArray[np.intp] = np.array(lines[0] if len(lines) == 1 else lines, dtype=np.intp)
+            parts += zip(*each.ranks, strict=True)
+        parts += [each.sums or (_NAN,) for each in histograms]
+        self._rows: NDArray[np.intp] = np.array(list(chain.from_iterable(parts)), dtype=np.intp)
+        starts = list(accumulate([len(part) for part in parts[:-1]], initial=0))
+        self._starts = np.array(starts, dtype=np.intp) if len(self._rows) > len(parts) else None
 
     def read(self, values: Sequence[float]) -> Counts:
         """The counts of a page with these values; those that are no numbers are left out."""
         layout = self._layout
         if not layout.width:
             return NO_COUNTS
-        row: FloatArray = np.array([*values, 0.0, math.nan])[self._index]
-        if row.ndim > 1:
-            row = row.sum(axis=0)
-        if not math.isfinite(float(np.add.reduce(row[: layout.first_sum]))):
+        row: FloatArray = np.array([*values, math.nan])[self._rows]
+        if self._starts is not None:
+            with np.errstate(invalid="ignore", over="ignore"):
+                row = np.add.reduceat(row, self._starts)
+        if not np.isfinite(row[: layout.first_sum]).all():
             return _finite(layout, row)
         return Counts(layout, frozen(row))
 
 
-_ZERO, _NAN = -2, -1
-"""Where these two stand behind the values of a page."""
+_NAN = -1
+"""Where there is one behind the values of a page."""
 
 
 def _finite(layout: CountLayout, row: FloatArray) -> Counts:
@@ -156,7 +157,7 @@ def _finite(layout: CountLayout, row: FloatArray) -> Counts:
     for number in numbers:
         places += range(layout.buckets[number].start, layout.buckets[number].stop)
     places += [layout.first_sum + number for number in numbers]
-    reduced = count_layout(
+    reduced = CountLayout(
         tuple(layout.counters[place] for place in counters), tuple(layout.histograms[number] for number in numbers)
     )
     return Counts(reduced, frozen(row[places]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -70,10 +70,7 @@ HistogramKey = tuple[HistogramName, str]
 
 @dataclass(frozen=True)
 class CountLayout:
-    """Where counts stand in a row: counters first, then the buckets of all histograms, then the sums of these.
-
-    Made by `count_layout`, so that equal ones are mostly one object, and compared in no time.
-    """
+    """Where counts stand in a row: counters first, then the buckets of all histograms, then the sums of these."""
 
     counters: tuple[CounterKey, ...]
     histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...]
@@ -102,37 +99,12 @@ class CountLayout:
         return self.first_sum + len(self.histograms)
 
 
-@lru_cache(maxsize=1024)  # Engines of a pool publish the same, and the same again and again.
-def count_layout(
-    counters: tuple[CounterKey, ...], histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...]
-) -> CountLayout:
-    """The layout of these counters and of histograms with these bounds."""
-    return CountLayout(counters, histograms)
-
-
 @entity
 class Counts:
     """What an engine counted since it started, as one row of numbers; sums that are not published are NaN."""
 
     layout: CountLayout
     row: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        histograms: Mapping[HistogramKey, Histogram] | None = None,
-        counters: Mapping[CounterKey, float] | None = None,
-    ) -> "Counts":
-        """These histograms and counters."""
-        histograms, counters = histograms or {}, counters or {}
-        layout = count_layout(tuple(counters), tuple((key, each.bounds) for key, each in histograms.items()))
-        buckets = [each.counts for each in histograms.values()]
-        return cls(layout, np.concatenate([[*counters.values()], *buckets, [each.sum for each in histograms.values()]]))
-
-    @property
-    def counters(self) -> dict[CounterKey, float]:
-        """The counters by name and model."""
-        return dict(zip(self.layout.counters, self.row.tolist(), strict=False))
 
     @property
     def histograms(self) -> dict[HistogramKey, Histogram]:
@@ -145,7 +117,7 @@ class Counts:
         }
 
 
-NO_COUNTS = Counts(count_layout((), ()), np.empty(0))
+NO_COUNTS = Counts(CountLayout((), ()), np.empty(0))
 """Of an engine that counts nothing."""
 
 

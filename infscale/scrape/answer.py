@@ -151,7 +151,7 @@ class Answer:
             self.whole, self._inflate = False, None
 
     def _inflated(self, inflate: _Inflater, body: bytes) -> bytes:
-        """What `body` was compressed from, as far as the limit reaches; empty where it is nothing of the kind."""
+        """What `body` was compressed from, as far as the limit reaches. Where it is nothing of the kind, it fails."""
         # A second stream behind the first would have to be read as well, or the page would be cut without a word.
         broken, plain = inflate.eof, b""
         if not broken:

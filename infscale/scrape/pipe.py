@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.sample import NO_ATTRIBUTES, CountLayout, Counts, EngineSample, LoraState, ModelLoad, count_layout
+from infscale.metrics.sample import NO_ATTRIBUTES, CountLayout, Counts, EngineSample, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
@@ -55,6 +55,7 @@ class FoundWriter:
 
     def __init__(self) -> None:
         self._layouts: dict[CountLayout, int] = {}
+        self._said_bytes = 0
 
     def written(self, found: Found) -> bytes:
         """One message; all that are written go into the pipe, in this order."""
@@ -65,13 +66,6 @@ class FoundWriter:
 
     def _plain(self, sample: EngineSample) -> tuple[Any, ...]:
         """A sample as values that `marshal` knows; counts by the bytes of their row."""
-        layout = sample.counts.layout
-        number, said = self._layouts.get(layout), None
-        if number is None:
-            if len(self._layouts) >= _MAX_LAYOUTS:
-                self._layouts.clear()
-            number = self._layouts[layout] = len(self._layouts)
-            said = layout.counters, layout.histograms
         lora = sample.lora
         return (
             sample.waiting,
@@ -81,12 +75,28 @@ class FoundWriter:
             None if lora is None else (lora.running, lora.waiting, lora.max_adapters),
             sample.block_size_tokens,
             sample.num_blocks,
-            (number, said, sample.counts.row.tobytes()),
+            *self._layout(sample.counts.layout),
+            sample.counts.row.tobytes(),
             sample.fingerprint,
             sample.waiting_tokens,
             sample.kv_used_tokens,
             dict(sample.attributes) or None,
         )
+
+    def _layout(self, layout: CountLayout) -> tuple[int | None, bytes | None]:
+        """Its number, None for one that is too large to be remembered, and the layout itself where it is new."""
+        number = self._layouts.get(layout)
+        if number is not None:
+            return number, None
+        said = marshal.dumps((layout.counters, layout.histograms))
+        if len(said) > _LARGE_BYTES:
+            return None, said
+        self._said_bytes += len(said)
+        if self._said_bytes > _REMEMBERED_BYTES:
+            self._layouts.clear()
+            self._said_bytes = len(said)
+        self._layouts[layout] = len(self._layouts)
+        return self._layouts[layout], said
 
 
 class FoundReader:
@@ -102,11 +112,8 @@ class FoundReader:
         return Found(EndpointKey(*key), result, at, ScrapeHealth(*health))
 
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
-        waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, counts, *rest = plain
-        number, said, row = counts
-        fingerprint, waiting_tokens, kv_used_tokens, attributes = rest
-        if said is not None:
-            self._layouts[number] = count_layout(*said)
+        waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, *rest = plain
+        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes = rest
         return EngineSample(
             waiting,
             running,
@@ -116,15 +123,28 @@ class FoundReader:
             block_size,
             blocks,
             # A view of bytes is read-only.
-            Counts(self._layouts[number], np.frombuffer(row)),
+            Counts(self._layout(number, said), np.frombuffer(row)),
             fingerprint,
             waiting_tokens,
             kv_used_tokens,
             attributes or NO_ATTRIBUTES,
         )
 
+    def _layout(self, number: int | None, said: bytes | None) -> CountLayout:
+        if said is None:
+            return self._layouts[number or 0]
+        layout = CountLayout(*marshal.loads(said))  # noqa: S302 # from a process that this one has started
+        if number is not None:
+            if not number:
+                # The writer has begun anew.
+                self._layouts.clear()
+            self._layouts[number] = layout
+        return layout
 
-_MAX_LAYOUTS = 1024
+
+# Layouts repeat, but a server may name other models on every page: both ends remember so much, and no large one.
+_REMEMBERED_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 18
 _HEALTH = attrgetter(*(field.name for field in fields(ScrapeHealth)))
 
 

@@ -10,23 +10,27 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray
 
-Promise = tuple[str, int]
-"""That a request's output tokens come in time: the authority of who is to keep it, and its number there."""
+
+@dataclass(slots=True, eq=False)
+class Promise:
+    """What a request in flight was promised: so many seconds per output token, by the endpoint at `authority`."""
+
+    authority: str
+    seconds_per_token: float
 
 
 @dataclass(slots=True)
 class _Past:
     """One endpoint's past: the number of its last cold request (0: none), failures in a row, when the last was.
 
-    `media` are hashes of what it was sent to encode, least recently first. `promised` are the seconds per output token
-    that requests in flight ask for, by the number of the promise.
+    `media` are hashes of what it was sent to encode, least recently first.
     """
 
     cold: int = 0
     failures: int = 0
     failed_at: float = -math.inf
     media: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
-    promised: dict[int, float] = field(default_factory=dict[int, float])
+    promised: set[Promise] = field(default_factory=set[Promise])
 
 
 class PoolMemory:
@@ -43,7 +47,6 @@ class PoolMemory:
         self._by_authority: dict[str, _Past] = {}
         self._cold = 0
         self._failing = 0
-        self._promises = 0
 
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority
@@ -80,28 +83,24 @@ class PoolMemory:
         past = self._rows
         return np.array([sum(each in past[row].media for each in media) for row in rows.tolist()], dtype=np.float64)
 
-    def promise(self, authority: str, seconds_per_token: float) -> Promise:
-        """The endpoint was sent a request that wants each output token within so many seconds; until it is `over`."""
-        self._promises += 1
-        past = self._by_authority.get(authority)
+    def keep(self, promise: Promise) -> None:
+        """Remember `promise` until it is `over`; one of an endpoint that has left is nobody's concern."""
+        past = self._by_authority.get(promise.authority)
         if past is not None:
-            past.promised[self._promises] = seconds_per_token
-        return authority, self._promises
+            past.promised.add(promise)
 
-    def over(self, promise: Promise) -> float | None:
-        """The request of `promise` has ended; what it asked for, None if its endpoint is gone."""
-        authority, number = promise
-        past = self._by_authority.get(authority)
-        return None if past is None else past.promised.pop(number, None)
-
-    def moved(self, promise: Promise | None, authority: str) -> Promise | None:
-        """The request of `promise` went on to another endpoint."""
-        wanted = None if promise is None else self.over(promise)
-        return None if wanted is None else self.promise(authority, wanted)
+    def over(self, promise: Promise) -> None:
+        """The request of `promise` has ended, or went elsewhere."""
+        past = self._by_authority.get(promise.authority)
+        if past is not None:
+            past.promised.discard(promise)
 
     def tightest(self) -> FloatArray:
-        """Of every row: the fewest seconds per output token that any request on it asks for, +inf where none does."""
-        return np.array([min(past.promised.values(), default=math.inf) for past in self._rows], dtype=np.float64)
+        """Of every row: the fewest seconds per output token that any request on it was promised, +inf for none."""
+        return np.array(
+            [min((each.seconds_per_token for each in past.promised), default=math.inf) for past in self._rows],
+            dtype=np.float64,
+        )
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
         """An endpoint answered, or failed to; one that has left is nobody's concern."""

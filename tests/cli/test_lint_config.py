@@ -70,6 +70,11 @@ def test_the_report_says_what_every_part_does() -> None:
             "[{name: a, queuedRequestsSpec: q}]}}",
             "names of a, a unless the label of the engine says another",
         ),
+        (
+            "- {type: core-metrics-extractor, parameters: {engineConfigs: "
+            "[{name: a, queuedRequestsSpec: q, customMetrics: [{attributeKey: heat, metricSpec: h}]}]}}",
+            "names of a with heat",
+        ),
         ("- {type: core-metrics-extractor, parameters: {engineLabelKey: e}}", "engines by the label e"),
     ],
 )

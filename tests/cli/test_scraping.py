@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def wishes(plugins: str) -> ScrapeWishes:
             ScrapeWishes(default_engine="sglang", port=9),
             ScrapeSettings(dialect="sglang", port=9),
             id="both say the same",
+        ),
+        pytest.param(
+            ScrapeSettings(dialects=(OTHER,)),
+            ScrapeWishes((replace(OTHER, attributes={"heat": "h"}),)),
+            ScrapeSettings(dialects=(replace(OTHER, attributes={"heat": "h"}),)),
+            id="the same engine, and numbers that only one has a word for",
         ),
         pytest.param(
             ScrapeSettings(dialects=(OTHER,)),

@@ -12,10 +12,11 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, 
 from infscale.metrics.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
 from infscale.metrics.latency import statistic_of
 from infscale.metrics.published import BY_NAME, PUBLISHED
-from infscale.metrics.sample import Counts, EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
+from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store import MetricStore
 from infscale.metrics.windowed import Unknown
+from tests.fakes.counts import counts_of
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 BOUNDS = (0.3, 1.0, 5.0, math.inf)
@@ -41,7 +42,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 def sample(waiting: float = 0.0, queue_counts: tuple[float, ...] = (), queue_sum: float = 0.0) -> EngineSample:
     histograms = {("queue_time", "m"): Histogram(BOUNDS, np.array(queue_counts), queue_sum)} if queue_counts else {}
-    return EngineSample(waiting, 2.0, 0.5, {"m": ModelLoad(waiting, 2.0)}, counts=Counts.of(histograms))  # type: ignore[arg-type]
+    return EngineSample(waiting, 2.0, 0.5, {"m": ModelLoad(waiting, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
 
 
 def read(of: MetricStore, name: str, now: float, model: str | None = None) -> float:
@@ -188,7 +189,7 @@ def test_rates_of_leaving_are_added_over_endpoints_seen_for_different_times() ->
         made.record_scrape(endpoint(number).key, sample(30, (left,) * 4, queue_sum=1.0), at=30.0)
     for finished, at in ((0.0, 20.0), (50.0, 30.0)):
         load = {"m": ModelLoad(30.0, 2.0)}
-        engine = EngineSample(30.0, 2.0, 0.5, load, counts=Counts.of(counters={("requests_finished", "m"): finished}))
+        engine = EngineSample(30.0, 2.0, 0.5, load, counts=counts_of(counters={("requests_finished", "m"): finished}))
         made.record_scrape(endpoint(2).key, engine, at=at)
     assert read(made, "queue_latency_p50_seconds", 30.0) == pytest.approx(90 / (10 + 10 + 5))
     assert read(made, "queue_latency_p50_seconds", 30.0, "m") == pytest.approx(90 / (10 + 10 + 5))
@@ -214,7 +215,7 @@ def test_means_are_exact_sums_over_counts() -> None:
         for at, share in ((0.0, 0.0), (10.0, 1.0)):
             histogram = Histogram(BOUNDS, np.full(4, count * share), total * share)
             histograms = {("time_to_first_token", "m"): histogram, ("queue_time", "m"): histogram}
-            engine = EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=Counts.of(histograms))  # type: ignore[arg-type]
+            engine = EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
             made.record_scrape(endpoint(number).key, engine, at=at)
     for name in ("time_to_first_token_mean_seconds", "queue_latency_mean_seconds"):
         assert read(made, name, 10.0) == read(made, name, 10.0, "m") == pytest.approx(12 / 40)
@@ -243,7 +244,7 @@ def ttft(count: float, seconds_each: float) -> EngineSample:
     """An engine that has answered `count` requests, all in one bucket."""
     counts = np.array([count if seconds_each <= bound else 0.0 for bound in BOUNDS])
     histogram = Histogram(BOUNDS, counts, count * seconds_each)
-    counts = Counts.of({("time_to_first_token", "m"): histogram})
+    counts = counts_of({("time_to_first_token", "m"): histogram})
     return EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts)
 
 
@@ -344,7 +345,7 @@ def test_a_pods_value_is_that_of_the_group_it_makes_alone(
         histograms = {**seen, ("queue_time", "m"): seen["time_to_first_token", "m"]}
         waiting = float(queued[number])
         models_of = {"m": ModelLoad(waiting, 2.0, 10.0)}
-        engine = EngineSample(waiting, 2.0, 0.5, models_of, counts=Counts.of(histograms), waiting_tokens=10.0)  # type: ignore[arg-type]
+        engine = EngineSample(waiting, 2.0, 0.5, models_of, counts=counts_of(histograms), waiting_tokens=10.0)  # type: ignore[arg-type]
         made.record_scrape(endpoint(number).key, engine, at=31.0)
         made.charge(POOL.key, number, "m", 3, 31.0)
     for metric in PUBLISHED:

@@ -1,5 +1,6 @@
 import gc
 import math
+import tracemalloc
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +23,7 @@ from infscale.metrics.dialects import (
 )
 from infscale.metrics.exposition import MetricSpec
 from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
+from tests.fakes.counts import counters_of
 from tests.reference_tables import TABLES
 from tests.scrape.pages import vllm_page
 
@@ -99,8 +101,8 @@ def test_data_parallel_ranks_are_one_endpoint() -> None:
     assert queue.total == 72.0
     assert queue.sum == 108.0
     assert queue.counts[0] == 4.0
-    assert sample.counts.counters["prompt_tokens", "llama"] == 200.0
-    assert sample.counts.counters["requests_finished", "llama"] == 20.0
+    assert counters_of(sample.counts)["prompt_tokens", "llama"] == 200.0
+    assert counters_of(sample.counts)["requests_finished", "llama"] == 20.0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_models_on_one_endpoint_are_kept_apart() -> None:
     sample = interpret(page, VLLM)
     assert (sample.waiting, sample.running) == (3.0, 5.0)
     assert sample.models == {"a": ModelLoad(1.0, None), "b": ModelLoad(2.0, 5.0)}
-    assert sample.counts.counters == {("prompt_tokens", "b"): 9.0}
+    assert counters_of(sample.counts) == {("prompt_tokens", "b"): 9.0}
 
 
 @pytest.mark.parametrize("bad", [b"NaN", b"+Inf", b"-Inf", b"-1"])
@@ -210,8 +212,8 @@ def test_sglang_counts_cached_tokens_of_every_source_and_histograms_over_extra_l
         for bound, count in ((b"0.1", 1), (b"+Inf", 3))
     )
     sample = interpret(page, SGLANG)
-    assert sample.counts.counters["prefix_hits", "m"] == 42.0
-    assert sample.counts.counters["prefix_queries", "m"] == 100.0
+    assert counters_of(sample.counts)["prefix_hits", "m"] == 42.0
+    assert counters_of(sample.counts)["prefix_queries", "m"] == 100.0
     histogram = sample.counts.histograms["queue_time", "m"]
     assert histogram.counts.tolist() == [2.0, 6.0]
     assert math.isnan(histogram.sum)
@@ -245,6 +247,48 @@ def test_buckets_that_make_no_histogram_are_an_error(lines: bytes) -> None:
 def test_a_histogram_with_unknown_counts_is_left_out() -> None:
     page = VLLM_MINIMAL + bucket(0, "1.0", "NaN") + bucket(0, "+Inf", "3")
     assert interpret(page, VLLM).counts.histograms == {}
+
+
+def test_what_is_no_number_is_left_out_and_the_rest_keeps_its_place() -> None:
+    """Histograms of two ranks each, one of which is unknown, among them one that says nothing; counters likewise."""
+
+    def histogram(name: str, counts: tuple[str, str], total: str) -> str:
+        lines = [f'vllm:{name}_bucket{{model_name="m",engine="{rank}",le="1"}} {counts[0]}' for rank in "01"]
+        lines += [f'vllm:{name}_bucket{{model_name="m",engine="{rank}",le="+Inf"}} {counts[1]}' for rank in "01"]
+        return "\n".join([*lines, *(f'vllm:{name}_sum{{model_name="m",engine="{rank}"}} {total}' for rank in "01"), ""])
+
+    page = VLLM_MINIMAL.decode() + "".join(
+        (
+            histogram("request_queue_time_seconds", ("1", "2"), "0.5"),
+            histogram("request_prefill_time_seconds", ("NaN", "2"), "7"),
+            histogram("time_to_first_token_seconds", ("3", "5"), "1.5"),
+            'vllm:prompt_tokens_total{model_name="m"} 70\n',
+            'vllm:generation_tokens_total{model_name="m",engine="0"} +Inf\n',
+            'vllm:generation_tokens_total{model_name="m",engine="1"} -Inf\n',
+            'vllm:num_preemptions_total{model_name="m",engine="0"} 3\n',
+            'vllm:num_preemptions_total{model_name="m",engine="1"} 4\n',
+        )
+    )
+    counts = interpret(page.encode(), VLLM).counts
+    assert {key: (each.counts.tolist(), each.sum) for key, each in counts.histograms.items()} == {
+        ("queue_time", "m"): ([2.0, 4.0], 1.0),
+        ("time_to_first_token", "m"): ([6.0, 10.0], 3.0),
+    }
+    assert counters_of(counts) == {("prompt_tokens", "m"): 70.0, ("preemptions", "m"): 7.0}
+    assert not counts.row.flags.writeable
+
+
+def test_a_counter_of_many_processes_beside_one_of_many_models_takes_no_table_of_both() -> None:
+    lines = [f'vllm:prompt_tokens_total{{model_name="m",engine="{number}"}} 1\n' for number in range(4_000)]
+    lines += [f'vllm:generation_tokens_total{{model_name="{number}"}} 2\n' for number in range(4_000)]
+    page = VLLM_MINIMAL + "".join(lines).encode()
+    tracemalloc.start()
+    counts = interpret(page, VLLM).counts
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(counts.row) == 4_001
+    assert counts.row.sum() == 4_000 + 8_000
+    assert peak < 32 << 20
 
 
 def lora_line(labels: str, at: str) -> bytes:
@@ -313,7 +357,7 @@ def test_an_interpreter_that_has_seen_other_layouts_reads_like_a_new_one() -> No
             seen, fresh = interpreter.interpret(page), interpret(page, VLLM)
             assert load(seen) == load(fresh)
             assert seen.models == fresh.models
-            assert seen.counts.counters == fresh.counts.counters
+            assert counters_of(seen.counts) == counters_of(fresh.counts)
             assert {key: one.counts.tolist() for key, one in seen.counts.histograms.items()} == {
                 key: one.counts.tolist() for key, one in fresh.counts.histograms.items()
             }

@@ -8,6 +8,7 @@ from infscale.metrics.dialects import DIALECTS, SGLANG, TRTLLM_SERVE, VLLM, Cach
 from infscale.metrics.engines import EngineNames, Engines
 from infscale.metrics.exposition import MetricSpec
 from infscale.metrics.sample import LoraState
+from tests.fakes.counts import counters_of
 
 SPEC = MetricSpec("w")
 
@@ -50,7 +51,7 @@ def test_a_page_is_read_by_names_of_ones_own() -> None:
     assert (sample.block_size_tokens, sample.num_blocks) == (32, 1000)
     assert sample.models.keys() == {"m"}
     assert sample.counts.histograms["queue_time", "m"].counts.tolist() == [4, 5]
-    assert sample.counts.counters == {("prompt_tokens", "m"): 700}
+    assert counters_of(sample.counts) == {("prompt_tokens", "m"): 700}
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,8 @@ def test_pages_whose_lines_begin_alike_are_read_as_pages_seen_first() -> None:
         b'a{x="1"} 8\nb\t9\na{x="2"} 10\n',
         b'a{x="1"} 8\nbc\t9\na{x="2"} 10\n',
         b'a{x="1"} 8\nb 9 \na{x="2"} 10\n',
+        b'a{x="1"} 8\nb {y="3"}9\na{x="2"} 10\n',
+        b'a{x="1"} 8\nb{y="3"}9\na{x="2"}\t10\n',
         b'b 2\na{x="1"} 1\na{x="2"} 3\n',
         b'a{x="1"} 11\nb 12\n',
         b'a{x="1"} 1\nb 2\na{x="2"} 3\n',
@@ -141,6 +143,24 @@ def test_pages_whose_lines_begin_alike_are_read_as_pages_seen_first() -> None:
             assert [repr(value) for value in column.values] == [repr(series.value) for series in fresh]
     with pytest.raises(ExpositionError, match="malformed value of b"):
         selection.read(b'a{x="1"} 1\nb 1_0\na{x="2"} 3\n')
+
+
+def test_pages_that_say_the_same_are_of_one_layout_however_lines_end() -> None:
+    selection = Selection(["a", "b"])
+    plain = selection.read(b'a{x="1"} 1\nb 2\n').layout
+    for page in (b'a{x="1"} 5 1700000000\nb 6 1700000001\n', b'a{x="1"}\t7\nb 8 \n', b'a{x="1"} 9\nb 10\n'):
+        assert selection.read(page).layout is plain
+    assert selection.read(b'a{x="2"} 1\nb 2\n').layout is not plain
+
+
+def test_what_is_read_apart_is_apart_however_its_lines_end() -> None:
+    selection = Selection(["a", "info"], apart=["info"])
+    selected = selection.read(b'a 1\ninfo{n="x, y"} 5\ninfo{n="z"}\t6\n')
+    assert [(name, dict(each.labels), each.value) for name, each in selected.apart] == [
+        ("info", {"n": "x, y"}, 5.0),
+        ("info", {"n": "z"}, 6.0),
+    ]
+    assert selection.read(b"a 2\n").layout is selected.layout
 
 
 def test_a_page_with_more_series_than_a_model_server_has_is_refused() -> None:

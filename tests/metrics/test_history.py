@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.metrics.history import EndpointHistory
-from infscale.metrics.sample import CounterName, Counts, EngineSample, Histogram, HistogramName
+from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
+from tests.fakes.counts import counts_of
 
 BOUNDS = (1.0, math.inf)
 TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
@@ -19,7 +20,7 @@ FINISHED: tuple[CounterName, str] = ("requests_finished", "m")
 
 def sample(count: float, waiting: float | None = 0.0, bounds: tuple[float, ...] = BOUNDS) -> EngineSample:
     histogram = Histogram(bounds, np.full(len(bounds), count), count * 0.5)
-    return EngineSample(waiting, 1.0, 0.5, counts=Counts.of({TTFT: histogram}, {FINISHED: count}))
+    return EngineSample(waiting, 1.0, 0.5, counts=counts_of({TTFT: histogram}, {FINISHED: count}))
 
 
 def observed(*pairs: tuple[float, float], window: float = 10.0) -> EndpointHistory:
@@ -47,17 +48,33 @@ def test_a_counter_that_falls_alone_restarts_alone() -> None:
     history = EndpointHistory((10.0,))
     for at, (finished, count) in enumerate([(100, 5000), (110, 5010), (3, 5020), (5, 5030)]):
         histograms = sample(count).counts.histograms
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of(histograms, {FINISHED: finished})), at)
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
     summary = history.summaries()[10.0]
     assert summary.rates[FINISHED] == pytest.approx((10 + 3 + 2) / 3)
     assert summary.histograms[TTFT].total == 30
+
+
+def test_of_two_histograms_only_the_one_that_fell_restarts() -> None:
+    queue: tuple[HistogramName, str] = ("queue_time", "m")
+    history = EndpointHistory((10.0,))
+    for at, (steady, falling, finished) in enumerate([(100, 50, 7), (110, 60, 8), (120, 4, 9)]):
+        histograms = {
+            TTFT: Histogram(BOUNDS, np.array([steady / 2, steady]), steady * 0.5),
+            queue: Histogram(BOUNDS, np.array([falling / 2, falling]), falling * 3.0),
+        }
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
+    summary = history.summaries()[10.0]
+    first, second = summary.histograms[TTFT], summary.histograms[queue]
+    assert (first.counts.tolist(), first.sum) == ([10, 20], 10)
+    assert (second.counts.tolist(), second.sum) == ([7, 14], 42)
+    assert summary.rates[FINISHED] == 1
 
 
 def test_a_restart_is_seen_although_a_sum_is_not_published() -> None:
     history = EndpointHistory((10.0,))
     for at, count in enumerate((100.0, 110.0, 4.0)):
         histogram = Histogram(BOUNDS, np.full(2, count), math.nan)
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of({TTFT: histogram})), at)
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of({TTFT: histogram})), at)
     grown = history.summaries()[10.0].histograms[TTFT]
     assert grown.total == 14
     assert math.isnan(grown.sum)
@@ -153,7 +170,7 @@ def test_prefill_is_the_time_for_each_token_that_was_not_cached(
             ("prefix_queries", "m"): requests * 400,
             ("prefix_hits", "m"): requests * 300,
         }
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=Counts.of(histograms, counters)), at)
+        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, counters)), at)
     for model in ("m", None):
         found = history.summaries()[30.0].models[model].prefill_seconds_per_token
         assert found == pytest.approx(seconds, nan_ok=True)

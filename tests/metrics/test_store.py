@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.dispatch import Charge
-from infscale.metrics.sample import Counts, EngineSample, GpuSample
+from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store import MetricStore, StoreSettings
+from tests.fakes.counts import counts_of
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
@@ -23,7 +24,7 @@ def endpoint(number: int, phase: Phase = Phase.READY) -> Endpoint:
 
 def sample(waiting: float = 0.0, running: float = 0.0, kv: float = 0.1, page: int = 0) -> EngineSample:
     return EngineSample(
-        waiting, running, kv, counts=Counts.of(counters={("requests_finished", "m"): float(page)}), fingerprint=page
+        waiting, running, kv, counts=counts_of(counters={("requests_finished", "m"): float(page)}), fingerprint=page
     )
 
 

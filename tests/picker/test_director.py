@@ -1,9 +1,11 @@
 """The director against a real store: who gets which request, what is booked, and what refused clients hear."""
 
+import math
 import random
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from infscale.endpoint import (
@@ -17,12 +19,16 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
-from infscale.metrics.sample import Counts, EngineSample, LoraState, ModelLoad
+from infscale.metrics.sample import EngineSample, FloatArray, LoraState, ModelLoad
+from infscale.metrics.snapshot import IntArray
 from infscale.metrics.store import MetricStore
 from picker.config import load_picker_config, preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.request import Api, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.registry import BUILT_IN, Plugins
+from tests.fakes.counts import counts_of
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 
 PROMPT = random.Random(5).randbytes(4096)
@@ -47,7 +53,7 @@ requestHandler: {parsers: [{pluginRef: openai-parser}]}
 """
 
 
-FINISHED = Counts.of(counters={("requests_finished", "m"): 1.0})
+FINISHED = counts_of(counters={("requests_finished", "m"): 1.0})
 
 
 class Bench:
@@ -377,16 +383,41 @@ def test_what_a_request_wants_of_output_tokens_is_a_promise_of_the_endpoint_that
     given = headers(x_llm_d_slo_tpot_ms="30")
     bench = Bench(3, STREAMING)
     decision = bench.routed(ask(given=given))
-    assert decision.promise is not None
-    assert decision.promise[0] == decision.destinations[0]
-    other, third = (each.authority for each in bench.state.endpoints if each.authority != decision.destinations[0])
+    first = decision.destinations[0]
+    other = next(each.authority for each in bench.state.endpoints if each.authority != first)
+    assert promised(bench) == {first: 0.03}
+    # The one that was chosen leaves before another one answers.
+    left = tuple(each for each in bench.state.endpoints if each.authority != first)
+    bench.sync(replace(bench.state, endpoints=left))
     moved = bench.director.response_started(decision, 200, other, 0.2)
-    assert moved.promise is not None
-    assert moved.promise[0] == other
+    assert promised(bench) == {other: 0.03}
     bench.director.finished(ask(given=given), moved, done(served=other), 0.3)
-    assert bench.director.response_started(moved, 200, third, 0.4).promise is None, "it is over"
-    for config, asked in ((STREAMING, ask()), ("", ask(given=given))):
+    assert promised(bench) == {}
+    for config, asked in (
+        (STREAMING, ask()),
+        (STREAMING, ask(given=given, api="embeddings")),
+        ("", ask(given=given)),
+    ):
         assert Bench(2, config).routed(asked).promise is None
+
+
+def promised(bench: Bench) -> dict[str, float]:
+    """The tightest promise of each endpoint that has any, as the next decision sees them."""
+    seen: list[SchedulingContext] = []
+
+    class Looks:
+        def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+            seen.append(context)
+            return np.zeros(len(rows))
+
+    plugins = BUILT_IN.joined(Plugins(scorers={"looks": lambda _: Looks()}))
+    text = f"{STREAMING}- {{type: looks}}\n"
+    bench.director.configure(load_picker_config(text, "epp.yaml", plugins))
+    decision = bench.routed(ask(), 0.25)
+    bench.director.finished(ask(), decision, done(), 0.26)
+    (context,) = seen
+    tightest = dict(zip(context.snapshot.endpoints, context.memory.tightest().tolist(), strict=True))
+    return {each.authority: seconds for each, seconds in tightest.items() if seconds < math.inf}
 
 
 def test_the_endpoint_that_served_learns_the_prefix() -> None:

@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM
 from infscale.metrics.engines import EngineNames
-from infscale.metrics.sample import Counts, EngineSample, Histogram, LoraState, ModelLoad
+from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
 from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup, ordered, read_order, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
+from tests.fakes.counts import counters_of, counts_of
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import RecordingSink, http_server
 
@@ -222,7 +223,7 @@ samples = st.builds(
     st.none() | st.integers(0, 2**40),
     st.none() | st.integers(0, 2**40),
     st.builds(
-        Counts.of,
+        counts_of,
         st.dictionaries(
             st.tuples(st.sampled_from(["queue_time", "time_to_first_token"]), st.sampled_from("ab") | st.text()),
             st.lists(st.floats(0, 1e9), min_size=2, max_size=2).map(
@@ -268,12 +269,25 @@ def test_layouts_without_end_are_forgotten_and_said_again() -> None:
     """A server that names another model on every page must not fill the memory of either end."""
     writer, taken = FoundWriter(), list[Found]()
     frames = Frames(FoundReader().read, taken.append)
-    names = [f"m{number % 3_000}" for number in range(6_000)]
-    for name in names:
-        sample = EngineSample(0.0, 0.0, 0.0, counts=Counts.of(counters={("prompt_tokens", name): 1.0}))
-        frames.feed(writer.written(Found(A, sample, 0.0, ScrapeHealth())))
-    counted = [each.result.counts.counters for each in taken if isinstance(each.result, EngineSample)]
-    assert counted == [{("prompt_tokens", name): 1.0} for name in names]
+
+    def sent(model: str) -> int:
+        sample = EngineSample(0.0, 0.0, 0.0, counts=counts_of(counters={("prompt_tokens", model): 1.0}))
+        message = writer.written(Found(A, sample, 0.0, ScrapeHealth()))
+        frames.feed(message)
+        counted = taken[-1].result
+        assert isinstance(counted, EngineSample)
+        assert counters_of(counted.counts) == {("prompt_tokens", model): 1.0}
+        return len(message)
+
+    first, again = sent("m"), sent("m")
+    assert again < first, "it is known"
+    for number in range(4_000):
+        sent(f"{number:0300}")
+    assert sent("m") == first, "it was forgotten"
+    assert sent("m") == again
+    large = "x" * 300_000
+    assert sent(large) == sent(large), "it is never remembered"
+    assert sent("m") == again
 
 
 def test_orders_arrive_as_they_were_given() -> None:

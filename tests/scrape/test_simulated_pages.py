@@ -13,6 +13,7 @@ from infscale.sim.page_skins import page_for
 from infscale.sim.pages import EngineSkin, PageSubject
 from infscale.sim.recorder import HttpRecorder, Recorder
 from infscale.sim.vllm_table import SERVED_PATHS
+from tests.fakes.counts import counters_of
 from tests.scrape.servers import RecordingSink
 from tests.sim.simulated import running
 
@@ -50,7 +51,9 @@ def test_a_simulated_page_is_understood(skin: EngineSkin, dialect: Dialect, rank
     assert {name for name, _ in sample.counts.histograms} == dialect.histograms.keys()
     assert sample.block_size_tokens == 16
     assert sample.num_blocks == 19_208 * ranks
-    assert {"prompt_tokens", "generation_tokens", "requests_finished"} <= {name for name, _ in sample.counts.counters}
+    assert {"prompt_tokens", "generation_tokens", "requests_finished"} <= {
+        name for name, _ in counters_of(sample.counts)
+    }
 
 
 async def test_a_simulated_server_is_scraped_by_name() -> None:

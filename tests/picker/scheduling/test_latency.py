@@ -7,7 +7,7 @@ import pytest
 
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.admitters import LatencyObjectiveAdmitter
-from picker.scheduling.memory import PoolMemory
+from picker.scheduling.memory import PoolMemory, Promise
 from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import USUAL_PREFILL_THROUGHPUT, Objectives, Prediction, predict
 from picker.scheduling.scorers.latency import LatencyScorer
@@ -134,8 +134,10 @@ def test_what_others_on_an_endpoint_were_promised_binds_who_comes_later() -> Non
     pool = FakePool(3, seconds_per_output_token=[0.02, 0.02, 0.02])
     memory = PoolMemory()
     memory.sync(pool.snapshot().endpoints)
-    first, second, third = (each.authority for each in pool.snapshot().endpoints)
-    promises = [memory.promise(first, 0.05), memory.promise(first, 0.025), memory.promise(second, 0.01)]
+    first, second, _ = (each.authority for each in pool.snapshot().endpoints)
+    promises = [Promise(first, 0.05), Promise(first, 0.025), Promise(second, 0.01), Promise("10.9.9.9:1", 0.001)]
+    for promise in promises:
+        memory.keep(promise)
 
     def headroom(facts: RequestFacts) -> list[float]:
         prediction = predict(context(pool, facts=facts, predicting=STREAMING, memory=memory), pool.rows)
@@ -144,15 +146,12 @@ def test_what_others_on_an_endpoint_were_promised_binds_who_comes_later() -> Non
 
     assert headroom(asking(tpot="30")) == pytest.approx([0.005, -0.01, 0.01])
     assert headroom(asking(ttft="30")) == [0.0, 0.0, 0.0]
-    assert memory.over(promises[1]) == 0.025
-    assert memory.over(promises[1]) is None, "once"
-    moved = memory.moved(promises[2], third)
-    assert moved is not None
-    assert headroom(asking(tpot="30")) == pytest.approx([0.01, 0.01, -0.01])
-    assert memory.moved(None, first) is None
-    assert memory.moved(("10.9.9.9:1", 7), first) is None, "its endpoint is gone"
-    memory.over(moved)
-    assert memory.tightest().tolist() == [0.05, math.inf, math.inf]
+    for promise in (promises[1], promises[1], promises[3]):
+        memory.over(promise)
+    assert headroom(asking(tpot="30")) == pytest.approx([0.01, -0.01, 0.01])
+    memory.over(promises[2])
+    memory.over(Promise(first, 0.05))
+    assert memory.tightest().tolist() == [0.05, math.inf, math.inf], "an equal one is another"
 
 
 # Scorer
