@@ -28,9 +28,10 @@ class Readings(Sequence[tuple[ObjectKey, Reading]]):
         if isinstance(pairs, Readings):
             return pairs
         objects = [key for key, _ in pairs]
-        table = np.array([(each.value, each.at, each.window_seconds) for _, each in pairs], dtype=np.float64)
-        values, at, windows = table.reshape(-1, 3).T
-        return cls(objects, values, at, None if np.isnan(windows).all() else np.fmax(windows, 0.0))
+        values, at = np.array([each.value for _, each in pairs]), np.array([each.at for _, each in pairs])
+        seconds = [each.window_seconds for _, each in pairs]
+        windowed = any(each is not None for each in seconds)
+        return cls(objects, values, at, np.array([each or 0.0 for each in seconds]) if windowed else None)
 
     @classmethod
     def joined(cls, parts: Sequence["Readings"]) -> "Readings":

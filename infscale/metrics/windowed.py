@@ -50,7 +50,7 @@ class Group:
         return float(values.max()) if len(values) else math.nan
 
     def _known(self, column: FloatArray) -> FloatArray:
-        values = column[self.rows]
+        values = _at(column, self.rows)
         values = values[~np.isnan(values)]
         return values if 2 * len(values) >= len(self) else values[:0]
 
@@ -132,9 +132,9 @@ class QueueLatency:
         """What `_larger` takes, of one group."""
         snapshot, rows = group.snapshot, _watched(group)
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = float(np.add.reduce(np.fmax(_cells(snapshot, model, LEAVING)[rows], 0.0)))
-        since = float(np.fmin.reduce(_waiting_since(snapshot, model)[group.rows], initial=math.inf))
-        covered = float(np.fmin.reduce(_cells(snapshot, None, COVERED)[group.rows], initial=math.inf))
+        leaving = float(np.add.reduce(np.fmax(_at(_cells(snapshot, model, LEAVING), rows), 0.0)))
+        since = float(np.fmin.reduce(_at(_waiting_since(snapshot, model), group.rows), initial=math.inf))
+        covered = float(np.fmin.reduce(_at(_cells(snapshot, None, COVERED), group.rows), initial=math.inf))
         past = _merged_statistic(group, rows, len(group) - len(rows), ("queue_time", self.statistic, model))
         return past, waiting, leaving, now - since, covered
 
@@ -167,6 +167,11 @@ def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
     return np.fmax(_cells(snapshot, None, COVERED), 0.0)
 
 
+def _at(column: FloatArray, rows: IntArray) -> FloatArray:
+    """`column` at `rows`, which are ascending and each there once: all of them are the column as it is."""
+    return column if len(rows) == len(column) else column[rows]
+
+
 def _cells(snapshot: PoolSnapshot, model: str | None, cell: int) -> FloatArray:
     return cells(snapshot.columns.by_model, model, cell, len(snapshot))
 
@@ -180,7 +185,7 @@ def _waiting_since(snapshot: PoolSnapshot, model: str | None) -> FloatArray:
 def _watched(group: Group) -> IntArray:
     """The rows of `group` that were watched for some time."""
     rows = group.rows
-    return rows[_cells(group.snapshot, None, COVERED)[rows] > 0]
+    return rows[_at(_cells(group.snapshot, None, COVERED), rows) > 0]
 
 
 def _statistic(group: Group, key: "_Key") -> FloatArray:
@@ -205,7 +210,7 @@ def _knows_silence(window: WindowSummary | None, key: _Key) -> bool:
 def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) -> float:
     """The statistic of all windows of the rows `watched`; `missing` more count as the one that has the highest."""
     name, statistic, model = key
-    values = _statistic(group, key)[watched]
+    values = _at(_statistic(group, key), watched)
     known = ~np.isnan(values)
     rows = watched[known]
     if not len(rows):
