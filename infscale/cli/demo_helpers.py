@@ -73,21 +73,23 @@ async def helper(role: str, file: Path) -> AsyncGenerator[HelperProcess, None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on at this moment; raises `StartError` if too few.
+    """Ports that nobody has bound on any address of this machine at this moment; raises `StartError` if too few.
 
-    They lie below the range from which the kernel takes the ports of outgoing connections, so that no connection gets
-    one before the program that is meant to listen does.
+    One that is taken on one loopback address alone would still stop a program that listens on all. They lie below the
+    range from which the kernel takes the ports of outgoing connections, so that no connection gets one before the
+    program that is meant to listen does.
     """
+    family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
     found: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
         if len(found) == count:
             return found
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            probe.bind(("", port))
             found.append(port)
-    raise StartError(
-        f"fewer than {count} ports between {_PORTS.start} and {_PORTS.stop} of the loopback address are free"
-    )
+    raise StartError(f"fewer than {count} ports between {_PORTS.start} and {_PORTS.stop} are free")
 
 
 async def _first_words(role: str, process: asyncio.subprocess.Process, log: Path) -> Mapping[str, object]:

@@ -22,9 +22,10 @@ def test_free_ports_can_be_listened_on_and_no_outgoing_connection_takes_them() -
         assert not [port for port in ports if lowest <= port <= highest]
 
 
-def test_a_port_that_somebody_listens_on_is_not_free() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.7"])
+def test_a_port_that_somebody_listens_on_is_not_free(address: str) -> None:
     (taken,) = free_ports(1)
-    with socket.create_server(("127.0.0.1", taken)):
+    with socket.create_server((address, taken)):
         assert taken not in free_ports(9_000)
 
 
