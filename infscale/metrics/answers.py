@@ -20,7 +20,7 @@ from infscale.metrics.published import Aggregation, Formula, PublishedMetric, So
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, count_of
-from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
+from infscale.metrics.windowed import Group, MergingReader, Unknown, at_rows, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
@@ -226,7 +226,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
         return _nobody(asked)
     at, fresh = observed_at(metric, asked.snapshot, asked.now)
     usable = ready & fresh
-    unknown = _coverage_problem(metric, asked, ready, usable, asked.now - at)
+    unknown = _coverage_problem(metric, asked, ready, usable, at)
     if unknown is not None:
         return unknown
     rows = np.flatnonzero(usable)
@@ -234,8 +234,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     value = _of_groups(metric, metric.reader, [group], asked)[0]
     if math.isnan(value):
         return _unreported(metric, asked, group)
-    covered = float(covered_seconds(asked.snapshot)[rows].max()) if metric.windowed else None
-    return Reading(value, float(at[usable].min()), covered)
+    covered = float(np.maximum.reduce(at_rows(covered_seconds(asked.snapshot), rows))) if metric.windowed else None
+    return Reading(value, float(np.minimum.reduce(at_rows(at, rows))), covered)
 
 
 def _of_whole(metric: PublishedMetric, formula: Formula, asked: _Question) -> Reading | Unknown:
@@ -304,7 +304,7 @@ def _unsettled(asked: _Question, ready: BoolArray) -> Unknown | None:
 
 
 def _coverage_problem(
-    metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, ages: FloatArray
+    metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, at: FloatArray
 ) -> Unknown | None:
     count, good = count_of(ready), count_of(usable)
     cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
@@ -313,6 +313,7 @@ def _coverage_problem(
     limit = asked.snapshot.state.settings.staleness_limit_seconds
     if metric.source is Source.GPU:
         limit = GPU_STALENESS_SECONDS
+    ages = asked.now - at
     oldest = float(ages[ready & ~usable].max())
     row = int(np.argmax(np.where(ready & ~usable, ages, -math.inf)))
     failure = asked.snapshot.columns.failures[row]

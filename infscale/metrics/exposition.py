@@ -9,7 +9,7 @@ import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import compress, groupby, repeat
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -122,6 +122,10 @@ _Cut = tuple[bytes, bytes]
 """A line in two: up to its last blank, which is included, and behind it. Mostly that is a series and its value."""
 
 
+_Heads = dict[bytes, tuple[str, Labels]]
+"""Names and labels by what lines begin with."""
+
+
 class _Line(NamedTuple):
     """A line that was parsed; `head` is what it begins with, name and labels as they are written."""
 
@@ -136,8 +140,8 @@ class Selection:
 
     Not for use by several threads at once. `remember` bounds the label strings kept; when it is reached all are
     forgotten, which costs one slower read. What lines begin with stays the same from scrape to scrape: of lines that
-    begin as others did before, only the values are read. The names in `apart` are exempt: what they say is in their
-    labels, which are others on every page.
+    begin as others did before, only the values are read. The names in `apart` are no part of a page's layout: what they
+    say is in their labels, which may be others on every page.
     """
 
     def __init__(self, names: Iterable[str], remember: int = 4096, apart: Iterable[str] = ()) -> None:
@@ -146,7 +150,9 @@ class Selection:
         self._apart = tuple(name.encode() + b"{" for name in apart)
         self._lines = _line_pattern(self.names)
         self._remember = remember
-        self._heads: dict[bytes, tuple[str, Labels]] = {}
+        self._heads: _Heads = {}
+        # Those that are read apart, in a memory of their own: they come and go, and would push out the others.
+        self._apart_heads: _Heads = {}
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
         # Of the page before: equal ones are found sooner by comparing than by hashing.
         self._latest: tuple[tuple[bytes, ...], Layout] | None = None
@@ -163,23 +169,25 @@ class Selection:
         lines: list[_Cut] = self._lines.findall(b"\n" + page)
         if len(lines) > MAX_SERIES:
             raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
+        heads, numbers = zip(*lines, strict=True) if lines else ((), ())
         apart: list[_Cut] = []
         if self._apart:
-            apart = [line for line in lines if line[0].startswith(self._apart)]
-            if apart:
-                lines = [line for line in lines if not line[0].startswith(self._apart)]
-        heads, numbers = zip(*lines, strict=True) if lines else ((), ())
+            are_apart = list(map(bytes.startswith, heads, repeat(self._apart)))
+            if True in are_apart:
+                apart = list(compress(lines, are_apart))
+                others = [not each for each in are_apart]
+                heads, numbers = tuple(compress(heads, others)), tuple(compress(numbers, others))
         written = b"\n".join(numbers)
         layout = self._known(heads)
         values = None if layout is None else _plain_numbers(numbers, written)
         if layout is None or values is None:
-            samples = [self._sample(head, number) for head, number in lines]
+            samples = [self._sample(head, number, self._heads) for head, number in zip(heads, numbers, strict=True)]
             layout, values = self._layout(samples), [each.value for each in samples]
         fingerprint = xxhash.xxh3_64_intdigest(written, xxhash.xxh3_64_intdigest(b"\n".join(heads)))
         found: list[tuple[str, Series]] = []
-        for line in map(b"".join, apart):
-            fingerprint = xxhash.xxh3_64_intdigest(line, fingerprint)
-            parsed = self._parse(line)
+        for head, number in apart:
+            fingerprint = xxhash.xxh3_64_intdigest(head + number, fingerprint)
+            parsed = self._sample(head, number, self._apart_heads)
             found.append((parsed.name, Series(parsed.labels, parsed.value)))
         return Selected(self.names, layout, values, found, fingerprint)
 
@@ -207,28 +215,30 @@ class Selection:
             self._layouts[heads] = layout
         return layout
 
-    def _sample(self, head: bytes, number: bytes) -> _Line:
-        """The sample on a line; where its head was seen before, only its number is read."""
-        known = self._heads.get(head[:-1]) if head.endswith(b" ") else None
+    def _sample(self, head: bytes, number: bytes, memory: _Heads) -> _Line:
+        """The sample on a line; where its head is in `memory`, only its number is read."""
+        known = memory.get(head[:-1]) if head.endswith(b" ") else None
         value = None if known is None else _plain_numbers([number], number)
-        return self._parse(head + number) if known is None or value is None else _Line(head[:-1], *known, value[0])
+        return (
+            self._parse(head + number, memory) if known is None or value is None else _Line(head[:-1], *known, value[0])
+        )
 
-    def _parse(self, line: bytes) -> _Line:
-        """The sample on `line`, whose label string is remembered from now on, unless it is read apart."""
+    def _parse(self, line: bytes, memory: _Heads) -> _Line:
+        """The sample on `line`, whose label string is in `memory` from now on."""
         match = _SAMPLE_PATTERN.fullmatch(line.rstrip())
         if match is None:
             name = _TOKEN_END_PATTERN.split(line, 1)[0].decode()
             raise ExpositionError(f"malformed sample of {name}")
         name, head = match["name"].decode(), match["head"]
         value = _number(match["value"], name)
-        known = self._heads.get(head)
+        known = memory.get(head)
         if known is not None:
             return _Line(head, *known, value)
         labels = _labels(match["labels"], name)
-        if len(head) <= _LONGEST_REMEMBERED_BYTES and not head.startswith(self._apart):
-            if len(self._heads) >= self._remember:
-                self._heads.clear()
-            self._heads[head] = (name, labels)
+        if len(head) <= _LONGEST_REMEMBERED_BYTES:
+            if len(memory) >= self._remember:
+                memory.clear()
+            memory[head] = (name, labels)
         return _Line(head, name, labels, value)
 
 

@@ -149,7 +149,12 @@ class EndpointHistory:
             histograms = Counts(growth.layout, grown).histograms
         every = with_wholes(histograms)
         _, gauges = _latest(self._gauges, window)
-        averages = gauges.mean(axis=0).tolist() if len(gauges) > 1 else (None, None)
+        waiting: float | None = None
+        running: float | None = None
+        longest: float | None = None
+        if len(gauges) > 1:
+            waiting, running = (np.add.reduce(gauges) / len(gauges)).tolist()
+            longest = float(np.maximum.reduce(gauges[:, 0]))
         return WindowSummary(
             at=self._at,
             covered_seconds=covered,
@@ -158,9 +163,9 @@ class EndpointHistory:
             models=self._of_models(
                 statistics(every), leaving_rates(histograms, rates, covered), prefill_seconds(every, rates, covered)
             ),
-            waiting_average=averages[0],
-            waiting_maximum=float(gauges[:, 0].max()) if len(gauges) > 1 else None,
-            running_average=averages[1],
+            waiting_average=waiting,
+            waiting_maximum=longest,
+            running_average=running,
         )
 
     def _of_models(
@@ -195,7 +200,7 @@ def _waits(waiting: float | None, before: bool) -> bool:
 def _latest(series: BoundedSeries, window: float) -> tuple[FloatArray, FloatArray]:
     """Times and values of the last `window` seconds of `series`."""
     times = series.times
-    start = int(np.searchsorted(times, times[-1] - window)) if len(times) else 0
+    start = int(times.searchsorted(times[-1] - window)) if len(times) else 0
     return times[start:], series.values[start:]
 
 

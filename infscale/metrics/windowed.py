@@ -42,15 +42,18 @@ class Group:
         """The sum over the group, a member without a known value counted as the highest; NaN below half coverage."""
         values = self._known(column)
         missing = len(self) - len(values)
-        return float(values.sum() + values.max() * missing) if len(values) else math.nan
+        if not len(values):
+            return math.nan
+        known = float(np.add.reduce(values))
+        return known + float(np.maximum.reduce(values)) * missing if missing else known
 
     def known_highest(self, column: FloatArray) -> float:
         """The highest value in the group; NaN below half coverage."""
         values = self._known(column)
-        return float(values.max()) if len(values) else math.nan
+        return float(np.maximum.reduce(values)) if len(values) else math.nan
 
     def _known(self, column: FloatArray) -> FloatArray:
-        values = _at(column, self.rows)
+        values = at_rows(column, self.rows)
         values = values[~np.isnan(values)]
         return values if 2 * len(values) >= len(self) else values[:0]
 
@@ -119,24 +122,17 @@ class QueueLatency:
         """See `MergingReader`."""
         if not groups:
             return []
-        snapshot = groups[0].snapshot
-        column = Load("waiting").read(snapshot, now, model)
-        past, waiting, leaving, waited, covered = np.array(
-            [self._of(group, group.known_sum(column), now, model) for group in groups]
-        ).T
-        silent = covered >= _silence_seconds(snapshot)
-        values: list[float] = _larger(past, waiting, leaving, waited, silent).tolist()
-        return values
+        column = Load("waiting").read(groups[0].snapshot, now, model)
+        return [self._of(group, group.known_sum(column), now, model) for group in groups]
 
-    def _of(self, group: Group, waiting: float, now: float, model: str | None) -> tuple[float, ...]:
-        """What `_larger` takes, of one group."""
+    def _of(self, group: Group, waiting: float, now: float, model: str | None) -> float:
         snapshot, rows = group.snapshot, _watched(group)
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
-        leaving = float(np.add.reduce(np.fmax(_at(_cells(snapshot, model, LEAVING), rows), 0.0)))
-        since = float(np.fmin.reduce(_at(_waiting_since(snapshot, model), group.rows), initial=math.inf))
-        covered = float(np.fmin.reduce(_at(_cells(snapshot, None, COVERED), group.rows), initial=math.inf))
+        leaving = float(np.add.reduce(np.fmax(at_rows(_cells(snapshot, model, LEAVING), rows), 0.0)))
+        since = float(np.fmin.reduce(at_rows(_waiting_since(snapshot, model), group.rows), initial=math.inf))
+        covered = float(np.fmin.reduce(at_rows(_cells(snapshot, None, COVERED), group.rows), initial=math.inf))
         past = _merged_statistic(group, rows, len(group) - len(rows), ("queue_time", self.statistic, model))
-        return past, waiting, leaving, now - since, covered
+        return _larger_of_one(past, waiting, leaving, now - since, covered >= _silence_seconds(snapshot))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +163,7 @@ def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
     return np.fmax(_cells(snapshot, None, COVERED), 0.0)
 
 
-def _at(column: FloatArray, rows: IntArray) -> FloatArray:
+def at_rows(column: FloatArray, rows: IntArray) -> FloatArray:
     """`column` at `rows`, which are ascending and each there once: all of them are the column as it is."""
     return column if len(rows) == len(column) else column[rows]
 
@@ -185,7 +181,7 @@ def _waiting_since(snapshot: PoolSnapshot, model: str | None) -> FloatArray:
 def _watched(group: Group) -> IntArray:
     """The rows of `group` that were watched for some time."""
     rows = group.rows
-    return rows[_at(_cells(group.snapshot, None, COVERED), rows) > 0]
+    return rows[at_rows(_cells(group.snapshot, None, COVERED), rows) > 0]
 
 
 def _statistic(group: Group, key: "_Key") -> FloatArray:
@@ -210,7 +206,7 @@ def _knows_silence(window: WindowSummary | None, key: _Key) -> bool:
 def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) -> float:
     """The statistic of all windows of the rows `watched`; `missing` more count as the one that has the highest."""
     name, statistic, model = key
-    values = _at(_statistic(group, key), watched)
+    values = at_rows(_statistic(group, key), watched)
     known = ~np.isnan(values)
     rows = watched[known]
     if not len(rows):
@@ -238,3 +234,16 @@ def _larger(
         present = np.where(leaving > 0, waiting / leaving, np.where(np.isfinite(waited), waited, math.nan))
     latency = np.fmax(past, np.where(waiting > 0, present, math.nan))
     return np.where(np.isnan(latency) & covered & (waiting == 0), 0.0, latency)
+
+
+def _larger_of_one(past: float, waiting: float, leaving: float, waited: float, covered: bool) -> float:
+    """As `_larger`, of one value, which costs a twentieth of that without arrays."""
+    present = math.nan
+    if waiting > 0:
+        if leaving > 0:
+            present = waiting / leaving
+        elif math.isfinite(waited):
+            present = waited
+    if math.isnan(past) and math.isnan(present):
+        return 0.0 if covered and waiting == 0 else math.nan
+    return max(value for value in (past, present) if not math.isnan(value))

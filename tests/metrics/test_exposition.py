@@ -163,6 +163,20 @@ def test_what_is_read_apart_is_apart_however_its_lines_end() -> None:
     assert selection.read(b"a 2\n").layout is selected.layout
 
 
+def test_what_is_read_apart_is_remembered_and_pushes_nothing_else_out() -> None:
+    selection = Selection(["a", "info"], remember=3, apart=["info"])
+    first = selection.read(b'a{x="1"} 1\ninfo{n="0"} 5\n')
+    again = selection.read(b'a{x="1"} 1\ninfo{n="0"} 6\n')
+    assert again.apart[0][1] == Series({"n": "0"}, 6.0)
+    assert again.apart[0][1].labels is first.apart[0][1].labels
+    assert again.fingerprint != first.fingerprint
+    for number in range(20):
+        page = f'a{{x="1"}} 1\ninfo{{n="{number}"}} {number}\n'.encode()
+        assert selection.read(page).apart == [("info", Series({"n": str(number)}, float(number)))]
+    labels = selection.read(b'a{x="1"} 7\n').columns["a"].labels
+    assert labels[0] is first.columns["a"].labels[0]
+
+
 def test_a_page_with_more_series_than_a_model_server_has_is_refused() -> None:
     page = b"".join(b'a{n="%d"} 1\n' % number for number in range(MAX_SERIES))
     assert len(select(page, ["a"])["a"]) == MAX_SERIES
