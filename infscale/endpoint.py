@@ -4,6 +4,7 @@ import enum
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from infscale.labels import Selector
 
@@ -20,9 +21,8 @@ class Phase(enum.Enum):
     DRAINING = "draining"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectKey:
-    """Namespaced identity of a Kubernetes-style object."""
+class ObjectKey(NamedTuple):
+    """Namespaced identity of a Kubernetes-style object. (A tuple, as `EndpointKey`: each request looks some up.)"""
 
     namespace: str
     name: str
@@ -31,8 +31,7 @@ class ObjectKey:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointKey:
+class EndpointKey(NamedTuple):
     """Identity of an endpoint: the pod and, where the pod serves several ports, the data-parallel rank."""
 
     namespace: str

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from infscale.endpoint import Objective, Pool
 from infscale.metrics.answers import group_reading
@@ -11,7 +12,7 @@ from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from picker.request import Headers, Rejection, RejectionCode
 
-OBJECTIVE_HEADERS = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
+OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 
 REJECTED_SATURATED = "rejected-saturated"
 REJECTED_NO_ENDPOINTS = "rejected-no-endpoints"

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from random import Random
 
 _NO_CANDIDATES = "failed to find endpoint candidates for serving the request"
-_NO_SCORES: Mapping[str, float] = MappingProxyType({})
-_NO_CHAIN = PrefixChain((), ())
+_NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
+_NO_CHAIN: Final = PrefixChain((), ())
 # Answered with vectors or scores: nothing is generated.
-_NO_OUTPUT = frozenset({"embeddings"})
+_NO_OUTPUT: Final = frozenset({"embeddings"})
 
 
 class Snapshots(Protocol):
@@ -215,7 +215,7 @@ class PoolDirector:
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, self._config.predicting)
-        if not admitted(self._config.admitters, context, rows):
+        if self._config.admitters and not admitted(self._config.admitters, context, rows):
             return shed_for_load(self._settings.retry_after_seconds)
         selection = self._config.scheduler.schedule(context, rows)
         if selection is None:
@@ -237,11 +237,11 @@ class PoolDirector:
         """
         snapshot, facts, prefix, now = context.snapshot, context.request, context.prefix, context.now
         row = selection.chosen[0]
-        matched = float(prefix.matched_tokens[row])
+        matched = float(prefix.matched[row]) * prefix.tokens_each
         tokens = facts.prompt_tokens - matched + facts.output_tokens
         self._index.record(chain, row)
         self.stats.prefix_blocks = len(self._index)
-        if not matched and not prefix.matched_tokens[selection.rows].any():
+        if not matched and not prefix.matched[selection.rows].any():
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:
             self._memory.sent_media(row, facts.media, self._config.media_items)
@@ -276,7 +276,7 @@ class PoolDirector:
             scores,
             priority,
             len(selection.rows),
-            matched / prefix.total_tokens if prefix.total_tokens else None,
+            matched / prefix.total_tokens if prefix.total else None,
             self._pool,
             promise,
         )
@@ -318,8 +318,7 @@ class PoolDirector:
         matched = self._index.match(chain)
         if not chain.hashes:
             return chain, PrefixMatch(matched, 0.0)
-        tokens_per_byte = body.prompt_tokens / len(body.prompt)
-        return chain, PrefixMatch(matched * tokens_per_byte, chain.matchable_bytes * tokens_per_byte)
+        return chain, PrefixMatch(matched, float(chain.matchable_bytes), body.prompt_tokens / len(body.prompt))
 
     def _learn(self, body: ParsedBody, model: str, served: str) -> None:
         """The gateway sent the request elsewhere than chosen: the prefix is cached there."""

@@ -1,9 +1,7 @@
 """What a director is told and what it keeps: settings, counts, records of decisions."""
 
 from dataclasses import dataclass, field
-from typing import Literal
-
-from infscale.value import value
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +20,41 @@ class DirectorSettings:
     records: int = 1024
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class PickRecord:
     """One decision, for debugging: `request` is a hash of the request's id, ages are seconds at the decision.
 
     `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was charged.
     """
 
-    request: int
-    revision: str
-    now: float
-    chosen: str
-    observed_age_seconds: float
-    candidates: int
-    score: float
-    tokens: float
+    request: Final[int]
+    revision: Final[str]
+    now: Final[float]
+    chosen: Final[str]
+    observed_age_seconds: Final[float]
+    candidates: Final[int]
+    score: Final[float]
+    tokens: Final[float]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        request: int,
+        revision: str,
+        now: float,
+        chosen: str,
+        observed_age_seconds: float,
+        candidates: int,
+        score: float,
+        tokens: float,
+    ) -> None:
+        self.request = request
+        self.revision = revision
+        self.now = now
+        self.chosen = chosen
+        self.observed_age_seconds = observed_age_seconds
+        self.candidates = candidates
+        self.score = score
+        self.tokens = tokens
 
 
 @dataclass(slots=True)

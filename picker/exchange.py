@@ -21,7 +21,7 @@ stream, and so is a client's abort after the response headers: Envoy says the sa
 completed. Where bodies are shown, a stream that ends before the body has was aborted.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
 from picker.answers import immediate_reply, no_parser, of_bodyless
@@ -70,9 +70,9 @@ __all__ = ["Exchange", "ExchangeSettings"]
 
 OutcomeKind = Literal["completed", "aborted", "error"]
 
-_FULL_DUPLEX = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
-_UNKNOWN_USAGE = Usage()
-_NO_HEADERS = Headers(())
+_FULL_DUPLEX: Final = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
+_UNKNOWN_USAGE: Final = Usage()
+_NO_HEADERS: Final = Headers(())
 
 
 class Exchange:
@@ -229,7 +229,7 @@ class Exchange:
         return route_replies(self._settings, request, verdict, body)
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
-        if self._request_state in (RequestState.START, RequestState.BUFFERING):
+        if self._request_state is RequestState.START or self._request_state is RequestState.BUFFERING:
             self._request_state = RequestState.ABANDONED
             self._pieces.clear()
         self._response_state = ResponseState.STREAMING

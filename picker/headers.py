@@ -1,22 +1,23 @@
 """Header names of the endpoint picker protocol, and what the exchange reads from and writes into headers."""
 
 from collections import Counter
+from typing import Final
 
 from picker.messages import HeaderItems
 from picker.request import Headers
 
-DESTINATION = "x-gateway-destination-endpoint"
-DESTINATION_SCORES = "x-gateway-destination-endpoint-scores"
-REQUEST_ID = "x-request-id"
+DESTINATION: Final = "x-gateway-destination-endpoint"
+DESTINATION_SCORES: Final = "x-gateway-destination-endpoint-scores"
+REQUEST_ID: Final = "x-request-id"
 # The reference picker writes this name with capitals; gateways compare names without regard to case.
-CONTENT_LENGTH = "Content-Length"
-SERVED_REPORT = "x-conformance-test-served-endpoint"
+CONTENT_LENGTH: Final = "Content-Length"
+SERVED_REPORT: Final = "x-conformance-test-served-endpoint"
 """What conformance suites of gateways read to know who answered."""
-NOBODY_SERVED = "fail: missing envoy lb metadata"
-MARKER = ("x-went-into-resp-headers", b"true")
+NOBODY_SERVED: Final = "fail: missing envoy lb metadata"
+MARKER: Final = ("x-went-into-resp-headers", b"true")
 
 # Owned by the protocol: read or written by the picker, never set again on the client's behalf.
-_SYSTEM_OWNED = frozenset(
+_SYSTEM_OWNED: Final = frozenset(
     {
         "content-length",
         DESTINATION,

@@ -1,12 +1,13 @@
 """How long answers are expected to be: what in-flight work a request adds beyond its prompt."""
 
 from collections import OrderedDict
+from typing import Final
 
 from infscale.metrics.snapshot import PoolSnapshot
 
-_MODELS_REMEMBERED = 1024
-_WEIGHT_OF_NEW = 0.05
-_REFRESH_SECONDS = 1.0
+_MODELS_REMEMBERED: Final = 1024
+_WEIGHT_OF_NEW: Final = 0.05
+_REFRESH_SECONDS: Final = 1.0
 
 
 class OutputLengths:

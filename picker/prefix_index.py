@@ -13,18 +13,18 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
-from infscale.value import value
 
-BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN: Final = 4
 _BLOCKS_PER_SIZE = 32
-_CLEARED_PER_RECORD = 128
-_FEW_BITS = 12
+_CLEARED_PER_RECORD: Final = 128
+_FEW_BITS: Final = 12
 
 Identity = tuple[EndpointKey, str]
 
@@ -60,12 +60,20 @@ class PrefixSettings:
         return self.capacity_blocks
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class PrefixChain:
     """A prompt's prefixes: `hashes[i]` stands for its first `ends[i]` bytes."""
 
-    hashes: Sequence[int]
-    ends: Sequence[int]
+    hashes: Final[Sequence[int]]
+    ends: Final[Sequence[int]]
+
+    def __init__(
+        self,
+        hashes: Sequence[int],
+        ends: Sequence[int],
+    ) -> None:
+        self.hashes = hashes
+        self.ends = ends
 
     @property
     def matchable_bytes(self) -> int:
@@ -108,7 +116,8 @@ class PrefixIndex:
     def __init__(self, settings: PrefixSettings | None = None) -> None:
         self._settings = settings or PrefixSettings()
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._published: tuple[Sequence[int | None], Sequence[int | None]] = ((), ())
+        self._block_sizes: Sequence[int | None] = ()
+        self._num_blocks: Sequence[int | None] = ()
         self._rows: list[_Cache] = []
         self._caches: dict[Identity, _Cache] = {}
         self._row_of_bit = np.zeros(0, dtype=np.intp)
@@ -141,12 +150,13 @@ class PrefixIndex:
 
         A changed block size cuts prompts elsewhere, so everything known is forgotten with it.
         """
-        published = (block_sizes, num_blocks)
         same = endpoints is self._endpoints
-        if same and (published is self._published or published == self._published):
-            self._published = published
+        if same and block_sizes is self._block_sizes and num_blocks is self._num_blocks:
             return
-        self._published = published
+        unchanged = same and block_sizes == self._block_sizes and num_blocks == self._num_blocks
+        self._block_sizes, self._num_blocks = block_sizes, num_blocks
+        if unchanged:
+            return
         block_tokens = self._settings.block_tokens(block_sizes)
         if block_tokens != self._block_tokens:
             self._forget(block_tokens)
@@ -161,11 +171,12 @@ class PrefixIndex:
         count = bisect_right(self._ends, len(prompt))
         if not count:
             return PrefixChain((), self._ends)
-        digest = xxh3_64_intdigest(seed.encode("utf-8", "surrogatepass"))
+        hashed = xxh3_64_intdigest
+        digest = hashed(seed.encode("utf-8", "surrogatepass"))
         hashes: list[int] = []
         start = 0
         for end in self._ends[:count]:
-            digest = xxh3_64_intdigest(prompt[start:end], digest)
+            digest = hashed(prompt[start:end], digest)
             hashes.append(digest)
             start = end
         return PrefixChain(hashes, self._ends)

@@ -1,8 +1,6 @@
 """The ext_proc protocol as data: states of the two directions, and which event is legal in which."""
 
 import enum
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from picker.messages import (
     BodyMode,
@@ -36,26 +34,17 @@ class ResponseState(enum.Enum):
     ENDED = "ended"
 
 
-_AFTER_START = frozenset({RequestState.BUFFERING, RequestState.FORWARDING, RequestState.SENT, RequestState.ABANDONED})
-_AFTER_WAITING = frozenset({ResponseState.STREAMING, ResponseState.ENDED})
-
-# Ends repeat: some gateways send a second end of stream, which changes nothing.
-_LEGAL: Mapping[type[Event], frozenset[RequestState] | frozenset[ResponseState]] = MappingProxyType(
-    {
-        RequestHeaders: frozenset({RequestState.START}),
-        RequestBody: _AFTER_START,
-        RequestTrailers: _AFTER_START,
-        ResponseHeaders: frozenset({ResponseState.WAITING}),
-        ResponseBody: _AFTER_WAITING,
-        ResponseTrailers: _AFTER_WAITING,
-    }
-)
-
-
 def legal(event: Event, request: RequestState, response: ResponseState) -> bool:
-    """Whether `event` may come now."""
-    states = _LEGAL[type(event)]
-    return request in states or response in states
+    """Whether `event` may come now. Ends repeat: some gateways send a second end of stream, which changes nothing."""
+    match event:
+        case RequestHeaders():
+            return request is RequestState.START
+        case RequestBody() | RequestTrailers():
+            return request is not RequestState.START
+        case ResponseHeaders():
+            return response is ResponseState.WAITING
+        case ResponseBody() | ResponseTrailers():
+            return response is not ResponseState.WAITING
 
 
 def refusal(first: Incoming) -> Fail | None:

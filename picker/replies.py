@@ -1,6 +1,8 @@
 """What the exchange sends when it has decided: the request's answer, in the order the protocol demands."""
 
-from infscale.value import value
+from dataclasses import dataclass
+from typing import Final
+
 from picker.exchange_settings import ExchangeSettings
 from picker.headers import CONTENT_LENGTH, DESTINATION, DESTINATION_SCORES, REQUEST_ID, echoed
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Send, Side, TrailersReply
@@ -8,15 +10,23 @@ from picker.parsing import with_model
 from picker.request import Decision, InferenceRequest
 
 # Envoy takes pieces of at most 64 KiB in streamed modes; this is the size the field uses.
-PIECE_BYTES = 62_000
+PIECE_BYTES: Final = 62_000
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class WholeBody:
     """A request body in full; `in_trailers`: trailers end the request, not its last piece."""
 
-    content: bytes
-    in_trailers: bool = False
+    content: Final[bytes]
+    in_trailers: Final[bool]
+
+    def __init__(
+        self,
+        content: bytes,
+        in_trailers: bool = False,
+    ) -> None:
+        self.content = content
+        self.in_trailers = in_trailers
 
 
 def route_replies(

@@ -1,12 +1,12 @@
 """What the exchange hands to the director and what comes back: the picker's inner contract."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
-from infscale.value import value
 from picker.scheduling.memory import Promise
 
 Api = Literal[
@@ -24,6 +24,8 @@ Api = Literal[
 
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
+
+_NO_SCORES: Mapping[str, float] = MappingProxyType({})
 
 
 class Headers:
@@ -48,7 +50,7 @@ class Headers:
         return len(self._items)
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class ParsedBody:
     """What scheduling needs of a request body.
 
@@ -60,20 +62,46 @@ class ParsedBody:
     is none.
     """
 
-    api: Api
-    model: str
-    prompt: bytes
-    prompt_tokens: int
-    max_output_tokens: int | None = None
-    cache_salt: str = ""
-    has_model: bool = False
-    needs_model: bool = False
-    generates: bool = True
-    media: tuple[int, ...] = ()
-    framing: Framing | None = None
+    api: Final[Api]
+    model: Final[str]
+    prompt: Final[bytes]
+    prompt_tokens: Final[int]
+    max_output_tokens: Final[int | None]
+    cache_salt: Final[str]
+    has_model: Final[bool]
+    needs_model: Final[bool]
+    generates: Final[bool]
+    media: Final[tuple[int, ...]]
+    framing: Final[Framing | None]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        api: Api,
+        model: str,
+        prompt: bytes,
+        prompt_tokens: int,
+        max_output_tokens: int | None = None,
+        cache_salt: str = "",
+        has_model: bool = False,
+        needs_model: bool = False,
+        generates: bool = True,
+        media: tuple[int, ...] = (),
+        framing: Framing | None = None,
+    ) -> None:
+        self.api = api
+        self.model = model
+        self.prompt = prompt
+        self.prompt_tokens = prompt_tokens
+        self.max_output_tokens = max_output_tokens
+        self.cache_salt = cache_salt
+        self.has_model = has_model
+        self.needs_model = needs_model
+        self.generates = generates
+        self.media = media
+        self.framing = framing
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class InferenceRequest:
     """One request as the director sees it.
 
@@ -81,15 +109,31 @@ class InferenceRequest:
     to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's.
     """
 
-    request_id: str
-    path: str
-    headers: Headers
-    body: ParsedBody | None
-    subset: tuple[str, ...] | None = None
-    size_bytes: int = 0
+    request_id: Final[str]
+    path: Final[str]
+    headers: Final[Headers]
+    body: Final[ParsedBody | None]
+    subset: Final[tuple[str, ...] | None]
+    size_bytes: Final[int]
+
+    def __init__(
+        self,
+        request_id: str,
+        path: str,
+        headers: Headers,
+        body: ParsedBody | None,
+        subset: tuple[str, ...] | None = None,
+        size_bytes: int = 0,
+    ) -> None:
+        self.request_id = request_id
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.subset = subset
+        self.size_bytes = size_bytes
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Decision:
     """Where a request goes.
 
@@ -99,16 +143,40 @@ class Decision:
     exchange ends, and `promise`, of its time per output token, is over then.
     """
 
-    destinations: tuple[str, ...]
-    target_model: str
-    revision: str
-    charge: Charge | None = None
-    scores: Mapping[str, float] = field(default_factory=dict[str, float])
-    priority: int = 0
-    candidates: int = 0
-    prefix_hit_ratio: float | None = None
-    pool: ObjectKey | None = None
-    promise: Promise | None = None
+    destinations: Final[tuple[str, ...]]
+    target_model: Final[str]
+    revision: Final[str]
+    charge: Final[Charge | None]
+    scores: Final[Mapping[str, float]]
+    priority: Final[int]
+    candidates: Final[int]
+    prefix_hit_ratio: Final[float | None]
+    pool: Final[ObjectKey | None]
+    promise: Final[Promise | None]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        destinations: tuple[str, ...],
+        target_model: str,
+        revision: str,
+        charge: Charge | None = None,
+        scores: Mapping[str, float] = _NO_SCORES,
+        priority: int = 0,
+        candidates: int = 0,
+        prefix_hit_ratio: float | None = None,
+        pool: ObjectKey | None = None,
+        promise: Promise | None = None,
+    ) -> None:
+        self.destinations = destinations
+        self.target_model = target_model
+        self.revision = revision
+        self.charge = charge
+        self.scores = scores
+        self.priority = priority
+        self.candidates = candidates
+        self.prefix_hit_ratio = prefix_hit_ratio
+        self.pool = pool
+        self.promise = promise
 
 
 RejectionCode = Literal[
@@ -137,21 +205,41 @@ class Rejection:
     retry_after_seconds: float | None = None
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Outcome:
     """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
 
     Token counts are known only where response bodies pass through the picker.
     """
 
-    kind: Literal["completed", "aborted", "error"]
-    status: int | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None
-    served: str | None = None
-    first_byte_seconds: float | None = None
-    duration_seconds: float = 0.0
+    kind: Final[Literal["completed", "aborted", "error"]]
+    status: Final[int | None]
+    prompt_tokens: Final[int | None]
+    completion_tokens: Final[int | None]
+    cached_tokens: Final[int | None]
+    served: Final[str | None]
+    first_byte_seconds: Final[float | None]
+    duration_seconds: Final[float]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        kind: Literal["completed", "aborted", "error"],
+        status: int | None = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+        cached_tokens: int | None = None,
+        served: str | None = None,
+        first_byte_seconds: float | None = None,
+        duration_seconds: float = 0.0,
+    ) -> None:
+        self.kind = kind
+        self.status = status
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+        self.cached_tokens = cached_tokens
+        self.served = served
+        self.first_byte_seconds = first_byte_seconds
+        self.duration_seconds = duration_seconds
 
     @property
     def failed(self) -> bool | None:

@@ -6,20 +6,23 @@ Field numbers are those of `picker/proto/ext_proc.proto`; Envoy's own stubs read
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Side
 
-_LENGTH_DELIMITED = 2
-_END = b"\x10\x01"
-_OVERWRITE = b"\x18\x02"
-_CLEAR_ROUTE_CACHE = b"\x28\x01"
+_LENGTH_DELIMITED: Final = 2
+_END: Final = b"\x10\x01"
+_OVERWRITE: Final = b"\x18\x02"
+_CLEAR_ROUTE_CACHE: Final = b"\x28\x01"
 _REMEMBERED = 4_096
 
 
 def varint(value: int) -> bytes:
     """A number of protobuf's encoding."""
-    if value < 0x80:
-        return bytes((value,))
+    return _SHORT[value] if value < len(_SHORT) else _varint(value)
+
+
+def _varint(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -28,8 +31,12 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+_SHORT: Final = tuple(map(_varint, range(2_048)))
+_TAGS: Final = tuple([bytes((number << 3 | _LENGTH_DELIMITED,)) for number in range(16)])
+
+
 def _field(number: int, payload: bytes) -> bytes:
-    return bytes((number << 3 | _LENGTH_DELIMITED,)) + varint(len(payload)) + payload
+    return b"".join((_TAGS[number], varint(len(payload)), payload))
 
 
 def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
@@ -48,7 +55,7 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
     return message
 
 
-_UNCHANGED = {"request": _field(1, _field(1, b"")), "response": _field(2, _field(1, b""))}
+_UNCHANGED: Final = {"request": _field(1, _field(1, b"")), "response": _field(2, _field(1, b""))}
 
 
 def body_reply(reply: BodyReply) -> bytes:
@@ -66,7 +73,7 @@ def _body_head(side: Side, size: int, end_of_stream: bool) -> bytes:
     size += len(head) + (len(_END) if end_of_stream else 0)
     # From the inside out: StreamedBodyResponse, BodyMutation, CommonResponse, BodyResponse, ProcessingResponse.
     for number in (3, 3, 1, 3 if side == "request" else 4):
-        prefix = bytes((number << 3 | _LENGTH_DELIMITED,)) + varint(size)
+        prefix = _TAGS[number] + varint(size)
         head = prefix + head
         size += len(prefix)
     return head

@@ -19,8 +19,8 @@ from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, count_of
-from infscale.metrics.windowed import Group, MergingReader, Unknown, at_rows, covered_seconds
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
+from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""

@@ -4,20 +4,38 @@ A charge is made when a destination is sent and released when the exchange ends.
 off*: an endpoint that keeps reporting less than was charged has finished work whose end nobody saw, or never got it.
 """
 
+from dataclasses import dataclass
+from typing import Final
+
 from infscale.endpoint import EndpointKey, ObjectKey
-from infscale.value import value
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class Charge:
     """What one dispatch adds to an endpoint until it is released.
 
     `number` identifies it in the store, `tokens` is the work charged, `model` the model asked for, `at` when.
     """
 
-    number: int
-    pool: ObjectKey
-    endpoint: EndpointKey
-    model: str
-    tokens: float
-    at: float
+    number: Final[int]
+    pool: Final[ObjectKey]
+    endpoint: Final[EndpointKey]
+    model: Final[str]
+    tokens: Final[float]
+    at: Final[float]
+
+    def __init__(
+        self,
+        number: int,
+        pool: ObjectKey,
+        endpoint: EndpointKey,
+        model: str,
+        tokens: float,
+        at: float,
+    ) -> None:
+        self.number = number
+        self.pool = pool
+        self.endpoint = endpoint
+        self.model = model
+        self.tokens = tokens
+        self.at = at

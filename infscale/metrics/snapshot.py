@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,22 +111,18 @@ class Columns:
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
         """Columns in which nothing has been observed."""
         rows = len(endpoints)
-
-        def filled(value: float) -> FloatArray:
-            return frozen(np.full(rows, value))
-
         return cls(
-            waiting=filled(math.nan),
-            running=filled(math.nan),
-            kv_utilization=filled(math.nan),
-            waiting_tokens=filled(math.nan),
-            kv_used_tokens=filled(math.nan),
-            observed_at=filled(-math.inf),
-            windows_at=filled(-math.inf),
-            gpu_memory_used_bytes=filled(math.nan),
-            gpu_memory_total_bytes=filled(math.nan),
-            gpu_utilization=filled(math.nan),
-            gpu_observed_at=filled(-math.inf),
+            waiting=_filled(rows, math.nan),
+            running=_filled(rows, math.nan),
+            kv_utilization=_filled(rows, math.nan),
+            waiting_tokens=_filled(rows, math.nan),
+            kv_used_tokens=_filled(rows, math.nan),
+            observed_at=_filled(rows, -math.inf),
+            windows_at=_filled(rows, -math.inf),
+            gpu_memory_used_bytes=_filled(rows, math.nan),
+            gpu_memory_total_bytes=_filled(rows, math.nan),
+            gpu_utilization=_filled(rows, math.nan),
+            gpu_observed_at=_filled(rows, -math.inf),
             load_seconds=frozen(np.array([_or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
             ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
             settled=frozen(np.zeros(rows, dtype=np.bool_)),
@@ -142,14 +138,23 @@ class Columns:
         )
 
 
+def _filled(rows: int, value: float) -> FloatArray:
+    return frozen(np.full(rows, value))
+
+
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
 def frozen(array: ArrayT) -> ArrayT:
     """The same array, made read-only."""
-    array.flags.writeable = False
+    array.setflags(write=False)
     return array
+
+
+def at_rows(column: FloatArray, rows: IntArray) -> FloatArray:
+    """`column` at `rows`, which are ascending and each there once: all of them are the column as it is."""
+    return column if len(rows) == len(column) else column[rows]
 
 
 def count_of(rows: BoolArray) -> int:
@@ -214,7 +219,7 @@ class PoolState:
         return known
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class PoolSnapshot:
     """One pool at one revision.
 
@@ -223,12 +228,28 @@ class PoolSnapshot:
     requests and tokens by the model that was asked for.
     """
 
-    state: PoolState
-    store_id: str
-    number: int
-    in_flight_requests: FloatArray
-    in_flight_tokens: FloatArray
-    in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]]
+    state: Final[PoolState]
+    store_id: Final[str]
+    number: Final[int]
+    in_flight_requests: Final[FloatArray]
+    in_flight_tokens: Final[FloatArray]
+    in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
+
+    def __init__(
+        self,
+        state: PoolState,
+        store_id: str,
+        number: int,
+        in_flight_requests: FloatArray,
+        in_flight_tokens: FloatArray,
+        in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]],
+    ) -> None:
+        self.state = state
+        self.store_id = store_id
+        self.number = number
+        self.in_flight_requests = in_flight_requests
+        self.in_flight_tokens = in_flight_tokens
+        self.in_flight_by_model = in_flight_by_model
 
     @property
     def revision(self) -> str:

@@ -12,7 +12,7 @@ from infscale.metrics.columns import Load
 from infscale.metrics.latency import statistic_of
 from infscale.metrics.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows
 from infscale.metrics.window import WindowSummary
 
 FULL_COVERAGE = 0.9
@@ -161,11 +161,6 @@ _Key = tuple[HistogramName, Statistic, str | None]
 def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
     """How many seconds back the observations of each endpoint reach."""
     return np.fmax(_cells(snapshot, None, COVERED), 0.0)
-
-
-def at_rows(column: FloatArray, rows: IntArray) -> FloatArray:
-    """`column` at `rows`, which are ascending and each there once: all of them are the column as it is."""
-    return column if len(rows) == len(column) else column[rows]
 
 
 def _cells(snapshot: PoolSnapshot, model: str | None, cell: int) -> FloatArray:

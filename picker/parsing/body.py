@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
@@ -13,7 +13,7 @@ from picker.parsing.table import Route
 from picker.request import Api, ParsedBody
 
 # More than any engine's context; a larger number is a mistake and would poison the books of in-flight tokens.
-MAX_OUTPUT_TOKENS = 2**31 - 1
+MAX_OUTPUT_TOKENS: Final = 2**31 - 1
 
 Document = dict[str, Any]
 Prompt = tuple[bytes, int]
@@ -127,7 +127,7 @@ def _only_tokens(value: object, field: str) -> Prompt:
     return text_or_tokens(cast(list[object], value), field)
 
 
-_PROMPTS: Mapping[Api, Callable[[Document], Prompt]] = MappingProxyType(
+_PROMPTS: Final[Mapping[Api, Callable[[Document], Prompt]]] = MappingProxyType(
     {
         "chat_completions": _chat,
         "completions": _completions,
@@ -141,7 +141,7 @@ _PROMPTS: Mapping[Api, Callable[[Document], Prompt]] = MappingProxyType(
     }
 )
 
-_OUTPUT_LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
+_OUTPUT_LIMITS: Final[Mapping[Api, tuple[str, ...]]] = MappingProxyType(
     {
         "chat_completions": ("max_completion_tokens", "max_tokens"),
         "completions": ("max_tokens",),
@@ -152,13 +152,13 @@ _OUTPUT_LIMITS: Mapping[Api, tuple[str, ...]] = MappingProxyType(
     }
 )
 # Where the limit is a sampling parameter among others.
-_LIMITS_WITHIN: Mapping[Api, str] = MappingProxyType(
+_LIMITS_WITHIN: Final[Mapping[Api, str]] = MappingProxyType(
     {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
 )
-_MEDIA: Mapping[Api, str] = MappingProxyType(
+_MEDIA: Final[Mapping[Api, str]] = MappingProxyType(
     {"chat_completions": "messages", "messages": "messages", "responses": "input"}
 )
-_SALTS: Mapping[Api, str] = MappingProxyType({"sglang_generate": "extra_key"})
+_SALTS: Final[Mapping[Api, str]] = MappingProxyType({"sglang_generate": "extra_key"})
 
 
 def _max_output_tokens(document: Document, api: Api) -> int | None:
@@ -174,8 +174,11 @@ def _max_output_tokens(document: Document, api: Api) -> int | None:
         value = cast(Document, holder).get(field)
         if value is None:
             continue
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-        return int(value) if whole and 0 <= value <= MAX_OUTPUT_TOKENS else None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            return None
+        return value if 0 <= value <= MAX_OUTPUT_TOKENS else None
     return None
 
 

@@ -1,7 +1,7 @@
 """The bytes of a prompt in the order engines see them, so that equal beginnings mean shareable prefixes."""
 
 from itertools import chain
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import orjson
@@ -9,9 +9,9 @@ import orjson
 from picker.errors import RequestError
 
 # English text averages about four bytes per token in the tokenizers of current models; exact counts need a tokenizer.
-BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN: Final = 4
 
-_SEPARATOR = b"\n"
+_SEPARATOR: Final = b"\n"
 
 
 def estimated_tokens(size_bytes: int) -> int:
@@ -84,7 +84,7 @@ def text_or_tokens(value: object, field: str) -> tuple[bytes, int]:
 
 
 def _texts(texts: list[str]) -> tuple[bytes, int]:
-    prompt = _SEPARATOR.join(text.encode() for text in texts)
+    prompt = _SEPARATOR.join([text.encode() for text in texts])
     return prompt, estimated_tokens(len(prompt))
 
 

@@ -5,12 +5,12 @@ decision can be repeated from its inputs.
 """
 
 from collections.abc import Sequence
-from dataclasses import field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from infscale.value import entity, value
+from infscale.metrics.snapshot import IntArray, PoolSnapshot, at_rows
+from infscale.value import value
 from picker.request import Headers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from picker.scheduling.memory import PoolMemory
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class RequestFacts:
     """What stages may know of a request.
 
@@ -28,29 +28,62 @@ class RequestFacts:
     `media` are hashes of its images, sounds and films.
     """
 
-    target_model: str
-    headers: Headers
-    prompt_tokens: float
-    output_tokens: float
-    priority: int = 0
-    media: tuple[int, ...] = ()
+    target_model: Final[str]
+    headers: Final[Headers]
+    prompt_tokens: Final[float]
+    output_tokens: Final[float]
+    priority: Final[int]
+    media: Final[tuple[int, ...]]
+
+    def __init__(
+        self,
+        target_model: str,
+        headers: Headers,
+        prompt_tokens: float,
+        output_tokens: float,
+        priority: int = 0,
+        media: tuple[int, ...] = (),
+    ) -> None:
+        self.target_model = target_model
+        self.headers = headers
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.priority = priority
+        self.media = media
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class PrefixMatch:
     """How much of the prompt each endpoint of the pool is believed to hold in its KV cache.
 
-    `matched_tokens` has one entry per row of the snapshot; `total_tokens` is the part of the prompt that can match at
-    all (whole blocks), 0 for a prompt shorter than one block.
+    `matched` has one entry per row of the snapshot, `total` is the part of the prompt that can match at all (whole
+    blocks), 0 for a prompt shorter than one block; both count units of so many `tokens_each`.
     """
 
-    matched_tokens: FloatArray
-    total_tokens: float
+    matched: Final[FloatArray]
+    total: Final[float]
+    tokens_each: Final[float]
+
+    def __init__(self, matched: FloatArray, total: float, tokens_each: float = 1.0) -> None:
+        self.matched = matched
+        self.total = total
+        self.tokens_each = tokens_each
+
+    @property
+    def matched_tokens(self) -> FloatArray:
+        """Tokens of the prompt that each endpoint holds, one entry per row of the snapshot."""
+        tokens: FloatArray = self.matched * self.tokens_each
+        return tokens
+
+    @property
+    def total_tokens(self) -> float:
+        """Tokens that can match at all."""
+        return self.total * self.tokens_each
 
     def ratios(self, rows: IntArray) -> FloatArray:
         """Matched share of the matchable prompt, 0–1; 0 where nothing can match."""
-        matched: FloatArray = self.matched_tokens[rows]
-        return matched / self.total_tokens if self.total_tokens else matched
+        matched = at_rows(self.matched, rows)
+        return matched / self.total if self.total else matched
 
 
 @value
@@ -68,7 +101,7 @@ class PredictionSettings:
 USUAL_PREDICTIONS = PredictionSettings()
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
@@ -76,14 +109,33 @@ class SchedulingContext:
     what was worked out for this decision, by whoever did, so that filter and scorer need not both.
     """
 
-    request: RequestFacts
-    snapshot: PoolSnapshot
-    prefix: PrefixMatch
-    now: float
-    rng: "Random"
-    memory: "PoolMemory"
-    predicting: PredictionSettings = USUAL_PREDICTIONS
-    derived: dict[object, Any] = field(default_factory=dict[object, Any])
+    request: Final[RequestFacts]
+    snapshot: Final[PoolSnapshot]
+    prefix: Final[PrefixMatch]
+    now: Final[float]
+    rng: Final["Random"]
+    memory: Final["PoolMemory"]
+    predicting: Final[PredictionSettings]
+    derived: Final[dict[object, Any]]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        request: RequestFacts,
+        snapshot: PoolSnapshot,
+        prefix: PrefixMatch,
+        now: float,
+        rng: "Random",
+        memory: "PoolMemory",
+        predicting: PredictionSettings = USUAL_PREDICTIONS,
+    ) -> None:
+        self.request = request
+        self.snapshot = snapshot
+        self.prefix = prefix
+        self.now = now
+        self.rng = rng
+        self.memory = memory
+        self.predicting = predicting
+        self.derived = {}
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""
@@ -103,7 +155,8 @@ class Scorer(Protocol):
     """Rates candidates.
 
     One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
-    asked once for each state of the store instead of for every request.
+    asked once for each state of the store instead of for every request. One whose scores are always numbers within 0
+    and 1 may say so by ``in_bounds = True``: they are taken as they are.
     """
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:

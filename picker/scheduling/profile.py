@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, frozen
-from infscale.value import entity
 from picker.scheduling.plugin import Filter, Picker, SchedulingContext, Scorer
 
 _NEUTRAL = 0.5
@@ -21,17 +21,29 @@ class WeightedScorer:
     weight: float = 1.0
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class Selection:
     """What a profile decided: the candidates that survived, their summed scores, the chosen rows in order."""
 
-    rows: IntArray
-    scores: FloatArray
-    chosen: tuple[int, ...]
+    rows: Final[IntArray]
+    scores: Final[FloatArray]
+    chosen: Final[tuple[int, ...]]
+
+    def __init__(
+        self,
+        rows: IntArray,
+        scores: FloatArray,
+        chosen: tuple[int, ...],
+    ) -> None:
+        self.rows = rows
+        self.scores = scores
+        self.chosen = chosen
 
     def score_of(self, row: int) -> float:
         """The summed score of a candidate."""
-        return float(self.scores[self.rows.searchsorted(row)])
+        # Mostly every endpoint is one, and then it has its own place.
+        own = row < len(self.rows) and self.rows[row] == row
+        return float(self.scores[row if own else self.rows.searchsorted(row)])
 
 
 def bounded(scores: FloatArray) -> FloatArray:
@@ -48,6 +60,12 @@ def bounded(scores: FloatArray) -> FloatArray:
     unknown = np.isnan(clamped)
     known = clamped[~unknown]
     return np.where(unknown, known.mean() if known.size else _NEUTRAL, clamped)
+
+
+def _bounded(scorer: Scorer, context: SchedulingContext, rows: IntArray) -> FloatArray:
+    """What `scorer` says, within bounds."""
+    scores = scorer.score(context, rows)
+    return scores if getattr(scorer, "in_bounds", False) else bounded(scores)
 
 
 class Profile:
@@ -69,7 +87,7 @@ class Profile:
                 return None
         scores = self._state_scores(context, rows)
         for weighted in self._of_request:
-            scores = scores + weighted.weight * bounded(weighted.scorer.score(context, rows))
+            scores = scores + weighted.weight * _bounded(weighted.scorer, context, rows)
         # Pickers of other packages may give rows as numpy gives them; further on they are plain numbers.
         return Selection(rows, scores, tuple(map(int, self.picker.pick(context, rows, scores))))
 
@@ -81,6 +99,6 @@ class Profile:
             return known[1]
         scores: FloatArray = np.zeros(len(rows))
         for weighted in self._of_state:
-            scores += weighted.weight * bounded(weighted.scorer.score(context, rows))
+            scores += weighted.weight * _bounded(weighted.scorer, context, rows)
         derived[self] = rows, frozen(scores)
         return scores
