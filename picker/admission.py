@@ -14,13 +14,13 @@ from picker.request import Headers, Rejection, RejectionCode
 
 OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 
-REJECTED_SATURATED = "rejected-saturated"
-REJECTED_NO_ENDPOINTS = "rejected-no-endpoints"
-REJECTED_TTL_EXPIRED = "rejected-ttl-expired"
-REJECTED_CONTEXT_CANCELLED = "rejected-context-cancelled"
-REJECTED_SHUTTING_DOWN = "rejected-shutting-down"
+REJECTED_SATURATED: Final = "rejected-saturated"
+REJECTED_NO_ENDPOINTS: Final = "rejected-no-endpoints"
+REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
+REJECTED_CONTEXT_CANCELLED: Final = "rejected-context-cancelled"
+REJECTED_SHUTTING_DOWN: Final = "rejected-shutting-down"
 
-STATUS_OF_CODE: Mapping[str, int] = {
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "BadRequest": 400,
     "Unauthorized": 401,
     "Forbidden": 403,
@@ -131,15 +131,15 @@ class HttpForm:
         return STATUS_OF_CODE[self.code]
 
 
-_NO_ENDPOINTS = HttpForm("ServiceUnavailable", REJECTED_NO_ENDPOINTS)
-_CANCELLED = HttpForm("ServiceUnavailable", REJECTED_CONTEXT_CANCELLED)
-_BY_OUTCOME: Mapping[QueueOutcome, HttpForm] = {
+_NO_ENDPOINTS: Final = HttpForm("ServiceUnavailable", REJECTED_NO_ENDPOINTS)
+_CANCELLED: Final = HttpForm("ServiceUnavailable", REJECTED_CONTEXT_CANCELLED)
+_BY_OUTCOME: Final[Mapping[QueueOutcome, HttpForm]] = {
     QueueOutcome.REJECTED_CAPACITY: HttpForm("ResourceExhausted", REJECTED_SATURATED),
     QueueOutcome.REJECTED_NO_ENDPOINTS: _NO_ENDPOINTS,
     QueueOutcome.EVICTED_NO_ENDPOINTS: _NO_ENDPOINTS,
     QueueOutcome.EVICTED_CONTEXT_CANCELLED: _CANCELLED,
 }
-_BY_FAILURE: Mapping[QueueFailure, HttpForm] = {
+_BY_FAILURE: Final[Mapping[QueueFailure, HttpForm]] = {
     QueueFailure.CANCELLED: _CANCELLED,
     QueueFailure.NOT_RUNNING: HttpForm("ServiceUnavailable", REJECTED_SHUTTING_DOWN),
 }

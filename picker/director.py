@@ -29,7 +29,7 @@ from picker.subset import named_rows
 if TYPE_CHECKING:
     from random import Random
 
-_NO_CANDIDATES = "failed to find endpoint candidates for serving the request"
+_NO_CANDIDATES: Final = "failed to find endpoint candidates for serving the request"
 _NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 _NO_CHAIN: Final = PrefixChain((), ())
 # Answered with vectors or scores: nothing is generated.
@@ -241,7 +241,7 @@ class PoolDirector:
         tokens = facts.prompt_tokens - matched + facts.output_tokens
         self._index.record(chain, row)
         self.stats.prefix_blocks = len(self._index)
-        if not matched and not prefix.matched[selection.rows].any():
+        if not matched and not np.count_nonzero(prefix.matched[selection.rows]):
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:
             self._memory.sent_media(row, facts.media, self._config.media_items)

@@ -1,6 +1,7 @@
 """Several pools behind one gateway: which pool's director decides, and directors that follow discovery."""
 
 from collections.abc import Callable
+from typing import Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
 from picker.admission import rejection
@@ -9,7 +10,7 @@ from picker.director import PoolDirector
 from picker.director_books import DirectorStats
 from picker.request import Decision, InferenceRequest, Outcome, Rejection
 
-POOL_HEADER = "x-llm-d-inference-pool"
+POOL_HEADER: Final = "x-llm-d-inference-pool"
 
 
 class PoolDirectors:

@@ -22,7 +22,7 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
 
 BYTES_PER_TOKEN: Final = 4
-_BLOCKS_PER_SIZE = 32
+_BLOCKS_PER_SIZE: Final = 32
 _CLEARED_PER_RECORD: Final = 128
 _FEW_BITS: Final = 12
 

@@ -1,6 +1,6 @@
 """What the exchange hands to the director and what comes back: the picker's inner contract."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Protocol
@@ -25,18 +25,33 @@ Api = Literal[
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
 
-_NO_SCORES: Mapping[str, float] = MappingProxyType({})
+_NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Headers:
     """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
 
-    __slots__ = ("_first", "_items")
+    __slots__ = ("_first", "_names", "_values")
 
-    def __init__(self, items: tuple[tuple[str, bytes], ...]) -> None:
-        self._items = items
+    def __init__(self, items: Iterable[tuple[str, bytes]] = ()) -> None:
+        self._fill([name for name, _ in items], [value for _, value in items])
+
+    @staticmethod
+    def of(names: list[str], values: list[bytes]) -> "Headers":
+        """The headers of these names and their values."""
+        headers = Headers()
+        headers._fill(names, values)
+        return headers
+
+    def _fill(self, names: list[str], values: list[bytes]) -> None:
+        self._names = names
+        self._values = values
         # One request is asked for a dozen names.
-        self._first = dict(reversed(items))
+        first: dict[str, bytes] = {}
+        for place, name in enumerate(names):
+            if name not in first:
+                first[name] = values[place]
+        self._first = first
 
     def get(self, name: str) -> str | None:
         """The first value of `name` (lower case) as text, None where absent. Undecodable bytes are replaced."""
@@ -44,10 +59,10 @@ class Headers:
         return None if value is None else value.decode("utf-8", "replace")
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        return iter(self._items)
+        return iter(zip(self._names, self._values, strict=True))
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._names)
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from infscale.endpoint import Pool, Rewrite, RewriteTarget
 from picker.request import Headers
@@ -10,7 +10,7 @@ from picker.request import Headers
 if TYPE_CHECKING:
     from random import Random
 
-REWRITE_HEADERS = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
+REWRITE_HEADERS: Final = ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ need not be UTF-8.
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Final
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
@@ -37,20 +38,20 @@ from picker.request import Headers
 from picker.wire_bytes import body_reply, headers_reply, numbers_metadata
 from picker.wire_reading import read_event
 
-LB_NAMESPACE = "envoy.lb"
-SUBSET_NAMESPACE = "envoy.lb.subset_hint"
-SUBSET_KEY = "x-gateway-destination-endpoint-subset"
-SERVED_KEY = "x-gateway-destination-endpoint-served"
-ATTRIBUTES_NAMESPACE = "envoy.filters.http.ext_proc"
-UPSTREAM_ATTRIBUTE = "upstream.address"
+LB_NAMESPACE: Final = "envoy.lb"
+SUBSET_NAMESPACE: Final = "envoy.lb.subset_hint"
+SUBSET_KEY: Final = "x-gateway-destination-endpoint-subset"
+SERVED_KEY: Final = "x-gateway-destination-endpoint-served"
+ATTRIBUTES_NAMESPACE: Final = "envoy.filters.http.ext_proc"
+UPSTREAM_ATTRIBUTE: Final = "upstream.address"
 
 # Longer ones carry what differs from request to request.
-_REMEMBERED_BYTES = 512
-_CONTEXTS_REMEMBERED = 4_096
+_REMEMBERED_BYTES: Final = 512
+_CONTEXTS_REMEMBERED: Final = 4_096
 
 _Context = tuple[tuple[str, ...] | None, str | None, Modes | None, bool]
 
-_OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+_OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def decode(data: bytes) -> Incoming:
@@ -61,8 +62,12 @@ def decode(data: bytes) -> Incoming:
     event, stop = read
     rest = data[stop:]
     beside = _remembered(rest) if len(rest) <= _REMEMBERED_BYTES else _beside(rest)
-    # A second event behind the first would take its place.
-    return _decode_all(data) if beside is None else Incoming(event, *beside)
+    if beside is None:
+        # A second event behind the first would take its place.
+        return _decode_all(data)
+    # One by one, for the compiler: it calls with a star by way of lists.
+    subset, served, modes, observability = beside
+    return Incoming(event, subset, served, modes, observability)
 
 
 def _decode_all(data: bytes) -> Incoming:

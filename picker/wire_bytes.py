@@ -14,7 +14,7 @@ _LENGTH_DELIMITED: Final = 2
 _END: Final = b"\x10\x01"
 _OVERWRITE: Final = b"\x18\x02"
 _CLEAR_ROUTE_CACHE: Final = b"\x28\x01"
-_REMEMBERED = 4_096
+_REMEMBERED: Final = 4_096
 
 
 def varint(value: int) -> bytes:

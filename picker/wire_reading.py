@@ -5,18 +5,24 @@ protobuf's encoding allows is not read here (None) and left to the general decod
 Field numbers are those of `picker/proto/ext_proc.proto`.
 """
 
-from functools import lru_cache
+from typing import Final
 
 from picker.messages import Event, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
 from picker.request import Headers
 
-_REQUEST_HEADERS, _RESPONSE_HEADERS, _REQUEST_BODY, _RESPONSE_BODY = 0x12, 0x1A, 0x22, 0x2A
-_FIRST_MESSAGE = 0x0A
-_HEADERS_END_OF_STREAM = 0x18
-_BODY_END_OF_STREAM = 0x10
-_KEY, _RAW_VALUE = 0x0A, 0x1A
-_MAX_SHIFT = 28
-_NAMES_REMEMBERED = 1_024
+_REQUEST_HEADERS: Final = 0x12
+_RESPONSE_HEADERS: Final = 0x1A
+_REQUEST_BODY: Final = 0x22
+_RESPONSE_BODY: Final = 0x2A
+_FIRST_MESSAGE: Final = 0x0A
+_HEADERS_END_OF_STREAM: Final = 0x18
+_BODY_END_OF_STREAM: Final = 0x10
+_KEY: Final = 0x0A
+_RAW_VALUE: Final = 0x1A
+_MAX_SHIFT: Final = 28
+_NAMES_REMEMBERED: Final = 1_024
+_LONGEST_REMEMBERED: Final = 128
+_NAMES: Final[dict[bytes, str]] = {}
 
 
 class _OtherEncodingError(Exception):
@@ -86,7 +92,9 @@ def _headers(data: bytes, place: int, stop: int) -> tuple[Headers, bool]:
     end = place + size
     if end > stop:
         raise _OtherEncodingError
-    items: list[tuple[str, bytes]] = []
+    names: list[str] = []
+    values: list[bytes] = []
+    known = _NAMES
     while place < end:
         if data[place] != _FIRST_MESSAGE:
             raise _OtherEncodingError
@@ -96,15 +104,19 @@ def _headers(data: bytes, place: int, stop: int) -> tuple[Headers, bool]:
             behind = place + 2 + size
             value = place + 4 + data[place + 3]
             if value < behind and data[value] == _RAW_VALUE and value + 2 + data[value + 1] == behind:
-                items.append((_name(data[place + 4 : value]), data[value + 2 : behind]))
+                raw = data[place + 4 : value]
+                names.append(known.get(raw) or _name(raw))
+                values.append(data[value + 2 : behind])
                 place = behind
                 continue
         size, place = _size(data, place + 1)
-        items.append(_field(data, place, place + size))
+        name, content = _field(data, place, place + size)
+        names.append(name)
+        values.append(content)
         place += size
     if place != end:
         raise _OtherEncodingError
-    return Headers(tuple(items)), _ended(data, _HEADERS_END_OF_STREAM, place, stop)
+    return Headers.of(names, values), _ended(data, _HEADERS_END_OF_STREAM, place, stop)
 
 
 def _field(data: bytes, place: int, stop: int) -> tuple[str, bytes]:
@@ -124,6 +136,11 @@ def _field(data: bytes, place: int, stop: int) -> tuple[str, bytes]:
     return name, data[place:stop]
 
 
-@lru_cache(maxsize=_NAMES_REMEMBERED)
 def _name(raw: bytes) -> str:
-    return raw.decode().lower()
+    """The name in `raw`, remembered: most are the same in every message."""
+    name = raw.decode().lower()
+    if len(raw) <= _LONGEST_REMEMBERED:
+        if len(_NAMES) >= _NAMES_REMEMBERED:
+            _NAMES.clear()
+        _NAMES[raw] = name
+    return name

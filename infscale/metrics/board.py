@@ -8,6 +8,7 @@ waiting, pay for none.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from infscale.metrics.sample import NO_ATTRIBUTES, FloatArray, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.window import WindowSummary
 
-NUMBERS = (
+NUMBERS: Final = (
     "observed_at",
     "windows_at",
     "waiting",
@@ -33,10 +34,11 @@ NUMBERS = (
     "gpu_utilization",
     "load_seconds",
 )
-_FLAGS = ("ready", "settled")
-_OBJECTS = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "windows", "failures")
-_OBSERVED, _BOOKED = "observed numbers", "books"
-_NO_MODELS: MappingProxyType[str, ModelLoad] = MappingProxyType({})
+_FLAGS: Final = ("ready", "settled")
+_OBJECTS: Final = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "windows", "failures")
+_OBSERVED: Final = "observed numbers"
+_BOOKED: Final = "books"
+_NO_MODELS: Final[MappingProxyType[str, ModelLoad]] = MappingProxyType({})
 
 
 class PoolBoard:
@@ -55,8 +57,8 @@ class PoolBoard:
         self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
         self._models = ModelColumns(rows)
         self._latencies = LatencyTable(rows)
-        self._requests: FloatArray = np.zeros(rows)
-        self._tokens: FloatArray = np.zeros(rows)
+        # Requests, then tokens.
+        self._booked_numbers: FloatArray = np.zeros((2, rows))
         self._in_flight: list[Mapping[str, tuple[float, float]]] = [{}] * rows
         # Columns that a snapshot has, and that are copied before they are written again.
         self._taken: set[str] = set()
@@ -129,10 +131,10 @@ class PoolBoard:
     def _count(self, row: int, ledger: Ledger) -> None:
         if _BOOKED in self._taken:
             self._taken.remove(_BOOKED)
-            self._requests, self._tokens = self._requests.copy(), self._tokens.copy()
+            self._booked_numbers = self._booked_numbers.copy()
             self._in_flight = self._in_flight.copy()
-        self._requests[row] = len(ledger)
-        self._tokens[row] = ledger.tokens
+        self._booked_numbers[0, row] = len(ledger)
+        self._booked_numbers[1, row] = ledger.tokens
         self._in_flight[row] = ledger.models
 
     def _columns(self) -> Columns:
@@ -145,14 +147,8 @@ class PoolBoard:
 
     def _made(self) -> PoolSnapshot:
         self._taken.add(_BOOKED)
-        return PoolSnapshot(
-            self._state,
-            self._store_id,
-            self._number,
-            frozen(self._requests),
-            frozen(self._tokens),
-            self._in_flight,
-        )
+        booked = frozen(self._booked_numbers)
+        return PoolSnapshot(self._state, self._store_id, self._number, booked[0], booked[1], self._in_flight)
 
 
 def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:

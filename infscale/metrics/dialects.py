@@ -8,14 +8,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from infscale.errors import ExpositionError
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
 from infscale.metrics.interpretation import CountPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
 from infscale.metrics.sample import NO_ATTRIBUTES, CounterName, EngineSample, HistogramName, LoraState, ModelLoad
 
-ENGINE_LABELS = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
+ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
 """Endpoint labels that name the dialect, in order of precedence."""
 
 
@@ -92,7 +92,7 @@ def _specs(*texts: str) -> Specs:
     return tuple(spec for spec in map(MetricSpec.parse, texts) if spec is not None)
 
 
-VLLM = Dialect(
+VLLM: Final = Dialect(
     name="vllm",
     waiting=_specs("vllm:num_requests_waiting"),
     running=_specs("vllm:num_requests_running"),
@@ -118,7 +118,7 @@ VLLM = Dialect(
     },
 )
 
-SGLANG = Dialect(
+SGLANG: Final = Dialect(
     name="sglang",
     waiting=_specs("sglang:num_queue_reqs"),
     running=_specs("sglang:num_running_reqs"),
@@ -153,7 +153,7 @@ SGLANG = Dialect(
     leader_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
 )
 
-TRTLLM_SERVE = Dialect(
+TRTLLM_SERVE: Final = Dialect(
     name="trtllm-serve",
     waiting=_specs("trtllm_num_requests_waiting"),
     running=_specs("trtllm_num_requests_running"),
@@ -175,7 +175,7 @@ TRTLLM_SERVE = Dialect(
     },
 )
 
-TRITON_TENSORRT_LLM = Dialect(
+TRITON_TENSORRT_LLM: Final = Dialect(
     name="triton-tensorrt-llm",
     waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
     running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
@@ -185,7 +185,7 @@ TRITON_TENSORRT_LLM = Dialect(
     model_label="model",
 )
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType(
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {dialect.name: dialect for dialect in (VLLM, SGLANG, TRTLLM_SERVE, TRITON_TENSORRT_LLM)}
 )
 """Every known dialect by the name an endpoint label gives it."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, groupby, repeat
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import xxhash
 
@@ -19,26 +19,26 @@ from infscale.errors import ExpositionError
 
 Labels = Mapping[str, str]
 
-_NO_LABELS: Labels = MappingProxyType({})
-_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_NO_LABELS: Final[Labels] = MappingProxyType({})
+_NAME: Final = rb"[a-zA-Z_:][a-zA-Z0-9_:]*"
 # Quantifiers are possessive (*+): no page can make matching take more than one pass over a line.
-_LABEL = rb'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t]*+(?:,|(?=\}))'
-_LABEL_PATTERN = re.compile(_LABEL)
+_LABEL: Final = rb'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"([^"\\]*+(?:\\.[^"\\]*+)*+)"[ \t]*+(?:,|(?=\}))'
+_LABEL_PATTERN: Final = re.compile(_LABEL)
 # name, then labels or a blank, then value, optional timestamp, optional OpenMetrics exemplar.
-_SAMPLE_PATTERN = re.compile(
+_SAMPLE_PATTERN: Final = re.compile(
     rb"(?P<head>(?P<name>" + _NAME + rb"+)(?:[ \t]*+(?P<labels>\{(?:" + _LABEL + rb")*+[ \t]*+\})|(?=[ \t])))[ \t]*+"
     rb"(?P<value>[^ \t#]++)(?:[ \t]++(?P<timestamp>[-+]?[0-9.]++))?[ \t]*+(?:#[ \t].*)?"
 )
-_TOKEN_END_PATTERN = re.compile(rb"[{ \t\r]")
-_ESCAPE_PATTERN = re.compile(r'\\([\\n"])')
-_FAMILY_PATTERN = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
+_TOKEN_END_PATTERN: Final = re.compile(rb"[{ \t\r]")
+_ESCAPE_PATTERN: Final = re.compile(r'\\([\\n"])')
+_FAMILY_PATTERN: Final = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
 # A page of 16 data-parallel ranks has some 3,000 series of the names that are read. More than this is no page of a
 # model server, and would hold up everything else while it is read.
-MAX_SERIES = 10_000
+MAX_SERIES: Final = 10_000
 # A page has some hundred lines that are read, and pages of one engine differ in few label sets.
-_REMEMBERED_LINES = 16_384
+_REMEMBERED_LINES: Final = 16_384
 # A label string longer than this is parsed every time instead of being remembered.
-_LONGEST_REMEMBERED_BYTES = 1024
+_LONGEST_REMEMBERED_BYTES: Final = 1024
 
 
 class Series(NamedTuple):
@@ -337,8 +337,8 @@ def _labels(text: bytes | None, name: str) -> Labels:
     return MappingProxyType(labels)
 
 
-_SPEC_PATTERN = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s*", re.DOTALL)
-_SPEC_LABEL_PATTERN = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*(?:"([^"]+)"|([^\s",{}=]+))\s*(?:,|$)')
+_SPEC_PATTERN: Final = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s*", re.DOTALL)
+_SPEC_LABEL_PATTERN: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*(?:"([^"]+)"|([^\s",{}=]+))\s*(?:,|$)')
 
 
 @dataclass(frozen=True, slots=True)

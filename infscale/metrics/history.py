@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 
@@ -23,12 +24,12 @@ from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray
 from infscale.metrics.window import ModelWindow, WindowSummary
 
-_RESOLUTION_SECONDS = 0.5
+_RESOLUTION_SECONDS: Final = 0.5
 # A window is summed up again when it ends this much later: what scrapes in between add to half a minute is little, and
 # summing up costs more than taking them in.
-_SUM_UP_SECONDS = _RESOLUTION_SECONDS / 2
-_UNSEEN = ModelWindow()
-_NOTHING_OBSERVED: Mapping[tuple[HistogramName, Statistic], float] = MappingProxyType({})
+_SUM_UP_SECONDS: Final = _RESOLUTION_SECONDS / 2
+_UNSEEN: Final = ModelWindow()
+_NOTHING_OBSERVED: Final[Mapping[tuple[HistogramName, Statistic], float]] = MappingProxyType({})
 
 
 class _Growth:
@@ -189,7 +190,7 @@ class EndpointHistory:
         return BoundedSeries(width, max(self._windows), min(_RESOLUTION_SECONDS, min(self._windows) / 4))
 
 
-_NOTHING: tuple[FloatArray, FloatArray] = (np.empty(0), np.empty((0, 0)))
+_NOTHING: Final[tuple[FloatArray, FloatArray]] = (np.empty(0), np.empty((0, 0)))
 
 
 def _waits(waiting: float | None, before: bool) -> bool:

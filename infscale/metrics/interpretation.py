@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ class CountPlan:
         return Counts(layout, frozen(row))
 
 
-_NAN = -1
+_NAN: Final = -1
 """Where there is one behind the values of a page."""
 
 

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import get_args
+from typing import Final, get_args
 
 from infscale.metrics.functions import histogram_quantile, merged
 from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
 
-STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 """Every statistic, in the order in which they are published."""
 
-_QUANTILES: Mapping[Statistic, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-PUBLISHED_LATENCIES: tuple[HistogramName, ...] = ("queue_time", "time_to_first_token", "inter_token_latency")
+_QUANTILES: Final[Mapping[Statistic, float]] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+PUBLISHED_LATENCIES: Final[tuple[HistogramName, ...]] = ("queue_time", "time_to_first_token", "inter_token_latency")
 """The latencies whose statistics are published."""
 
 

@@ -7,7 +7,7 @@ its row of them. NaN is unknown, also where an endpoint says nothing of a model.
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 
@@ -20,19 +20,23 @@ PRESENT, SERVES, WAITING, RUNNING, WAITING_TOKENS, LEAVING, WAITING_SINCE, COVER
 queue; the second since which it is not empty (+inf: it is); how many seconds back observations reach; seconds of
 prefill for each prompt token that was not cached."""
 
-_STATISTICS: list[tuple[HistogramName, Statistic]] = [(name, one) for name in PUBLISHED_LATENCIES for one in STATISTICS]
+_STATISTICS: Final[list[tuple[HistogramName, Statistic]]] = [
+    (name, one) for name in PUBLISHED_LATENCIES for one in STATISTICS
+]
 
-STATISTIC_CELLS = MappingProxyType({statistic: PREFILL + 1 + place for place, statistic in enumerate(_STATISTICS)})
+STATISTIC_CELLS: Final = MappingProxyType(
+    {statistic: PREFILL + 1 + place for place, statistic in enumerate(_STATISTICS)}
+)
 """The cells of statistics of latencies, seconds."""
 
-_CELLS = PREFILL + 1 + len(STATISTIC_CELLS)
+_CELLS: Final = PREFILL + 1 + len(STATISTIC_CELLS)
 
 KeyT = TypeVar("KeyT")
 ModelTable = Mapping[str | None, FloatArray]
 Cells = Mapping[str | None, list[float]]
 """What one endpoint says, by model."""
 
-EMPTY: ModelTable = MappingProxyType({})
+EMPTY: Final[ModelTable] = MappingProxyType({})
 
 
 def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Cells:

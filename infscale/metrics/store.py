@@ -6,6 +6,7 @@ revision number, and whoever reads a pool after it gets a new immutable `PoolSna
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.board import PoolBoard
@@ -15,7 +16,7 @@ from infscale.metrics.record import EndpointRecord
 from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 
-FROZEN_PAGE = "its page stands still although requests were answered"
+FROZEN_PAGE: Final = "its page stands still although requests were answered"
 
 
 @dataclass(frozen=True, slots=True)

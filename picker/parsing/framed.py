@@ -7,7 +7,7 @@ compressed, its length in four bytes, the message (gRPC over HTTP/2, "Length-Pre
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError, Message
@@ -21,10 +21,10 @@ from picker.parsing.table import Route
 from picker.proto import vertex_ai_pb2, vllm_engine_pb2
 from picker.request import ParsedBody
 
-FRAME_HEAD_BYTES = 5
+FRAME_HEAD_BYTES: Final = 5
 
 # Longer than the context of any model.
-_MOST_TOKENS = 1 << 24
+_MOST_TOKENS: Final = 1 << 24
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -103,7 +103,7 @@ def _chat(route: Route, message: bytes) -> ParsedBody:
     return replace(document, has_model=False, framing=route.framing)
 
 
-_READERS: Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]] = MappingProxyType(
+_READERS: Final[Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]]] = MappingProxyType(
     {
         ("vllm", "completions"): _generate,
         ("vllm", "embeddings"): _embed,

@@ -1,13 +1,13 @@
 """Images, audio and video in messages, as hashes: equal media that an engine has encoded before need not be again."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 import orjson
 from xxhash import xxh3_64_intdigest
 
 # Where each kind of content part has what identifies its media: OpenAI's chat and responses, Anthropic's messages.
-_HOLDERS = {
+_HOLDERS: Final = {
     "image_url": "image_url",
     "video_url": "video_url",
     "audio_url": "audio_url",

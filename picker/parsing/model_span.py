@@ -7,17 +7,18 @@ rules of their own.
 """
 
 import re
+from typing import Final
 
 import orjson
 
-_VALUE = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|null)'
-_PLAIN = re.compile(rb'"model' + _VALUE, re.DOTALL)
-_SPELLED = re.compile(
+_VALUE: Final = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|null)'
+_PLAIN: Final = re.compile(rb'"model' + _VALUE, re.DOTALL)
+_SPELLED: Final = re.compile(
     rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])' + _VALUE, re.DOTALL
 )
-_KEY = b'"model"'
+_KEY: Final = b'"model"'
 # Every letter of the key, where a body escapes it, starts so; a body without this spells the key plainly.
-_ESCAPED_LETTER = b"\\u006"
+_ESCAPED_LETTER: Final = b"\\u006"
 
 
 def _find(body: bytes) -> tuple[int, int]:

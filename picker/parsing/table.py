@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from picker.request import Api, Framing
 
@@ -24,12 +24,12 @@ class Route:
     framing: Framing | None = None
 
 
-_REMEMBERED_PATHS = 256
-_REMEMBERED_LENGTH = 256
+_REMEMBERED_PATHS: Final = 256
+_REMEMBERED_LENGTH: Final = 256
 
-OPAQUE = Route("opaque", names_model=False, generates=False)
+OPAQUE: Final = Route("opaque", names_model=False, generates=False)
 
-_CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
+_CLAIMS: Final[Mapping[str, Mapping[str, Route]]] = MappingProxyType(
     {
         "openai-parser": {
             "chat/completions": Route("chat_completions"),
@@ -68,8 +68,8 @@ _CLAIMS: Mapping[str, Mapping[str, Route]] = MappingProxyType(
     }
 )
 
-PARSER_TYPES = tuple(_CLAIMS)
-DEFAULT_TYPES = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
+PARSER_TYPES: Final = tuple(_CLAIMS)
+DEFAULT_TYPES: Final = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")
 """What reads bodies where nothing is configured. ``generate`` is too common an end of a path to be SGLang's unasked."""
 
 
@@ -129,4 +129,4 @@ def longest_suffix(path: str, table: Mapping[str, T]) -> T | None:
     return None
 
 
-DEFAULT_PARSERS = ParserTable.of(DEFAULT_TYPES)
+DEFAULT_PARSERS: Final = ParserTable.of(DEFAULT_TYPES)

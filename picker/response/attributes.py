@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from picker.response.expressions import Expression
 from picker.response.usage import Usage
 
-DEFAULT_NAMESPACE = "envoy.lb"
+DEFAULT_NAMESPACE: Final = "envoy.lb"
 
 
 @dataclass(frozen=True, slots=True)

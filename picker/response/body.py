@@ -1,6 +1,6 @@
 """A response body that passes through the picker: what is read from it, and what is passed on."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from infscale.value import value
 from picker.request import Headers, ParsedBody
@@ -10,7 +10,7 @@ from picker.response.restore import DocumentRestorer, restore_line
 from picker.response.usage import Usage, UsageReader, may_say_usage
 
 # A longer document passes on unread; its usage stays unknown.
-_LONGEST_DOCUMENT_BYTES = 4 << 20
+_LONGEST_DOCUMENT_BYTES: Final = 4 << 20
 
 
 @value

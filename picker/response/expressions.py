@@ -11,15 +11,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Never
+from typing import Final, Never
 
 Value = float | bool
 UsageNumbers = Mapping[str, float]
 Evaluate = Callable[[UsageNumbers], Value]
 
-_LONGEST = 500
-_DEEPEST = 40
-_TOKEN = re.compile(
+_LONGEST: Final = 500
+_DEEPEST: Final = 40
+_TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![\w.])"
     r"|(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
     r"|(?P<sign>&&|\|\||[=!<>]=|[-+*/%<>!?:()]))",
@@ -27,7 +27,7 @@ _TOKEN = re.compile(
 )
 # How tightly operators bind; all but the choice group from the left.
 _CHOICE, _OR, _AND, _EQUAL, _ORDER, _SUM, _PRODUCT, _SIGNED = range(1, 9)
-_ARITHMETIC: Mapping[str, tuple[int, Callable[[float, float], Value]]] = MappingProxyType(
+_ARITHMETIC: Final[Mapping[str, tuple[int, Callable[[float, float], Value]]]] = MappingProxyType(
     {
         "<": (_ORDER, operator.lt),
         "<=": (_ORDER, operator.le),
@@ -40,14 +40,14 @@ _ARITHMETIC: Mapping[str, tuple[int, Callable[[float, float], Value]]] = Mapping
         "%": (_PRODUCT, math.fmod),
     }
 )
-_BINDING = {name: power for name, (power, _) in _ARITHMETIC.items()} | {
+_BINDING: Final = {name: power for name, (power, _) in _ARITHMETIC.items()} | {
     "?": _CHOICE,
     "||": _OR,
     "&&": _AND,
     "==": _EQUAL,
     "!=": _EQUAL,
 }
-_USAGE = "usage."
+_USAGE: Final = "usage."
 
 
 class _NoValue(Exception):

@@ -1,5 +1,7 @@
 """gRPC messages of a response that arrives in chunks, and the token usage they report."""
 
+from typing import Final
+
 from google.protobuf.message import DecodeError
 
 from picker.parsing.framed import FRAME_HEAD_BYTES
@@ -9,7 +11,7 @@ from picker.response.lines import LineBuffer
 from picker.response.usage import Usage, UsageReader
 
 # Endpoints number the answers to one request from 0; more are not told apart.
-_MOST_ANSWERS = 1024
+_MOST_ANSWERS: Final = 1024
 
 
 class FrameBuffer:

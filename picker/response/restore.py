@@ -5,20 +5,21 @@ does not.
 """
 
 import re
+from typing import Final
 
 import orjson
 
 from picker.parsing.model_span import with_model
 from picker.response.usage import event_payload
 
-_STRUCTURE = re.compile(rb'["{}\[\]]')
-_STRING_REST = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_MODEL_VALUE = re.compile(rb'"model"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+_STRUCTURE: Final = re.compile(rb'["{}\[\]]')
+_STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_MODEL_VALUE: Final = re.compile(rb'"model"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 # What may still grow into the key and its value: the key alone, the colon, an unfinished string.
-_MODEL_BEGUN = re.compile(rb'"model"\s*+(?::\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?)?)?\Z', re.DOTALL)
-_KEY = b'"model"'
+_MODEL_BEGUN: Final = re.compile(rb'"model"\s*+(?::\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?)?)?\Z', re.DOTALL)
+_KEY: Final = b'"model"'
 # A longer string is no model name; it passes on as it comes.
-_LONGEST_NAME_BYTES = 4096
+_LONGEST_NAME_BYTES: Final = 4096
 
 
 def names_to_restore(target: str, incoming: str) -> tuple[str, str] | None:

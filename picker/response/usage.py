@@ -1,15 +1,15 @@
 """Token usage as model servers report it: in the last events of a stream, or in the one document of an answer."""
 
 import re
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from infscale.value import value
 
-_DATA = b"data:"
-_DONE = b"[DONE]"
-_UNFINISHED = re.compile(rb'"finish_reason"\s*:\s*null')
+_DATA: Final = b"data:"
+_DONE: Final = b"[DONE]"
+_UNFINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*null')
 
 
 @value

@@ -98,7 +98,7 @@ class PredictionSettings:
     slo_buffer: float = 1.0
 
 
-USUAL_PREDICTIONS = PredictionSettings()
+USUAL_PREDICTIONS: Final = PredictionSettings()
 
 
 @dataclass(slots=True, eq=False, init=False)

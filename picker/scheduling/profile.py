@@ -10,7 +10,7 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, frozen
 from picker.scheduling.plugin import Filter, Picker, SchedulingContext, Scorer
 
-_NEUTRAL = 0.5
+_NEUTRAL: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

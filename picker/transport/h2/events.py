@@ -6,7 +6,7 @@ from typing import Final
 from picker.transport.h2 import frames
 from picker.transport.h2.hpack import Fields
 
-END_DATA = b""
+END_DATA: Final = b""
 """Instead of trailers: the stream ends with its data."""
 
 

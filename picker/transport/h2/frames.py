@@ -2,16 +2,17 @@
 
 import enum
 from collections.abc import Iterable
+from typing import Final
 
 from picker.transport.h2.errors import ErrorCode
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-HEADER_BYTES = 9
-MIN_MAX_FRAME_BYTES = 16_384
-MAX_MAX_FRAME_BYTES = (1 << 24) - 1
-MAX_WINDOW = (1 << 31) - 1
-MAX_STREAM = (1 << 31) - 1
-DEFAULT_WINDOW = 65_535
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEADER_BYTES: Final = 9
+MIN_MAX_FRAME_BYTES: Final = 16_384
+MAX_MAX_FRAME_BYTES: Final = (1 << 24) - 1
+MAX_WINDOW: Final = (1 << 31) - 1
+MAX_STREAM: Final = (1 << 31) - 1
+DEFAULT_WINDOW: Final = 65_535
 
 
 class Kind(enum.IntEnum):
@@ -29,10 +30,11 @@ class Kind(enum.IntEnum):
     CONTINUATION = 0x9
 
 
-END_STREAM = ACK = 0x1
-END_HEADERS = 0x4
-PADDED = 0x8
-PRIORITY = 0x20
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+PRIORITY: Final = 0x20
 
 
 class Setting(enum.IntEnum):
@@ -68,7 +70,7 @@ def settings(values: Iterable[tuple[Setting, int]]) -> bytes:
     return frame(Kind.SETTINGS, 0, 0, payload)
 
 
-SETTINGS_ACK = frame(Kind.SETTINGS, ACK, 0)
+SETTINGS_ACK: Final = frame(Kind.SETTINGS, ACK, 0)
 
 
 def window_update(stream: int, increment: int) -> bytes:

@@ -1,11 +1,12 @@
 """gRPC over HTTP/2: messages in streams of bytes, and the header blocks of answers (gRPC's PROTOCOL-HTTP2)."""
 
 from functools import lru_cache
+from typing import Final
 from urllib.parse import quote
 
 from picker.transport.h2.hpack import Fields, literal
 
-STATUS = {
+STATUS: Final = {
     "OK": 0,
     "INVALID_ARGUMENT": 3,
     "NOT_FOUND": 5,
@@ -17,11 +18,11 @@ STATUS = {
 }
 """Numbers of the status names in use."""
 
-_PREFIX_BYTES = 5
-_CONTENT_TYPE = b"application/grpc"
-_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+_PREFIX_BYTES: Final = 5
+_CONTENT_TYPE: Final = b"application/grpc"
+_SAFE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
-ANSWER = literal(b":status", b"200") + literal(b"content-type", _CONTENT_TYPE)
+ANSWER: Final = literal(b":status", b"200") + literal(b"content-type", _CONTENT_TYPE)
 """The header block of every answer."""
 
 
@@ -41,7 +42,7 @@ def trailers(status: str, message: str = "") -> bytes:
     return block
 
 
-DONE = trailers("OK")
+DONE: Final = trailers("OK")
 """The trailers of an answer that is complete."""
 
 
@@ -101,7 +102,8 @@ class Messages:
         messages: list[bytes] = []
         place, stop = 0, len(data)
         while stop - place >= _PREFIX_BYTES:
-            size = self._checked(data[place], int.from_bytes(data[place + 1 : place + _PREFIX_BYTES], "big"))
+            size = data[place + 1] << 24 | data[place + 2] << 16 | data[place + 3] << 8 | data[place + 4]
+            self._check(data[place], size)
             end = place + _PREFIX_BYTES + size
             if end > stop:
                 break
@@ -123,11 +125,14 @@ class Messages:
             # A prefix in pieces is rare and short.
             self._pieces = [b"".join(self._pieces)]
             first = self._pieces[0]
-        return self._checked(first[0], int.from_bytes(first[1:_PREFIX_BYTES], "big")) if self._size >= 5 else 0
+        if self._size < _PREFIX_BYTES:
+            return 0
+        size = int.from_bytes(first[1:_PREFIX_BYTES], "big")
+        self._check(first[0], size)
+        return size
 
-    def _checked(self, flag: int, size: int) -> int:
+    def _check(self, flag: int, size: int) -> None:
         if flag:
             raise BadMessage("UNIMPLEMENTED", "messages are taken uncompressed")
         if size > self._max_bytes:
             raise BadMessage("RESOURCE_EXHAUSTED", f"a message is larger than {self._max_bytes} bytes")
-        return size

@@ -1,20 +1,21 @@
 """Header blocks (RFC 7541): a decoder with a dynamic table, and the constant blocks that a gRPC server writes."""
 
 from collections import deque
+from typing import Final
 
 from picker.transport.h2.errors import ConnectionFault, ErrorCode
 from picker.transport.h2.huffman import decoded
 
-DEFAULT_TABLE_BYTES = 4096
-_ENTRY_OVERHEAD_BYTES = 32
-_REMEMBERED_BLOCKS = 256
-_REMEMBERED_BYTES = 1024
-_MAX_INTEGER = 1 << 28
+DEFAULT_TABLE_BYTES: Final = 4096
+_ENTRY_OVERHEAD_BYTES: Final = 32
+_REMEMBERED_BLOCKS: Final = 256
+_REMEMBERED_BYTES: Final = 1024
+_MAX_INTEGER: Final = 1 << 28
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order in which they came, pseudo-header fields included."""
 
-_STATIC_TEXT = """\
+_STATIC_TEXT: Final = """\
 :authority
 :method GET
 :method POST
@@ -84,7 +85,7 @@ def _entry(line: str) -> tuple[bytes, bytes]:
     return name, value
 
 
-STATIC: tuple[tuple[bytes, bytes], ...] = tuple(map(_entry, _STATIC_TEXT.splitlines()))
+STATIC: Final[tuple[tuple[bytes, bytes], ...]] = tuple(map(_entry, _STATIC_TEXT.splitlines()))
 """RFC 7541, appendix A; the first has index 1."""
 
 

@@ -1,17 +1,19 @@
 """The Huffman code of header strings (RFC 7541, appendix B)."""
 
+from typing import Final
+
 from picker.transport.h2.errors import ConnectionFault, ErrorCode
 
 # The code is canonical, so the lengths of its 257 words say all of it: a letter each, `a` for 5 bits up to `z` for 30.
-_LENGTHS = (
+_LENGTHS: Final = (
     "isxxxxxxxtzxxzxxxxxxxxzxxxxxxxxxbffhibdgffdgdbbbaaabbbbbbbcdkbhf"
     "ibccccccccccccccccccccccdcdioijbkabababbbaccbbbabcbaabccccckgjix"
     "prpprrrsrssssststtrstssssqrsrsstrqprrssqsrrtqrssqqrqsrssprrrsrrs"
     "vvporsruvvvwwvtuoqvwwvwtqqvvxwwwptpqrqqsrruuttvsvwvvwwwwwxwwwwwvz"
 )
-_END_OF_STRING = 256
-_SHORTEST = 5
-_LONGEST_PADDING_BITS = 7
+_END_OF_STRING: Final = 256
+_SHORTEST: Final = 5
+_LONGEST_PADDING_BITS: Final = 7
 
 
 def _codes() -> dict[tuple[int, int], int]:

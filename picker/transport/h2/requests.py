@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from picker.transport.h2.errors import ErrorCode, StreamFault
 from picker.transport.h2.hpack import Fields
 
-_REQUIRED = (b":method", b":scheme", b":path")
-_KNOWN = frozenset((*_REQUIRED, b":authority"))
-_OF_CONNECTIONS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_BAD_VALUE = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
+_REQUIRED: Final = (b":method", b":scheme", b":path")
+_KNOWN: Final = frozenset((*_REQUIRED, b":authority"))
+_OF_CONNECTIONS: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_BAD_VALUE: Final = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 
 
 def checked(stream: int, fields: Fields) -> int | None:
