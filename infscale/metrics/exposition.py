@@ -9,7 +9,7 @@ import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, groupby, repeat
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -156,6 +156,7 @@ class Selection:
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
         # Of the page before: equal ones are found sooner by comparing than by hashing.
         self._latest: tuple[tuple[bytes, ...], Layout] | None = None
+        self._latest_parted: tuple[tuple[bytes, ...], list[int], tuple[bytes, ...]] = ((), [], ())
         self._held = 0
 
     def read(self, page: bytes, *, whole: bool = True) -> Selected:
@@ -166,17 +167,16 @@ class Selection:
         asked name is malformed, or there are more than `MAX_SERIES` of them.
         """
         _check_end(page, whole)
-        lines: list[_Cut] = self._lines.findall(b"\n" + page)
+        # A page begins with a comment, and is then searched as it is.
+        lines: list[_Cut] = self._lines.findall(page if page.startswith(b"#") else b"\n" + page)
         if len(lines) > MAX_SERIES:
             raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
         heads, numbers = zip(*lines, strict=True) if lines else ((), ())
         apart: list[_Cut] = []
         if self._apart:
-            are_apart = list(map(bytes.startswith, heads, repeat(self._apart)))
-            if True in are_apart:
-                apart = list(compress(lines, are_apart))
-                others = [not each for each in are_apart]
-                heads, numbers = tuple(compress(heads, others)), tuple(compress(numbers, others))
+            rows, heads = self._parted(heads)
+            apart = [lines[row] for row in rows]
+            numbers = _without(numbers, rows)
         written = b"\n".join(numbers)
         layout = self._known(heads)
         values = None if layout is None else _plain_numbers(numbers, written)
@@ -190,6 +190,13 @@ class Selection:
             parsed = self._sample(head, number, self._apart_heads)
             found.append((parsed.name, Series(parsed.labels, parsed.value)))
         return Selected(self.names, layout, values, found, fingerprint)
+
+    def _parted(self, heads: tuple[bytes, ...]) -> tuple[list[int], tuple[bytes, ...]]:
+        """The rows that are read apart, and what the others begin with."""
+        if self._latest_parted[0] != heads:
+            rows = [row for row, head in enumerate(heads) if head.startswith(self._apart)]
+            self._latest_parted = heads, rows, _without(heads, rows)
+        return self._latest_parted[1:]
 
     def _known(self, heads: tuple[bytes, ...]) -> Layout | None:
         """The layout of lines that begin like this, if it is remembered."""
@@ -262,6 +269,16 @@ def unasked_families(page: bytes, names: Iterable[str]) -> bool:
     asked = tuple(name.encode() for name in names)
     families = _FAMILY_PATTERN.findall(b"\n" + page)
     return any(not any(name == family or name.startswith(family + b"_") for name in asked) for family in families)
+
+
+def _without(texts: tuple[bytes, ...], rows: Sequence[int]) -> tuple[bytes, ...]:
+    """`texts` but for those of `rows`, which are ascending."""
+    if not rows:
+        return texts
+    left = list(texts)
+    for row in reversed(rows):
+        del left[row]
+    return tuple(left)
 
 
 def _line_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:

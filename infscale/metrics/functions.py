@@ -9,7 +9,8 @@ Source: Prometheus ``promql/functions.go`` (`extrapolatedRate`, `bucketQuantile`
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
+from operator import gt
 
 import numpy as np
 
@@ -95,7 +96,9 @@ def histogram_quantile(q: float, bounds: Sequence[float], counts: Sequence[float
     """
     if not 0 <= q <= 1:
         raise ValueError(f"a quantile is within 0 to 1, not {q}")
-    cumulative = list(accumulate(counts, max))
+    cumulative = counts
+    if any(map(gt, counts, islice(counts, 1, None))):
+        cumulative = list(accumulate(counts, max))
     last = len(bounds) - 1
     if not last or not cumulative[-1] > 0:
         return math.nan

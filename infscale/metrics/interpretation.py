@@ -4,6 +4,7 @@ That follows from the layout of the page, and layouts repeat: it is worked out o
 """
 
 import math
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -136,7 +137,10 @@ class CountPlan:
         layout = self._layout
         if not layout.width:
             return NO_COUNTS
-        row: FloatArray = np.array([*values, math.nan])[self._rows]
+        # By way of an array of Python's: numpy looks at each object of a list several times.
+        together = array("d", values)
+        together.append(math.nan)
+        row: FloatArray = np.frombuffer(together)[self._rows]
         if self._starts is not None:
             with np.errstate(invalid="ignore", over="ignore"):
                 row = np.add.reduceat(row, self._starts)

@@ -1,16 +1,14 @@
 """What one observation of a model server or GPU says, before it meets the store."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from infscale.value import entity, value
 
 FloatArray = NDArray[np.float64]
 
@@ -39,7 +37,7 @@ class Reading(NamedTuple):
         return max(0.0, now - self.at)
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class Histogram:
     """Cumulative bucket counts as Prometheus exposes them.
 
@@ -47,15 +45,18 @@ class Histogram:
     `bounds[i]`, so the last count is the total. `sum` is the sum of observations.
     """
 
-    bounds: tuple[float, ...]
-    counts: FloatArray
-    sum: float
+    bounds: Final[tuple[float, ...]]
+    counts: Final[FloatArray]
+    sum: Final[float]
 
-    def __post_init__(self) -> None:
-        if len(self.bounds) != len(self.counts):
-            raise ValueError(f"{len(self.bounds)} bounds but {len(self.counts)} counts")
-        if not self.bounds or self.bounds[-1] != float("inf"):
+    def __init__(self, bounds: tuple[float, ...], counts: FloatArray, sum: float) -> None:
+        if len(bounds) != len(counts):
+            raise ValueError(f"{len(bounds)} bounds but {len(counts)} counts")
+        if not bounds or bounds[-1] != math.inf:
             raise ValueError("the last bound of a histogram is +Inf")
+        self.bounds = bounds
+        self.counts = counts
+        self.sum = sum
 
     @property
     def total(self) -> float:
@@ -68,43 +69,51 @@ HistogramKey = tuple[HistogramName, str]
 """Names with the model they are of: the engine's `model_name` label, or "" where it gives none."""
 
 
-@dataclass(frozen=True)
 class CountLayout:
-    """Where counts stand in a row: counters first, then the buckets of all histograms, then the sums of these."""
+    """Where counts stand in a row: counters first, then the buckets of all histograms, then the sums of these.
 
-    counters: tuple[CounterKey, ...]
-    histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...]
+    `buckets` are the places of the buckets of each histogram, `first_sum` is that of the first one's sum, `width` how
+    many numbers there are.
+    """
+
+    __slots__ = ("_hash", "buckets", "counters", "first_sum", "histograms", "width")
+
+    def __init__(
+        self,
+        counters: tuple[CounterKey, ...],
+        histograms: tuple[tuple[HistogramKey, tuple[float, ...]], ...],
+    ) -> None:
+        stops = list(accumulate([len(bounds) for _, bounds in histograms], initial=len(counters)))
+        self.counters = counters
+        self.histograms = histograms
+        self.buckets: tuple[slice, ...] = tuple(map(slice, stops, stops[1:]))
+        self.first_sum = stops[-1]
+        self.width = stops[-1] + len(histograms)
+        self._hash = hash((counters, histograms))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CountLayout):
+            return NotImplemented
+        return self.counters == other.counters and self.histograms == other.histograms
 
     def __hash__(self) -> int:
         return self._hash
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.counters, self.histograms))
 
-    @cached_property
-    def buckets(self) -> tuple[slice, ...]:
-        """The places of the buckets of each histogram."""
-        stops = list(accumulate([len(bounds) for _, bounds in self.histograms], initial=len(self.counters)))
-        return tuple(map(slice, stops, stops[1:]))
-
-    @cached_property
-    def first_sum(self) -> int:
-        """The place of the first histogram's sum."""
-        return self.buckets[-1].stop if self.buckets else len(self.counters)
-
-    @property
-    def width(self) -> int:
-        """Numbers in a row."""
-        return self.first_sum + len(self.histograms)
-
-
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class Counts:
     """What an engine counted since it started, as one row of numbers; sums that are not published are NaN."""
 
-    layout: CountLayout
-    row: FloatArray
+    layout: Final[CountLayout]
+    row: Final[FloatArray]
+
+    def __init__(
+        self,
+        layout: CountLayout,
+        row: FloatArray,
+    ) -> None:
+        self.layout = layout
+        self.row = row
 
     @property
     def histograms(self) -> dict[HistogramKey, Histogram]:
@@ -117,7 +126,7 @@ class Counts:
         }
 
 
-NO_COUNTS = Counts(CountLayout((), ()), np.empty(0))
+NO_COUNTS: Final = Counts(CountLayout((), ()), np.empty(0))
 """Of an engine that counts nothing."""
 
 
@@ -130,19 +139,30 @@ class LoraState:
     max_adapters: int | None
 
 
-@value
+@dataclass(slots=True, unsafe_hash=True, init=False)
 class ModelLoad:
     """Requests of one model on one endpoint, and the tokens those that wait still need computed; None is unknown."""
 
-    waiting: float | None
-    running: float | None
-    waiting_tokens: float | None = None
+    waiting: Final[float | None]
+    running: Final[float | None]
+    waiting_tokens: Final[float | None]
+
+    def __init__(
+        self,
+        waiting: float | None,
+        running: float | None,
+        waiting_tokens: float | None = None,
+    ) -> None:
+        self.waiting = waiting
+        self.running = running
+        self.waiting_tokens = waiting_tokens
 
 
-NO_ATTRIBUTES: Mapping[str, float] = MappingProxyType({})
+NO_ATTRIBUTES: Final[Mapping[str, float]] = MappingProxyType({})
+_NO_MODELS: Final[Mapping[str, ModelLoad]] = MappingProxyType({})
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
@@ -152,18 +172,46 @@ class EngineSample:
     configuration asks for beside ours, finite, by the names it gives them.
     """
 
-    waiting: float | None
-    running: float | None
-    kv_utilization_ratio: float | None
-    models: Mapping[str, ModelLoad] = field(default_factory=dict[str, ModelLoad])
-    lora: LoraState | None = None
-    block_size_tokens: int | None = None
-    num_blocks: int | None = None
-    counts: Counts = NO_COUNTS
-    fingerprint: int = 0
-    waiting_tokens: float | None = None
-    kv_used_tokens: float | None = None
-    attributes: Mapping[str, float] = field(default_factory=lambda: NO_ATTRIBUTES)
+    waiting: Final[float | None]
+    running: Final[float | None]
+    kv_utilization_ratio: Final[float | None]
+    models: Final[Mapping[str, ModelLoad]]
+    lora: Final[LoraState | None]
+    block_size_tokens: Final[int | None]
+    num_blocks: Final[int | None]
+    counts: Final[Counts]
+    fingerprint: Final[int]
+    waiting_tokens: Final[float | None]
+    kv_used_tokens: Final[float | None]
+    attributes: Final[Mapping[str, float]]
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        waiting: float | None,
+        running: float | None,
+        kv_utilization_ratio: float | None,
+        models: Mapping[str, ModelLoad] = _NO_MODELS,
+        lora: LoraState | None = None,
+        block_size_tokens: int | None = None,
+        num_blocks: int | None = None,
+        counts: Counts = NO_COUNTS,
+        fingerprint: int = 0,
+        waiting_tokens: float | None = None,
+        kv_used_tokens: float | None = None,
+        attributes: Mapping[str, float] = NO_ATTRIBUTES,
+    ) -> None:
+        self.waiting = waiting
+        self.running = running
+        self.kv_utilization_ratio = kv_utilization_ratio
+        self.models = models
+        self.lora = lora
+        self.block_size_tokens = block_size_tokens
+        self.num_blocks = num_blocks
+        self.counts = counts
+        self.fingerprint = fingerprint
+        self.waiting_tokens = waiting_tokens
+        self.kv_used_tokens = kv_used_tokens
+        self.attributes = attributes
 
 
 @dataclass(frozen=True, slots=True)
