@@ -18,7 +18,8 @@ from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
-from picker.scheduling.scheduler import HeaderProfileHandler, ProfileHandler, Scheduler, SingleProfileHandler
+from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
+from picker.scheduling.stages import ProfileHandler
 from picker.scraping import NO_WISHES, ScrapeWishes
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")

@@ -13,7 +13,7 @@ from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings, Scorer
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
-from picker.scheduling.scheduler import ProfileHandler
+from picker.scheduling.stages import ProfileHandler
 from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_source
 
 _OF_A_TRAINED_MODEL = ("samplingMean", "maxDecodeTokenSamplesForPrediction", "contextTTL", "endpointRoleLabel")

@@ -1,6 +1,6 @@
 """What the exchange hands to the director and what comes back: the picker's inner contract."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Protocol
@@ -33,7 +33,7 @@ class Headers:
 
     __slots__ = ("_first", "_names", "_values")
 
-    def __init__(self, items: Iterable[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, items: Sequence[tuple[str, bytes]] = ()) -> None:
         self._fill([name for name, _ in items], [value for _, value in items])
 
     @staticmethod

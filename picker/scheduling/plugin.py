@@ -1,22 +1,35 @@
-"""The stages of scheduling as one-method protocols, and what every stage may look at.
+"""What every stage of scheduling may look at, beside the stages themselves (`picker.scheduling.stages`).
 
 Candidates are rows of one `PoolSnapshot`; numbers are numpy columns over those rows. A stage reads nothing else, so a
 decision can be repeated from its inputs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import IntArray, PoolSnapshot, at_rows
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.value import value
 from picker.request import Headers
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer
 
 if TYPE_CHECKING:
     from random import Random
 
     from picker.scheduling.memory import PoolMemory
+
+__all__ = [
+    "USUAL_PREDICTIONS",
+    "Admitter",
+    "Filter",
+    "Picker",
+    "PredictionSettings",
+    "PrefixMatch",
+    "ProfileHandler",
+    "RequestFacts",
+    "SchedulingContext",
+    "Scorer",
+]
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
@@ -82,7 +95,7 @@ class PrefixMatch:
 
     def ratios(self, rows: IntArray) -> FloatArray:
         """Matched share of the matchable prompt, 0–1; 0 where nothing can match."""
-        matched = at_rows(self.matched, rows)
+        matched: FloatArray = self.matched[rows]
         return matched / self.total if self.total else matched
 
 
@@ -127,6 +140,7 @@ class SchedulingContext:
         rng: "Random",
         memory: "PoolMemory",
         predicting: PredictionSettings = USUAL_PREDICTIONS,
+        derived: dict[object, Any] | None = None,
     ) -> None:
         self.request = request
         self.snapshot = snapshot
@@ -135,46 +149,9 @@ class SchedulingContext:
         self.rng = rng
         self.memory = memory
         self.predicting = predicting
-        self.derived = {}
+        self.derived = {} if derived is None else derived
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""
         uncached: FloatArray = self.request.prompt_tokens - self.prefix.matched_tokens[rows]
         return uncached
-
-
-class Filter(Protocol):
-    """Drops candidates."""
-
-    def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
-        """The rows among `rows` that stay, in their order. Never called with no rows."""
-        ...
-
-
-class Scorer(Protocol):
-    """Rates candidates.
-
-    One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
-    asked once for each state of the store instead of for every request. One whose scores are always numbers within 0
-    and 1 may say so by ``in_bounds = True``: they are taken as they are.
-    """
-
-    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """One score per row in `rows`: 1 is best, 0 worst; NaN says that the candidate's value is unknown."""
-        ...
-
-
-class Picker(Protocol):
-    """Chooses among scored candidates."""
-
-    def pick(self, context: SchedulingContext, rows: IntArray, scores: FloatArray) -> Sequence[int]:
-        """Rows in order of preference, the choice first; at least one of `rows`, none twice."""
-        ...
-
-
-class Admitter(Protocol):
-    """Decides whether a request is scheduled at all."""
-
-    def admits(self, context: SchedulingContext, rows: IntArray) -> bool:
-        """Whether the request goes on to scheduling among `rows`; False sheds it (429). Never called with no rows."""
-        ...

@@ -12,7 +12,7 @@ from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAU
 from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.scheduler import ProfileHandler
+from picker.scheduling.stages import ProfileHandler
 
 __all__ = [
     "BUILT_IN",

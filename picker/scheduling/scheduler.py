@@ -2,19 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.plugin import ProfileHandler, SchedulingContext
 from picker.scheduling.profile import Profile, Selection
-
-
-class ProfileHandler(Protocol):
-    """Decides which profiles run for a request."""
-
-    def handle(self, context: SchedulingContext, rows: IntArray, profiles: Mapping[str, Profile]) -> Selection | None:
-        """The selection the request is sent by; None when no candidate is left."""
-        ...
 
 
 class SingleProfileHandler:

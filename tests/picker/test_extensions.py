@@ -19,7 +19,7 @@ from picker.extensions import with_entry_points
 from picker.request import Decision, InferenceRequest, ParsedBody
 from picker.scheduling.parameters import Given
 from picker.scheduling.pickers import RandomPicker
-from picker.scheduling.plugin import RequestFacts, Scorer
+from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.registry import BUILT_IN, Kind, Plugins
 from picker.scheduling.scorers.load import QueueScorer
@@ -113,6 +113,12 @@ def test_several_profiles_need_a_handler_that_runs_them() -> None:
     config = loaded(body, Plugins(handlers={"first": lambda _: First()}))
     pool = FakePool(1)
     assert config.scheduler.schedule(context(pool), pool.rows) is not None
+
+
+@pytest.mark.parametrize("stage", [Admitter, Filter, Picker, ProfileHandler, Scorer])
+def test_stages_of_other_packages_may_inherit_from_the_protocols(stage: type) -> None:
+    mine = type("Mine", (stage,), {})
+    assert stage in type(mine()).__mro__
 
 
 def test_stages_may_answer_with_what_numpy_gives_them() -> None:

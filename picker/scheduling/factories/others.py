@@ -6,7 +6,8 @@ from picker.scheduling.admitters import LatencyObjectiveAdmitter, ProbabilisticA
 from picker.scheduling.parameters import Given, Parameters
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.plugin import Admitter, Picker
-from picker.scheduling.scheduler import HeaderProfileHandler, ProfileHandler, SingleProfileHandler
+from picker.scheduling.scheduler import HeaderProfileHandler, SingleProfileHandler
+from picker.scheduling.stages import ProfileHandler
 
 DEFAULT_PICKER = "max-score-picker"
 DEFAULT_HANDLER = "single-profile-handler"

@@ -1,6 +1,7 @@
 """The scorers' formulas, and what they make of unknown values."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from infscale.metrics.sample import LoraState
 from picker.scheduling.attributes import COLUMNS, EndpointAttributeScorer
 from picker.scheduling.context_length import ContextLength
-from picker.scheduling.plugin import RequestFacts, Scorer
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.affinity import (
     HeaderLabelAffinityScorer,
@@ -243,3 +244,20 @@ def test_every_score_lies_between_zero_and_one(data: st.DataObject, size: int) -
         assert len(raw) == size
         final = bounded(raw)
         assert ((final >= 0) & (final <= 1)).all(), scorer
+
+
+def test_matched_shares_are_those_of_the_rows_asked_for_and_nobody_elses_memory() -> None:
+    pool = FakePool(3)
+    prefix = context(pool, matched=[0, 100, 50], total_tokens=100.0).prefix
+    assert prefix.ratios(np.array([1, 0, 2])).tolist() == [1.0, 0.0, 0.5]
+    assert prefix.ratios(np.array([False, True, False])).tolist() == [1.0]
+    short = context(pool).prefix
+    short.ratios(pool.rows)[:] = 1.0
+    assert short.matched_tokens.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_context_can_be_had_with_another_prefix() -> None:
+    decision = context(FakePool(2), matched=[0, 100], total_tokens=100.0)
+    other = replace(decision, prefix=PrefixMatch(np.zeros(2), 0.0))
+    assert other.prefix.matched_tokens.tolist() == [0.0, 0.0]
+    assert other.request is decision.request

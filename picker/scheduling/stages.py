@@ -1,0 +1,61 @@
+"""The stages of scheduling as protocols of one method.
+
+Never compiled: classes of other packages may then inherit from them, which nothing needs and type checkers like.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray
+
+if TYPE_CHECKING:
+    from picker.scheduling.plugin import SchedulingContext
+    from picker.scheduling.profile import Profile, Selection
+
+
+class Filter(Protocol):
+    """Drops candidates."""
+
+    def keep(self, context: "SchedulingContext", rows: IntArray) -> IntArray:
+        """The rows among `rows` that stay, in their order. Never called with no rows."""
+        ...
+
+
+class Scorer(Protocol):
+    """Rates candidates.
+
+    One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
+    asked once for each state of the store instead of for every request. One whose scores are always numbers within 0
+    and 1 may say so by ``in_bounds = True``: they are taken as they are.
+    """
+
+    def score(self, context: "SchedulingContext", rows: IntArray) -> FloatArray:
+        """One score per row in `rows`: 1 is best, 0 worst; NaN says that the candidate's value is unknown."""
+        ...
+
+
+class Picker(Protocol):
+    """Chooses among scored candidates."""
+
+    def pick(self, context: "SchedulingContext", rows: IntArray, scores: FloatArray) -> Sequence[int]:
+        """Rows in order of preference, the choice first; at least one of `rows`, none twice."""
+        ...
+
+
+class Admitter(Protocol):
+    """Decides whether a request is scheduled at all."""
+
+    def admits(self, context: "SchedulingContext", rows: IntArray) -> bool:
+        """Whether the request goes on to scheduling among `rows`; False sheds it (429). Never called with no rows."""
+        ...
+
+
+class ProfileHandler(Protocol):
+    """Decides which profiles run for a request."""
+
+    def handle(
+        self, context: "SchedulingContext", rows: IntArray, profiles: "Mapping[str, Profile]"
+    ) -> "Selection | None":
+        """The selection the request is sent by; None when no candidate is left."""
+        ...
