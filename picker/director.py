@@ -1,9 +1,7 @@
 """The director: from a request to a destination, on one snapshot, and the books of what was dispatched."""
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -17,7 +15,7 @@ from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats, PickRecord
 from picker.output_length import OutputLengths
 from picker.prefix_index import PrefixChain, PrefixIndex
-from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import NO_SCORES, Decision, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory, Promise
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from random import Random
 
 _NO_CANDIDATES: Final = "failed to find endpoint candidates for serving the request"
-_NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 _NO_CHAIN: Final = PrefixChain((), ())
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
@@ -263,7 +260,7 @@ class PoolDirector:
                 tokens,
             )
         )
-        scores = _NO_SCORES
+        scores = NO_SCORES
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}

@@ -25,7 +25,7 @@ Api = Literal[
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
 
-_NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
+NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Headers:
@@ -175,7 +175,7 @@ class Decision:
         target_model: str,
         revision: str,
         charge: Charge | None = None,
-        scores: Mapping[str, float] = _NO_SCORES,
+        scores: Mapping[str, float] = NO_SCORES,
         priority: int = 0,
         candidates: int = 0,
         prefix_hit_ratio: float | None = None,

@@ -7,7 +7,6 @@ waiting, pay for none.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from infscale.metrics.latency_rows import LatencyTable
 from infscale.metrics.ledger import Ledger
 from infscale.metrics.model_table import ModelColumns, cells_of
 from infscale.metrics.record import EndpointRecord
-from infscale.metrics.sample import NO_ATTRIBUTES, FloatArray, ModelLoad
+from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.window import WindowSummary
 
@@ -38,7 +37,6 @@ _FLAGS: Final = ("ready", "settled")
 _OBJECTS: Final = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "windows", "failures")
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
-_NO_MODELS: Final[MappingProxyType[str, ModelLoad]] = MappingProxyType({})
 
 
 class PoolBoard:
@@ -103,7 +101,7 @@ class PoolBoard:
         window = record.summaries.get(self._window)
         self._numbers[:, row] = _numbers(record, window)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None
-        models = _NO_MODELS if sample is None else sample.models
+        models = NO_MODELS if sample is None else sample.models
         new_window = False
         if self._put("windows", row, window):
             self._latencies.write(row, window)

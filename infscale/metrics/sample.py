@@ -159,7 +159,7 @@ class ModelLoad:
 
 
 NO_ATTRIBUTES: Final[Mapping[str, float]] = MappingProxyType({})
-_NO_MODELS: Final[Mapping[str, ModelLoad]] = MappingProxyType({})
+NO_MODELS: Final[Mapping[str, ModelLoad]] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False, init=False)
@@ -190,7 +190,7 @@ class EngineSample:
         waiting: float | None,
         running: float | None,
         kv_utilization_ratio: float | None,
-        models: Mapping[str, ModelLoad] = _NO_MODELS,
+        models: Mapping[str, ModelLoad] = NO_MODELS,
         lora: LoraState | None = None,
         block_size_tokens: int | None = None,
         num_blocks: int | None = None,
