@@ -5,17 +5,16 @@ of the asked sample names are found as bytes, anchored at the start of a line, a
 and remembered, because they repeat from scrape to scrape.
 """
 
-import os.path
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import xxhash
 
 from infscale.errors import ExpositionError
+from infscale.metrics.lines import Cut, LineFinder
 
 Labels = Mapping[str, str]
 
@@ -118,10 +117,6 @@ class Selected:
         return found
 
 
-_Cut = tuple[bytes, bytes]
-"""A line in two: up to its last blank, which is included, and behind it. Mostly that is a series and its value."""
-
-
 _Heads = dict[bytes, tuple[str, Labels]]
 """Names and labels by what lines begin with."""
 
@@ -133,6 +128,18 @@ class _Line(NamedTuple):
     name: str
     labels: Labels
     value: float
+
+
+class _Parted(NamedTuple):
+    """The lines of a page: cut in two those that make up its layout, None where that is not known yet; and the others.
+
+    `heads_digest` changes whenever the heads do.
+    """
+
+    cut: Cut
+    layout: Layout | None
+    heads_digest: int
+    apart: Sequence[tuple[bytes, bytes]]
 
 
 class Selection:
@@ -148,14 +155,14 @@ class Selection:
         self.names = tuple(dict.fromkeys(names))
         # With the brace behind it, so that no longer name begins with one of them.
         self._apart = tuple(name.encode() + b"{" for name in apart)
-        self._lines = _line_pattern(self.names)
+        self._lines = LineFinder(self.names, MAX_SERIES)
         self._remember = remember
         self._heads: _Heads = {}
         # Those that are read apart, in a memory of their own: they come and go, and would push out the others.
         self._apart_heads: _Heads = {}
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
         # Of the page before: equal ones are found sooner by comparing than by hashing.
-        self._latest: tuple[tuple[bytes, ...], Layout] | None = None
+        self._latest: tuple[tuple[bytes, ...], Layout | None, int] = ((), None, _digest(()))
         self._latest_parted: tuple[tuple[bytes, ...], list[int], tuple[bytes, ...]] = ((), [], ())
         self._held = 0
 
@@ -167,45 +174,39 @@ class Selection:
         asked name is malformed, or there are more than `MAX_SERIES` of them.
         """
         _check_end(page, whole)
-        # A page begins with a comment, and is then searched as it is.
-        lines: list[_Cut] = self._lines.findall(page if page.startswith(b"#") else b"\n" + page)
-        if len(lines) > MAX_SERIES:
-            raise ExpositionError(f"page with more than {MAX_SERIES} series of the names that are read")
-        heads, numbers = zip(*lines, strict=True) if lines else ((), ())
-        apart: list[_Cut] = []
-        if self._apart:
-            rows, heads = self._parted(heads)
-            apart = [lines[row] for row in rows]
-            numbers = _without(numbers, rows)
+        parted = self._parted(self._lines.cut(page))
+        heads, numbers = parted.cut
         written = b"\n".join(numbers)
-        layout = self._known(heads)
+        layout = parted.layout
         values = None if layout is None else _plain_numbers(numbers, written)
         if layout is None or values is None:
             samples = [self._sample(head, number, self._heads) for head, number in zip(heads, numbers, strict=True)]
             layout, values = self._layout(samples), [each.value for each in samples]
-        fingerprint = xxhash.xxh3_64_intdigest(written, xxhash.xxh3_64_intdigest(b"\n".join(heads)))
+        fingerprint = xxhash.xxh3_64_intdigest(written, parted.heads_digest)
         found: list[tuple[str, Series]] = []
-        for head, number in apart:
+        for head, number in parted.apart:
             fingerprint = xxhash.xxh3_64_intdigest(head + number, fingerprint)
             parsed = self._sample(head, number, self._apart_heads)
             found.append((parsed.name, Series(parsed.labels, parsed.value)))
         return Selected(self.names, layout, values, found, fingerprint)
 
-    def _parted(self, heads: tuple[bytes, ...]) -> tuple[list[int], tuple[bytes, ...]]:
-        """The rows that are read apart, and what the others begin with."""
-        if self._latest_parted[0] != heads:
-            rows = [row for row, head in enumerate(heads) if head.startswith(self._apart)]
-            self._latest_parted = heads, rows, _without(heads, rows)
-        return self._latest_parted[1:]
-
-    def _known(self, heads: tuple[bytes, ...]) -> Layout | None:
-        """The layout of lines that begin like this, if it is remembered."""
-        if self._latest is not None and self._latest[0] == heads:
-            return self._latest[1]
-        layout = self._layouts.get(heads)
-        if layout is not None:
-            self._latest = heads, layout
-        return layout
+    def _parted(self, cut: Cut) -> _Parted:
+        heads, numbers = cut
+        apart: list[tuple[bytes, bytes]] = []
+        if self._apart:
+            if self._latest_parted[0] != heads:
+                rows = [row for row, head in enumerate(heads) if head.startswith(self._apart)]
+                self._latest_parted = heads, rows, _without(heads, rows)
+            _, rows, others = self._latest_parted
+            apart = [(heads[row], numbers[row]) for row in rows]
+            heads, numbers = others, _without(numbers, rows)
+        known, layout, digest = self._latest
+        if known != heads:
+            layout, digest = None, _digest(heads)
+        if layout is None:
+            layout = self._layouts.get(heads)
+        self._latest = heads, layout, digest
+        return _Parted(Cut(heads, numbers), layout, digest, apart)
 
     def _layout(self, samples: Sequence[_Line]) -> Layout:
         """The layout of these lines, remembered from now on: as lines are cut that have one blank and a value."""
@@ -271,6 +272,10 @@ def unasked_families(page: bytes, names: Iterable[str]) -> bool:
     return any(not any(name == family or name.startswith(family + b"_") for name in asked) for family in families)
 
 
+def _digest(heads: tuple[bytes, ...]) -> int:
+    return xxhash.xxh3_64_intdigest(b"\n".join(heads))
+
+
 def _without(texts: tuple[bytes, ...], rows: Sequence[int]) -> tuple[bytes, ...]:
     """`texts` but for those of `rows`, which are ascending."""
     if not rows:
@@ -279,30 +284,6 @@ def _without(texts: tuple[bytes, ...], rows: Sequence[int]) -> tuple[bytes, ...]
     for row in reversed(rows):
         del left[row]
     return tuple(left)
-
-
-def _line_pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Finds lines of exactly these names in one pass, cut in two; blanks before a name are allowed by the format.
-
-    One regular expression that starts with a literal newline costs a fifth of one `bytes.find` per name: the engine
-    jumps from line to line and leaves most at the first letter that no asked name has.
-    """
-    anyone = _any_of(sorted(set(names))).encode() or rb"(?!)"
-    return re.compile(rb"\n[ \t]*+(" + anyone + rb"(?![a-zA-Z0-9_:])\{?(?:[^\n]* )?)([^\n]*)")
-
-
-def _any_of(names: Sequence[str]) -> str:
-    """An expression for any of these names, by what they begin with in common: no letter is looked at twice.
-
-    They are sorted, and no two are equal.
-    """
-    if len(names) < 2:
-        return "".join(map(re.escape, names))
-    begun = os.path.commonprefix(names)  # noqa: RUF071 # of texts, letter by letter
-    by_next = groupby((name[len(begun) :] for name in names), key=lambda rest: rest[:1])
-    # Sorted, so that a name that ends here comes first; tried last, for a longer one is to be found whole.
-    branches = [_any_of(list(rests)) for _, rests in by_next][::-1]
-    return re.escape(begun) + "(?:" + "|".join(branches) + ")"
 
 
 def _check_end(page: bytes, whole: bool) -> None:
