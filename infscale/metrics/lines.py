@@ -63,7 +63,7 @@ class LineFinder:
         # By the number of lines. A number that was met only once has none: making one costs as much as two searches.
         self._known: dict[int, list[_Outline]] = {}
         self._telling: dict[bytes, tuple[int, ...]] = {}
-        # Of a page whose lines were found to be read, all of them.
+        # What the lines of the last page of a known outline begin with: mostly, those of the next begin so too.
         self._vouched: tuple[bytes, ...] = ()
 
     def cut(self, page: bytes) -> Cut:
@@ -73,9 +73,17 @@ class LineFinder:
             found = self._searched(page)
             self._remember(page)
             return found
-        outline, starts, ends = placed
-        found = _cut(page, starts.take(outline.read).tolist(), ends.take(outline.read).tolist())
-        return found if self._vouches(found.heads, outline.begins) else self._searched(page)
+        outline, begins, ends = placed
+        starts: list[int] = begins.take(outline.read).tolist()
+        stops: list[int] = ends.take(outline.read).tolist()
+        numbers = _behind(page, starts, stops, self._vouched)
+        if numbers is not None:
+            return Cut(self._vouched, numbers)
+        found = _cut(page, starts, stops)
+        if not all([head.startswith(begin) for head, begin in zip(found.heads, outline.begins, strict=True)]):
+            return self._searched(page)
+        self._vouched = found.heads
+        return found
 
     def _searched(self, page: bytes) -> Cut:
         # A page begins with a comment, and is then searched as it is.
@@ -100,14 +108,6 @@ class LineFinder:
             if letters.tobytes() == outline.letters:
                 return outline, starts, ends
         return None
-
-    def _vouches(self, heads: tuple[bytes, ...], begins: Sequence[bytes]) -> bool:
-        """Whether lines that begin with `heads` are read."""
-        if heads != self._vouched:
-            if not all([head.startswith(begin) for head, begin in zip(heads, begins, strict=True)]):
-                return False
-            self._vouched = heads
-        return True
 
     def _remember(self, page: bytes) -> None:
         """Have the outline of a page, if one with as many lines was met before."""
@@ -222,11 +222,26 @@ def _differ(begin: bytes, name: bytes, offset: int) -> bool:
     return offset == len(name) and begin[offset] in _LETTERS
 
 
-def _cut(page: bytes, starts: Sequence[int], ends: Sequence[int]) -> Cut:
+def _behind(
+    page: bytes, starts: Sequence[int], stops: Sequence[int], heads: tuple[bytes, ...]
+) -> tuple[bytes, ...] | None:
+    """What stands behind the last blanks of lines that begin with `heads`; None where they do not, or blanks follow."""
+    if len(heads) != len(starts):
+        return None
+    numbers: list[bytes] = []
+    for start, stop, head in zip(starts, stops, heads, strict=True):
+        middle = start + len(head)
+        if page[start:middle] != head:
+            return None
+        numbers.append(page[middle:stop])
+    return None if b" " in b"".join(numbers) else tuple(numbers)
+
+
+def _cut(page: bytes, starts: Sequence[int], stops: Sequence[int]) -> Cut:
     heads: list[bytes] = []
     numbers: list[bytes] = []
-    for start, end in zip(starts, ends, strict=True):
-        middle = max(start, page.rfind(b" ", start, end) + 1)
+    for start, stop in zip(starts, stops, strict=True):
+        middle = max(start, page.rfind(b" ", start, stop) + 1)
         heads.append(page[start:middle])
-        numbers.append(page[middle:end])
+        numbers.append(page[middle:stop])
     return Cut(tuple(heads), tuple(numbers))

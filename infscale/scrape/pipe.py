@@ -29,6 +29,10 @@ class Setup:
     log_level: str
     log_format: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return Setup, (self.page_limit_bytes, self.log_level, self.log_format)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
