@@ -23,6 +23,8 @@ from infscale.value import value
 
 # A target that fails in turns with different causes, or every other time, is worth a line this often.
 _QUIET_SECONDS = 10.0
+# Rounds that are due within this time start together: one that a process wakes up for alone costs it twice as much.
+_TOGETHER_SECONDS = 0.01
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 WantedT = TypeVar("WantedT")
@@ -162,7 +164,7 @@ def next_tick(now: float, interval: float, fraction: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When rounds happen: on a grid shifted by `fraction` of the interval, later after refusals."""
+    """When rounds happen: on a grid shifted by about `fraction` of the interval, later after refusals."""
 
     interval: Callable[[], float]
     fraction: float
@@ -173,7 +175,9 @@ class Pace:
     def due(self, now: float, refusals: int) -> float:
         """When the next round starts, `refusals` refused ones in a row being the last. Missed ticks are skipped."""
         not_before = now + self.backoff.delay(refusals - 1, self.rng) if refusals else now
-        return next_tick(not_before, self.interval(), self.fraction)
+        interval = self.interval()
+        shift = math.floor(self.fraction * interval / _TOGETHER_SECONDS) * _TOGETHER_SECONDS
+        return next_tick(not_before, interval, shift / interval)
 
 
 async def repeat(step: Callable[[], Awaitable[Outcome]], pace: Pace) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -67,6 +68,18 @@ def test_refusals_wait_longer_and_still_meet_the_grid() -> None:
     assert 104.0 <= third <= 108.5
     assert 104.0 <= tenth <= 108.5
     assert {(due - 0.25) % 0.5 for due in (first, third, tenth)} == {0.0}
+
+
+def test_rounds_that_are_due_at_about_the_same_time_start_together() -> None:
+    def dues(interval: float) -> list[float]:
+        fractions = [hash_fraction(f"default/pod-{number}") for number in range(1000)]
+        paces = [Pace(lambda: interval, each, Backoff(2.0, 2.0, 8.0), Clock(), random.Random(1)) for each in fractions]
+        return [pace.due(100.0, 0) for pace in paces]
+
+    assert len({round(due, 6) for due in dues(0.05)}) == 5
+    spread = Counter(round(due, 6) for due in dues(2.0))
+    assert len(spread) > 190
+    assert max(spread.values()) < 20
 
 
 async def fail(error: Exception) -> int:
