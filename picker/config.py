@@ -19,7 +19,7 @@ from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.registry import BUILT_IN, Kind, Plugin, Plugins
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
-from picker.scheduling.stages import ProfileHandler
+from picker.scheduling.stages import ProfileHandler, Screener
 from picker.scraping import NO_WISHES, ScrapeWishes
 
 API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
@@ -60,11 +60,12 @@ _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICK
 class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
 
-    `detector` None: the configuration says nothing about saturation. `admitters` are asked before scheduling, and all
-    have to admit. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines for the
-    start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares. `discovery` is
-    a file of endpoints; None: the configuration names none. `scraping` is what it says of engines' metrics pages,
-    `reporting` what is to be told of responses, `predicting` how latencies are predicted.
+    `detector` None: the configuration says nothing about saturation. `screeners` narrow the candidates one after the
+    other; then `admitters` are asked, and all have to admit. `stamps` are response headers, each with the label of who
+    answered that it carries. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines
+    for the start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares.
+    `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
+    metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
     """
 
     scheduler: Scheduler
@@ -80,6 +81,8 @@ class PickerConfig:
     scraping: ScrapeWishes = NO_WISHES
     reporting: Reporting = NO_REPORTING
     predicting: PredictionSettings = USUAL_PREDICTIONS
+    screeners: tuple[Screener, ...] = ()
+    stamps: tuple[tuple[str, str], ...] = ()
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -154,6 +157,8 @@ class _Loader:
             declared.scraping,
             declared.reporting,
             declared.predicting,
+            tuple(declared.screeners.values()),
+            declared.stamps,
         )
 
     # Scheduling

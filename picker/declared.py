@@ -13,7 +13,7 @@ from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings, Scorer
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
-from picker.scheduling.stages import ProfileHandler
+from picker.scheduling.stages import ProfileHandler, Screener
 from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_source
 
 _OF_A_TRAINED_MODEL = ("samplingMean", "maxDecodeTokenSamplesForPrediction", "contextTTL", "endpointRoleLabel")
@@ -42,6 +42,7 @@ class Declared:
         self.pickers: dict[str, Picker] = {}
         self.handlers: dict[str, ProfileHandler] = {}
         self.admitters: dict[str, Admitter] = {}
+        self.screeners: dict[str, Screener] = {}
         self.detectors: dict[str, Detector] = {}
         self.prefix: PrefixSettings | None = None
         self.scraping = NO_WISHES
@@ -79,6 +80,12 @@ class Declared:
             return self._media_items
         asked = any(each.type == registry.MEDIA_SCORER for each in self.plugins.values())
         return _DEFAULT_MEDIA_MIB // _MIB_PER_ITEM if asked else 0
+
+    @property
+    def stamps(self) -> tuple[tuple[str, str], ...]:
+        """The response headers that screeners ask for, each with the label that it carries."""
+        screeners = self.screeners.values()
+        return tuple(stamp for each in screeners for stamp in getattr(each, "stamps", ()))
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""
@@ -122,6 +129,9 @@ class Declared:
                 self.handlers[name] = self._types.handlers[plugin.type](given)
             case Kind.ADMITTER:
                 self.admitters[name] = self._types.admitters[plugin.type](given)
+                self.use(plugin, "every request")
+            case Kind.SCREENER:
+                self.screeners[name] = self._types.screeners[plugin.type](given)
                 self.use(plugin, "every request")
             case Kind.DETECTOR:
                 self.detectors[name] = read_detector(plugin.type, given)

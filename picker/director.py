@@ -22,12 +22,14 @@ from picker.scheduling.memory import PoolMemory, Promise
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import Objectives, Prediction
 from picker.scheduling.profile import Selection
+from picker.scheduling.screeners import screened
 from picker.subset import named_rows
 
 if TYPE_CHECKING:
     from random import Random
 
 _NO_CANDIDATES: Final = "failed to find endpoint candidates for serving the request"
+_SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
 _NO_CHAIN: Final = PrefixChain((), ())
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
@@ -116,10 +118,12 @@ class PoolDirector:
         snapshot = self._snapshots.snapshot(self._pool)
         row = None if snapshot is None else snapshot.state.index.get(served)
         if snapshot is None or row is None:
-            return decision
+            return replace(decision, response_headers=()) if decision.response_headers else decision
+        stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
         self._accounts.release(charge, answered=False)
         moved = self._accounts.charge(self._pool, row, charge.model, charge.tokens, now)
-        return replace(decision, charge=moved, promise=self._promised_by(served, decision.promise, snapshot))
+        promise = self._promised_by(served, decision.promise, snapshot)
+        return replace(decision, charge=moved, promise=promise, response_headers=stamped)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
@@ -144,9 +148,9 @@ class PoolDirector:
 
     # Candidates
 
-    def _unavailable(self, why: str = "") -> Rejection:
+    def _unavailable(self, message: str = _NO_CANDIDATES) -> Rejection:
         retry_after = self._settings.retry_after_seconds
-        return rejection("ServiceUnavailable", _NO_CANDIDATES + why, REJECTED_NO_ENDPOINTS, retry_after)
+        return rejection("ServiceUnavailable", message, REJECTED_NO_ENDPOINTS, retry_after)
 
     def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Decision | Rejection:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
@@ -171,7 +175,7 @@ class PoolDirector:
         if age <= limit:
             last = "reports give neither a queue nor a KV-cache utilisation"
         return self._unavailable(
-            f": none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
+            f"{_NO_CANDIDATES}: none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
         )
 
     def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
@@ -212,6 +216,8 @@ class PoolDirector:
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, self._config.predicting)
+        if self._config.screeners and not len(rows := screened(self._config.screeners, context, rows)):
+            return self._unavailable(_SCREENED_OUT)
         if self._config.admitters and not admitted(self._config.admitters, context, rows):
             return shed_for_load(self._settings.retry_after_seconds)
         selection = self._config.scheduler.schedule(context, rows)
@@ -260,6 +266,8 @@ class PoolDirector:
                 tokens,
             )
         )
+        stamps = self._config.stamps
+        stamped = _stamped(stamps, endpoints[row]) if stamps else ()
         scores = NO_SCORES
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
@@ -276,6 +284,7 @@ class PoolDirector:
             matched / prefix.total_tokens if prefix.total else None,
             self._pool,
             promise,
+            stamped,
         )
         if promise is not None:
             self._memory.keep(promise)
@@ -330,6 +339,12 @@ def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:
     """Whether the answer is proof that an engine did something its metrics must show."""
     succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
     return succeeded and request.body is not None and request.body.generates
+
+
+def _stamped(stamps: tuple[tuple[str, str], ...], endpoint: Endpoint) -> tuple[tuple[str, bytes], ...]:
+    """The headers of `stamps` with the labels of `endpoint` that they carry; those it has not are left out."""
+    found = [(header, endpoint.labels.get(label, "").encode()) for header, label in stamps]
+    return tuple([each for each in found if each[1]])
 
 
 def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: IntArray) -> IntArray:

@@ -43,6 +43,7 @@ from picker.messages import (
     BodyReply,
     Event,
     Fail,
+    HeaderItems,
     HeadersReply,
     Incoming,
     Modes,
@@ -235,14 +236,17 @@ class Exchange:
         self._response_state = ResponseState.STREAMING
         self._status = response_status(event.headers)
         self._first_byte_at = now
+        stamps: HeaderItems = ()
         if self._open is not None:
             request, decision = self._open
-            self._open = (request, self._director.response_started(decision, self._status, self._served, now))
+            decision = self._director.response_started(decision, self._status, self._served, now)
+            self._open = (request, decision)
+            stamps = decision.response_headers
         restore = self._renamed() if self._full_duplex() else None
         self._response = event.headers
         self._restore = restore
         reference = self._settings.error_format == "reference"
-        set_headers = (MARKER, *echoed(event.headers)) if reference else ()
+        set_headers = (MARKER, *echoed(event.headers), *stamps) if reference else stamps
         if self._settings.report_served:
             set_headers += ((SERVED_REPORT, (self._served or NOBODY_SERVED).encode()),)
         reply = HeadersReply("response", set_headers, ("content-length",) if restore else ())

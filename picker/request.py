@@ -155,7 +155,8 @@ class Decision:
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
     replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
     asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
-    exchange ends, and `promise`, of its time per output token, is over then.
+    exchange ends, and `promise`, of its time per output token, is over then. `response_headers` (lower case) are set in
+    the response.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -168,6 +169,7 @@ class Decision:
     prefix_hit_ratio: Final[float | None]
     pool: Final[ObjectKey | None]
     promise: Final[Promise | None]
+    response_headers: Final[tuple[tuple[str, bytes], ...]]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -181,6 +183,7 @@ class Decision:
         prefix_hit_ratio: float | None = None,
         pool: ObjectKey | None = None,
         promise: Promise | None = None,
+        response_headers: tuple[tuple[str, bytes], ...] = (),
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -192,6 +195,7 @@ class Decision:
         self.prefix_hit_ratio = prefix_hit_ratio
         self.pool = pool
         self.promise = promise
+        self.response_headers = response_headers
 
 
 RejectionCode = Literal[

@@ -25,6 +25,7 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
         Kind.PICKER: "picker",
         Kind.HANDLER: "profile handler",
         Kind.ADMITTER: "admitter",
+        Kind.SCREENER: "screener",
         Kind.DETECTOR: "saturation",
         Kind.PARSER: "parser",
         Kind.PRODUCER: "producer",

@@ -11,7 +11,7 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.value import value
 from picker.request import Headers
-from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 if TYPE_CHECKING:
     from random import Random
@@ -29,6 +29,7 @@ __all__ = [
     "RequestFacts",
     "SchedulingContext",
     "Scorer",
+    "Screener",
 ]
 
 

@@ -12,7 +12,7 @@ from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAU
 from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.stages import ProfileHandler
+from picker.scheduling.stages import ProfileHandler, Screener
 
 __all__ = [
     "BUILT_IN",
@@ -45,6 +45,7 @@ class Kind(enum.Enum):
     PICKER = "picker"
     HANDLER = "profile handler"
     ADMITTER = "admitter"
+    SCREENER = "screener"
     DETECTOR = "saturation detector"
     PARSER = "parser"
     PRODUCER = "data producer"
@@ -132,10 +133,11 @@ class Plugins:
         default_factory=dict[str, Callable[[Given], ProfileHandler]]
     )
     admitters: Mapping[str, Callable[[Given], Admitter]] = field(default_factory=dict[str, Callable[[Given], Admitter]])
+    screeners: Mapping[str, Callable[[Given], Screener]] = field(default_factory=dict[str, Callable[[Given], Screener]])
 
     def types(self) -> Iterator[str]:
         """Every type; one that is a filter and a scorer comes twice."""
-        return chain(self.filters, self.scorers, self.pickers, self.handlers, self.admitters)
+        return chain(self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
 
     def kind(self, name: str) -> Kind | None:
         """What plugins of that type are for; None: there is no such type."""
@@ -146,6 +148,7 @@ class Plugins:
             (Kind.PICKER, self.pickers),
             (Kind.HANDLER, self.handlers),
             (Kind.ADMITTER, self.admitters),
+            (Kind.SCREENER, self.screeners),
         ):
             if name in table:
                 return kind
@@ -163,6 +166,7 @@ class Plugins:
             {**self.pickers, **other.pickers},
             {**self.handlers, **other.handlers},
             {**self.admitters, **other.admitters},
+            {**self.screeners, **other.screeners},
         )
 
 

@@ -51,6 +51,18 @@ class Admitter(Protocol):
         ...
 
 
+class Screener(Protocol):
+    """Narrows the candidates of a request before any profile sees them, so that all profiles choose among the same.
+
+    One whose choice other requests have to follow may name response headers by an attribute `stamps`, pairs of a header
+    (lower case) and a label: the header then carries the label of who answered.
+    """
+
+    def screen(self, context: "SchedulingContext", rows: IntArray) -> IntArray:
+        """The rows among `rows` that stay, in their order; none: refused (503). Never called with no rows."""
+        ...
+
+
 class ProfileHandler(Protocol):
     """Decides which profiles run for a request."""
 

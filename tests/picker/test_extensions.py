@@ -16,10 +16,10 @@ from infscale.metrics.store import MetricStore
 from picker.config import PickerConfig, load_picker_config
 from picker.director import PoolDirector
 from picker.extensions import with_entry_points
-from picker.request import Decision, InferenceRequest, ParsedBody
+from picker.request import Decision, InferenceRequest, ParsedBody, Rejection
 from picker.scheduling.parameters import Given
 from picker.scheduling.pickers import RandomPicker
-from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer
+from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer, Screener
 from picker.scheduling.profile import bounded
 from picker.scheduling.registry import BUILT_IN, Kind, Plugins
 from picker.scheduling.scorers.load import QueueScorer
@@ -115,7 +115,7 @@ def test_several_profiles_need_a_handler_that_runs_them() -> None:
     assert config.scheduler.schedule(context(pool), pool.rows) is not None
 
 
-@pytest.mark.parametrize("stage", [Admitter, Filter, Picker, ProfileHandler, Scorer])
+@pytest.mark.parametrize("stage", [Admitter, Filter, Picker, ProfileHandler, Scorer, Screener])
 def test_stages_of_other_packages_may_inherit_from_the_protocols(stage: type) -> None:
     mine = type("Mine", (stage,), {})
     assert stage in type(mine()).__mro__
@@ -162,3 +162,73 @@ def test_two_packages_may_not_offer_one_type() -> None:
     offers = Plugins(scorers={"mine": queue})
     with pytest.raises(ConfigError, match="there is already a plugin type 'mine'"):
         with_entry_points(BUILT_IN, [Offered(offers), Offered(offers, name="other")])
+
+
+class Half:
+    """Leaves the first half of the candidates, rounded down; asks for a header with who they are."""
+
+    stamps = (("x-half", "half"),)
+
+    def screen(self, context: Any, rows: Any) -> Any:
+        return rows[: len(rows) // 2]
+
+
+def directed(config: PickerConfig, size: int) -> tuple[PoolDirector, Decision | Rejection]:
+    """A director of `size` idle endpoints, and what it says of a request."""
+    store = MetricStore("s")
+    endpoints = tuple(endpoint(row, {"half": f"h{row}"}) for row in range(size))
+    store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
+    for each in endpoints:
+        store.record_scrape(each.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    request = InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1))
+    return director, director.direct(request, 1.0)
+
+
+SCREENERS = Plugins(screeners={"half": lambda _: Half()}, admitters={"shut": lambda _: Shut()})
+
+
+class Shut:
+    """Admits nobody."""
+
+    def admits(self, context: Any, rows: Any) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("plugins", "size", "said"),
+    [
+        ("[{type: half}, {type: queue-scorer}]", 2, "10.0.0.1:8000"),
+        ("[{type: half}, {name: again, type: half}]", 5, "10.0.0.1:8000"),
+        ("[{type: half}]", 1, (503, "screeners eliminated all endpoint candidates", "rejected-no-endpoints")),
+        ("[{type: half}, {name: again, type: half}]", 2, (503, "screeners eliminated", "rejected-no-endpoints")),
+        ("[{type: half}, {type: shut}]", 1, (503, "screeners eliminated", "rejected-no-endpoints")),
+        ("[{type: half}, {type: shut}]", 2, (429, "system saturated", "rejected-saturated")),
+    ],
+    ids=["half", "half of it", "none", "none of half", "before admitters", "and they are asked"],
+)
+def test_screeners_narrow_the_candidates(plugins: str, size: int, said: str | tuple[int, str, str]) -> None:
+    director, answer = directed(loaded(f"plugins: {plugins}\n", SCREENERS), size)
+    if isinstance(answer, Decision):
+        assert answer.destinations[0] == said
+    else:
+        status, message, reason = said
+        assert (answer.status, answer.dropped_reason) == (status, reason)
+        assert answer.message.startswith(str(message))
+        assert answer.retry_after_seconds == 1.0
+        assert director.stats.rejections == {reason: 1}
+
+
+def test_a_screener_has_no_place_in_a_profile() -> None:
+    body = "plugins: [{type: half}]\nschedulingProfiles: [{name: p, plugins: [{pluginRef: half}]}]\n"
+    with pytest.raises(ConfigError, match=r"a screener has no place in a profile"):
+        loaded(body, SCREENERS)
+
+
+def test_a_screener_may_ask_for_a_header_with_a_label_of_who_answered() -> None:
+    director, decision = directed(loaded("plugins: [{type: half}]\n", SCREENERS), 2)
+    assert isinstance(decision, Decision)
+    assert decision.response_headers == (("x-half", b"h0"),)
+    moved = director.response_started(decision, 200, "10.0.0.2:8000", 1.1)
+    assert moved.response_headers == (("x-half", b"h1"),)
+    assert director.response_started(moved, 200, "10.0.0.9:8000", 1.2).response_headers == ()
