@@ -91,6 +91,7 @@ class PoolDirector:
         pool = next((each for each in state.pools if each.key == self._pool), None)
         self._priorities = Priorities({}) if pool is None else Priorities.of(state.objectives, pool)
         self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
+        self._memory.discovered = state.endpoints
 
     def configure(self, config: PickerConfig) -> None:
         """Decide by `config` from the next request on; what is known of caches stays unless its settings change."""

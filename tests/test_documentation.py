@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from picker.config import load_picker_config
 from picker.presets import PRESETS
 from picker.scheduling.registry import KINDS, Kind
 
@@ -39,6 +40,14 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
 
 def test_the_picker_readme_has_every_preset() -> None:
     assert {name.strip("`") for name, _ in rows("picker/README.md", "## Choosing how it schedules")} == set(PRESETS)
+
+
+def test_the_picker_readmes_configurations_can_be_used() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "picker/README.md").read_text(), re.DOTALL)
+    configurations = [block for block in blocks if "kind: EndpointPickerConfig" in block]
+    assert configurations
+    for each in configurations:
+        load_picker_config(each, "README.md")
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -37,10 +37,12 @@ class PoolMemory:
     """Cold requests, failures, media and promises per endpoint.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
-    endpoint that leaves takes its record along: the same pod at another address starts anew.
+    endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
+    endpoints of all pools that are followed, the very same tuple until discovery says something new.
     """
 
     def __init__(self) -> None:
+        self.discovered: tuple[Endpoint, ...] = ()
         self._endpoints: tuple[Endpoint, ...] = ()
         self._past: dict[tuple[EndpointKey, str], _Past] = {}
         self._rows: list[_Past] = []

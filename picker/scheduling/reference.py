@@ -11,7 +11,6 @@ REFERENCE_ONLY = frozenset(
         "data-parallel-profile-handler",
         "disagg-headers-handler",
         "disagg-profile-handler",
-        "disaggregatedset-rollout-screener",
         "edf-ordering-policy",
         "fcfs-ordering-policy",
         "global-strict-fairness-policy",

@@ -10,6 +10,7 @@ from picker.reporting import ATTRIBUTE_REPORTER, SERVED_VERIFIER
 from picker.scheduling.factories.filters import FILTERS, PRODUCER_NAMES
 from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
 from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
+from picker.scheduling.factories.screeners import SCREENERS
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
 from picker.scheduling.stages import ProfileHandler, Screener
@@ -170,7 +171,7 @@ class Plugins:
         )
 
 
-BUILT_IN = Plugins(FILTERS, SCORERS, PICKERS, HANDLERS, ADMITTERS)
+BUILT_IN = Plugins(FILTERS, SCORERS, PICKERS, HANDLERS, ADMITTERS, SCREENERS)
 KINDS: Mapping[str, Kind] = BUILT_IN.kinds()
 
 

@@ -120,6 +120,7 @@ def context(
     snapshot = pool.snapshot()
     remembered = memory or PoolMemory()
     remembered.sync(snapshot.endpoints)
+    remembered.discovered = remembered.discovered or snapshot.endpoints
     tokens = np.array([value or 0.0 for value in matched] or [0.0] * pool.size)
     request = facts or RequestFacts("model", NO_HEADERS, 0.0, 0.0)
     prefix = PrefixMatch(tokens, total_tokens)
