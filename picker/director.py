@@ -213,15 +213,16 @@ class PoolDirector:
         shed = admit(priority, snapshot, now, self._settings.retry_after_seconds)
         if shed is not None:
             return shed
+        config = self._config
         chain, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
-        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, self._config.predicting)
-        if self._config.screeners and not len(rows := screened(self._config.screeners, context, rows)):
+        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, config.predicting)
+        if config.screeners and not len(rows := screened(config.screeners, context, rows)):
             return self._unavailable(_SCREENED_OUT)
-        if self._config.admitters and not admitted(self._config.admitters, context, rows):
+        if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(self._settings.retry_after_seconds)
-        selection = self._config.scheduler.schedule(context, rows)
+        selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
             return rejection("ResourceExhausted", message, retry_after_seconds=self._settings.retry_after_seconds)

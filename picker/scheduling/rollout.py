@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from infscale.endpoint import Endpoint, Phase
 from infscale.labels import Selector
-from infscale.metrics.snapshot import IntArray
+from infscale.metrics.snapshot import IntArray, frozen
 from picker.request import Headers
 from picker.scheduling.by_endpoints import ByEndpoints
 from picker.scheduling.plugin import SchedulingContext
@@ -29,6 +29,8 @@ REVISION_HEADER = "x-llm-d-disagg-revision"
 REVISION_LABEL = "disaggregatedset.x-k8s.io/revision"
 ROLLOUT_ROLE_LABEL = "disaggregatedset.x-k8s.io/role"
 DECISION_HEADERS = ("x-llm-d-revision-decision-id", "x-request-id")
+
+_NONE: IntArray = frozen(np.empty(0, dtype=np.intp))
 
 Weighing = Literal["sum", "max-role"]
 _RoleCounts = Mapping[str, int]
@@ -103,23 +105,41 @@ def chance(headers: Headers, rng: "Random") -> float:
 
 
 class _LabelColumn:
-    """A label of a pool's endpoints as numbers: of each row the place of its value, -1 where it has none."""
+    """A label of a pool's endpoints as numbers: of each row the place of its value, -1 where it has none.
+
+    Candidates are the very same array until something new is observed, and so are those of one value, so that stages
+    which remember what they made of an array know it again.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint], label: str) -> None:
         values = [each.labels.get(label, "") for each in endpoints]
         self._names = sorted(set(values) - {""})
-        self._places = {name: place for place, name in enumerate(self._names)}
-        self._codes = np.array([self._places.get(value, -1) for value in values], dtype=np.intp)
+        places = {name: place for place, name in enumerate(self._names)}
+        self._codes = np.array([places.get(value, -1) for value in values], dtype=np.intp)
+        self._rows = _NONE
+        self._codes_of_rows = _NONE
+        self._places: Mapping[str, int] = {}
+        self._parts: dict[str, IntArray] = {}
+
+    def places(self, rows: IntArray) -> Mapping[str, int]:
+        """The values that any of `rows` has, each with its place."""
+        if rows is not self._rows:
+            codes = self._codes[rows]
+            found: list[int] = np.bincount(codes + 1)[1:].nonzero()[0].tolist()
+            self._rows, self._codes_of_rows, self._parts = rows, codes, {}
+            self._places = {self._names[place]: place for place in found}
+        return self._places
 
     def having(self, value: str, rows: IntArray) -> IntArray:
         """The rows that have this value; `rows` itself where all do."""
-        kept = rows[self._codes[rows] == self._places.get(value, -2)]
-        return rows if len(kept) == len(rows) else kept
-
-    def values(self, rows: IntArray) -> Sequence[str]:
-        """The values that any of `rows` has."""
-        found = np.bincount(self._codes[rows] + 1, minlength=1)[1:]
-        return [self._names[place] for place in found.nonzero()[0].tolist()]
+        place = self.places(rows).get(value)
+        if place is None:
+            return _NONE
+        part = self._parts.get(value)
+        if part is None:
+            kept = frozen(rows[self._codes_of_rows == place])
+            part = self._parts[value] = rows if len(kept) == len(rows) else kept
+        return part
 
 
 class _PoolLabels:
@@ -167,9 +187,8 @@ class RolloutScreener:
         if self.gate is None or not len(rows):
             return rows
         weights = pool.weights(self.gate, self.revision_label, context.memory.discovered)
+        if named:
+            return rows if named in weights else _NONE
         column = pool.columns[self.revision_label]
-        open_to = {name: weights[name] for name in column.values(rows) if name in weights}
-        if not open_to:
-            return rows[:0]
-        # What is named is all that is left of the candidates.
-        return column.having(named or drawn(open_to, chance(headers, context.rng)), rows)
+        open_to = {name: weights[name] for name in column.places(rows) if name in weights}
+        return column.having(drawn(open_to, chance(headers, context.rng)), rows) if open_to else _NONE
