@@ -2,11 +2,17 @@
 
 import enum
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from infscale.labels import Selector
+
+_MAX_HOST_NAME = 253
+_HOST_LABEL = r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+_HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*\.?")
+_LETTER = re.compile("[a-zA-Z]")
 
 
 class Phase(enum.Enum):
@@ -60,14 +66,23 @@ def authority(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
+def is_host_name(text: str) -> bool:
+    """Whether `text` is a host name (RFC 1123), with a dot at its end or without; a number is none."""
+    return (
+        len(text.removesuffix(".")) <= _MAX_HOST_NAME
+        and _HOST_NAME.fullmatch(text) is not None
+        and _LETTER.search(text) is not None
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One model server replica that can take a request.
+    """One model server replica that can take a request, or a cluster of them behind its gateway.
 
-    `address` is an IP address, `port` where it serves; the metrics page is on the same port unless `metrics_port` says
-    otherwise. Labels are the pod's. `load_seconds` is how long the model took to load: from the start of the container
-    until the pod was Ready; None is unknown. `workload` owns the pod; None where discovery does not know owners.
-    `authority` is the destination as sent to Envoy.
+    `address` is an IP address or, of a cluster, perhaps a host name; `port` is where it serves. The metrics page is at
+    the same two unless `metrics_address` or `metrics_port` say otherwise. Labels are the pod's. `load_seconds` is how
+    long the model took to load: from the start of the container until the pod was Ready; None is unknown. `workload`
+    owns the pod; None where discovery does not know owners. `authority` is the destination as sent to Envoy.
     """
 
     key: EndpointKey
@@ -78,10 +93,13 @@ class Endpoint:
     metrics_port: int | None = None
     load_seconds: float | None = None
     workload: Workload | None = None
+    metrics_address: str | None = None
     authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        ipaddress.ip_address(self.address)
+        for address in (self.address, self.metrics_address):
+            if address is not None and not is_host_name(address):
+                ipaddress.ip_address(address)
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is outside 1–65535")
         object.__setattr__(self, "authority", authority(self.address, self.port))
@@ -89,7 +107,11 @@ class Endpoint:
     @property
     def metrics_authority(self) -> str:
         """Where the metrics page is."""
-        return authority(self.address, self.metrics_port or self.port)
+        return self.metrics_authority_at(self.metrics_port or self.port)
+
+    def metrics_authority_at(self, port: int) -> str:
+        """Where the metrics page is if it is on `port`."""
+        return authority(self.metrics_address or self.address, port)
 
 
 def is_loopback(host: str) -> bool:

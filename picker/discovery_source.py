@@ -4,19 +4,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infscale.document import Field
-from picker.scheduling.registry import Plugin
+from picker.scheduling.registry import CLUSTER_FILE, Plugin
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
     """A file of endpoints, read once or followed with `watch`; relative paths start at the working directory.
 
-    `place` is where the configuration asks for it.
+    `place` is where the configuration asks for it. With `clusters` each endpoint stands for a remote cluster.
     """
 
     path: Path
     watch: bool
     place: str
+    clusters: bool = False
+
+    @property
+    def what(self) -> tuple[Path, bool, bool]:
+        """All of it but where it is asked for."""
+        return self.path, self.watch, self.clusters
 
 
 def read_reference(field: Field) -> Field:
@@ -30,7 +36,7 @@ def read_reference(field: Field) -> Field:
 
 
 def read_source(plugin: Plugin, reference: Field) -> FileSource:
-    """What a `file-discovery` plugin says. Raises `ConfigError`."""
+    """What a plugin says that is a file of endpoints. Raises `ConfigError`."""
     given = plugin.given.read("path", "watchFile")
     path = given.get("path")
     if path is None:
@@ -38,4 +44,5 @@ def read_source(plugin: Plugin, reference: Field) -> FileSource:
     text = path.text()
     if "\0" in text:
         path.refuse("expected the path of a file")
-    return FileSource(Path(text), given.boolean("watchFile", False), reference.place)
+    clusters = plugin.type == CLUSTER_FILE
+    return FileSource(Path(text), given.boolean("watchFile", False), reference.place, clusters)

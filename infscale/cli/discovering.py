@@ -5,9 +5,11 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from infscale.config import DcgmPods, ServeConfig
 from infscale.discovery.file import FileDiscovery
+from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.assembly import ExporterPods
 from infscale.kube.client import KubeClient
@@ -26,15 +28,27 @@ class Discovering:
 
 @asynccontextmanager
 async def discovering(
-    config: ServeConfig, client: KubeClient | None, clock: Callable[[], float], rng: random.Random
+    config: ServeConfig,
+    client: KubeClient | None,
+    clock: Callable[[], float],
+    rng: random.Random,
+    *,
+    clusters: bool = False,
 ) -> AsyncGenerator[Discovering, None]:
-    """Discover until the block ends; `client` is there where the configuration has a cluster."""
+    """Discover until the block ends; `client` is there where the configuration has a cluster.
+
+    With `clusters` each endpoint of a file stands for a remote cluster.
+    """
     settings = config.discovery
     if settings.file is not None:
         file = FileDiscovery(
             settings.file,
-            default_pool=settings.default_pool,
-            any_namespace=settings.any_namespace,
+            read=partial(
+                read_state,
+                default_pool=settings.default_pool,
+                any_namespace=settings.any_namespace,
+                clusters=clusters,
+            ),
             interval_seconds=settings.poll_interval_seconds,
         )
         states = file.states() if settings.watch else _first_only(file.states())

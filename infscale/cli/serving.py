@@ -202,7 +202,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
-        discovery = await enter(discovering(config, client, clock, rng))
+        source = scheduling.discovery
+        clusters = source is not None and source.clusters
+        discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
         scrapes = await enter(_scrapes(config, store, rng))
         gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))

@@ -5,9 +5,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from infscale.discovery.state import DEFAULT_POOL, read_state
-from infscale.document import load
-from infscale.endpoint import DiscoveryState, ObjectKey
+from infscale.discovery.state import read_state
+from infscale.document import Field, load
+from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
 from infscale.watched_file import Look, WatchedFile
 
@@ -23,23 +23,20 @@ class FileDiscovery:
     """States from a YAML or JSON file; guards the last look at the file and what became of it.
 
     The file is followed as `WatchedFile` follows one. A changed file that cannot be used goes to `on_refusal`, and the
-    last good state stays. `default_pool` and `any_namespace` are as in `read_state`. It is meant for one consumer of
-    `states`.
+    last good state stays. `read` makes a state of the document. It is meant for one consumer of `states`.
     """
 
     def __init__(
         self,
         path: Path,
         *,
-        default_pool: ObjectKey = DEFAULT_POOL,
-        any_namespace: bool = False,
+        read: Callable[[Field], DiscoveryState] = read_state,
         interval_seconds: float = 0.25,
         settle_seconds: float = 0.05,
         on_refusal: Callable[[ConfigError], None] = log_refusal,
     ) -> None:
         self._file = WatchedFile(path, interval_seconds, settle_seconds)
-        self._default_pool = default_pool
-        self._any_namespace = any_namespace
+        self._read = read
         self._on_refusal = on_refusal
         self._refusals = 0
         self._problem: ConfigError | None = None
@@ -82,5 +79,4 @@ class FileDiscovery:
 
     def _parse(self, look: Look) -> DiscoveryState:
         source = str(self._file.path)
-        document = load(look.text(source), source)
-        return read_state(document, self._default_pool, any_namespace=self._any_namespace)
+        return self._read(load(look.text(source), source))

@@ -1,7 +1,7 @@
 """Names, namespaces and labels as Kubernetes allows them, read from fields."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from infscale.document import Field, quoted
@@ -54,10 +54,12 @@ def object_key_of(text: str, field: Field) -> ObjectKey:
     return ObjectKey(first, second)
 
 
-def labels(field: Field) -> Mapping[str, str]:
-    """Labels with legal keys and values."""
+def labels(field: Field, besides: Collection[str] = ()) -> Mapping[str, str]:
+    """Labels with legal keys and values; keys in `besides` are something else and passed over."""
     found: dict[str, str] = {}
     for key, value in field.entries().items():
+        if key in besides:
+            continue
         if problem := key_problem(key):
             value.refuse(problem)
         text = value.text(empty=True)

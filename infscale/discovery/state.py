@@ -19,6 +19,7 @@ from infscale.endpoint import (
     Phase,
     Pool,
     Rewrite,
+    is_host_name,
 )
 
 DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
@@ -26,20 +27,25 @@ DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
 
 _MAX_PORT = 65535
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
+_METRICS_ADDRESS, _METRICS_PORT = "metricsAddress", "metricsPort"
 
 
-def read_state(root: Field, default_pool: ObjectKey = DEFAULT_POOL, *, any_namespace: bool = False) -> DiscoveryState:
+def read_state(
+    root: Field, default_pool: ObjectKey = DEFAULT_POOL, *, any_namespace: bool = False, clusters: bool = False
+) -> DiscoveryState:
     """The state `root` writes.
 
     Entries of `endpoints` with one name and several ports are ranks of one pod, numbered in order. Without an
     `InferencePool` among the objects, `default_pool` is the only pool and has every endpoint, all of which must then
-    be in its namespace unless it takes those of `any_namespace`. Raises `ConfigError`.
+    be in its namespace unless it takes those of `any_namespace`. Where endpoints are `clusters`, addresses may be host
+    names, and the labels ``metricsAddress`` and ``metricsPort`` are no labels: they say where the metrics page is.
+    Raises `ConfigError`.
     """
     parts = root.mapping([], ["endpoints", "objects"])
     entries = parts["endpoints"].items() if "endpoints" in parts else ()
     items = parts["objects"].items() if "objects" in parts else ()
     objects = _read_objects(items)
-    endpoints = _read_endpoints(entries)
+    endpoints = _read_endpoints(entries, clusters=clusters)
     pools = tuple(each for each in objects if isinstance(each, Pool))
     if not pools:
         alone = Pool(default_pool, MappingProxyType({}), anywhere=True)
@@ -95,14 +101,15 @@ class _Entry:
     port: int
     phase: Phase
     metrics_port: int | None
+    metrics_address: str | None
 
 
-def _read_endpoints(entries: tuple[Field, ...]) -> tuple[Endpoint, ...]:
+def _read_endpoints(entries: tuple[Field, ...], *, clusters: bool) -> tuple[Endpoint, ...]:
     pods: dict[ObjectKey, list[_Entry]] = {}
     authorities: dict[str, str] = {}
     endpoints: list[Endpoint] = []
     for field in entries:
-        entry = _entry(field)
+        entry = _entry(field, clusters=clusters)
         ranks = pods.setdefault(entry.key, [])
         if ranks and (ranks[0].pod != entry.pod or entry.port in (rank.port for rank in ranks)):
             field.refuse(
@@ -111,7 +118,9 @@ def _read_endpoints(entries: tuple[Field, ...]) -> tuple[Endpoint, ...]:
             )
         address, labels = entry.pod
         key = EndpointKey(entry.key.namespace, entry.key.name, len(ranks))
-        endpoint = Endpoint(key, address, entry.port, labels, entry.phase, entry.metrics_port)
+        endpoint = Endpoint(
+            key, address, entry.port, labels, entry.phase, entry.metrics_port, metrics_address=entry.metrics_address
+        )
         if endpoint.authority in authorities:
             field.refuse(f"{endpoint.authority} is given twice, first at {authorities[endpoint.authority]}")
         authorities[endpoint.authority] = field.place
@@ -120,29 +129,59 @@ def _read_endpoints(entries: tuple[Field, ...]) -> tuple[Endpoint, ...]:
     return tuple(endpoints)
 
 
-def _entry(field: Field) -> _Entry:
+def _entry(field: Field, *, clusters: bool) -> _Entry:
     parts = field.mapping(["name", "address", "port"], ["namespace", "labels", "phase", "metricsPort"])
     namespace = names.namespace(parts["namespace"]) if "namespace" in parts else DEFAULT_NAMESPACE
+    apart = _metrics_labels(parts["labels"]) if clusters and "labels" in parts else {}
+    metrics_port = parts.get("metricsPort")
+    if _METRICS_PORT in apart:
+        if metrics_port is not None:
+            metrics_port.refuse("the label metricsPort is given too; keep one")
+        metrics_port = apart[_METRICS_PORT]
+    address_of = _host if clusters else _address
     return _Entry(
         field,
         ObjectKey(namespace, names.name(parts["name"])),
-        (_address(parts["address"]), names.labels(parts["labels"]) if "labels" in parts else MappingProxyType({})),
+        (
+            address_of(parts["address"]),
+            names.labels(parts["labels"], apart) if "labels" in parts else MappingProxyType({}),
+        ),
         _port(parts["port"]),
         Phase(parts["phase"].choice([phase.value for phase in Phase])) if "phase" in parts else Phase.READY,
-        _port(parts["metricsPort"]) if "metricsPort" in parts else None,
+        None if metrics_port is None else _port(metrics_port),
+        _host(apart[_METRICS_ADDRESS]) if _METRICS_ADDRESS in apart else None,
     )
+
+
+def _metrics_labels(field: Field) -> Mapping[str, Field]:
+    """What is written as labels and says where the metrics page is."""
+    return {key: value for key, value in field.entries().items() if key in {_METRICS_ADDRESS, _METRICS_PORT}}
 
 
 def _address(field: Field) -> str:
     text = field.text()
+    address = _ip_address(text)
+    if address is None:
+        field.refuse(f"expected the IPv4 or IPv6 address of a server, such as 10.0.0.1 or fd00::1, got {quoted(text)}")
+    return address
+
+
+def _host(field: Field) -> str:
+    text = field.text()
+    host = _ip_address(text) or (text.lower() if is_host_name(text) else None)
+    if host is None:
+        field.refuse(f"expected the IP address or host name of a gateway, such as gw.example.com, got {quoted(text)}")
+    return host
+
+
+def _ip_address(text: str) -> str | None:
+    """The address that `text` writes; None where it writes none that a server can have."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        address = None
+        return None
     # A zone ("%eth0") has no place in an authority, and nothing answers on the other two kinds.
-    if address is None or "%" in text or address.is_unspecified or address.is_multicast:
-        field.refuse(f"expected the IPv4 or IPv6 address of a server, such as 10.0.0.1 or fd00::1, got {quoted(text)}")
-    return str(address)
+    return None if "%" in text or address.is_unspecified or address.is_multicast else str(address)
 
 
 def _port(field: Field) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from infscale.endpoint import Endpoint, EndpointKey, authority
+from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM, Dialect
 from infscale.metrics.engines import Engines
 
@@ -54,7 +54,7 @@ class TargetTemplate:
         return [self._target(each, candidates) for each in endpoints]
 
     def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...]) -> Target:
-        place = endpoint.metrics_authority if self.port is None else authority(endpoint.address, self.port)
+        place = endpoint.metrics_authority if self.port is None else endpoint.metrics_authority_at(self.port)
         return Target(
             key=endpoint.key,
             url=f"{self.scheme}://{place}{self.path}",

@@ -14,7 +14,6 @@ REFERENCE_ONLY = frozenset(
         "edf-ordering-policy",
         "fcfs-ordering-policy",
         "global-strict-fairness-policy",
-        "multicluster-file-discovery",
         "multicluster-kv-cache-utilization-scorer",
         "multicluster-metrics-data-source",
         "multicluster-metrics-extractor",

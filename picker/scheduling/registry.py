@@ -18,6 +18,7 @@ from picker.scheduling.stages import ProfileHandler, Screener
 __all__ = [
     "BUILT_IN",
     "BURST_PRODUCER",
+    "CLUSTER_FILE",
     "DATA",
     "DEFAULT_HANDLER",
     "DEFAULT_PICKER",
@@ -78,7 +79,8 @@ DATA = (
     "models-data-source",
     "models-data-extractor",
 )
-DISCOVERY = ("file-discovery",)
+CLUSTER_FILE = "multicluster-file-discovery"
+DISCOVERY = ("file-discovery", CLUSTER_FILE)
 REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
 
 # Types that nothing is built of: the store, the prefix index and the parser table are there anyway.

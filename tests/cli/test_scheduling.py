@@ -181,6 +181,12 @@ def discovered(file: str, watch: str = "true") -> str:
         pytest.param(discovered("a.yaml"), "\n" + discovered("a.yaml"), None, id="the same"),
         pytest.param(discovered("a.yaml"), discovered("b.yaml"), "epp.yaml:4", id="another file"),
         pytest.param(discovered("a.yaml"), discovered("a.yaml", "false"), "epp.yaml:4", id="no longer watched"),
+        pytest.param(
+            discovered("a.yaml"),
+            discovered("a.yaml").replace("file-disc", "multicluster-file-disc"),
+            "epp.yaml:4",
+            id="clusters",
+        ),
         pytest.param(discovered("a.yaml"), QUEUE, "epp.yaml", id="gone"),
         pytest.param(QUEUE, discovered("a.yaml"), "epp.yaml:4", id="new"),
     ],

@@ -3,12 +3,14 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from infscale.discovery.file import FileDiscovery, log_refusal
 from infscale.discovery.protocol import Discovery
+from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
 from infscale.watched_file import MAX_FILE_BYTES
@@ -58,7 +60,8 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_the_first_state_comes_at_once_and_fits_the_interface(path: Path) -> None:
-    discovery: Discovery = FileDiscovery(path, default_pool=ObjectKey("default", "chat"), interval_seconds=3600)
+    read = partial(read_state, default_pool=ObjectKey("default", "chat"))
+    discovery: Discovery = FileDiscovery(path, read=read, interval_seconds=3600)
     state = await anext(discovery.states())
     assert endpoint_names(state) == ["a"]
     assert str(state.pools[0].key) == "default/chat"

@@ -22,6 +22,12 @@ def read(text: str, default_pool: ObjectKey = DEFAULT_POOL) -> DiscoveryState:
     return read_state(load(dedent(text), "f"), default_pool)
 
 
+def cluster(entry: str) -> Endpoint:
+    """The endpoint of a document that has one cluster."""
+    (endpoint,) = read_state(load(f"endpoints:\n- {{name: a, {entry}}}\n", "f"), clusters=True).endpoints
+    return endpoint
+
+
 def test_entries_are_endpoints() -> None:
     state = read("""
         endpoints:
@@ -244,3 +250,78 @@ def test_a_state_can_be_that_of_one_pool() -> None:
     assert [each.key.name for each in state.of_pool(ObjectKey("prod", "other")).endpoints] == ["b"]
     assert [each.key.name for each in state.of_pool(ObjectKey("prod", "other")).pools] == ["other"]
     assert state.of_pool(ObjectKey("prod", "none")) == DiscoveryState()
+
+
+@pytest.mark.parametrize(
+    ("entry", "destination", "metrics"),
+    [
+        ("address: gw.a.example.com, port: '443'", "gw.a.example.com:443", "gw.a.example.com:443"),
+        ("address: GW.a.example., port: 443", "gw.a.example.:443", "gw.a.example.:443"),
+        ("address: localhost, port: 80", "localhost:80", "localhost:80"),
+        ("address: 10.0.0.1, port: 80, metricsPort: 9090", "10.0.0.1:80", "10.0.0.1:9090"),
+        ("address: 'FD00:0::1', port: 80, labels: {metricsAddress: 'fd00::2'}", "[fd00::1]:80", "[fd00::2]:80"),
+        (
+            "address: gw, port: 80, labels: {metricsAddress: epp.a.example.com, metricsPort: '9090'}",
+            "gw:80",
+            "epp.a.example.com:9090",
+        ),
+        ("address: gw, port: 80, labels: {metricsPort: '9090'}", "gw:80", "gw:9090"),
+        (f"address: gw, port: 80, labels: {{metricsAddress: {'a.' * 100}a}}", "gw:80", f"{'a.' * 100}a:80"),
+    ],
+)
+def test_a_cluster_is_a_gateway_and_a_page_that_may_be_elsewhere(entry: str, destination: str, metrics: str) -> None:
+    endpoint = cluster(entry)
+    assert (endpoint.authority, endpoint.metrics_authority) == (destination, metrics)
+
+
+def test_what_says_where_the_page_of_a_cluster_is_is_no_label() -> None:
+    labels = "labels: {metricsAddress: epp, metricsPort: '9090', region: eu}"
+    assert cluster(f"address: gw, port: 80, {labels}").labels == {"region": "eu"}
+    (pod,) = read(f"endpoints: [{{name: a, address: 10.0.0.1, port: 80, {labels}}}]").endpoints
+    assert (pod.labels["metricsAddress"], pod.metrics_authority) == ("epp", "10.0.0.1:80")
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        *(
+            (f"address: '{address}', port: 80", "address: expected the IP address or host name of")
+            for address in (
+                "1.2.3",
+                "a_b",
+                "-a",
+                "a-",
+                "a..b",
+                ".a",
+                "0.0.0.0",
+                "fe80::1%eth0",
+                "[::1]",
+                "a:80",
+                "é",
+                "a" * 64,
+                "a." * 128,
+            )
+        ),
+        ("address: gw, port: 80, labels: {metricsAddress: a/b}", "labels.metricsAddress: expected the IP address or"),
+        ("address: gw, port: 80, labels: {metricsPort: x}", "labels.metricsPort: expected a port from 1 to 65535"),
+        ("address: gw, port: 80, metricsPort: 9, labels: {metricsPort: '9'}", "metricsPort: the label metricsPort is"),
+        ("address: gw, port: 80}\n- {name: b, address: GW, port: 80", "gw:80 is given twice, first at f:2"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(entry: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=rf"f:\d: endpoints\[\d\].*{problem}"):
+        cluster(entry)
+
+
+LABEL = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
+
+
+@given(st.lists(LABEL, min_size=1, max_size=5).map(".".join), st.integers(1, 65535))
+def test_a_cluster_is_sent_to_as_it_is_written(host: str, port: int) -> None:
+    try:
+        endpoint = cluster(f"address: '{host}', port: {port}")
+    except ConfigError:
+        # Numbers alone are no host name, and an IPv4 address only where there are four.
+        assert not any(letter.isalpha() for letter in host)
+    else:
+        assert endpoint.authority == f"{host}:{port}"

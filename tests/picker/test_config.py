@@ -402,12 +402,13 @@ def test_other_documents_are_refused(text: str) -> None:
     [("", "{pluginRef: file}"), (", watchFile: true", "{endpoints: {pluginRef: file}}")],
     ids=["short form", "long form"],
 )
-def test_a_file_of_endpoints_can_be_named(watch: str, section: str) -> None:
+@pytest.mark.parametrize(("kind", "clusters"), [("file-discovery", False), ("multicluster-file-discovery", True)])
+def test_a_file_of_endpoints_can_be_named(watch: str, section: str, kind: str, clusters: bool) -> None:
     config = loaded(
-        f"plugins: [{{name: file, type: file-discovery, parameters: {{path: endpoints.yaml{watch}}}}}]\n"
+        f"plugins: [{{name: file, type: {kind}, parameters: {{path: endpoints.yaml{watch}}}}}]\n"
         f"dataLayer: {{discovery: {section}}}\n"
     )
-    assert config.discovery == FileSource(Path("endpoints.yaml"), bool(watch), "epp.yaml:4")
+    assert config.discovery == FileSource(Path("endpoints.yaml"), bool(watch), "epp.yaml:4", clusters)
 
 
 def test_a_declared_file_that_nothing_refers_to_is_not_discovery() -> None:

@@ -43,8 +43,14 @@ def test_only_http_is_scraped() -> None:
             "http://10.0.0.1:1/metrics",
             None,
         ),
+        (
+            TargetTemplate(port=9100),
+            Endpoint(KEY, "gw.example.com", 80, metrics_address="epp.example.com"),
+            "http://epp.example.com:9100/metrics",
+            None,
+        ),
     ],
-    ids=["plain", "IPv6 and metrics port", "labelled, port for all", "unknown engine"],
+    ids=["plain", "IPv6 and metrics port", "labelled, port for all", "unknown engine", "page elsewhere"],
 )
 def test_a_template_makes_targets(
     template: TargetTemplate, endpoint: Endpoint, url: str, dialect: Dialect | None
