@@ -1,13 +1,15 @@
 """What an `EndpointPickerConfig` says of scraping: its metrics source and its extractor of engines' metrics."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from infscale.config.dialects import metric_spec
 from infscale.config.values import url_path
 from infscale.document import Field, quoted
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.engines import EngineNames
-from picker.scheduling.parameters import Given
+from infscale.scrape.trust import PageCertificates
+from picker.scheduling.parameters import Given, Parameters
 
 SOURCE = "metrics-data-source"
 EXTRACTOR = "core-metrics-extractor"
@@ -15,7 +17,7 @@ EXTRACTOR = "core-metrics-extractor"
 _MAX_PORT = 65535
 _SCHEMES = ("http", "https")
 _RESERVED = "default"
-_CERTIFICATES = ("caCertPath", "clientCertPath", "clientKeyPath")
+_CA, _CLIENT = "caCertPath", ("clientCertPath", "clientKeyPath")
 _SPECS = (
     "queuedRequestsSpec",
     "runningRequestsSpec",
@@ -40,6 +42,7 @@ class ScrapeWishes:
     path: str | None = None
     port: int | None = None
     verify_tls: bool | None = None
+    certificates: PageCertificates | None = None
     source: str = ""
 
     @property
@@ -56,10 +59,7 @@ def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple
     """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`."""
     if wishes.source:
         given.declared.refuse(f"there is already a {SOURCE} with parameters ({wishes.source})")
-    known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", *_CERTIFICATES)
-    for name in _CERTIFICATES:
-        if (field := known.get(name)) is not None:
-            field.refuse("scraping with certificates of one's own is not available in this version")
+    known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", _CA, *_CLIENT)
     notes = [
         f"{field.place}: {field.path}: has no effect here: {why}"
         for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
@@ -68,6 +68,9 @@ def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple
     scheme, path, skip = known.get("scheme"), known.get("path"), known.get("insecureSkipVerify")
     # The reference verifies no certificate unless it is told to; without https there is none.
     verify = None if skip is None and scheme is None else not known.boolean("insecureSkipVerify", True)
+    ca = known.get(_CA)
+    if ca is not None and verify is False:
+        notes.append(f"{ca.place}: {ca.path}: has no effect: any certificate will do, as insecureSkipVerify has it")
     port = known.integer("port", 0)
     if port > _MAX_PORT:
         known.required("port").refuse(f"expected at most {_MAX_PORT}, got {port}")
@@ -77,9 +80,28 @@ def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple
         path=None if path is None else url_path(path),
         port=port or None,
         verify_tls=verify,
+        certificates=_certificates(known),
         source=given.declared.place,
     )
     return found, tuple(notes)
+
+
+def _certificates(known: Parameters) -> PageCertificates | None:
+    """The files for https pages; None where none is given."""
+    ca, client = known.get(_CA), tuple(known.get(name) for name in _CLIENT)
+    if client != (None, None) and None in client:
+        known.required(next(name for name in _CLIENT if known.get(name) is None))
+    given = tuple(_file(field) for field in client if field is not None)
+    if ca is None and not given:
+        return None
+    return PageCertificates(None if ca is None else _file(ca), (given[0], given[1]) if given else None)
+
+
+def _file(field: Field) -> Path:
+    text = field.text()
+    if "\0" in text:
+        field.refuse("expected the path of a file")
+    return Path(text)
 
 
 def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:

@@ -98,8 +98,7 @@ def _pages(wishes: ScrapeWishes) -> Iterable[str]:
     said = [each for each in (wishes.scheme, wishes.path) if each is not None]
     if wishes.port is not None:
         said.append(f"port {wishes.port}")
-    if wishes.scheme == "https":
-        said.append("certificates verified" if wishes.verify_tls else "any certificate")
+    said += _trust(wishes)
     said += [
         f"names of {each.name}" + (f" with {', '.join(each.attributes)}" if each.attributes else "")
         for each in wishes.engines
@@ -109,6 +108,16 @@ def _pages(wishes: ScrapeWishes) -> Iterable[str]:
     elif wishes.engine_label is not None:
         said.append(f"engines by the label {wishes.engine_label}")
     return [", ".join(said)] if said else []
+
+
+def _trust(wishes: ScrapeWishes) -> Iterable[str]:
+    """Which certificates are believed and shown."""
+    ca, client = (None, None) if wishes.certificates is None else (wishes.certificates.ca, wishes.certificates.client)
+    if wishes.verify_tls is not None and wishes.scheme != "http":
+        signed = "" if ca is None else f" by {ca}"
+        yield f"certificates verified{signed}" if wishes.verify_tls else "any certificate"
+    if client is not None:
+        yield f"showing {client[0]}"
 
 
 def _unused(plugins: Iterable[DeclaredPlugin]) -> Iterable[str]:

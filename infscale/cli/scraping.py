@@ -16,6 +16,7 @@ _SAID = (
     ("path", "path", "path", "source"),
     ("port", "port", "port", "source"),
     ("verify_tls", "verify_tls", "insecureSkipVerify", "source"),
+    ("certificates", "certificates", "caCertPath", "source"),
     ("engine_label", "engine_label", "engineLabelKey", "extractor"),
     ("default_engine", "dialect", "defaultEngine", "extractor"),
 )

@@ -106,6 +106,7 @@ def _target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTem
         engines=scrape.engines(),
         port=scrape.port,
         verify_tls=scrape.verify_tls,
+        certificates=scrape.certificates,
     )
 
 

@@ -12,6 +12,7 @@ from infscale.metrics.engines import EngineNames, Engines
 from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.scrape.trust import PageCertificates
 
 NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 """Metadata of a field that is no key of the file."""
@@ -114,6 +115,7 @@ class ScrapeSettings:
     one do the scraping; ``auto``: as many as the number of scrapes asks for. `port` None: each endpoint's own for
     metrics. Without `verify_tls` any certificate of an https page will do. `engine_label` is the endpoint label that
     names the dialect; None: the usual ones. `dialects` are beside the table's, or instead of those of their names.
+    `certificates` are files for https pages; None: the system's.
     """
 
     interval_seconds: float = 0.5
@@ -128,6 +130,7 @@ class ScrapeSettings:
     verify_tls: bool = True
     engine_label: str | None = None
     dialects: tuple[EngineNames, ...] = ()
+    certificates: PageCertificates | None = field(default=None, metadata=NOT_A_KEY)
 
     def engines(self) -> Engines:
         """Which endpoint speaks what. Raises ValueError where a dialect cannot be one."""

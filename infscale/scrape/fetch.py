@@ -14,6 +14,7 @@ from yarl import URL
 
 from infscale.periodic import FetchError, Unreachable
 from infscale.scrape.answer import CLOSED, Answer, Page
+from infscale.scrape.trust import PageCertificates
 
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -34,16 +35,26 @@ class PageClient:
     """Gets pages from the server of one URL, one at a time; redirects are not followed.
 
     Pages are at most `limit_bytes` long once decompressed. Without `verify_tls` any certificate of an https address
-    will do. `close` when it is no longer wanted.
+    will do. `certificates` None: the system's authorities are believed, and none is shown. `close` when it is no longer
+    wanted.
     """
 
-    def __init__(self, url: URL, limit_bytes: int = PAGE_LIMIT_BYTES, *, verify_tls: bool = True) -> None:
+    def __init__(
+        self,
+        url: URL,
+        limit_bytes: int = PAGE_LIMIT_BYTES,
+        *,
+        verify_tls: bool = True,
+        certificates: PageCertificates | None = None,
+    ) -> None:
         if url.host is None or url.port is None:
             raise ValueError("a page has a host and a port")
         self._address = url.host, url.port
         self._host = url.host_port_subcomponent
         self._limit_bytes = limit_bytes
-        self._tls = _tls(verify_tls) if url.scheme == "https" else None
+        self._own = certificates if url.scheme == "https" else None
+        self._verify_tls = verify_tls
+        self._tls = _tls(verify_tls) if url.scheme == "https" and certificates is None else None
         self._connection: _Connection | None = None
 
     async def get(self, target: str) -> Page:
@@ -73,9 +84,12 @@ class PageClient:
 
     async def _connected(self) -> "_Connection":
         loop = asyncio.get_running_loop()
+        tls = self._tls if self._own is None else await asyncio.to_thread(_own_tls, self._own, self._verify_tls)
+        # Certificates name hosts without the dot that a full name may end in.
+        named = None if tls is None else self._address[0].removesuffix(".")
         try:
             _, connection = await loop.create_connection(
-                lambda: _Connection(self._limit_bytes), *self._address, ssl=self._tls
+                lambda: _Connection(self._limit_bytes), *self._address, ssl=tls, server_hostname=named
             )
         except socket.gaierror as error:
             raise Unreachable("host name not found") from error
@@ -90,9 +104,28 @@ class PageClient:
 def _tls(verify: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        _believe_anybody(context)
     return context
+
+
+def _own_tls(certificates: PageCertificates, verify: bool) -> ssl.SSLContext:
+    """As `_tls`, of files. Raises FetchError where they cannot be read."""
+    try:
+        context = ssl.create_default_context(cafile=certificates.ca if verify else None)
+        if certificates.client is not None:
+            context.load_cert_chain(*certificates.client)
+    except OSError as error:
+        # Of what is wrong with a certificate, OpenSSL says no more than where in its sources it noticed.
+        problem = "they are no PEM files that belong together" if isinstance(error, ssl.SSLError) else error.strerror
+        raise FetchError(f"certificates for scraping cannot be used: {problem}") from error
+    if not verify:
+        _believe_anybody(context)
+    return context
+
+
+def _believe_anybody(context: ssl.SSLContext) -> None:
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
 
 
 class _Stale(Exception):

@@ -57,7 +57,7 @@ class TargetLoop:
         self._sink = sink
         self._interpreter_of = interpreter_of
         self._url = URL(target.url)
-        self._pages = PageClient(self._url, limit_bytes, verify_tls=target.verify_tls)
+        self._pages = PageClient(self._url, limit_bytes, verify_tls=target.verify_tls, certificates=target.certificates)
         self._whole_path = self._named_path = self._url.raw_path_qs
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)

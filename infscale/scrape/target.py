@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.dialects import DIALECTS, VLLM, Dialect
 from infscale.metrics.engines import Engines
+from infscale.scrape.trust import PageCertificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class Target:
     """The metrics page of one endpoint; `dialect` None: that of `candidates` which the page is in.
 
     The timeout is shorter than the interval, so that a scrape is over before the next one is due. Without `verify_tls`
-    any certificate will do.
+    any certificate will do; `certificates` None: the system's.
     """
 
     key: EndpointKey
@@ -24,6 +25,7 @@ class Target:
     timeout_seconds: float = 0.4
     candidates: tuple[Dialect, ...] = tuple(DIALECTS.values())
     verify_tls: bool = True
+    certificates: PageCertificates | None = None
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -46,6 +48,7 @@ class TargetTemplate:
     engines: Engines = field(default_factory=Engines)
     port: int | None = None
     verify_tls: bool = True
+    certificates: PageCertificates | None = None
 
     def targets(self, endpoints: Iterable[Endpoint]) -> list[Target]:
         """A target for each of `endpoints`, in the dialect its labels name."""
@@ -63,4 +66,5 @@ class TargetTemplate:
             timeout_seconds=self.timeout_seconds,
             candidates=candidates,
             verify_tls=self.verify_tls,
+            certificates=self.certificates,
         )

@@ -66,6 +66,11 @@ def test_the_report_says_what_every_part_does() -> None:
             "https, /m, port 9, any certificate",
         ),
         (
+            "- {type: metrics-data-source, parameters: {scheme: https, insecureSkipVerify: false, caCertPath: /ca, "
+            "clientCertPath: /c, clientKeyPath: /k}}",
+            "https, certificates verified by /ca, showing /c",
+        ),
+        (
             "- {type: core-metrics-extractor, parameters: {defaultEngine: a, engineConfigs: "
             "[{name: a, queuedRequestsSpec: q}]}}",
             "names of a, a unless the label of the engine says another",

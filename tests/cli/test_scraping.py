@@ -20,6 +20,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.engines import EngineNames
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.scrape.trust import PageCertificates
 from picker.config import load_picker_config
 from picker.discovery_source import FileSource
 from picker.scraping import NO_WISHES, ScrapeWishes
@@ -156,10 +157,25 @@ def test_an_extractor_says_what_engines_call_things() -> None:
             ScrapeWishes(scheme="https", path="/m", port=9, verify_tls=True, source="epp.yaml:4"),
         ),
         ("{port: 0}", ScrapeWishes(source="epp.yaml:4")),
+        (
+            "{scheme: https, insecureSkipVerify: false, caCertPath: /ca, clientCertPath: /c, clientKeyPath: /k}",
+            ScrapeWishes(
+                scheme="https",
+                verify_tls=True,
+                certificates=PageCertificates(Path("/ca"), (Path("/c"), Path("/k"))),
+                source="epp.yaml:4",
+            ),
+        ),
     ],
 )
 def test_a_source_says_where_pages_are(parameters: str, expected: ScrapeWishes) -> None:
     assert wishes(f"- {{type: metrics-data-source, parameters: {parameters}}}\n") == expected
+
+
+def test_authorities_that_nobody_asks_are_said_to_be() -> None:
+    plugin = "- {type: metrics-data-source, parameters: {scheme: https, caCertPath: /ca}}\n"
+    (note,) = load_picker_config(f"{HEAD}plugins:\n{plugin}", "epp.yaml").notes
+    assert note.startswith("epp.yaml:4: plugins[0].parameters.caCertPath: has no effect: any certificate will do")
 
 
 def test_what_changes_nothing_of_a_source_is_said() -> None:
@@ -176,7 +192,9 @@ def test_what_changes_nothing_of_a_source_is_said() -> None:
         ("metrics-data-source, parameters: {scheme: ftp}", "scheme: expected one of http, https, got 'ftp'"),
         ("metrics-data-source, parameters: {path: m}", "path: expected a path such as /metrics"),
         ("metrics-data-source, parameters: {port: 65536}", "port: expected at most 65535"),
-        ("metrics-data-source, parameters: {caCertPath: /ca}", "caCertPath: scraping with certificates of one's own"),
+        ("metrics-data-source, parameters: {clientCertPath: /c}", "parameter 'clientKeyPath' is missing"),
+        ("metrics-data-source, parameters: {clientKeyPath: /k}", "parameter 'clientCertPath' is missing"),
+        ('metrics-data-source, parameters: {caCertPath: "a\\0"}', "caCertPath: expected the path of a file"),
         ("metrics-data-source, parameters: {x: 1}", "x: unknown key; expected one of"),
         ("core-metrics-extractor, parameters: {defaultEngine: x}", "defaultEngine: expected one of vllm, sglang"),
         ("core-metrics-extractor, parameters: {engineConfigs: [{name: x}]}", "engineConfigs[0]: expected queuedReq"),

@@ -11,14 +11,18 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from infscale.certificates import self_signed
+from infscale.certificates import CertificatePair, self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
 from infscale.scrape.answer import Answer, Page
 from infscale.scrape.fetch import PageClient
+from infscale.scrape.trust import PageCertificates
+from tests.fakes.certificates import Issued
+from tests.fakes.certificates import authority as certificate_authority
 from tests.scrape.servers import gzipped, http_server, raw_page, raw_server
 
 BODY = b"up 1\n" * 1000
@@ -196,12 +200,28 @@ async def unused_port() -> int:
     return port
 
 
-async def test_a_certificate_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
-    pair = self_signed("127.0.0.1", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
-    for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key)):
-        await asyncio.to_thread((tmp_path / name).write_bytes, content)
+def written(folder: Path, name: str, issued: Issued | CertificatePair) -> tuple[Path, Path]:
+    """A certificate and its key as files."""
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
+    if isinstance(issued, Issued):
+        content = issued.pem.encode(), issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    else:
+        content = issued.certificate, issued.key
+    certificate.write_bytes(content[0])
+    key.write_bytes(content[1])
+    return certificate, key
+
+
+@asynccontextmanager
+async def https_server(folder: Path, clients: Path | None = None) -> AsyncGenerator[tuple[int, Path]]:
+    """The port of a server of `BODY`, and its certificate; it wants one of its clients that `clients` has signed."""
+    pair = self_signed("server", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
+    files = await asyncio.to_thread(written, folder, "server", pair)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    await asyncio.to_thread(context.load_cert_chain, tmp_path / "tls.crt", tmp_path / "tls.key")
+    await asyncio.to_thread(context.load_cert_chain, *files)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        await asyncio.to_thread(context.load_verify_locations, clients)
     app = web.Application()
 
     async def page(_: web.Request) -> web.Response:
@@ -212,12 +232,66 @@ async def test_a_certificate_is_verified_unless_told_otherwise(tmp_path: Path) -
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        authority = f"127.0.0.1:{runner.addresses[0][1]}"
+        yield runner.addresses[0][1], files[0]
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_certificate_is_verified_unless_told_otherwise(tmp_path: Path) -> None:
+    async with https_server(tmp_path) as (port, _):
+        authority = f"127.0.0.1:{port}"
         with pytest.raises(FetchError, match=r"^TLS handshake failed$"):
             await get(authority, scheme="https")
         assert (await get(authority, scheme="https", verify_tls=False)).body == BODY
-    finally:
-        await runner.cleanup()
+
+
+async def test_authorities_of_ones_own_are_believed_as_their_file_is_now(tmp_path: Path) -> None:
+    other = await asyncio.to_thread(written, tmp_path, "other", certificate_authority())
+    ca = tmp_path / "ca.crt"
+    async with https_server(tmp_path) as (port, certificate):
+        with closing(PageClient(URL(f"https://127.0.0.1:{port}"), certificates=PageCertificates(ca))) as client:
+            for content, problem in (
+                (None, "certificates for scraping cannot be used: No such file or directory"),
+                (b"nonsense", "certificates for scraping cannot be used: they are no PEM files that belong together"),
+                (other[0].read_bytes(), "TLS handshake failed"),
+            ):
+                if content is not None:
+                    await asyncio.to_thread(ca.write_bytes, content)
+                with pytest.raises(FetchError, match=f"^{problem}$"):
+                    await client.get("/metrics")
+            await asyncio.to_thread(ca.write_bytes, certificate.read_bytes())
+            assert (await client.get("/metrics")).body == BODY
+
+
+async def test_a_scrape_shows_the_certificate_it_is_given(tmp_path: Path) -> None:
+    signer = certificate_authority()
+    clients, _ = await asyncio.to_thread(written, tmp_path, "clients", signer)
+    files = await asyncio.to_thread(written, tmp_path, "client", signer.issue("scraper"))
+    async with https_server(tmp_path, clients) as (port, certificate):
+        url = URL(f"https://127.0.0.1:{port}")
+        with closing(PageClient(url, certificates=PageCertificates(certificate))) as client, pytest.raises(FetchError):
+            await client.get("/metrics")
+        for verify_tls, ca in ((True, certificate), (False, None), (False, tmp_path / "none")):
+            shown = PageCertificates(ca, files)
+            with closing(PageClient(url, verify_tls=verify_tls, certificates=shown)) as client:
+                assert (await client.get("/metrics")).body == BODY
+
+
+async def test_the_dot_at_the_end_of_a_host_name_is_not_of_its_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+
+    async def of_this_machine(host: str, port: int, **hints: int) -> object:
+        assert host == "localhost."
+        return await resolve("127.0.0.1", port, **hints)
+
+    monkeypatch.setattr(loop, "getaddrinfo", of_this_machine)
+    async with https_server(tmp_path) as (port, certificate):
+        url = URL(f"https://localhost.:{port}")
+        with closing(PageClient(url, certificates=PageCertificates(certificate))) as client:
+            assert (await client.get("/metrics")).body == BODY
 
 
 @asynccontextmanager

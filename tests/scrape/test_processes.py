@@ -8,7 +8,7 @@ import random
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup,
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
+from infscale.scrape.trust import PageCertificates
 from tests.fakes.counts import counters_of, counts_of
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import RecordingSink, http_server
@@ -205,6 +206,7 @@ def sent_on(*targets: Target) -> Target:
 def test_a_dialect_of_ones_own_arrives_as_it_was_sent() -> None:
     own = EngineNames("own", "vllm", waiting='own_queue{state="waiting"}', histograms={"queue_time": "own_wait"})
     sent = Target(A, "https://127.0.0.1:1/m", None, 0.5, 0.4, (own.dialect(), VLLM), verify_tls=False)
+    sent = replace(sent, certificates=PageCertificates(Path("ca"), (Path("c"), Path("k"))))
     received = sent_on(sent)
     assert received == sent
     assert received.candidates[0].names == sent.candidates[0].names
