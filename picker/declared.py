@@ -14,7 +14,7 @@ from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker
 from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.registry import Kind, Plugin, Plugins
 from picker.scheduling.stages import ProfileHandler, Screener
-from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_source
+from picker.scraping import EXTRACTOR, NO_WISHES, SOURCE, read_extractor, read_pool_extractor, read_source
 
 _OF_A_TRAINED_MODEL = ("samplingMean", "maxDecodeTokenSamplesForPrediction", "contextTTL", "endpointRoleLabel")
 _DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
@@ -140,6 +140,8 @@ class Declared:
                 self._read_fact(plugin)
 
     def _build_stage(self, plugin: Plugin) -> None:
+        if plugin.type in registry.OF_POOL_METRICS and not self.scraping.of_pools:
+            plugin.given.declared.refuse(f"{plugin.type} needs a {registry.CLUSTER_EXTRACTOR}, and none is declared")
         given = replace(plugin.given, attributes=self.scraping.attributes)
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
@@ -163,8 +165,8 @@ class Declared:
     def _read_producer(self, plugin: Plugin) -> None:
         self.use(plugin, "built in")
         parameters = plugin.given.parameters
-        if plugin.type == registry.PREFIX_PRODUCER:
-            self._only(plugin)
+        if plugin.type in {registry.PREFIX_PRODUCER, registry.CLUSTER_PREFIX_PRODUCER}:
+            self._only(plugin, registry.PREFIX_PRODUCER, registry.CLUSTER_PREFIX_PRODUCER)
             self.prefix = _prefix_settings(plugin.given)
         elif plugin.type == registry.MEDIA_PRODUCER:
             self._only(plugin)
@@ -187,8 +189,13 @@ class Declared:
         if plugin.type == SOURCE and parameters is not None:
             self.scraping, notes = read_source(plugin.given, self.scraping)
             self.notes += notes
+        elif plugin.type == registry.CLUSTER_SOURCE:
+            self.scraping, notes = read_source(plugin.given, self.scraping, clusters=True)
+            self.notes += notes
         elif plugin.type == EXTRACTOR and parameters is not None:
             self.scraping = read_extractor(plugin.given, self.scraping)
+        elif plugin.type == registry.CLUSTER_EXTRACTOR:
+            self.scraping = read_pool_extractor(plugin.given, self.scraping)
         else:
             self._without_effect(plugin)
 
@@ -199,10 +206,11 @@ class Declared:
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
 
-    def _only(self, plugin: Plugin) -> None:
-        """There is one of its kind in a pool, whatever its name."""
-        if next(each for each in self.plugins.values() if each.type == plugin.type) is not plugin:
-            plugin.given.declared.refuse(f"there is already one of type {plugin.type}; a pool has one")
+    def _only(self, plugin: Plugin, *types: str) -> None:
+        """There is one of its type in a pool, or of `types`, whatever its name."""
+        first = next(each for each in self.plugins.values() if each.type in (types or (plugin.type,)))
+        if first is not plugin:
+            plugin.given.declared.refuse(f"there is already one of type {first.type}; a pool has one")
 
     def _predicting(self, plugin: Plugin) -> PredictionSettings:
         default = USUAL_PREDICTIONS

@@ -14,6 +14,9 @@ from picker.scheduling.parameters import Given, Parameters
 SOURCE = "metrics-data-source"
 EXTRACTOR = "core-metrics-extractor"
 
+POOL_AVERAGES = "multicluster"
+"""What the names are called by which a picker publishes averages of its pool."""
+
 _MAX_PORT = 65535
 _SCHEMES = ("http", "https")
 _RESERVED = "default"
@@ -28,6 +31,8 @@ _SPECS = (
     "cacheNumBlocksSpec",
 )
 _LABELS = ("cacheBlockSizeLabelName", "cacheNumBlocksLabelName")
+_AVERAGE_QUEUE, _AVERAGE_KV_CACHE = "llm_d_epp_average_queue_size", "llm_d_epp_average_kv_cache_utilization"
+_COUNTED = "llm_d_epp_ready_endpoints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class ScrapeWishes:
     source: str = ""
 
     @property
+    def of_pools(self) -> bool:
+        """Whether pages are those of pickers, which publish averages of their pools."""
+        return self.default_engine == POOL_AVERAGES
+
+    @property
     def attributes(self) -> frozenset[str]:
         """Names of the numbers to read beside our metrics, of whatever engine."""
         return frozenset(name for each in self.engines for name in each.attributes)
@@ -55,19 +65,23 @@ NO_WISHES = ScrapeWishes()
 """A configuration that says nothing of scraping."""
 
 
-def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple[str, ...]]:
-    """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`."""
+def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -> tuple[ScrapeWishes, tuple[str, ...]]:
+    """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`.
+
+    Pages of `clusters` come from afar: unless something else is said, over https and from who proves its name.
+    """
     if wishes.source:
-        given.declared.refuse(f"there is already a {SOURCE} with parameters ({wishes.source})")
+        given.declared.refuse(f"there is already a source of metrics pages ({wishes.source}); endpoints have one")
     known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", _CA, *_CLIENT)
     notes = [
         f"{field.place}: {field.path}: has no effect here: {why}"
         for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
         if (field := known.get(name)) is not None
     ]
-    scheme, path, skip = known.get("scheme"), known.get("path"), known.get("insecureSkipVerify")
-    # The reference verifies no certificate unless it is told to; without https there is none.
-    verify = None if skip is None and scheme is None else not known.boolean("insecureSkipVerify", True)
+    path, scheme = known.get("path"), _scheme(known, clusters=clusters)
+    # The reference verifies no certificate of an endpoint unless it is told to; without https there is none.
+    said = clusters or scheme is not None or known.get("insecureSkipVerify") is not None
+    verify = not known.boolean("insecureSkipVerify", not clusters) if said else None
     ca = known.get(_CA)
     if ca is not None and verify is False:
         notes.append(f"{ca.place}: {ca.path}: has no effect: any certificate will do, as insecureSkipVerify has it")
@@ -76,7 +90,7 @@ def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple
         known.required("port").refuse(f"expected at most {_MAX_PORT}, got {port}")
     found = replace(
         wishes,
-        scheme=None if scheme is None else scheme.choice(_SCHEMES),
+        scheme=scheme,
         path=None if path is None else url_path(path),
         port=port or None,
         verify_tls=verify,
@@ -84,6 +98,13 @@ def read_source(given: Given, wishes: ScrapeWishes) -> tuple[ScrapeWishes, tuple
         source=given.declared.place,
     )
     return found, tuple(notes)
+
+
+def _scheme(known: Parameters, *, clusters: bool) -> str | None:
+    field = known.get("scheme")
+    if field is None:
+        return "https" if clusters else None
+    return field.choice(_SCHEMES)
 
 
 def _certificates(known: Parameters) -> PageCertificates | None:
@@ -106,8 +127,7 @@ def _file(field: Field) -> Path:
 
 def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
     """`wishes` with what an extractor says of engines. Raises `ConfigError`."""
-    if wishes.extractor:
-        given.declared.refuse(f"there is already a {EXTRACTOR} with parameters ({wishes.extractor})")
+    _refuse_second(given, wishes)
     known = given.read("defaultEngine", "engineConfigs", "engineLabelKey")
     listed = known.get("engineConfigs")
     engines: dict[str, EngineNames] = {}
@@ -124,6 +144,28 @@ def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
         engine_label=None if label is None else label.text(),
         extractor=given.declared.place,
     )
+
+
+def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+    """`wishes` with the names by which pickers publish averages of their pools. Raises `ConfigError`."""
+    _refuse_second(given, wishes)
+    known = given.read("kvCacheUtilizationMetric", "queueSizeMetric")
+    queue = _spec_or(known.get("queueSizeMetric"), _AVERAGE_QUEUE)
+    kv_cache = _spec_or(known.get("kvCacheUtilizationMetric"), _AVERAGE_KV_CACHE)
+    # Of the pool that the labels of the spec name. The reference lets averages stand when the last endpoint is gone.
+    _, brace, labels = queue.partition("{")
+    names = EngineNames(POOL_AVERAGES, waiting=queue, kv_utilization=kv_cache, members=f"{_COUNTED}{brace}{labels}")
+    return replace(wishes, engines=(names,), default_engine=POOL_AVERAGES, extractor=given.declared.place)
+
+
+def _spec_or(field: Field | None, default: str) -> str:
+    """A metric spec; an empty one is the default, as in the reference."""
+    return default if field is None else metric_spec(field) or default
+
+
+def _refuse_second(given: Given, wishes: ScrapeWishes) -> None:
+    if wishes.extractor:
+        given.declared.refuse(f"there is already an extractor of metrics ({wishes.extractor}); pages are read one way")
 
 
 def _engine(field: Field) -> EngineNames:

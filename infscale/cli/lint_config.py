@@ -99,6 +99,8 @@ def _pages(wishes: ScrapeWishes) -> Iterable[str]:
     if wishes.port is not None:
         said.append(f"port {wishes.port}")
     said += _trust(wishes)
+    if wishes.of_pools:
+        return [", ".join([*said, "averages of pools as pickers publish them"])]
     said += [
         f"names of {each.name}" + (f" with {', '.join(each.attributes)}" if each.attributes else "")
         for each in wishes.engines

@@ -36,6 +36,7 @@ from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
+from picker.pool_averages import PoolAveragesCollector
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector, ReloadCollector
 from picker.transport.http2 import Http2Transport
@@ -225,6 +226,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
                 await enter(answers.checks(store))
         transport = None
         if "picker" in parts:
+            collectors.append(PoolAveragesCollector(store, clock))
             transport = await enter(_transport(config, scheduled.new_exchange, store))
         if adapter is not None:
             collectors.append(AdapterCollector(adapter.stats))

@@ -19,6 +19,10 @@ ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/eng
 """Endpoint labels that name the dialect, in order of precedence."""
 
 
+class NobodyCounted(ExpositionError):
+    """The page is an average over nobody: what it says is left over from when there was somebody."""
+
+
 class MissingMetrics(ExpositionError):
     """The page is well formed but says neither how many requests wait nor how many run: another page was meant."""
 
@@ -50,7 +54,8 @@ class Dialect:
     a series counts only if each of them is absent or "0". Everything else that series differ in (data-parallel rank,
     finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
     from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
-    our metrics: nobody knows how its series would be added up, so that the first counts.
+    our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
+    servers a page is an average over: with none of them, nothing on it counts.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Dialect:
     attributes: tuple[tuple[str, MetricSpec], ...] = ()
     model_label: str = "model_name"
     leader_labels: tuple[str, ...] = ()
+    members: Specs = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
@@ -78,7 +84,7 @@ class Dialect:
     def names(self) -> tuple[str, ...]:
         """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
         gauges = (*self.waiting, *self.running, *self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
-        names = [spec.name for spec in gauges]
+        names = [spec.name for spec in (*gauges, *self.members)]
         names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
         names += [self.lora.name] if self.lora else []
         names += [spec.name for specs in self.counters.values() for spec in specs]
@@ -219,6 +225,7 @@ class _Plan:
     num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     counts: CountPlan
     attributes: tuple[tuple[str, int], ...]
+    members: Totals | None
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
@@ -246,6 +253,7 @@ class _Plan:
                 [each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)],
             ),
             attributes=tuple((name, rows[0]) for name, spec in dialect.attributes if (rows := reader.rows((spec,)))),
+            members=totals(dialect.members),
         )
 
 
@@ -264,10 +272,13 @@ class Interpreter:
         """The sample `page` holds; `whole` as in `Selection.read`.
 
         A family that is absent, NaN or infinite is None or left out. Raises MissingMetrics when the page has neither of
-        the required families, ExpositionError when it is truncated or malformed.
+        the required families, NobodyCounted when it is an average over nobody, ExpositionError when it is truncated or
+        malformed.
         """
         selected = self._selection.read(page, whole=whole)
         values, plan = selected.values, self._plan(selected.layout)
+        if plan.members is not None and not summed(plan.members.read(values)):
+            raise NobodyCounted("the page is an average over no endpoint")
         if plan.waiting is None and plan.running is None:
             raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
         waiting = None if plan.waiting is None else plan.waiting.read(values)

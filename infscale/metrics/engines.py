@@ -18,6 +18,7 @@ class EngineNames:
     None: as the dialect `like` says it (one of the table; None: nothing is known), "": the page has no such metric.
     `cache_info` is a series whose labels `block_size_label` and `num_blocks_label` size the KV cache; `block_size` and
     `num_blocks` are series whose values do. `attributes` are numbers to read beside ours, by names of their own.
+    `members` tell how many servers a page is an average over.
     """
 
     name: str
@@ -36,13 +37,14 @@ class EngineNames:
     model_label: str | None = None
     histograms: Mapping[HistogramName, str] | None = field(default=None, hash=False)
     counters: Mapping[CounterName, str] | None = field(default=None, hash=False)
-    # No key of the configuration file: scheduling asks for them, so they are declared where it is.
+    # No keys of the configuration file: scheduling asks for them, so they are declared where it is.
     attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, metadata={"key": False})
+    members: str | None = field(default=None, metadata={"key": False})
 
     def dialect(self) -> Dialect:
         """The dialect of these names. Raises ValueError where they cannot be one."""
         base = Dialect("", (), ()) if self.like is None else DIALECTS[self.like]
-        gauges = ("waiting", "running", "kv_utilization", "kv_used_tokens", "waiting_tokens")
+        gauges = ("waiting", "running", "kv_utilization", "kv_used_tokens", "waiting_tokens", "members")
         given: dict[str, Any] = {name: _specs(text) for name in gauges if (text := getattr(self, name)) is not None}
         if self.lora is not None:
             given["lora"] = next(iter(_specs(self.lora)), None)

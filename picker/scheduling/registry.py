@@ -9,7 +9,7 @@ from picker.parsing.table import PARSER_TYPES
 from picker.reporting import ATTRIBUTE_REPORTER, SERVED_VERIFIER
 from picker.scheduling.factories.filters import FILTERS, PRODUCER_NAMES
 from picker.scheduling.factories.others import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
-from picker.scheduling.factories.scorers import MEDIA_SCORER, SCORERS
+from picker.scheduling.factories.scorers import MEDIA_SCORER, OF_POOL_METRICS, SCORERS
 from picker.scheduling.factories.screeners import SCREENERS
 from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
@@ -18,7 +18,10 @@ from picker.scheduling.stages import ProfileHandler, Screener
 __all__ = [
     "BUILT_IN",
     "BURST_PRODUCER",
+    "CLUSTER_EXTRACTOR",
     "CLUSTER_FILE",
+    "CLUSTER_PREFIX_PRODUCER",
+    "CLUSTER_SOURCE",
     "DATA",
     "DEFAULT_HANDLER",
     "DEFAULT_PICKER",
@@ -29,6 +32,7 @@ __all__ = [
     "LATENCY_PRODUCER",
     "MEDIA_PRODUCER",
     "MEDIA_SCORER",
+    "OF_POOL_METRICS",
     "PREFIX_PRODUCER",
     "PRODUCERS",
     "WITHOUT_EFFECT",
@@ -58,11 +62,13 @@ class Kind(enum.Enum):
 
 DETECTORS = ("utilization-detector", "concurrency-detector")
 PREFIX_PRODUCER = "approx-prefix-cache-producer"
+CLUSTER_PREFIX_PRODUCER = "multicluster-approx-prefix-cache-producer"
 MEDIA_PRODUCER = "mm-embeddings-cache-producer"
 LATENCY_PRODUCER = "predicted-latency-producer"
 BURST_PRODUCER = "burst-prefix-cache-producer"
 PRODUCERS = (
     PREFIX_PRODUCER,
+    CLUSTER_PREFIX_PRODUCER,
     "inflight-load-producer",
     "token-producer",
     MEDIA_PRODUCER,
@@ -79,6 +85,8 @@ DATA = (
     "models-data-source",
     "models-data-extractor",
 )
+CLUSTER_SOURCE = "multicluster-metrics-data-source"
+CLUSTER_EXTRACTOR = "multicluster-metrics-extractor"
 CLUSTER_FILE = "multicluster-file-discovery"
 DISCOVERY = ("file-discovery", CLUSTER_FILE)
 REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
@@ -90,7 +98,7 @@ _FACTS: Mapping[str, Kind] = {
         (Kind.DETECTOR, DETECTORS),
         (Kind.PARSER, PARSER_TYPES),
         (Kind.PRODUCER, PRODUCERS),
-        (Kind.DATA, DATA),
+        (Kind.DATA, (*DATA, CLUSTER_SOURCE, CLUSTER_EXTRACTOR)),
         (Kind.DISCOVERY, DISCOVERY),
         (Kind.REPORTER, REPORTERS),
     )

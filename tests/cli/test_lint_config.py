@@ -81,6 +81,10 @@ def test_the_report_says_what_every_part_does() -> None:
             "names of a with heat",
         ),
         ("- {type: core-metrics-extractor, parameters: {engineLabelKey: e}}", "engines by the label e"),
+        (
+            "- {type: multicluster-metrics-data-source}\n- {type: multicluster-metrics-extractor}",
+            "https, certificates verified, averages of pools as pickers publish them",
+        ),
     ],
 )
 def test_what_is_said_of_metrics_pages_is_shown(plugins: str, said: str | None) -> None:

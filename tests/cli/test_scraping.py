@@ -172,6 +172,59 @@ def test_a_source_says_where_pages_are(parameters: str, expected: ScrapeWishes) 
     assert wishes(f"- {{type: metrics-data-source, parameters: {parameters}}}\n") == expected
 
 
+AVERAGES = EngineNames(
+    "multicluster",
+    waiting="llm_d_epp_average_queue_size",
+    kv_utilization="llm_d_epp_average_kv_cache_utilization",
+    members="llm_d_epp_ready_endpoints",
+)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("", AVERAGES),
+        (", parameters: {queueSizeMetric: '', kvCacheUtilizationMetric: ''}", AVERAGES),
+        (
+            ", parameters: {queueSizeMetric: 'queue{name=chat}', kvCacheUtilizationMetric: 'kv{name=chat}'}",
+            replace(
+                AVERAGES,
+                waiting="queue{name=chat}",
+                kv_utilization="kv{name=chat}",
+                members="llm_d_epp_ready_endpoints{name=chat}",
+            ),
+        ),
+    ],
+    ids=["usual", "empty", "of one pool"],
+)
+def test_an_extractor_of_clusters_reads_averages(parameters: str, expected: EngineNames) -> None:
+    assert wishes(f"- {{type: multicluster-metrics-extractor{parameters}}}\n") == ScrapeWishes(
+        (expected,), "multicluster", extractor="epp.yaml:4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ("", ScrapeWishes(scheme="https", verify_tls=True)),
+        (", parameters: {insecureSkipVerify: true}", ScrapeWishes(scheme="https", verify_tls=False)),
+        (
+            ", parameters: {scheme: http, path: /m, port: 9}",
+            ScrapeWishes(scheme="http", path="/m", port=9, verify_tls=True),
+        ),
+        (
+            ", parameters: {caCertPath: /ca}",
+            ScrapeWishes(scheme="https", verify_tls=True, certificates=PageCertificates(Path("/ca"))),
+        ),
+    ],
+)
+def test_pages_of_clusters_are_encrypted_and_verified_unless_told_otherwise(
+    parameters: str, expected: ScrapeWishes
+) -> None:
+    found = wishes(f"- {{type: multicluster-metrics-data-source{parameters}}}\n")
+    assert found == replace(expected, source="epp.yaml:4")
+
+
 def test_authorities_that_nobody_asks_are_said_to_be() -> None:
     plugin = "- {type: metrics-data-source, parameters: {scheme: https, caCertPath: /ca}}\n"
     (note,) = load_picker_config(f"{HEAD}plugins:\n{plugin}", "epp.yaml").notes
@@ -235,7 +288,21 @@ def test_what_changes_nothing_of_a_source_is_said() -> None:
         ),
         (
             "metrics-data-source, parameters: {}}\n- {name: other, type: metrics-data-source, parameters: {}",
-            "epp.yaml:5: plugins[1]: there is already a metrics-data-source with parameters (epp.yaml:4)",
+            "epp.yaml:5: plugins[1]: there is already a source of metrics pages (epp.yaml:4); endpoints have one",
+        ),
+        (
+            "multicluster-metrics-data-source}\n- {type: metrics-data-source, parameters: {path: /m}",
+            "epp.yaml:5: plugins[1]: there is already a source of metrics pages (epp.yaml:4)",
+        ),
+        (
+            "multicluster-metrics-extractor}\n- {type: core-metrics-extractor, parameters: {}",
+            "epp.yaml:5: plugins[1]: there is already an extractor of metrics (epp.yaml:4); pages are read one way",
+        ),
+        ("multicluster-metrics-data-source, parameters: {x: 1}", "x: unknown key; expected one of caCertPath, "),
+        ("multicluster-metrics-extractor, parameters: {x: 1}", "x: unknown key; expected one of kvCacheUtilization"),
+        (
+            "multicluster-metrics-extractor, parameters: {queueSizeMetric: 'q{a}'}",
+            "queueSizeMetric: labels of a metric spec are written label=value",
         ),
     ],
 )

@@ -17,7 +17,8 @@ from picker.scheduling.filters import SaturationFilter
 from picker.scheduling.pickers import MaxScorePicker, RandomPicker
 from picker.scheduling.profile import Profile
 from picker.scheduling.reference import REFERENCE_ONLY
-from picker.scheduling.scorers.load import QueueScorer
+from picker.scheduling.scorers.affinity import PrefixCacheScorer
+from picker.scheduling.scorers.load import KvCacheUtilizationScorer, QueueScorer
 from picker.scraping import ScrapeWishes
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
@@ -104,6 +105,23 @@ plugins:
 """
     )
     assert config.prefix == PrefixSettings(False, 128, 5, 131_072, 10)
+
+
+def test_a_picker_of_clusters_has_the_scorers_of_one_of_endpoints() -> None:
+    config = loaded(
+        """\
+plugins:
+- {type: multicluster-queue-scorer}
+- {type: multicluster-kv-cache-utilization-scorer}
+- {type: multicluster-prefix-cache-scorer, parameters: {matchLengthWeight: 0.5}}
+- {type: multicluster-approx-prefix-cache-producer, parameters: {autoTune: false, blockSizeTokens: 128}}
+- {type: multicluster-metrics-extractor}
+"""
+    )
+    scorers = [each.scorer for each in only_profile(config).scorers]
+    assert scorers == [QueueScorer(), KvCacheUtilizationScorer(), PrefixCacheScorer(0.5)]
+    assert (config.prefix.auto_tune, config.prefix.block_size_tokens) == (False, 128)
+    assert config.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -308,6 +326,31 @@ REFUSED = {
         "plugins: [{type: file-discovery, parameters: {path: a, poll: 1}}]\n"
         "dataLayer: {discovery: {pluginRef: file-discovery}}\n",
         "plugins[0].parameters.poll: unknown key",
+    ),
+    "clusters without a file": (
+        "plugins: [{type: multicluster-file-discovery}]\n"
+        "dataLayer: {discovery: {pluginRef: multicluster-file-discovery}}\n",
+        "plugins[0]: path is missing",
+    ),
+    "clusters by their queues, of which nothing is read": (
+        "plugins: [{type: multicluster-queue-scorer}, {type: core-metrics-extractor}]\n",
+        "epp.yaml:3: plugins[0]: multicluster-queue-scorer needs a multicluster-metrics-extractor, and none is",
+    ),
+    "clusters by their caches, of which nothing is read": (
+        "plugins: [{type: multicluster-metrics-data-source}, {type: multicluster-kv-cache-utilization-scorer}]\n",
+        "plugins[1]: multicluster-kv-cache-utilization-scorer needs a multicluster-metrics-extractor",
+    ),
+    "clusters with a parameter": (
+        "plugins: [{type: multicluster-metrics-extractor}, {type: multicluster-queue-scorer, parameters: {x: 1}}]\n",
+        "plugins[1].parameters.x: unknown key",
+    ),
+    "a source of clusters that is not declared": (
+        "dataLayer: {sources: [{pluginRef: multicluster-metrics-data-source}]}\n",
+        "dataLayer.sources[0].pluginRef: no plugin is named 'multicluster-metrics-data-source'",
+    ),
+    "two prefix indices": (
+        "plugins: [{type: approx-prefix-cache-producer}, {type: multicluster-approx-prefix-cache-producer}]\n",
+        "plugins[1]: there is already one of type approx-prefix-cache-producer; a pool has one",
     ),
     "a burst in parts": (
         "plugins: [{type: burst-prefix-cache-producer, parameters: {maxPerReplica: 4}}]\n",

@@ -153,6 +153,10 @@ def _speed_and_cost(given: Given) -> Scorer:
 
 
 MEDIA_SCORER = "mm-embeddings-cache-scorer"
+_CLUSTER_QUEUE, _CLUSTER_KV_CACHE = "multicluster-queue-scorer", "multicluster-kv-cache-utilization-scorer"
+OF_POOL_METRICS = frozenset({_CLUSTER_QUEUE, _CLUSTER_KV_CACHE})
+"""Scorers of what pickers of other clusters publish of their pools."""
+
 SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "queue-scorer": _plain(QueueScorer),
     "running-requests-size-scorer": _plain(RunningRequestsScorer),
@@ -173,4 +177,8 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "gpu-memory-scorer": _gpu_memory,
     "staleness-discount-scorer": _staleness,
     "speed-and-cost-scorer": _speed_and_cost,
+    # A cluster's averages stand where an endpoint's own numbers do, so that the formulas are the same.
+    _CLUSTER_QUEUE: _plain(QueueScorer),
+    _CLUSTER_KV_CACHE: _plain(KvCacheUtilizationScorer),
+    "multicluster-prefix-cache-scorer": _prefix_cache,
 }
