@@ -5,12 +5,12 @@ and answers that come meanwhile wait for a part of it alone.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,31 +19,44 @@ _SAMPLES_AT_ONCE = 200
 # Families whose samples stand each for itself; others are never as large.
 _DIVISIBLE = frozenset({"gauge", "counter"})
 _HEAD_LINES = 2
+_SUFFIXES = ("", "_total", "_created", "_bucket", "_sum", "_count", "_info")
+"""Behind the name of a family, they are those of its samples."""
 
 
 class Page(Protocol):
     """Who has a page of metrics."""
 
-    async def written(self) -> bytes:
-        """The page as it is now."""
+    async def written(self, asked: Collection[str] = ()) -> bytes:
+        """The page as it is now; of `asked` sample names only the families of these, if there are any."""
         ...
 
 
 class OwnMetrics:
-    """The page of what `collectors` count."""
+    """The page of what `collectors` count, each of which has the same families every time."""
 
     def __init__(self, collectors: Iterable[Collector]) -> None:
-        self._registry = CollectorRegistry()
-        for collector in collectors:
-            self._registry.register(collector)
+        self._collectors = tuple(collectors)
+        # The names of each collector's families, once all were seen.
+        self._names: dict[Collector, frozenset[str]] = {}
 
-    async def written(self) -> bytes:
-        """Every family as it is when its turn comes."""
+    async def written(self, asked: Collection[str] = ()) -> bytes:
+        """Every family as it is when its turn comes; of `asked` sample names only theirs, if there are any."""
+        wanted = frozenset(asked)
         pieces: list[bytes] = []
-        for family in self._registry.collect():
-            for piece in _pieces(family):
-                pieces.append(piece)
-                await asyncio.sleep(0)
+        for collector in self._collectors:
+            known = self._names.get(collector)
+            if wanted and known is not None and wanted.isdisjoint(known):
+                continue
+            seen: set[str] = set()
+            for family in collector.collect():
+                names = {family.name + suffix for suffix in _SUFFIXES}
+                seen |= names
+                if wanted and wanted.isdisjoint(names):
+                    continue
+                for piece in _pieces(family):
+                    pieces.append(piece)
+                    await asyncio.sleep(0)
+            self._names[collector] = frozenset(seen)
         return b"".join(pieces)
 
 

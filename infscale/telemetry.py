@@ -198,7 +198,8 @@ def _application(
         refusal = await listen.guard.refusal(request) if listen.guard is not None else None
         if refusal is not None:
             return refusal
-        return web.Response(body=await page.written(), headers={"Content-Type": CONTENT_TYPE})
+        asked = request.query.getall("name[]", ())
+        return web.Response(body=await page.written(asked), headers={"Content-Type": CONTENT_TYPE})
 
     async def debug_snapshot(_: web.Request) -> web.Response:
         now = clock()

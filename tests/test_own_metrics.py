@@ -37,6 +37,40 @@ async def test_the_page_is_that_of_the_library(size: int) -> None:
     assert await OwnMetrics([Counted(size)]).written() == generate_latest(registry)
 
 
+class Watched(Counted):
+    """Counts how often it is asked."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(1, name)
+        self.asked = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.asked += 1
+        return super().collect()
+
+
+@pytest.mark.parametrize(
+    ("asked", "heads"),
+    [
+        (["y_gauge"], ["y_gauge"]),
+        (["x_counter_total", "y_histogram_bucket"], ["x_counter_total", "y_histogram"]),
+        (["y_alone_total", "z"], ["y_alone_total"]),
+        (["z"], []),
+    ],
+)
+async def test_of_names_that_are_asked_for_there_is_what_there_is(asked: list[str], heads: list[str]) -> None:
+    collectors = [Watched("x"), Watched("y")]
+    page = OwnMetrics(collectors)
+    first, second = await page.written(asked), await page.written(asked)
+    found = [line.split()[2] for line in first.decode().splitlines() if line.startswith("# TYPE")]
+    assert found == heads
+    assert first == second
+    # Whoever has none of them is not asked again.
+    assert [each.asked for each in collectors] == [
+        1 + any(head.startswith(name) for head in heads) for name in ("x", "y")
+    ]
+
+
 async def test_others_go_on_while_it_is_written() -> None:
     turns = 0
 
