@@ -60,6 +60,8 @@ class _Sender:
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         self._loop.call_soon(self._send, key, sample, at)
+        # Pages come several at a time, and none of them is as urgent as what somebody waits for.
+        os.sched_yield()
 
     def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
         self._loop.call_soon(self._send, key, cause, at)
