@@ -1,6 +1,7 @@
 """A child process: a closed loop of completion requests; prints how many were answered and how many failed.
 
-`python -m bench.client URL BODY_BYTES REQUESTS CONNECTIONS STREAM`; STREAM is 1 for streamed answers, else 0.
+`python -m bench.client URL BODY_BYTES REQUESTS CONNECTIONS STREAM SEED`; STREAM is 1 for streamed answers, else 0.
+Prompts of different seeds have nothing in common.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from bench.memory import prompts
 from infscale.envoy.process import die_with_parent
 
 
-async def _main(url: str, size: int, requests: int, connections: int, stream: int) -> None:
-    texts = prompts(size, min(requests, 4_000) // 8 * 8, random.Random(5))
+async def _main(url: str, size: int, requests: int, connections: int, stream: int, seed: int) -> None:
+    texts = prompts(size, min(requests, 4_000) // 8 * 8, random.Random(seed))
     fixed = {"model": "Qwen/Qwen3-32B", "max_tokens": 16, "stream": bool(stream)}
     bodies = [orjson.dumps({**fixed, "prompt": text.decode()}) for text in texts]
     turns = iter([bodies[number % len(bodies)] for number in range(requests)])

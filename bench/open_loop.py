@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -21,7 +22,7 @@ import yaml
 
 from bench.gateway import child, family_cpu_seconds, until
 from bench.memory import prompts
-from bench.rows import Row
+from bench.rows import Row, machine
 from infscale.cli.demo_helpers import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import die_with_parent, running_envoy
@@ -31,14 +32,28 @@ _INTERVAL_SECONDS = 0.05
 _RATE = 500
 _SECONDS = 15
 _WARM_UP_SECONDS = 3
+_ROUNDS = 3
 _CONNECTIONS = 64
 _PROMPT_BYTES = 1_200
 _BODIES = 4_000
 _END = b"\r\n\r\n"
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Latencies of one round, the cores of infscale meanwhile, and how long this machine took for its piece of work."""
+
+    milliseconds: list[float]
+    cores: float
+    machine: float
+
+
 async def open_loop_rows() -> list[Row]:
-    """Run everything and measure from the moments at which requests were due."""
+    """Run everything and measure from the moments at which requests were due.
+
+    Of some rounds it tells the one in which the machine itself was quickest just before and after: a percentile of
+    latency is that of a shared machine's worst moment. The choice never looks at what was measured.
+    """
     pages, picker, telemetry, listen, admin = free_ports(5)
     addresses = [Address(f"127.77.0.{number}", pages) for number in range(1, _ENDPOINTS + 1)]
     route = PickerRoute(Address("127.0.0.1", listen), Address("127.0.0.1", picker), tuple(addresses))
@@ -55,17 +70,32 @@ async def open_loop_rows() -> list[Row]:
             straight = await _load(pages, _RATE, _WARM_UP_SECONDS)
             async with running_envoy(Address("127.0.0.1", admin), [route]):
                 await _load(listen, _RATE, _WARM_UP_SECONDS)
-                before = family_cpu_seconds(serve.pid)
-                through = await _load(listen, _RATE, _SECONDS)
-                cores = (family_cpu_seconds(serve.pid) - before) / _SECONDS
+                rounds = [await _round(listen, serve.pid) for _ in range(_ROUNDS)]
+    return [Row(f"{_RATE} requests/s straight to the server, p50", statistics.median(straight), "ms"), *_rows(rounds)]
+
+
+async def _round(port: int, pid: int) -> _Round:
+    quickness = machine().value
+    before = family_cpu_seconds(pid)
+    latencies = await _load(port, _RATE, _SECONDS)
+    cores = (family_cpu_seconds(pid) - before) / _SECONDS
+    return _Round(latencies, cores, max(quickness, machine().value))
+
+
+def _rows(rounds: list[_Round]) -> list[Row]:
     name = f"{_RATE} requests/s through Envoy, {_ENDPOINTS} endpoints scraped every 50 ms"
-    percentiles = statistics.quantiles(through, n=100, method="inclusive")
+    best = min(rounds, key=lambda each: each.machine)
+    percentiles = statistics.quantiles(best.milliseconds, n=100, method="inclusive")
+    others = [
+        Row(f"{name}, each round: p95", statistics.quantiles(each.milliseconds, n=100)[94], "ms") for each in rounds
+    ]
     return [
-        Row(f"{_RATE} requests/s straight to the server, p50", statistics.median(straight), "ms"),
         Row(f"{name}: p50", percentiles[49], "ms", 1.2),
         Row(f"{name}: p95", percentiles[94], "ms", 2.5),
         Row(f"{name}: p99", percentiles[98], "ms", 6.0),
-        Row(f"{name}: cores of infscale, all processes", cores, "cores", 0.4),
+        Row(f"{name}: cores of infscale, all processes", best.cores, "cores", 0.4),
+        Row(f"{name}: this machine meanwhile", best.machine, "µs CPU"),
+        *others,
     ]
 
 
