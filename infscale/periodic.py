@@ -9,17 +9,19 @@ import asyncio
 import enum
 import logging
 import math
-import random  # compiled classes know the types of their fields
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import xxhash
 
 from infscale.backoff import Backoff
 from infscale.errors import ExpositionError, InfscaleError
 from infscale.value import value
+
+if TYPE_CHECKING:
+    import random
 
 # A target that fails in turns with different causes, or every other time, is worth a line this often.
 _QUIET_SECONDS = 10.0
@@ -170,7 +172,7 @@ class Pace:
     fraction: float
     backoff: Backoff
     clock: Clock
-    rng: random.Random
+    rng: "random.Random"
 
     def due(self, now: float, refusals: int) -> float:
         """When the next round starts, `refusals` refused ones in a row being the last. Missed ticks are skipped."""
