@@ -6,7 +6,6 @@ waiting, pay for none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -63,7 +62,7 @@ class PoolBoard:
         for row, record in enumerate(records):
             self._write(row, record)
             self._count(row, record.ledger)
-        self._state = replace(state, columns=self._columns())
+        self._state = state.observed(self._columns())
         self._observed = self._booked = False
         self._snapshot = self._made()
 
@@ -87,7 +86,7 @@ class PoolBoard:
     def snapshot(self) -> PoolSnapshot:
         """The pool as it is now."""
         if self._observed:
-            self._state = replace(self._state, columns=self._columns())
+            self._state = self._state.observed(self._columns())
         if self._observed or self._booked:
             self._snapshot = self._made()
             self._observed = self._booked = False

@@ -184,26 +184,51 @@ class PodIndex:
         return len(self.rows) == len(self.of_row)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False, init=False)
 class PoolState:
     """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them.
 
     `index` has the row of each destination. `derived` has what readers worked out of the state, by whoever did.
     """
 
-    pool: ObjectKey
-    settings: PoolSettings
-    endpoints: tuple[Endpoint, ...]
-    index: Mapping[str, int]
-    pods: PodIndex
-    columns: Columns
-    derived: dict[object, Any] = field(init=False, default_factory=dict[object, Any])
+    pool: Final[ObjectKey]
+    settings: Final[PoolSettings]
+    endpoints: Final[tuple[Endpoint, ...]]
+    index: Final[Mapping[str, int]]
+    pods: Final[PodIndex]
+    columns: Final[Columns]
+    derived: Final[dict[object, Any]]
+
+    def __init__(  # one for each field
+        self,
+        pool: ObjectKey,
+        settings: PoolSettings,
+        endpoints: tuple[Endpoint, ...],
+        index: Mapping[str, int],
+        pods: PodIndex,
+        columns: Columns,
+    ) -> None:
+        self.pool = pool
+        self.settings = settings
+        self.endpoints = endpoints
+        self.index = index
+        self.pods = pods
+        self.columns = columns
+        self.derived = {}
 
     @classmethod
     def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
         """The state of a pool with these endpoints, `columns` in their order."""
         index = {endpoint.authority: row for row, endpoint in enumerate(endpoints)}
         return cls(pool, settings, endpoints, index, PodIndex.of(endpoints), columns)
+
+    def judged_by(self, settings: PoolSettings) -> "PoolState":
+        """The same pool by other settings."""
+        return PoolState(self.pool, settings, self.endpoints, self.index, self.pods, self.columns)
+
+    def observed(self, columns: Columns) -> "PoolState":
+        """The same pool with what is known of it now; nothing is worked out of that yet."""
+        return PoolState(self.pool, self.settings, self.endpoints, self.index, self.pods, columns)
 
     def available(self) -> tuple[IntArray, float]:
         """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
@@ -212,9 +237,10 @@ class PoolState:
             columns, usable = self.columns, self.columns.ready
             if self.settings.saturation.kind is SaturationKind.UTILIZATION:
                 # What is in flight is always known; what engines report may be neither of the two.
-                usable = usable & ~(np.isnan(columns.waiting) & np.isnan(columns.kv_utilization))
+                usable = usable & ~np.isnan(np.fmin(columns.waiting, columns.kv_utilization))
             rows = frozen(usable.nonzero()[0])
-            known = rows, float(columns.observed_at[rows].min(initial=math.inf))
+            observed = at_rows(columns.observed_at, rows)
+            known = rows, float(np.minimum.reduce(observed, initial=math.inf))
             self.derived[PoolState] = known
         return known
 

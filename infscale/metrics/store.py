@@ -5,7 +5,7 @@ revision number, and whoever reads a pool after it gets a new immutable `PoolSna
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
@@ -98,7 +98,7 @@ class MetricStore:
         if board is None or board.state.settings == settings:
             return
         self._look_back()
-        self._boards[pool] = self._board(replace(board.state, settings=settings))
+        self._boards[pool] = self._board(board.state.judged_by(settings))
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         """Take in a successful scrape that started at `at`."""
