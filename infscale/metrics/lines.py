@@ -23,11 +23,12 @@ _Places = NDArray[np.intp]
 _BEGIN_PATTERN: Final = re.compile(rb"[a-zA-Z0-9_:]*+.", re.DOTALL)
 _LETTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:"
 _NEWLINE: Final = 10
-# Pools have servers of a few kinds. Of pages with as many lines as another the newest outlines are kept.
+# Pools have servers of a few kinds. Of pages with as many lines as another the newest outlines are kept, and of all so
+# many that their letters, each of which takes seventeen bytes, come to a megabyte or two.
 _REMEMBERED_ALIKE: Final = 3
-_REMEMBERED_COUNTS: Final = 16
-_REMEMBERED_BEGINS: Final = 4096
-_MOST_LINES: Final = 20_000
+_REMEMBERED_COUNTS: Final = 64
+_REMEMBERED_LETTERS: Final = 80_000
+_REMEMBERED_BEGINS: Final = 2048
 
 
 class Cut(NamedTuple):
@@ -60,8 +61,11 @@ class LineFinder:
         self._most = most
         self._pattern = _line_pattern(names)
         self._names = [name.encode() for name in names]
+        # Behind that no letter of a line tells anything.
+        self._longest = max(map(len, self._names), default=0) + 1
         # By the number of lines. A number that was met only once has none: making one costs as much as two searches.
         self._known: dict[int, list[_Outline]] = {}
+        self._held = 0
         self._telling: dict[bytes, tuple[int, ...]] = {}
         # What the lines of the last page of a known outline begin with: mostly, those of the next begin so too.
         self._vouched: tuple[bytes, ...] = ()
@@ -111,21 +115,30 @@ class LineFinder:
 
     def _remember(self, page: bytes) -> None:
         """Have the outline of a page, if one with as many lines was met before."""
-        count = page.count(b"\n")
-        if not page.endswith(b"\n") or count > _MOST_LINES:
+        if not page.endswith(b"\n"):
             return
-        known = self._known.get(count)
-        if known is None:
+        count = page.count(b"\n")
+        if count not in self._known:
             if len(self._known) >= _REMEMBERED_COUNTS:
-                self._known.clear()
+                self._forget()
             self._known[count] = []
             return
         outline = self._outline(page)
-        if outline is not None:
-            self._known[count] = [outline, *known[: _REMEMBERED_ALIKE - 1]]
+        if outline is None:
+            return
+        self._held += len(outline.letters)
+        if self._held > _REMEMBERED_LETTERS:
+            self._forget()
+            self._held = len(outline.letters)
+        known = self._known.get(count, [])
+        self._known[count] = [outline, *known[: _REMEMBERED_ALIKE - 1]]
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._held = 0
 
     def _outline(self, page: bytes) -> _Outline | None:
-        """None where a line shows only as a whole whether it is read."""
+        """None where a line shows only as a whole whether it is read, and where there is too much to remember."""
         names = {match.start(1) - 1 for match in self._pattern.finditer(b"\n" + page)}
         read: list[int] = []
         begins: list[bytes] = []
@@ -134,8 +147,7 @@ class LineFinder:
         letters = bytearray()
         start = 0
         for number, text in enumerate(page[:-1].split(b"\n")):
-            line = text + b"\n"
-            begin = _begin(line)
+            begin = self._begin(text[: self._longest] + b"\n")
             if start in names:
                 read.append(number)
                 begins.append(begin)
@@ -146,8 +158,10 @@ class LineFinder:
                 for offset in telling:
                     others.append(number)
                     offsets.append(offset)
-                    letters.append(line[offset])
-            start += len(line)
+                    letters.append(begin[offset])
+                if len(letters) > _REMEMBERED_LETTERS:
+                    return None
+            start += len(text) + 1
         if len(read) < len(names):
             return None
         return _Outline(
@@ -157,6 +171,11 @@ class LineFinder:
             np.array(offsets, dtype=np.intp),
             bytes(letters),
         )
+
+    def _begin(self, line: bytes) -> bytes:
+        """What `line` begins with, as far as it can be one of the names, and the letter behind that."""
+        match = _BEGIN_PATTERN.match(line)
+        return line[: self._longest] if match is None else match[0][: self._longest]
 
     def _tells(self, begin: bytes) -> tuple[int, ...]:
         """Where letters stand that show that a line beginning so has none of the names; none if there are no such."""
@@ -192,11 +211,6 @@ def _any_of(names: Sequence[str]) -> str:
     return re.escape(begun) + "(?:" + "|".join(branches) + ")"
 
 
-def _begin(line: bytes) -> bytes:
-    match = _BEGIN_PATTERN.match(line)
-    return line if match is None else match[0]
-
-
 def _telling(begin: bytes, names: Sequence[bytes]) -> tuple[int, ...]:
     if begin[:1] in (b" ", b"\t"):
         # A name may be behind it.
@@ -205,11 +219,10 @@ def _telling(begin: bytes, names: Sequence[bytes]) -> tuple[int, ...]:
     chosen = [0]
     left = [name for name in names if not _differ(begin, name, 0)]
     while left:
-        by_offset = [sum([_differ(begin, name, offset) for name in left]) for offset in range(len(begin))]
-        most = max(by_offset)
-        if not most:
+        # The first letter that the first of them has not may tell the others apart as well.
+        offset = next((offset for offset in range(1, len(begin)) if _differ(begin, left[0], offset)), 0)
+        if not offset:
             return ()
-        offset = by_offset.index(most)
         chosen.append(offset)
         left = [name for name in left if not _differ(begin, name, offset)]
     return tuple(chosen)

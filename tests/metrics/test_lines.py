@@ -1,4 +1,6 @@
 import re
+import tracemalloc
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +68,37 @@ def test_more_lines_than_may_be_are_refused_on_a_known_page_too() -> None:
         made.cut(PAGE)
         with pytest.raises(ExpositionError, match="more than 2 series"):
             made.cut(page)
+
+
+def many_names(number: int) -> bytes:
+    return b"".join(b"up_t%d_%d 1\n" % (number, line) for line in range(2_000))
+
+
+def many_lines(number: int) -> bytes:
+    return b"upper_total_letters 1\n" * (5_000 + number)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param(lambda number: b"up_t%d_" % number + b"x" * 200_000 + b" 1\n", id="long names"),
+        pytest.param(many_names, id="many names"),
+        pytest.param(many_lines, id="many numbers of lines"),
+    ],
+)
+def test_what_pages_leave_in_memory_is_bounded(others: Callable[[int], bytes]) -> None:
+    made = finder(PAGE, PAGE)
+    tracemalloc.start()
+    try:
+        for number in range(60):
+            page = others(number) + b"#\n" * number + b"up 1\n"
+            for _ in range(2):
+                assert made.cut(page) == Cut((b"up ",), (b"1",))
+        del page
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2_000_000
 
 
 LINES = st.sampled_from(
