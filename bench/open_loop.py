@@ -47,6 +47,10 @@ class _Round:
     cores: float
     machine: float
 
+    @property
+    def percentiles(self) -> list[float]:
+        return statistics.quantiles(self.milliseconds, n=100, method="inclusive")
+
 
 async def open_loop_rows() -> list[Row]:
     """Run everything and measure from the moments at which requests were due.
@@ -85,10 +89,8 @@ async def _round(port: int, pid: int) -> _Round:
 def _rows(rounds: list[_Round]) -> list[Row]:
     name = f"{_RATE} requests/s through Envoy, {_ENDPOINTS} endpoints scraped every 50 ms"
     best = min(rounds, key=lambda each: each.machine)
-    percentiles = statistics.quantiles(best.milliseconds, n=100, method="inclusive")
-    others = [
-        Row(f"{name}, each round: p95", statistics.quantiles(each.milliseconds, n=100)[94], "ms") for each in rounds
-    ]
+    percentiles = best.percentiles
+    others = [Row(f"{name}, each round: p95", each.percentiles[94], "ms") for each in rounds]
     return [
         Row(f"{name}: p50", percentiles[49], "ms", 1.2),
         Row(f"{name}: p95", percentiles[94], "ms", 2.5),

@@ -250,35 +250,22 @@ class PoolDirector:
             self._memory.served_cold(row)
         if facts.media and self._config.media_items:
             self._memory.sent_media(row, facts.media, self._config.media_items)
-        endpoints, revision = snapshot.state.endpoints, snapshot.revision
+        endpoints = snapshot.state.endpoints
         destinations = tuple([endpoints[each].authority for each in selection.chosen])
         _count(self.stats.picks, destinations[0])
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
-        age = now - float(snapshot.columns.observed_at[row])
-        self.records.append(
-            PickRecord(
-                xxh3_64_intdigest(request.request_id.encode("utf-8", "surrogatepass")),
-                revision,
-                now,
-                destinations[0],
-                age,
-                len(selection.rows),
-                selection.score_of(row),
-                tokens,
-            )
-        )
-        stamps = self._config.stamps
-        stamped = _stamped(stamps, endpoints[row]) if stamps else ()
+        self._record(request, context, selection, tokens)
         scores = NO_SCORES
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}
+        stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
         decision = Decision(
             destinations,
             facts.target_model,
-            revision,
+            snapshot.revision,
             self._accounts.charge(self._pool, row, facts.target_model, tokens, now),
             scores,
             priority,
@@ -291,6 +278,24 @@ class PoolDirector:
         if promise is not None:
             self._memory.keep(promise)
         return decision
+
+    def _record(
+        self, request: InferenceRequest, context: SchedulingContext, selection: Selection, tokens: float
+    ) -> None:
+        """Keep for `/debug` what was decided and on which data."""
+        snapshot, row = context.snapshot, selection.chosen[0]
+        self.records.append(
+            PickRecord(
+                xxh3_64_intdigest(request.request_id.encode("utf-8", "surrogatepass")),
+                snapshot.revision,
+                context.now,
+                snapshot.state.endpoints[row].authority,
+                context.now - float(snapshot.columns.observed_at[row]),
+                len(selection.rows),
+                selection.score_of(row),
+                tokens,
+            )
+        )
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

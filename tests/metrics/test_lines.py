@@ -70,6 +70,10 @@ def test_more_lines_than_may_be_are_refused_on_a_known_page_too() -> None:
             made.cut(page)
 
 
+def a_long_name(number: int) -> bytes:
+    return b"up_t%d_" % number + b"x" * 200_000 + b" 1\n"
+
+
 def many_names(number: int) -> bytes:
     return b"".join(b"up_t%d_%d 1\n" % (number, line) for line in range(2_000))
 
@@ -81,7 +85,7 @@ def many_lines(number: int) -> bytes:
 @pytest.mark.parametrize(
     "others",
     [
-        pytest.param(lambda number: b"up_t%d_" % number + b"x" * 200_000 + b" 1\n", id="long names"),
+        pytest.param(a_long_name, id="long names"),
         pytest.param(many_names, id="many names"),
         pytest.param(many_lines, id="many numbers of lines"),
     ],
@@ -91,10 +95,8 @@ def test_what_pages_leave_in_memory_is_bounded(others: Callable[[int], bytes]) -
     tracemalloc.start()
     try:
         for number in range(60):
-            page = others(number) + b"#\n" * number + b"up 1\n"
             for _ in range(2):
-                assert made.cut(page) == Cut((b"up ",), (b"1",))
-        del page
+                assert made.cut(others(number) + b"#\n" * number + b"up 1\n") == Cut((b"up ",), (b"1",))
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
