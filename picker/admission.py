@@ -10,7 +10,7 @@ from infscale.metrics.answers import group_reading
 from infscale.metrics.published import BY_NAME
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
-from picker.request import Headers, Rejection, RejectionCode
+from picker.request import Headers, Reason, Rejection, RejectionCode
 
 OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 
@@ -34,10 +34,14 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
 
 
 def rejection(
-    code: RejectionCode, message: str, reason: str | None = None, retry_after_seconds: float | None = None
+    code: RejectionCode,
+    message: str,
+    reason: Reason,
+    dropped_reason: str | None = None,
+    retry_after_seconds: float | None = None,
 ) -> Rejection:
     """A refusal with the status that belongs to its code."""
-    return Rejection(STATUS_OF_CODE[code], code, message, reason, retry_after_seconds)
+    return Rejection(STATUS_OF_CODE[code], code, message, reason, dropped_reason, retry_after_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def admit(priority: int, snapshot: PoolSnapshot, now: float, retry_after_seconds
 def shed_for_load(retry_after_seconds: float) -> Rejection:
     """The answer to a sheddable request there is no room for."""
     message = "system saturated, sheddable request dropped"
-    return rejection("ResourceExhausted", message, REJECTED_SATURATED, retry_after_seconds)
+    return rejection("ResourceExhausted", message, Reason.SATURATED, REJECTED_SATURATED, retry_after_seconds)
 
 
 class QueueOutcome(enum.Enum):

@@ -9,7 +9,7 @@ from typing import Literal
 import orjson
 
 from picker.messages import ImmediateReply
-from picker.request import Rejection, RejectionCode
+from picker.request import Reason, Rejection, RejectionCode
 
 ErrorFormat = Literal["openai", "reference"]
 
@@ -57,11 +57,13 @@ def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> Immediat
 def no_parser(error_format: ErrorFormat) -> Rejection:
     """No configured parser takes the path; the reference picker calls that a bad request."""
     message = "no parser registered matching path suffix"
-    return Rejection(400, "BadRequest", message) if error_format == "reference" else Rejection(404, "NotFound", message)
+    if error_format == "reference":
+        return Rejection(400, "BadRequest", message, Reason.UNKNOWN_PATH)
+    return Rejection(404, "NotFound", message, Reason.UNKNOWN_PATH)
 
 
 def of_bodyless(rejection: Rejection, error_format: ErrorFormat) -> Rejection:
     """The refusal of a request without a body: the reference picker calls the want of endpoints its own error."""
     if error_format == "reference" and rejection.code == "ServiceUnavailable":
-        return Rejection(500, "Internal", "no pods available in datastore")
+        return Rejection(500, "Internal", "no pods available in datastore", rejection.reason)
     return rejection

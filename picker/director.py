@@ -15,7 +15,7 @@ from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats, PickRecord
 from picker.output_length import OutputLengths
 from picker.prefix_index import PrefixChain, PrefixIndex
-from picker.request import NO_SCORES, Decision, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import NO_SCORES, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory, Promise
@@ -103,12 +103,13 @@ class PoolDirector:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
         snapshot = self._snapshots.snapshot(self._pool)
         if request.body is None:
-            answer = self._anywhere(request, snapshot, now)
-        else:
-            answer = self._decide(request, request.body, snapshot, now)
-        if isinstance(answer, Rejection):
-            _count(self.stats.rejections, answer.dropped_reason or answer.code)
-        return answer
+            return self._anywhere(request, snapshot, now)
+        return self._decide(request, request.body, snapshot, now)
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """Count `rejection` by its reason and status."""
+        key = rejection.reason, rejection.status
+        self.stats.rejections[key] = self.stats.rejections.get(key, 0) + 1
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
@@ -149,9 +150,9 @@ class PoolDirector:
 
     # Candidates
 
-    def _unavailable(self, message: str = _NO_CANDIDATES) -> Rejection:
+    def _unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:
         retry_after = self._settings.retry_after_seconds
-        return rejection("ServiceUnavailable", message, REJECTED_NO_ENDPOINTS, retry_after)
+        return rejection("ServiceUnavailable", message, reason, REJECTED_NO_ENDPOINTS, retry_after)
 
     def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Decision | Rejection:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
@@ -176,7 +177,8 @@ class PoolDirector:
         if age <= limit:
             last = "reports give neither a queue nor a KV-cache utilisation"
         return self._unavailable(
-            f"{_NO_CANDIDATES}: none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})"
+            f"{_NO_CANDIDATES}: none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})",
+            Reason.UNKNOWN_LOAD,
         )
 
     def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
@@ -200,7 +202,7 @@ class PoolDirector:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         # The client's own fault comes first: it stays one when endpoints are back.
         if body.needs_model and not model:
-            return rejection("BadRequest", "model not found in request body")
+            return rejection("BadRequest", "model not found in request body", Reason.MISSING_MODEL)
         if snapshot is None:
             return self._unavailable()
         self._follow(snapshot, now)
@@ -208,7 +210,8 @@ class PoolDirector:
         if not len(rows):
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
-            return rejection("NotFound", "the model does not exist: no endpoint of the pool serves it")
+            message = "the model does not exist: no endpoint of the pool serves it"
+            return rejection("NotFound", message, Reason.UNKNOWN_MODEL)
         priority = self._priorities.priority(request.headers, body.model)
         shed = admit(priority, snapshot, now, self._settings.retry_after_seconds)
         if shed is not None:
@@ -219,13 +222,14 @@ class PoolDirector:
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, config.predicting)
         if config.screeners and not len(rows := screened(config.screeners, context, rows)):
-            return self._unavailable(_SCREENED_OUT)
+            return self._unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(self._settings.retry_after_seconds)
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
-            return rejection("ResourceExhausted", message, retry_after_seconds=self._settings.retry_after_seconds)
+            retry_after = self._settings.retry_after_seconds
+            return rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
         return self._dispatch(request, context, selection, chain, priority)
 
     def _dispatch(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from picker.request import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class DirectorSettings:
@@ -61,13 +63,13 @@ class PickRecord:
 class DirectorStats:
     """Counts since start, for /metrics. Endpoints that leave the pool take their counts with them.
 
-    `rejections` are by dropped reason, or by code where there is none; `outcomes` by how exchanges ended; `responses`
+    `rejections` are by reason and status; `outcomes` by how exchanges ended; `responses`
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
     believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now.
     """
 
     picks: dict[str, int] = field(default_factory=dict[str, int])
-    rejections: dict[str, int] = field(default_factory=dict[str, int])
+    rejections: dict[tuple[Reason, int], int] = field(default_factory=dict[tuple[Reason, int], int])
     outcomes: dict[str, int] = field(default_factory=dict[str, int])
     responses: dict[str, int] = field(default_factory=dict[str, int])
     prompt_tokens: float = 0.0

@@ -7,7 +7,7 @@ InfscaleError
 """
 
 from infscale.errors import InfscaleError
-from picker.request import Rejection, RejectionCode
+from picker.request import Reason, Rejection, RejectionCode
 
 
 class PickerError(InfscaleError):
@@ -21,6 +21,17 @@ class WireError(PickerError):
 class RequestError(PickerError):
     """A client's request is unusable; `rejection` says so in words meant for the client."""
 
-    def __init__(self, message: str, code: RejectionCode = "BadRequest", status: int = 400) -> None:
-        self.rejection = Rejection(status=status, code=code, message=message)
+    def __init__(
+        self,
+        message: str,
+        code: RejectionCode = "BadRequest",
+        status: int = 400,
+        reason: Reason = Reason.INVALID_REQUEST,
+    ) -> None:
+        self.rejection = Rejection(status, code, message, reason)
         super().__init__(message)
+
+
+def invalid_json(problem: str) -> RequestError:
+    """The error of a body that cannot be read as JSON."""
+    return RequestError(f"error unmarshaling request bodyMap: {problem}", reason=Reason.INVALID_JSON)

@@ -61,7 +61,7 @@ from picker.messages import (
 from picker.parsing import parse_body
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
-from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.response import BodyPlan, Usage, VisibleBody, names_to_restore, reported
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Exchange:
         try:
             return self._step(event, now)
         except RequestError as error:
-            return self._reject(error.rejection)
+            return self._reject(None, error.rejection)
 
     def closed(self, now: float) -> None:
         """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
@@ -203,7 +203,8 @@ class Exchange:
     def _check_size(self, size_bytes: int) -> None:
         limit = self._settings.max_body_bytes
         if size_bytes > limit:
-            raise RequestError(f"the request body is larger than {limit} bytes", "PayloadTooLarge", 413)
+            message = f"the request body is larger than {limit} bytes"
+            raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
         self._request_state = RequestState.SENT
@@ -211,7 +212,7 @@ class Exchange:
         self._pieces.clear()
         route = self._settings.parsers.route(request_path(self._headers))
         if route is None:
-            return self._reject(no_parser(self._settings.error_format))
+            return self._reject(None, no_parser(self._settings.error_format))
         return self._route(parse_body(route, content), WholeBody(content, in_trailers), now)
 
     def _route(self, parsed: ParsedBody | None, body: WholeBody | None, now: float) -> list[Send]:
@@ -225,7 +226,7 @@ class Exchange:
         )
         verdict = self._director.direct(request, now)
         if isinstance(verdict, Rejection):
-            return self._reject(verdict if parsed else of_bodyless(verdict, self._settings.error_format))
+            return self._reject(parsed, verdict if parsed else of_bodyless(verdict, self._settings.error_format))
         self._open = (request, verdict)
         return route_replies(self._settings, request, verdict, body)
 
@@ -312,9 +313,10 @@ class Exchange:
     def _new_id(self) -> str:
         return str(UUID(int=self._rng.getrandbits(128), version=4))
 
-    def _reject(self, rejection: Rejection) -> list[Send]:
+    def _reject(self, parsed: ParsedBody | None, rejection: Rejection) -> list[Send]:
         self._over = True
         self._pieces.clear()
+        self._director.refused(self._headers, parsed, rejection)
         return [immediate_reply(rejection, self._settings.error_format)]
 
     def _fail(self, failure: Fail, now: float) -> list[Send]:

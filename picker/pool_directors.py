@@ -8,7 +8,7 @@ from picker.admission import rejection
 from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorStats
-from picker.request import Decision, InferenceRequest, Outcome, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 
 POOL_HEADER: Final = "x-llm-d-inference-pool"
 
@@ -25,6 +25,8 @@ class PoolDirectors:
         self._default: PoolDirector | None = None
         self._directors: dict[ObjectKey, PoolDirector] = {}
         self._names: dict[str, PoolDirector | None] = {}
+        self.unplaced: dict[tuple[Reason, int], int] = {}
+        """Counts of what was refused without a pool that it was for, by reason and status."""
 
     def sync(self, state: DiscoveryState) -> None:
         """Have exactly one director per pool of `state`, each told of its objectives and rewrites."""
@@ -55,13 +57,22 @@ class PoolDirectors:
 
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
         """The decision of the named pool's director."""
-        name = request.headers.get(POOL_HEADER)
-        director = self._default if name is None else self._names.get(name)
+        director = self._named(request.headers)
         if director is not None:
             return director.direct(request, now)
-        if name is None:
-            return rejection("NotFound", f"there is no default pool: name one in {POOL_HEADER}")
-        return rejection("NotFound", f"the pool named in {POOL_HEADER} does not exist, or not only once")
+        if request.headers.get(POOL_HEADER) is None:
+            return rejection("NotFound", f"there is no default pool: name one in {POOL_HEADER}", Reason.UNKNOWN_POOL)
+        message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
+        return rejection("NotFound", message, Reason.UNKNOWN_POOL)
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """Have the named pool's director count it, also what was refused before it was asked."""
+        director = self._named(headers)
+        if director is not None:
+            director.refused(headers, body, rejection)
+        else:
+            key = rejection.reason, rejection.status
+            self.unplaced[key] = self.unplaced.get(key, 0) + 1
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Pass on to the director that decided."""
@@ -73,6 +84,10 @@ class PoolDirectors:
         director = self._decider(decision)
         if director is not None:
             director.finished(request, decision, outcome, now)
+
+    def _named(self, headers: Headers) -> PoolDirector | None:
+        name = headers.get(POOL_HEADER)
+        return self._default if name is None else self._names.get(name)
 
     def _decider(self, decision: Decision) -> PoolDirector | None:
         return None if decision.pool is None else self._directors.get(decision.pool)

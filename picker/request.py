@@ -1,5 +1,6 @@
 """What the exchange hands to the director and what comes back: the picker's inner contract."""
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -209,17 +210,52 @@ RejectionCode = Literal[
 ]
 
 
+class Reason(enum.StrEnum):
+    """Why a request is answered at once; the label `reason` of what is counted, so there are these and no others."""
+
+    INVALID_JSON = "invalid_json"
+    """The body is no JSON object, or one that is nested too deeply."""
+    INVALID_REQUEST = "invalid_request"
+    """A field that the API needs is missing or has another form, or a gRPC message is not what its method takes."""
+    MISSING_MODEL = "missing_model"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    """The body has a content encoding that is not read."""
+    INVALID_ENCODING = "invalid_encoding"
+    """The body is not in the content encoding that its header names."""
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_BUDGET = "body_budget"
+    """There is no room for the body beside those of other requests."""
+    BODY_TIMEOUT = "body_timeout"
+    """The body stopped arriving."""
+    UNKNOWN_PATH = "unknown_path"
+    UNKNOWN_POOL = "unknown_pool"
+    UNKNOWN_MODEL = "unknown_model"
+    NO_ENDPOINTS = "no_endpoints"
+    """No endpoint is ready, or none of those that the gateway names."""
+    UNKNOWN_LOAD = "unknown_load"
+    """Endpoints are ready, and the load of none is known."""
+    SCREENED_OUT = "screened_out"
+    """Screeners left no candidate."""
+    FILTERED_OUT = "filtered_out"
+    """Filters left no candidate."""
+    SATURATED = "saturated"
+    """A sheddable request there is no room for."""
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """An answer given at once instead of a destination.
 
-    `message` is for the client and says what next; it quotes nothing the client sent. `dropped_reason` is the
-    ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
+    `message` is for the client and says what next; it quotes nothing the client sent. `reason` is what it is counted
+    under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
     """
 
     status: int
     code: RejectionCode
     message: str
+    reason: Reason
     dropped_reason: str | None = None
     retry_after_seconds: float | None = None
 
@@ -277,6 +313,13 @@ class Director(Protocol):
 
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
+        ...
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """A request was answered with `rejection`, by this director's word or before it was asked: it is counted.
+
+        Called exactly once for every such request; `body` is None where it has none, or none that could be read.
+        """
         ...
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:

@@ -8,10 +8,11 @@ from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
 from picker.director_books import DirectorStats
+from picker.pool_directors import PoolDirectors
+from picker.request import Reason
 
 _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
     ("picks", "requests sent to an endpoint", "endpoint", lambda stats: stats.picks),
-    ("rejections", "requests answered at once instead of sent on", "reason", lambda stats: stats.rejections),
     ("exchanges", "exchanges by how they ended", "outcome", lambda stats: stats.outcomes),
     ("responses", "responses of endpoints by status class", "status", lambda stats: stats.responses),
     (
@@ -72,19 +73,20 @@ class ReloadCollector(Collector):
 class PickerCollector(Collector):
     """`infscale_picker_*`: what the directors decided and how exchanges ended, per pool."""
 
-    def __init__(self, stats: Callable[[], Mapping[ObjectKey, DirectorStats]], written_off: Callable[[], int]) -> None:
-        self._stats = stats
+    def __init__(self, directors: PoolDirectors, written_off: Callable[[], int]) -> None:
+        self._directors = directors
         self._written_off = written_off
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from the counts as they are now."""
-        pools = self._stats()
+        pools = self._directors.stats()
         for name, meaning, label, counts in _COUNTS:
             family = CounterMetricFamily(f"infscale_picker_{name}", meaning, labels=["pool", label])
             for pool, stats in pools.items():
                 for value, count in counts(stats).items():
                     family.add_metric([str(pool), value], count)
             yield family
+        yield self._rejections(pools)
         blocks = GaugeMetricFamily(
             "infscale_picker_prefix_blocks", "blocks of prompts that the prefix index holds", labels=["pool"]
         )
@@ -96,3 +98,18 @@ class PickerCollector(Collector):
             "dispatches taken out of the books because the endpoint's metrics contradicted them",
             value=self._written_off(),
         )
+
+    def _rejections(self, pools: Mapping[ObjectKey, DirectorStats]) -> Metric:
+        family = CounterMetricFamily(
+            "infscale_picker_rejections",
+            "requests that the picker answered itself instead of naming an endpoint, by why and by the HTTP status; "
+            "pool is empty where the request was for none that there is",
+            labels=["pool", "reason", "status"],
+        )
+        counted: dict[str, Mapping[tuple[Reason, int], int]] = {
+            str(key): each.rejections for key, each in pools.items()
+        }
+        for pool, rejections in {"": self._directors.unplaced, **counted}.items():
+            for (reason, status), count in rejections.items():
+                family.add_metric([pool, reason.value, str(status)], count)
+        return family

@@ -214,7 +214,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         followers.sync(first)
         table = MetricTable.of(config.metrics)
         sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
-        collectors: list[Collector] = [sources, PickerCollector(directors.stats, lambda: store.written_off)]
+        collectors: list[Collector] = [sources, PickerCollector(directors, lambda: store.written_off)]
         if file is not None:
             collectors.append(ReloadCollector(file.stats))
         adapter = None

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from picker.errors import RequestError
+from picker.errors import RequestError, invalid_json
 from picker.parsing.media import media_hashes
 from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
 from picker.parsing.table import Route
@@ -44,9 +44,9 @@ def _document(body: bytes) -> Document:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestError(f"error unmarshaling request bodyMap: {error}") from error
+        raise invalid_json(str(error)) from error
     if not isinstance(document, dict):
-        raise RequestError("error unmarshaling request bodyMap: the body is not a JSON object")
+        raise invalid_json("the body is not a JSON object")
     return cast(Document, document)
 
 

@@ -6,7 +6,7 @@ from typing import Final, cast
 import numpy as np
 import orjson
 
-from picker.errors import RequestError
+from picker.errors import RequestError, invalid_json
 
 # English text averages about four bytes per token in the tokenizers of current models; exact counts need a tokenizer.
 BYTES_PER_TOKEN: Final = 4
@@ -104,4 +104,4 @@ def _encoded(value: object) -> bytes:
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
-        raise RequestError("error unmarshaling request bodyMap: the body is nested too deeply") from error
+        raise invalid_json("the body is nested too deeply") from error

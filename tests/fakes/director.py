@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from picker.request import Decision, InferenceRequest, Outcome, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 
 
 @dataclass
@@ -17,6 +17,7 @@ class FakeDirector:
     crash_on: str | None = None
     requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
     decisions: list[Decision] = field(default_factory=list[Decision])
+    refusals: list[Rejection] = field(default_factory=list[Rejection])
     started: list[int | None] = field(default_factory=list[int | None])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     finished_decisions: list[Decision] = field(default_factory=list[Decision])
@@ -30,6 +31,9 @@ class FakeDirector:
         decision = Decision(self.destinations, self.target_model or model, "store.1", scores=self.scores)
         self.decisions.append(decision)
         return decision
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        self.refusals.append(rejection)
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         self._maybe_crash("response_started")

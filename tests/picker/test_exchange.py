@@ -26,7 +26,7 @@ from picker.messages import (
 )
 from picker.parsing import ParserTable
 from picker.replies import pieces
-from picker.request import Headers, Rejection
+from picker.request import Headers, Reason, Rejection
 from tests.fakes.director import FakeDirector
 from tests.picker.playbook import Playbook
 from tests.reference_tables import TABLES
@@ -272,7 +272,9 @@ def test_scores_are_sent_to_those_who_asked(director: FakeDirector) -> None:
 
 
 def test_a_rejection_is_an_openai_error_with_its_headers(director: FakeDirector) -> None:
-    director.rejection = Rejection(429, "ResourceExhausted", "full", "rejected-saturated", retry_after_seconds=1.2)
+    director.rejection = Rejection(
+        429, "ResourceExhausted", "full", Reason.SATURATED, "rejected-saturated", retry_after_seconds=1.2
+    )
     book = playbook(director)
     book = book >> post() >> RequestBody(BODY, end_of_stream=True)
     reply = immediate(book.sent)
@@ -289,7 +291,9 @@ def test_a_rejection_is_an_openai_error_with_its_headers(director: FakeDirector)
 
 
 def test_a_rejection_can_speak_the_references_words(director: FakeDirector) -> None:
-    director.rejection = Rejection(503, "ServiceUnavailable", "nobody", "rejected-no-endpoints", retry_after_seconds=1)
+    director.rejection = Rejection(
+        503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
+    )
     book = playbook(director, error_format="reference") >> post() >> RequestBody(BODY, end_of_stream=True)
     reply = immediate(book.sent)
     assert reply.body == b"inference error: ServiceUnavailable - nobody"
@@ -300,7 +304,9 @@ def test_a_rejection_can_speak_the_references_words(director: FakeDirector) -> N
 def test_the_reference_calls_the_want_of_endpoints_its_own_error_where_there_is_no_body(
     director: FakeDirector, form: str, status: int
 ) -> None:
-    director.rejection = Rejection(503, "ServiceUnavailable", "nobody", "rejected-no-endpoints", retry_after_seconds=1)
+    director.rejection = Rejection(
+        503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
+    )
     book = playbook(director, error_format=form) >> get()
     assert immediate(book.sent).status == status
 

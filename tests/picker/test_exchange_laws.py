@@ -26,7 +26,7 @@ from picker.messages import (
     Send,
     TrailersReply,
 )
-from picker.request import Headers, Rejection
+from picker.request import Headers, Reason, Rejection
 from picker.response import ReportedAttribute
 from picker.response.expressions import Expression
 from picker.wire import encode
@@ -67,7 +67,7 @@ _CONVERSATIONS = st.one_of(
         ]
     ),
 )
-_REJECTION = Rejection(503, "ServiceUnavailable", "nobody")
+_REJECTION = Rejection(503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
 
 
 @settings(max_examples=300, deadline=None)
@@ -93,6 +93,8 @@ def test_any_order_of_messages_ends_in_a_legal_state(
     assert director.finished_decisions == director.decisions
     assert len(director.decisions) <= 1
     assert exchange.over
+    answered = [send.status for send in sends if isinstance(send, ImmediateReply)]
+    assert [each.status for each in director.refusals] == answered
     _check_order(sends)
     for send in sends:
         assert isinstance(send, Fail) or encode(send)

@@ -27,7 +27,7 @@ from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.headers import DESTINATION_SCORES
 from picker.parsing import ParserTable
-from picker.request import Decision, InferenceRequest, Outcome, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 
 Case = dict[str, Any]
 
@@ -53,6 +53,9 @@ class RecordingDirector:
         if isinstance(answer, Decision):
             self.decisions.append((request, answer))
         return answer
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        self._director.refused(headers, body, rejection)
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         return self._director.response_started(decision, status, served, now)

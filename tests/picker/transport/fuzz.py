@@ -30,7 +30,7 @@ from picker.config import preset
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
-from picker.request import Decision, InferenceRequest, Outcome, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.transport import http2
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
@@ -84,6 +84,9 @@ class Books:
         verdict = self._director.direct(request, now)
         self.decided += isinstance(verdict, Decision)
         return verdict
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        self._director.refused(headers, body, rejection)
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         return self._director.response_started(decision, status, served, now)
