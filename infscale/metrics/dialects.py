@@ -50,8 +50,9 @@ class CacheNumber:
 class Dialect:
     """One engine's names for our metrics; of several specs the first that the page has is used.
 
-    `model_label` tells which model a series is about. `leader_labels` number processes that all report the same thing:
-    a series counts only if each of them is absent or "0". Everything else that series differ in (data-parallel rank,
+    `model_label` tells which model a series is about. `scheduler_label` numbers schedulers with queues of their own, as
+    data-parallel ranks are: where there is one, every other label named ``…_rank`` numbers processes of one scheduler
+    that all report the same, of which the lowest counts. Everything else that series differ in (data-parallel rank,
     finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
     from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
     our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
@@ -71,7 +72,7 @@ class Dialect:
     counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
     attributes: tuple[tuple[str, MetricSpec], ...] = ()
     model_label: str = "model_name"
-    leader_labels: tuple[str, ...] = ()
+    scheduler_label: str | None = None
     members: Specs = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -96,6 +97,11 @@ class Dialect:
 
 def _specs(*texts: str) -> Specs:
     return tuple(spec for spec in map(MetricSpec.parse, texts) if spec is not None)
+
+
+def _totals(*names: str) -> Specs:
+    """Gauges that an engine scheduling by priority also splits by it: the total stands beside its parts."""
+    return _specs(*(text for name in names for text in (f'{name}{{priority=""}}', name)))
 
 
 VLLM: Final = Dialect(
@@ -126,11 +132,11 @@ VLLM: Final = Dialect(
 
 SGLANG: Final = Dialect(
     name="sglang",
-    waiting=_specs("sglang:num_queue_reqs"),
-    running=_specs("sglang:num_running_reqs"),
-    kv_utilization=_specs("sglang:token_usage"),
-    kv_used_tokens=_specs("sglang:kv_used_tokens", "sglang:num_used_tokens"),
-    waiting_tokens=_specs("sglang:num_waiting_uncached_tokens"),
+    waiting=_totals("sglang:num_queue_reqs"),
+    running=_totals("sglang:num_running_reqs"),
+    kv_utilization=_totals("sglang:token_usage"),
+    kv_used_tokens=_totals("sglang:kv_used_tokens", "sglang:num_used_tokens"),
+    waiting_tokens=_totals("sglang:num_waiting_uncached_tokens"),
     block_size=(
         CacheNumber(MetricSpec("sglang:cache_config_info"), "page_size"),
         CacheNumber(MetricSpec("sglang:page_size")),
@@ -156,7 +162,7 @@ SGLANG: Final = Dialect(
         "requests_finished": _specs("sglang:num_requests_total"),
         "preemptions": _specs("sglang:num_retracted_requests_total"),
     },
-    leader_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
+    scheduler_label="dp_rank",
 )
 
 TRTLLM_SERVE: Final = Dialect(
@@ -230,7 +236,7 @@ class _Plan:
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
         """The plan for pages of `layout`. Raises ExpositionError when buckets do not make a histogram."""
-        reader = LayoutReader(layout, dialect.model_label, dialect.leader_labels)
+        reader = LayoutReader(layout, dialect.model_label, dialect.scheduler_label)
 
         def totals(specs: Specs) -> Totals | None:
             groups = reader.groups(specs)

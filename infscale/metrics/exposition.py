@@ -336,12 +336,15 @@ def _labels(text: bytes | None, name: str) -> Labels:
 
 
 _SPEC_PATTERN: Final = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s*", re.DOTALL)
-_SPEC_LABEL_PATTERN: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*(?:"([^"]+)"|([^\s",{}=]+))\s*(?:,|$)')
+_SPEC_LABEL_PATTERN: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*(?:"([^"]*)"|([^\s",{}=]+))\s*(?:,|$)')
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """A sample name and the labels a series must have (others may be there): ``name{label=value,other="value"}``."""
+    """A sample name and the labels a series must have (others may be there): ``name{label=value,other="value"}``.
+
+    ``name{label=""}`` means series without the label, or with it empty, which are the same.
+    """
 
     name: str
     labels: Labels = field(default_factory=lambda: _NO_LABELS, hash=False)
@@ -364,7 +367,7 @@ class MetricSpec:
             label = _SPEC_LABEL_PATTERN.match(rest, position)
             if label is None or label[1] in labels:
                 raise ValueError("labels of a metric spec are written label=value, separated by commas, each once")
-            labels[label[1]] = label[2] or label[3]
+            labels[label[1]] = label[3] if label[2] is None else label[2]
             position = label.end()
         return cls(match[1], MappingProxyType(labels))
 
@@ -374,7 +377,7 @@ class MetricSpec:
 
     def matches(self, labels: Labels) -> bool:
         """Whether a series with `labels` is meant: each of the spec's labels has the same value there."""
-        return all(labels.get(key) == value for key, value in self.labels.items())
+        return all(labels.get(key, "") == value for key, value in self.labels.items())
 
 
 def _spec(name: str, labels: dict[str, str]) -> MetricSpec:

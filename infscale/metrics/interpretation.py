@@ -31,28 +31,45 @@ Rows = tuple[int, ...]
 Groups = tuple[tuple[str, Rows], ...]
 """Models, each with its rows."""
 
+_Rank = tuple[tuple[int, str], ...]
+_RANK: Final = "_rank"
+_FIRST_RANK: Final = "tp_rank"
+_MOST_DIGITS: Final = 9
+
 
 class LayoutReader:
     """Finds the rows that count on pages of one layout.
 
-    `model_label` tells the model of a series; a series counts only if each of `leader_labels` is absent or "0".
+    `model_label` tells the model of a series. `scheduler_label` numbers schedulers with queues of their own: any other
+    label named ``…_rank`` then numbers processes of one scheduler that all report the same, and the lowest counts.
     """
 
-    def __init__(self, layout: Layout, model_label: str, leader_labels: tuple[str, ...]) -> None:
+    def __init__(self, layout: Layout, model_label: str, scheduler_label: str | None) -> None:
         self._layout = layout
         self._model_label = model_label
-        self._leader_labels = leader_labels
+        self._scheduler_label = scheduler_label
 
     def series(self, spec: MetricSpec) -> list[tuple[int, Labels]]:
         """Rows of `spec` that count, in page order; of rows with equal labels only the last."""
         rows, labels = self._layout.rows.get(spec.name, ()), self._layout.labels.get(spec.name, ())
         last = {frozenset(one.items()): place for place, one in enumerate(labels)}
-        return [
-            (rows[place], labels[place])
-            for place in sorted(last.values())
-            if spec.matches(labels[place])
-            and all(labels[place].get(label, "0") == "0" for label in self._leader_labels)
-        ]
+        found = [(rows[place], labels[place]) for place in sorted(last.values()) if spec.matches(labels[place])]
+        return found if self._scheduler_label is None else self._leading(found, self._scheduler_label)
+
+    def _leading(self, series: list[tuple[int, Labels]], scheduler_label: str) -> list[tuple[int, Labels]]:
+        """Those that the lowest rank of each scheduler, and of each model, reports."""
+        names = {name for _, labels in series for name in labels if name.endswith(_RANK) and name != scheduler_label}
+        # The engine numbers tensor-parallel ranks through all others, so that they come first.
+        order = sorted(names, key=lambda name: (name != _FIRST_RANK, name))
+        lowest: dict[tuple[str, str], _Rank] = {}
+        found: list[tuple[tuple[str, str], _Rank]] = []
+        for _, labels in series:
+            group = (labels.get(scheduler_label, ""), labels.get(self._model_label, ""))
+            rank = tuple([_number(labels.get(name, "")) for name in order])
+            found.append((group, rank))
+            if group not in lowest or rank < lowest[group]:
+                lowest[group] = rank
+        return [each for each, (group, rank) in zip(series, found, strict=True) if rank == lowest[group]]
 
     def groups(self, specs: Specs) -> Groups | None:
         """The rows of the first of `specs` that is on the page, by model; None where none is."""
@@ -94,6 +111,13 @@ class LayoutReader:
                 raise ExpositionError(f"{spec.name} has no +Inf bucket")
             rows = [[rows[bound] for bound in bounds] for rows in ranks.values()]
             yield Buckets((name, model), tuple(bounds), rows, sums.get(model, ()))
+
+
+def _number(rank: str) -> tuple[int, str]:
+    """A rank in order; a series without the label speaks for rank 0, and what is no number comes last."""
+    if rank.isascii() and rank.isdigit() and len(rank) <= _MOST_DIGITS:
+        return int(rank), ""
+    return (10**_MOST_DIGITS, rank) if rank else (0, "")
 
 
 def _bound(text: str, spec: MetricSpec) -> float:
