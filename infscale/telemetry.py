@@ -138,7 +138,8 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
 class SourcesCollector(Collector):
     """How scraping and discovery go; targets are endpoints and the addresses of exporters.
 
-    `disconnected_seconds` says how long each watch of a cluster has been without its API server.
+    `disconnected_seconds` says how long each watch of a cluster has been without its API server, `replaced` how many
+    scraping processes were replaced, by why, and `faults` how many of their samples could not be taken in.
     """
 
     def __init__(
@@ -146,10 +147,14 @@ class SourcesCollector(Collector):
         health: Callable[[], Mapping[str, ScrapeHealth]],
         refusals: Callable[[], int],
         disconnected_seconds: Callable[[], Mapping[str, float]] = dict,
+        replaced: Callable[[], Mapping[str, int]] = dict,
+        faults: Callable[[], int] = int,
     ) -> None:
         self._health = health
         self._refusals = refusals
         self._disconnected_seconds = disconnected_seconds
+        self._replaced = replaced
+        self._faults = faults
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
@@ -172,6 +177,15 @@ class SourcesCollector(Collector):
             if each.page_bytes is not None:
                 size.add_metric([target], each.page_bytes)
         yield size
+        replaced = CounterMetricFamily(
+            "infscale_scrape_processes_replaced", "scraping processes that were replaced, by why", labels=["reason"]
+        )
+        for reason, count in self._replaced().items():
+            replaced.add_metric([reason], count)
+        yield replaced
+        yield CounterMetricFamily(
+            "infscale_scrape_faults", "samples of scraping processes that could not be taken in", self._faults()
+        )
         yield CounterMetricFamily(
             "infscale_discovery_refusals",
             "versions of the discovery file, or of objects of the cluster, that were refused",

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from typing import Final
 
+from infscale.metrics.bounds import MAX_OUTPUT_TOKENS
 from infscale.metrics.snapshot import PoolSnapshot
 
 _MODELS_REMEMBERED: Final = 1024
@@ -26,10 +27,13 @@ class OutputLengths:
     def expect(self, model: str, limit_tokens: int | None) -> float:
         """Tokens an answer of `model` is expected to have, at most the request's own limit."""
         tokens = self._seen.get(model) or self._published.get(model) or self._published.get("") or self._default
-        return tokens if limit_tokens is None else min(tokens, float(limit_tokens))
+        # Compared before it is converted: a client may send a number that no float holds.
+        return tokens if limit_tokens is None or limit_tokens >= tokens else float(max(0, limit_tokens))
 
     def observe(self, model: str, tokens: int) -> None:
-        """One answer of `model` had this many tokens."""
+        """One answer of `model` had this many tokens; a number that none can have teaches nothing."""
+        if not 0 <= tokens <= MAX_OUTPUT_TOKENS:
+            return
         before = self._seen.pop(model, float(tokens))
         self._seen[model] = before + _WEIGHT_OF_NEW * (tokens - before)
         # Model names come from clients: only so many are remembered.
@@ -50,5 +54,7 @@ class OutputLengths:
                     for key in {model, ""}:
                         totals[key] = totals.get(key, 0.0) + rate
         self._published = {
-            model: generated[model] / rate for model, rate in finished.items() if rate > 0 and generated.get(model)
+            model: each
+            for model, rate in finished.items()
+            if rate > 0 and 0.0 < (each := generated.get(model, 0.0) / rate) <= MAX_OUTPUT_TOKENS
         }

@@ -79,7 +79,8 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
         "http://10.0.0.1:9400/metrics": ScrapeHealth(scrapes=1),
     }
     registry = CollectorRegistry()
-    registry.register(SourcesCollector(lambda: health, lambda: 3))
+    replaced, faults = {"hung": 2}, 5
+    registry.register(SourcesCollector(lambda: health, lambda: 3, replaced=lambda: replaced, faults=lambda: faults))
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert lines == [
         'infscale_scrapes_total{target="llm/vllm-0"} 7.0',
@@ -88,6 +89,8 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
         'infscale_scrape_failures_total{target="http://10.0.0.1:9400/metrics"} 0.0',
         'infscale_scrape_duration_seconds{target="llm/vllm-0"} 0.25',
         'infscale_scrape_page_bytes{target="llm/vllm-0"} 90000.0',
+        'infscale_scrape_processes_replaced_total{reason="hung"} 2.0',
+        "infscale_scrape_faults_total 5.0",
         "infscale_discovery_refusals_total 3.0",
     ]
 

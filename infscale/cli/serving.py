@@ -213,7 +213,13 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         followers = _Followers(config, scheduled, store, scrapes, gpus)
         followers.sync(first)
         table = MetricTable.of(config.metrics)
-        sources = SourcesCollector(followers.health, discovery.refusals, discovery.disconnected_seconds)
+        sources = SourcesCollector(
+            followers.health,
+            discovery.refusals,
+            discovery.disconnected_seconds,
+            replaced=lambda: scrapes.stats.replaced,
+            faults=lambda: scrapes.stats.faults,
+        )
         collectors: list[Collector] = [sources, PickerCollector(directors, lambda: store.written_off)]
         if file is not None:
             collectors.append(ReloadCollector(file.stats))

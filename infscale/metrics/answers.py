@@ -328,6 +328,9 @@ def _coverage_problem(
 def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unknown:
     if metric.source is Source.KUBERNETES:
         return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
+    refused = _refused(metric, asked.snapshot, group)
+    if refused is not None:
+        return Unknown(refused)
     if metric.windowed:
         count, watched = len(group), count_of(covered_seconds(asked.snapshot)[group.rows] > 0)
         if 2 * watched < count:
@@ -339,3 +342,21 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
         return Unknown(f"the endpoints of {asked.pool} do not report it")
     window = asked.snapshot.state.settings.window_seconds
     return Unknown(f"nothing of it was observed on {asked.pool} in the last {window:g} s")
+
+
+def _refused(metric: PublishedMetric, snapshot: PoolSnapshot, group: Group) -> str | None:
+    """Which endpoint of a group says what cannot be, and how many do; None: none does."""
+    columns = snapshot.columns
+    causes = [
+        (row, cause)
+        for row in group.rows.tolist()
+        if (of_row := columns.refused[row])
+        for name in metric.reads
+        if (cause := of_row.get(name)) is not None
+    ]
+    if not causes:
+        return None
+    row, cause = causes[0]
+    rows = len({row for row, _ in causes})
+    share = f"{rows} of {len(group)} ready endpoints of {snapshot.pool}"
+    return f"{share} do not report it: {cause} ({snapshot.endpoints[row].key})"

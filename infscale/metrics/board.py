@@ -33,7 +33,7 @@ NUMBERS: Final = (
     "load_seconds",
 )
 _FLAGS: Final = ("ready", "settled")
-_OBJECTS: Final = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "windows", "failures")
+_OBJECTS: Final = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "refused", "windows", "failures")
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -108,6 +108,7 @@ class PoolBoard:
         if self._put("models", row, models) or new_window:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
+        self._put("refused", row, record.refused)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("lora", row, sample.lora)

@@ -100,5 +100,20 @@ class GpuMemoryRatio:
         return columns.gpu_memory_used_bytes / np.where(total > 0, total, math.nan)
 
 
+def reads(reader: object) -> tuple[str, ...]:
+    """What a reader of this module reads, by the names of `Columns`."""
+    match reader:
+        case Column() | Load():
+            return (reader.name,)
+        case WindowValue():
+            return (reader.name.partition("_")[0],)
+        case Saturation():
+            return ("waiting", "kv_utilization")
+        case GpuMemoryRatio():
+            return ("gpu_memory_used_bytes", "gpu_memory_total_bytes")
+        case _:
+            return ()
+
+
 def _array(values: list[float | None]) -> FloatArray:
     return np.array([math.nan if value is None else value for value in values], dtype=np.float64)

@@ -11,9 +11,28 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
+from infscale.metrics.bounds import ATTRIBUTE, CACHE_NUMBER, RATIO, REQUESTS, TOKENS, Bounds
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
-from infscale.metrics.interpretation import CountPlan, LayoutReader, Rows, Specs, Totals, highest, known, summed
-from infscale.metrics.sample import NO_ATTRIBUTES, CounterName, EngineSample, HistogramName, LoraState, ModelLoad
+from infscale.metrics.interpretation import (
+    CountPlan,
+    LayoutReader,
+    Refused,
+    Rows,
+    Specs,
+    Totals,
+    highest_ratio,
+    summed,
+    taken,
+)
+from infscale.metrics.sample import (
+    NO_ATTRIBUTES,
+    NO_REFUSALS,
+    CounterName,
+    EngineSample,
+    HistogramName,
+    LoraState,
+    ModelLoad,
+)
 
 ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
 """Endpoint labels that name the dialect, in order of precedence."""
@@ -39,11 +58,9 @@ class CacheNumber:
         return CacheNumber, (self.spec, self.label)
 
     def of(self, labels: Labels, value: float) -> int:
-        """The whole number a series gives; 0, which no cache is sized by, where it gives none."""
-        if self.label is None:
-            return int(value) if 0 < value < math.inf else 0
-        text = labels.get(self.label, "")
-        return int(text) if text.isascii() and text.isdigit() else 0
+        """The whole number a series gives; 0, which no cache is sized by, where it gives none that can be one."""
+        number = value if self.label is None else float(_whole(labels.get(self.label, "")) or 0)
+        return int(number) if CACHE_NUMBER.hold(number) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +220,9 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
 """Every known dialect by the name an endpoint label gives it."""
 
 
+_MOST_DIGITS: Final = 12
+
+
 def _of_the_table(name: str) -> Dialect:
     return DIALECTS[name]
 
@@ -277,13 +297,13 @@ class Interpreter:
     def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
         """The sample `page` holds; `whole` as in `Selection.read`.
 
-        A family that is absent, NaN or infinite is None or left out. Raises MissingMetrics when the page has neither of
-        the required families, NobodyCounted when it is an average over nobody, ExpositionError when it is truncated or
-        malformed.
+        What is absent is None or left out, and so is what is not within its bounds, of which `refused` says why. Raises
+        MissingMetrics when the page has neither of the required families, NobodyCounted when it is an average over
+        nobody, ExpositionError when it is truncated or malformed.
         """
         selected = self._selection.read(page, whole=whole)
         values, plan = selected.values, self._plan(selected.layout)
-        if plan.members is not None and not summed(plan.members.read(values)):
+        if plan.members is not None and not (summed(plan.members.read(values)) or 0.0) > 0.0:
             raise NobodyCounted("the page is an average over no endpoint")
         if plan.waiting is None and plan.running is None:
             raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
@@ -292,19 +312,24 @@ class Interpreter:
         waiting_tokens = None if plan.waiting_tokens is None else plan.waiting_tokens.read(values)
         block_size = next(iter(_counts(plan.block_size, values)), None)
         blocks = _counts(plan.num_blocks, values)
+        refused: Refused = {}
+        kv_utilization = None if plan.kv_utilization is None else highest_ratio(values, plan.kv_utilization)
+        kv_utilization = taken("kv_utilization", kv_utilization, RATIO, refused)
+        kv_used_tokens = _kv_used_tokens(plan, values, blocks, 0 if kv_utilization is None else block_size)
         return EngineSample(
-            waiting=summed(waiting),
-            running=summed(running),
-            kv_utilization_ratio=None if plan.kv_utilization is None else highest(values, plan.kv_utilization),
+            waiting=taken("waiting", summed(waiting), REQUESTS, refused),
+            running=taken("running", summed(running), REQUESTS, refused),
+            kv_utilization_ratio=kv_utilization,
             models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
             lora=_lora_state(selected.series(self.dialect.lora.name), self.dialect.lora) if self.dialect.lora else None,
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
-            counts=plan.counts.read(values),
+            counts=plan.counts.read(values, refused),
             fingerprint=selected.fingerprint,
-            waiting_tokens=summed(waiting_tokens),
-            kv_used_tokens=_kv_used_tokens(plan, values, blocks, block_size),
+            waiting_tokens=taken("waiting_tokens", summed(waiting_tokens), TOKENS, refused),
+            kv_used_tokens=taken("kv_used_tokens", kv_used_tokens, TOKENS, refused),
             attributes=_attributes(plan, values) if plan.attributes else NO_ATTRIBUTES,
+            refused=refused or NO_REFUSALS,
         )
 
     def _plan(self, layout: Layout) -> _Plan:
@@ -327,11 +352,11 @@ def _kv_used_tokens(
         return summed(plan.kv_used_tokens.read(values))
     if plan.kv_utilization is None or not blocks or not block_size:
         return None
-    return known(sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size)
+    return sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size
 
 
 def _attributes(plan: _Plan, values: Sequence[float]) -> dict[str, float]:
-    return {name: values[row] for name, row in plan.attributes if math.isfinite(values[row])}
+    return {name: values[row] for name, row in plan.attributes if ATTRIBUTE.hold(values[row])}
 
 
 def _counts(
@@ -350,8 +375,14 @@ def _model_loads(
 ) -> dict[str, ModelLoad]:
     models = dict.fromkeys((*waiting, *running))
     return {
-        model: ModelLoad(*(known(of.get(model, math.nan)) for of in (waiting, running, tokens))) for model in models
+        model: ModelLoad(_of(model, waiting, REQUESTS), _of(model, running, REQUESTS), _of(model, tokens, TOKENS))
+        for model in models
     }
+
+
+def _of(model: str, numbers: Mapping[str, float], bounds: Bounds) -> float | None:
+    value = numbers.get(model, math.nan)
+    return value if bounds.lowest <= value <= bounds.highest else None
 
 
 def _apart(dialect: Dialect) -> tuple[str, ...]:
@@ -372,12 +403,16 @@ def _lora_state(series: Sequence[Series], spec: MetricSpec) -> LoraState | None:
     if not dated:
         return None
     labels = series[max(dated)[1]].labels
-    limit = labels.get("max_lora", "")
     return LoraState(
         running=_comma_separated(labels.get("running_lora_adapters", "")),
         waiting=_comma_separated(labels.get("waiting_lora_adapters", "")),
-        max_adapters=int(limit) if limit.isascii() and limit.isdigit() else None,
+        max_adapters=_whole(labels.get("max_lora", "")),
     )
+
+
+def _whole(text: str) -> int | None:
+    """The whole number a label gives; None where it gives none, or one with more digits than anything counts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _comma_separated(text: str) -> frozenset[str]:

@@ -8,8 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from infscale.metrics.bounds import MAX_RATE_PER_SECOND
 from infscale.metrics.latency import leaving_rates, prefill_seconds, statistics, with_wholes
 from infscale.metrics.sample import (
+    NO_REFUSALS,
     CounterKey,
     CountLayout,
     Counts,
@@ -43,16 +45,24 @@ class _Growth:
         self.layout = layout
         self.series = series
         self._last: FloatArray | None = None
+        self._last_at = -math.inf
         self._total: FloatArray = np.zeros(layout.width)
 
-    def observe(self, row: FloatArray, at: float) -> None:
+    def observe(self, row: FloatArray, at: float) -> str | None:
+        """Take in the counts of a scrape at `at`; why they cannot have grown to that, and then nothing is taken in."""
         if self._last is not None:
             step = row - self._last
             # Unlike a minimum, this is not blinded by a sum that is not published (NaN).
             fell = step < 0
-            self._total = self._total + (np.where(self._restarted(fell), row, step) if fell.any() else step)
-        self._last = row
+            if fell.any():
+                step = np.where(self._restarted(fell), row, step)
+            grown = float(np.fmax.reduce(step, initial=0.0))
+            if grown > MAX_RATE_PER_SECOND * max(1.0, at - self._last_at):
+                return f"the page says that a count grew by {grown:g} in {at - self._last_at:.3g} s"
+            self._total = self._total + step
+        self._last, self._last_at = row, at
         self.series.append(at, self._total)
+        return None
 
     def _restarted(self, fell: BoolArray) -> BoolArray:
         """All that has restarted: of a histogram, where one of its buckets fell, the buckets and the sum."""
@@ -75,6 +85,9 @@ class EndpointHistory:
         self._growth: _Growth | None = None
         self._waiting_since: dict[str, float] = {}
         self._at = -math.inf
+        # Why counting started over within the longest window, by the names of what is counted.
+        self.jumped: Mapping[str, str] = NO_REFUSALS
+        self._jumped_at = -math.inf
         self._summaries: dict[float, WindowSummary] | None = None
 
     def look_back(self, windows_seconds: Sequence[float]) -> None:
@@ -95,10 +108,24 @@ class EndpointHistory:
             self._summaries = None
         layout = sample.counts.layout
         if self._growth is None or (self._growth.layout is not layout and self._growth.layout != layout):
-            self._growth = _Growth(layout, self._series(layout.width))
-            self._summaries = None
-        self._growth.observe(sample.counts.row, at)
+            self._start_over(layout)
+        self._count(sample.counts, at)
         self._observe_queues(sample, at)
+
+    def _start_over(self, layout: CountLayout) -> _Growth:
+        growth = self._growth = _Growth(layout, self._series(layout.width))
+        self._summaries = None
+        return growth
+
+    def _count(self, counts: Counts, at: float) -> None:
+        growth = self._growth or self._start_over(counts.layout)
+        cause = growth.observe(counts.row, at)
+        if cause is not None:
+            # What was counted before says nothing about what is counted now.
+            self._start_over(counts.layout).observe(counts.row, at)
+            self._jumped_at, self.jumped = at, {name: cause for name, _ in _keys(counts.layout)}
+        elif self.jumped and at - self._jumped_at > max(self._windows):
+            self.jumped = NO_REFUSALS
 
     def _observe_queues(self, sample: EngineSample, at: float) -> None:
         loads = {model: load.waiting for model, load in sample.models.items()}
@@ -188,6 +215,10 @@ class EndpointHistory:
 
     def _series(self, width: int) -> BoundedSeries:
         return BoundedSeries(width, max(self._windows), min(_RESOLUTION_SECONDS, min(self._windows) / 4))
+
+
+def _keys(layout: CountLayout) -> list[tuple[str, str]]:
+    return [*layout.counters, *(key for key, _ in layout.histograms)]
 
 
 _NOTHING: Final[tuple[FloatArray, FloatArray]] = (np.empty(0), np.empty((0, 0)))

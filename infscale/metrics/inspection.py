@@ -64,6 +64,7 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
             "waiting": [*sorted(lora.waiting)],
             "max_adapters": lora.max_adapters,
         },
+        "refused": dict(columns.refused[row]),
         "last_failure": None
         if failure is None
         else {"cause": failure.cause, "age_seconds": now - failure.at, "consecutive": failure.consecutive},

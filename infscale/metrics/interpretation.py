@@ -5,6 +5,7 @@ That follows from the layout of the page, and layouts repeat: it is worked out o
 
 import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
+from infscale.metrics.bounds import COUNT, Bounds, ratio
 from infscale.metrics.exposition import Labels, Layout, MetricSpec
 from infscale.metrics.sample import (
     NO_COUNTS,
@@ -30,6 +32,8 @@ Specs = tuple[MetricSpec, ...]
 Rows = tuple[int, ...]
 Groups = tuple[tuple[str, Rows], ...]
 """Models, each with its rows."""
+Refused = dict[str, str]
+"""What a page said that is not taken: the causes, by the names under which it would have been."""
 
 _Rank = tuple[tuple[int, str], ...]
 _RANK: Final = "_rank"
@@ -156,8 +160,8 @@ class CountPlan:
         starts = list(accumulate([len(part) for part in parts[:-1]], initial=0))
         self._starts = np.array(starts, dtype=np.intp) if len(self._rows) > len(parts) else None
 
-    def read(self, values: Sequence[float]) -> Counts:
-        """The counts of a page with these values; those that are no numbers are left out."""
+    def read(self, values: Sequence[float], refused: Refused) -> Counts:
+        """The counts of a page with these values; those that can be none are left out, and `refused` says why."""
         layout = self._layout
         if not layout.width:
             return NO_COUNTS
@@ -168,20 +172,31 @@ class CountPlan:
         if self._starts is not None:
             with np.errstate(invalid="ignore", over="ignore"):
                 row = np.add.reduceat(row, self._starts)
-        if not np.isfinite(row[: layout.first_sum]).all():
-            return _finite(layout, row)
-        return Counts(layout, frozen(row))
+        # A NaN is in no bounds; a sum may be one.
+        lowest, highest = np.minimum.reduce(row[: layout.first_sum]), np.maximum.reduce(row[: layout.first_sum])
+        if not (lowest >= COUNT.lowest and highest <= COUNT.highest):
+            layout, row = _possible(layout, row, refused)
+        sums = row[layout.first_sum :]
+        if np.fmin.reduce(sums, initial=0.0) < COUNT.lowest or np.fmax.reduce(sums, initial=0.0) > COUNT.highest:
+            row = np.concatenate((row[: layout.first_sum], np.where(np.fabs(sums - _HALF) <= _HALF, sums, math.nan)))
+        return Counts(layout, frozen(row)) if layout.width else NO_COUNTS
 
 
 _NAN: Final = -1
 """Where there is one behind the values of a page."""
+_HALF: Final = COUNT.highest / 2
 
 
-def _finite(layout: CountLayout, row: FloatArray) -> Counts:
-    """The counts of `row` that are numbers; of histograms those whose buckets are."""
-    finite = np.isfinite(row)
-    counters = [place for place in range(len(layout.counters)) if finite[place]]
-    numbers = [number for number, place in enumerate(layout.buckets) if finite[place].all()]
+def _possible(layout: CountLayout, row: FloatArray, refused: Refused) -> tuple[CountLayout, FloatArray]:
+    """The counts of `row` that can be counts; of histograms those whose buckets can. `refused` gets the others."""
+    possible = (row >= COUNT.lowest) & (row <= COUNT.highest)
+    counters = [place for place in range(len(layout.counters)) if possible[place]]
+    numbers = [number for number, place in enumerate(layout.buckets) if possible[place].all()]
+    wrong = (~possible[: layout.first_sum]).nonzero()[0].tolist()
+    for place in wrong:
+        number = bisect_right(layout.buckets, place, key=_start) - 1
+        name = layout.counters[place][0] if number < 0 else layout.histograms[number][0][0]
+        refused.setdefault(name, COUNT.cause(float(row[place])))
     places = [*counters]
     for number in numbers:
         places += range(layout.buckets[number].start, layout.buckets[number].stop)
@@ -189,7 +204,11 @@ def _finite(layout: CountLayout, row: FloatArray) -> Counts:
     reduced = CountLayout(
         tuple(layout.counters[place] for place in counters), tuple(layout.histograms[number] for number in numbers)
     )
-    return Counts(reduced, frozen(row[places]))
+    return reduced, row[places]
+
+
+def _start(place: slice) -> int:
+    return int(place.start)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,24 +218,36 @@ class Totals:
     groups: Groups
 
     def read(self, values: Sequence[float]) -> dict[str, float]:
-        """The sums; NaN where a value is."""
+        """The sums; where a value is NaN or negative, one that is."""
         return {
-            model: values[rows[0]] if len(rows) == 1 else sum([values[row] for row in rows])
+            model: values[rows[0]] if len(rows) == 1 else _sum([values[row] for row in rows])
             for model, rows in self.groups
         }
 
 
-def known(value: float) -> float | None:
-    """`value` if it can be a quantity: finite and not negative. None otherwise."""
-    return value if 0.0 <= value < math.inf else None
-
-
-def highest(values: Sequence[float], rows: Rows) -> float | None:
-    """The highest of the values in `rows`; None if one of them is NaN."""
-    candidates = [values[row] for row in rows]
-    return known(math.nan if any(map(math.isnan, candidates)) else max(candidates))
+def _sum(parts: Sequence[float]) -> float:
+    """The sum of what cannot be negative; where something is, or is NaN, that."""
+    lowest = min(parts)
+    return sum(parts) if lowest >= 0.0 else lowest
 
 
 def summed(totals: Mapping[str, float] | None) -> float | None:
-    """All of `totals` together, where they can be a quantity."""
-    return None if totals is None else known(sum(totals.values()))
+    """All of `totals` together; NaN or negative where one of them is. None: there are none."""
+    return None if totals is None else _sum(list(totals.values()))
+
+
+def highest_ratio(values: Sequence[float], rows: Rows) -> float:
+    """The highest of the shares in `rows`; where one of them is none, that one."""
+    candidates = [values[row] for row in rows]
+    for each in candidates:
+        if ratio(each) is None:
+            return each
+    return min(max(candidates), 1.0)
+
+
+def taken(name: str, value: float | None, bounds: Bounds, refused: Refused) -> float | None:
+    """`value` where it is within `bounds`; else None, and `refused` says under `name` why."""
+    if value is None or bounds.lowest <= value <= bounds.highest:
+        return value
+    refused[name] = bounds.cause(value)
+    return None

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from infscale.metrics import formula
-from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, InFlight, Load, Saturation, WindowValue
+from infscale.metrics.columns import (
+    Column,
+    ColumnReader,
+    GpuMemoryRatio,
+    InFlight,
+    Load,
+    Saturation,
+    WindowValue,
+    reads,
+)
 from infscale.metrics.latency import STATISTICS, quantile_of
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
 from infscale.metrics.windowed import HistogramReader, MergingReader, QueueLatency, Rate
@@ -70,6 +79,19 @@ class PublishedMetric:
     def merges(self) -> MergingReader | None:
         """The reader, where the value of a group is not made of those of its endpoints."""
         return self.reader if isinstance(self.reader, QueueLatency | HistogramReader) else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What it is made of: names of `Columns`, of histograms and of counters."""
+        match self.reader:
+            case HistogramReader():
+                return (self.reader.histogram,)
+            case QueueLatency():
+                return ("queue_time", "waiting")
+            case Rate():
+                return (self.reader.counter,)
+            case _:
+                return reads(self.reader)
 
     @property
     def by_requested_model(self) -> bool:

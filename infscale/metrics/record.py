@@ -8,7 +8,7 @@ import numpy as np
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.ledger import Ledger
-from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.window import WindowSummary
 
 
@@ -32,6 +32,16 @@ class EndpointRecord:
     moved_at: float = -np.inf
     unmoved_since: float | None = None
     rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why values of its pages are not taken, by the names of `Columns`, of histograms and of counters."""
+        of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
+        of_gpu = NO_REFUSALS if self.gpu is None else self.gpu.refused
+        jumped = self.history.jumped
+        if not of_gpu and not jumped:
+            return of_engine
+        return {**jumped, **of_engine, **of_gpu} if of_engine or jumped else of_gpu
 
     @property
     def must_move(self) -> bool:

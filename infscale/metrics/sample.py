@@ -160,6 +160,7 @@ class ModelLoad:
 
 NO_ATTRIBUTES: Final[Mapping[str, float]] = MappingProxyType({})
 NO_MODELS: Final[Mapping[str, ModelLoad]] = MappingProxyType({})
+NO_REFUSALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False, init=False)
@@ -169,7 +170,8 @@ class EngineSample:
     Requests and tokens are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. `waiting_tokens` are
     what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. `fingerprint` changes whenever
     anything the page said changed; two equal ones mean the page did not move. `attributes` are numbers that a
-    configuration asks for beside ours, finite, by the names it gives them.
+    configuration asks for beside ours, finite, by the names it gives them. `refused` are the causes for which values
+    of the page are not taken, by the names of `Columns`, of histograms and of counters.
     """
 
     waiting: Final[float | None]
@@ -184,6 +186,7 @@ class EngineSample:
     waiting_tokens: Final[float | None]
     kv_used_tokens: Final[float | None]
     attributes: Final[Mapping[str, float]]
+    refused: Final[Mapping[str, str]]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -199,6 +202,7 @@ class EngineSample:
         waiting_tokens: float | None = None,
         kv_used_tokens: float | None = None,
         attributes: Mapping[str, float] = NO_ATTRIBUTES,
+        refused: Mapping[str, str] = NO_REFUSALS,
     ) -> None:
         self.waiting = waiting
         self.running = running
@@ -212,15 +216,20 @@ class EngineSample:
         self.waiting_tokens = waiting_tokens
         self.kv_used_tokens = kv_used_tokens
         self.attributes = attributes
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean)."""
+    """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean).
+
+    `refused` are the causes for which values of the page are not taken, by the names of `Columns`.
+    """
 
     memory_used_bytes: float | None
     memory_total_bytes: float | None
     utilization_ratio: float | None
+    refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

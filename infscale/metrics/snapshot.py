@@ -17,6 +17,7 @@ from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.model_table import EMPTY, ModelTable
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
+    NO_REFUSALS,
     FloatArray,
     Histogram,
     HistogramName,
@@ -79,8 +80,9 @@ class Columns:
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
     seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True once the endpoint was
-    scraped, or failed, at least once. `attributes` are those of `EngineSample`. `by_model` has again, as arrays, what
-    `models` and `windows` say of each model, `latencies` the windows' histograms.
+    scraped, or failed, at least once. `attributes` are those of `EngineSample`, `refused` those of it and of
+    `GpuSample`. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
+    windows' histograms.
     """
 
     waiting: FloatArray
@@ -102,6 +104,7 @@ class Columns:
     block_size_tokens: Sequence[int | None]
     num_blocks: Sequence[int | None]
     attributes: Sequence[Mapping[str, float]]
+    refused: Sequence[Mapping[str, str]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     by_model: ModelTable
@@ -131,6 +134,7 @@ class Columns:
             block_size_tokens=(None,) * rows,
             num_blocks=(None,) * rows,
             attributes=(NO_ATTRIBUTES,) * rows,
+            refused=(NO_REFUSALS,) * rows,
             windows=(None,) * rows,
             failures=(None,) * rows,
             by_model=EMPTY,

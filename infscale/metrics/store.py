@@ -10,6 +10,7 @@ from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.board import PoolBoard
+from infscale.metrics.bounds import charged
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.record import EndpointRecord
@@ -105,6 +106,9 @@ class MetricStore:
         record = self._records.get(key)
         if record is None:
             return
+        # First what may be refused: of a sample that cannot be taken in, nothing is.
+        record.history.observe(sample, at)
+        summaries = record.history.summaries()
         moved = record.sample is None or not sample.fingerprint or sample.fingerprint != record.sample.fingerprint
         if moved or self._served_probation(record, at):
             record.unmoved_since = None
@@ -114,8 +118,7 @@ class MetricStore:
         record.failure = _standing_still(record)
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
-        record.history.observe(sample, at)
-        record.summaries = record.history.summaries()
+        record.summaries = summaries
         if moved and sample.waiting is not None and sample.running is not None:
             self._reconcile(record, sample.waiting + sample.running, at)
         self._observed(record)
@@ -139,11 +142,11 @@ class MetricStore:
     # Dispatch accounting
 
     def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
-        """Book one dispatch to the endpoint in `row` of the pool's current snapshot; `tokens` are rounded."""
+        """Book one dispatch to the endpoint in `row` of the pool's current snapshot; `tokens` as `charged`."""
         endpoint = self._boards[pool].state.endpoints[row]
         record = self._records[endpoint.key]
         self._charge_number += 1
-        charge = Charge(self._charge_number, pool, endpoint.key, model, float(round(tokens)), now)
+        charge = Charge(self._charge_number, pool, endpoint.key, model, charged(tokens), now)
         record.ledger.add(charge)
         self._book(record)
         return charge

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.sample import NO_ATTRIBUTES, CountLayout, Counts, EngineSample, LoraState, ModelLoad
+from infscale.metrics.sample import NO_ATTRIBUTES, NO_REFUSALS, CountLayout, Counts, EngineSample, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
@@ -42,6 +42,12 @@ class Found:
     result: EngineSample | str
     at: float
     health: ScrapeHealth
+
+
+HEARTBEAT_SECONDS = 0.5
+"""How often a scraping process says that it lives."""
+HEARTBEAT = bytes(_LENGTH_BYTES)
+"""A message that says nothing but that its writer lives."""
 
 
 def ordered(message: Setup | Sequence[Target]) -> bytes:
@@ -85,6 +91,7 @@ class FoundWriter:
             sample.waiting_tokens,
             sample.kv_used_tokens,
             dict(sample.attributes) or None,
+            dict(sample.refused) or None,
         )
 
     def _layout(self, layout: CountLayout) -> tuple[int | None, bytes | None]:
@@ -117,7 +124,7 @@ class FoundReader:
 
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
         waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, *rest = plain
-        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes = rest
+        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes, refused = rest
         return EngineSample(
             waiting,
             running,
@@ -132,6 +139,7 @@ class FoundReader:
             waiting_tokens,
             kv_used_tokens,
             attributes or NO_ATTRIBUTES,
+            refused or NO_REFUSALS,
         )
 
     def _layout(self, number: int | None, said: bytes | None) -> CountLayout:
@@ -157,7 +165,10 @@ def _framed(body: bytes) -> bytes:
 
 
 class Frames:
-    """Cuts what comes out of the pipe into messages; `take` gets each, read by `read`, as soon as it is whole."""
+    """Cuts what comes out of the pipe into messages; `take` gets each, read by `read`, as soon as it is whole.
+
+    An empty one says only that its writer lives.
+    """
 
     def __init__(self, read: Callable[[memoryview], Any], take: Callable[[Any], None]) -> None:
         self._read = read
@@ -172,9 +183,10 @@ class Frames:
             stop = start + _LENGTH_BYTES + int.from_bytes(received[start : start + _LENGTH_BYTES], "little")
             if len(received) < stop:
                 break
-            message = self._read(view[start + _LENGTH_BYTES : stop])
+            body = view[start + _LENGTH_BYTES : stop]
             start = stop
-            self._take(message)
+            if len(body):
+                self._take(self._read(body))
         self._received = received[start:]
 
 

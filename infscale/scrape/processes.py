@@ -1,7 +1,7 @@
 """Scraping beside this process: pages are fetched and read elsewhere, so that decisions and answers do not wait.
 
 Few targets are scraped here: a process of its own costs some 50 MiB. From a hundred scrapes a second on, processes do
-it. One that ends is started again; what it scraped ages meanwhile, and says why.
+it. One that ends or hangs is replaced; what it scraped ages meanwhile, and says why.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from infscale.endpoint import EndpointKey
 from infscale.log import where
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.scrape.loop import ScrapeSink
-from infscale.scrape.pipe import Found, FoundReader, Frames, Setup, ordered, shares
+from infscale.scrape.pipe import HEARTBEAT_SECONDS, Found, FoundReader, Frames, Setup, ordered, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.target import Target
 
@@ -33,6 +33,12 @@ _LASTED_SECONDS = 30.0
 # About one sample: what else is due comes between any two.
 _READ_BYTES = 2 * 1024
 _STOP_SECONDS = 2.0
+# How often it is looked whether a process has said something; that this is counted, instead of the time, keeps one from
+# being blamed for what holds up this one.
+_LOOK_SECONDS = 2 * HEARTBEAT_SECONDS
+_SILENT_LOOKS = 4
+# Until the first word: a process has to be started and to read its modules.
+_SILENT_LOOKS_AT_START = 30
 # A page is read and let go hundreds of times a second: its memory is kept for the next one instead of going back to the
 # system, which would clear it each time. (Names of glibc; others do not know them.)
 _MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(4 << 20), "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
@@ -50,11 +56,12 @@ def processes_for(targets: Iterable[Target], cores: int) -> int:
 
 @dataclass(slots=True)
 class _Share:
-    """What one process should scrape, and how that goes."""
+    """What one process should scrape, and how that goes; `heard` counts how often something came from it."""
 
     targets: list[Target] = field(default_factory=list[Target])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     health: dict[EndpointKey, ScrapeHealth] = field(default_factory=dict[EndpointKey, ScrapeHealth])
+    heard: int = 0
 
     def want(self, targets: Sequence[Target]) -> None:
         if targets != self.targets:
@@ -62,6 +69,18 @@ class _Share:
             self.changed.set()
         keys = {target.key for target in targets}
         self.health = {key: health for key, health in self.health.items() if key in keys}
+
+
+class Hung(Exception):
+    """A process has not said for a while that it lives."""
+
+
+@dataclass(slots=True)
+class ProcessStats:
+    """Counts since start, for /metrics: processes replaced, by why, and samples that could not be taken in."""
+
+    replaced: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ended", "hung", "failed"), 0))
+    faults: int = 0
 
 
 class ScrapeProcesses:
@@ -86,6 +105,8 @@ class ScrapeProcesses:
         self._count = count
         self._shares: list[_Share] = []
         self._running: TaskSet[int, int] = TaskSet(self._run)
+        self._faulty: dict[EndpointKey, str] = {}
+        self.stats = ProcessStats()
 
     async def __aenter__(self) -> Self:
         await self._here.__aenter__()
@@ -103,6 +124,8 @@ class ScrapeProcesses:
         wanted = list(targets)
         count = self._processes(wanted)
         self._here.sync([] if count else wanted)
+        keys = {target.key for target in wanted}
+        self._faulty = {key: cause for key, cause in self._faulty.items() if key in keys}
         while len(self._shares) < count:
             self._shares.append(_Share())
         dealt = shares(wanted, count, hash_fraction) if count else []
@@ -125,14 +148,19 @@ class ScrapeProcesses:
         share, failures = self._shares[number], 0
         while True:
             started = time.monotonic()
+            why = "failed"
             try:
-                cause = f"the process that scrapes it ended (exit {await self._one_life(share)})"
+                code = await self._one_life(share)
+                why, cause = "ended", f"the process that scrapes it ended (exit {code})"
+            except Hung:
+                why, cause = "hung", "the process that scrapes it hung"
             except OSError as error:
                 cause = f"no process can be started to scrape it: {error.strerror}"
             except Exception as error:
-                # The top of the loop: a fault in what is done with one sample must not end the scraping of the others.
-                cause = f"internal error in taking in what was scraped ({where(error)})"
+                # The top of the loop: whatever comes out of one process must not end the scraping of the others.
+                cause = f"internal error in reading what was scraped ({where(error)})"
             failures = 0 if time.monotonic() - started > _LASTED_SECONDS else failures
+            self.stats.replaced[why] += 1
             _log.error("a scraping process is started again: %s", cause)
             for wanted in share.targets:
                 self._sink.record_failure(wanted.key, cause, time.monotonic())
@@ -151,14 +179,19 @@ class ScrapeProcesses:
         tasks = asyncio.TaskGroup()
         try:
             await tasks.__aenter__()
-            telling = tasks.create_task(self._tell(process, share))
+            telling, watching = tasks.create_task(self._tell(process, share)), tasks.create_task(_watch(process, share))
             try:
                 await self._listen(process, share)
             finally:
+                hung = watching.done()
                 telling.cancel()
+                watching.cancel()
                 # Left without the block's own error, which the group would wrap in an ExceptionGroup.
                 await tasks.__aexit__(None, None, None)
-            return await process.wait()
+            code = await process.wait()
+            if hung:
+                raise Hung
+            return code
         finally:
             await _stopped(process)
 
@@ -175,6 +208,7 @@ class ScrapeProcesses:
         assert process.stdout is not None  # noqa: S101 # a pipe was asked for
         frames = Frames(FoundReader().read, self._recorder(share))
         while data := await process.stdout.read(_READ_BYTES):
+            share.heard += 1
             frames.feed(data)
             # Samples that have piled up are taken in a few at a time: what else is due comes between them.
             await asyncio.sleep(0)
@@ -182,12 +216,34 @@ class ScrapeProcesses:
     def _recorder(self, share: _Share) -> Callable[[Found], None]:
         def record(found: Found) -> None:
             share.health[found.key] = found.health
-            if isinstance(found.result, str):
-                self._sink.record_failure(found.key, found.result, found.at)
-            else:
-                self._sink.record_scrape(found.key, found.result, found.at)
+            try:
+                if isinstance(found.result, str):
+                    self._sink.record_failure(found.key, found.result, found.at)
+                else:
+                    self._sink.record_scrape(found.key, found.result, found.at)
+            except Exception as error:
+                # What one page provokes is a failure of its endpoint, and of nothing else.
+                self._fault(found, f"internal error in taking in what was scraped ({where(error)})")
 
         return record
+
+    def _fault(self, found: Found, cause: str) -> None:
+        self.stats.faults += 1
+        if self._faulty.get(found.key) != cause:
+            self._faulty[found.key] = cause
+            _log.error("%s: %s", found.key, cause)
+        self._sink.record_failure(found.key, cause, found.at)
+
+
+async def _watch(process: asyncio.subprocess.Process, share: _Share) -> None:
+    """End a process that says nothing for too long: stopped or in a loop, it would not notice that its input ends."""
+    heard = first = share.heard
+    silent = 0
+    while silent < (_SILENT_LOOKS_AT_START if heard == first else _SILENT_LOOKS):
+        await asyncio.sleep(_LOOK_SECONDS)
+        silent = silent + 1 if share.heard == heard else 0
+        heard = share.heard
+    process.kill()
 
 
 async def _stopped(process: asyncio.subprocess.Process) -> None:

@@ -17,8 +17,9 @@ import uvloop
 from infscale import log
 from infscale.endpoint import EndpointKey
 from infscale.garbage import spare_collections
+from infscale.log import where
 from infscale.metrics.sample import EngineSample
-from infscale.scrape.pipe import Found, FoundWriter, Frames, Setup, read_order
+from infscale.scrape.pipe import HEARTBEAT, HEARTBEAT_SECONDS, Found, FoundWriter, Frames, Setup, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import Target
 
@@ -72,7 +73,21 @@ class _Sender:
         if health is not None and self._output.get_write_buffer_size() < _MAX_UNREAD_BYTES:
             if not self._unsent:
                 self._loop.call_later(_TOGETHER_SECONDS, self._flush)
-            self._unsent.append(self._writer.written(Found(key, result, at, health)))
+            self._unsent.append(self._written(Found(key, result, at, health)))
+
+    def _written(self, found: Found) -> bytes:
+        try:
+            return self._writer.written(found)
+        except Exception as error:
+            # What one page provokes is a failure of its endpoint: the other side hears of it as of any other.
+            cause = f"internal error in passing it on ({where(error)})"
+            return self._writer.written(Found(found.key, cause, found.at, found.health))
+
+    async def live(self) -> None:
+        """Say that this process lives, until cancelled: one that hangs sends nothing at all."""
+        while True:
+            self._output.write(HEARTBEAT)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def _flush(self) -> None:
         self._output.write(b"".join(self._unsent))
@@ -102,9 +117,10 @@ async def _run() -> None:
     ):
         sender.health = pool.health_of
         spare_collections()
-        following = tasks.create_task(_follow(pool, told))
+        running = [tasks.create_task(_follow(pool, told)), tasks.create_task(sender.live())]
         await ended.wait()
-        following.cancel()
+        for each in running:
+            each.cancel()
 
 
 async def _follow(pool: ScrapePool, told: "asyncio.Queue[Setup | list[Target]]") -> None:

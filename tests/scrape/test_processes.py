@@ -144,23 +144,50 @@ async def test_a_process_that_dies_is_said_and_replaced(authority: str, caplog: 
     assert caplog.text.count("is started again") == 1
 
 
-async def test_a_fault_in_taking_in_a_sample_is_said_and_scraping_goes_on(
+async def test_a_process_that_hangs_is_replaced_and_what_it_scraped_goes_on(
+    authority: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = RecordingSink()
+    with caplog.at_level(logging.ERROR):
+        async with scraping(sink, 2) as scrapes:
+            scrapes.sync([target(EndpointKey("default", f"{each}"), authority) for each in range(8)])
+            await sink.until(lambda: len({key for key, _, _ in sink.samples}) == 8)
+            stopped, *_ = await asyncio.to_thread(children)
+            os.kill(stopped, signal.SIGSTOP)
+            await sink.until(lambda: bool(sink.failures))
+            hung = {key for key, _, _ in sink.failures}
+            assert {cause for _, cause, _ in sink.failures} == {"the process that scrapes it hung"}
+            assert 0 < len(hung) < 8, "the other process is not concerned"
+            sink.samples.clear()
+            await sink.until(scraped(sink, *hung))
+            assert stopped not in await asyncio.to_thread(children)
+            assert scrapes.stats.replaced == {"ended": 0, "hung": 1, "failed": 0}
+    assert caplog.text.count("is started again: the process that scrapes it hung") == 1
+
+
+async def test_a_fault_in_taking_in_a_sample_is_its_endpoints_failure_alone(
     authority: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where pages are scraped in the process itself: nothing that one page provokes ends the others."""
     sink = RecordingSink()
-    record, faults = sink.record_scrape, iter([KeyError("secret")])
+    record = sink.record_scrape
 
     def faulty(key: EndpointKey, sample: EngineSample, at: float) -> None:
-        for fault in faults:
-            raise fault
+        if key == A:
+            raise KeyError("secret")
         record(key, sample, at)
 
     sink.record_scrape = faulty  # type: ignore[method-assign] # a sink with a bug
     async with scraping(sink, 1) as scrapes:
-        scrapes.sync([target(A, authority)])
-        await sink.until(scraped(sink, A))
-    assert "internal error in taking in what was scraped (KeyError" in caplog.text
+        scrapes.sync([target(A, authority), target(B, authority)])
+        await sink.until(lambda: len(sink.failures) > 2)
+        process = await asyncio.to_thread(children)
+        await sink.until(scraped(sink, B, times=6))
+        assert await asyncio.to_thread(children) == process
+        assert scrapes.stats.replaced == {"ended": 0, "hung": 0, "failed": 0}
+        assert scrapes.stats.faults == len(sink.failures)
+    assert {key for key, _, _ in sink.failures} == {A}
+    assert caplog.text.count("internal error in taking in what was scraped (KeyError") == 1, "it is said once"
     assert "secret" not in caplog.text
 
 
