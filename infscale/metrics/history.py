@@ -24,12 +24,14 @@ from infscale.metrics.sample import (
 )
 from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray
-from infscale.metrics.window import ModelWindow, WindowSummary
+from infscale.metrics.window import FULL_COVERAGE, ModelWindow, WindowSummary
 
 _RESOLUTION_SECONDS: Final = 0.5
 # A window is summed up again when it ends this much later: what scrapes in between add to half a minute is little, and
 # summing up costs more than taking them in.
 _SUM_UP_SECONDS: Final = _RESOLUTION_SECONDS / 2
+# An interval is at most half of a window: this is the gap that one lost scrape leaves, and what both come late by.
+_LONGEST_GAP: Final = 1.5
 _UNSEEN: Final = ModelWindow()
 _NOTHING_OBSERVED: Final[Mapping[tuple[HistogramName, Statistic], float]] = MappingProxyType({})
 
@@ -230,9 +232,18 @@ def _waits(waiting: float | None, before: bool) -> bool:
 
 
 def _latest(series: BoundedSeries, window: float) -> tuple[FloatArray, FloatArray]:
-    """Times and values of the last `window` seconds of `series`."""
+    """Times and values of the last `window` seconds of `series`; with the sample before them, where they cover less.
+
+    Scrapes that are far apart, or late, would else leave a beginning of the window that no two samples span.
+    """
     times = series.times
-    start = int(times.searchsorted(times[-1] - window)) if len(times) else 0
+    if not len(times):
+        return _NOTHING
+    newest = times[-1]
+    start = int(times.searchsorted(newest - window))
+    covers_less = newest - times[start] < FULL_COVERAGE * window
+    if start and covers_less and times[start] - times[start - 1] <= _LONGEST_GAP * window:
+        start -= 1
     return times[start:], series.values[start:]
 
 

@@ -25,7 +25,8 @@ class Reading(NamedTuple):
     """A value with the monotonic second it was observed at. Unknown is the absence of a reading, never 0.
 
     `window_seconds` says of how many seconds a value over a window is made: how far observations reach back, at most
-    the window of the pool; None for a value of one moment. (A tuple, because one answer is made of thousands of them.)
+    to the one before the pool's window; None for a value of one moment. (A tuple, because one answer is made of
+    thousands of them.)
     """
 
     value: float

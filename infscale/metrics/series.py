@@ -4,25 +4,27 @@ import numpy as np
 
 from infscale.metrics.sample import FloatArray
 
+_FIRST_ROWS = 8
+
 
 class BoundedSeries:
     """Samples of one signal (or of `width` signals that always come together) in time order.
 
-    Keeps at most `retention_seconds` of them, one per `resolution_seconds`: the newest sample is always there, and
-    replaces its predecessor while that is closer than the resolution to the sample before. Owner of its arrays: the
-    views it hands out are valid until the next append.
+    Keeps `retention_seconds` of them and the one before, one per `resolution_seconds`: the newest sample is always
+    there, and replaces its predecessor while it is closer than the resolution to the one before that. So any two gaps
+    together are longer than the resolution, which bounds how many there are. Owner of its arrays: the views it hands
+    out are valid until the next append.
     """
 
-    __slots__ = ("_capacity", "_resolution", "_retention", "_start", "_stop", "_times", "_values")
+    __slots__ = ("_resolution", "_retention", "_start", "_stop", "_times", "_values")
 
     def __init__(self, width: int, retention_seconds: float, resolution_seconds: float) -> None:
         if width < 0 or not 0 < resolution_seconds <= retention_seconds:
             raise ValueError("a series has no negative width, and keeps at least one resolution step")
-        self._capacity = int(retention_seconds / resolution_seconds) + 3
         self._retention = retention_seconds
         self._resolution = resolution_seconds
-        self._times: FloatArray = np.empty(2 * self._capacity)
-        self._values: FloatArray = np.empty((2 * self._capacity, width))
+        self._times: FloatArray = np.empty(_FIRST_ROWS)
+        self._values: FloatArray = np.empty((_FIRST_ROWS, width))
         self._start = 0
         self._stop = 0
 
@@ -50,13 +52,18 @@ class BoundedSeries:
             self._stop += 1
         self._times[self._stop - 1] = at
         self._values[self._stop - 1] = row
-        while self._times[self._start] < at - self._retention or len(self) > self._capacity:
+        while self._stop - self._start > 1 and self._times[self._start + 1] <= at - self._retention:
             self._start += 1
 
     def _make_room(self) -> None:
-        if self._stop < len(self._times):
+        """Have a row behind the last: in larger arrays, where more than half of these are kept."""
+        rows = len(self._times)
+        if self._stop < rows:
             return
         kept = len(self)
-        self._times[:kept] = self.times
-        self._values[:kept] = self.values
+        times, values = self.times, self.values
+        if 2 * kept > rows:
+            self._times, self._values = np.empty(2 * rows), np.empty((2 * rows, values.shape[1]))
+        self._times[:kept] = times
+        self._values[:kept] = values
         self._start, self._stop = 0, kept

@@ -8,6 +8,9 @@ from typing import Final, NamedTuple
 
 from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
 
+FULL_COVERAGE: Final = 0.9
+"""Share of a window that observations must span for silence to mean that nothing happened."""
+
 
 class ModelWindow(NamedTuple):
     """What answers ask of one model over a window, worked out once, when it is observed.
@@ -27,7 +30,8 @@ class ModelWindow(NamedTuple):
 class WindowSummary:
     """What happened on one endpoint over the window that ends at `at`, the monotonic second of an observation.
 
-    `covered_seconds` is how much of the window the observations span. Histograms hold increases over that span,
+    `covered_seconds` is how much time the observations span: at most the window, or up to a sample before it where
+    scrapes are far apart. Histograms hold increases over that span,
     restarts of the engine taken out; `rates` are per second. Averages and maxima are of what the engine reported
     (requests). Histograms and `models` have under None what is true of all models together.
     """

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 
@@ -12,11 +12,8 @@ from infscale.metrics.columns import Load
 from infscale.metrics.latency import statistic_of
 from infscale.metrics.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows
-from infscale.metrics.window import WindowSummary
-
-FULL_COVERAGE = 0.9
-"""Share of the window observations must span for silence to mean that nothing happened."""
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
+from infscale.metrics.window import FULL_COVERAGE, WindowSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,8 @@ class HistogramReader:
     """A statistic (seconds) of what endpoints observed over the window, their histograms merged.
 
     Observations are counted as they are, however much of the window they cover. An endpoint that does not observe, or
-    not long enough, counts as the one with the highest value.
+    not long enough, counts as the one with the highest value. A fully covered window in which nothing was observed is 0
+    where nobody waits or runs: requests that run are those whose time nobody knows yet.
     """
 
     histogram: HistogramName
@@ -83,20 +81,33 @@ class HistogramReader:
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
-        del now
-        return _cells(snapshot, model, STATISTIC_CELLS[self.histogram, self.statistic])
+        observed = _cells(snapshot, model, STATISTIC_CELLS[self.histogram, self.statistic])
+        silent = np.isnan(observed) & (covered_seconds(snapshot) >= _silence_seconds(snapshot))
+        for name in _LOADS:
+            silent &= Load(name).read(snapshot, now, model) == 0
+        rows = silent.nonzero()[0].tolist()
+        if rows:
+            windows, key = snapshot.columns.windows, self._key(model)
+            observed = observed.copy()
+            observed[[row for row in rows if _knows_silence(windows[row], key)]] = 0.0
+        return observed
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
-        del now
-        return [self._of(group, (self.histogram, self.statistic, model)) for group in groups]
+        return [self._of(group, now, self._key(model)) for group in groups]
 
-    def _of(self, group: Group, key: "_Key") -> float:
+    def _key(self, model: str | None) -> "_Key":
+        return self.histogram, self.statistic, model
+
+    def _of(self, group: Group, now: float, key: "_Key") -> float:
         rows = _watched(group)
         observed = _statistic(group, key)[rows]
         windows, silent = group.snapshot.columns.windows, rows[np.isnan(observed)].tolist()
         observing = len(rows) - len(silent) + sum(_knows_silence(windows[row], key) for row in silent)
-        return math.nan if 2 * observing < len(group) else _merged_statistic(group, rows, len(group) - observing, key)
+        if 2 * observing < len(group):
+            return math.nan
+        value = _merged_statistic(group, rows, len(group) - observing, key)
+        return 0.0 if math.isnan(value) and len(silent) == len(rows) and _idle(group, now, key[2]) else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +141,8 @@ class QueueLatency:
         # Endpoints seen for different times leave at rates, not at counts, that may be added.
         leaving = float(np.add.reduce(np.fmax(at_rows(_cells(snapshot, model, LEAVING), rows), 0.0)))
         since = float(np.fmin.reduce(at_rows(_waiting_since(snapshot, model), group.rows), initial=math.inf))
-        covered = float(np.fmin.reduce(at_rows(_cells(snapshot, None, COVERED), group.rows), initial=math.inf))
         past = _merged_statistic(group, rows, len(group) - len(rows), ("queue_time", self.statistic, model))
-        return _larger_of_one(past, waiting, leaving, now - since, covered >= _silence_seconds(snapshot))
+        return _larger_of_one(past, waiting, leaving, now - since, _covered(group))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,7 @@ class Rate:
 
 
 _Key = tuple[HistogramName, Statistic, str | None]
+_LOADS: Final[tuple[Literal["waiting", "running"], ...]] = ("waiting", "running")
 
 
 def covered_seconds(snapshot: PoolSnapshot) -> FloatArray:
@@ -189,10 +200,25 @@ def _silence_seconds(snapshot: PoolSnapshot) -> float:
     return FULL_COVERAGE * snapshot.state.settings.window_seconds
 
 
+def _covered(group: Group) -> bool:
+    """Whether most members were watched over the whole window; the others, as ever, count as the highest of these."""
+    seconds = at_rows(covered_seconds(group.snapshot), group.rows)
+    return 2 * count_of(seconds >= _silence_seconds(group.snapshot)) >= len(group)
+
+
+def _idle(group: Group, now: float, model: str | None) -> bool:
+    """Whether every member says that no request waits or runs, and silence means something."""
+    loads = [at_rows(Load(name).read(group.snapshot, now, model), group.rows) for name in _LOADS]
+    return not group.absent and _covered(group) and not any(np.count_nonzero(load != 0) for load in loads)
+
+
 def _knows_silence(window: WindowSummary | None, key: _Key) -> bool:
-    """Whether a window without the statistic knows that nothing happened; one whose sum is not published does not."""
+    """Whether a window without the statistic knows that nothing happened; one whose sum is not published does not.
+
+    An engine may publish its first histogram when it answers its first request.
+    """
     name, statistic, model = key
-    if window is None or (name, model) not in window.histograms:
+    if window is None or (window.histograms and (name, model) not in window.histograms):
         return False
     seen = window.models.get(model)
     return seen is None or (name, statistic) not in seen.statistics
