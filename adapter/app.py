@@ -5,8 +5,7 @@ leaves as a Kubernetes `Status`.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import lru_cache
 
 from aiohttp import hdrs, web
@@ -14,31 +13,23 @@ from aiohttp import hdrs, web
 from adapter.access import Access, OpenAccess, audit
 from adapter.attributes import Asked
 from adapter.authentication import Caller
+from adapter.connections import ConnectionLimits, Connections
 from adapter.documents import Clock
-from adapter.errors import ApiError, BadRequest, InternalError, TooManyRequests
+from adapter.errors import ApiError, TooManyRequests
+from adapter.http_connection import StatusHandler, StatusServer
 from adapter.negotiation import Preferences
 from adapter.paths import ExternalRequest, ObjectRequest, Request, TelemetryRequest, parse
 from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
-from infscale.log import where
 from infscale.own_metrics import CONTENT_TYPE, Page
 
-MAX_LINE_BYTES = 32_768
-MAX_FIELD_BYTES = 16_384
-MAX_HEADERS = 2_000
-"""The API server sends one header per group of the user, and some users have hundreds."""
-KEEP_ALIVE_SECONDS = 3_600.0
-"""Longer than the 90 s after which the API server drops an idle connection: the server never races its client."""
 WRITE_TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 262_144
 _REMEMBERED_REQUESTS = 1_024
 _REMEMBERED_CHARACTERS = 512
 
-_MALFORMED = "the request is malformed, or its line or a header is too large"
 _BUSY = "the adapter is answering as many requests as it takes at once; ask again"
-
-_log = logging.getLogger(__name__)
 
 
 class AdapterApp:
@@ -66,17 +57,10 @@ class AdapterApp:
         # Autoscalers ask the same again and again.
         self._remembered = lru_cache(maxsize=_REMEMBERED_REQUESTS)(parse)
 
-    def server(self) -> web.Server:
-        """An aiohttp server of this app, for a runner of the running loop."""
-        return _StatusServer(
-            self.handle,
-            self._stats,
-            access_log=None,
-            keepalive_timeout=KEEP_ALIVE_SECONDS,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_FIELD_BYTES,
-            max_headers=MAX_HEADERS,
-        )
+    def server(self, limits: ConnectionLimits | None = None) -> StatusServer:
+        """An aiohttp server of this app on the running loop, which keeps connections within `limits`."""
+        connections = Connections(limits or ConnectionLimits(), self._stats.closed, asyncio.get_running_loop().time)
+        return StatusServer(self.handle, _response, self._stats, connections)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever it is."""
@@ -103,7 +87,10 @@ class AdapterApp:
     async def _admitted(self, request: web.BaseRequest, parsed: Request | ApiError) -> web.StreamResponse:
         """The answer to a request, or why it has none: only for who may ask, so that nobody learns what exists."""
         asked = Asked(request.method, request.path, None if isinstance(parsed, ApiError) else parsed)
-        admission = await self._access.admit(Caller(request.headers, peer_of(request.transport)), asked)
+        peer = peer_of(request.transport)
+        admission = await self._access.admit(Caller(request.headers, peer), asked)
+        if peer is not None and admission.user is not None and isinstance(request.protocol, StatusHandler):
+            request.protocol.prove()
         if isinstance(parsed, ApiError):
             response: web.StreamResponse = _response(refusal(parsed))
         else:
@@ -129,53 +116,6 @@ class AdapterApp:
                 return await _written(request, reply)
         finally:
             self._in_flight -= 1
-
-
-class _StatusServer(web.Server):
-    """Makes protocol handlers whose errors are `Status` documents."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        stats: AdapterStats,
-        **options: object,
-    ) -> None:
-        super().__init__(handler, **options)  # type: ignore[arg-type] # aiohttp's options, passed on by name
-        self._stats = stats
-
-    def __call__(self) -> web.RequestHandler:
-        return _StatusHandler(self, self._stats, loop=self._loop, **self._kwargs)
-
-
-class _StatusHandler(web.RequestHandler):
-    """aiohttp's protocol handler, without its plain-text errors and without its log of what a client sent."""
-
-    __slots__ = ("_stats",)
-
-    def __init__(self, manager: web.Server, stats: AdapterStats, **options: object) -> None:
-        super().__init__(manager, **options)  # type: ignore[arg-type] # aiohttp's options, passed on by name
-        self._stats = stats
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The `Status` for what aiohttp refuses or the app failed at; closes the connection."""
-        del message
-        if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is sent already")
-        error: ApiError = BadRequest(_MALFORMED)
-        if status >= 500:
-            error = InternalError("Internal error occurred: the adapter failed at this request; its log says where")
-            if exc is not None:
-                _log.error("the adapter failed at a request: %s", where(exc))
-        response = _response(refusal(error))
-        response.force_close()
-        self._stats.record(PathKind.OTHER.value, response.status, 0.0)
-        return response
 
 
 async def _written(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:

@@ -11,6 +11,7 @@ InfscaleError
     ├── MethodNotAllowed      405: everything here is read with GET
     ├── NotAcceptable         406: the client takes no form in which the answer can be written
     ├── TooManyRequests       429: more requests at once than the adapter takes; ask again
+    ├── HeadTooLarge          431: a request's line and headers are larger than the adapter takes
     ├── InternalError         500: a fault of the adapter itself
     └── Unavailable           503: the name exists but its value is unknown now; metric paths only
 """
@@ -93,6 +94,16 @@ class TooManyRequests(ApiError):
     code = 429
     reason = "TooManyRequests"
     retry_after_seconds = 1
+
+
+class HeadTooLarge(ApiError):
+    """The line and headers of a request, or a body that it should not have, are larger than the adapter takes."""
+
+    code = 431
+    reason = "RequestHeaderFieldsTooLarge"
+
+    def __init__(self) -> None:
+        super().__init__("the request is larger than 1 MiB")
 
 
 class InternalError(ApiError):

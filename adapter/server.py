@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from aiohttp import web
 from prometheus_client.registry import Collector
 
 from adapter.access import Access
 from adapter.app import AdapterApp
+from adapter.connections import ConnectionLimits
 from adapter.documents import Clock, constant_documents
+from adapter.http_connection import StatusServer
+from adapter.listener import Listener, bound
 from adapter.provider import Provider
 from adapter.registration import Registrar
 from adapter.responder import Responder
@@ -46,6 +48,7 @@ class AdapterSettings:
     port: int = 6443
     tls: TlsSettings = field(default_factory=TlsSettings)
     max_in_flight: int = 400
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -141,10 +144,9 @@ class AdapterServer:
             stack.callback(tasks.create_task(self._certificate.follow()).cancel)
             access = await self._joined(stack, tasks)
             app = AdapterApp(self._responder, self._page, self._clock, self.stats, self._settings.max_in_flight, access)
-            runner = web.ServerRunner(app.server(), shutdown_timeout=_SHUTDOWN_SECONDS)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            self._port = await self._listen(runner)
+            listener = await self._listen(app.server(self._settings.connections))
+            stack.push_async_callback(_stop, listener.server)
+            await stack.enter_async_context(listener.accepting())
             self._stack = stack.pop_all()
         who = (
             "the cluster decides who may ask"
@@ -175,20 +177,26 @@ class AdapterServer:
         self._port = None
         return await self._stack.__aexit__(kind, error, trace)
 
-    async def _listen(self, runner: web.ServerRunner) -> int:
+    async def _listen(self, server: StatusServer) -> Listener:
         host, port = self._settings.host, self._settings.port
         try:
-            context = self._certificate.context
-            if host == EVERY_ADDRESS:
-                await web.SockSite(runner, every_address(port), ssl_context=context).start()
-            else:
-                await web.TCPSite(runner, host, port, ssl_context=context).start()
+            place = every_address(port) if host == EVERY_ADDRESS else await bound(host, port)
+            listener = Listener(place, self._certificate.context, server)
+            self._port = listener.listen()
         except OSError as error:
             reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
             raise StartError(
                 f"adapter: cannot listen on {authority(host, port)}: {reason}; choose another port or stop what has it"
             ) from None
-        return int(runner.addresses[0][1])
+        return listener
+
+
+async def _stop(server: StatusServer) -> None:
+    """Let requests in progress end, then close every connection."""
+    server.pre_shutdown()
+    await server.shutdown(_SHUTDOWN_SECONDS)
+    # Those whose client does not read are not waited for.
+    server.limited.end()
 
 
 def _check_loopback(host: str) -> None:

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from adapter.connections import Closed
+
 DURATION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds of the duration buckets in seconds; one more bucket takes what is slower."""
 
@@ -26,6 +28,8 @@ class AdapterStats:
     """Counts requests by kind of path and status code. Keys are ours: nothing a client sends becomes one."""
 
     def __init__(self) -> None:
+        self.closed = Closed()
+        """Connections that were closed because of a limit."""
         self._requests: dict[tuple[str, int], int] = {}
         self._durations: dict[str, Durations] = {}
 

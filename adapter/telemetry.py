@@ -10,7 +10,7 @@ from adapter.stats import DURATION_BOUNDS, AdapterStats
 
 
 class AdapterCollector(Collector):
-    """`infscale_adapter_*`: requests by kind of path and status code, and how long they took."""
+    """`infscale_adapter_*`: requests by kind of path and status code, how long they took, and connections closed."""
 
     def __init__(self, stats: AdapterStats) -> None:
         self._stats = stats
@@ -31,3 +31,9 @@ class AdapterCollector(Collector):
             buckets = list(zip(bounds, map(float, accumulate(taken.counts)), strict=True))
             durations.add_metric([kind], buckets, taken.sum_seconds)
         yield durations
+        closed = CounterMetricFamily(
+            "infscale_adapter_connections_closed", "connections closed because of a limit, by cause", labels=["cause"]
+        )
+        for cause, count in self._stats.closed.counts.items():
+            closed.add_metric([cause], count)
+        yield closed

@@ -135,6 +135,8 @@ def _server_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # A client could have us shake hands again and again on one connection.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     return context
 
 

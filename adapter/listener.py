@@ -1,0 +1,130 @@
+"""Accepts connections of the adapter: each is counted and bounded before its TLS handshake begins."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from adapter.connections import Connection, Connections
+from adapter.http_connection import StatusServer
+from infscale.log import where
+
+_BACKLOG = 512
+_PAUSE_SECONDS = 0.1
+_QUIET_SECONDS = 60.0
+_SHUTDOWN_SECONDS = 5.0
+# A peer that has gone already is no fault of the socket that listens.
+_PASSING = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR})
+
+_log = logging.getLogger(__name__)
+
+
+async def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to `host` and `port`. Raises OSError where that cannot be."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@dataclass(slots=True)
+class Listener:
+    """Serves what comes to a bound socket while its block `accepting` runs; owns the socket and the handshakes."""
+
+    bound: socket.socket
+    context: ssl.SSLContext
+    server: StatusServer
+    _quiet_until: float = field(default=0.0, init=False)
+
+    @property
+    def connections(self) -> Connections:
+        """The connections there are."""
+        return self.server.limited
+
+    def listen(self) -> int:
+        """Listen from now on; gives the port. Raises OSError."""
+        self.bound.setblocking(False)
+        self.bound.listen(_BACKLOG)
+        return int(self.bound.getsockname()[1])
+
+    @asynccontextmanager
+    async def accepting(self) -> AsyncGenerator[None, None]:
+        """Accept until the block ends; the socket is closed then."""
+        tasks = asyncio.TaskGroup()
+        await tasks.__aenter__()
+        running = tasks.create_task(self._accept())
+        try:
+            yield
+        finally:
+            running.cancel()
+            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+            await tasks.__aexit__(None, None, None)
+            self.bound.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as handshakes:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(self.bound)
+                except OSError as error:
+                    await self._failed(error)
+                    continue
+                connection = self.connections.admit(str(address[0]), partial(_cut, accepted))
+                handshakes.create_task(self._serve(accepted, connection))
+
+    async def _failed(self, error: OSError) -> None:
+        if error.errno in _PASSING:
+            return
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            _log.error("the adapter cannot accept connections now: %s", error.strerror or error)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _serve(self, accepted: socket.socket, connection: Connection) -> None:
+        """Shake hands; the protocol handler owns the connection after that."""
+        seconds = self.connections.limits.handshake_seconds
+        loop = asyncio.get_running_loop()
+        try:
+            # The loop's own limit of a handshake has no error of its own.
+            async with asyncio.timeout(seconds):
+                await loop.connect_accepted_socket(
+                    lambda: self.server.handler(connection),
+                    accepted,
+                    ssl=self.context,
+                    ssl_handshake_timeout=2 * seconds,
+                    ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+                )
+        except TimeoutError:
+            self.connections.close(connection, "handshake_timeout")
+        except OSError:
+            # No TLS, or none that we take; the client knows.
+            self.connections.release(connection)
+        except Exception as error:
+            # The top of a connection's life: what one provokes ends that one alone.
+            self.connections.release(connection)
+            _log.error("the adapter failed at a TLS handshake: %s", where(error))
+        except BaseException:
+            self.connections.release(connection)
+            raise
+
+
+def _cut(accepted: socket.socket) -> None:
+    """End a connection whose handshake has not ended."""
+    try:
+        accepted.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
