@@ -82,7 +82,9 @@ class Endpoint:
     `address` is an IP address or, of a cluster, perhaps a host name; `port` is where it serves. The metrics page is at
     the same two unless `metrics_address` or `metrics_port` say otherwise. Labels are the pod's. `load_seconds` is how
     long the model took to load: from the start of the container until the pod was Ready; None is unknown. `workload`
-    owns the pod; None where discovery does not know owners. `authority` is the destination as sent to Envoy.
+    owns the pod; None where discovery does not know owners. `incarnation` is another one for another pod of the same
+    name, and for another start of its container; "" where discovery does not know. `authority` is the destination as
+    sent to Envoy.
     """
 
     key: EndpointKey
@@ -94,6 +96,7 @@ class Endpoint:
     load_seconds: float | None = None
     workload: Workload | None = None
     metrics_address: str | None = None
+    incarnation: str = ""
     authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection
 from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats, PickRecord
 from picker.output_length import OutputLengths
-from picker.prefix_index import PrefixChain, PrefixIndex
+from picker.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.request import NO_SCORES, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _NO_CANDIDATES: Final = "failed to find endpoint candidates for serving the request"
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
-_NO_CHAIN: Final = PrefixChain((), ())
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
 
@@ -184,8 +183,8 @@ class PoolDirector:
     def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
         """Bring what is kept per endpoint in line with the snapshot's endpoints."""
         columns = snapshot.columns
-        self._index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks)
-        self._memory.sync(snapshot.endpoints)
+        self._index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
+        self._memory.sync(snapshot.endpoints, columns.lives)
         self._outputs.refresh(snapshot, now)
         if snapshot.endpoints is not self._endpoints:
             self._endpoints = snapshot.endpoints
@@ -217,7 +216,7 @@ class PoolDirector:
         if shed is not None:
             return shed
         config = self._config
-        chain, prefix = self._cached(body, model)
+        chains, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
         context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, config.predicting)
@@ -230,14 +229,14 @@ class PoolDirector:
             message = "no endpoints available for the given request"
             retry_after = self._settings.retry_after_seconds
             return rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
-        return self._dispatch(request, context, selection, chain, priority)
+        return self._dispatch(request, context, selection, chains, priority)
 
     def _dispatch(
         self,
         request: InferenceRequest,
         context: SchedulingContext,
         selection: Selection,
-        chain: PrefixChain,
+        chains: PromptChains,
         priority: int,
     ) -> Decision:
         """Charge and remember the choice, and put it into words for the exchange.
@@ -248,7 +247,7 @@ class PoolDirector:
         row = selection.chosen[0]
         matched = float(prefix.matched[row]) * prefix.tokens_each
         tokens = facts.prompt_tokens - matched + facts.output_tokens
-        self._index.record(chain, row)
+        self._index.record(chains, row)
         self.stats.prefix_blocks = len(self._index)
         if not matched and not np.count_nonzero(prefix.matched[selection.rows]):
             self._memory.served_cold(row)
@@ -325,17 +324,18 @@ class PoolDirector:
 
     # Prefixes
 
-    def _chain(self, body: ParsedBody, model: str) -> PrefixChain:
+    def _chains(self, body: ParsedBody, model: str) -> PromptChains:
         # The length keeps a model and a salt from being read as another model and another salt.
-        return self._index.chain(f"{len(model)}:{model}{body.cache_salt}", body.prompt) if body.prompt else _NO_CHAIN
+        return self._index.chains(f"{len(model)}:{model}{body.cache_salt}", body.prompt) if body.prompt else NO_CHAINS
 
-    def _cached(self, body: ParsedBody, model: str) -> tuple[PrefixChain, PrefixMatch]:
-        """The prompt's chain and what of it each endpoint holds, in the request's own measure of tokens."""
-        chain = self._chain(body, model)
-        matched = self._index.match(chain)
-        if not chain.hashes:
-            return chain, PrefixMatch(matched, 0.0)
-        return chain, PrefixMatch(matched, float(chain.matchable_bytes), body.prompt_tokens / len(body.prompt))
+    def _cached(self, body: ParsedBody, model: str) -> tuple[PromptChains, PrefixMatch]:
+        """The prompt's chains and what of it each endpoint holds, in the request's own measure of tokens."""
+        chains = self._chains(body, model)
+        matched = self._index.match(chains)
+        matchable = chains.matchable_bytes
+        if not matchable:
+            return chains, PrefixMatch(matched, 0.0)
+        return chains, PrefixMatch(matched, float(matchable), body.prompt_tokens / len(body.prompt))
 
     def _learn(self, body: ParsedBody, model: str, served: str) -> None:
         """The gateway sent the request elsewhere than chosen: the prefix is cached there."""
@@ -343,7 +343,7 @@ class PoolDirector:
         # The index speaks of the endpoints it last followed; another set is learned from the next request.
         row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
         if row is not None:
-            self._index.record(self._chain(body, model), row)
+            self._index.record(self._chains(body, model), row)
 
 
 def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:

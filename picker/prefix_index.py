@@ -7,11 +7,18 @@ recently used order up to the capacity of its cache.
 Invariant: an endpoint that holds a block holds every block before it in the prompt. Recording touches the chain from
 its end to its start, so a block is never younger than the one before it, and eviction takes ends before starts, as
 the engines' own caches do. The endpoints along a chain therefore only become fewer, which is what lets `match` bisect.
+
+Engines cache whole blocks of their own size, so that each endpoint has the grid its engine publishes; a prompt is cut
+once for each grid in use. There are few grids (`grid_tokens`), so that no page makes requests dear.
+
+What is kept has a limit, whatever pages say of the size of caches: every endpoint has an equal share of it. An endpoint
+with more than its share (its share has become smaller, its cache has, or it is gone) is cut back a little with every
+request: never all at once, and faster than anything is added.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,9 +29,13 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
 
 BYTES_PER_TOKEN: Final = 4
+ENTRY_BYTES: Final = 256
+"""What one block of one endpoint takes in memory at most, beside one bit for each endpoint (measured)."""
+
 _BLOCKS_PER_SIZE: Final = 32
 _CLEARED_PER_RECORD: Final = 128
 _FEW_BITS: Final = 12
+_GRIDS: Final = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 
 Identity = tuple[EndpointKey, str]
 
@@ -35,7 +46,8 @@ class PrefixSettings:
 
     `auto_tune` takes block size and capacity from what the engines publish, where they do; `block_size_tokens` (at
     least 64) and `capacity_blocks` (per endpoint, of that size) serve otherwise. Of a prompt, at most
-    `max_blocks` blocks and `max_tokens` tokens are looked at.
+    `max_blocks` blocks and `max_tokens` tokens are looked at. All endpoints of the pool together keep at most
+    `total_blocks` blocks, and no more than `total_bytes` have room for.
     """
 
     auto_tune: bool = True
@@ -43,15 +55,19 @@ class PrefixSettings:
     max_blocks: int = 2048
     max_tokens: int = 131_072
     capacity_blocks: int = 31_250
+    total_blocks: int = 500_000
+    total_bytes: int = 128 << 20
 
     def __post_init__(self) -> None:
-        if min(self.block_size_tokens, self.max_blocks, self.max_tokens, self.capacity_blocks) < 1:
+        own = (self.block_size_tokens, self.max_blocks, self.max_tokens, self.capacity_blocks)
+        if min(*own, self.total_blocks, self.total_bytes) < 1:
             raise ValueError("prefix index settings are positive")
 
-    def block_tokens(self, published: Iterable[int | None]) -> int:
-        """The tokens of the smallest block: the largest size an engine publishes, never below 64."""
-        sizes = [size for size in published if size] if self.auto_tune else []
-        return max(64, max(sizes, default=self.block_size_tokens))
+    def block_tokens(self, published: int | None) -> int:
+        """The tokens of the smallest block of an endpoint whose engine publishes this size."""
+        if self.auto_tune and published:
+            return grid_tokens(published)
+        return max(_GRIDS[0], self.block_size_tokens)
 
     def capacity(self, block_tokens: int, engine_block: int | None, engine_blocks: int | None) -> int:
         """Smallest blocks one endpoint keeps."""
@@ -59,10 +75,20 @@ class PrefixSettings:
             return max(1, engine_block * engine_blocks // block_tokens)
         return self.capacity_blocks
 
+    def share(self, endpoints: int) -> int:
+        """Blocks of any size that each of so many endpoints may keep."""
+        of_bytes = self.total_bytes // (ENTRY_BYTES + endpoints // 8)
+        return max(1, min(self.total_blocks, of_bytes) // max(1, endpoints))
+
+
+def grid_tokens(engine_block: int) -> int:
+    """The tokens of the smallest block for engines whose own are so long: of few sizes the next larger one."""
+    return _GRIDS[min(bisect_left(_GRIDS, engine_block), len(_GRIDS) - 1)]
+
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class PrefixChain:
-    """A prompt's prefixes: `hashes[i]` stands for its first `ends[i]` bytes."""
+    """A prompt's prefixes on one grid: `hashes[i]` stands for its first `ends[i]` bytes."""
 
     hashes: Final[Sequence[int]]
     ends: Final[Sequence[int]]
@@ -79,6 +105,28 @@ class PrefixChain:
     def matchable_bytes(self) -> int:
         """Bytes of the prompt covered by whole blocks."""
         return self.ends[len(self.hashes) - 1] if self.hashes else 0
+
+
+@dataclass(slots=True, unsafe_hash=True, init=False)
+class PromptChains:
+    """A prompt's prefixes on every grid that was in use when it was cut, by the tokens of its smallest block."""
+
+    by_grid: Final[Mapping[int, PrefixChain]]
+
+    def __init__(self, by_grid: Mapping[int, PrefixChain]) -> None:
+        self.by_grid = by_grid
+
+    @property
+    def matchable_bytes(self) -> int:
+        """Bytes of the prompt covered by whole blocks, on the grid that covers most."""
+        most = 0
+        for chain in self.by_grid.values():
+            most = max(most, chain.matchable_bytes)
+        return most
+
+
+NO_CHAINS: Final = PromptChains({})
+"""Of a request without a prompt."""
 
 
 def block_ends(block_bytes: int, limit_bytes: int) -> tuple[int, ...]:
@@ -98,16 +146,43 @@ def block_ends(block_bytes: int, limit_bytes: int) -> tuple[int, ...]:
         size *= 2
 
 
+class _Grid:
+    """Where blocks of one smallest size end, what each of them weighs in smallest ones, and who keeps them: as bits."""
+
+    __slots__ = ("alive", "ends", "weights")
+
+    def __init__(self, block_tokens: int, settings: PrefixSettings) -> None:
+        block_bytes = block_tokens * BYTES_PER_TOKEN
+        limit = min(settings.max_tokens * BYTES_PER_TOKEN, settings.max_blocks * block_bytes)
+        self.ends = block_ends(block_bytes, limit)
+        starts = (0, *self.ends[:-1])
+        self.weights = [(end - start) // block_bytes for start, end in zip(starts, self.ends, strict=False)]
+        self.alive = 0
+
+
 class _Cache:
-    """The blocks one endpoint is believed to hold, least recently used first, and how many smallest blocks that is."""
+    """The blocks one endpoint is believed to hold, least recently used first, and how many smallest blocks that is.
 
-    __slots__ = ("bit", "blocks", "capacity", "size")
+    `life` is that of the engine which holds them. At most `capacity` smallest blocks and `share` blocks are to stay;
+    none of a cache that is gone. One that is `trimmed` is in the list of those that are cut back.
+    """
 
-    def __init__(self, bit: int) -> None:
+    __slots__ = ("bit", "blocks", "capacity", "grid", "life", "share", "size", "trimmed")
+
+    def __init__(self, bit: int, grid: int, life: object) -> None:
         self.bit = bit
+        self.grid = grid
+        self.life = life
         self.blocks: OrderedDict[int, int] = OrderedDict()
-        self.capacity = 1
+        self.capacity = 0
+        self.share = 0
         self.size = 0
+        self.trimmed = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it holds more than it may."""
+        return self.size > self.capacity or len(self.blocks) > self.share
 
 
 class PrefixIndex:
@@ -116,77 +191,158 @@ class PrefixIndex:
     def __init__(self, settings: PrefixSettings | None = None) -> None:
         self._settings = settings or PrefixSettings()
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._block_sizes: Sequence[int | None] = ()
-        self._num_blocks: Sequence[int | None] = ()
+        self._published: tuple[object, ...] = ()
         self._rows: list[_Cache] = []
         self._caches: dict[Identity, _Cache] = {}
+        self._grids: dict[int, _Grid] = {}
         self._row_of_bit = np.zeros(0, dtype=np.intp)
-        self._alive = 0
         self._free: list[int] = []
         self._bits = 0
-        self._retired: list[_Cache] = []
+        # Caches to cut back: those of endpoints that are gone or began anew, to nothing.
+        self._over: list[_Cache] = []
         self._holders: dict[int, int] = {}
-        self._lay_out(self._settings.block_tokens(()))
+        self._entries = 0
 
     def __len__(self) -> int:
+        """Different blocks that any endpoint holds."""
         return len(self._holders)
 
     @property
-    def block_tokens(self) -> int:
-        """Tokens of the smallest block."""
-        return self._block_tokens
+    def entries(self) -> int:
+        """Blocks held, counted once for each endpoint that holds them: what memory goes by."""
+        return self._entries
 
     def held_blocks(self, row: int) -> int:
         """Smallest blocks the endpoint of `row` is believed to hold."""
         return self._rows[row].size
+
+    def block_tokens(self, row: int) -> int:
+        """Tokens of the smallest block of the endpoint of `row`."""
+        return self._rows[row].grid
 
     def sync(
         self,
         endpoints: tuple[Endpoint, ...],
         block_sizes: Sequence[int | None],
         num_blocks: Sequence[int | None],
+        lives: Sequence[object],
     ) -> None:
         """Follow the pool: new endpoints hold nothing, gone ones vanish at once, published cache sizes apply.
 
-        A changed block size cuts prompts elsewhere, so everything known is forgotten with it.
+        An endpoint of another life, or with another grid, holds nothing any more; the others keep what they have. A
+        size that is not published (any more) is as it was.
         """
         same = endpoints is self._endpoints
-        if same and block_sizes is self._block_sizes and num_blocks is self._num_blocks:
+        published = (block_sizes, num_blocks, lives)
+        # Columns are the same objects until something new is written into them.
+        if same and all(map(_is, published, self._published)):
             return
-        unchanged = same and block_sizes == self._block_sizes and num_blocks == self._num_blocks
-        self._block_sizes, self._num_blocks = block_sizes, num_blocks
-        if unchanged:
-            return
-        block_tokens = self._settings.block_tokens(block_sizes)
-        if block_tokens != self._block_tokens:
-            self._forget(block_tokens)
-            same = False
-        if not same:
-            self._place(endpoints)
+        self._published = published
+        caches: dict[Identity, _Cache] = {}
+        changed = not same
+        for endpoint, size, life in zip(endpoints, block_sizes, lives, strict=True):
+            identity = (endpoint.key, endpoint.authority)
+            known = self._caches.pop(identity, None)
+            kept = self._kept(known, size, life)
+            changed = changed or kept is not known
+            caches[identity] = kept
+        for gone in self._caches.values():
+            self._retire(gone)
+        self._caches, self._endpoints = caches, endpoints
+        self._rows = list(caches.values())
+        if changed:
+            self._place()
+        share = self._settings.share(len(self._rows))
         for cache, size, blocks in zip(self._rows, block_sizes, num_blocks, strict=True):
-            cache.capacity = self._settings.capacity(block_tokens, size, blocks)
+            self._limit(cache, size, blocks, share)
 
-    def chain(self, seed: str, prompt: bytes) -> PrefixChain:
-        """The chain of `prompt`; prompts match only under an equal `seed` (model, LoRA adapter, cache salt)."""
-        count = bisect_right(self._ends, len(prompt))
-        if not count:
-            return PrefixChain((), self._ends)
-        hashed = xxh3_64_intdigest
-        digest = hashed(seed.encode("utf-8", "surrogatepass"))
-        hashes: list[int] = []
-        start = 0
-        for end in self._ends[:count]:
-            digest = hashed(prompt[start:end], digest)
-            hashes.append(digest)
-            start = end
-        return PrefixChain(hashes, self._ends)
+    def chains(self, seed: str, prompt: bytes) -> PromptChains:
+        """The chains of `prompt`; prompts match only under an equal `seed` (model, LoRA adapter, cache salt)."""
+        start = xxh3_64_intdigest(seed.encode("utf-8", "surrogatepass"))
+        return PromptChains({tokens: _chained(start, prompt, grid.ends) for tokens, grid in self._grids.items()})
 
-    def match(self, chain: PrefixChain) -> FloatArray:
+    def match(self, chains: PromptChains) -> FloatArray:
         """Bytes of the longest prefix each row holds."""
         matched = np.zeros(len(self._rows))
-        hashes, ends, holders, alive = chain.hashes, chain.ends, self._holders, self._alive
+        for tokens, chain in chains.by_grid.items():
+            grid = self._grids.get(tokens)
+            if grid is not None:
+                self._match(matched, chain, grid.alive)
+        return matched
+
+    def record(self, chains: PromptChains, row: int) -> None:
+        """The endpoint of `row` was sent the prompt: it holds the chain now, and has used it last."""
+        cache = self._rows[row]
+        chain = chains.by_grid.get(cache.grid)
+        if chain is not None:
+            weights, blocks, holders, bit = self._grids[cache.grid].weights, cache.blocks, self._holders, cache.bit
+            for place in range(len(chain.hashes) - 1, -1, -1):
+                digest = chain.hashes[place]
+                if digest in blocks:
+                    blocks.move_to_end(digest)
+                    continue
+                blocks[digest] = weights[place]
+                cache.size += weights[place]
+                self._entries += 1
+                holders[digest] = holders.get(digest, 0) | bit
+        # Twice what may have come in: so what is over its limit becomes less with every request.
+        budget = _CLEARED_PER_RECORD + (2 * len(chain.hashes) if chain is not None else 0)
+        budget -= self._cut_back(cache, budget)
+        if cache.is_over and not cache.trimmed:
+            cache.trimmed = True
+            self._over.append(cache)
+        self._clear(budget)
+
+    def _kept(self, known: "_Cache | None", size: int | None, life: object) -> "_Cache":
+        """The cache of an endpoint from now on: the `known` one unless what is in it is worth nothing any more."""
+        tokens = known.grid if known is not None and not size else self._settings.block_tokens(size)
+        if known is not None:
+            if known.grid == tokens and known.life is life:
+                return known
+            self._retire(known)
+        return _Cache(1 << self._take_bit(), tokens, life)
+
+    def _limit(self, cache: _Cache, size: int | None, blocks: int | None, share: int) -> None:
+        cache.share = share
+        if (size and blocks) or not cache.capacity:
+            cache.capacity = self._settings.capacity(cache.grid, size, blocks)
+        if cache.is_over and not cache.trimmed:
+            cache.trimmed = True
+            self._over.append(cache)
+
+    def _retire(self, cache: _Cache) -> None:
+        """Forget what is in a cache: at once for those who ask, and little by little for the memory it takes."""
+        cache.capacity = cache.share = 0
+        if cache.trimmed:
+            return
+        if cache.blocks:
+            cache.trimmed = True
+            self._over.append(cache)
+        else:
+            self._free.append(cache.bit.bit_length() - 1)
+
+    def _place(self) -> None:
+        """Lay out the grids in use and the rows of bits anew."""
+        tokens = {cache.grid for cache in self._rows}
+        self._grids = {each: self._grids.get(each) or _Grid(each, self._settings) for each in sorted(tokens)}
+        for grid in self._grids.values():
+            grid.alive = 0
+        self._row_of_bit = np.zeros(self._bits, dtype=np.intp)
+        for row, cache in enumerate(self._rows):
+            self._row_of_bit[cache.bit.bit_length() - 1] = row
+            self._grids[cache.grid].alive |= cache.bit
+
+    def _take_bit(self) -> int:
+        if self._free:
+            return self._free.pop()
+        self._bits += 1
+        return self._bits - 1
+
+    def _match(self, matched: FloatArray, chain: PrefixChain, alive: int) -> None:
+        """Put what rows of the bits `alive` hold of `chain` into `matched`."""
+        hashes, ends, holders = chain.hashes, chain.ends, self._holders
         if not hashes or not holders.get(hashes[0], 0) & alive:
-            return matched
+            return
         # Segments of the chain between two known sets of holders; where both are equal nothing ends in between.
         last = len(hashes) - 1
         first_holders, last_holders = holders[hashes[0]] & alive, holders.get(hashes[last], 0) & alive
@@ -203,59 +359,6 @@ class PrefixIndex:
             middle_holders = holders.get(hashes[middle], 0) & alive
             segments.append((low, low_holders, middle, middle_holders))
             segments.append((middle, middle_holders, high, high_holders))
-        return matched
-
-    def record(self, chain: PrefixChain, row: int) -> None:
-        """The endpoint of `row` was sent the prompt: it holds the chain now, and has used it last."""
-        cache, holders, weights = self._rows[row], self._holders, self._weights
-        blocks, bit = cache.blocks, cache.bit
-        for place in range(len(chain.hashes) - 1, -1, -1):
-            digest = chain.hashes[place]
-            if digest in blocks:
-                blocks.move_to_end(digest)
-                continue
-            blocks[digest] = weights[place]
-            cache.size += weights[place]
-            holders[digest] = holders.get(digest, 0) | bit
-        while cache.size > cache.capacity:
-            self._drop_oldest(cache)
-        if self._retired:
-            self._clear_retired()
-
-    def _lay_out(self, block_tokens: int) -> None:
-        self._block_tokens = block_tokens
-        block_bytes = block_tokens * BYTES_PER_TOKEN
-        limit = min(self._settings.max_tokens * BYTES_PER_TOKEN, self._settings.max_blocks * block_bytes)
-        self._ends = block_ends(block_bytes, limit)
-        starts = (0, *self._ends[:-1])
-        self._weights = [(end - start) // block_bytes for start, end in zip(starts, self._ends, strict=False)]
-
-    def _forget(self, block_tokens: int) -> None:
-        self._holders, self._caches, self._rows, self._retired = {}, {}, [], []
-        self._free, self._bits, self._alive = [], 0, 0
-        self._lay_out(block_tokens)
-
-    def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Give every endpoint its cache and bit. The same key at another address is another endpoint."""
-        kept: dict[Identity, _Cache] = {}
-        for endpoint in endpoints:
-            identity = (endpoint.key, endpoint.authority)
-            known = identity in self._caches
-            kept[identity] = self._caches.pop(identity) if known else _Cache(1 << self._take_bit())
-        self._retired.extend(self._caches.values())
-        self._caches, self._endpoints = kept, endpoints
-        self._rows = [kept[each.key, each.authority] for each in endpoints]
-        self._row_of_bit = np.zeros(self._bits, dtype=np.intp)
-        self._alive = 0
-        for row, cache in enumerate(self._rows):
-            self._row_of_bit[cache.bit.bit_length() - 1] = row
-            self._alive |= cache.bit
-
-    def _take_bit(self) -> int:
-        if self._free:
-            return self._free.pop()
-        self._bits += 1
-        return self._bits - 1
 
     def _spread(self, matched: FloatArray, bits: int, value: int) -> None:
         """Set `matched` to `value` in the rows of `bits`."""
@@ -271,20 +374,49 @@ class PrefixIndex:
     def _drop_oldest(self, cache: _Cache) -> None:
         digest, weight = cache.blocks.popitem(last=False)
         cache.size -= weight
+        self._entries -= 1
         left = self._holders[digest] & ~cache.bit
         if left:
             self._holders[digest] = left
         else:
             del self._holders[digest]
 
-    def _clear_retired(self) -> None:
-        """Clear a few blocks of an endpoint that is gone: all at once would hold up every other exchange.
-
-        Its bit counts for nothing meanwhile and is given out again once no block carries it.
-        """
-        cache = self._retired[-1]
-        for _ in range(min(_CLEARED_PER_RECORD, len(cache.blocks))):
+    def _cut_back(self, cache: _Cache, budget: int) -> int:
+        """Drop what a cache holds beyond its limits, at most `budget` blocks; how many those were."""
+        dropped = 0
+        while dropped < budget and cache.is_over:
             self._drop_oldest(cache)
-        if not cache.blocks:
-            self._retired.pop()
-            self._free.append(cache.bit.bit_length() - 1)
+            dropped += 1
+        return dropped
+
+    def _clear(self, budget: int) -> None:
+        """Cut back caches that hold more than they may; the bit of one that is gone is given out again in the end.
+
+        Its bit counts for nothing meanwhile.
+        """
+        while self._over:
+            cache = self._over[-1]
+            budget -= self._cut_back(cache, budget)
+            if cache.is_over:
+                return
+            self._over.pop()
+            cache.trimmed = False
+            if not cache.share:
+                self._free.append(cache.bit.bit_length() - 1)
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _chained(digest: int, prompt: bytes, ends: tuple[int, ...]) -> PrefixChain:
+    """The chain of `prompt` that begins with `digest`."""
+    count = bisect_right(ends, len(prompt))
+    hashed = xxh3_64_intdigest
+    hashes: list[int] = []
+    start = 0
+    for end in ends[:count]:
+        digest = hashed(prompt[start:end], digest)
+        hashes.append(digest)
+        start = end
+    return PrefixChain(hashes, ends)

@@ -32,8 +32,18 @@ NUMBERS: Final = (
     "gpu_utilization",
     "load_seconds",
 )
-_FLAGS: Final = ("ready", "settled")
-_OBJECTS: Final = ("models", "lora", "block_size_tokens", "num_blocks", "attributes", "refused", "windows", "failures")
+_FLAGS: Final = ("ready", "settled", "asleep")
+_OBJECTS: Final = (
+    "models",
+    "lora",
+    "block_size_tokens",
+    "num_blocks",
+    "attributes",
+    "refused",
+    "windows",
+    "failures",
+    "lives",
+)
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -99,7 +109,7 @@ class PoolBoard:
             self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
         window = record.summaries.get(self._window)
         self._numbers[:, row] = _numbers(record, window)
-        self._flags[:, row] = record.ready, sample is not None or record.failure is not None
+        self._flags[:, row] = record.ready, sample is not None or record.failure is not None, record.asleep
         models = NO_MODELS if sample is None else sample.models
         new_window = False
         if self._put("windows", row, window):
@@ -109,6 +119,7 @@ class PoolBoard:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
         self._put("refused", row, record.refused)
+        self._put("lives", row, record.life)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("lora", row, sample.lora)

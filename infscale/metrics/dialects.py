@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import ATTRIBUTE, CACHE_NUMBER, RATIO, REQUESTS, TOKENS, Bounds
+from infscale.metrics.bounds import ATTRIBUTE, CACHE_NUMBER, COUNT, RATIO, REQUESTS, TOKENS, Bounds
 from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
 from infscale.metrics.interpretation import (
     CountPlan,
@@ -73,7 +73,8 @@ class Dialect:
     finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
     from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
     our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
-    servers a page is an average over: with none of them, nothing on it counts.
+    servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
+    `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
     """
 
     name: str
@@ -91,6 +92,9 @@ class Dialect:
     model_label: str = "model_name"
     scheduler_label: str | None = None
     members: Specs = ()
+    awake: Specs = ()
+    asleep: Specs = ()
+    start_time: Specs = (MetricSpec("process_start_time_seconds"),)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
@@ -102,7 +106,7 @@ class Dialect:
     def names(self) -> tuple[str, ...]:
         """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
         gauges = (*self.waiting, *self.running, *self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
-        names = [spec.name for spec in (*gauges, *self.members)]
+        names = [spec.name for spec in (*gauges, *self.members, *self.awake, *self.asleep, *self.start_time)]
         names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
         names += [self.lora.name] if self.lora else []
         names += [spec.name for specs in self.counters.values() for spec in specs]
@@ -145,6 +149,10 @@ VLLM: Final = Dialect(
         "requests_finished": _specs("vllm:request_success_total"),
         "preemptions": _specs("vllm:num_preemptions_total"),
     },
+    awake=_specs("vllm:engine_sleep_state{sleep_state=awake}"),
+    asleep=_specs(
+        "vllm:engine_sleep_state{sleep_state=weights_offloaded}", "vllm:engine_sleep_state{sleep_state=discard_all}"
+    ),
 )
 
 SGLANG: Final = Dialect(
@@ -252,6 +260,9 @@ class _Plan:
     counts: CountPlan
     attributes: tuple[tuple[str, int], ...]
     members: Totals | None
+    awake: Rows
+    asleep: Rows
+    start_time: Rows | None
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
@@ -280,6 +291,9 @@ class _Plan:
             ),
             attributes=tuple((name, rows[0]) for name, spec in dialect.attributes if (rows := reader.rows((spec,)))),
             members=totals(dialect.members),
+            awake=_rows_of_all(reader, dialect.awake),
+            asleep=_rows_of_all(reader, dialect.asleep),
+            start_time=reader.rows(dialect.start_time),
         )
 
 
@@ -330,6 +344,8 @@ class Interpreter:
             kv_used_tokens=taken("kv_used_tokens", kv_used_tokens, TOKENS, refused),
             attributes=_attributes(plan, values) if plan.attributes else NO_ATTRIBUTES,
             refused=refused or NO_REFUSALS,
+            asleep=_asleep(plan, values),
+            started_at=_started_at(plan, values),
         )
 
     def _plan(self, layout: Layout) -> _Plan:
@@ -353,6 +369,22 @@ def _kv_used_tokens(
     if plan.kv_utilization is None or not blocks or not block_size:
         return None
     return sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size
+
+
+def _rows_of_all(reader: LayoutReader, specs: Specs) -> Rows:
+    """The rows of every one of `specs`, not of the first alone."""
+    return tuple(row for spec in specs for row in reader.rows((spec,)) or ())
+
+
+def _asleep(plan: _Plan, values: Sequence[float]) -> bool:
+    """Whether the engine says that it sleeps; one rank that does is enough, because a request may go to it."""
+    return any([values[row] == 0.0 for row in plan.awake]) or any([values[row] > 0.0 for row in plan.asleep])
+
+
+def _started_at(plan: _Plan, values: Sequence[float]) -> float | None:
+    """When the newest process of the page started; None where it does not say, or says what cannot be."""
+    times = [values[row] for row in plan.start_time or () if COUNT.hold(values[row])]
+    return max(times, default=None)
 
 
 def _attributes(plan: _Plan, values: Sequence[float]) -> dict[str, float]:

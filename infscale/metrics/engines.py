@@ -58,6 +58,9 @@ class EngineNames:
             if texts is not None:
                 given[name] = {**getattr(base, name), **{key: _specs(text) for key, text in texts.items()}}
         attributes = tuple((name, spec) for name, text in self.attributes.items() for spec in _specs(text))
+        if self.members:
+            # The process behind averages of a pool is a picker, which caches no prompts.
+            given["start_time"] = ()
         made = replace(base, name=self.name, attributes=attributes, **given)
         if not made.waiting and not made.running:
             raise ValueError("a dialect says how many requests wait or run: give waiting or running")

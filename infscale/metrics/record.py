@@ -17,7 +17,8 @@ class EndpointRecord:
     """What is known of one endpoint.
 
     `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
-    of the first request that was answered although the page has not moved since: the page is frozen.
+    of the first request that was answered although the page has not moved since: the page is frozen. `life` is another
+    object each time the engine lost what it had: it began anew, fell asleep, or emptied its cache.
     """
 
     endpoint: Endpoint
@@ -31,6 +32,7 @@ class EndpointRecord:
     failure: ScrapeFailure | None = None
     moved_at: float = -np.inf
     unmoved_since: float | None = None
+    life: object = field(default_factory=object)
     rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
 
     @property
@@ -47,6 +49,15 @@ class EndpointRecord:
     def must_move(self) -> bool:
         """Whether an answered request always shows on the page: gauges alone may look as before."""
         return self.sample is not None and self.sample.counts.layout.width > 0
+
+    def begins_anew(self) -> None:
+        """Nothing is cached there any more."""
+        self.life = object()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the engine last said that it sleeps."""
+        return self.sample is not None and self.sample.asleep
 
     @property
     def ready(self) -> bool:

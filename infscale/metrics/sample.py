@@ -172,7 +172,9 @@ class EngineSample:
     what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. `fingerprint` changes whenever
     anything the page said changed; two equal ones mean the page did not move. `attributes` are numbers that a
     configuration asks for beside ours, finite, by the names it gives them. `refused` are the causes for which values
-    of the page are not taken, by the names of `Columns`, of histograms and of counters.
+    of the page are not taken, by the names of `Columns`, of histograms and of counters. `asleep`: the engine says that
+    it has given up its memory and answers nothing until it is woken. `started_at` is when its process started, as the
+    page says it (seconds since 1970); None is unknown.
     """
 
     waiting: Final[float | None]
@@ -188,6 +190,8 @@ class EngineSample:
     kv_used_tokens: Final[float | None]
     attributes: Final[Mapping[str, float]]
     refused: Final[Mapping[str, str]]
+    asleep: Final[bool]
+    started_at: Final[float | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -204,6 +208,8 @@ class EngineSample:
         kv_used_tokens: float | None = None,
         attributes: Mapping[str, float] = NO_ATTRIBUTES,
         refused: Mapping[str, str] = NO_REFUSALS,
+        asleep: bool = False,
+        started_at: float | None = None,
     ) -> None:
         self.waiting = waiting
         self.running = running
@@ -218,6 +224,8 @@ class EngineSample:
         self.kv_used_tokens = kv_used_tokens
         self.attributes = attributes
         self.refused = refused
+        self.asleep = asleep
+        self.started_at = started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +239,10 @@ class GpuSample:
     memory_total_bytes: float | None
     utilization_ratio: float | None
     refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
+
+
+REFUSED: Final = "connection refused"
+"""The cause of a scrape that failed because no process listens at the address: the one that did has ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,10 @@ class Columns:
 
     Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
     seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True once the endpoint was
-    scraped, or failed, at least once. `attributes` are those of `EngineSample`, `refused` those of it and of
-    `GpuSample`. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
+    scraped, or failed, at least once; `asleep` while its engine says that it sleeps. `lives` has another object for an
+    endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are those of
+    `EngineSample`, `refused` those of it and of `GpuSample`. `by_model` has again, as arrays, what `models` and
+    `windows` say of each model, `latencies` the
     windows' histograms.
     """
 
@@ -99,6 +101,7 @@ class Columns:
     load_seconds: FloatArray
     ready: BoolArray
     settled: BoolArray
+    asleep: BoolArray
     models: Sequence[Mapping[str, ModelLoad]]
     lora: Sequence[LoraState | None]
     block_size_tokens: Sequence[int | None]
@@ -107,6 +110,7 @@ class Columns:
     refused: Sequence[Mapping[str, str]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
+    lives: Sequence[object]
     by_model: ModelTable
     latencies: LatencyRows
 
@@ -129,6 +133,7 @@ class Columns:
             load_seconds=frozen(np.array([_or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
             ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
             settled=frozen(np.zeros(rows, dtype=np.bool_)),
+            asleep=frozen(np.zeros(rows, dtype=np.bool_)),
             models=(MappingProxyType({}),) * rows,
             lora=(None,) * rows,
             block_size_tokens=(None,) * rows,
@@ -137,6 +142,7 @@ class Columns:
             refused=(NO_REFUSALS,) * rows,
             windows=(None,) * rows,
             failures=(None,) * rows,
+            lives=(None,) * rows,
             by_model=EMPTY,
             latencies=NoLatencyRows(),
         )
@@ -238,7 +244,8 @@ class PoolState:
         """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
         known: tuple[IntArray, float] | None = self.derived.get(PoolState)
         if known is None:
-            columns, usable = self.columns, self.columns.ready
+            columns = self.columns
+            usable = columns.ready & ~columns.asleep
             if self.settings.saturation.kind is SaturationKind.UTILIZATION:
                 # What is in flight is always known; what engines report may be neither of the two.
                 usable = usable & ~np.isnan(np.fmin(columns.waiting, columns.kv_utilization))
@@ -344,7 +351,7 @@ class PoolSnapshot:
         return mask
 
     def candidates(self, now: float) -> IntArray:
-        """Rows that may get a request, ascending: ready, fresh, and with a known saturation.
+        """Rows that may get a request, ascending: ready, awake, fresh, and with a known saturation.
 
         While nothing new was observed and nothing became stale, it is the same array.
         """

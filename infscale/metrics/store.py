@@ -14,7 +14,8 @@ from infscale.metrics.bounds import charged
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.record import EndpointRecord
-from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.restarts import began_anew, same_process
+from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 
 FROZEN_PAGE: Final = "its page stands still although requests were answered"
@@ -84,6 +85,8 @@ class MetricStore:
             known = self._records.get(endpoint.key)
             if known is None or known.endpoint.authority != endpoint.authority:
                 known = EndpointRecord(endpoint, EndpointHistory(self._windows))
+            elif known.endpoint.incarnation != endpoint.incarnation:
+                known.begins_anew()
             known.endpoint = endpoint
             known.rows = []
             records[endpoint.key] = known
@@ -109,6 +112,8 @@ class MetricStore:
         # First what may be refused: of a sample that cannot be taken in, nothing is.
         record.history.observe(sample, at)
         summaries = record.history.summaries()
+        if _lost_its_cache(record, sample):
+            record.begins_anew()
         moved = record.sample is None or not sample.fingerprint or sample.fingerprint != record.sample.fingerprint
         if moved or self._served_probation(record, at):
             record.unmoved_since = None
@@ -129,6 +134,9 @@ class MetricStore:
         if record is None:
             return
         before = record.failure.consecutive if record.failure else 0
+        if _refuses(record) != (cause == REFUSED):
+            # Nothing listens at the address any more, or something does again: another process in either case.
+            record.begins_anew()
         record.failure = ScrapeFailure(at, cause, before + 1)
         self._observed(record)
 
@@ -211,6 +219,18 @@ class MetricStore:
         for pool, row in record.rows:
             self._number += 1
             self._boards[pool].booked(row, record.ledger, self._number)
+
+
+def _refuses(record: EndpointRecord) -> bool:
+    return record.failure is not None and record.failure.cause == REFUSED
+
+
+def _lost_its_cache(record: EndpointRecord, sample: EngineSample) -> bool:
+    """Whether the engine has lost what it had cached since it was last looked at."""
+    before = record.sample
+    if _refuses(record) and not same_process(before, sample):
+        return True
+    return before is not None and (before.asleep != sample.asleep or began_anew(before, sample))
 
 
 def _standing_still(record: EndpointRecord) -> ScrapeFailure | None:

@@ -12,6 +12,7 @@ from typing import cast
 
 from yarl import URL
 
+from infscale.metrics.sample import REFUSED
 from infscale.periodic import FetchError, Unreachable
 from infscale.scrape.answer import CLOSED, Answer, Page
 from infscale.scrape.trust import PageCertificates
@@ -24,7 +25,7 @@ _REQUEST = (
     "Accept-Encoding: identity\r\n\r\n"
 )
 _CONNECT_CAUSES = {
-    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNREFUSED: REFUSED,
     errno.EHOSTUNREACH: "no route to host",
     errno.ENETUNREACH: "network unreachable",
     errno.ETIMEDOUT: "connection timed out",

@@ -92,6 +92,8 @@ class FoundWriter:
             sample.kv_used_tokens,
             dict(sample.attributes) or None,
             dict(sample.refused) or None,
+            sample.asleep,
+            sample.started_at,
         )
 
     def _layout(self, layout: CountLayout) -> tuple[int | None, bytes | None]:
@@ -124,7 +126,8 @@ class FoundReader:
 
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
         waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, *rest = plain
-        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes, refused = rest
+        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes, *others = rest
+        refused, asleep, started_at = others
         return EngineSample(
             waiting,
             running,
@@ -140,6 +143,8 @@ class FoundReader:
             kv_used_tokens,
             attributes or NO_ATTRIBUTES,
             refused or NO_REFUSALS,
+            asleep,
+            started_at,
         )
 
     def _layout(self, number: int | None, said: bytes | None) -> CountLayout:

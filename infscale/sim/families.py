@@ -31,6 +31,7 @@ class PageView:
     http: HttpRecorder
     cpu_seconds: float
     wall_seconds: float
+    asleep: bool = False
 
 
 class Family(Protocol):

@@ -103,6 +103,8 @@ class HttpApi:
         broken = replica.struck(FaultKind.ERROR)
         if broken is not None:
             raise ApiError(broken.status, "InternalServerError", "The engine failed (fault injected).")
+        if replica.struck(FaultKind.SLEEP) is not None:
+            raise ApiError(503, "ServiceUnavailable", "The engine sleeps.")
         call = parse_call(await request.read(), chat)
         answer = Answer(call, ("chatcmpl-" if chat else "cmpl-") + replica.new_id(), replica.created())
         dying = replica.struck(FaultKind.DIE)

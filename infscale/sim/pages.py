@@ -167,7 +167,7 @@ def _scheduler_families(subject: PageSubject, legacy: bool) -> list[Family]:
     text = "KV-cache usage. 1 means 100 percent usage."
     families.append(ScalarFamily(usage, "gauge", text, texts, lambda rank: rank.kv_usage_ratio))
     if not legacy:
-        families += [_waiting_by_reason(subject), _sleep_state(subject)]
+        families += [_waiting_by_reason(subject), SleepFamily(subject)]
     return [*families, LoraFamily(subject.max_loras), _cache_config(subject)]
 
 
@@ -183,15 +183,28 @@ def _waiting_by_reason(subject: PageSubject) -> Family:
     )
 
 
-def _sleep_state(subject: PageSubject) -> Family:
-    name = "vllm:engine_sleep_state"
-    states = {"awake": 1.0, "weights_offloaded": 0.0, "discard_all": 0.0}
-    lines = [
-        f"{name}{{{label_text(labels)}}} {value}"
-        for state, value in states.items()
-        for labels in subject.labels(sleep_state=state)
-    ]
-    return StaticFamily(name, "gauge", "Engine sleep state; awake = 0 means engine is sleeping.", lines)
+class SleepFamily:
+    """``vllm:engine_sleep_state``: awake, or asleep with the weights moved to the host's memory."""
+
+    _name = "vllm:engine_sleep_state"
+    names = frozenset({_name})
+
+    def __init__(self, subject: PageSubject) -> None:
+        self._blocks = {asleep: self._block(subject, asleep) for asleep in (False, True)}
+
+    def _block(self, subject: PageSubject, asleep: bool) -> str:
+        states = {"awake": not asleep, "weights_offloaded": asleep, "discard_all": False}
+        lines = [
+            f"{self._name}{{{label_text(labels)}}} {float(value)}\n"
+            for state, value in states.items()
+            for labels in subject.labels(sleep_state=state)
+        ]
+        text = "Engine sleep state; awake = 0 means engine is sleeping."
+        return head(self._name, "gauge", text) + "".join(lines)
+
+    def render(self, view: PageView) -> str:
+        """The state now."""
+        return self._blocks[view.asleep]
 
 
 def _cache_config(subject: PageSubject) -> Family:

@@ -135,8 +135,9 @@ class Replica:
         return gpu_page(self._gpus.read(now, busy, started))
 
     def _view(self) -> PageView:
+        asleep = FaultKind.SLEEP in self.faults
         look = _idle_view if FaultKind.LIE in self.faults else _true_view
-        return PageView(tuple(look(rank) for rank in self.ranks), self.http, time.process_time(), self._wall())
+        return PageView(tuple(look(rank) for rank in self.ranks), self.http, time.process_time(), self._wall(), asleep)
 
     # --- faults ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ class FaultKind(enum.Enum):
     ``freeze_metrics``: the metrics page stays as it was. ``refuse``: connections are refused; requests under way end.
     ``error``: completion requests get a 5xx. ``hang``: connections are accepted and never answered. ``die``: streams
     are cut after a number of tokens. ``lie``: the metrics page says idle. ``slow_start``: the server starts anew,
-    losing its requests and counters, and is not ready until the fault ends.
+    losing its requests and counters, and is not ready until the fault ends. ``sleep``: the metrics page says that the
+    engine sleeps, and completion requests get a 503.
     """
 
     FREEZE_METRICS = "freeze_metrics"
@@ -25,6 +26,7 @@ class FaultKind(enum.Enum):
     DIE = "die"
     LIE = "lie"
     SLOW_START = "slow_start"
+    SLEEP = "sleep"
 
 
 @dataclass(frozen=True, slots=True)

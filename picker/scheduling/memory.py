@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +24,7 @@ class Promise:
 class _Past:
     """One endpoint's past: the number of its last cold request (0: none), failures in a row, when the last was.
 
-    `media` are hashes of what it was sent to encode, least recently first.
+    `media` are hashes of what it was sent to encode in the `life` it has, least recently first.
     """
 
     cold: int = 0
@@ -31,6 +32,7 @@ class _Past:
     failed_at: float = -math.inf
     media: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
     promised: set[Promise] = field(default_factory=set[Promise])
+    life: object = None
 
 
 class PoolMemory:
@@ -44,6 +46,7 @@ class PoolMemory:
     def __init__(self) -> None:
         self.discovered: tuple[Endpoint, ...] = ()
         self._endpoints: tuple[Endpoint, ...] = ()
+        self._lives: Sequence[object] = ()
         self._past: dict[tuple[EndpointKey, str], _Past] = {}
         self._rows: list[_Past] = []
         self._by_authority: dict[str, _Past] = {}
@@ -53,10 +56,22 @@ class PoolMemory:
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority
 
-    def sync(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Follow the pool; rows are those of `endpoints` from now on."""
-        if endpoints is self._endpoints:
+    def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[object] = ()) -> None:
+        """Follow the pool; rows are those of `endpoints` from now on.
+
+        An engine of another life has encoded nothing yet; where no `lives` are given, none has changed.
+        """
+        if endpoints is not self._endpoints:
+            self._place(endpoints)
+        if lives is self._lives or not lives:
             return
+        self._lives = lives
+        for past, life in zip(self._rows, lives, strict=True):
+            if past.life is not life:
+                past.life = life
+                past.media.clear()
+
+    def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._endpoints = endpoints
         self._past = {
             identity: self._past.get(identity) or _Past()

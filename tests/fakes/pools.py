@@ -62,6 +62,7 @@ class FakePool:
     waiting_since: Numbers = ()
     prefill_per_token: Numbers = ()
     seconds_per_output_token: Numbers = ()
+    asleep: Sequence[bool] = ()
     settings: PoolSettings = field(default_factory=PoolSettings)
 
     def snapshot(self) -> PoolSnapshot:
@@ -78,6 +79,7 @@ class FakePool:
             gpu_memory_total_bytes=self._column(self.gpu_total, math.nan),
             gpu_observed_at=self._column(self.gpu_observed_at, 0.0, -math.inf),
             settled=np.ones(self.size, dtype=np.bool_),
+            asleep=np.array(self.asleep or [False] * self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
             attributes=tuple(self.attributes) or ({},) * self.size,
             by_model={None: self._past()},

@@ -1,14 +1,16 @@
 """The prefix index against a plain model of it, and what it promises about endpoints that come and go."""
 
 import random
+import tracemalloc
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import Endpoint
-from picker.prefix_index import PrefixIndex, PrefixSettings, block_ends
+from picker.prefix_index import ENTRY_BYTES, PrefixIndex, PrefixSettings, block_ends
 from tests.fakes.pools import endpoint
 
 BLOCK = 256
@@ -18,18 +20,32 @@ def pool(*rows: int) -> tuple[Endpoint, ...]:
     return tuple(endpoint(row) for row in rows)
 
 
+LIFE = object()
+
+
+def follow(
+    each: PrefixIndex,
+    endpoints: tuple[Endpoint, ...],
+    block_sizes: Sequence[int | None] = (),
+    num_blocks: Sequence[int | None] = (),
+    lives: Sequence[object] = (),
+) -> None:
+    rows = len(endpoints)
+    each.sync(endpoints, block_sizes or [None] * rows, num_blocks or [None] * rows, lives or [LIFE] * rows)
+
+
 def index(rows: int = 3, capacity: int = 31_250) -> PrefixIndex:
     made = PrefixIndex(PrefixSettings(capacity_blocks=capacity))
-    made.sync(pool(*range(rows)), (None,) * rows, (None,) * rows)
+    follow(made, pool(*range(rows)))
     return made
 
 
 def matched(each: PrefixIndex, prompt: bytes, seed: str = "m") -> list[float]:
-    return each.match(each.chain(seed, prompt)).tolist()
+    return each.match(each.chains(seed, prompt)).tolist()
 
 
 def record(each: PrefixIndex, prompt: bytes, row: int, seed: str = "m") -> None:
-    each.record(each.chain(seed, prompt), row)
+    each.record(each.chains(seed, prompt), row)
 
 
 def blocks(names: str) -> bytes:
@@ -83,26 +99,144 @@ def test_capacity_is_per_endpoint_and_counted_in_smallest_blocks() -> None:
 
 def test_what_the_engines_publish_sets_block_size_and_capacity() -> None:
     each = PrefixIndex()
-    each.sync(pool(0, 1), (128, 16), (10, 80))
-    assert each.block_tokens == 128
+    follow(each, pool(0, 1), (128, 16), (10, 80))
+    assert (each.block_tokens(0), each.block_tokens(1)) == (128, 64)
     record(each, blocks("ab" * 40), 0)
     record(each, blocks("ab" * 40), 1)
-    assert (each.held_blocks(0), each.held_blocks(1)) == (10, 10)
+    assert (each.held_blocks(0), each.held_blocks(1)) == (10, 20)
 
 
-def test_a_changed_block_size_forgets_everything() -> None:
-    each = index(1)
-    record(each, blocks("abcd"), 0)
-    each.sync(pool(0), (128,), (None,))
-    assert matched(each, blocks("abcd")) == [0]
-    assert len(each) == 0
+@pytest.mark.parametrize(
+    ("published", "used"),
+    [(1, 64), (16, 64), (64, 64), (65, 96), (128, 128), (528, 768), (4096, 4096), (10**30, 4096)],
+)
+def test_blocks_are_of_few_sizes_whatever_engines_publish(published: int, used: int) -> None:
+    each = PrefixIndex()
+    follow(each, pool(0), (published,))
+    assert each.block_tokens(0) == used
+
+
+def test_a_changed_block_size_forgets_what_that_endpoint_has_alone() -> None:
+    each = index(3)
+    for row in range(3):
+        record(each, blocks("abcd"), row)
+    follow(each, pool(0, 1, 2), (None, 128, None))
+    assert matched(each, blocks("abcd")) == [4 * BLOCK, 0, 4 * BLOCK]
+    record(each, blocks("abcd"), 1)
+    assert matched(each, blocks("abcd")) == [4 * BLOCK] * 3
+    assert matched(each, blocks("abc")) == [3 * BLOCK, 2 * BLOCK, 3 * BLOCK]
+
+
+def test_a_size_that_is_not_published_any_more_stays_as_it_was() -> None:
+    each = PrefixIndex()
+    follow(each, pool(0), (128,), (10,))
+    record(each, blocks("ab" * 40), 0)
+    follow(each, pool(0), (None,), (None,))
+    assert (each.block_tokens(0), each.held_blocks(0)) == (128, 10)
+    record(each, blocks("cd" * 40), 0)
+    assert each.held_blocks(0) == 10
+
+
+def test_an_engine_that_began_anew_holds_nothing_and_others_keep_what_they_have() -> None:
+    each, lives = index(2), [LIFE, LIFE]
+    for row in range(2):
+        record(each, blocks("abcd"), row)
+    lives[0] = object()
+    follow(each, pool(0, 1), lives=lives)
+    assert matched(each, blocks("abcd")) == [0, 4 * BLOCK]
+    record(each, blocks("ab"), 0)
+    follow(each, pool(0, 1), lives=list(lives))
+    assert matched(each, blocks("abcd")) == [2 * BLOCK, 4 * BLOCK]
+
+
+@pytest.mark.parametrize(
+    "published",
+    [pytest.param(10**6, id="many blocks"), pytest.param(10**30, id="more than there can be")],
+)
+def test_what_pages_say_of_caches_does_not_lift_the_bound(published: int) -> None:
+    each = PrefixIndex(PrefixSettings(total_blocks=300))
+    follow(each, pool(0, 1), (16, published), (published, published))
+    for number in range(100):
+        record(each, random.Random(number).randbytes(40_000), number % 2)
+        assert each.entries <= 300
+    assert each.entries > 200
+
+
+def test_the_bound_holds_in_bytes_as_well() -> None:
+    room = 1 << 20
+    each = PrefixIndex(PrefixSettings(total_bytes=room))
+    follow(each, pool(*range(100)))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(1500):
+        record(each, random.Random(number).randbytes(4096), number % 100)
+    used = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert each.entries <= room / ENTRY_BYTES
+    assert room / 2 < used < room, "the bound is neither broken nor far from what it says"
+
+
+def test_one_endpoint_cannot_push_out_what_others_hold() -> None:
+    each = PrefixIndex(PrefixSettings(total_blocks=64))
+    follow(each, pool(0, 1))
+    record(each, blocks("ab" * 16), 0)
+    for number in range(50):
+        record(each, random.Random(number).randbytes(8192), 1)
+    assert matched(each, blocks("ab" * 16))[0] == 32 * BLOCK
+
+
+_numbers = st.integers(1, 2000) | st.sampled_from([10**9, 10**30])
+_turns = st.lists(
+    st.tuples(st.sampled_from(["record", "life", "size", "blocks", "come", "go"]), st.integers(0, 5), _numbers),
+    max_size=60,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_turns)
+def test_whatever_happens_the_bound_holds_and_what_is_cut_back_is_gone_in_the_end(
+    turns: list[tuple[str, int, int]],
+) -> None:
+    limit = 100
+    each = PrefixIndex(PrefixSettings(total_blocks=limit))
+    present: list[int] = []
+    lives: dict[int, object] = {}
+    sizes: dict[int, int] = {}
+    counts: dict[int, int] = {}
+
+    def told() -> None:
+        columns = ([of.get(name) for name in present] for of in (sizes, counts))
+        follow(each, pool(*present), *columns, lives=[lives.get(name, LIFE) for name in present])
+
+    told()
+    for what, name, number in turns:
+        if what == "record" and name in present:
+            record(each, random.Random(number).randbytes(6000), present.index(name))
+            assert each.entries <= limit
+        elif what == "life":
+            lives[name] = object()
+        elif what == "size":
+            sizes[name] = number
+        elif what == "blocks":
+            counts[name] = number
+        elif what == "come" and name not in present:
+            present.append(name)
+        elif what == "go" and name in present:
+            present.remove(name)
+        told()
+        assert all(held >= 0 for held in map(each.held_blocks, range(len(present))))
+    present[:] = [7]
+    told()
+    for _ in range(5):
+        record(each, b"", 0)
+    assert (each.entries, len(each)) == (0, 0)
 
 
 def test_without_tuning_the_configuration_decides() -> None:
     each = PrefixIndex(PrefixSettings(auto_tune=False, block_size_tokens=16, capacity_blocks=7))
-    each.sync(pool(0), (128,), (1000,))
+    follow(each, pool(0), (128,), (1000,))
     record(each, blocks("abcdefghij"), 0)
-    assert each.block_tokens == 64
+    assert each.block_tokens(0) == 64
     assert each.held_blocks(0) == 7
 
 
@@ -110,16 +244,16 @@ def test_an_endpoint_that_leaves_vanishes_and_its_place_starts_empty() -> None:
     each = index(2)
     record(each, blocks("ab"), 0)
     record(each, blocks("a"), 1)
-    each.sync(pool(1), (None,), (None,))
+    follow(each, pool(1))
     assert matched(each, blocks("ab")) == [BLOCK]
-    each.sync(pool(1, 0), (None, None), (None, None))
+    follow(each, pool(1, 0))
     assert matched(each, blocks("ab")) == [BLOCK, 0]
 
 
 def test_the_same_name_at_another_address_is_another_endpoint() -> None:
     each = index(1)
     record(each, blocks("a"), 0)
-    each.sync((endpoint(0, port=9000),), (None,), (None,))
+    follow(each, (endpoint(0, port=9000),))
     assert matched(each, blocks("a")) == [0]
 
 
@@ -127,7 +261,7 @@ def test_what_gone_endpoints_held_is_cleared_while_others_are_recorded() -> None
     each = index(2)
     for number in range(50):
         record(each, random.Random(number).randbytes(8192), 0)
-    each.sync(pool(1), (None,), (None,))
+    follow(each, pool(1))
     assert len(each) == 50 * 32
     for _ in range(20):
         record(each, blocks("a"), 0)
@@ -136,9 +270,9 @@ def test_what_gone_endpoints_held_is_cleared_while_others_are_recorded() -> None
 
 def test_only_so_much_of_a_prompt_is_looked_at() -> None:
     each = PrefixIndex(PrefixSettings(max_blocks=4))
-    each.sync(pool(0), (None,), (None,))
-    chain = each.chain("m", blocks("abcdefgh"))
-    assert chain.matchable_bytes == 4 * BLOCK
+    follow(each, pool(0))
+    chains = each.chains("m", blocks("abcdefgh"))
+    assert chains.matchable_bytes == 4 * BLOCK
     with pytest.raises(ValueError, match="positive"):
         PrefixSettings(max_blocks=0)
 
@@ -191,7 +325,7 @@ def test_endpoints_come_and_go_and_only_present_ones_match(steps: list[frozenset
     for step in steps:
         if isinstance(step, frozenset):
             present = sorted(step)
-            each.sync(pool(*present), (None,) * len(present), (None,) * len(present))
+            follow(each, pool(*present))
             naive = {name: naive.get(name) or NaiveIndex(1, 8) for name in present}
             continue
         prompt = blocks(step[0])
