@@ -54,7 +54,7 @@ def configuration(plane: ControlPlane, ports: Ports, namespace: str, **sections:
         "kubernetes": {"kubeconfig": str(plane.kubeconfig_of(ACCOUNT, ACCOUNT_GROUPS))},
         "discovery": {"kubernetes": {"namespaces": [namespace]}},
         "scrape": {"interval_seconds": 0.25, "timeout_seconds": 0.2, "staleness_limit_seconds": 2},
-        "picker": {"listen": f"127.0.0.1:{ports.picker}"},
+        "picker": {"listen": f"127.0.0.1:{ports.picker}", "trusted_headers": [POOL_HEADER]},
         "adapter": {"listen": f"{ADAPTER_HOST}:{ports.adapter}", "service": f"{SYSTEM}/{SERVICE}"},
         "telemetry": {"listen": f"127.0.0.1:{ports.telemetry}"},
     }
@@ -87,9 +87,9 @@ async def _until_serving(process: Running, ports: Ports) -> None:
 
 @contextlib.asynccontextmanager
 async def gateway(ports: Ports) -> AsyncGenerator[str, None]:
-    """Run Envoy in front of the picker; gives its URL. Requests name their pool in `POOL_HEADER`."""
+    """Run Envoy in front of the picker; gives its URL. Requests name their pool in `POOL_HEADER`: the lab's own do."""
     listen = Address("127.0.0.1", ports.gateway)
-    route = OriginalDestinationRoute(listen, Address("127.0.0.1", ports.picker))
+    route = OriginalDestinationRoute(listen, Address("127.0.0.1", ports.picker), trusted_headers=(POOL_HEADER,))
     async with running_envoy(Address("127.0.0.1", ports.admin), [route]):
         yield f"http://{listen}"
 

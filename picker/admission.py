@@ -46,13 +46,25 @@ def rejection(
 
 @dataclass(frozen=True, slots=True)
 class Priorities:
-    """The priorities of one pool's requests: by the objective they name, else by their model."""
+    """The priorities of one pool's requests: by the objective they name, else by their model.
+
+    Objectives that headers of `trusted` name count as they are. `unknown` is the priority of a name that no objective
+    has; None: the lowest a request can have here.
+    """
 
     by_name: Mapping[str, int]
     by_model: Mapping[str, int] = field(default_factory=dict[str, int])
+    trusted: frozenset[str] = frozenset()
+    unknown: int | None = None
 
     @classmethod
-    def of(cls, objectives: Iterable[Objective], pool: Pool) -> "Priorities":
+    def of(
+        cls,
+        objectives: Iterable[Objective],
+        pool: Pool,
+        trusted: frozenset[str] = frozenset(),
+        unknown: int | None = None,
+    ) -> "Priorities":
         """The objectives that name `pool` in its namespace.
 
         Where one made of an `InferenceModel` has the name of another, the name is the other's.
@@ -60,18 +72,31 @@ class Priorities:
         namespace, name = pool.key.namespace, pool.key.name
         own = [each for each in objectives if each.pool == name and each.key.namespace == namespace]
         by_name = {each.key.name: each.priority for each in sorted(own, key=lambda each: each.model is None)}
-        return cls(by_name, {each.model: each.priority for each in own if each.model is not None})
+        by_model = {each.model: each.priority for each in own if each.model is not None}
+        return cls(by_name, by_model, trusted, unknown)
 
     def priority(self, headers: Headers, model: str) -> int:
         """The priority of a request for `model`, as the client names it.
 
-        That of the objective named in its header (0 where there is no such objective); without a header, that of the
-        objective of its model; else 0.
+        That of the objective of its model, else 0. The objective named in a trusted header takes its place; one named
+        in another header counts only where it is worth less.
         """
-        for name in OBJECTIVE_HEADERS:
-            if objective := headers.get(name):
-                return self.by_name.get(objective, 0)
-        return self.by_model.get(model, 0)
+        priority = self.by_model.get(model, 0)
+        wished: list[int] = []
+        for name in reversed(OBJECTIVE_HEADERS):
+            objective = headers.get(name)
+            if not objective:
+                continue
+            if name in self.trusted:
+                priority = self._named(objective)
+            else:
+                wished.append(self._named(objective))
+        return min(priority, *wished) if wished else priority
+
+    def _named(self, objective: str) -> int:
+        priority = self.by_name.get(objective, self.unknown)
+        # Sheddable in any case: a name that means nothing must not be worth more than none.
+        return min((-1, *self.by_name.values(), *self.by_model.values())) if priority is None else priority
 
 
 def pool_saturation(snapshot: PoolSnapshot, now: float) -> float | None:

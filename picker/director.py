@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
-from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
+from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey, Pool
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection, shed_for_load
@@ -88,7 +88,9 @@ class PoolDirector:
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery: the objectives and rewrites that name this pool apply from the next request on."""
         pool = next((each for each in state.pools if each.key == self._pool), None)
-        self._priorities = Priorities({}) if pool is None else Priorities.of(state.objectives, pool)
+        unknown = None if self._settings.unknown_objectives == "lowest" else 0
+        trusted = self._settings.trusted_headers
+        self._priorities = Priorities.of(state.objectives, pool or Pool(self._pool, {}), trusted, unknown)
         self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
         self._memory.discovered = state.endpoints
 

@@ -12,7 +12,9 @@ class DirectorSettings:
 
     `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer.
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
-    `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging.
+    `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
+    those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
+    objective's is worth least, or as much as none.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"
@@ -20,6 +22,8 @@ class DirectorSettings:
     retry_after_seconds: float = 1.0
     emit_scores: bool = False
     records: int = 1024
+    trusted_headers: frozenset[str] = frozenset()
+    unknown_objectives: Literal["lowest", "default"] = "lowest"
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

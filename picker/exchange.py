@@ -58,7 +58,7 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.parsing import parse_body
+from picker.parsing import UNREAD, of_upgrade, parse_body
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
@@ -162,14 +162,16 @@ class Exchange:
                 return self._response_trailers(now)
 
     def _request_headers(self, event: RequestHeaders, now: float) -> list[Send]:
-        self._headers = event.headers
+        self._headers = headers = event.headers.without(self._settings.ignored_headers)
+        if wants_upgrade(headers):
+            self._request_state = RequestState.SENT if event.end_of_stream else RequestState.FORWARDING
+            return self._route(of_upgrade(headers), None, now)
         if event.end_of_stream:
             self._request_state = RequestState.SENT
             return self._route(None, None, now)
-        withheld = self._modes is not None and self._modes.request_body is BodyMode.NONE
-        if withheld or wants_upgrade(event.headers):
+        if self._modes is not None and self._modes.request_body is BodyMode.NONE:
             self._request_state = RequestState.FORWARDING
-            return self._route(None, None, now)
+            return self._route(UNREAD, None, now)
         self._request_state = RequestState.BUFFERING
         self._check_size(content_length(event.headers) or 0)
         return []

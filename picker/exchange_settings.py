@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from infscale.client_headers import ignored
 from picker.answers import ErrorFormat
 from picker.parsing import DEFAULT_PARSERS, ParserTable
 from picker.response import ReportedAttribute
@@ -17,6 +18,7 @@ class ExchangeSettings:
     `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST). Without
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
     gateway at the end of a response that it shows; with `report_served`, response headers say who answered.
+    `ignored_headers` of requests are taken for absent: clients can write them.
     """
 
     error_format: ErrorFormat = "openai"
@@ -28,6 +30,7 @@ class ExchangeSettings:
     subset_hints: bool = True
     attributes: tuple[ReportedAttribute, ...] = ()
     report_served: bool = False
+    ignored_headers: frozenset[str] = ignored(())
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

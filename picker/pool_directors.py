@@ -14,8 +14,9 @@ POOL_HEADER: Final = "x-llm-d-inference-pool"
 
 
 class PoolDirectors:
-    """One director per pool; requests name a pool (``name`` or ``namespace/name``) in a header, or mean the default.
+    """One director per pool; requests mean the default, or a pool that the gateway names in a header.
 
+    There it is ``name`` or ``namespace/name``; what a client writes into that header does not get here.
     The default is the pool given, else the only one there is. A pool that goes and comes back starts anew.
     """
 
@@ -61,7 +62,8 @@ class PoolDirectors:
         if director is not None:
             return director.direct(request, now)
         if request.headers.get(POOL_HEADER) is None:
-            return rejection("NotFound", f"there is no default pool: name one in {POOL_HEADER}", Reason.UNKNOWN_POOL)
+            message = "there is no default pool: the gateway names none, and picker.pool is not set"
+            return rejection("NotFound", message, Reason.UNKNOWN_POOL)
         message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
         return rejection("NotFound", message, Reason.UNKNOWN_POOL)
 

@@ -59,6 +59,12 @@ class Headers:
         value = self._first.get(name)
         return None if value is None else value.decode("utf-8", "replace")
 
+    def without(self, names: frozenset[str]) -> "Headers":
+        """The headers but those of `names`; these same ones where there is none of them."""
+        if self._first.keys().isdisjoint(names):
+            return self
+        return Headers([item for item in self if item[0] not in names])
+
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return iter(zip(self._names, self._values, strict=True))
 

@@ -114,6 +114,8 @@ def test_every_key_can_be_given() -> None:
           drain_timeout_seconds: 0
           drain_notice_seconds: 2
           subset_hints: false
+          trusted_headers: [x-llm-d-inference-pool]
+          unknown_objectives: default
           ready_without_endpoints: true
           any_health_service: true
           transport: grpc_aio
@@ -169,6 +171,8 @@ def test_every_key_can_be_given() -> None:
             drain_timeout_seconds=0,
             drain_notice_seconds=2,
             subset_hints=False,
+            trusted_headers=("x-llm-d-inference-pool",),
+            unknown_objectives="default",
             ready_without_endpoints=True,
             any_health_service=True,
             transport="grpc_aio",
@@ -438,6 +442,10 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
             MINIMAL + "picker:\n  config_file: x\n  preset: infscale",
             "serve.yaml:4: picker.preset: give either preset or config_file, not both",
         ),
+        (
+            MINIMAL + "picker: {trusted_headers: [x-original-path, x-original-path]}",
+            "serve.yaml:2: picker.trusted_headers[1]: 'x-original-path' is given twice",
+        ),
         (MINIMAL + "picker: {destinations: 9}", "serve.yaml:2: picker.destinations: expected at most 8, got 9"),
         (MINIMAL + "picker: {tls: {certificate: x}}", "serve.yaml:2: picker.tls: key 'key' is missing"),
         (MINIMAL + 'picker: {config_file: "a\\0b"}', "serve.yaml:2: picker.config_file: expected the path of a file"),
@@ -614,3 +622,9 @@ def test_any_values_are_a_configuration_or_a_config_error_on_one_line(chosen: di
     except ConfigError as error:
         problem = str(error)
     assert "\n" not in problem
+
+
+def test_headers_are_named_in_any_case_and_only_known_ones() -> None:
+    assert read(MINIMAL + "picker: {trusted_headers: [EPP-Profile]}").picker.trusted_headers == ("epp-profile",)
+    with pytest.raises(ConfigError, match=r"picker\.trusted_headers\[0\]: .*x-llm-d-inference-pool"):
+        read(MINIMAL + "picker: {trusted_headers: [authorization]}")

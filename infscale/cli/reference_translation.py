@@ -9,6 +9,7 @@ from types import MappingProxyType
 from infscale.cli import reference_flags
 from infscale.cli.go_flags import Flags, refuse
 from infscale.cli.reference_scraping import scrape_settings
+from infscale.client_headers import TRUSTABLE
 from infscale.config import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
@@ -196,6 +197,8 @@ def _picker(flags: Flags, pool: ObjectKey, secure: bool, every_address: str) -> 
         subset_hints=not flags.boolean("disable-endpoint-subset-filter"),
         ready_without_endpoints=True,
         any_health_service=True,
+        trusted_headers=TRUSTABLE,
+        unknown_objectives="default",
     )
 
 

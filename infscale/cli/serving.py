@@ -19,6 +19,7 @@ from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
 from infscale.cli.scheduling import SchedulingFile, check_change, check_pools, load_scheduling, log_notes, pool_settings
 from infscale.cli.scraping import scraping
+from infscale.client_headers import ignored
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.client import KubeClient
@@ -94,6 +95,7 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         subset_hints=picker.subset_hints,
         attributes=scheduling.reporting.attributes,
         report_served=scheduling.reporting.served,
+        ignored_headers=ignored(picker.trusted_headers),
     )
 
 
@@ -119,7 +121,10 @@ class _Scheduled:
         self._store = store
         self._rng = rng
         self._directing = DirectorSettings(
-            unknown_models=config.picker.unknown_models, emit_scores=config.picker.emit_endpoint_scores
+            unknown_models=config.picker.unknown_models,
+            emit_scores=config.picker.emit_endpoint_scores,
+            trusted_headers=frozenset(config.picker.trusted_headers),
+            unknown_objectives=config.picker.unknown_objectives,
         )
         self.scheduling = scheduling
         self.targets = _target_template(config, scheduling)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
+from infscale.client_headers import TRUSTABLE
 from infscale.config import values
 from infscale.config.dialects import dialects
 from infscale.config.settings import (
@@ -28,6 +29,7 @@ from infscale.config.settings import (
     TelemetrySettings,
     Transport,
     UnknownModels,
+    UnknownObjectives,
 )
 from infscale.config.values import Section
 from infscale.discovery import names
@@ -51,6 +53,7 @@ _MAX_PROCESSES = 64
 _PRESETS: tuple[Preset, ...] = get_args(Preset)
 _ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
 _UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
+_UNKNOWN_OBJECTIVES: tuple[UnknownObjectives, ...] = get_args(UnknownObjectives)
 _TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
@@ -317,7 +320,24 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
         any_health_service=section.get("any_health_service", Field.boolean, default.any_health_service),
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
+        trusted_headers=section.get("trusted_headers", _trusted_headers, default.trusted_headers),
+        unknown_objectives=section.get(
+            "unknown_objectives", values.one_of(_UNKNOWN_OBJECTIVES), default.unknown_objectives
+        ),
     )
+
+
+def _trusted_headers(field: Field) -> tuple[str, ...]:
+    read: Callable[[Field], str] = values.one_of(TRUSTABLE)
+    found: list[str] = []
+    for item in field.items():
+        name = item.text().lower()
+        if name not in TRUSTABLE:
+            name = read(item)
+        if name in found:
+            item.refuse(f"{quoted(name)} is given twice")
+        found.append(name)
+    return tuple(found)
 
 
 def _preset(field: Field) -> Preset:

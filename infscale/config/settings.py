@@ -22,6 +22,7 @@ DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
+UnknownObjectives = Literal["lowest", "default"]
 Transport = Literal["http2", "grpc_aio"]
 TlsVersion = Literal["1.2", "1.3"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -190,7 +191,9 @@ class PickerSettings:
     endpoint serves: left to the endpoint, or refused (404). With `subset_hints` the gateway may narrow the choice.
     When it is told to end, health checks say so for `drain_notice_seconds` before no new exchange is taken.
     With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool; with
-    `any_health_service` those of unknown services are answered as if they asked for readiness.
+    `any_health_service` those of unknown services are answered as if they asked for readiness. `trusted_headers` are
+    request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
+    or with `unknown_objectives` ``default`` as much as none.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -210,6 +213,8 @@ class PickerSettings:
     subset_hints: bool = True
     ready_without_endpoints: bool = False
     any_health_service: bool = False
+    trusted_headers: tuple[str, ...] = ()
+    unknown_objectives: UnknownObjectives = "lowest"
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

@@ -8,6 +8,7 @@ are in DECISIONS.md ("Envoy").
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infscale.client_headers import stripped
 from infscale.endpoint import authority
 
 Document = dict[str, object]
@@ -37,6 +38,8 @@ class PickerRoute:
 
     Envoy knows `endpoints` and takes the first of the destinations that it can connect to. `response_bodies` sends the
     picker every response chunk as well (full duplex): needed to read token usage or to restore model names.
+    `trusted_headers` are those of `picker.trusted_headers` that something before this Envoy sets: clients' are removed
+    from all others that the picker knows.
     """
 
     listen: Address
@@ -44,6 +47,7 @@ class PickerRoute:
     endpoints: tuple[Address, ...]
     response_bodies: bool = False
     picker_ca_file: str | None = None
+    trusted_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class OriginalDestinationRoute:
     picker: Address
     response_bodies: bool = False
     picker_ca_file: str | None = None
+    trusted_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +112,14 @@ def _listener(name: str, route: Route) -> Document:
         "http_filters": filters,
     }
     if isinstance(route, Picked):
-        # Where the picker is skipped (fail open), a client's own destination header would choose the upstream.
+        # What only a gateway may say. Where the picker is skipped (fail open), a client's own destination header would
+        # even choose the upstream.
         manager["early_header_mutation_extensions"] = [
             {
-                "name": "strip_destination",
+                "name": "strip_client_headers",
                 "typed_config": {
                     "@type": f"{_TYPE}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                    "mutations": [{"remove": DESTINATION_HEADER}],
+                    "mutations": [{"remove": name} for name in stripped(route.trusted_headers)],
                 },
             }
         ]

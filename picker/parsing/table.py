@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeVar
+from urllib.parse import unquote
 
 from picker.request import Api, Framing
 
@@ -105,6 +106,9 @@ class ParserTable:
         if not path:
             return self.unnamed
         bare = path.partition("?")[0]
+        if "%" in bare:
+            # Servers decode it before they look for who answers.
+            bare = unquote(bare)
         # Clients send few paths, over and over.
         if bare in self._known:
             return self._known[bare]

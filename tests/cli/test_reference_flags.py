@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from infscale.cli import reference_flags
 from infscale.cli.reference_flags import FLAGS, Form, Treatment
 from infscale.cli.reference_translation import Translation, translate
+from infscale.client_headers import TRUSTABLE
 from infscale.config import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
@@ -69,6 +70,8 @@ def test_a_pool_name_alone_is_the_reference_by_default() -> None:
             drain_notice_seconds=30.0,
             ready_without_endpoints=True,
             any_health_service=True,
+            trusted_headers=TRUSTABLE,
+            unknown_objectives="default",
         ),
         telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), ask_cluster=True),
         log=LogSettings("info", "json"),

@@ -99,7 +99,9 @@ async def gateway(
             assert running.transport is not None
             listen, admin = (Address("127.0.0.1", port) for port in free_ports(2))
             endpoints = tuple(Address("127.0.0.1", server.port) for server in fleet.servers)
-            route = PickerRoute(listen, Address("127.0.0.1", running.transport.port), endpoints, response_bodies)
+            epp = Address("127.0.0.1", running.transport.port)
+            trusted = config.picker.trusted_headers
+            route = PickerRoute(listen, epp, endpoints, response_bodies, trusted_headers=trusted)
             connector = aiohttp.TCPConnector(limit=0)
             async with (
                 running_envoy(admin, [route]),

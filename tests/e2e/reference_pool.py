@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infscale.cli.serving import Serving
+from infscale.client_headers import TRUSTABLE
 from infscale.config import ServeConfig, load_config
 from infscale.endpoint import ObjectKey
 from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
@@ -76,6 +77,8 @@ def configuration(folder: Path, case: Case, ports: list[int], transport: str) ->
                 "config_file": "picker.yaml",
                 "error_format": "reference",
                 "transport": transport,
+                "trusted_headers": list(TRUSTABLE),
+                "unknown_objectives": "default",
                 "emit_endpoint_scores": "x-gateway-destination-endpoint-scores" in wanted,
             },
             "adapter": {"listen": "127.0.0.1:0"},

@@ -47,7 +47,8 @@ async def test_what_must_be_quick_goes_to_who_is_quick_and_the_rest_leaves_him_f
     computing = replace(QUICK, steps=replace(QUICK.steps, per_prefill_token=2e-5))
     quick = quick_settings("quick-0", {"speed": 4.0}, coefficients=computing)
     slow = quick_settings("slow-0", coefficients=computing)
-    async with gateway(tmp_path, [quick, slow], config_file="epp.yaml") as running:
+    trusted = ["x-llm-d-slo-ttft-ms"]
+    async with gateway(tmp_path, [quick, slow], config_file="epp.yaml", trusted_headers=trusted) as running:
         servers = [f"http://127.0.0.1:{server.port}" for server in running.fleet.servers]
         for number in range(4):
             await asyncio.gather(*(ask(running, url, number) for url in servers))

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from infscale.cli.demo_helpers import free_ports
 from infscale.cli.serving import Serving, serving
+from infscale.client_headers import TRUSTABLE
 from infscale.endpoint import ObjectKey
 from infscale.envoy.config import DESTINATION_HEADER, Address, OriginalDestinationRoute, bootstrap
 from infscale.envoy.process import running_document
@@ -171,7 +172,8 @@ async def envoy(case: Case, picker_port: int) -> AsyncGenerator[dict[str, str], 
     admin, *listens = (Address("127.0.0.1", port) for port in free_ports(1 + len(MODES)))
     picker = Address("127.0.0.1", picker_port)
     routes = [
-        OriginalDestinationRoute(listen, picker, bodies) for listen, bodies in zip(listens, MODES.values(), strict=True)
+        OriginalDestinationRoute(listen, picker, bodies, trusted_headers=TRUSTABLE)
+        for listen, bodies in zip(listens, MODES.values(), strict=True)
     ]
     async with running_document(admin, watched(bootstrap(admin, routes), case)):
         yield {mode: f"http://{listen}" for mode, listen in zip(MODES, listens, strict=True)}

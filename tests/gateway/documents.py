@@ -18,13 +18,14 @@ _ENVOY_GATEWAY = "gateway.envoyproxy.io"
 
 @dataclass(frozen=True)
 class Here:
-    """Where things are on this machine; `idle` replaces the example's `streamIdleTimeout`."""
+    """Where things are on this machine; `idle` replaces its `streamIdleTimeout`; `trusted` headers are kept."""
 
     listen: int
     picker: int
     servers: Sequence[int]
     tls: bool = False
     idle: str | None = None
+    trusted: Sequence[str] = ()
 
 
 def example(*names: str) -> list[Document]:
@@ -51,8 +52,11 @@ def on_this_machine(documents: Sequence[Document], here: Here) -> list[Document]
                 }
             case "Gateway":
                 document["spec"]["listeners"][0]["port"] = here.listen
-            case "ClientTrafficPolicy" if here.idle is not None:
-                document["spec"]["timeout"]["http"]["streamIdleTimeout"] = here.idle
+            case "ClientTrafficPolicy":
+                removed = document["spec"]["headers"]["earlyRequestHeaders"]["remove"]
+                removed[:] = [name for name in removed if name not in here.trusted]
+                if here.idle is not None:
+                    document["spec"]["timeout"]["http"]["streamIdleTimeout"] = here.idle
             case _:
                 pass
     picker: Document = {"appProtocols": ["gateway.envoyproxy.io/h2c"]}

@@ -53,7 +53,8 @@ async def test_the_reference_s_command_line_serves_as_it_is(tmp_path: Path) -> N
         (tmp_path / "epp.yaml").write_text(EPP.replace("FILE", str(tmp_path / "endpoints.yaml")))
         (listen,) = free_ports(1)
         async with running("--config-file", str(tmp_path / "epp.yaml")) as line:
-            here = Here(listen, line.grpc, [server.port for server in servers.servers], tls=True)
+            ports = [server.port for server in servers.servers]
+            here = Here(listen, line.grpc, ports, tls=True, trusted=["test-epp-endpoint-selection"])
             async with gateway(tmp_path, here) as client:
                 for number in range(REQUESTS):
                     server = servers.servers[number % len(NAMES)]

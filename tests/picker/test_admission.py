@@ -14,7 +14,8 @@ from picker.admission import (
     http_form,
     pool_saturation,
 )
-from tests.fakes.pools import POOL, FakePool, headers
+from picker.request import Headers
+from tests.fakes.pools import POOL, FakePool
 from tests.reference_tables import TABLES
 
 BUSY = FakePool(2, waiting=[6, 5], kv=[0.1, 0.1])
@@ -57,54 +58,78 @@ def test_only_sheddable_requests_are_shed(priority: int, pool: FakePool, now: fl
     assert answer.retry_after_seconds == 1.5
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "priority"),
-    [
-        ("x_llm_d_inference_objective", "batch", -5),
-        ("x_gateway_inference_objective", "batch", -5),
-        ("x_llm_d_inference_objective", "unknown", 0),
-        ("x_llm_d_inference_objective", "elsewhere", 0),
-        ("x_llm_d_inference_objective", "other-pool", 0),
-        ("unrelated", "batch", 0),
-    ],
-)
-def test_priority_comes_from_the_named_objective_of_the_pool(name: str, value: str, priority: int) -> None:
-    objectives = [
-        Objective(ObjectKey("default", "batch"), -5, "pool"),
-        Objective(ObjectKey("another", "elsewhere"), 7, "pool"),
-        Objective(ObjectKey("default", "other-pool"), 7, "another"),
-    ]
-    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**{name: value}), "any") == priority
+OBJECTIVES = [
+    Objective(ObjectKey("default", "batch"), -5, "pool"),
+    Objective(ObjectKey("default", "urgent"), 9, "pool"),
+    Objective(ObjectKey("default", "both"), 9, "pool"),
+    Objective(ObjectKey("another", "elsewhere"), 7, "pool"),
+    Objective(ObjectKey("default", "other-pool"), 7, "another"),
+    Objective(ObjectKey("default", "sheddable"), -1, "pool", "llama"),
+    Objective(ObjectKey("default", "both"), -1, "pool", "mistral"),
+    Objective(ObjectKey("default", "of-another"), -1, "another", "of-another-pool"),
+]
+OURS, THEIRS = "x-llm-d-inference-objective", "x-gateway-inference-objective"
+BOTH = frozenset((OURS, THEIRS))
+
+
+def priority(named: dict[str, str], model: str, trusted: frozenset[str], unknown: int | None = None) -> int:
+    own = Priorities.of(OBJECTIVES, Pool(POOL, {}), trusted, unknown)
+    return own.priority(Headers(tuple((name, value.encode()) for name, value in named.items())), model)
 
 
 @pytest.mark.parametrize(
-    ("named", "model", "priority"),
+    ("named", "model", "expected"),
     [
         pytest.param({}, "llama", -1, id="its model's"),
         pytest.param({}, "qwen", 0, id="no class of its model"),
         pytest.param({}, "of-another-pool", 0, id="a class of another pool"),
         pytest.param({}, "", 0, id="no model"),
-        pytest.param({"x_llm_d_inference_objective": "urgent"}, "llama", 9, id="the header wins"),
-        pytest.param(
-            {"x_llm_d_inference_objective": "unknown"}, "llama", 0, id="an unknown objective is not the model's"
-        ),
-        pytest.param(
-            {"x_llm_d_inference_objective": "sheddable"}, "qwen", -1, id="an InferenceModel named as objective"
-        ),
-        pytest.param({"x_llm_d_inference_objective": "both"}, "qwen", 9, id="an objective of the same name wins"),
+        pytest.param({OURS: "batch"}, "any", -5, id="an objective"),
+        pytest.param({THEIRS: "batch"}, "any", -5, id="by the other header"),
+        pytest.param({"unrelated": "batch"}, "any", 0, id="another header"),
+        pytest.param({OURS: ""}, "llama", -1, id="an empty header"),
+        pytest.param({OURS: "urgent"}, "llama", 9, id="the header wins over the model"),
+        pytest.param({OURS: "urgent", THEIRS: "batch"}, "any", 9, id="the first header wins"),
+        pytest.param({OURS: "sheddable"}, "qwen", -1, id="an InferenceModel named as objective"),
+        pytest.param({OURS: "both"}, "qwen", 9, id="an objective of the same name wins"),
+        pytest.param({OURS: "unknown"}, "llama", -5, id="an unknown objective is worth least"),
+        pytest.param({OURS: "elsewhere"}, "any", -5, id="so is one of another namespace"),
+        pytest.param({OURS: "other-pool"}, "any", -5, id="and one of another pool"),
     ],
 )
-def test_without_a_named_objective_the_class_of_the_model_counts(
-    named: dict[str, str], model: str, priority: int
-) -> None:
-    objectives = [
-        Objective(ObjectKey("default", "both"), 9, "pool"),
-        Objective(ObjectKey("default", "urgent"), 9, "pool"),
-        Objective(ObjectKey("default", "sheddable"), -1, "pool", "llama"),
-        Objective(ObjectKey("default", "both"), -1, "pool", "mistral"),
-        Objective(ObjectKey("default", "elsewhere"), -1, "another", "of-another-pool"),
-    ]
-    assert Priorities.of(objectives, Pool(POOL, {})).priority(headers(**named), model) == priority
+def test_what_the_gateway_names_is_the_priority(named: dict[str, str], model: str, expected: int) -> None:
+    assert priority(named, model, BOTH) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "expected"),
+    [
+        pytest.param({OURS: "urgent"}, "llama", -1, id="not more than its model has"),
+        pytest.param({OURS: "urgent"}, "qwen", 0, id="not more than none has"),
+        pytest.param({OURS: "batch"}, "qwen", -5, id="less"),
+        pytest.param({OURS: "unknown"}, "qwen", -5, id="unknown"),
+        pytest.param({OURS: "urgent", THEIRS: "batch"}, "qwen", -5, id="the least of both"),
+    ],
+)
+def test_a_client_can_only_lower_its_priority(named: dict[str, str], model: str, expected: int) -> None:
+    assert priority(named, model, frozenset()) == expected
+
+
+def test_a_client_does_not_undo_what_the_gateway_names() -> None:
+    named = {OURS: "urgent", THEIRS: "batch"}
+    assert priority(named, "llama", frozenset([THEIRS])) == -5
+    assert priority({OURS: "batch", THEIRS: "urgent"}, "llama", frozenset([THEIRS])) == -5
+    assert priority({THEIRS: "urgent"}, "llama", frozenset([THEIRS])) == 9
+
+
+def test_an_unknown_objective_is_sheddable_where_there_is_none_at_all() -> None:
+    unknown = Headers(((OURS, b"unknown"),))
+    assert Priorities({}).priority(unknown, "any") == -1
+    assert Priorities({"urgent": 9}).priority(unknown, "any") == -1
+
+
+def test_the_reference_takes_an_unknown_objective_for_none() -> None:
+    assert priority({OURS: "unknown"}, "llama", BOTH, unknown=0) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from infscale.client_headers import TRUSTABLE, ignored
 from infscale.endpoint import (
     DiscoveryState,
     Endpoint,
@@ -78,7 +79,9 @@ class VectorPool:
         config = load_picker_config(source, "case")
         # The reference has a flag for scores; a case that has it expects them.
         wanted = case["expect"].get("dynamic_metadata_has", {}).get("envoy.lb", ())
-        settings = DirectorSettings(emit_scores=DESTINATION_SCORES in wanted)
+        settings = DirectorSettings(
+            emit_scores=DESTINATION_SCORES in wanted, trusted_headers=frozenset(TRUSTABLE), unknown_objectives="default"
+        )
         director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1), settings)
         director.sync(state)
         self.director = RecordingDirector(director)
@@ -88,6 +91,7 @@ class VectorPool:
             buffer_responses=True,
             parsers=ParserTable.of(config.parsers),
             attributes=config.reporting.attributes,
+            ignored_headers=ignored(TRUSTABLE),
         )
 
     def exchange(self) -> Exchange:

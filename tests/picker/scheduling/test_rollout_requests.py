@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from infscale.client_headers import ignored
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store import MetricStore
@@ -47,7 +48,7 @@ def cluster(labels: Sequence[dict[str, str]], pools: Sequence[Pool]) -> PoolDire
 
 
 def asked(directors: PoolDirectors, *given: tuple[str, str]) -> tuple[list[Send], Exchange]:
-    exchange = Exchange(ExchangeSettings(), directors, random.Random(1))
+    exchange = Exchange(ExchangeSettings(ignored_headers=ignored([POOL_HEADER])), directors, random.Random(1))
     assert exchange.receive(Incoming(post(*given)), 0.1) == []
     return exchange.receive(Incoming(RequestBody(BODY, end_of_stream=True)), 0.1), exchange
 
