@@ -5,6 +5,7 @@ The collectors read snapshots when they are asked; nothing is counted twice and 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -199,27 +200,32 @@ class SourcesCollector(Collector):
         yield disconnected
 
 
-def _application(
-    store: Snapshots,
-    collectors: Iterable[Collector],
-    clock: Callable[[], float],
-    metrics_of_pools: Iterable[PublishedMetric],
-    listen: TelemetryListen,
-) -> web.Application:
-    page = OwnMetrics((StoreCollector(store, clock, metrics_of_pools), *collectors))
+DebugPage = Callable[[], object]
+"""Makes a document of JSON, as things are now."""
+NO_PAGES: Mapping[str, DebugPage] = MappingProxyType({})
 
+
+def _snapshot_page(store: Snapshots, clock: Callable[[], float]) -> DebugPage:
+    def page() -> object:
+        now = clock()
+        return {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
+
+    return page
+
+
+def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         refusal = await listen.guard.refusal(request) if listen.guard is not None else None
         if refusal is not None:
             return refusal
         asked = request.query.getall("name[]", ())
-        return web.Response(body=await page.written(asked), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await shown.written(asked), headers={"Content-Type": CONTENT_TYPE})
 
-    async def debug_snapshot(_: web.Request) -> web.Response:
-        now = clock()
-        document = {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
-        body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
-        return web.Response(body=body, content_type="application/json")
+    async def debug(request: web.Request) -> web.Response:
+        page = pages.get(request.match_info["page"])
+        if page is None:
+            return web.Response(status=404, text=f"there is /debug/{', /debug/'.join(pages)}")
+        return web.Response(body=orjson.dumps(page(), option=orjson.OPT_INDENT_2), content_type="application/json")
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -227,16 +233,17 @@ def _application(
     application = web.Application()
     application.router.add_get("/metrics", metrics)
     if is_loopback(listen.host):
-        application.router.add_get("/debug/snapshot", debug_snapshot)
+        application.router.add_get("/debug/{page}", debug)
     application.router.add_get("/healthz", healthz)
     return application
 
 
 class TelemetryServer:
-    """Serves `/metrics`, `/debug/snapshot` and `/healthz`; port 0 takes a free one, read from `port`.
+    """Serves `/metrics`, `/healthz` and `/debug/snapshot`; port 0 takes a free one, read from `port`.
 
-    Where other machines can connect there is no `/debug/snapshot`: it would tell anyone of every endpoint.
-    `metrics` are those that pools have: the table of the configuration, formulas included.
+    `pages` are more documents under `/debug/`, by name. Where other machines can connect there is nothing under
+    `/debug/`: it would tell anyone of every endpoint. `metrics` are those that pools have: the table of the
+    configuration, formulas included.
     """
 
     def __init__(
@@ -246,10 +253,12 @@ class TelemetryServer:
         collectors: Iterable[Collector],
         clock: Callable[[], float],
         metrics: Iterable[PublishedMetric] = PUBLISHED,
+        pages: Mapping[str, DebugPage] = NO_PAGES,
     ) -> None:
         self._host = listen.host
         self.port = listen.port
-        application = _application(store, collectors, clock, metrics, listen)
+        shown = OwnMetrics((StoreCollector(store, clock, metrics), *collectors))
+        application = _application(shown, listen, {"snapshot": _snapshot_page(store, clock), **pages})
         self._runner = web.AppRunner(application, access_log=None)
 
     @property

@@ -1,21 +1,22 @@
 """The director: from a request to a destination, on one snapshot, and the books of what was dispatched."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey, Pool
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection, shed_for_load
 from picker.config import PickerConfig
-from picker.director_books import DirectorSettings, DirectorStats, PickRecord
+from picker.director_books import DirectorSettings, DirectorStats
 from picker.output_length import OutputLengths
+from picker.pick_record import NO_SCORES, PickRecord
 from picker.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
-from picker.request import NO_SCORES, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory, Promise
@@ -159,12 +160,15 @@ class PoolDirector:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
         if snapshot is None:
             return self._unavailable()
+        self._follow_endpoints(snapshot)
         for allowed in (snapshot.candidates(now), _ready(snapshot)):
             rows = _candidates(request, snapshot, allowed)
             if len(rows):
                 chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
                 _count(self.stats.picks, chosen)
-                return Decision((chosen,), "", snapshot.revision, candidates=len(rows), pool=self._pool)
+                record = PickRecord(request.request_id, "", snapshot.revision, now, (chosen,), len(rows))
+                self.records.append(record)
+                return Decision((chosen,), "", snapshot.revision, candidates=len(rows), pool=self._pool, record=record)
         return self._unavailable()
 
     def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
@@ -188,10 +192,16 @@ class PoolDirector:
         self._index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self._memory.sync(snapshot.endpoints, columns.lives)
         self._outputs.refresh(snapshot, now)
+        self._follow_endpoints(snapshot)
+
+    def _follow_endpoints(self, snapshot: PoolSnapshot) -> None:
+        """Forget the counts of endpoints that left, also of one whose address another has now."""
         if snapshot.endpoints is not self._endpoints:
             self._endpoints = snapshot.endpoints
-            present = snapshot.state.index
-            self.stats.picks = {each: count for each, count in self.stats.picks.items() if each in present}
+            names = {endpoint.authority: str(endpoint.key) for endpoint in snapshot.endpoints}
+            before, stats = self.stats.names, self.stats
+            stats.picks = {each: count for each, count in stats.picks.items() if before.get(each) == names.get(each)}
+            stats.names = names
 
     # Decision
 
@@ -260,11 +270,12 @@ class PoolDirector:
         _count(self.stats.picks, destinations[0])
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
-        self._record(request, context, selection, tokens)
         scores = NO_SCORES
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}
+        record = _recorded(request.request_id, context, selection, destinations, tokens, scores)
+        self.records.append(record)
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
         decision = Decision(
@@ -279,28 +290,11 @@ class PoolDirector:
             self._pool,
             promise,
             stamped,
+            record,
         )
         if promise is not None:
             self._memory.keep(promise)
         return decision
-
-    def _record(
-        self, request: InferenceRequest, context: SchedulingContext, selection: Selection, tokens: float
-    ) -> None:
-        """Keep for `/debug` what was decided and on which data."""
-        snapshot, row = context.snapshot, selection.chosen[0]
-        self.records.append(
-            PickRecord(
-                xxh3_64_intdigest(request.request_id.encode("utf-8", "surrogatepass")),
-                snapshot.revision,
-                context.now,
-                snapshot.state.endpoints[row].authority,
-                context.now - float(snapshot.columns.observed_at[row]),
-                len(selection.rows),
-                selection.score_of(row),
-                tokens,
-            )
-        )
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.
@@ -346,6 +340,30 @@ class PoolDirector:
         row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
         if row is not None:
             self._index.record(self._chains(body, model), row)
+
+
+def _recorded(
+    request_id: str,
+    context: SchedulingContext,
+    selection: Selection,
+    destinations: tuple[str, ...],
+    tokens: float,
+    scores: Mapping[str, float],
+) -> PickRecord:
+    """What was decided and on which data."""
+    snapshot, row = context.snapshot, selection.chosen[0]
+    return PickRecord(
+        request_id,
+        context.request.target_model,
+        snapshot.revision,
+        context.now,
+        destinations,
+        len(selection.rows),
+        context.now - float(snapshot.columns.observed_at[row]),
+        selection.score_of(row),
+        tokens,
+        scores,
+    )
 
 
 def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:

@@ -1,7 +1,7 @@
-"""What a director is told and what it keeps: settings, counts, records of decisions."""
+"""What a director is told and what it counts."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 from picker.request import Reason
 
@@ -21,57 +21,23 @@ class DirectorSettings:
     output_tokens: float = 256.0
     retry_after_seconds: float = 1.0
     emit_scores: bool = False
-    records: int = 1024
+    records: int = 256
     trusted_headers: frozenset[str] = frozenset()
     unknown_objectives: Literal["lowest", "default"] = "lowest"
-
-
-@dataclass(slots=True, unsafe_hash=True, init=False)
-class PickRecord:
-    """One decision, for debugging: `request` is a hash of the request's id, ages are seconds at the decision.
-
-    `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was charged.
-    """
-
-    request: Final[int]
-    revision: Final[str]
-    now: Final[float]
-    chosen: Final[str]
-    observed_age_seconds: Final[float]
-    candidates: Final[int]
-    score: Final[float]
-    tokens: Final[float]
-
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        request: int,
-        revision: str,
-        now: float,
-        chosen: str,
-        observed_age_seconds: float,
-        candidates: int,
-        score: float,
-        tokens: float,
-    ) -> None:
-        self.request = request
-        self.revision = revision
-        self.now = now
-        self.chosen = chosen
-        self.observed_age_seconds = observed_age_seconds
-        self.candidates = candidates
-        self.score = score
-        self.tokens = tokens
 
 
 @dataclass(slots=True)
 class DirectorStats:
     """Counts since start, for /metrics. Endpoints that leave the pool take their counts with them.
 
+    `picks` are by authority, whose endpoint `names` says.
+
     `rejections` are by reason and status; `outcomes` by how exchanges ended; `responses`
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
     believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now.
     """
 
+    names: dict[str, str] = field(default_factory=dict[str, str])
     picks: dict[str, int] = field(default_factory=dict[str, int])
     rejections: dict[tuple[Reason, int], int] = field(default_factory=dict[tuple[Reason, int], int])
     outcomes: dict[str, int] = field(default_factory=dict[str, int])

@@ -18,7 +18,8 @@ class ExchangeSettings:
     `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST). Without
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
     gateway at the end of a response that it shows; with `report_served`, response headers say who answered.
-    `ignored_headers` of requests are taken for absent: clients can write them.
+    `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
+    on which revision of the store a request was decided.
     """
 
     error_format: ErrorFormat = "openai"
@@ -31,6 +32,7 @@ class ExchangeSettings:
     attributes: tuple[ReportedAttribute, ...] = ()
     report_served: bool = False
     ignored_headers: frozenset[str] = ignored(())
+    tell_revision: bool = False
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

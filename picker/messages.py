@@ -124,13 +124,17 @@ class Incoming:
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class HeadersReply:
-    """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`."""
+    """Answer to headers. `set_headers` overwrite whatever is there; `lb_metadata` goes into `envoy.lb`.
+
+    `revision` is told as metadata of infscale's own; "" tells nothing.
+    """
 
     side: Final[Side]
     set_headers: Final[HeaderItems]
     remove_headers: Final[tuple[str, ...]]
     clear_route_cache: Final[bool]
     lb_metadata: Final[LbMetadata | None]
+    revision: Final[str]
 
     def __init__(
         self,
@@ -139,12 +143,14 @@ class HeadersReply:
         remove_headers: tuple[str, ...] = (),
         clear_route_cache: bool = False,
         lb_metadata: LbMetadata | None = None,
+        revision: str = "",
     ) -> None:
         self.side = side
         self.set_headers = set_headers
         self.remove_headers = remove_headers
         self.clear_route_cache = clear_route_cache
         self.lb_metadata = lb_metadata
+        self.revision = revision
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

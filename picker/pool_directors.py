@@ -8,6 +8,7 @@ from picker.admission import rejection
 from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorStats
+from picker.picks import Picks
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 
 POOL_HEADER: Final = "x-llm-d-inference-pool"
@@ -51,6 +52,10 @@ class PoolDirectors:
     def stats(self) -> dict[ObjectKey, DirectorStats]:
         """Each pool's counts."""
         return {key: director.stats for key, director in self._directors.items()}
+
+    def picks(self) -> Picks:
+        """The last decisions of each pool."""
+        return {key: (director.records, director.stats.names) for key, director in self._directors.items()}
 
     def director(self, pool: ObjectKey) -> PoolDirector | None:
         """The director of `pool`, for those who look at its records."""

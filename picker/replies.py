@@ -77,4 +77,5 @@ def _headers_reply(
     if decision.scores:
         metadata[DESTINATION_SCORES] = dict(decision.scores)
     lb_metadata: LbMetadata = metadata
-    return HeadersReply("request", tuple(headers), clear_route_cache=True, lb_metadata=lb_metadata)
+    revision = decision.revision if settings.tell_revision else ""
+    return HeadersReply("request", tuple(headers), (), True, lb_metadata, revision)

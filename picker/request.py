@@ -3,11 +3,11 @@
 import enum
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.dispatch import Charge
+from picker.pick_record import NO_SCORES, PickRecord
 from picker.scheduling.memory import Promise
 
 Api = Literal[
@@ -25,8 +25,6 @@ Api = Literal[
 
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
-
-NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class Headers:
@@ -163,7 +161,7 @@ class Decision:
     replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
     asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
     exchange ends, and `promise`, of its time per output token, is over then. `response_headers` (lower case) are set in
-    the response.
+    the response. `record` is what is kept of it for `/debug/picks`.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -177,6 +175,7 @@ class Decision:
     pool: Final[ObjectKey | None]
     promise: Final[Promise | None]
     response_headers: Final[tuple[tuple[str, bytes], ...]]
+    record: Final[PickRecord | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -191,6 +190,7 @@ class Decision:
         pool: ObjectKey | None = None,
         promise: Promise | None = None,
         response_headers: tuple[tuple[str, bytes], ...] = (),
+        record: PickRecord | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -203,6 +203,7 @@ class Decision:
         self.pool = pool
         self.promise = promise
         self.response_headers = response_headers
+        self.record = record
 
 
 RejectionCode = Literal[

@@ -12,7 +12,12 @@ from picker.pool_directors import PoolDirectors
 from picker.request import Reason
 
 _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
-    ("picks", "requests sent to an endpoint", "endpoint", lambda stats: stats.picks),
+    (
+        "picks",
+        "requests that the picker sent to an endpoint",
+        "endpoint",
+        lambda stats: {stats.names[each]: count for each, count in stats.picks.items() if each in stats.names},
+    ),
     ("exchanges", "exchanges by how they ended", "outcome", lambda stats: stats.outcomes),
     ("responses", "responses of endpoints by status class", "status", lambda stats: stats.responses),
     (

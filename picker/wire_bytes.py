@@ -15,6 +15,11 @@ _END: Final = b"\x10\x01"
 _OVERWRITE: Final = b"\x18\x02"
 _CLEAR_ROUTE_CACHE: Final = b"\x28\x01"
 _REMEMBERED: Final = 4_096
+_REVISIONS_REMEMBERED: Final = 16
+
+OWN_NAMESPACE: Final = "infscale"
+"""The metadata namespace of what is infscale's own."""
+REVISION_KEY: Final = "revision"
 
 
 def varint(value: int) -> bytes:
@@ -52,6 +57,9 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
     message = _field(1 if reply.side == "request" else 2, _field(1, common))
     if reply.lb_metadata:
         message += _metadata(namespace, reply.lb_metadata)
+    if reply.revision:
+        # A message is the sum of its fields: a second one adds its entries to those of the first.
+        message += _revision(reply.revision)
     return message
 
 
@@ -98,6 +106,12 @@ def _metadata(namespace: str, fields: LbMetadata) -> bytes:
 @lru_cache(maxsize=_REMEMBERED)
 def _one_text(namespace: str, key: str, value: str) -> bytes:
     return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
+
+
+@lru_cache(maxsize=_REVISIONS_REMEMBERED)
+def _revision(revision: str) -> bytes:
+    """Which revision of the store a decision was made on; many decisions are made on one."""
+    return _field(8, _entry(OWN_NAMESPACE, _field(5, _text_entry(REVISION_KEY, revision))))
 
 
 def numbers_metadata(numbers: Mapping[str, Mapping[str, float]]) -> bytes:

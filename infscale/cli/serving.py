@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 from prometheus_client.registry import Collector
@@ -36,7 +37,9 @@ from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
+from picker.observed_director import ObservedDirector
 from picker.parsing import ParserTable
+from picker.picks import picks_document
 from picker.pool_averages import PoolAveragesCollector
 from picker.pool_directors import PoolDirectors
 from picker.telemetry import PickerCollector, ReloadCollector
@@ -96,6 +99,8 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         attributes=scheduling.reporting.attributes,
         report_served=scheduling.reporting.served,
         ignored_headers=ignored(picker.trusted_headers),
+        # What the reference picker says, it says to the letter.
+        tell_revision=not reference,
     )
 
 
@@ -130,10 +135,11 @@ class _Scheduled:
         self.targets = _target_template(config, scheduling)
         self._exchanging = _exchange_settings(config, scheduling)
         self.directors = PoolDirectors(self._director, config.picker.pool)
+        self.observed = ObservedDirector(self.directors, clock)
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
-        return Exchange(self._exchanging, self.directors, self._rng)
+        return Exchange(self._exchanging, self.observed, self._rng)
 
     def change(self, scheduling: PickerConfig) -> None:
         """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
@@ -244,7 +250,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         listen = config.telemetry.listen
         guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
         page = TelemetryListen(listen.host, listen.port, guard)
-        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table))
+        pages = {"picks": lambda: picks_document(directors.picks(), clock(), datetime.now(UTC))}
+        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, pages))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
         rescheduling: TaskSet[str, SchedulingFile] = await enter(TaskSet(followers.follow_scheduling))

@@ -162,7 +162,7 @@ def _ext_proc(name: str, route: Picked) -> Document:
             "response_attributes": ["upstream.address"],
             "metadata_options": {
                 "forwarding_namespaces": {"untyped": ["envoy.lb", "envoy.lb.subset_hint"]},
-                "receiving_namespaces": {"untyped": ["envoy.lb"]},
+                "receiving_namespaces": {"untyped": ["envoy.lb", "infscale"]},
             },
         },
     }

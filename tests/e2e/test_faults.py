@@ -12,7 +12,7 @@ import pytest
 
 from infscale.sim.engine import StepCoefficients
 from infscale.sim.settings import Fault, FaultKind
-from picker.director_books import PickRecord
+from picker.pick_record import PickRecord
 from tests.e2e.gateway import POOL, SCRAPE_INTERVAL_SECONDS, STALENESS_LIMIT_SECONDS, Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 

@@ -466,7 +466,7 @@ def test_scores_are_given_to_those_who_asked() -> None:
     assert Bench(2).routed(ask()).scores == {}
 
 
-def test_decisions_are_counted_and_recorded_without_the_request_id() -> None:
+def test_decisions_are_counted_and_recorded() -> None:
     bench = Bench(2, settings=DirectorSettings(records=2))
     decisions = [bench.routed(ask(), 0.5) for _ in range(3)]
     bench.director.response_started(decisions[0], 200, None, 0.6)
@@ -477,7 +477,8 @@ def test_decisions_are_counted_and_recorded_without_the_request_id() -> None:
     assert [record.revision for record in bench.director.records] == [each.revision for each in decisions[1:]]
     record = bench.director.records[-1]
     assert (record.chosen, record.observed_age_seconds) == (decisions[2].destinations[0], 0.5)
-    assert record.request != "id"
+    assert (record.request_id, record.model, record.candidates) == ("id", "model", 2)
+    assert decisions[2].record is record
 
 
 def test_counts_of_gone_endpoints_are_dropped() -> None:

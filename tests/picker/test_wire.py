@@ -76,6 +76,13 @@ REPLIES: dict[str, tuple[Reply, dict[str, object]]] = {
             },
         },
     ),
+    "route with a revision": (
+        HeadersReply("request", clear_route_cache=True, lb_metadata={"a": "b"}, revision="s.7"),
+        {
+            "request_headers": {"response": {"clear_route_cache": True}},
+            "dynamic_metadata": {"envoy.lb": {"a": "b"}, "infscale": {"revision": "s.7"}},
+        },
+    ),
     "response headers": (
         HeadersReply("response", remove_headers=("content-length",)),
         {"response_headers": {"response": {"header_mutation": {"remove_headers": ["content-length"]}}}},

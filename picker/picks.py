@@ -1,0 +1,46 @@
+"""The last decisions as a document for people: what was chosen, on which data, and how long that took."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from heapq import nlargest
+from typing import Final
+
+from infscale.endpoint import ObjectKey
+from picker.pick_record import PickRecord
+
+SHOWN: Final = 256
+"""Of all pools together; the newest are shown."""
+
+Picks = Mapping[ObjectKey, tuple[Iterable[PickRecord], Mapping[str, str]]]
+"""Each pool's records, and the names of the endpoints that it has now, by their authorities."""
+
+
+def picks_document(picks: Picks, now: float, wall: datetime) -> dict[str, object]:
+    """The newest first; `now` is monotonic and the same moment as `wall`.
+
+    An endpoint that has left its pool is named by its authority alone. What was not known or not asked for is null.
+    """
+    found = [(record, pool, names) for pool, (records, names) in picks.items() for record in records]
+    newest = nlargest(SHOWN, found, key=lambda each: each[0].now)
+    return {
+        "picks": [
+            _pick(record, pool, names, wall - timedelta(seconds=now - record.now)) for record, pool, names in newest
+        ]
+    }
+
+
+def _pick(record: PickRecord, pool: ObjectKey, names: Mapping[str, str], at: datetime) -> dict[str, object]:
+    return {
+        "time": at.isoformat(timespec="milliseconds"),
+        "request_id": record.request_id,
+        "pool": str(pool),
+        "revision": record.revision,
+        "model": record.model,
+        "destinations": [{"endpoint": names.get(each), "authority": each} for each in record.destinations],
+        "candidates": record.candidates,
+        "score": record.score,
+        "scores": dict(record.scores) or None,
+        "observed_age_seconds": record.observed_age_seconds,
+        "charged_tokens": record.tokens,
+        "decision_seconds": record.seconds,
+    }
