@@ -15,7 +15,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/test_compiled.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: demo lab test test-compiled check bench compiled wheel format proto lock cluster-tools clean
+.PHONY: demo lab test test-compiled check bench fuzz soak compiled wheel format proto lock cluster-tools clean
 
 demo: $(STAMP) ## the main job: simulated model servers, Envoy, picker and adapter, with a comparison at the end
 	$(BIN)/infscale demo
@@ -39,6 +39,16 @@ test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was 
 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench
+
+# Each target of tests/fuzz for so long; MINUTES is what the soak takes.
+SECONDS ?= 300
+MINUTES ?= 30
+
+fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and connections, SECONDS=300 each
+	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS)
+
+soak: $(STAMP) ## everything comes and goes under load beside hostile pages, MINUTES=30: nothing healthy fails, memory stays
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
 
 compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; two minutes)
 

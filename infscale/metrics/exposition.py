@@ -235,7 +235,7 @@ class Selection:
         """The sample on `line`, whose label string is in `memory` from now on."""
         match = _SAMPLE_PATTERN.fullmatch(line.rstrip())
         if match is None:
-            name = _TOKEN_END_PATTERN.split(line, 1)[0].decode()
+            name = _TOKEN_END_PATTERN.split(line, 1)[0].decode("utf-8", "replace")
             raise ExpositionError(f"malformed sample of {name}")
         name, head = match["name"].decode(), match["head"]
         value = _number(match["value"], name)
