@@ -209,7 +209,7 @@ def test_a_dialect_of_ones_own_can_be_the_default() -> None:
     scrape = read(MINIMAL + "scrape: {dialect: acme, dialects: [{name: acme, waiting: q}]}").scrape
     default = scrape.engines().default
     assert default is not None
-    assert (default.name, default.names) == ("acme", ("q",))
+    assert (default.name, default.names) == ("acme", ("q", "process_start_time_seconds"))
 
 
 def test_a_preset_can_be_named() -> None:

@@ -1,7 +1,8 @@
 """Scraping beside this process: pages are fetched and read elsewhere, so that decisions and answers do not wait.
 
-Few targets are scraped here: a process of its own costs some 50 MiB. From a hundred scrapes a second on, processes do
-it. One that ends or hangs is replaced; what it scraped ages meanwhile, and says why.
+Pages come from programs of others: what one makes its reader do holds up no decision there. One process scrapes up to
+800 pages a second and costs some 50 MiB. One that ends or hangs is replaced; what it scraped ages meanwhile, and says
+why.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from infscale.scrape.target import Target
 if TYPE_CHECKING:
     import random
 
-_WORTH_A_PROCESS = 100.0
 _ONE_PROCESS_CAN = 800.0
 _RESTART = Backoff(base_seconds=0.2, cap_seconds=10.0)
 _LASTED_SECONDS = 30.0
@@ -47,11 +47,9 @@ _log = logging.getLogger(__name__)
 
 
 def processes_for(targets: Iterable[Target], cores: int) -> int:
-    """How many processes should scrape `targets` on a machine of so many cores; 0: none beside this one."""
+    """How many processes should scrape `targets` on a machine of so many cores; 0 where there are none."""
     per_second = sum(1 / target.interval_seconds for target in targets)
-    if per_second <= _WORTH_A_PROCESS:
-        return 0
-    return max(1, min(cores - 1, -int(-per_second // _ONE_PROCESS_CAN)))
+    return max(1, min(cores - 1, -int(-per_second // _ONE_PROCESS_CAN))) if per_second else 0
 
 
 @dataclass(slots=True)

@@ -136,7 +136,7 @@ def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, co
     else:
         process.send_signal(number)
     assert process.wait(timeout=15) == code
-    until(lambda: not marked(mark), 5.0)
+    until(lambda: not marked(mark), 15.0)
 
 
 def until(holds: Callable[[], bool], seconds: float) -> None:
