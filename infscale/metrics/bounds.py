@@ -48,6 +48,32 @@ MAX_CHARGE_TOKENS: Final = 1e9
 MAX_OUTPUT_TOKENS: Final = 1e7
 """What an answer may be expected to have."""
 
+# How much a page may say. A page of 16 data-parallel ranks has some 30,000 lines, of which 3,000 are read.
+MAX_LINES: Final = 131_072
+"""Lines of a page, read or not."""
+MAX_SERIES: Final = 10_000
+"""Series of the names that are read."""
+MAX_LINE_BYTES: Final = 65_536
+"""Bytes of a line that is read."""
+MAX_LABELS: Final = 64
+"""Labels of a series that is read."""
+MAX_LABELS_OF_PAGE: Final = 100_000
+"""Labels of all series that are read."""
+MAX_NAME_LENGTH: Final = 512
+"""Letters of the name of a model or of a LoRA adapter."""
+MAX_MODELS: Final = 100
+"""Models that one endpoint speaks of."""
+MAX_RANKS: Final = 1024
+"""Series that are added up to one number: ranks, reasons of finishing, and what else they differ in."""
+MAX_RANK_LABELS: Final = 16
+"""Labels that number ranks."""
+MAX_BUCKETS: Final = 256
+"""Buckets of a histogram."""
+MAX_COUNTS: Final = 4096
+"""Counters, buckets and sums, ranks added up: they are kept for as long as the window is."""
+MAX_LORA_NAMES: Final = 256
+"""LoRA adapters that an endpoint names as running or waiting."""
+
 
 def ratio(value: float) -> float | None:
     """`value` as a share, None where it is none."""

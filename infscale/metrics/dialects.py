@@ -11,8 +11,19 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import ATTRIBUTE, CACHE_NUMBER, COUNT, RATIO, REQUESTS, TOKENS, Bounds
-from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selection, Series
+from infscale.metrics.bounds import (
+    ATTRIBUTE,
+    CACHE_NUMBER,
+    COUNT,
+    MAX_LORA_NAMES,
+    MAX_MODELS,
+    MAX_NAME_LENGTH,
+    RATIO,
+    REQUESTS,
+    TOKENS,
+    Bounds,
+)
+from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selected, Selection, Series
 from infscale.metrics.interpretation import (
     CountPlan,
     LayoutReader,
@@ -273,7 +284,7 @@ class _Plan:
             groups = reader.groups(specs)
             return None if groups is None else Totals(groups)
 
-        return cls(
+        plan = cls(
             waiting=totals(dialect.waiting),
             running=totals(dialect.running),
             waiting_tokens=totals(dialect.waiting_tokens),
@@ -295,6 +306,11 @@ class _Plan:
             asleep=_rows_of_all(reader, dialect.asleep),
             start_time=reader.rows(dialect.start_time),
         )
+        loads = [each.groups for each in (plan.waiting, plan.running, plan.waiting_tokens) if each is not None]
+        models = {model for groups in loads for model, _ in groups} | plan.counts.models
+        if len(models) > MAX_MODELS:
+            raise ExpositionError(f"page with more than {MAX_MODELS} models")
+        return plan
 
 
 class Interpreter:
@@ -335,7 +351,7 @@ class Interpreter:
             running=taken("running", summed(running), REQUESTS, refused),
             kv_utilization_ratio=kv_utilization,
             models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
-            lora=_lora_state(selected.series(self.dialect.lora.name), self.dialect.lora) if self.dialect.lora else None,
+            lora=self._lora(selected, refused),
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
             counts=plan.counts.read(values, refused),
@@ -348,10 +364,29 @@ class Interpreter:
             started_at=_started_at(plan, values),
         )
 
+    def _lora(self, selected: Selected, refused: Refused) -> LoraState | None:
+        spec = self.dialect.lora
+        state = None if spec is None else _lora_state(selected.series(spec.name), spec)
+        if state is None:
+            return None
+        names = state.running | state.waiting
+        if len(names) > MAX_LORA_NAMES:
+            refused["lora"] = f"the page names {len(names)} LoRA adapters, more than {MAX_LORA_NAMES}"
+        elif any([len(name) > MAX_NAME_LENGTH for name in names]):
+            refused["lora"] = f"the page names a LoRA adapter by more than {MAX_NAME_LENGTH} letters"
+        return None if "lora" in refused else state
+
     def _plan(self, layout: Layout) -> _Plan:
-        plan: _Plan | None = layout.derived.get(_Plan)
+        plan: _Plan | ExpositionError | None = layout.derived.get(_Plan)
         if plan is None:
-            plan = layout.derived[_Plan] = _Plan.of(self.dialect, layout)
+            try:
+                plan = _Plan.of(self.dialect, layout)
+            except ExpositionError as error:
+                # Why there is none does not change either.
+                plan = ExpositionError(*error.args)
+            layout.derived[_Plan] = plan
+        if isinstance(plan, ExpositionError):
+            raise ExpositionError(*plan.args)
         return plan
 
 

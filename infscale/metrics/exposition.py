@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from infscale.errors import ExpositionError
+from infscale.metrics.bounds import MAX_LABELS, MAX_LABELS_OF_PAGE, MAX_LINE_BYTES, MAX_SERIES
 from infscale.metrics.lines import Cut, LineFinder
 
 Labels = Mapping[str, str]
@@ -31,13 +32,15 @@ _SAMPLE_PATTERN: Final = re.compile(
 _TOKEN_END_PATTERN: Final = re.compile(rb"[{ \t\r]")
 _ESCAPE_PATTERN: Final = re.compile(r'\\([\\n"])')
 _FAMILY_PATTERN: Final = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
-# A page of 16 data-parallel ranks has some 3,000 series of the names that are read. More than this is no page of a
-# model server, and would hold up everything else while it is read.
-MAX_SERIES: Final = 10_000
 # A page has some hundred lines that are read, and pages of one engine differ in few label sets.
 _REMEMBERED_LINES: Final = 16_384
+# More than one page has: else the largest page that is read would push out itself.
+_REMEMBERED_HEADS: Final = 12_288
 # A label string longer than this is parsed every time instead of being remembered.
 _LONGEST_REMEMBERED_BYTES: Final = 1024
+# A value, and what may stand behind it without a blank: longer ones are no numbers, and take long to find out.
+_LONGEST_NUMBER_BYTES: Final = 256
+_LONGEST_NAME_SAID: Final = 100
 
 
 class Series(NamedTuple):
@@ -117,8 +120,28 @@ class Selected:
         return found
 
 
-_Heads = dict[bytes, tuple[str, Labels]]
-"""Names and labels by what lines begin with."""
+class _Heads:
+    """Names and labels by what lines begin with; bounded by how many they are, and how many labels they have."""
+
+    __slots__ = ("_known", "_labels", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._known: dict[bytes, tuple[str, Labels]] = {}
+        self._labels = 0
+        self._most = most
+
+    def get(self, head: bytes) -> tuple[str, Labels] | None:
+        return self._known.get(head)
+
+    def __contains__(self, head: bytes) -> bool:
+        return head in self._known
+
+    def remember(self, head: bytes, name: str, labels: Labels) -> None:
+        self._labels += len(labels)
+        if len(self._known) >= self._most or self._labels > MAX_LABELS_OF_PAGE:
+            self._known.clear()
+            self._labels = len(labels)
+        self._known[head] = (name, labels)
 
 
 class _Line(NamedTuple):
@@ -151,15 +174,14 @@ class Selection:
     say is in their labels, which may be others on every page.
     """
 
-    def __init__(self, names: Iterable[str], remember: int = 4096, apart: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str], remember: int = _REMEMBERED_HEADS, apart: Iterable[str] = ()) -> None:
         self.names = tuple(dict.fromkeys(names))
         # With the brace behind it, so that no longer name begins with one of them.
         self._apart = tuple(name.encode() + b"{" for name in apart)
         self._lines = LineFinder(self.names, MAX_SERIES)
-        self._remember = remember
-        self._heads: _Heads = {}
+        self._heads = _Heads(remember)
         # Those that are read apart, in a memory of their own: they come and go, and would push out the others.
-        self._apart_heads: _Heads = {}
+        self._apart_heads = _Heads(remember)
         self._layouts: dict[tuple[bytes, ...], Layout] = {}
         # Of the page before: equal ones are found sooner by comparing than by hashing.
         self._latest: tuple[tuple[bytes, ...], Layout | None, int] = ((), None, _digest(()))
@@ -171,22 +193,26 @@ class Selection:
 
         `whole` is False when the transport cannot vouch that the body ended where the server meant it to end; then a
         missing final newline counts as truncation. Raises ExpositionError when the page is truncated, a line of an
-        asked name is malformed, or there are more than `MAX_SERIES` of them.
+        asked name is malformed, or there is more of something than `infscale.metrics.bounds` allows.
         """
         _check_end(page, whole)
         parted = self._parted(self._lines.cut(page))
         heads, numbers = parted.cut
         written = b"\n".join(numbers)
+        if len(written) > _LONGEST_NUMBER_BYTES and max(map(len, numbers)) > _LONGEST_NUMBER_BYTES:
+            raise ExpositionError("page with a value that is no number")
         layout = parted.layout
         values = None if layout is None else _plain_numbers(numbers, written)
         if layout is None or values is None:
-            samples = [self._sample(head, number, self._heads) for head, number in zip(heads, numbers, strict=True)]
+            samples = self._samples(heads, numbers)
             layout, values = self._layout(samples), [each.value for each in samples]
         fingerprint = xxhash.xxh3_64_intdigest(written, parted.heads_digest)
         found: list[tuple[str, Series]] = []
+        labels = 0
         for head, number in parted.apart:
             fingerprint = xxhash.xxh3_64_intdigest(head + number, fingerprint)
             parsed = self._sample(head, number, self._apart_heads)
+            labels = _counted(labels, parsed)
             found.append((parsed.name, Series(parsed.labels, parsed.value)))
         return Selected(self.names, layout, values, found, fingerprint)
 
@@ -223,6 +249,16 @@ class Selection:
             self._layouts[heads] = layout
         return layout
 
+    def _samples(self, heads: Sequence[bytes], numbers: Sequence[bytes]) -> list[_Line]:
+        """The samples on these lines."""
+        found: list[_Line] = []
+        labels = 0
+        for head, number in zip(heads, numbers, strict=True):
+            parsed = self._sample(head, number, self._heads)
+            labels = _counted(labels, parsed)
+            found.append(parsed)
+        return found
+
     def _sample(self, head: bytes, number: bytes, memory: _Heads) -> _Line:
         """The sample on a line; where its head is in `memory`, only its number is read."""
         known = memory.get(head[:-1]) if head.endswith(b" ") else None
@@ -233,9 +269,11 @@ class Selection:
 
     def _parse(self, line: bytes, memory: _Heads) -> _Line:
         """The sample on `line`, whose label string is in `memory` from now on."""
+        if len(line) > MAX_LINE_BYTES:
+            raise ExpositionError(f"page with a line of more than {MAX_LINE_BYTES} bytes that is read: {_begun(line)}")
         match = _SAMPLE_PATTERN.fullmatch(line.rstrip())
         if match is None:
-            name = _TOKEN_END_PATTERN.split(line, 1)[0].decode("utf-8", "replace")
+            name = _begun(line)
             raise ExpositionError(f"malformed sample of {name}")
         name, head = match["name"].decode(), match["head"]
         value = _number(match["value"], name)
@@ -244,9 +282,7 @@ class Selection:
             return _Line(head, *known, value)
         labels = _labels(match["labels"], name)
         if len(head) <= _LONGEST_REMEMBERED_BYTES:
-            if len(memory) >= self._remember:
-                memory.clear()
-            memory[head] = (name, labels)
+            memory.remember(head, name, labels)
         return _Line(head, name, labels, value)
 
 
@@ -268,8 +304,21 @@ def unasked_families(page: bytes, names: Iterable[str]) -> bool:
     A server that answers ``?name[]=`` with such a page has ignored the parameter.
     """
     asked = tuple(name.encode() for name in names)
-    families = _FAMILY_PATTERN.findall(b"\n" + page)
+    families = set(_FAMILY_PATTERN.findall(b"\n" + page))
     return any(not any(name == family or name.startswith(family + b"_") for name in asked) for family in families)
+
+
+def _counted(labels: int, line: _Line) -> int:
+    """`labels` and those of `line`. Raises ExpositionError when they are too many for a page."""
+    labels += len(line.labels)
+    if labels > MAX_LABELS_OF_PAGE:
+        raise ExpositionError(f"page with more than {MAX_LABELS_OF_PAGE} labels of the series that are read")
+    return labels
+
+
+def _begun(line: bytes) -> str:
+    """The name that a line begins with, for people: a broken line may go on with anything."""
+    return _TOKEN_END_PATTERN.split(line[:_LONGEST_NAME_SAID], 1)[0].decode("ascii", "backslashreplace")
 
 
 def _digest(heads: tuple[bytes, ...]) -> int:
@@ -323,6 +372,8 @@ def _labels(text: bytes | None, name: str) -> Labels:
     labels: dict[str, str] = {}
     for match in _LABEL_PATTERN.finditer(text, 1):
         key = match[1].decode()
+        if len(labels) >= MAX_LABELS:
+            raise ExpositionError(f"{name} has more than {MAX_LABELS} labels")
         if key in labels:
             raise ExpositionError(f"duplicate label of {name}")
         try:

@@ -9,13 +9,23 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import COUNT, Bounds, ratio
+from infscale.metrics.bounds import (
+    COUNT,
+    MAX_BUCKETS,
+    MAX_COUNTS,
+    MAX_MODELS,
+    MAX_NAME_LENGTH,
+    MAX_RANK_LABELS,
+    MAX_RANKS,
+    Bounds,
+    ratio,
+)
 from infscale.metrics.exposition import Labels, Layout, MetricSpec
 from infscale.metrics.sample import (
     NO_COUNTS,
@@ -32,6 +42,7 @@ Specs = tuple[MetricSpec, ...]
 Rows = tuple[int, ...]
 Groups = tuple[tuple[str, Rows], ...]
 """Models, each with its rows."""
+_ValueT = TypeVar("_ValueT")
 Refused = dict[str, str]
 """What a page said that is not taken: the causes, by the names under which it would have been."""
 
@@ -63,6 +74,7 @@ class LayoutReader:
     def _leading(self, series: list[tuple[int, Labels]], scheduler_label: str) -> list[tuple[int, Labels]]:
         """Those that the lowest rank of each scheduler, and of each model, reports."""
         names = {name for _, labels in series for name in labels if name.endswith(_RANK) and name != scheduler_label}
+        _check("page", "labels that number ranks", len(names), MAX_RANK_LABELS)
         # The engine numbers tensor-parallel ranks through all others, so that they come first.
         order = sorted(names, key=lambda name: (name != _FIRST_RANK, name))
         lowest: dict[tuple[str, str], _Rank] = {}
@@ -76,14 +88,29 @@ class LayoutReader:
         return [each for each, (group, rank) in zip(series, found, strict=True) if rank == lowest[group]]
 
     def groups(self, specs: Specs) -> Groups | None:
-        """The rows of the first of `specs` that is on the page, by model; None where none is."""
+        """The rows of the first of `specs` that is on the page, by model; None where none is.
+
+        Raises ExpositionError when there are too many models, or rows of one.
+        """
         for spec in specs:
             models: dict[str, list[int]] = {}
             for row, labels in self.series(spec):
-                models.setdefault(labels.get(self._model_label, ""), []).append(row)
+                self._of_model(models, labels, []).append(row)
             if models:
+                _check(spec.name, "series of one model", max(map(len, models.values())), MAX_RANKS)
                 return tuple((model, tuple(rows)) for model, rows in models.items())
         return None
+
+    def _of_model(self, models: dict[str, _ValueT], labels: Labels, new: _ValueT) -> _ValueT:
+        """What `models` has of the model that a series is about, `new` from now on where it has nothing."""
+        model = labels.get(self._model_label, "")
+        known = models.get(model)
+        if known is not None:
+            return known
+        _check("page", "models", len(models) + 1, MAX_MODELS)
+        _check("page", "letters in the name of a model", len(model), MAX_NAME_LENGTH)
+        models[model] = new
+        return new
 
     def rows(self, specs: Specs) -> Rows | None:
         """As `groups`, whatever the model."""
@@ -104,13 +131,15 @@ class LayoutReader:
     def _buckets(self, name: HistogramName, spec: MetricSpec) -> Iterator["Buckets"]:
         models: dict[str, dict[frozenset[tuple[str, str]], dict[float, int]]] = {}
         for row, labels in self.series(MetricSpec(f"{spec.name}_bucket", spec.labels)):
-            ranks = models.setdefault(labels.get(self._model_label, ""), {})
+            ranks = self._of_model(models, labels, {})
             rank = frozenset(item for item in labels.items() if item[0] != "le")
             ranks.setdefault(rank, {})[_bound(labels.get("le", ""), spec)] = row
         sums = dict(self.groups((MetricSpec(f"{spec.name}_sum", spec.labels),)) or ())
         for model, ranks in models.items():
             # Counts are cumulative, so they may be added at every bound that all ranks have.
+            _check(spec.name, "ranks", len(ranks), MAX_RANKS)
             bounds = sorted(set.intersection(*(set(rows) for rows in ranks.values())))
+            _check(spec.name, "buckets", len(bounds), MAX_BUCKETS)
             if not bounds or bounds[-1] != math.inf:
                 raise ExpositionError(f"{spec.name} has no +Inf bucket")
             rows = [[rows[bound] for bound in bounds] for rows in ranks.values()]
@@ -122,6 +151,11 @@ def _number(rank: str) -> tuple[int, str]:
     if rank.isascii() and rank.isdigit() and len(rank) <= _MOST_DIGITS:
         return int(rank), ""
     return (10**_MOST_DIGITS, rank) if rank else (0, "")
+
+
+def _check(what: str, of: str, count: int, most: int) -> None:
+    if count > most:
+        raise ExpositionError(f"{what} with more than {most} {of}")
 
 
 def _bound(text: str, spec: MetricSpec) -> float:
@@ -151,6 +185,7 @@ class CountPlan:
         self._layout = CountLayout(
             tuple(key for key, _ in counters), tuple((each.key, each.bounds) for each in histograms)
         )
+        _check("page", "counters, buckets and sums", self._layout.width, MAX_COUNTS)
         # The rows that are added up to each number, one number after the other.
         parts: list[Rows] = [rows for _, rows in counters]
         for each in histograms:
@@ -159,6 +194,11 @@ class CountPlan:
         self._rows: NDArray[np.intp] = np.array(list(chain.from_iterable(parts)), dtype=np.intp)
         starts = list(accumulate([len(part) for part in parts[:-1]], initial=0))
         self._starts = np.array(starts, dtype=np.intp) if len(self._rows) > len(parts) else None
+
+    @property
+    def models(self) -> set[str]:
+        """The models that anything is counted of."""
+        return {model for _, model in self._layout.counters} | {model for (_, model), _ in self._layout.histograms}
 
     def read(self, values: Sequence[float], refused: Refused) -> Counts:
         """The counts of a page with these values; those that can be none are left out, and `refused` says why."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
+from infscale.metrics.bounds import MAX_LINES
 
 _Bytes = NDArray[np.uint8]
 _Places = NDArray[np.intp]
@@ -71,7 +72,10 @@ class LineFinder:
         self._vouched: tuple[bytes, ...] = ()
 
     def cut(self, page: bytes) -> Cut:
-        """The lines, in page order. Raises ExpositionError when there are more than `most`."""
+        """The lines, in page order.
+
+        Raises ExpositionError when there are more than `most`, or more of any kind than a page may have.
+        """
         placed = self._placed(page)
         if placed is None:
             found = self._searched(page)
@@ -99,7 +103,11 @@ class LineFinder:
     def _placed(self, page: bytes) -> tuple[_Outline, _Places, _Places] | None:
         """The outline of a page, and where its lines begin and end; None of one whose outline is not known."""
         data: _Bytes = np.frombuffer(page, dtype=np.uint8)
-        [ends] = (data == _NEWLINE).nonzero()
+        marks = data == _NEWLINE
+        # Looked at before their places are listed, which take eight bytes each.
+        if len(page) > MAX_LINES and np.count_nonzero(marks) > MAX_LINES:
+            raise ExpositionError(f"page with more than {MAX_LINES} lines")
+        [ends] = marks.nonzero()
         known = self._known.get(len(ends))
         if not known or not page.endswith(b"\n"):
             return None

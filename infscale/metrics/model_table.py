@@ -62,12 +62,13 @@ class Speakers(Generic[KeyT]):
     """Which rows speak of what, so that what nobody speaks of any more can be let go."""
 
     def __init__(self, rows: int) -> None:
-        self._of_row: list[tuple[KeyT, ...]] = [()] * rows
+        # Sets that keep their order, as dictionaries do: a row may speak of a hundred keys.
+        self._of_row: list[dict[KeyT, None]] = [{}] * rows
         self._count: dict[KeyT, int] = {}
 
     def speaks(self, row: int, keys: Iterable[KeyT]) -> list[tuple[KeyT, bool]]:
         """Row `row` speaks of `keys` now; of what it no longer does, and whether somebody else still does."""
-        before, now = self._of_row[row], tuple(keys)
+        before, now = self._of_row[row], dict.fromkeys(keys)
         self._of_row[row] = now
         for key in now:
             if key not in before:

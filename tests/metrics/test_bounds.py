@@ -1,17 +1,20 @@
 """What a page says that cannot be is unknown, with its cause, and spoils nothing beside it."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.errors import ExpositionError
 from infscale.metrics.answers import group_reading
 from infscale.metrics.bounds import MAX_CHARGE_TOKENS, charged, ratio
-from infscale.metrics.dialects import SGLANG, VLLM, CacheNumber, Dialect, interpret
-from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.dialects import SGLANG, VLLM, CacheNumber, Dialect, Interpreter, interpret
+from infscale.metrics.exposition import MetricSpec, Selection, unasked_families
 from infscale.metrics.inspection import snapshot_document
+from infscale.metrics.model_table import Speakers
 from infscale.metrics.published import BY_NAME
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store import MetricStore
@@ -234,3 +237,171 @@ def test_a_charge_is_a_whole_number_within_bounds(tokens: float) -> None:
     booked = charged(tokens)
     assert 0 <= booked <= MAX_CHARGE_TOKENS
     assert booked == int(booked)
+
+
+# How much a page may say
+
+
+def series(name: str, *labels: str, value: str = "1") -> bytes:
+    return "".join(f"vllm:{name}{{{each}}} {value}\n" for each in labels).encode()
+
+
+def of_models(count: int, name: str = "num_requests_waiting") -> bytes:
+    return series(name, *(f'model_name="m{number}"' for number in range(count)))
+
+
+def of_ranks(count: int) -> bytes:
+    return series("num_requests_waiting", *(f'model_name="m",engine="{number}"' for number in range(count)))
+
+
+def with_labels(count: int) -> bytes:
+    return series("num_requests_waiting", ",".join(f'l{number}="1"' for number in range(count)))
+
+
+def of_labels(count: int) -> bytes:
+    """So many labels on series of 50 each."""
+    beside = ",".join(f'l{number}="1"' for number in range(49))
+    return of_models(1) + series("num_requests_swapped", *(f'{beside},n="{row}"' for row in range(count // 50)))
+
+
+def of_buckets(count: int) -> bytes:
+    bounds = [*(str(number) for number in range(1, count)), "+Inf"]
+    return of_models(1) + series("request_queue_time_seconds_bucket", *(f'le="{bound}"' for bound in bounds))
+
+
+def of_counts(count: int) -> bytes:
+    """So many numbers that are kept: histograms of 64 buckets and a sum."""
+    models, bounds = count // 65, [*(str(number) for number in range(1, 64)), "+Inf"]
+    rows = [f'model_name="m{model}",le="{bound}"' for model in range(models) for bound in bounds]
+    more = series("prompt_tokens_total", *(f'model_name="m{number}"' for number in range(count % 65)))
+    return of_models(1) + series("request_queue_time_seconds_bucket", *rows) + more
+
+
+def of_rank_labels(count: int) -> bytes:
+    return "".join(f'sglang:num_queue_reqs{{dp_rank="0",l{number}_rank="0"}} 1\n' for number in range(count)).encode()
+
+
+def named(length: int) -> bytes:
+    return series("num_requests_waiting", f'model_name="{"m" * length}"')
+
+
+def of_line(length: int) -> bytes:
+    line = series("num_requests_waiting", 'a="{}"')
+    return line.replace(b"{}", b"x" * (length - len(line) + len(b"{}\n")))
+
+
+def of_lines(count: int) -> bytes:
+    return of_models(1) + b"# x\n" * (count - 1)
+
+
+LIMITS = [
+    pytest.param(of_lines, 131_072, "page with more than 131072 lines", id="lines"),
+    pytest.param(of_line, 65_536, "page with a line of more than 65536 bytes that is read", id="bytes of a line"),
+    pytest.param(with_labels, 64, "vllm:num_requests_waiting has more than 64 labels", id="labels of a series"),
+    pytest.param(named, 512, "page with more than 512 letters in the name of a model", id="name of a model"),
+    pytest.param(of_models, 100, "page with more than 100 models", id="models"),
+    pytest.param(of_ranks, 1024, "vllm:num_requests_waiting with more than 1024 series of one model", id="ranks"),
+    pytest.param(of_buckets, 256, "vllm:request_queue_time_seconds with more than 256 buckets", id="buckets"),
+    pytest.param(of_counts, 4096, "page with more than 4096 counters, buckets and sums", id="counts"),
+]
+
+
+@pytest.mark.parametrize(("page_of", "most", "cause"), LIMITS)
+def test_a_page_that_says_more_than_a_model_server_is_refused_with_the_limit(
+    page_of: Callable[[int], bytes], most: int, cause: str
+) -> None:
+    interpreter = Interpreter(VLLM)
+    assert interpreter.interpret(page_of(most)).waiting
+    for _ in range(3):
+        with pytest.raises(ExpositionError) as refusal:
+            interpreter.interpret(page_of(most + 1))
+        assert str(refusal.value).startswith(cause)
+        assert len(str(refusal.value)) < 200
+    assert interpreter.interpret(page_of(most)).waiting
+
+
+def test_labels_that_number_ranks_are_few() -> None:
+    assert interpret(of_rank_labels(16), SGLANG).waiting == 16
+    with pytest.raises(ExpositionError, match="page with more than 16 labels that number ranks"):
+        interpret(of_rank_labels(17), SGLANG)
+
+
+def test_labels_of_all_series_are_limited_together() -> None:
+    names = ["vllm:num_requests_swapped"]
+    assert len(Selection(names).read(of_labels(100_000)).values) == 2_000
+    with pytest.raises(ExpositionError, match="more than 100000 labels"):
+        Selection(names).read(of_labels(100_050))
+    with pytest.raises(ExpositionError, match="more than 100000 labels"):
+        Selection(names, apart=names).read(of_labels(100_050))
+
+
+def test_models_are_counted_over_all_that_a_page_says() -> None:
+    half = of_models(60)
+    other = series("prompt_tokens_total", *(f'model_name="n{number}"' for number in range(41)))
+    with pytest.raises(ExpositionError, match="more than 100 models"):
+        interpret(half + other, VLLM)
+
+
+@pytest.mark.parametrize(
+    ("names", "refused"),
+    [
+        ([f"l{number}" for number in range(256)], None),
+        ([f"l{number}" for number in range(257)], "the page names 257 LoRA adapters, more than 256"),
+        (["l" * 512], None),
+        (["l" * 513], "the page names a LoRA adapter by more than 512 letters"),
+    ],
+    ids=["as many as may be", "one more", "a long name", "one too long"],
+)
+def test_too_many_lora_adapters_are_unknown_and_the_load_is_read(names: list[str], refused: str | None) -> None:
+    line = f'vllm:lora_requests_info{{running_lora_adapters="{",".join(names)}",max_lora="4"}} 1\n'.encode()
+    sample = interpret(page() + line, VLLM)
+    assert sample.waiting == 3
+    assert (sample.lora is None) == (refused is not None)
+    assert sample.refused.get("lora") == refused
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"vllm:num_requests_waiting\xff 3\n",
+        b"vllm:num_requests_waiting" + b"!" * 100_000 + b"\n",
+        b"vllm:num_requests_waiting " + b"1" * 1_000_000 + b"\n",
+        b'vllm:num_requests_waiting{a="\xff"} 3\n',
+        b'vllm:num_requests_waiting{a="' + b"x" * 100_000 + b'"} 3\n',
+        b"vllm:num_requests_waiting{" + b"," * 10_000 + b"} 3\n",
+        b"vllm:num_requests_waiting" + b"{" * 10_000 + b"\n",
+        b"vllm:num_requests_waiting 1_000\n",
+        b"vllm:num_requests_waiting 3 # {" + b'a="' * 1_000 + b"\n",
+    ],
+    ids=[
+        "not ascii",
+        "long name",
+        "long number",
+        "not utf-8",
+        "long label",
+        "commas",
+        "braces",
+        "underscore",
+        "exemplar",
+    ],
+)
+def test_a_broken_line_is_refused_in_few_words(line: bytes) -> None:
+    with pytest.raises(ExpositionError) as refusal:
+        interpret(page() + line, VLLM)
+    assert len(str(refusal.value)) < 200
+
+
+def test_families_that_repeat_are_looked_at_once() -> None:
+    names = [f"name_{number}" for number in range(1000)]
+    text = b"# TYPE name_999 gauge\n" * 100_000
+    assert not unasked_families(text, names)
+
+
+def test_speakers_of_many_keys_are_told_apart_in_one_pass() -> None:
+    """Twenty thousand keys that all change: quadratic, it would be minutes."""
+    speakers = Speakers[int](2)
+    speakers.speaks(0, range(20_000))
+    speakers.speaks(1, range(10_000))
+    left = speakers.speaks(0, range(20_000, 40_000))
+    assert len(left) == 20_000
+    assert sum(others for _, others in left) == 10_000
