@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
 from prometheus_client.registry import Collector
 
 from adapter.server import AdapterServer
@@ -220,7 +219,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
         scrapes = await enter(_scrapes(config, store, rng))
-        gpus = await enter(DcgmSource(await enter(httpx.AsyncClient(trust_env=False)), store, clock, rng))
+        gpus = await enter(DcgmSource(store, clock, rng))
         followers = _Followers(config, scheduled, store, scrapes, gpus)
         followers.sync(first)
         table = MetricTable.of(config.metrics)

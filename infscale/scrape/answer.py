@@ -19,6 +19,9 @@ _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _BESIDE_BODY_BYTES = 64 * 1024
 """Head, trailers and framing: at most this, and so many bytes for each of the body, as chunks of one byte have."""
 _FRAMING_RATIO = 8
+# Each piece of a body costs as much as many bytes do: servers write lines, or more.
+_PIECES = 4096
+_PIECE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,9 @@ class Answer:
     """What has come of one answer; names of its methods are those that the HTTP parser calls."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self._chunks: list[bytes] = []
+        # One piece of memory: a server may send its page in a million pieces.
+        self._body = bytearray()
+        self._pieces = 0
         self.error: FetchError | None = None
         self.ended = False
         self.whole = False
@@ -78,7 +83,7 @@ class Answer:
 
     def page(self) -> Page:
         """The page that came, once it has `ended`."""
-        return Page(b"".join(self._chunks), self.whole)
+        return Page(bytes(self._body), self.whole)
 
     def end(self, *, cleanly: bool) -> None:
         """The connection has ended."""
@@ -130,6 +135,7 @@ class Answer:
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._raw_size += len(body)
+        self._pieces += 1
         if self.error is not None or self.ended:
             return
         if self._inflate is not None and self._raw_size <= self._limit_bytes:
@@ -137,7 +143,10 @@ class Answer:
         self._size += len(body)
         if max(self._size, self._raw_size) > self._limit_bytes:
             self._too_large()
-        self._chunks.append(body)
+        elif self._pieces > _PIECES + self._raw_size // _PIECE_BYTES:
+            self._fail("page in too many pieces")
+        else:
+            self._body += body
 
     def on_message_complete(self) -> None:
         """The body is there, or an interim answer, of which nothing counts."""

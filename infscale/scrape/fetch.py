@@ -4,6 +4,7 @@ Pages are fetched hundreds of times a second, so there is no more between socket
 """
 
 import asyncio
+import base64
 import errno
 import functools
 import socket
@@ -22,7 +23,7 @@ PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 # Compressing costs the model server more CPU than the page costs the network; a compressed answer is read all the same.
 _REQUEST = (
     "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: infscale\r\nAccept: text/plain;version=0.0.4\r\n"
-    "Accept-Encoding: identity\r\n\r\n"
+    "Accept-Encoding: identity\r\n{authorization}\r\n"
 )
 _CONNECT_CAUSES = {
     errno.ECONNREFUSED: REFUSED,
@@ -35,9 +36,9 @@ _CONNECT_CAUSES = {
 class PageClient:
     """Gets pages from the server of one URL, one at a time; redirects are not followed.
 
-    Pages are at most `limit_bytes` long once decompressed. Without `verify_tls` any certificate of an https address
-    will do. `certificates` None: the system's authorities are believed, and none is shown. `close` when it is no longer
-    wanted.
+    Pages are at most `limit_bytes` long once decompressed. A user and a password in the URL are sent. Without
+    `verify_tls` any certificate of an https address will do. `certificates` None: the system's authorities are
+    believed, and none is shown. `close` when it is no longer wanted.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class PageClient:
             raise ValueError("a page has a host and a port")
         self._address = url.host, url.port
         self._host = url.host_port_subcomponent
+        self._authorization = _authorization(url)
         self._limit_bytes = limit_bytes
         self._own = certificates if url.scheme == "https" else None
         self._verify_tls = verify_tls
@@ -64,7 +66,7 @@ class PageClient:
         Raises FetchError with the cause in plain words; Unreachable and Rejected are the kinds a caller treats apart.
         It may be cancelled.
         """
-        request = _REQUEST.format(target=target, host=self._host).encode()
+        request = _REQUEST.format(target=target, host=self._host, authorization=self._authorization).encode()
         connection = self._connection
         if connection is not None and connection.idle:
             try:
@@ -99,6 +101,14 @@ class PageClient:
         except OSError as error:
             raise Unreachable(_CONNECT_CAUSES.get(error.errno or 0, "connection failed")) from error
         return connection
+
+
+def _authorization(url: URL) -> str:
+    """The header of a URL's user and password; none where it has none."""
+    if url.user is None:
+        return ""
+    credentials = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+    return f"Authorization: Basic {credentials}\r\n"
 
 
 @functools.cache  # Reading the trusted certificates takes milliseconds, and there may be a thousand servers.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-import httpx
+from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
@@ -23,14 +23,13 @@ from infscale.periodic import (
     FetchError,
     Outcome,
     Pace,
-    Rejected,
     Rounds,
     ScrapeHealth,
     TaskSet,
-    Unreachable,
     hash_fraction,
     repeat,
 )
+from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 
 if TYPE_CHECKING:
     import random
@@ -54,7 +53,6 @@ _GPU_LABELS = (("UUID", "uuid"), ("hostname", "Hostname"), ("gpu",), ("GPU_I_ID"
 _MIG_LABEL = "GPU_I_PROFILE"
 
 _MIB = 1024.0 * 1024.0
-_PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 # DCGM's blank, not found, not supported and no permission, as int32 and as fp64; the int64 ones are beyond any value.
 _BLANKS = frozenset(map(float, (*range(2147483632, 2147483636), *range(140737488355328, 140737488355332))))
 _BLANK_FROM = 9.2e18
@@ -142,11 +140,10 @@ class DcgmReader:
 class DcgmSource:
     """Scrapes exporters while its context is open and hands samples of known endpoints to the sink.
 
-    `client` stays the caller's. An endpoint is recognised by its pod; all ranks of a pod share its GPUs.
+    An endpoint is recognised by its pod; all ranks of a pod share its GPUs.
     """
 
-    def __init__(self, client: httpx.AsyncClient, sink: GpuSink, clock: Clock, rng: "random.Random") -> None:
-        self._client = client
+    def __init__(self, sink: GpuSink, clock: Clock, rng: "random.Random") -> None:
         self._sink = sink
         self._clock = clock
         self._rng = rng
@@ -184,49 +181,24 @@ class DcgmSource:
 
     async def _run(self, target: DcgmTarget) -> None:
         rounds, reader = self._rounds[target.url], DcgmReader()
+        url = URL(target.url)
+        pages = PageClient(url, PAGE_LIMIT_BYTES)
 
         async def observe(started: float) -> int:
-            page, whole = await _fetch(self._client, target.url)
-            for pod, sample in reader.read(page, whole=whole).items():
+            page = await pages.get(url.raw_path_qs)
+            for pod, sample in reader.read(page.body, whole=page.whole).items():
                 for key in self._endpoints.get(pod, ()):
                     self._sink.record_gpu(key, sample, started)
-            return len(page)
+            return len(page.body)
 
         async def step() -> Outcome:
             return await rounds.run(observe, target.timeout_seconds)
 
         fraction = hash_fraction(target.url)
-        await repeat(step, Pace(lambda: target.interval_seconds, fraction, self._backoff, self._clock, self._rng))
-
-
-async def _fetch(client: httpx.AsyncClient, url: str) -> tuple[bytes, bool]:
-    """The page at `url` and whether the transport vouches for its end; raises FetchError with the cause."""
-    try:
-        # The whole scrape has a time limit of its own.
-        async with client.stream("GET", url, follow_redirects=False, timeout=None) as response:
-            status = response.status_code
-            if status != 200:
-                raise (Rejected if 400 <= status < 500 else FetchError)(f"HTTP {status}")
-            page = bytearray()
-            async for chunk in response.aiter_bytes():
-                page += chunk
-                if len(page) > _PAGE_LIMIT_BYTES:
-                    raise FetchError(f"page larger than {_PAGE_LIMIT_BYTES / _MIB:g} MiB")
-            return bytes(page), not response.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
-    except httpx.ConnectError as error:
-        raise Unreachable("connection refused" if _refused(error) else "connection failed") from error
-    except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
-        raise FetchError("page truncated") from error
-    except httpx.HTTPError as error:
-        raise FetchError("connection closed by the server") from error
-
-
-def _refused(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ConnectionRefusedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+        try:
+            await repeat(step, Pace(lambda: target.interval_seconds, fraction, self._backoff, self._clock, self._rng))
+        finally:
+            pages.close()
 
 
 def _pod(labels: Labels) -> ObjectKey | None:

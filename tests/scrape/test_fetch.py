@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import ssl
+import tracemalloc
 import weakref
 import zlib
 from collections.abc import AsyncGenerator, Generator
@@ -132,6 +133,74 @@ def test_compressed_bytes_are_limited_as_well(piece: bytes) -> None:
         if answer.error is None:
             answer.feed(piece * 5_000)
     assert str(answer.error) in ("page larger than 0.0953674 MiB", "page truncated")
+
+
+def chunks_of(size: int, count: int) -> bytes:
+    return (b"%x\r\n" % size + b"x" * size + b"\r\n") * count
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (raw_page(chunks_of(1, 100_000), "Transfer-Encoding: chunked"), "page in too many pieces"),
+        (raw_page(chunks_of(20, 100_000), "Transfer-Encoding: chunked"), "page in too many pieces"),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 100_000, "the server does not speak HTTP"),
+        (raw_page(b"", *(f"X-{number}: {number}" for number in range(100_000))), "the server does not speak HTTP"),
+        (raw_page(b"", "X: " + "x" * 10_000_000), "the server does not speak HTTP"),
+        (
+            raw_page(b"1;" + b"x" * 10_000_000 + b"\r\nx\r\n0\r\n\r\n", "Transfer-Encoding: chunked"),
+            "the server does not speak HTTP",
+        ),
+        (
+            raw_page(b"0\r\n" + b"X: y\r\n" * 1_000_000 + b"\r\n", "Transfer-Encoding: chunked"),
+            "the server does not speak HTTP",
+        ),
+        (raw_page(b"x" * 100, "Content-Length: " + "9" * 5000), "the server does not speak HTTP"),
+        (raw_page(b"x" * 100, "Content-Length: 99999999999999"), "page larger than 1 MiB"),
+        (raw_page(b"junk", "Content-Encoding: br"), "page in an encoding that was not asked for"),
+        (raw_page(b"junk", "Content-Encoding: zstd"), "page in an encoding that was not asked for"),
+        (raw_page(gzipped(BODY), "Content-Encoding: gzip", "Content-Encoding: br"), "page in an encoding that was not"),
+        (
+            raw_page(gzipped(bytes(50 << 20)), "Content-Encoding: gzip"),
+            "page larger than 1 MiB",
+        ),
+    ],
+    ids=[
+        "chunks of one byte",
+        "chunks of less than a line",
+        "interim answers without end",
+        "headers without end",
+        "one header without end",
+        "chunk extension without end",
+        "trailers without end",
+        "length of 5000 digits",
+        "length beyond the limit",
+        "brotli",
+        "zstandard",
+        "two encodings",
+        "gzip bomb",
+    ],
+)
+def test_what_a_server_sends_is_bounded_in_memory_however_it_sends_it(answer: bytes, cause: str) -> None:
+    tracemalloc.start()
+    taken = Answer(1 << 20)
+    for start in range(0, len(answer), 1 << 16):
+        taken.feed(answer[start : start + (1 << 16)])
+        if taken.error is not None:
+            break
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert str(taken.error).startswith(cause)
+    assert peak < 4 << 20
+
+
+def test_a_page_may_come_line_by_line() -> None:
+    lines = [b'vllm:num_requests_running{engine="0",model_name="m"} %d\n' % number for number in range(20_000)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(line), line) for line in lines if len(line) >= 54)
+    taken = Answer(4 << 20)
+    taken.feed(raw_page(chunks + b"0\r\n\r\n", "Transfer-Encoding: chunked"))
+    assert taken.error is None
+    assert taken.page().whole
 
 
 async def test_an_endless_page_is_left_at_the_limit() -> None:

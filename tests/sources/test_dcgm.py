@@ -1,8 +1,8 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import tracemalloc
+import zlib
 
-import httpx
 import pytest
 from aiohttp import web
 
@@ -120,28 +120,67 @@ def endpoint(name: str, rank: int = 0) -> Endpoint:
     return Endpoint(EndpointKey("llm", name, rank), "127.0.0.1", 8000 + rank)
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        yield client
-
-
 def test_a_target_is_named_without_secrets() -> None:
     assert DcgmTarget("http://me:hunter2@10.0.0.1:9400/metrics?token=hunter2").name == "http://10.0.0.1:9400/metrics"
     assert DcgmTarget("https://[fd00::1]/m").name == "https://[fd00::1]/m"
 
 
-def source_of(client: httpx.AsyncClient, sink: RecordingSink) -> DcgmSource:
-    return DcgmSource(client, sink, asyncio.get_running_loop().time, random.Random(1))
+async def test_a_user_and_a_password_in_the_address_are_sent() -> None:
+    sent: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        sent.append(request.headers.get("Authorization"))
+        return web.Response(text=gpu_page())
+
+    sink = RecordingSink()
+    async with http_server(answer) as authority, source_of(sink) as source:
+        source.sync([DcgmTarget(f"http://me:hunter2@{authority}/metrics", 0.05, 0.04)], [endpoint("vllm-0")])
+        await sink.arrived.wait()
+    assert sent[0] == "Basic bWU6aHVudGVyMg=="
+
+
+@pytest.mark.parametrize(
+    ("encoding", "cause"),
+    [
+        ("gzip", "page larger than 8 MiB"),
+        ("deflate", "page larger than 8 MiB"),
+        ("gzip, gzip", "page in an encoding that was not asked for"),
+        ("br", "page in an encoding that was not asked for"),
+        ("zstd", "page in an encoding that was not asked for"),
+    ],
+)
+async def test_what_a_page_is_compressed_from_is_bounded_while_it_is_decompressed(encoding: str, cause: str) -> None:
+    """64 MiB of nothing in 64 KiB."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS if encoding == "deflate" else zlib.MAX_WBITS | 16)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=bomb, headers={"Content-Encoding": encoding})
+
+    sink = RecordingSink()
+    async with http_server(answer) as authority, source_of(sink) as source:
+        url = f"http://{authority}/metrics"
+        tracemalloc.start()
+        source.sync([DcgmTarget(url, 2.0, 1.9)], [endpoint("vllm-0")])
+        while source.health()[url].cause is None:
+            await asyncio.sleep(0.01)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert source.health()[url].cause == cause
+    assert peak < 32 << 20
+
+
+def source_of(sink: RecordingSink) -> DcgmSource:
+    return DcgmSource(sink, asyncio.get_running_loop().time, random.Random(1))
 
 
 async def answer_page(_request: web.Request) -> web.StreamResponse:
     return web.Response(text=gpu_page() + gpu_page(gpu="1", pod='namespace="llm",pod="stranger"'))
 
 
-async def test_samples_go_to_every_rank_of_a_known_pod_and_to_nobody_else(client: httpx.AsyncClient) -> None:
+async def test_samples_go_to_every_rank_of_a_known_pod_and_to_nobody_else() -> None:
     sink = RecordingSink()
-    async with http_server(answer_page) as authority, source_of(client, sink) as source:
+    async with http_server(answer_page) as authority, source_of(sink) as source:
         url = f"http://{authority}/metrics"
         targets = [DcgmTarget(url, 0.02, 0.015)]
         source.sync(targets, [endpoint("vllm-0"), endpoint("vllm-0", 1), endpoint("idle")])
@@ -179,18 +218,16 @@ async def answer_endlessly(request: web.Request) -> web.StreamResponse:
     ("handler", "cause"),
     [
         (answer_500, "HTTP 500"),
-        (answer_elsewhere, "HTTP 302"),
+        (answer_elsewhere, "HTTP 302, redirects are not followed"),
         (answer_never, "timed out after 0.5 s"),
         (answer_endlessly, "page larger than 8 MiB"),
         (None, "connection refused"),
     ],
     ids=["500", "redirect", "hanging", "endless", "refused"],
 )
-async def test_failures_are_health_and_never_samples(
-    client: httpx.AsyncClient, handler: Handler | None, cause: str
-) -> None:
+async def test_failures_are_health_and_never_samples(handler: Handler | None, cause: str) -> None:
     sink = RecordingSink()
-    async with http_server(handler or answer_500) as authority, source_of(client, sink) as source:
+    async with http_server(handler or answer_500) as authority, source_of(sink) as source:
         url = f"http://{authority if handler else '127.0.0.1:1'}/metrics"
         source.sync([DcgmTarget(url, 0.51, 0.5)], [endpoint("vllm-0")])
         while source.health()[url].cause is None:
