@@ -1,6 +1,7 @@
 """The scrapes of one target: ask for what is needed, fall back to the whole page, hand samples to the sink."""
 
 import enum
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,8 +11,9 @@ from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, detect
 from infscale.metrics.exposition import unasked_families
 from infscale.metrics.sample import EngineSample
-from infscale.periodic import Clock, Outcome, Rejected, Rounds, ScrapeHealth
+from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
+from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.scrape.target import Target
 
 
@@ -62,6 +64,7 @@ class TargetLoop:
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)
         )
+        self._reading = ReadingTime(time.thread_time)
         self._forget()
 
     @property
@@ -82,6 +85,8 @@ class TargetLoop:
         self._pages.close()
 
     async def _scrape(self, started: float) -> int:
+        if not self._reading.allows():
+            raise FetchError(TOO_LONG)
         sample, size = await self._observe()
         self._sink.record_scrape(self.target.key, sample, started)
         return size
@@ -100,20 +105,22 @@ class TargetLoop:
 
     async def _named_page(self, interpreter: Interpreter) -> tuple[EngineSample, int]:
         page = await self._pages.get(self._named_path)
-        sample = interpreter.interpret(page.body, whole=page.whole)
-        if self._mode is Mode.UNTRIED:
-            ignored = unasked_families(page.body, interpreter.names)
-            self._set_mode(Mode.WHOLE if ignored else Mode.NAMED)
+        with self._reading:
+            sample = interpreter.interpret(page.body, whole=page.whole)
+            if self._mode is Mode.UNTRIED:
+                ignored = unasked_families(page.body, interpreter.names)
+                self._set_mode(Mode.WHOLE if ignored else Mode.NAMED)
         return sample, len(page.body)
 
     async def _whole_page(self, interpreter: Interpreter | None) -> tuple[EngineSample, int]:
         page = await self._pages.get(self._whole_path)
-        if interpreter is None:
-            dialect = detect(page.body, self.target.candidates)
-            if dialect is None:
-                raise MissingMetrics("no metrics of a known engine on the page")
-            interpreter = self._speak(dialect)
-        return interpreter.interpret(page.body, whole=page.whole), len(page.body)
+        with self._reading:
+            if interpreter is None:
+                dialect = detect(page.body, self.target.candidates)
+                if dialect is None:
+                    raise MissingMetrics("no metrics of a known engine on the page")
+                interpreter = self._speak(dialect)
+            return interpreter.interpret(page.body, whole=page.whole), len(page.body)
 
     def _forget(self) -> None:
         self._interpreter: Interpreter | None = None
