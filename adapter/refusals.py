@@ -1,8 +1,8 @@
 """Words of refusals: the API server library's first, then what helps whoever reads them in an HPA's conditions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from adapter.errors import NotFound, Unavailable
+from adapter.errors import BadRequest, NotFound, Unavailable
 from adapter.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
 from adapter.rules import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
 from infscale.labels import model_key
@@ -12,6 +12,7 @@ from infscale.metrics.table import MetricTable
 from infscale.metrics.windowed import Unknown
 
 _LISTED = 5
+_LABELS = frozenset({POOL, MODEL, MODEL_KEY})
 
 
 def subject(request: MetricRequest) -> str:
@@ -51,6 +52,19 @@ def nothing_discovered(request: MetricRequest) -> Unavailable:
     return unavailable(request, Unknown("no endpoint and no InferencePool was discovered yet"))
 
 
+def added_up(
+    request: ExternalRequest, metric: PublishedMetric, found: Sequence[tuple[PoolSnapshot, str | None]]
+) -> BadRequest:
+    """Several items of a metric whose sum means nothing: the HPA adds the items of an external metric up."""
+    labels = [labels_of(snapshot, model) for snapshot, model in found]
+    wanted = POOL if len({each[POOL] for each in labels}) > 1 else MODEL_KEY
+    return BadRequest(
+        f"the metric {request.metric} for {subject(request)} has {len(labels)} items, which an HPA would add up, "
+        f"but its values ({metric.aggregation.value}) have no meaning when added: select one with {wanted}=…; "
+        f"its label sets are {_listed(labels)}"
+    )
+
+
 def no_label_set(
     request: MetricRequest, metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]
 ) -> NotFound | Unavailable:
@@ -61,13 +75,18 @@ def no_label_set(
         return not_found(request, "there is no InferencePool in that namespace")
     if not metric.per_model and any(each.key in {MODEL, MODEL_KEY} for each in selector.requirements):
         return not_found(request, f"it is not split by model; its only label is {POOL}")
-    relevant = pools_selected(snapshots, selector)
-    reason = blind(relevant) if metric.per_model else None
+    # A label that no value ever has selects nothing, whatever endpoints come.
+    impossible = any(each.key not in _LABELS and not each.matches({}) for each in selector.requirements)
+    reason = blind(pools_selected(snapshots, selector)) if metric.per_model and not impossible else None
     if reason is not None:
         return unavailable(request, reason)
     known = [labels_of(snapshot, model) for snapshot in snapshots for model in label_sets(metric, snapshot)]
-    sets = "; ".join(",".join(f"{name}={value}" for name, value in _keys(labels)) for labels in known[:_LISTED])
-    return not_found(request, f"its label sets are {sets}{' …' if len(known) > _LISTED else ''}")
+    return not_found(request, f"its label sets are {_listed(known)}")
+
+
+def _listed(label_sets: Sequence[dict[str, str]]) -> str:
+    sets = "; ".join(",".join(f"{name}={value}" for name, value in _keys(labels)) for labels in label_sets[:_LISTED])
+    return f"{sets}{' …' if len(label_sets) > _LISTED else ''}"
 
 
 def _keys(labels: dict[str, str]) -> Iterable[tuple[str, str]]:

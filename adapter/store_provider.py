@@ -87,7 +87,10 @@ class StoreProvider:
         return ObjectValues(kind, items, revision(read), window_seconds(value for _, value in items))
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
-        """See `ExternalProvider`. One item per pool, and per model where the metric is split by model."""
+        """See `ExternalProvider`. One item per pool, and per model where the metric is split by model.
+
+        Several items of a metric that does not add up are refused: an HPA would add them up.
+        """
         metric = self._metric(request)
         snapshots = self._snapshots(request.namespace)
         relevant = pools_selected(snapshots, request.labels)
@@ -99,11 +102,13 @@ class StoreProvider:
         ]
         if not chosen:
             raise refusals.no_label_set(request, metric, snapshots)
+        # A label set without a ready endpoint has no share in a sum; one alone is unknown.
+        served = [each for each in chosen if serves(metric, *each)] or chosen
+        if len(served) > 1 and not metric.adds_up:
+            raise refusals.added_up(request, metric, served)
         cold = unsettled(metric, relevant)
         if cold is not None:
             raise refusals.unavailable(request, cold)
-        # A label set without a ready endpoint has no share in a sum; one alone is unknown.
-        served = [each for each in chosen if serves(metric, *each)] or chosen
         items: list[ExternalValue] = []
         for snapshot, model in served:
             labels = labels_of(snapshot, model)

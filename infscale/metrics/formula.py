@@ -12,7 +12,7 @@ Nothing of Python evaluates a text: it becomes a tree of the few kinds below, bo
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -136,6 +136,23 @@ def _names(expression: Expression) -> Iterator[str]:
                 yield from _names(each)
         case Number():
             pass
+
+
+def adds_up(expression: Expression, adding: Collection[str]) -> bool:
+    """Whether values of the parts of a whole add up to that of the whole, as those of the metrics in `adding` do."""
+    match expression:
+        case Operand():
+            return expression.name in adding
+        case Negative():
+            return adds_up(expression.of, adding)
+        case Binary("*", left, right):
+            return any(not operands(one) and adds_up(other, adding) for one, other in ((left, right), (right, left)))
+        case Binary("/", left, right):
+            return not operands(right) and adds_up(left, adding)
+        case Binary(_, left, right):
+            return adds_up(left, adding) and adds_up(right, adding)
+        case _:
+            return False
 
 
 # Reading

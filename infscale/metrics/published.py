@@ -94,6 +94,14 @@ class PublishedMetric:
                 return reads(self.reader)
 
     @property
+    def adds_up(self) -> bool:
+        """Whether the values of several pools may be added up, as an HPA does with the items of an external metric."""
+        if isinstance(self.reader, Formula) and self.aggregation is Aggregation.WHOLE:
+            adding = [operand.name for operand in self.reader.operands if operand.adds_up]
+            return formula.adds_up(self.reader.expression, adding)
+        return self.aggregation is Aggregation.SUM
+
+    @property
     def by_requested_model(self) -> bool:
         """Whether its models are those that requests ask for, be they served or not: only the picker knows them."""
         if isinstance(self.reader, Formula):

@@ -232,7 +232,6 @@ def test_external_metrics_have_one_item_per_pool_and_model() -> None:
     answer = world.external("waiting_requests")
     assert external_values(answer) == {("a", MODEL): 3, ("a", "other"): 4, ("b", MODEL): 3}
     assert answer.items[0].labels == {"pool": "a", "model": MODEL, "model_key": KEY}
-    assert external_values(world.external("kv_cache_utilization_ratio")) == {("a",): 0.5, ("b",): 0.5}
 
 
 def test_an_external_selector_picks_by_pool_and_model_key() -> None:
