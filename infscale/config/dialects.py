@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar, get_args
 
-from infscale.config.values import Section, one_of
+from infscale.config.values import Section, one_of, url_path
 from infscale.document import Field, quoted
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.engines import EngineNames
@@ -51,6 +51,7 @@ def _names(field: Field) -> EngineNames:
         model_label=section.get("model_label", Field.text, None),
         histograms=section.get("histograms", _histograms, None),
         counters=section.get("counters", _counters, None),
+        path=section.get("path", url_path, None),
     )
     checked(names, field)
     return names

@@ -49,12 +49,16 @@ ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/eng
 """Endpoint labels that name the dialect, in order of precedence."""
 
 
+PAGE_PATH: Final = "/metrics"
+"""Where a server's metrics page is, unless its dialect or somebody says otherwise."""
+
+
 class NobodyCounted(ExpositionError):
     """The page is an average over nobody: what it says is left over from when there was somebody."""
 
 
 class MissingMetrics(ExpositionError):
-    """The page is well formed but says neither how many requests wait nor how many run: another page was meant."""
+    """The page is well formed but has none of what is read of an engine over time: another page was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Dialect:
     our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
     servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
     `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
+    `path` is where on its server the page is (None: at `PAGE_PATH`).
     """
 
     name: str
@@ -106,6 +111,7 @@ class Dialect:
     awake: Specs = ()
     asleep: Specs = ()
     start_time: Specs = (MetricSpec("process_start_time_seconds"),)
+    path: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
@@ -114,16 +120,28 @@ class Dialect:
         return Dialect, tuple(getattr(self, each.name) for each in fields(self))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
-        gauges = (*self.waiting, *self.running, *self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
-        names = [spec.name for spec in (*gauges, *self.members, *self.awake, *self.asleep, *self.start_time)]
-        names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
-        names += [self.lora.name] if self.lora else []
-        names += [spec.name for specs in self.counters.values() for spec in specs]
-        names += [spec.name for _, spec in self.attributes]
+    def loads(self) -> tuple[str, ...]:
+        """The sample names that tell how many requests wait and run, which no other engine's page has."""
+        return tuple([spec.name for spec in (*self.waiting, *self.running)])
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The sample names of what changes while an engine works, of which a page has at least one."""
+        gauges = (*self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
+        counters = [spec for specs in self.counters.values() for spec in specs]
+        names = [*self.loads, *(spec.name for spec in (*gauges, *counters))]
         for specs in self.histograms.values():
             names += [spec.name + suffix for spec in specs for suffix in ("_bucket", "_sum")]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
+        names = [*self.signals]
+        names += [spec.name for spec in (*self.members, *self.awake, *self.asleep, *self.start_time)]
+        names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
+        names += [self.lora.name] if self.lora else []
+        names += [spec.name for _, spec in self.attributes]
         return tuple(dict.fromkeys(names))
 
 
@@ -209,18 +227,20 @@ TRTLLM_SERVE: Final = Dialect(
     block_size=tuple(map(CacheNumber, _specs("trtllm_kv_cache_tokens_per_block"))),
     num_blocks=tuple(map(CacheNumber, _specs("trtllm_kv_cache_max_blocks"))),
     histograms={
-        "queue_time": _specs("trtllm_request_queue_time_seconds"),
-        "time_to_first_token": _specs("trtllm_time_to_first_token_seconds"),
-        "inter_token_latency": _specs("trtllm_time_per_output_token_seconds"),
-        "request_latency": _specs("trtllm_e2e_request_latency_seconds"),
+        # Names without the prefix are those of version 1.0, whose page has no gauges.
+        "queue_time": _specs("trtllm_request_queue_time_seconds", "request_queue_time_seconds"),
+        "time_to_first_token": _specs("trtllm_time_to_first_token_seconds", "time_to_first_token_seconds"),
+        "inter_token_latency": _specs("trtllm_time_per_output_token_seconds", "time_per_output_token_seconds"),
+        "request_latency": _specs("trtllm_e2e_request_latency_seconds", "e2e_request_latency_seconds"),
     },
     counters={
         "prompt_tokens": _specs("trtllm_prompt_tokens_total"),
         "generation_tokens": _specs("trtllm_generation_tokens_total"),
         "prefix_queries": _specs("trtllm_prompt_tokens_total"),
         "prefix_hits": _specs("trtllm_prompt_cached_tokens_total"),
-        "requests_finished": _specs("trtllm_request_success_total"),
+        "requests_finished": _specs("trtllm_request_success_total", "request_success_total"),
     },
+    path="/prometheus/metrics",
 )
 
 TRITON_TENSORRT_LLM: Final = Dialect(
@@ -247,14 +267,17 @@ def _of_the_table(name: str) -> Dialect:
 
 
 def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) -> Dialect | None:
-    """The first dialect whose waiting or running requests are on the page; None if there is none.
+    """The first dialect whose waiting or running requests are on the page, else of which anything is; None: none.
 
     Raises ExpositionError for a truncated or malformed page.
     """
     candidates = tuple(dialects)
-    names = [spec.name for dialect in candidates for spec in (*dialect.waiting, *dialect.running)]
-    found = Selection(names).read(page).layout.rows
-    return next((one for one in candidates if any(spec.name in found for spec in (*one.waiting, *one.running))), None)
+    for of_each in ([(one, one.loads) for one in candidates], [(one, one.signals) for one in candidates]):
+        found = Selection([name for _, names in of_each for name in names]).read(page).layout.rows
+        for one, names in of_each:
+            if any(name in found for name in names):
+                return one
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,6 +297,12 @@ class _Plan:
     awake: Rows
     asleep: Rows
     start_time: Rows | None
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the page has nothing that changes while an engine works."""
+        gauges = (self.waiting, self.running, self.waiting_tokens, self.kv_utilization, self.kv_used_tokens)
+        return self.counts.is_empty and all(gauge is None for gauge in gauges)
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
@@ -328,14 +357,14 @@ class Interpreter:
         """The sample `page` holds; `whole` as in `Selection.read`.
 
         What is absent is None or left out, and so is what is not within its bounds, of which `refused` says why. Raises
-        MissingMetrics when the page has neither of the required families, NobodyCounted when it is an average over
-        nobody, ExpositionError when it is truncated or malformed.
+        MissingMetrics when the page has neither loads nor counters nor histograms, NobodyCounted when it is an average
+        over nobody, ExpositionError when it is truncated or malformed.
         """
         selected = self._selection.read(page, whole=whole)
         values, plan = selected.values, self._plan(selected.layout)
         if plan.members is not None and not (summed(plan.members.read(values)) or 0.0) > 0.0:
             raise NobodyCounted("the page is an average over no endpoint")
-        if plan.waiting is None and plan.running is None:
+        if plan.says_nothing:
             raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
         waiting = None if plan.waiting is None else plan.waiting.read(values)
         running = None if plan.running is None else plan.running.read(values)

@@ -18,7 +18,7 @@ class EngineNames:
     None: as the dialect `like` says it (one of the table; None: nothing is known), "": the page has no such metric.
     `cache_info` is a series whose labels `block_size_label` and `num_blocks_label` size the KV cache; `block_size` and
     `num_blocks` are series whose values do. `attributes` are numbers to read beside ours, by names of their own.
-    `members` tell how many servers a page is an average over.
+    `members` tell how many servers a page is an average over. `path` is where on its server the page is.
     """
 
     name: str
@@ -37,6 +37,7 @@ class EngineNames:
     model_label: str | None = None
     histograms: Mapping[HistogramName, str] | None = field(default=None, hash=False)
     counters: Mapping[CounterName, str] | None = field(default=None, hash=False)
+    path: str | None = None
     # No keys of the configuration file: scheduling asks for them, so they are declared where it is.
     attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, metadata={"key": False})
     members: str | None = field(default=None, metadata={"key": False})
@@ -52,8 +53,9 @@ class EngineNames:
             numbers = self._numbers(getattr(self, name), label)
             if numbers is not None:
                 given[name] = numbers
-        if self.model_label is not None:
-            given["model_label"] = self.model_label
+        for name in ("model_label", "path"):
+            if (text := getattr(self, name)) is not None:
+                given[name] = text
         for name, texts in (("histograms", self.histograms), ("counters", self.counters)):
             if texts is not None:
                 given[name] = {**getattr(base, name), **{key: _specs(text) for key, text in texts.items()}}

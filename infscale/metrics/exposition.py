@@ -31,6 +31,8 @@ _SAMPLE_PATTERN: Final = re.compile(
 )
 _TOKEN_END_PATTERN: Final = re.compile(rb"[{ \t\r]")
 _ESCAPE_PATTERN: Final = re.compile(r'\\([\\n"])')
+# A series of a quoted name begins with a brace, too.
+_JSON_PATTERN: Final = re.compile(rb'\s*+(?:\[|\{\s*+(?:\}|"[^"]*+"\s*+:))')
 _FAMILY_PATTERN: Final = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
 # A page has some hundred lines that are read, and pages of one engine differ in few label sets.
 _REMEMBERED_LINES: Final = 16_384
@@ -296,6 +298,11 @@ def select(page: bytes, names: Iterable[str], *, whole: bool = True) -> dict[str
         name: [Series(labels, value) for labels, value in zip(column.labels, column.values, strict=True)]
         for name, column in selected.columns.items()
     }
+
+
+def is_json(page: bytes) -> bool:
+    """Whether what should be a page begins like JSON: a list, or an object with a key."""
+    return _JSON_PATTERN.match(page) is not None
 
 
 def unasked_families(page: bytes, names: Iterable[str]) -> bool:

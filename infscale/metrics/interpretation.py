@@ -200,6 +200,11 @@ class CountPlan:
         """The models that anything is counted of."""
         return {model for _, model in self._layout.counters} | {model for (_, model), _ in self._layout.histograms}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether pages have neither counters nor histograms."""
+        return not self._layout.width
+
     def read(self, values: Sequence[float], refused: Refused) -> Counts:
         """The counts of a page with these values; those that can be none are left out, and `refused` says why."""
         layout = self._layout

@@ -2,16 +2,18 @@
 
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from yarl import URL
 
 from infscale.endpoint import EndpointKey
+from infscale.errors import ExpositionError
 from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, detect
-from infscale.metrics.exposition import unasked_families
+from infscale.metrics.exposition import is_json, unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
+from infscale.scrape.answer import Page
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.scrape.target import Target
@@ -41,6 +43,13 @@ class Mode(enum.Enum):
     WHOLE = "whole"
 
 
+class _JsonPage(MissingMetrics):
+    """There is JSON where a page of metrics should be."""
+
+    def __init__(self, elsewhere: str = "") -> None:
+        super().__init__(f"the page is JSON, not metrics in text form{elsewhere}")
+
+
 class TargetLoop:
     """Scrapes one target again and again; remembers how it wants to be asked. `close` when it is no longer wanted.
 
@@ -60,7 +69,7 @@ class TargetLoop:
         self._interpreter_of = interpreter_of
         self._url = URL(target.url)
         self._pages = PageClient(self._url, limit_bytes, verify_tls=target.verify_tls, certificates=target.certificates)
-        self._whole_path = self._named_path = self._url.raw_path_qs
+        self._page = self._url
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)
         )
@@ -106,23 +115,59 @@ class TargetLoop:
     async def _named_page(self, interpreter: Interpreter) -> tuple[EngineSample, int]:
         page = await self._pages.get(self._named_path)
         with self._reading:
-            sample = interpreter.interpret(page.body, whole=page.whole)
+            sample = _read(interpreter, page)
             if self._mode is Mode.UNTRIED:
                 ignored = unasked_families(page.body, interpreter.names)
                 self._set_mode(Mode.WHOLE if ignored else Mode.NAMED)
         return sample, len(page.body)
 
     async def _whole_page(self, interpreter: Interpreter | None) -> tuple[EngineSample, int]:
-        page = await self._pages.get(self._whole_path)
-        with self._reading:
-            if interpreter is None:
-                dialect = detect(page.body, self.target.candidates)
-                if dialect is None:
-                    raise MissingMetrics("no metrics of a known engine on the page")
-                interpreter = self._speak(dialect)
-            return interpreter.interpret(page.body, whole=page.whole), len(page.body)
+        page = await self._pages.get(self._page.raw_path_qs)
+        try:
+            with self._reading:
+                interpreter = interpreter or self._detected(page)
+                return _read(interpreter, page), len(page.body)
+        except _JsonPage:
+            return await self._page_elsewhere()
+
+    async def _page_elsewhere(self) -> tuple[EngineSample, int]:
+        """The page of a server that has another thing where pages usually are: at the path of a dialect it may speak.
+
+        That is followed from now on where it is one. Raises `_JsonPage` with what there was.
+        """
+        spoken = self.target.candidates if self.target.dialect is None else (self.target.dialect,)
+        usual, found = self._page, ""
+        for dialect in spoken:
+            if dialect.path is None or (page_at := usual.join(URL(dialect.path))) == usual:
+                continue
+            self._page = page_at
+            try:
+                page = await self._pages.get(page_at.raw_path_qs)
+                interpreter = self._interpreter_of(dialect)
+                with self._reading:
+                    sample = _read(interpreter, page)
+            except (FetchError, ExpositionError) as error:
+                found += f"; at {dialect.path}, where {dialect.name} has them: {error}"
+                self._page = usual
+            else:
+                self._speak(dialect)
+                return sample, len(page.body)
+        raise _JsonPage(found or _others(self.target.candidates))
+
+    def _detected(self, page: Page) -> Interpreter:
+        """What interprets pages like this one from now on."""
+        try:
+            dialect = detect(page.body, self.target.candidates)
+        except ExpositionError:
+            if is_json(page.body):
+                raise _JsonPage from None
+            raise
+        if dialect is None:
+            raise _JsonPage if is_json(page.body) else MissingMetrics("no metrics of a known engine on the page")
+        return self._speak(dialect)
 
     def _forget(self) -> None:
+        self._page = self._url
         self._interpreter: Interpreter | None = None
         if self.target.dialect is not None:
             self._speak(self.target.dialect)
@@ -130,9 +175,23 @@ class TargetLoop:
 
     def _speak(self, dialect: Dialect) -> Interpreter:
         self._interpreter = interpreter = self._interpreter_of(dialect)
-        self._named_path = self._url.extend_query([("name[]", name) for name in interpreter.names]).raw_path_qs
+        self._named_path = self._page.extend_query([("name[]", name) for name in interpreter.names]).raw_path_qs
         return interpreter
 
     def _set_mode(self, mode: Mode) -> None:
         self._mode = mode
         self._rounds.in_mode(mode.value)
+
+
+def _read(interpreter: Interpreter, page: Page) -> EngineSample:
+    try:
+        return interpreter.interpret(page.body, whole=page.whole)
+    except ExpositionError:
+        if is_json(page.body):
+            raise _JsonPage from None
+        raise
+
+
+def _others(dialects: Iterable[Dialect]) -> str:
+    """Where engines have their pages that have them elsewhere."""
+    return "".join(f"; {each.name} has them at {each.path}" for each in dialects if each.path is not None)

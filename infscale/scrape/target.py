@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import DIALECTS, VLLM, Dialect
+from infscale.metrics.dialects import DIALECTS, PAGE_PATH, VLLM, Dialect
 from infscale.metrics.engines import Engines
 from infscale.scrape.trust import PageCertificates
 
@@ -38,11 +38,12 @@ class Target:
 class TargetTemplate:
     """How targets are made from endpoints: where their page is, what it speaks and how often it is wanted.
 
-    `port` None: the endpoint's own for metrics.
+    At the usual `path` a dialect may have its page elsewhere; any other is that of all of them. `port` None: the
+    endpoint's own for metrics.
     """
 
     scheme: str = "http"
-    path: str = "/metrics"
+    path: str = PAGE_PATH
     interval_seconds: float = 0.5
     timeout_seconds: float = 0.4
     engines: Engines = field(default_factory=Engines)
@@ -58,10 +59,12 @@ class TargetTemplate:
 
     def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...]) -> Target:
         place = endpoint.metrics_authority if self.port is None else endpoint.metrics_authority_at(self.port)
+        dialect = self.engines.dialect(endpoint.labels)
+        path = self.path if self.path != PAGE_PATH or dialect is None else dialect.path or PAGE_PATH
         return Target(
             key=endpoint.key,
-            url=f"{self.scheme}://{place}{self.path}",
-            dialect=self.engines.dialect(endpoint.labels),
+            url=f"{self.scheme}://{place}{path}",
+            dialect=dialect,
             interval_seconds=self.interval_seconds,
             timeout_seconds=self.timeout_seconds,
             candidates=candidates,

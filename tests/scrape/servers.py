@@ -38,8 +38,8 @@ class RecordingSink:
 
 
 @asynccontextmanager
-async def http_server(handler: Handler) -> AsyncGenerator[str]:
-    """A server that answers every path with `handler`; yields its address."""
+async def http_server(handler: Handler, port: int = 0) -> AsyncGenerator[str]:
+    """A server that answers every path with `handler`, on `port` (0: any that is free); yields its address."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await handler(request)
@@ -48,7 +48,7 @@ async def http_server(handler: Handler) -> AsyncGenerator[str]:
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
     await site.start()
     host, port = runner.addresses[0][:2]
     try:

@@ -1,0 +1,196 @@
+"""Engines whose page is not where others have it, and pages that have less than others."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from infscale.config.read import read_config
+from infscale.document import load
+from infscale.endpoint import Endpoint, EndpointKey
+from infscale.metrics.dialects import (
+    SGLANG,
+    TRTLLM_SERVE,
+    VLLM,
+    Dialect,
+    Interpreter,
+    MissingMetrics,
+    detect,
+    interpret,
+)
+from infscale.metrics.engines import Engines
+from infscale.metrics.exposition import is_json
+from infscale.periodic import Outcome
+from infscale.scrape.loop import TargetLoop
+from infscale.scrape.target import Target, TargetTemplate
+from tests.fakes.counts import counters_of
+from tests.scrape.servers import RecordingSink, http_server
+
+PAGES = Path(__file__).parent / "pages"
+JSON = (PAGES / "trtllm-serve-metrics.json").read_bytes()
+KEY = EndpointKey("llm", "trtllm-0")
+TRTLLM_PAGE = (
+    b'trtllm_num_requests_waiting{model_name="m"} 4.0\ntrtllm_num_requests_running{model_name="m"} 6.0\n'
+    b'trtllm_kv_cache_utilization{model_name="m"} 0.75\n'
+)
+
+
+class Trtllm:
+    """A server with JSON at ``/metrics`` and its page, None: none, where TensorRT-LLM has it."""
+
+    def __init__(self, page: bytes | None = TRTLLM_PAGE, json: bytes = JSON) -> None:
+        self.page = page
+        self.json = json
+        self.asked: list[str] = []
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        if request.path == "/metrics":
+            return web.Response(body=self.json, content_type="application/json")
+        if request.path != "/prometheus/metrics" or self.page is None:
+            raise web.HTTPNotFound
+        return web.Response(body=self.page)
+
+
+async def scraped(server: Trtllm, dialect: Dialect | None, path: str = "/metrics", times: int = 1) -> RecordingSink:
+    sink = RecordingSink()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}{path}", dialect)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: 50.0)) as loop:
+            for _ in range(times):
+                await loop.step(2.0)
+    return sink
+
+
+@pytest.mark.parametrize(
+    "json", [JSON, b"[]", b"[]\n", b"{}", b' {"error": "x"}\n'], ids=["stats", "none", "a line", "{}", "an object"]
+)
+async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: bytes) -> None:
+    server = Trtllm(json=json)
+    sink = await scraped(server, None, times=2)
+    assert [sample.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
+    assert server.asked == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
+    assert sink.failures == []
+
+
+async def test_a_server_found_elsewhere_is_looked_for_anew_when_another_one_may_have_come() -> None:
+    sink = RecordingSink()
+    server = Trtllm()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}/metrics", None)
+        loop = TargetLoop(target, sink, Interpreter, lambda: 50.0)
+        await loop.step(2.0)
+    with closing(loop):
+        assert await loop.step(2.0) is Outcome.REFUSED
+        port = int(authority.rpartition(":")[2])
+        server.json = b"vllm:num_requests_waiting 1\n"
+        async with http_server(server, port):
+            await loop.step(2.0)
+    assert [sample.waiting for _, sample, _ in sink.samples] == [4.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("page", "dialect", "cause"),
+    [
+        (None, None, "; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"),
+        (b"up 1\n", None, "; at /prometheus/metrics, where trtllm-serve has them: no trtllm-serve metrics on the page"),
+        (TRTLLM_PAGE, VLLM, "; trtllm-serve has them at /prometheus/metrics"),
+    ],
+    ids=["no page there either", "another page there", "said to be another engine"],
+)
+async def test_the_cause_says_json_and_names_the_other_path(
+    page: bytes | None, dialect: Dialect | None, cause: str
+) -> None:
+    sink = await scraped(Trtllm(page), dialect, times=2)
+    assert [said for _, said, _ in sink.failures] == [f"the page is JSON, not metrics in text form{cause}"] * 2
+
+
+async def test_a_named_engine_is_asked_at_its_path_and_a_pool_can_mix_engines() -> None:
+    endpoints = [
+        Endpoint(EndpointKey("llm", name), "10.0.0.1", 8000, {"llm-d.ai/engine-type": name} if labelled else {})
+        for name, labelled in (("vllm", True), ("trtllm-serve", True), ("sglang", True), ("unlabelled", False))
+    ]
+    paths = [target.url.removeprefix("http://10.0.0.1:8000") for target in TargetTemplate().targets(endpoints)]
+    assert paths == ["/metrics", "/prometheus/metrics", "/metrics", "/metrics"]
+    everywhere = TargetTemplate(path="/m").targets(endpoints)
+    assert {target.url for target in everywhere} == {"http://10.0.0.1:8000/m"}
+    by_default = TargetTemplate(engines=Engines(default=TRTLLM_SERVE)).targets(endpoints)
+    assert by_default[-1].url.endswith("/prometheus/metrics")
+
+
+async def test_a_named_engine_at_another_path_is_found_too() -> None:
+    server = Trtllm()
+    sink = await scraped(server, TRTLLM_SERVE, "/metrics")
+    assert [sample.running for _, sample, _ in sink.samples] == [6.0]
+
+
+def test_the_path_of_a_dialect_can_be_configured() -> None:
+    text = """
+        discovery: {file: d.yaml}
+        scrape:
+          dialects:
+          - {name: acme, waiting: acme_queue, path: /stats/prometheus}
+          - {name: trt, like: trtllm-serve}
+    """
+    engines = read_config(load(text, "serve.yaml"), Path()).scrape.engines()
+    assert engines.dialects["acme"].path == "/stats/prometheus"
+    assert engines.dialects["trt"].path == "/prometheus/metrics"
+
+
+@pytest.mark.parametrize(
+    ("page", "json"),
+    [
+        (JSON, True),
+        (b"[]", True),
+        (b"\n  [\n", True),
+        (b'{"detail":"Not Found"}', True),
+        (b"{ }", True),
+        (b'{"a.metric",le="1"} 1\n', False),
+        (b'{"a.metric"} 1\n', False),
+        (b"# HELP x [\nx 1\n", False),
+        (b"", False),
+        (b"<html>", False),
+    ],
+)
+def test_json_is_told_from_a_page(page: bytes, json: bool) -> None:
+    assert is_json(page) is json
+
+
+def test_a_page_of_histograms_without_gauges_is_read_for_what_it_has() -> None:
+    page = (PAGES / "trtllm-serve-1.0.prom").read_bytes()
+    assert detect(page) is TRTLLM_SERVE
+    sample = interpret(page, TRTLLM_SERVE)
+    assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (None, None, None)
+    queue = sample.counts.histograms["queue_time", "undefined"]
+    assert (queue.counts.tolist(), queue.sum) == ([4.0, 5.0, 6.0], 4.1)
+    assert counters_of(sample.counts) == {("requests_finished", "undefined"): 6.0}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "page"),
+    [
+        (VLLM, b'vllm:request_success_total{model_name="m"} 3\n'),
+        (VLLM, b'vllm:kv_cache_usage_perc{model_name="m"} 0.5\n'),
+        (SGLANG, b'sglang:prompt_tokens_total{model_name="m"} 3\n'),
+    ],
+    ids=["a counter", "a gauge", "tokens"],
+)
+def test_a_page_of_any_engine_is_read_for_what_it_has(dialect: Dialect, page: bytes) -> None:
+    assert detect(page) is dialect
+    interpret(page, dialect)
+
+
+def test_a_page_that_only_sizes_a_cache_says_nothing() -> None:
+    page = b'vllm:cache_config_info{block_size="16",num_gpu_blocks="100"} 1\n'
+    with pytest.raises(MissingMetrics, match="no vllm metrics on the page"):
+        interpret(page, VLLM)
+
+
+def test_loads_tell_engines_apart_before_anything_else_does() -> None:
+    page = b'request_success_total 3\nsglang:prompt_tokens_total 1\nvllm:num_requests_running{model_name="m"} 1\n'
+    assert detect(page) is VLLM
+
+
+def test_what_any_program_publishes_tells_no_engine() -> None:
+    assert detect(b"process_start_time_seconds 1.7e9\nup 1\n") is None
