@@ -15,12 +15,13 @@ import numpy as np
 from infscale.endpoint import ObjectKey
 from infscale.metrics.columns import ColumnReader
 from infscale.metrics.formula import Valued, evaluate
+from infscale.metrics.gpus import GpuReader, gpu_members
 from infscale.metrics.model_table import SERVES, cells
 from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
 from infscale.metrics.readings import Readings
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
-from infscale.metrics.windowed import Group, MergingReader, Unknown, covered_seconds
+from infscale.metrics.windowed import Group, HistogramReader, MergingReader, QueueLatency, Unknown, covered_seconds
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
@@ -103,8 +104,13 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
 
 
 def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None = None) -> int:
-    """How many values a group's mean is made of: ready endpoints, or ready pods where a pod has one value."""
+    """How many values a group's mean is made of: ready endpoints, or pods where a pod has one value.
+
+    Pods that share GPUs have one value of these.
+    """
     asked = _Question(snapshot, 0.0, None, members)
+    if isinstance(metric.reader, GpuReader):
+        return gpu_members(snapshot, np.flatnonzero(_one_per_pod(snapshot, asked.ready)))
     by_pod = metric.source is Source.GPU or isinstance(metric.reader, Formula)
     return count_of(_one_per_pod(snapshot, asked.ready) if by_pod else asked.ready)
 
@@ -338,7 +344,7 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
                 f"only {watched} of {count} ready endpoints of {asked.pool} were scraped twice, which a value over a "
                 "window takes"
             )
-    if metric.merges is None:
+    if not isinstance(metric.reader, QueueLatency | HistogramReader):
         return Unknown(f"the endpoints of {asked.pool} do not report it")
     window = asked.snapshot.state.settings.window_seconds
     return Unknown(f"nothing of it was observed on {asked.pool} in the last {window:g} s")

@@ -40,6 +40,7 @@ _OBJECTS: Final = (
     "num_blocks",
     "attributes",
     "refused",
+    "gpu_shares",
     "windows",
     "failures",
     "lives",
@@ -119,6 +120,7 @@ class PoolBoard:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
         self._put("refused", row, record.refused)
+        self._put("gpu_shares", row, () if record.gpu is None else record.gpu.shares)
         self._put("lives", row, record.life)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:

@@ -88,18 +88,6 @@ class Saturation:
         return snapshot.saturation(now)
 
 
-@dataclass(frozen=True, slots=True)
-class GpuMemoryRatio:
-    """GPU memory used ÷ GPU memory there is; unknown where there is said to be none."""
-
-    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
-        """See `ColumnReader`."""
-        del now, model
-        columns = snapshot.columns
-        total = columns.gpu_memory_total_bytes
-        return columns.gpu_memory_used_bytes / np.where(total > 0, total, math.nan)
-
-
 def reads(reader: object) -> tuple[str, ...]:
     """What a reader of this module reads, by the names of `Columns`."""
     match reader:
@@ -109,8 +97,6 @@ def reads(reader: object) -> tuple[str, ...]:
             return (reader.name.partition("_")[0],)
         case Saturation():
             return ("waiting", "kv_utilization")
-        case GpuMemoryRatio():
-            return ("gpu_memory_used_bytes", "gpu_memory_total_bytes")
         case _:
             return ()
 

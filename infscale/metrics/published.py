@@ -13,13 +13,13 @@ from infscale.metrics import formula
 from infscale.metrics.columns import (
     Column,
     ColumnReader,
-    GpuMemoryRatio,
     InFlight,
     Load,
     Saturation,
     WindowValue,
     reads,
 )
+from infscale.metrics.gpus import GpuReader
 from infscale.metrics.latency import STATISTICS, quantile_of
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
 from infscale.metrics.windowed import HistogramReader, MergingReader, QueueLatency, Rate
@@ -78,7 +78,7 @@ class PublishedMetric:
     @property
     def merges(self) -> MergingReader | None:
         """The reader, where the value of a group is not made of those of its endpoints."""
-        return self.reader if isinstance(self.reader, QueueLatency | HistogramReader) else None
+        return self.reader if isinstance(self.reader, QueueLatency | HistogramReader | GpuReader) else None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -90,6 +90,8 @@ class PublishedMetric:
                 return ("queue_time", "waiting")
             case Rate():
                 return (self.reader.counter,)
+            case GpuReader():
+                return self.reader.reads
             case _:
                 return reads(self.reader)
 
@@ -167,12 +169,16 @@ def _in_flight(unit: Literal["requests", "tokens"], meaning: str) -> PublishedMe
     return PublishedMetric(f"in_flight_{unit}", unit, meaning, Source.PICKER, Aggregation.SUM, reader, per_model=True)
 
 
-def _ratio(name: str, meaning: str, source: Source, reader: ColumnReader) -> PublishedMetric:
-    return PublishedMetric(name, "ratio", meaning, source, Aggregation.MEAN, reader)
+def _ratio(name: str, meaning: str, reader: ColumnReader) -> PublishedMetric:
+    return PublishedMetric(name, "ratio", meaning, Source.ENGINE, Aggregation.MEAN, reader)
 
 
-def _gpu_bytes(name: str, meaning: str) -> PublishedMetric:
-    return PublishedMetric(name, "bytes", meaning, Source.GPU, Aggregation.SUM, Column(name))
+def _gpu_bytes(name: Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes"], meaning: str) -> PublishedMetric:
+    return PublishedMetric(name, "bytes", meaning, Source.GPU, Aggregation.SUM, GpuReader(name))
+
+
+def _gpu_ratio(name: str, meaning: str, reader: GpuReader) -> PublishedMetric:
+    return PublishedMetric(name, "ratio", meaning, Source.GPU, Aggregation.MEAN, reader)
 
 
 PUBLISHED: tuple[PublishedMetric, ...] = (
@@ -188,12 +194,11 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         Load("waiting_tokens"),
         per_model=True,
     ),
-    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", Source.ENGINE, Column("kv_utilization")),
+    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", Column("kv_utilization")),
     _tokens("kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", Column("kv_used_tokens")),
     _ratio(
         "saturation_ratio",
         "share of capacity in use by the pool's saturation settings; 1 is full",
-        Source.ENGINE,
         Saturation(),
     ),
     _in_flight("requests", "requests the picker dispatched that have not ended"),
@@ -205,8 +210,8 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     _rate("generation_tokens", "tokens generated"),
     _gpu_bytes("gpu_memory_used_bytes", "GPU memory in use"),
     _gpu_bytes("gpu_memory_total_bytes", "GPU memory there is"),
-    _ratio("gpu_memory_used_ratio", "share of GPU memory in use", Source.GPU, GpuMemoryRatio()),
-    _ratio("gpu_utilization_ratio", "share of time the GPUs were busy", Source.GPU, Column("gpu_utilization")),
+    _gpu_ratio("gpu_memory_used_ratio", "share of GPU memory in use", GpuReader("gpu_memory_used_ratio")),
+    _gpu_ratio("gpu_utilization_ratio", "share of time the GPUs were busy", GpuReader("gpu_utilization")),
     PublishedMetric(
         "model_load_seconds",
         "seconds",

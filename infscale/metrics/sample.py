@@ -228,17 +228,35 @@ class EngineSample:
         self.started_at = started_at
 
 
+class GpuShare(NamedTuple):
+    """What one pod has of one GPU or MIG slice that `pods` pods hold; NaN is unknown.
+
+    `device` tells the GPU from all others. `used_bytes` and `utilization_ratio` are the pod's, `total_bytes` and those
+    that say so the whole device's. A ratio may be none.
+    """
+
+    device: tuple[str, ...]
+    pods: int
+    used_bytes: float
+    utilization_ratio: float
+    device_used_bytes: float
+    total_bytes: float
+    device_utilization_ratio: float
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSample:
     """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean).
 
-    `refused` are the causes for which values of the page are not taken, by the names of `Columns`.
+    `refused` are the causes for which values of the page are not taken, by the names of `Columns`. `shares` are the
+    pod's GPUs one by one, where it shares one of them with another pod.
     """
 
     memory_used_bytes: float | None
     memory_total_bytes: float | None
     utilization_ratio: float | None
     refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
+    shares: tuple[GpuShare, ...] = ()
 
 
 REFUSED: Final = "connection refused"

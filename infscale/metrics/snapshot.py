@@ -19,6 +19,7 @@ from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_REFUSALS,
     FloatArray,
+    GpuShare,
     Histogram,
     HistogramName,
     LoraState,
@@ -82,9 +83,8 @@ class Columns:
     seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True once the endpoint was
     scraped, or failed, at least once; `asleep` while its engine says that it sleeps. `lives` has another object for an
     endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are those of
-    `EngineSample`, `refused` those of it and of `GpuSample`. `by_model` has again, as arrays, what `models` and
-    `windows` say of each model, `latencies` the
-    windows' histograms.
+    `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares` the shares of that. `by_model` has again, as
+    arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms.
     """
 
     waiting: FloatArray
@@ -108,6 +108,7 @@ class Columns:
     num_blocks: Sequence[int | None]
     attributes: Sequence[Mapping[str, float]]
     refused: Sequence[Mapping[str, str]]
+    gpu_shares: Sequence[tuple[GpuShare, ...]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[object]
@@ -140,6 +141,7 @@ class Columns:
             num_blocks=(None,) * rows,
             attributes=(NO_ATTRIBUTES,) * rows,
             refused=(NO_REFUSALS,) * rows,
+            gpu_shares=((),) * rows,
             windows=(None,) * rows,
             failures=(None,) * rows,
             lives=(None,) * rows,

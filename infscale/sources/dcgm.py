@@ -1,9 +1,4 @@
-"""GPU memory and utilisation per endpoint, from dcgm-exporter pages.
-
-An exporter names the pod each GPU belongs to; a sample adds up the GPUs of an endpoint's pod. Memory is published in
-MiB, utilisation in percent; MIG slices have no utilisation of their own and publish the ratio of time their graphics
-engine was active instead.
-"""
+"""GPU memory and utilisation per endpoint, scraped from dcgm-exporters, whose pages `dcgm_page` reads."""
 
 import math
 import urllib.parse
@@ -16,11 +11,9 @@ from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
-from infscale.metrics.exposition import Labels, Selection
 from infscale.metrics.sample import GpuSample
 from infscale.periodic import (
     Clock,
-    FetchError,
     Outcome,
     Pace,
     Rounds,
@@ -30,32 +23,10 @@ from infscale.periodic import (
     repeat,
 )
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
+from infscale.sources.dcgm_page import DcgmReader
 
 if TYPE_CHECKING:
     import random
-
-USED = "DCGM_FI_DEV_FB_USED"
-FREE = "DCGM_FI_DEV_FB_FREE"
-RESERVED = "DCGM_FI_DEV_FB_RESERVED"
-TOTAL = "DCGM_FI_DEV_FB_TOTAL"
-UTILIZATION = "DCGM_FI_DEV_GPU_UTIL"
-ENGINE_ACTIVE = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
-NAMES = (USED, FREE, RESERVED, TOTAL, UTILIZATION, ENGINE_ACTIVE)
-
-# Namespace and pod by who wrote the labels. A Prometheus that keeps its own labels puts the exporter's pod under the
-# plain names and the GPU's pod under the exported ones, so those come first.
-_POD_LABELS = (
-    ("exported_namespace", "exported_pod"),
-    ("namespace", "pod"),
-    ("pod_namespace", "pod_name"),
-)
-_GPU_LABELS = (("UUID", "uuid"), ("hostname", "Hostname"), ("gpu",), ("GPU_I_ID",))
-_MIG_LABEL = "GPU_I_PROFILE"
-
-_MIB = 1024.0 * 1024.0
-# DCGM's blank, not found, not supported and no permission, as int32 and as fp64; the int64 ones are beyond any value.
-_BLANKS = frozenset(map(float, (*range(2147483632, 2147483636), *range(140737488355328, 140737488355332))))
-_BLANK_FROM = 9.2e18
 
 
 class GpuSink(Protocol):
@@ -85,56 +56,6 @@ class DcgmTarget:
         """The address without what may be a secret in it: user, password and query."""
         parts = urllib.parse.urlsplit(self.url)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-class _Gpu:
-    """What one page says of one GPU or MIG slice; values by sample name."""
-
-    __slots__ = ("mig", "values")
-
-    def __init__(self, mig: bool) -> None:
-        self.mig = mig
-        self.values: dict[str, float] = {}
-
-    def used_bytes(self) -> float:
-        return self.values.get(USED, math.nan) * _MIB
-
-    def total_bytes(self) -> float:
-        """The published total or the sum of its parts; an exporter without a reserved part counts that as used."""
-        values = self.values
-        parts = values.get(USED, math.nan) + values.get(FREE, math.nan) + values.get(RESERVED, 0.0)
-        return values.get(TOTAL, parts) * _MIB
-
-    def utilization_ratio(self) -> float:
-        active = self.values.get(ENGINE_ACTIVE, math.nan)
-        return active if self.mig else self.values.get(UTILIZATION, active * 100.0) / 100.0
-
-
-class DcgmReader:
-    """Turns exporter pages into one sample per pod."""
-
-    def __init__(self) -> None:
-        self._selection = Selection(NAMES)
-
-    def read(self, page: bytes, *, whole: bool = True) -> dict[ObjectKey, GpuSample]:
-        """Samples by pod; GPUs that belong to no pod are left out.
-
-        A value that is missing for one GPU of a pod is unknown for the pod, except utilisation, which is the mean over
-        the GPUs that publish it. Raises ExpositionError for a malformed or truncated page or one without GPU memory.
-        """
-        columns = self._selection.read(page, whole=whole).columns
-        if not columns[USED].values and not columns[TOTAL].values:
-            raise FetchError("no dcgm metrics on the page")
-        pods: dict[ObjectKey, dict[tuple[str, ...], _Gpu]] = {}
-        for name, column in columns.items():
-            for labels, value in zip(column.labels, column.values, strict=True):
-                pod = _pod(labels)
-                if pod is None or _blank(value):
-                    continue
-                identity = tuple(_first(labels, spellings) for spellings in _GPU_LABELS)
-                gpu = pods.setdefault(pod, {}).setdefault(identity, _Gpu(bool(labels.get(_MIG_LABEL))))
-                gpu.values[name] = value
-        return {pod: _sample(list(gpus.values())) for pod, gpus in pods.items()}
 
 
 class DcgmSource:
@@ -180,7 +101,7 @@ class DcgmSource:
         return {rounds.name: rounds.health for rounds in self._rounds.values()}
 
     async def _run(self, target: DcgmTarget) -> None:
-        rounds, reader = self._rounds[target.url], DcgmReader()
+        rounds, reader = self._rounds[target.url], DcgmReader(target.name)
         url = URL(target.url)
         pages = PageClient(url, PAGE_LIMIT_BYTES)
 
@@ -199,31 +120,3 @@ class DcgmSource:
             await repeat(step, Pace(lambda: target.interval_seconds, fraction, self._backoff, self._clock, self._rng))
         finally:
             pages.close()
-
-
-def _pod(labels: Labels) -> ObjectKey | None:
-    for namespace, pod in _POD_LABELS:
-        if labels.get(namespace) and labels.get(pod):
-            return ObjectKey(labels[namespace], labels[pod])
-    return None
-
-
-def _first(labels: Labels, spellings: tuple[str, ...]) -> str:
-    return next((labels[spelling] for spelling in spellings if labels.get(spelling)), "")
-
-
-def _blank(value: float) -> bool:
-    return not 0.0 <= value < _BLANK_FROM or value in _BLANKS
-
-
-def _sample(gpus: list[_Gpu]) -> GpuSample:
-    ratios = [ratio for gpu in gpus if not math.isnan(ratio := gpu.utilization_ratio())]
-    return GpuSample(
-        memory_used_bytes=_known(sum(gpu.used_bytes() for gpu in gpus)),
-        memory_total_bytes=_known(sum(gpu.total_bytes() for gpu in gpus)),
-        utilization_ratio=sum(ratios) / len(ratios) if ratios else None,
-    )
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -13,7 +13,8 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.answers import observed_at
-from infscale.metrics.columns import Column, ColumnReader, GpuMemoryRatio, InFlight, Load, Saturation
+from infscale.metrics.columns import Column, ColumnReader, InFlight, Load, Saturation
+from infscale.metrics.gpus import GpuReader
 from infscale.metrics.published import PUBLISHED, PublishedMetric
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
@@ -57,7 +58,7 @@ class MetricAttribute:
 COLUMNS: Mapping[str, MetricAttribute] = {
     metric.name: MetricAttribute(metric, metric.reader)
     for metric in PUBLISHED
-    if isinstance(metric.reader, Column | Load | InFlight | Saturation | GpuMemoryRatio)
+    if isinstance(metric.reader, Column | Load | InFlight | Saturation | GpuReader)
 }
 
 

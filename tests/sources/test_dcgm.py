@@ -10,7 +10,8 @@ from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
 from infscale.errors import ExpositionError
 from infscale.metrics.sample import GpuSample
 from infscale.periodic import FetchError
-from infscale.sources.dcgm import DcgmReader, DcgmSource, DcgmTarget
+from infscale.sources.dcgm import DcgmSource, DcgmTarget
+from infscale.sources.dcgm_page import DcgmReader
 from tests.scrape.servers import Handler, http_server
 
 MIB = 1024.0 * 1024.0
@@ -91,12 +92,13 @@ def test_without_utilisation_the_engine_activity_is_taken() -> None:
 def test_blank_values_are_unknown(blank: str) -> None:
     page = line("DEV_FB_USED", "100", gpu="1", pod='namespace="llm",pod="other"') + gpu_page(blank, util=blank)
     sample = read(page)[POD]
-    assert sample == GpuSample(None, None, 0.5)
+    assert (sample.memory_used_bytes, sample.memory_total_bytes, sample.utilization_ratio) == (None, None, 0.5)
+    assert sample.refused["gpu_memory_used_bytes"] == "the exporter does not publish it"
 
 
 def test_a_gpu_with_unknown_memory_makes_the_pods_memory_unknown() -> None:
     sample = read(gpu_page(gpu="0") + gpu_page("2147483634", gpu="1"))[POD]
-    assert sample == GpuSample(None, None, 0.75)
+    assert (sample.memory_used_bytes, sample.memory_total_bytes, sample.utilization_ratio) == (None, None, 0.75)
 
 
 def test_other_pages_are_refused() -> None:

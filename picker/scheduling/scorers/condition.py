@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
-from infscale.metrics.columns import GpuMemoryRatio
+from infscale.metrics.gpus import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
 
-_GPU_MEMORY = GpuMemoryRatio()
+_GPU_MEMORY = GpuReader("gpu_memory_used_ratio")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,193 @@
+"""What pages of a dcgm-exporter say of the GPUs of each pod.
+
+Memory is in MiB, utilisation in percent. MIG slices have no utilisation of their own and publish the ratio of time
+their graphics engine was active instead. A GPU that pods share has a series for each of them: the exporter writes what
+a pod uses, or, in other versions, what the whole device uses, again for each; what is free and what is reserved is
+always the device's. A series without a pod is the device's own.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from infscale.endpoint import ObjectKey
+from infscale.metrics.bounds import BYTES, ratio
+from infscale.metrics.exposition import Labels, Selection
+from infscale.metrics.sample import GpuSample, GpuShare
+from infscale.periodic import FetchError
+
+USED = "DCGM_FI_DEV_FB_USED"
+FREE = "DCGM_FI_DEV_FB_FREE"
+RESERVED = "DCGM_FI_DEV_FB_RESERVED"
+TOTAL = "DCGM_FI_DEV_FB_TOTAL"
+UTILIZATION = "DCGM_FI_DEV_GPU_UTIL"
+ENGINE_ACTIVE = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+NAMES = (USED, FREE, RESERVED, TOTAL, UTILIZATION, ENGINE_ACTIVE)
+
+# Namespace and pod by who wrote the labels. A Prometheus that keeps its own labels puts the exporter's pod under the
+# plain names and the GPU's pod under the exported ones, so those come first.
+_POD_LABELS = (
+    ("exported_namespace", "exported_pod"),
+    ("namespace", "pod"),
+    ("pod_namespace", "pod_name"),
+)
+_GPU_LABELS = (("UUID", "uuid"), ("hostname", "Hostname"), ("gpu",), ("GPU_I_ID",))
+_MIG_LABEL = "GPU_I_PROFILE"
+
+_MIB = 1024.0 * 1024.0
+# DCGM's blank, not found, not supported and no permission, as int32 and as fp64; the int64 ones are beyond any value.
+_BLANKS = frozenset(map(float, (*range(2147483632, 2147483636), *range(140737488355328, 140737488355332))))
+_BLANK_FROM = 9.2e18
+
+_UNPUBLISHED = "the exporter does not publish it"
+
+_Values = dict[str, float]
+"""Values by sample name; blank ones are left out."""
+
+
+class _Device:
+    """What one page says of one GPU or MIG slice: in series without a pod, and in those of each pod that holds it.
+
+    Its properties are asked for once the whole page is in.
+    """
+
+    def __init__(self, mig: bool) -> None:
+        self.mig = mig
+        self.own: _Values = {}
+        self.pods: dict[ObjectKey, _Values] = {}
+
+    @cached_property
+    def used_bytes(self) -> float:
+        """All that is used of it. Of pods that show the same, each shows the whole; else they are added up."""
+        parts = [values.get(USED, math.nan) for values in self.pods.values()]
+        used = self.own.get(USED, math.nan)
+        if math.isnan(used):
+            used = self._value(TOTAL) - self._value(FREE) - self._value(RESERVED, 0.0)
+        if math.isnan(used):
+            used = parts[0] if len(set(parts)) == 1 else math.fsum(parts)
+        return used * _MIB
+
+    @cached_property
+    def total_bytes(self) -> float:
+        """The published total or the sum of its parts; an exporter without a reserved part counts that as used."""
+        parts = self._value(FREE) + self._value(RESERVED, 0.0)
+        return self._value(TOTAL, self.used_bytes / _MIB + parts) * _MIB
+
+    @cached_property
+    def utilization(self) -> float:
+        """The share of time it was busy, as far as it is published; it may be no share."""
+        of_pods = [self._busy(values) for values in self.pods.values()]
+        own = self._busy(self.own)
+        if math.isnan(own):
+            own = of_pods[0] if len(set(of_pods)) == 1 else min(1.0, math.fsum(of_pods))
+        return own
+
+    def used_by(self, pod: ObjectKey) -> float:
+        """Bytes."""
+        used = self.pods[pod].get(USED, math.nan)
+        return self.used_bytes if math.isnan(used) and len(self.pods) == 1 else used * _MIB
+
+    def utilization_by(self, pod: ObjectKey) -> float:
+        """As `utilization`, of one pod."""
+        busy = self._busy(self.pods[pod])
+        return self.utilization if math.isnan(busy) else busy
+
+    def _busy(self, values: Mapping[str, float]) -> float:
+        active = values.get(ENGINE_ACTIVE, math.nan)
+        return active if self.mig else values.get(UTILIZATION, active * 100.0) / 100.0
+
+    def _value(self, name: str, default: float = math.nan) -> float:
+        """What is the same for all who hold it."""
+        return next((values[name] for values in (self.own, *self.pods.values()) if name in values), default)
+
+
+class DcgmReader:
+    """Turns pages of the exporter `source` into one sample per pod."""
+
+    def __init__(self, source: str = "") -> None:
+        self._source = source
+        self._selection = Selection(NAMES)
+
+    def read(self, page: bytes, *, whole: bool = True) -> dict[ObjectKey, GpuSample]:
+        """Samples by pod; GPUs that belong to no pod are left out.
+
+        A value that is missing for one GPU of a pod is unknown for the pod, except utilisation, which is the mean over
+        the GPUs that publish it. Raises ExpositionError for a malformed or truncated page or one without any of it.
+        """
+        columns = self._selection.read(page, whole=whole).columns
+        if not any(len(column) for column in columns.values()):
+            raise FetchError("no dcgm metrics on the page")
+        devices: dict[tuple[str, ...], _Device] = {}
+        for name, column in columns.items():
+            for labels, value in zip(column.labels, column.values, strict=True):
+                identity = self._identity(labels)
+                device = devices.get(identity)
+                if device is None:
+                    device = devices[identity] = _Device(bool(labels.get(_MIG_LABEL)))
+                pod = _pod(labels)
+                values = device.own if pod is None else device.pods.setdefault(pod, {})
+                if not _blank(value):
+                    values[name] = value
+        held: dict[ObjectKey, list[tuple[tuple[str, ...], _Device]]] = {}
+        for identity, device in devices.items():
+            for pod in device.pods:
+                held.setdefault(pod, []).append((identity, device))
+        return {pod: _sample(pod, of_pod) for pod, of_pod in held.items()}
+
+    def _identity(self, labels: Labels) -> tuple[str, ...]:
+        """What tells a GPU from all others, also from those of other exporters."""
+        identity = tuple([_first(labels, spellings) for spellings in _GPU_LABELS])
+        return identity if identity[0] or identity[1] else (self._source, *identity)
+
+
+def _pod(labels: Labels) -> ObjectKey | None:
+    for namespace, pod in _POD_LABELS:
+        if labels.get(namespace) and labels.get(pod):
+            return ObjectKey(labels[namespace], labels[pod])
+    return None
+
+
+def _first(labels: Labels, spellings: tuple[str, ...]) -> str:
+    return next((labels[spelling] for spelling in spellings if labels.get(spelling)), "")
+
+
+def _blank(value: float) -> bool:
+    return not 0.0 <= value < _BLANK_FROM or value in _BLANKS
+
+
+def _sample(pod: ObjectKey, held: Iterable[tuple[tuple[str, ...], _Device]]) -> GpuSample:
+    shares = tuple([_share(pod, identity, device) for identity, device in held])
+    refused: dict[str, str] = {}
+    busy = [share.utilization_ratio for share in shares]
+    shown = [known for each in busy if (known := ratio(each)) is not None]
+    if not shown:
+        wrong = next((each for each in busy if not math.isnan(each)), None)
+        said = _UNPUBLISHED if wrong is None else f"the page says {100 * wrong:.10g} %, which is not within 0 to 100 %"
+        refused["gpu_utilization"] = said
+    return GpuSample(
+        memory_used_bytes=_bytes("gpu_memory_used_bytes", [share.used_bytes for share in shares], refused),
+        memory_total_bytes=_bytes("gpu_memory_total_bytes", [share.total_bytes for share in shares], refused),
+        utilization_ratio=sum(shown) / len(shown) if shown else None,
+        refused=refused,
+        shares=shares if any(share.pods > 1 for share in shares) else (),
+    )
+
+
+def _share(pod: ObjectKey, identity: tuple[str, ...], device: _Device) -> GpuShare:
+    return GpuShare(
+        device=identity,
+        pods=len(device.pods),
+        used_bytes=device.used_by(pod),
+        utilization_ratio=device.utilization_by(pod),
+        device_used_bytes=device.used_bytes,
+        total_bytes=device.total_bytes,
+        device_utilization_ratio=device.utilization,
+    )
+
+
+def _bytes(name: str, parts: list[float], refused: dict[str, str]) -> float | None:
+    total = sum(parts)
+    if BYTES.hold(total):
+        return total
+    refused[name] = _UNPUBLISHED if math.isnan(total) else BYTES.cause(total)
+    return None
