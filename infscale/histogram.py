@@ -1,25 +1,33 @@
 """A histogram of what is observed, in buckets that are given once."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
+
+_INFINITE: Final = "+Inf"
 
 
 class Histogram:
     """Counts observations by the first of `bounds` (ascending) that is not below them. For one thread."""
 
-    __slots__ = ("_bounds", "_counts", "total")
+    __slots__ = ("_counts", "bounds", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
+        self.bounds: Final = bounds
         self._counts = [0] * (len(bounds) + 1)
         self.total = 0.0
         """The sum of all observations."""
 
     def observe(self, value: float) -> None:
         """Count `value`, which is finite."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self._counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def add(self, other: "Histogram") -> None:
+        """Count what `other`, of the same bounds, has counted."""
+        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+        self.total += other.total
 
     @property
     def count(self) -> int:
@@ -29,9 +37,14 @@ class Histogram:
     def buckets(self, bounds: tuple[float, ...] | None = None) -> list[tuple[str, float]]:
         """The cumulative count at each bound, by its text, and at "+Inf"; `bounds` are some of the histogram's own."""
         sums = list(accumulate(self._counts))
-        wanted = self._bounds if bounds is None else bounds
-        pairs = [(str(bound), float(sums[self._bounds.index(bound)])) for bound in wanted]
+        wanted = self.bounds if bounds is None else bounds
+        pairs = [(str(bound), float(sums[self.bounds.index(bound)])) for bound in wanted]
         return [*pairs, (_INFINITE, float(sums[-1]))]
 
 
-_INFINITE: Final = "+Inf"
+def merged(histograms: Sequence[Histogram]) -> Histogram:
+    """What all of `histograms`, at least one and of the same bounds, have counted."""
+    found = Histogram(histograms[0].bounds)
+    for each in histograms:
+        found.add(each)
+    return found

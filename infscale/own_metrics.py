@@ -16,8 +16,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SAMPLES_AT_ONCE = 200
 """About as many as a millisecond writes."""
-# Families whose samples stand each for itself; others are never as large.
-_DIVISIBLE = frozenset({"gauge", "counter"})
+# Families whose samples are a line each, in their order; others are never as large.
+_DIVISIBLE = frozenset({"gauge", "counter", "histogram"})
 _HEAD_LINES = 2
 _SUFFIXES = ("", "_total", "_created", "_bucket", "_sum", "_count", "_info")
 """Behind the name of a family, they are those of its samples."""
@@ -31,8 +31,15 @@ class Page(Protocol):
         ...
 
 
+class BlockingCollector(Collector):
+    """A collector that reads files: it is asked in a thread of its own."""
+
+
 class OwnMetrics:
-    """The page of what `collectors` count, each of which has the same families every time."""
+    """The page of what `collectors` count, each of which has the same families every time.
+
+    A collector whose families are long gives them in parts, one after another under one name.
+    """
 
     def __init__(self, collectors: Iterable[Collector]) -> None:
         self._collectors = tuple(collectors)
@@ -48,14 +55,19 @@ class OwnMetrics:
             if wanted and known is not None and wanted.isdisjoint(known):
                 continue
             seen: set[str] = set()
-            for family in collector.collect():
+            last = ""
+            families: Iterable[Metric] = collector.collect()
+            if isinstance(collector, BlockingCollector):
+                families = await asyncio.to_thread(tuple, families)
+            for family in families:
                 names = {family.name + suffix for suffix in _SUFFIXES}
                 seen |= names
                 if wanted and wanted.isdisjoint(names):
                     continue
-                for piece in _pieces(family):
+                for piece in _pieces(family, goes_on=family.name == last):
                     pieces.append(piece)
                     await asyncio.sleep(0)
+                last = family.name
             self._names[collector] = frozenset(seen)
         return b"".join(pieces)
 
@@ -70,11 +82,11 @@ class _Family(Collector):
         return (self._family,)
 
 
-def _pieces(family: Metric) -> Iterator[bytes]:
-    """The lines of a family; its HELP and TYPE are at the head of the first piece alone."""
+def _pieces(family: Metric, *, goes_on: bool) -> Iterator[bytes]:
+    """The lines of a family; its HELP and TYPE are at the head of the first piece alone, unless it `goes_on`."""
     size = _SAMPLES_AT_ONCE if family.type in _DIVISIBLE else max(1, len(family.samples))
     for start in range(0, max(1, len(family.samples)), size):
         part = Metric(family.name, family.documentation, family.type, family.unit)
         part.samples = family.samples[start : start + size]
         written = generate_latest(_Family(part))
-        yield written if not start else written.split(b"\n", _HEAD_LINES)[_HEAD_LINES]
+        yield written.split(b"\n", _HEAD_LINES)[_HEAD_LINES] if start or goes_on else written

@@ -150,6 +150,9 @@ class PoolDirector:
         if served != chosen:
             self._learn(request.body, decision.target_model, served)
 
+    def overheard(self, outcome: Outcome) -> None:
+        """Nothing was charged, so there is nothing to end."""
+
     # Candidates
 
     def _unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:

@@ -102,6 +102,8 @@ class Exchange:
         self._response = _NO_HEADERS
         self._restore: tuple[str, str] | None = None
         self._body: VisibleBody | None = None
+        self._seen_bytes = 0
+        self._told = False
 
     @property
     def over(self) -> bool:
@@ -263,9 +265,11 @@ class Exchange:
                 return []
             return self._fail(Fail("INVALID_ARGUMENT", "ResponseBody after the end of the response"), now)
         if self._body is None:
-            asked = self._open[0].body if self._open is not None else None
-            plan = BodyPlan.of(self._response, self._restore, self._settings.buffer_responses, asked)
+            asked = self._open is not None
+            body = self._open[0].body if self._open is not None else self._unasked()
+            plan = BodyPlan.of(self._response, self._restore, self._settings.buffer_responses, body, asked)
             self._body = VisibleBody(plan)
+        self._seen_bytes += len(event.body)
         content = self._body.feed(event.body)
         if event.end_of_stream:
             content += self._body.end()
@@ -306,6 +310,11 @@ class Exchange:
         request, decision = self._open
         return names_to_restore(decision.target_model, request.body.model if request.body else "")
 
+    def _unasked(self) -> ParsedBody | None:
+        """What is known of a request of which no decision was asked: whose messages it is made of, by its path."""
+        route = self._settings.parsers.route(request_path(self._headers)) if len(self._headers) else None
+        return None if route is None else ParsedBody(route.api, "", b"", 0, framing=route.framing)
+
     def _full_duplex(self) -> bool:
         return (self._modes or _FULL_DUPLEX).response_body is BodyMode.FULL_DUPLEX_STREAMED
 
@@ -327,12 +336,19 @@ class Exchange:
 
     def _finish(self, kind: OutcomeKind, now: float) -> None:
         if self._open is None:
+            if self._body is not None and not self._told:
+                self._told = True
+                self._director.overheard(self._outcome(kind, now))
             return
         request, decision = self._open
         self._open = None
+        self._told = True
+        self._director.finished(request, decision, self._outcome(kind, now), now)
+
+    def _outcome(self, kind: OutcomeKind, now: float) -> Outcome:
         opened_at = now if self._opened_at is None else self._opened_at
         usage = self._body.usage if self._body else _UNKNOWN_USAGE
-        outcome = Outcome(
+        return Outcome(
             kind=kind,
             status=self._status,
             prompt_tokens=usage.prompt_tokens,
@@ -341,5 +357,6 @@ class Exchange:
             served=self._served,
             first_byte_seconds=None if self._first_byte_at is None else self._first_byte_at - opened_at,
             duration_seconds=now - opened_at,
+            size_bytes=self._seen_bytes if self._body else None,
+            streamed="event-stream" in (self._response.get("content-type") or ""),
         )
-        self._director.finished(request, decision, outcome, now)

@@ -52,3 +52,7 @@ class ObservedDirector:
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """See `Director`."""
         self._director.finished(request, decision, outcome, now)
+
+    def overheard(self, outcome: Outcome) -> None:
+        """See `Director`."""
+        self._director.overheard(outcome)

@@ -57,6 +57,12 @@ class PoolDirectors:
         """The last decisions of each pool."""
         return {key: (director.records, director.stats.names) for key, director in self._directors.items()}
 
+    def names(self) -> dict[str, str]:
+        """The endpoints of all pools: their names by their authorities."""
+        return {
+            authority: name for director in self._directors.values() for authority, name in director.stats.names.items()
+        }
+
     def director(self, pool: ObjectKey) -> PoolDirector | None:
         """The director of `pool`, for those who look at its records."""
         return self._directors.get(pool)
@@ -91,6 +97,9 @@ class PoolDirectors:
         director = self._decider(decision)
         if director is not None:
             director.finished(request, decision, outcome, now)
+
+    def overheard(self, outcome: Outcome) -> None:
+        """It is no pool's."""
 
     def _named(self, headers: Headers) -> PoolDirector | None:
         name = headers.get(POOL_HEADER)

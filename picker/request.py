@@ -271,7 +271,8 @@ class Rejection:
 class Outcome:
     """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
 
-    Token counts are known only where response bodies pass through the picker.
+    Token counts and `size_bytes`, the body's, are known only where response bodies pass through the picker.
+    `streamed`: the answer is a stream of events.
     """
 
     kind: Final[Literal["completed", "aborted", "error"]]
@@ -282,6 +283,8 @@ class Outcome:
     served: Final[str | None]
     first_byte_seconds: Final[float | None]
     duration_seconds: Final[float]
+    size_bytes: Final[int | None]
+    streamed: Final[bool]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -293,6 +296,8 @@ class Outcome:
         served: str | None = None,
         first_byte_seconds: float | None = None,
         duration_seconds: float = 0.0,
+        size_bytes: int | None = None,
+        streamed: bool = False,
     ) -> None:
         self.kind = kind
         self.status = status
@@ -302,6 +307,8 @@ class Outcome:
         self.served = served
         self.first_byte_seconds = first_byte_seconds
         self.duration_seconds = duration_seconds
+        self.size_bytes = size_bytes
+        self.streamed = streamed
 
     @property
     def failed(self) -> bool | None:
@@ -338,4 +345,8 @@ class Director(Protocol):
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over; called exactly once for every decision."""
+        ...
+
+    def overheard(self, outcome: Outcome) -> None:
+        """A response passed by in full view of which no decision was asked: there is nothing to book."""
         ...

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
+from infscale.histogram import Histogram
 from picker.director_books import DirectorStats
 from picker.pool_directors import PoolDirectors
 from picker.request import Reason
@@ -78,8 +79,9 @@ class ReloadCollector(Collector):
 class PickerCollector(Collector):
     """`infscale_picker_*`: what the directors decided and how exchanges ended, per pool."""
 
-    def __init__(self, directors: PoolDirectors, written_off: Callable[[], int]) -> None:
+    def __init__(self, directors: PoolDirectors, durations: Histogram, written_off: Callable[[], int]) -> None:
         self._directors = directors
+        self._durations = durations
         self._written_off = written_off
 
     def collect(self) -> Iterator[Metric]:
@@ -92,6 +94,12 @@ class PickerCollector(Collector):
                     family.add_metric([str(pool), value], count)
             yield family
         yield self._rejections(pools)
+        yield HistogramMetricFamily(
+            "infscale_picker_decision_seconds",
+            "time from a request that was read to the decision where it goes, or to its refusal",
+            buckets=self._durations.buckets(),
+            sum_value=self._durations.total,
+        )
         blocks = GaugeMetricFamily(
             "infscale_picker_prefix_blocks", "blocks of prompts that the prefix index holds", labels=["pool"]
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from infscale.own_metrics import OwnMetrics
@@ -85,3 +86,20 @@ async def test_others_go_on_while_it_is_written() -> None:
         await OwnMetrics([Counted(2000)]).written()
         task.cancel()
     assert turns >= 20
+
+
+class Parts(Collector):
+    """A histogram in two parts."""
+
+    def collect(self) -> Iterable[Metric]:
+        for number in range(2):
+            part = HistogramMetricFamily("long", "a long one", labels=["of"])
+            part.add_metric([str(number)], [("1", number), ("+Inf", 2.0 * number)], number * 1.5)
+            yield part
+
+
+async def test_a_family_in_parts_is_one_on_the_page() -> None:
+    page = (await OwnMetrics([Parts(), Counted(1)]).written()).decode()
+    assert page.count("# HELP long a long one\n# TYPE long histogram\n") == 1
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    assert len(families["long"].samples) == 8

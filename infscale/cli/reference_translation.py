@@ -218,14 +218,14 @@ def _tls(flags: Flags) -> PickerTlsFiles | None:
 def _telemetry(flags: Flags, in_cluster: bool, every_address: str) -> tuple[TelemetrySettings, tuple[str, ...]]:
     port = flags.port("metrics-port", 9090)
     if not flags.boolean("metrics-endpoint-auth", True):
-        return TelemetrySettings(ListenAddress(every_address, port)), ()
+        return TelemetrySettings(ListenAddress(every_address, port), reference_names=True), ()
     if in_cluster:
-        return TelemetrySettings(ListenAddress(every_address, port), ask_cluster=True), ()
+        return TelemetrySettings(ListenAddress(every_address, port), reference_names=True, ask_cluster=True), ()
     note = (
         "/metrics listens on loopback only: there is no cluster to ask who may read it; "
         "with --metrics-endpoint-auth=false everybody can"
     )
-    return TelemetrySettings(ListenAddress(_LOOPBACK, port)), (note,)
+    return TelemetrySettings(ListenAddress(_LOOPBACK, port), reference_names=True), (note,)
 
 
 def _log(flags: Flags) -> LogSettings:

@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from prometheus_client.registry import Collector
 
@@ -17,6 +16,7 @@ from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
+from infscale.cli.observing import Observing
 from infscale.cli.scheduling import SchedulingFile, check_change, check_pools, load_scheduling, log_notes, pool_settings
 from infscale.cli.scraping import scraping
 from infscale.client_headers import ignored
@@ -25,6 +25,7 @@ from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.client import KubeClient
 from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
+from infscale.own_process import ProcessCollector
 from infscale.periodic import ScrapeHealth, TaskSet
 from infscale.scrape.pipe import Setup
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
@@ -36,12 +37,9 @@ from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
-from picker.observed_director import ObservedDirector
 from picker.parsing import ParserTable
-from picker.picks import picks_document
-from picker.pool_averages import PoolAveragesCollector
 from picker.pool_directors import PoolDirectors
-from picker.telemetry import PickerCollector, ReloadCollector
+from picker.telemetry import ReloadCollector
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
 
@@ -134,11 +132,12 @@ class _Scheduled:
         self.targets = _target_template(config, scheduling)
         self._exchanging = _exchange_settings(config, scheduling)
         self.directors = PoolDirectors(self._director, config.picker.pool)
-        self.observed = ObservedDirector(self.directors, clock)
+        names = config.telemetry.reference_names
+        self.observing = Observing(self.directors, store, clock, reference_names=names)
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
-        return Exchange(self._exchanging, self.observed, self._rng)
+        return Exchange(self._exchanging, self.observing.director, self._rng)
 
     def change(self, scheduling: PickerConfig) -> None:
         """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
@@ -230,7 +229,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
             replaced=lambda: scrapes.stats.replaced,
             faults=lambda: scrapes.stats.faults,
         )
-        collectors: list[Collector] = [sources, PickerCollector(directors, lambda: store.written_off)]
+        observing = scheduled.observing
+        collectors: list[Collector] = [ProcessCollector(), sources, *observing.collectors()]
         if file is not None:
             collectors.append(ReloadCollector(file.stats))
         adapter = None
@@ -242,15 +242,14 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
                 await enter(answers.checks(store))
         transport = None
         if "picker" in parts:
-            collectors.append(PoolAveragesCollector(store, clock))
+            collectors.append(observing.averages())
             transport = await enter(_transport(config, scheduled.new_exchange, store))
         if adapter is not None:
             collectors.append(AdapterCollector(adapter.stats))
         listen = config.telemetry.listen
         guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
         page = TelemetryListen(listen.host, listen.port, guard)
-        pages = {"picks": lambda: picks_document(directors.picks(), clock(), datetime.now(UTC))}
-        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, pages))
+        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, observing.pages()))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
         rescheduling: TaskSet[str, SchedulingFile] = await enter(TaskSet(followers.follow_scheduling))

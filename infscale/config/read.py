@@ -374,7 +374,11 @@ def _in_flight(field: Field) -> int:
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
     listen = values.loopback("/debug/snapshot answers anyone who can connect")
-    return TelemetrySettings(section.get("listen", listen, TelemetrySettings().listen))
+    default = TelemetrySettings()
+    return TelemetrySettings(
+        section.get("listen", listen, default.listen),
+        section.get("reference_names", Field.boolean, default.reference_names),
+    )
 
 
 def _log(field: Field) -> LogSettings:

@@ -236,12 +236,14 @@ class AdapterSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot``.
+    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot`` and ``/debug/picks``.
 
-    With `ask_cluster` the cluster says who may read ``/metrics``.
+    With `ask_cluster` the cluster says who may read ``/metrics``. With `reference_names` there are the reference
+    picker's metrics, too, under its names.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9090)
+    reference_names: bool = False
     ask_cluster: bool = field(default=False, metadata=NOT_A_KEY)
 
 

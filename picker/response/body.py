@@ -33,8 +33,12 @@ class BodyPlan:
         restore: tuple[str, str] | None,
         buffered: bool = False,
         request: ParsedBody | None = None,
+        asked: bool = True,
     ) -> "BodyPlan":
-        """The plan for a response with these headers to `request`; encoded bodies and unknown types pass on unread."""
+        """The plan for a response with these headers to `request`; encoded bodies and unknown types pass on unread.
+
+        `asked`: a decision was asked for the request; else no more is known of it than its path.
+        """
         content_type = (headers.get("content-type") or "").lower()
         encoded = (headers.get("content-encoding") or "identity").lower() != "identity"
         if encoded:
@@ -45,8 +49,8 @@ class BodyPlan:
             return cls("document", restore, buffered)
         if request is not None and request.framing is not None and content_type.startswith("application/grpc"):
             reader = FrameUsageReader(request.framing, embeds=request.api == "embeddings")
-            # Never held: each message of a stream is worth something at once.
-            return cls("frames", frames=reader)
+            # Each message of a stream is worth something at once.
+            return cls("frames", None, buffered and not asked, reader)
         return cls("opaque", None, buffered)
 
 

@@ -54,15 +54,16 @@ class UsageReader:
         if payload is None:
             return
         self.events += 1
-        if _says_usage(payload):
-            self.document(payload)
+        if _says_usage(payload) and not self.document(payload):
+            # Where the end of a line is missing the last event on it is whole.
+            self.document(payload.rpartition(_DATA)[2])
 
-    def document(self, document: bytes) -> None:
-        """Read the usage in a JSON document; one that is no JSON is passed over."""
+    def document(self, document: bytes) -> bool:
+        """Read the usage in a JSON document; one that is no JSON is passed over, and the answer is False."""
         try:
             decoded = orjson.loads(document)
         except orjson.JSONDecodeError:
-            return
+            return False
         # The Responses API wraps it in ``response``, Anthropic's first event in ``message``.
         for holder in (decoded, _member(decoded, "response"), _member(decoded, "message")):
             usage = _member(holder, "usage")
@@ -71,6 +72,7 @@ class UsageReader:
         meta = _member(decoded, "meta_info")
         if meta is not None:
             self.usage = self.usage.updated(_usage(meta))
+        return True
 
 
 def may_say_usage(chunk: bytes) -> bool:

@@ -73,7 +73,7 @@ def test_a_pool_name_alone_is_the_reference_by_default() -> None:
             trusted_headers=TRUSTABLE,
             unknown_objectives="default",
         ),
-        telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), ask_cluster=True),
+        telemetry=TelemetrySettings(ListenAddress("0.0.0.0", 9090), reference_names=True, ask_cluster=True),
         log=LogSettings("info", "json"),
     )
     assert found.self_signed
@@ -158,13 +158,13 @@ def test_flags_say_how_engines_are_scraped(arguments: list[str], expected: dict[
 
 def test_without_auth_metrics_are_for_everybody() -> None:
     found = translated("--pool-name=chat", "--metrics-endpoint-auth=false", "--metrics-port=8")
-    assert found.config.telemetry == TelemetrySettings(ListenAddress("0.0.0.0", 8))
+    assert found.config.telemetry == TelemetrySettings(ListenAddress("0.0.0.0", 8), reference_names=True)
     assert found.notes == ()
 
 
 def test_without_a_cluster_to_ask_metrics_are_for_this_machine() -> None:
     found = translated(source=FILE)
-    assert found.config.telemetry == TelemetrySettings(ListenAddress("127.0.0.1", 9090))
+    assert found.config.telemetry == TelemetrySettings(ListenAddress("127.0.0.1", 9090), reference_names=True)
     (note,) = found.notes
     assert note.startswith("/metrics listens on loopback only: there is no cluster to ask")
 

@@ -82,7 +82,7 @@ def configuration(folder: Path, case: Case, ports: list[int], transport: str) ->
                 "emit_endpoint_scores": "x-gateway-destination-endpoint-scores" in wanted,
             },
             "adapter": {"listen": "127.0.0.1:0"},
-            "telemetry": {"listen": "127.0.0.1:0"},
+            "telemetry": {"listen": "127.0.0.1:0", "reference_names": True},
         },
     }
     for name, document in documents.items():

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import aiohttp
 import grpc.aio
 import pytest
 from aiohttp import web
@@ -13,7 +14,7 @@ from infscale.cli.serving import serving
 from picker.proto import ext_proc_pb2 as pb
 from tests.e2e.reference_pool import configuration, on_loopback, page_of, scraped
 from tests.picker.transport.gateway import Stream, open_stream
-from tests.picker.vector_checks import CHECKS, PLAYED, messages
+from tests.picker.vector_checks import CHECKS, PLAYED, check_metrics, messages
 from tests.picker.vector_pool import Case
 
 
@@ -56,3 +57,6 @@ async def test_a_running_picker_answers_as_the_reference(tmp_path: Path, case: C
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{running.transport.port}")
         found = await answers(open_stream(await stack.enter_async_context(channel)), case)
         CHECKS[case["expect"]["kind"]](found, case["expect"])
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        async with session.get(f"{running.telemetry.url}/metrics") as response:
+            check_metrics(await response.text(), case)

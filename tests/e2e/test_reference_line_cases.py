@@ -18,7 +18,7 @@ from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving
 from tests.kube.fake_cluster import FakeCluster
 from tests.picker.transport.gateway import open_stream
-from tests.picker.vector_checks import CHECKS, PLAYED
+from tests.picker.vector_checks import CHECKS, PLAYED, check_metrics
 from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
 
 pytestmark = pytest.mark.timeout(60)
@@ -60,6 +60,15 @@ async def fresh(metrics_port: int, pods: int) -> None:
             await asyncio.sleep(0.05)
 
 
+async def page(metrics_port: int) -> str:
+    """The picker's own metrics page."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{metrics_port}/metrics") as response,
+    ):
+        return await response.text()
+
+
 def arguments(folder: Path, case: Case, config: str) -> list[str]:
     """What whoever runs the reference writes, beside ports."""
     (folder / "epp.yaml").write_text(json.dumps(case.get("config") or FIXTURE["config"]))
@@ -92,3 +101,4 @@ async def test_the_reference_s_command_line_answers_as_the_reference(tmp_path: P
         await fresh(line.metrics, len(case["pods"]))
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{line.grpc}"))
         CHECKS[case["expect"]["kind"]](await answers(open_stream(channel), case), case["expect"])
+        check_metrics(await page(line.metrics), case)

@@ -17,6 +17,7 @@ class FakeDirector:
     crash_on: str | None = None
     requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
     decisions: list[Decision] = field(default_factory=list[Decision])
+    heard: list[Outcome] = field(default_factory=list[Outcome])
     refusals: list[Rejection] = field(default_factory=list[Rejection])
     started: list[int | None] = field(default_factory=list[int | None])
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
@@ -43,6 +44,9 @@ class FakeDirector:
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         self.outcomes.append(outcome)
         self.finished_decisions.append(decision)
+
+    def overheard(self, outcome: Outcome) -> None:
+        self.heard.append(outcome)
 
     @property
     def open(self) -> int:

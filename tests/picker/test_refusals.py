@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from infscale.histogram import Histogram
 from picker.exchange import Exchange, ExchangeSettings
 from picker.messages import ImmediateReply, Incoming, RequestBody, RequestHeaders
 from picker.parsing import ParserTable
@@ -18,7 +19,9 @@ BODY = b'{"model": "m", "prompt": "x"}'
 
 def counted(bench: Bench) -> dict[tuple[str, str, str], float]:
     """The samples of `infscale_picker_rejections`, by pool, reason and status."""
-    families = {family.name: family for family in PickerCollector(bench.directors, lambda: 0).collect()}
+    families = {
+        family.name: family for family in PickerCollector(bench.directors, Histogram((1.0,)), lambda: 0).collect()
+    }
     return {
         (sample.labels["pool"], sample.labels["reason"], sample.labels["status"]): sample.value
         for sample in families["infscale_picker_rejections"].samples

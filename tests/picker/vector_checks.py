@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf import json_format
+from prometheus_client.parser import text_string_to_metric_families
 
 from picker.proto import ext_proc_pb2 as pb
-from tests.picker.vector_pool import CASES
+from tests.picker.vector_pool import CASES, FIXTURE
 
 SKIPPED = {
     "session_affinity": "needs the session-affinity plugins, which are not available",
@@ -112,6 +113,32 @@ def check_behaviour(answers: list[pb.ProcessingResponse], expect: dict[str, Any]
         assert set(keys) <= set(metadata[namespace])
     for namespace, keys in expect.get("dynamic_metadata_lacks", {}).items():
         assert not set(keys) & set(metadata[namespace])
+
+
+TOTALS = ("llm_d_epp_request_total", "inference_objective_request_total")
+READY = ("llm_d_epp_ready_endpoints", "inference_pool_ready_pods")
+TOKENS = ("llm_d_epp_request_input_tokens", "inference_objective_input_tokens")
+
+
+def check_metrics(page: str, case: dict[str, Any]) -> None:
+    """What the case expects of the picker's own metrics page, under both names of the reference."""
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    wanted = case.get("metrics", {})
+    if (total := wanted.get("request_total")) is not None:
+        for name in TOTALS:
+            (found,) = [sample for sample in samples if sample.name == name]
+            expected = {"model_name": total["model_name"], "target_model_name": total["target_model_name"]}
+            assert found.labels.items() >= {**expected, "priority": str(total["priority"])}.items()
+            assert found.value == total["value"]
+    if "ready_endpoints" in wanted:
+        for name in READY:
+            (found,) = [sample for sample in samples if sample.name == name]
+            assert found.labels == {"name": FIXTURE["pool"]["name"]}
+            assert found.value == wanted["ready_endpoints"]
+    if (tokens := wanted.get("input_tokens_histogram")) is not None:
+        for name in TOKENS:
+            found_tokens = {each: [s.value for s in samples if s.name == f"{name}_{each}"] for each in ("sum", "count")}
+            assert found_tokens == {each: [tokens[each]] for each in ("sum", "count")}
 
 
 CHECKS = {

@@ -58,6 +58,9 @@ class RecordingDirector:
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         self._director.refused(headers, body, rejection)
 
+    def overheard(self, outcome: Outcome) -> None:
+        self._director.overheard(outcome)
+
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         return self._director.response_started(decision, status, served, now)
 

@@ -107,3 +107,11 @@ def test_sglang_counts_under_a_name_of_its_own() -> None:
     assert usage([running]) == Usage()
     assert usage([running, ended, b"data: [DONE]\n\n"]) == Usage(5, 2, None, 4)
     assert usage([ended.removeprefix(b"data: ").strip()], DOCUMENT) == Usage(5, 2, None, 4)
+
+
+def test_an_event_whose_line_has_no_end_does_not_hide_the_next() -> None:
+    body = VisibleBody(BodyPlan("events"))
+    for chunk in (b"data: {}", b'data: {"usage": {"prompt_tokens": 7}}\ndata: [DONE]', b""):
+        assert body.feed(chunk) == chunk
+    body.end()
+    assert body.usage.prompt_tokens == 7
