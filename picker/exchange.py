@@ -312,7 +312,7 @@ class Exchange:
 
     def _unasked(self) -> ParsedBody | None:
         """What is known of a request of which no decision was asked: whose messages it is made of, by its path."""
-        route = self._settings.parsers.route(request_path(self._headers)) if len(self._headers) else None
+        route = self._settings.parsers.route(request_path(self._headers))
         return None if route is None else ParsedBody(route.api, "", b"", 0, framing=route.framing)
 
     def _full_duplex(self) -> bool:

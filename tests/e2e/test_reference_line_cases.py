@@ -17,6 +17,7 @@ from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving
 from tests.kube.fake_cluster import FakeCluster
+from tests.picker.reference_cases import LEFT_OUT, MORE, NEEDS_CRDS, OF_VECTORS
 from tests.picker.transport.gateway import open_stream
 from tests.picker.vector_checks import CHECKS, PLAYED, check_metrics
 from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
@@ -86,7 +87,10 @@ def arguments(folder: Path, case: Case, config: str) -> list[str]:
     return given
 
 
-@pytest.mark.parametrize("case", PLAYED, ids=[case["name"] for case in PLAYED])
+ALL = [*PLAYED, *MORE]
+
+
+@pytest.mark.parametrize("case", ALL, ids=[case["name"] for case in ALL])
 async def test_the_reference_s_command_line_answers_as_the_reference(tmp_path: Path, case: Case) -> None:
     (port,) = free_ports(1)
     case = on_loopback(case, port)
@@ -102,3 +106,12 @@ async def test_the_reference_s_command_line_answers_as_the_reference(tmp_path: P
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{line.grpc}"))
         CHECKS[case["expect"]["kind"]](await answers(open_stream(channel), case), case["expect"])
         check_metrics(await page(line.metrics), case)
+
+
+def test_35_of_the_41_cases_are_played_and_the_one_that_needs_crds() -> None:
+    names = {case["name"] for case in PLAYED}
+    assert set(OF_VECTORS.values()) == names
+    played = OF_VECTORS.keys() | {case["number"] for case in MORE}
+    assert played | LEFT_OUT.keys() == set(range(1, 42))
+    assert not played & LEFT_OUT.keys()
+    assert len(played - {NEEDS_CRDS}) == 35

@@ -117,7 +117,11 @@ def check_behaviour(answers: list[pb.ProcessingResponse], expect: dict[str, Any]
 
 TOTALS = ("llm_d_epp_request_total", "inference_objective_request_total")
 READY = ("llm_d_epp_ready_endpoints", "inference_pool_ready_pods")
-TOKENS = ("llm_d_epp_request_input_tokens", "inference_objective_input_tokens")
+TOKENS = {
+    "input_tokens_histogram": ("llm_d_epp_request_input_tokens", "inference_objective_input_tokens"),
+    "output_tokens_histogram": ("llm_d_epp_request_output_tokens", "inference_objective_output_tokens"),
+}
+ERRORS = ("llm_d_epp_request_error_total", "inference_objective_request_error_total")
 
 
 def check_metrics(page: str, case: dict[str, Any]) -> None:
@@ -135,10 +139,12 @@ def check_metrics(page: str, case: dict[str, Any]) -> None:
             (found,) = [sample for sample in samples if sample.name == name]
             assert found.labels == {"name": FIXTURE["pool"]["name"]}
             assert found.value == wanted["ready_endpoints"]
-    if (tokens := wanted.get("input_tokens_histogram")) is not None:
-        for name in TOKENS:
-            found_tokens = {each: [s.value for s in samples if s.name == f"{name}_{each}"] for each in ("sum", "count")}
-            assert found_tokens == {each: [tokens[each]] for each in ("sum", "count")}
+    for histogram in TOKENS.keys() & wanted.keys():
+        for name in TOKENS[histogram]:
+            parts = {each: [s.value for s in samples if s.name == f"{name}_{each}"] for each in ("sum", "count")}
+            assert parts == {each: [wanted[histogram][each]] for each in ("sum", "count")}
+    for name in ERRORS if "errors" in wanted else ():
+        assert {s.labels["error_code"]: s.value for s in samples if s.name == name} == wanted["errors"]
 
 
 CHECKS = {
