@@ -10,6 +10,7 @@ from infscale.metrics.answers import group_reading
 from infscale.metrics.published import BY_NAME
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from picker.director_books import DirectorSettings
 from picker.request import Headers, Reason, Rejection, RejectionCode
 
 OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
@@ -105,17 +106,17 @@ def pool_saturation(snapshot: PoolSnapshot, now: float) -> float | None:
     return reading.value if isinstance(reading, Reading) else None
 
 
-def admit(priority: int, snapshot: PoolSnapshot, now: float, retry_after_seconds: float) -> Rejection | None:
+def admit(priority: int, snapshot: PoolSnapshot, now: float, settings: DirectorSettings) -> Rejection | None:
     """Shed a sheddable request (priority below 0) while the pool is saturated; None admits.
 
-    Where the pool's saturation is unknown, sheddable requests are shed too: they are the ones that may wait in doubt.
+    A pool whose saturation is unknown is not saturated where unknown load is served. Where it is refused, sheddable
+    requests are shed too: they are the ones that may wait in doubt.
     """
     if priority >= 0:
         return None
     saturation = pool_saturation(snapshot, now)
-    if saturation is not None and saturation < 1.0:
-        return None
-    return shed_for_load(retry_after_seconds)
+    full = saturation >= 1.0 if saturation is not None else settings.unknown_load != "serve"
+    return shed_for_load(settings.retry_after_seconds) if full else None
 
 
 def shed_for_load(retry_after_seconds: float) -> Rejection:

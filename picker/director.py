@@ -10,7 +10,14 @@ import numpy as np
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey, Pool
 from infscale.metrics.dispatch import Charge
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection, shed_for_load
+from picker.admission import (
+    REJECTED_NO_ENDPOINTS,
+    Priorities,
+    admit,
+    rejection,
+    shed_for_load,
+)
+from picker.candidates import NOBODY, Unseen, hinted, of_unknown_load, ready, why_none
 from picker.config import PickerConfig
 from picker.director_books import DirectorSettings, DirectorStats
 from picker.output_length import OutputLengths
@@ -24,7 +31,6 @@ from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContex
 from picker.scheduling.prediction import Objectives, Prediction
 from picker.scheduling.profile import Selection
 from picker.scheduling.screeners import screened
-from picker.subset import named_rows
 
 if TYPE_CHECKING:
     from random import Random
@@ -83,6 +89,7 @@ class PoolDirector:
         self._priorities = Priorities({})
         self._rewrites = RewriteTable({})
         self._endpoints: tuple[Endpoint, ...] = ()
+        self._unseen = Unseen()
         self.stats = DirectorStats()
         self.records: deque[PickRecord] = deque(maxlen=self._settings.records)
 
@@ -164,30 +171,26 @@ class PoolDirector:
         if snapshot is None:
             return self._unavailable()
         self._follow_endpoints(snapshot)
-        for allowed in (snapshot.candidates(now), _ready(snapshot)):
-            rows = _candidates(request, snapshot, allowed)
+        for allowed in (snapshot.candidates(now), ready(snapshot)):
+            rows = hinted(request.subset, snapshot, allowed)
             if len(rows):
                 chosen = snapshot.endpoints[int(rows[self._rng.randrange(len(rows))])].authority
                 _count(self.stats.picks, chosen)
                 record = PickRecord(request.request_id, "", snapshot.revision, now, (chosen,), len(rows))
                 self.records.append(record)
                 return Decision((chosen,), "", snapshot.revision, candidates=len(rows), pool=self._pool, record=record)
-        return self._unavailable()
+        return self._missing(request, snapshot, now)
 
     def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
-        """The refusal that says whether there is no endpoint, or none whose load is known."""
-        ready = _candidates(request, snapshot, _ready(snapshot))
-        if not len(ready):
-            return self._unavailable()
-        age = now - float(np.maximum.reduce(snapshot.columns.observed_at[ready]))
-        limit = snapshot.state.settings.staleness_limit_seconds
-        last = f"the latest report is {age:.1f} s old" if np.isfinite(age) else "none has reported yet"
-        if age <= limit:
-            last = "reports give neither a queue nor a KV-cache utilisation"
-        return self._unavailable(
-            f"{_NO_CANDIDATES}: none of {len(ready)} ready endpoints has reported its load within {limit:g} s ({last})",
-            Reason.UNKNOWN_LOAD,
-        )
+        """The refusal that says whether there is no endpoint, none whose load is known, or none that is awake."""
+        why = why_none(request.subset, snapshot, now)
+        return self._unavailable() if why is None else self._unavailable(f"{_NO_CANDIDATES}: {why[1]}", why[0])
+
+    def _of_unknown_load(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> IntArray:
+        """The rows that are served although their load is unknown."""
+        if self._settings.unknown_load != "serve":
+            return NOBODY
+        return of_unknown_load(request.subset, snapshot, now)
 
     def _follow(self, snapshot: PoolSnapshot, now: float) -> None:
         """Bring what is kept per endpoint in line with the snapshot's endpoints."""
@@ -220,31 +223,50 @@ class PoolDirector:
         if snapshot is None:
             return self._unavailable()
         self._follow(snapshot, now)
-        rows = _candidates(request, snapshot, snapshot.candidates(now))
-        if not len(rows):
+        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        blind = not len(rows)
+        if blind and not len(rows := self._of_unknown_load(request, snapshot, now)):
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
             message = "the model does not exist: no endpoint of the pool serves it"
             return rejection("NotFound", message, Reason.UNKNOWN_MODEL)
         priority = self._priorities.priority(request.headers, body.model)
-        shed = admit(priority, snapshot, now, self._settings.retry_after_seconds)
+        shed = admit(priority, snapshot, now, self._settings)
         if shed is not None:
             return shed
-        config = self._config
         chains, prefix = self._cached(body, model)
         output_tokens = 0.0 if body.api in _NO_OUTPUT else self._outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
-        context = SchedulingContext(facts, snapshot, prefix, now, self._rng, self._memory, config.predicting)
+        context = self._context(facts, snapshot, prefix, now, blind=blind)
+        selection = self._schedule(context, rows)
+        if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
+            # No endpoint whose load is known will do for this request: one whose load is not may.
+            others = self._of_unknown_load(request, snapshot, now)
+            if len(others):
+                context = self._context(facts, snapshot, prefix, now, blind=True)
+                selection = self._schedule(context, others)
+        if isinstance(selection, Rejection):
+            return selection
+        return self._dispatch(request, context, selection, chains)
+
+    def _context(
+        self, facts: RequestFacts, snapshot: PoolSnapshot, prefix: PrefixMatch, now: float, *, blind: bool
+    ) -> SchedulingContext:
+        seen = self._unseen.of(snapshot) if blind else snapshot
+        predicting = self._config.predicting
+        return SchedulingContext(facts, seen, prefix, now, self._rng, self._memory, predicting, blind=blind)
+
+    def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
+        config, retry_after = self._config, self._settings.retry_after_seconds
         if config.screeners and not len(rows := screened(config.screeners, context, rows)):
             return self._unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
-            return shed_for_load(self._settings.retry_after_seconds)
+            return shed_for_load(retry_after)
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
-            retry_after = self._settings.retry_after_seconds
             return rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
-        return self._dispatch(request, context, selection, chains, priority)
+        return selection
 
     def _dispatch(
         self,
@@ -252,7 +274,6 @@ class PoolDirector:
         context: SchedulingContext,
         selection: Selection,
         chains: PromptChains,
-        priority: int,
     ) -> Decision:
         """Charge and remember the choice, and put it into words for the exchange.
 
@@ -271,6 +292,7 @@ class PoolDirector:
         endpoints = snapshot.state.endpoints
         destinations = tuple([endpoints[each].authority for each in selection.chosen])
         _count(self.stats.picks, destinations[0])
+        self.stats.unknown_load += context.blind
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
         scores = NO_SCORES
@@ -287,7 +309,7 @@ class PoolDirector:
             snapshot.revision,
             self._accounts.charge(self._pool, row, facts.target_model, tokens, now),
             scores,
-            priority,
+            facts.priority,
             len(selection.rows),
             matched / prefix.total_tokens if prefix.total else None,
             self._pool,
@@ -379,17 +401,6 @@ def _stamped(stamps: tuple[tuple[str, str], ...], endpoint: Endpoint) -> tuple[t
     """The headers of `stamps` with the labels of `endpoint` that they carry; those it has not are left out."""
     found = [(header, endpoint.labels.get(label, "").encode()) for header, label in stamps]
     return tuple([each for each in found if each[1]])
-
-
-def _candidates(request: InferenceRequest, snapshot: PoolSnapshot, allowed: IntArray) -> IntArray:
-    """The allowed rows the gateway's subset hint names, all allowed rows without a hint; ascending."""
-    if request.subset is None:
-        return allowed
-    return np.intersect1d(named_rows(snapshot, request.subset), allowed, assume_unique=True)
-
-
-def _ready(snapshot: PoolSnapshot) -> IntArray:
-    return snapshot.columns.ready.nonzero()[0]
 
 
 def _serves(snapshot: PoolSnapshot, model: str) -> bool:

@@ -5,12 +5,15 @@ from typing import Literal
 
 from picker.request import Reason
 
+UnknownLoad = Literal["serve", "refuse"]
+
 
 @dataclass(frozen=True, slots=True)
 class DirectorSettings:
     """How one pool's requests are directed.
 
     `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer.
+    `unknown_load`: whether ready endpoints are served where no endpoint's load is known, by what is in flight.
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
@@ -18,6 +21,7 @@ class DirectorSettings:
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"
+    unknown_load: UnknownLoad = "serve"
     output_tokens: float = 256.0
     retry_after_seconds: float = 1.0
     emit_scores: bool = False
@@ -34,7 +38,8 @@ class DirectorStats:
 
     `rejections` are by reason and status; `outcomes` by how exchanges ended; `responses`
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
-    believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now.
+    believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now. `unknown_load` are
+    the dispatches to endpoints whose load was unknown.
     """
 
     names: dict[str, str] = field(default_factory=dict[str, str])
@@ -45,3 +50,4 @@ class DirectorStats:
     prompt_tokens: float = 0.0
     matched_tokens: float = 0.0
     prefix_blocks: int = 0
+    unknown_load: int = 0

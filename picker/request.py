@@ -241,6 +241,8 @@ class Reason(enum.StrEnum):
     """No endpoint is ready, or none of those that the gateway names."""
     UNKNOWN_LOAD = "unknown_load"
     """Endpoints are ready, and the load of none is known."""
+    ASLEEP = "asleep"
+    """Endpoints are ready, and all of them say that they sleep."""
     SCREENED_OUT = "screened_out"
     """Screeners left no candidate."""
     FILTERED_OUT = "filtered_out"

@@ -106,6 +106,14 @@ class PickerCollector(Collector):
         for pool, stats in pools.items():
             blocks.add_metric([str(pool)], stats.prefix_blocks)
         yield blocks
+        blind = CounterMetricFamily(
+            "infscale_picker_unknown_load_picks",
+            "requests scheduled by what was in flight because no endpoint's load was known",
+            labels=["pool"],
+        )
+        for pool, stats in pools.items():
+            blind.add_metric([str(pool)], stats.unknown_load)
+        yield blind
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
             "dispatches taken out of the books because the endpoint's metrics contradicted them",

@@ -109,6 +109,7 @@ def test_every_key_can_be_given() -> None:
           max_body_bytes: 2048
           destinations: 8
           unknown_models: reject
+          unknown_load: refuse
           emit_endpoint_scores: true
           tls: {certificate: tls/picker.crt, key: /run/picker.key, reload: true, min_version: "1.3"}
           drain_timeout_seconds: 0
@@ -166,6 +167,7 @@ def test_every_key_can_be_given() -> None:
             max_body_bytes=2048,
             destinations=8,
             unknown_models="reject",
+            unknown_load="refuse",
             emit_endpoint_scores=True,
             tls=PickerTlsFiles(BASE / "tls/picker.crt", Path("/run/picker.key"), True, "1.3"),
             drain_timeout_seconds=0,

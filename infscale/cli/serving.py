@@ -33,6 +33,7 @@ from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
+from picker.candidates import takes_requests
 from picker.config import PickerConfig
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
@@ -127,6 +128,7 @@ class _Scheduled:
             emit_scores=config.picker.emit_endpoint_scores,
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
+            unknown_load=config.picker.unknown_load,
         )
         self.scheduling = scheduling
         self.targets = _target_template(config, scheduling)
@@ -292,7 +294,7 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         if picker.ready_without_endpoints:
             return bool(store.pools())
         now = clock()
-        return any(len(snapshot.candidates(now)) for snapshot in store.snapshots())
+        return any(takes_requests(snapshot, now, picker.unknown_load) for snapshot in store.snapshots())
 
     if picker.transport == "grpc_aio":
         # Its library takes 10 MiB, which those who do not choose it need not have.

@@ -28,6 +28,7 @@ from infscale.config.settings import (
     ServeConfig,
     TelemetrySettings,
     Transport,
+    UnknownLoad,
     UnknownModels,
     UnknownObjectives,
 )
@@ -52,6 +53,7 @@ _MAX_PROCESSES = 64
 
 _PRESETS: tuple[Preset, ...] = get_args(Preset)
 _ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
+_UNKNOWN_LOAD: tuple[UnknownLoad, ...] = get_args(UnknownLoad)
 _UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
 _UNKNOWN_OBJECTIVES: tuple[UnknownObjectives, ...] = get_args(UnknownObjectives)
 _TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
@@ -312,6 +314,7 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         max_body_bytes=section.get("max_body_bytes", values.byte_count, default.max_body_bytes),
         destinations=section.get("destinations", _destinations, default.destinations),
         unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
+        unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
         tls=section.get("tls", values.picker_tls_files(base), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),

@@ -23,6 +23,7 @@ Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
 UnknownObjectives = Literal["lowest", "default"]
+UnknownLoad = Literal["serve", "refuse"]
 Transport = Literal["http2", "grpc_aio"]
 TlsVersion = Literal["1.2", "1.3"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -188,7 +189,9 @@ class PickerSettings:
     Exactly one of `preset` and `config_file` decides the scheduling: with a `config_file` (an `EndpointPickerConfig`)
     the preset is None. `config_text` is such a configuration given as text instead of a file. `destinations` is how
     many endpoints are sent to the gateway, first choice first. `unknown_models` is what becomes of a model that no
-    endpoint serves: left to the endpoint, or refused (404). With `subset_hints` the gateway may narrow the choice.
+    endpoint serves: left to the endpoint, or refused (404). `unknown_load` is what becomes of requests while no
+    endpoint's load is known: scheduled by what is in flight, or refused (503). With `subset_hints` the gateway may
+    narrow the choice.
     When it is told to end, health checks say so for `drain_notice_seconds` before no new exchange is taken.
     With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool; with
     `any_health_service` those of unknown services are answered as if they asked for readiness. `trusted_headers` are
@@ -205,6 +208,7 @@ class PickerSettings:
     max_body_bytes: int = 32 * 1024 * 1024
     destinations: int = 1
     unknown_models: UnknownModels = "allow"
+    unknown_load: UnknownLoad = "serve"
     emit_endpoint_scores: bool = False
     tls: PickerTlsFiles | None = None
     drain_timeout_seconds: float = 30.0

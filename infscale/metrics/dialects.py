@@ -296,7 +296,7 @@ class _Plan:
     members: Totals | None
     awake: Rows
     asleep: Rows
-    start_time: Rows | None
+    start_time: Rows
 
     @property
     def says_nothing(self) -> bool:
@@ -333,7 +333,7 @@ class _Plan:
             members=totals(dialect.members),
             awake=_rows_of_all(reader, dialect.awake),
             asleep=_rows_of_all(reader, dialect.asleep),
-            start_time=reader.rows(dialect.start_time),
+            start_time=_rows_of_all(reader, dialect.start_time),
         )
         loads = [each.groups for each in (plan.waiting, plan.running, plan.waiting_tokens) if each is not None]
         models = {model for groups in loads for model, _ in groups} | plan.counts.models
@@ -447,7 +447,7 @@ def _asleep(plan: _Plan, values: Sequence[float]) -> bool:
 
 def _started_at(plan: _Plan, values: Sequence[float]) -> float | None:
     """When the newest process of the page started; None where it does not say, or says what cannot be."""
-    times = [values[row] for row in plan.start_time or () if COUNT.hold(values[row])]
+    times = [values[row] for row in plan.start_time if COUNT.hold(values[row])]
     return max(times, default=None)
 
 

@@ -20,7 +20,8 @@ class ProbabilisticAdmitter:
 
     The probability is ``min(1, saturation^power · k)``: nothing at an idle pool, everything from
     ``(1 / k)^(1 / power)`` on (0.32 with the defaults), long before the pool is full. Saturation is the candidates'
-    mean; an unknown one counts as full, since what may wait in doubt waits. Where thresholds are given it is
+    mean; an unknown one counts as full, since what may wait in doubt waits, but in a blind decision, where nobody's is
+    known, as none. Where thresholds are given it is
     ``max(waiting / queue_depth_threshold, kv / kv_utilization_threshold)``, else what the pool's own settings say.
     """
 
@@ -47,7 +48,7 @@ class ProbabilisticAdmitter:
             queue = snapshot.columns.waiting[rows] / (self.queue_depth_threshold or own.queue_depth_threshold)
             kv = snapshot.columns.kv_utilization[rows] / (self.kv_utilization_threshold or own.kv_utilization_threshold)
             ratios = np.fmax(queue, kv)
-        return float(np.mean(np.where(np.isnan(ratios), 1.0, ratios)))
+        return float(np.mean(np.where(np.isnan(ratios), 0.0 if context.blind else 1.0, ratios)))
 
 
 @dataclass(frozen=True, slots=True)

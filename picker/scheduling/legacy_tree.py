@@ -10,7 +10,8 @@ and where none does:
     least queue → LoRA affinity → least KV cache
 
 A filter that would leave nothing leaves everything. An unknown queue is not short and an unknown value is in no least
-bucket; the reference reads both as 0, which would make the endpoint nobody knows anything of the best.
+bucket; the reference reads both as 0, which would make the endpoint nobody knows anything of the best. In a blind
+decision requests and tokens in flight stand for queue and KV cache, and no capacity is known to be lacking.
 """
 
 from dataclasses import dataclass
@@ -38,19 +39,19 @@ class LegacyTreeFilter:
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows the tree ends with; none for a sheddable request while no endpoint has capacity."""
-        columns = context.snapshot.columns
-        if context.request.priority < 0:
-            spare = columns.waiting[rows] <= self.queue_threshold_critical
+        columns, waiting = context.snapshot.columns, context.queued
+        if context.request.priority < 0 and not context.blind:
+            spare = waiting[rows] <= self.queue_threshold_critical
             spare &= columns.kv_utilization[rows] <= self.kv_cache_threshold
             rows = rows[spare]
             if not len(rows):
                 return rows
-        short = rows[columns.waiting[rows] <= self.queueing_threshold_lora]
+        short = rows[waiting[rows] <= self.queueing_threshold_lora]
         if len(short):
-            rows = least_bucket(columns.waiting, self._lora(context, short))
+            rows = least_bucket(waiting, self._lora(context, short))
         else:
-            rows = self._lora(context, least_bucket(columns.waiting, rows))
-        return least_bucket(columns.kv_utilization, rows)
+            rows = self._lora(context, least_bucket(waiting, rows))
+        return least_bucket(context.snapshot.in_flight_tokens if context.blind else columns.kv_utilization, rows)
 
     def _lora(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The endpoints that have the target model as a LoRA adapter, or (seldom, or where none has) room for it."""

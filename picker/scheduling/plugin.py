@@ -120,7 +120,9 @@ class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
     `memory` is what the pool's director remembers of earlier decisions; stages read it and never write. `derived` has
-    what was worked out for this decision, by whoever did, so that filter and scorer need not both.
+    what was worked out for this decision, by whoever did, so that filter and scorer need not both. A decision is
+    `blind` where no candidate's load is known: nothing is observed in its snapshot, and what is in flight stands for
+    the load.
     """
 
     request: Final[RequestFacts]
@@ -131,6 +133,7 @@ class SchedulingContext:
     memory: Final["PoolMemory"]
     predicting: Final[PredictionSettings]
     derived: Final[dict[object, Any]]
+    blind: Final[bool]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -142,6 +145,8 @@ class SchedulingContext:
         memory: "PoolMemory",
         predicting: PredictionSettings = USUAL_PREDICTIONS,
         derived: dict[object, Any] | None = None,
+        *,
+        blind: bool = False,
     ) -> None:
         self.request = request
         self.snapshot = snapshot
@@ -151,6 +156,17 @@ class SchedulingContext:
         self.memory = memory
         self.predicting = predicting
         self.derived = {} if derived is None else derived
+        self.blind = blind
+
+    @property
+    def queued(self) -> FloatArray:
+        """Requests that wait, one entry per row; in a blind decision those in flight."""
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.waiting
+
+    @property
+    def running(self) -> FloatArray:
+        """Requests that run, one entry per row; in a blind decision those in flight."""
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.running
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

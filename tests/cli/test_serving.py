@@ -143,7 +143,7 @@ async def test_a_file_that_is_not_watched_is_read_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("early", "answer"), [(True, "SERVING"), (False, "NOT_SERVING")])
 async def test_being_ready_needs_endpoints_or_a_pool(tmp_path: Path, early: bool, answer: str) -> None:
-    path = config_file(tmp_path, {"ready_without_endpoints": early})
+    path = config_file(tmp_path, {"ready_without_endpoints": early, "unknown_load": "refuse"})
     async with serving(await asyncio.to_thread(load_config, path)) as running:
         assert running.transport is not None
         assert await gateway.check(running.transport.port) == answer

@@ -124,7 +124,7 @@ async def test_a_client_cannot_choose_its_server(tmp_path: Path) -> None:
 
 
 async def test_without_a_fresh_endpoint_clients_hear_why_and_when_to_come_back(tmp_path: Path) -> None:
-    async with gateway(tmp_path, servers(1)) as running:
+    async with gateway(tmp_path, servers(1), unknown_load="refuse") as running:
         (server,) = running.fleet.servers
         await server.inject(Fault(FaultKind.HANG))
         async with asyncio.timeout(10):

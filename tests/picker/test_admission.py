@@ -14,11 +14,14 @@ from picker.admission import (
     http_form,
     pool_saturation,
 )
+from picker.director_books import DirectorSettings
 from picker.request import Headers
 from tests.fakes.pools import POOL, FakePool
 from tests.reference_tables import TABLES
 
 BUSY = FakePool(2, waiting=[6, 5], kv=[0.1, 0.1])
+SERVING = DirectorSettings(retry_after_seconds=1.5)
+REFUSING = DirectorSettings(retry_after_seconds=1.5, unknown_load="refuse")
 HALF = FakePool(2, waiting=[6, 3], kv=[0.1, 0.1])
 
 
@@ -39,16 +42,19 @@ def test_the_pools_saturation_is_what_is_known_of_it(pool: FakePool, now: float,
 
 
 @pytest.mark.parametrize(
-    ("priority", "pool", "now", "shed"),
+    ("priority", "pool", "now", "settings", "shed"),
     [
-        pytest.param(0, BUSY, 0.0, False, id="standard requests are never shed"),
-        pytest.param(-1, BUSY, 0.0, True, id="sheddable while saturated"),
-        pytest.param(-1, HALF, 0.0, False, id="sheddable with room"),
-        pytest.param(-1, HALF, 100.0, True, id="sheddable in doubt"),
+        pytest.param(0, BUSY, 0.0, SERVING, False, id="standard requests are never shed"),
+        pytest.param(-1, BUSY, 0.0, SERVING, True, id="sheddable while saturated"),
+        pytest.param(-1, HALF, 0.0, SERVING, False, id="sheddable with room"),
+        pytest.param(-1, HALF, 100.0, SERVING, False, id="sheddable in doubt where unknown load is served"),
+        pytest.param(-1, HALF, 100.0, REFUSING, True, id="sheddable in doubt where it is refused"),
     ],
 )
-def test_only_sheddable_requests_are_shed(priority: int, pool: FakePool, now: float, shed: bool) -> None:
-    answer = admit(priority, pool.snapshot(), now, 1.5)
+def test_only_sheddable_requests_are_shed(
+    priority: int, pool: FakePool, now: float, settings: DirectorSettings, shed: bool
+) -> None:
+    answer = admit(priority, pool.snapshot(), now, settings)
     if not shed:
         assert answer is None
         return

@@ -53,6 +53,7 @@ requestHandler: {parsers: [{pluginRef: openai-parser}]}
 """
 
 
+REFUSING = DirectorSettings(unknown_load="refuse")
 FINISHED = counts_of(counters={("requests_finished", "m"): 1.0})
 
 
@@ -247,8 +248,8 @@ def test_starting_and_draining_endpoints_get_nothing() -> None:
         assert {bench.routed(request).destinations for _ in range(10)} == {(bench.authority(1),)}
 
 
-def test_stale_endpoints_are_never_picked_and_the_refusal_says_how_old() -> None:
-    bench = Bench(2)
+def test_stale_endpoints_are_never_picked_where_unknown_load_is_refused_and_the_refusal_says_how_old() -> None:
+    bench = Bench(2, settings=REFUSING)
     bench.scrape(bench.state.endpoints[1], at=5.0)
     for request in (ask(), get()):
         assert {bench.routed(request, 6.0).destinations for _ in range(20)} == {(bench.authority(1),)}
@@ -261,7 +262,7 @@ def test_stale_endpoints_are_never_picked_and_the_refusal_says_how_old() -> None
 
 
 def test_an_endpoint_that_reports_nothing_usable_is_not_idle() -> None:
-    bench = Bench(2)
+    bench = Bench(2, settings=REFUSING)
     bench.scrape(bench.state.endpoints[0], waiting=None, kv=None)
     assert {bench.routed(ask()).destinations for _ in range(10)} == {(bench.authority(1),)}
     bench.scrape(bench.state.endpoints[1], waiting=None, kv=None)
@@ -442,7 +443,7 @@ def test_the_endpoint_that_served_learns_the_prefix() -> None:
 def test_only_tokens_of_the_chosen_endpoint_prove_that_its_metrics_must_move(
     outcome: Outcome, generates: bool, held_against: bool
 ) -> None:
-    bench = Bench(1)
+    bench = Bench(1, settings=REFUSING)
     request = ask()
     assert request.body is not None
     request = replace(request, body=replace(request.body, generates=generates))
@@ -452,6 +453,7 @@ def test_only_tokens_of_the_chosen_endpoint_prove_that_its_metrics_must_move(
     frozen = EngineSample(0.0, 0.0, 0.0, counts=FINISHED, fingerprint=bench.fingerprint)
     bench.store.record_scrape(bench.state.endpoints[0].key, frozen, 3.0)
     assert isinstance(bench.director.direct(ask(), 3.1), Rejection) == held_against
+    assert bench.director.stats.unknown_load == 0
 
 
 def test_destinations_are_a_list_with_distinct_fallbacks() -> None:

@@ -9,10 +9,12 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.prediction import Prediction, predict
+from picker.scheduling.scorers.load import KvCacheUtilizationScorer
 
 Strategy = Literal["least", "most"]
 STRATEGIES: tuple[Strategy, ...] = ("least", "most")
 
+_KV_CACHE = KvCacheUtilizationScorer()
 _STEPS = 100
 _NO_SPREAD = 1e-9
 
@@ -68,11 +70,10 @@ class LatencyScorer:
         """By what is there without predictions; NaN where an endpoint does not report it."""
         weights = np.array((self.kv_weight, self.queue_weight, self.prefix_weight))
         weights = weights / weights.sum() if weights.sum() else np.array((1.0, 0.0, 0.0))
-        columns = context.snapshot.columns
-        waiting = columns.waiting[rows]
+        waiting = context.queued[rows]
         longest = np.fmax.reduce(waiting)
         short = (longest - waiting) / longest if longest > 0 else np.where(np.isnan(waiting), waiting, 1.0)
-        parts = np.array((1.0 - columns.kv_utilization[rows], short, context.prefix.ratios(rows)))
+        parts = np.array((_KV_CACHE.score(context, rows), short, context.prefix.ratios(rows)))
         used = weights > 0
         composite: FloatArray = weights[used] @ parts[used]
         return np.floor(_STEPS * composite + 0.5) / _STEPS

@@ -27,7 +27,7 @@ class QueueScorer:
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """Waiting requests, spread over the candidates' range."""
-        return lower_is_better(context.snapshot.columns.waiting[rows])
+        return lower_is_better(context.queued[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class RunningRequestsScorer:
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """Running requests, spread over the candidates' range."""
-        return lower_is_better(context.snapshot.columns.running[rows])
+        return lower_is_better(context.running[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class KvCacheUtilizationScorer:
     of_state: ClassVar[bool] = True
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """``1 - kv``."""
+        """``1 - kv``; in a blind decision the tokens in flight, spread over the candidates' range."""
+        if context.blind:
+            return lower_is_better(context.snapshot.in_flight_tokens[rows])
         free: FloatArray = 1.0 - context.snapshot.columns.kv_utilization[rows]
         return free
 
@@ -63,7 +65,7 @@ class LoadAwareScorer:
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """``0.5 · (1 - min(waiting, threshold) / threshold)``."""
-        waiting = np.minimum(context.snapshot.columns.waiting[rows], self.threshold)
+        waiting = np.minimum(context.queued[rows], self.threshold)
         score: FloatArray = 0.5 * (1.0 - waiting / self.threshold)
         return score
 
