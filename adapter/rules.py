@@ -59,7 +59,8 @@ def label_sets(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | N
     found = models(metric, snapshot)
     if not metric.by_requested_model:
         return found
-    named = dict.fromkeys((*found, *snapshot.in_flight_models))
+    # What is in flight for no model that an endpoint serves is booked under "".
+    named = dict.fromkeys((*found, *filter(None, snapshot.in_flight_models)))
     if len(named) > 1:
         named.pop(None, None)
     return tuple(named)

@@ -23,6 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _TOKEN = re.compile(r"[ \t\r\n]*(?P<token>==|!=|[=!()<>,]|[^=!()<>, \t\r\n]+|\Z)")
+# What ends the key of a name that is no label value: eight hex digits, one of them a letter, so that names that end in
+# a date stay their own keys.
+_MADE = re.compile(r"(?:.*-)?(?=[0-9]{0,7}[a-f])[0-9a-f]{8}")
+_DIGEST = re.compile(r"(?=[0-9]{0,7}[a-f])[0-9a-f]{8}")
 _NOT_LABEL = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -200,12 +204,15 @@ class Selector:
 def model_key(model: str) -> str:
     """A legal label value for a model name, because HPA metric selectors take nothing else.
 
-    A legal value is its own key. Any other name has its illegal characters replaced by ``-`` and what it cannot begin
-    with removed; 54 characters of that, ``-`` and 8 hex digits of the name's SHA-256 keep distinct names distinct.
+    A legal value is its own key, unless it ends as made keys do. Any other name has its illegal characters replaced by
+    ``-`` and what it cannot begin with removed; 54 characters of that, ``-`` and 8 hex digits of the name's SHA-256, of
+    which one is a letter, keep distinct names distinct: no name is another one's key.
     """
-    if value_problem(model) is None:
+    if value_problem(model) is None and not _MADE.fullmatch(model):
         return model
-    digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
+    found = _DIGEST.search(hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest())
+    # A digest without a letter has nothing to tell apart.
+    digest = found[0] if found else "a" * _HASH_DIGITS
     head = _NOT_LABEL.sub("-", model).lstrip("-._")[:_KEY_HEAD]
     return f"{head}-{digest}" if head else digest
 

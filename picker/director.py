@@ -31,6 +31,7 @@ from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContex
 from picker.scheduling.prediction import Objectives, Prediction
 from picker.scheduling.profile import Selection
 from picker.scheduling.screeners import screened
+from picker.served import accounted, serves
 
 if TYPE_CHECKING:
     from random import Random
@@ -227,7 +228,7 @@ class PoolDirector:
         blind = not len(rows)
         if blind and not len(rows := self._of_unknown_load(request, snapshot, now)):
             return self._missing(request, snapshot, now)
-        if self._settings.unknown_models == "reject" and model and not _serves(snapshot, model):
+        if self._settings.unknown_models == "reject" and model and not serves(snapshot, model):
             message = "the model does not exist: no endpoint of the pool serves it"
             return rejection("NotFound", message, Reason.UNKNOWN_MODEL)
         priority = self._priorities.priority(request.headers, body.model)
@@ -307,7 +308,7 @@ class PoolDirector:
             destinations,
             facts.target_model,
             snapshot.revision,
-            self._accounts.charge(self._pool, row, facts.target_model, tokens, now),
+            self._accounts.charge(self._pool, row, accounted(snapshot, row, facts.target_model), tokens, now),
             scores,
             facts.priority,
             len(selection.rows),
@@ -401,14 +402,3 @@ def _stamped(stamps: tuple[tuple[str, str], ...], endpoint: Endpoint) -> tuple[t
     """The headers of `stamps` with the labels of `endpoint` that they carry; those it has not are left out."""
     found = [(header, endpoint.labels.get(label, "").encode()) for header, label in stamps]
     return tuple([each for each in found if each[1]])
-
-
-def _serves(snapshot: PoolSnapshot, model: str) -> bool:
-    """Whether any endpoint lists `model`, as a model or a LoRA adapter, or does not say what it serves."""
-    columns = snapshot.columns
-    for models, lora in zip(columns.models, columns.lora, strict=True):
-        if not models or "" in models or model in models:
-            return True
-        if lora is not None and (model in lora.running or model in lora.waiting):
-            return True
-    return False

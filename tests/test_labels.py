@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from infscale.errors import SelectorError
@@ -235,7 +235,21 @@ def test_a_model_key_is_a_legal_label_value(model: str) -> None:
 
 @given(values)
 def test_a_legal_name_is_its_own_key(model: str) -> None:
+    assume(not re.search("[0-9a-f]{8}$", model))
     assert model_key(model) == model
+
+
+@pytest.mark.parametrize("model", ["llama", "gpt-4o-20240806", "20240806", "a-deadbeef0", "llama-3.1-8b-deadbee", ""])
+def test_versions_and_dates_stay_their_own_keys(model: str) -> None:
+    assert model_key(model) == model
+
+
+@pytest.mark.parametrize("model", ["meta-llama/Llama-3.1-8B", "///", "a" * 64, "ends-", "org/gpt 4", "x/y", "名前"])
+def test_no_name_is_the_key_of_another_one(model: str) -> None:
+    """Whoever names a model after another's key does not get into what is counted of it."""
+    key = model_key(model)
+    assert model_key(key) != key
+    assert model_key(model_key(key)) not in {key, model_key(key)}
 
 
 @given(st.sets(models, max_size=10))

@@ -354,6 +354,44 @@ def test_an_endpoint_that_does_not_say_what_it_serves_may_serve_anything() -> No
     assert Bench(1, settings=DirectorSettings(unknown_models="reject")).routed(ask(model="any"))
 
 
+@pytest.mark.parametrize(
+    ("model", "booked"),
+    [
+        pytest.param("served", "served", id="a model"),
+        pytest.param("elsewhere", "elsewhere", id="another endpoint's model"),
+        pytest.param("running-lora", "running-lora", id="a LoRA adapter"),
+        pytest.param("made-up", "", id="nobody's"),
+        pytest.param("served-deadbeef", "", id="one that looks like a key"),
+    ],
+)
+@pytest.mark.parametrize("silent", [False, True], ids=["all say what they serve", "one says nothing"])
+def test_the_books_have_no_name_that_nobody_serves(model: str, booked: str, silent: bool) -> None:
+    bench = Bench(3)
+    lora = LoraState(frozenset({"running-lora"}), frozenset(), 4)
+    bench.scrape(bench.state.endpoints[0], models=("served",), lora=lora)
+    bench.scrape(bench.state.endpoints[1], models=("elsewhere",), lora=lora)
+    if not silent:
+        bench.scrape(bench.state.endpoints[2], models=("served",), lora=lora)
+    request = ask(model=model)
+    decision = bench.routed(request)
+    snapshot = bench.store.snapshot(POOL)
+    assert snapshot is not None
+    assert set(snapshot.in_flight_models) == {booked}
+    assert decision.target_model == model
+    bench.director.finished(request, decision, done(), 0.2)
+    assert bench.in_flight() == ([0.0] * 3, [0.0] * 3)
+
+
+def test_a_thousand_names_that_nobody_serves_are_one() -> None:
+    bench = Bench(1)
+    bench.scrape(bench.state.endpoints[0], models=("served",))
+    for number in range(1_000):
+        bench.routed(ask(model=f"made-up-{number}"))
+    snapshot = bench.store.snapshot(POOL)
+    assert snapshot is not None
+    assert list(snapshot.in_flight_models) == [""]
+
+
 def test_a_charge_follows_the_request_to_the_endpoint_that_answered() -> None:
     bench = Bench(2)
     decision = bench.routed(ask())

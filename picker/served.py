@@ -1,0 +1,56 @@
+"""Which models the endpoints of a pool say they serve: names that clients make up are in neither books nor metrics."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from infscale.metrics.snapshot import PoolSnapshot
+
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(slots=True, eq=False, init=False)
+class ServedModels:
+    """What the endpoints of a pool say: `names` of models and LoRA adapters; `silent`: some endpoint names none."""
+
+    names: Final[frozenset[str]]
+    silent: Final[bool]
+
+    def __init__(self, names: frozenset[str], silent: bool) -> None:
+        self.names = names
+        self.silent = silent
+
+    @staticmethod
+    def of(snapshot: PoolSnapshot) -> "ServedModels":
+        """What is said in `snapshot`; worked out once for each observation of the pool."""
+        known: ServedModels | None = snapshot.state.derived.get(ServedModels)
+        if known is None:
+            known = snapshot.state.derived[ServedModels] = _read(snapshot)
+        return known
+
+
+def _read(snapshot: PoolSnapshot) -> ServedModels:
+    names: set[str] = set()
+    silent = False
+    for models, lora in zip(snapshot.columns.models, snapshot.columns.lora, strict=True):
+        silent = silent or not models or "" in models
+        names.update(models)
+        if lora is not None:
+            names.update(lora.running, lora.waiting)
+    names.discard("")
+    return ServedModels(frozenset(names), silent)
+
+
+def serves(snapshot: PoolSnapshot, model: str) -> bool:
+    """Whether any endpoint lists `model`, as a model or a LoRA adapter, or does not say what it serves."""
+    said = ServedModels.of(snapshot)
+    return said.silent or model in said.names
+
+
+def accounted(snapshot: PoolSnapshot, row: int, model: str) -> str:
+    """The name to book a request for `model` under that goes to the endpoint in `row`; "" where nobody serves it."""
+    if model in snapshot.columns.by_model:
+        return model
+    lora = snapshot.columns.lora[row]
+    if lora is not None and (model in lora.running or model in lora.waiting):
+        return model
+    return model if model in ServedModels.of(snapshot).names else ""
