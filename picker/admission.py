@@ -28,6 +28,7 @@ STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "NotFound": 404,
     "PreconditionFailed": 412,
     "PayloadTooLarge": 413,
+    "UnsupportedMediaType": 415,
     "ResourceExhausted": 429,
     "Internal": 500,
     "ServiceUnavailable": 503,

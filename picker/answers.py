@@ -28,6 +28,7 @@ _OPENAI_WORDS: Mapping[RejectionCode, _Words] = MappingProxyType(
         "NotFound": _Words("invalid_request_error", "not_found"),
         "PreconditionFailed": _Words("invalid_request_error", "precondition_failed"),
         "PayloadTooLarge": _Words("invalid_request_error", "payload_too_large"),
+        "UnsupportedMediaType": _Words("invalid_request_error", "unsupported_media_type"),
         "ResourceExhausted": _Words("rate_limit_error", "resource_exhausted"),
         "Internal": _Words("server_error", "internal"),
         "ServiceUnavailable": _Words("server_error", "service_unavailable"),

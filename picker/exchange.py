@@ -28,6 +28,7 @@ from picker.answers import immediate_reply, no_parser, of_bodyless
 from picker.errors import RequestError
 from picker.exchange_settings import ExchangeSettings
 from picker.headers import (
+    CONTENT_ENCODING,
     MARKER,
     NOBODY_SERVED,
     REQUEST_ID,
@@ -58,7 +59,7 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.parsing import UNREAD, of_upgrade, parse_body
+from picker.parsing import UNREAD, decoded, of_upgrade, parse_body
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
@@ -217,7 +218,11 @@ class Exchange:
         route = self._settings.parsers.route(request_path(self._headers))
         if route is None:
             return self._reject(None, no_parser(self._settings.error_format))
-        return self._route(parse_body(route, content), WholeBody(content, in_trailers), now)
+        plain = None
+        if route.api != "opaque":
+            plain = decoded(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
+        parsed = parse_body(route, content if plain is None else plain)
+        return self._route(parsed, WholeBody(content, in_trailers, plain), now)
 
     def _route(self, parsed: ParsedBody | None, body: WholeBody | None, now: float) -> list[Send]:
         request = InferenceRequest(

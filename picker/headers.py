@@ -9,6 +9,7 @@ from picker.request import Headers
 DESTINATION: Final = "x-gateway-destination-endpoint"
 DESTINATION_SCORES: Final = "x-gateway-destination-endpoint-scores"
 REQUEST_ID: Final = "x-request-id"
+CONTENT_ENCODING: Final = "content-encoding"
 # The reference picker writes this name with capitals; gateways compare names without regard to case.
 CONTENT_LENGTH: Final = "Content-Length"
 SERVED_REPORT: Final = "x-conformance-test-served-endpoint"

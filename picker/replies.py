@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from picker.exchange_settings import ExchangeSettings
-from picker.headers import CONTENT_LENGTH, DESTINATION, DESTINATION_SCORES, REQUEST_ID, echoed
+from picker.headers import CONTENT_ENCODING, CONTENT_LENGTH, DESTINATION, DESTINATION_SCORES, REQUEST_ID, echoed
 from picker.messages import BodyReply, HeadersReply, LbMetadata, Send, Side, TrailersReply
 from picker.parsing import with_model
 from picker.request import Decision, InferenceRequest
@@ -15,18 +15,24 @@ PIECE_BYTES: Final = 62_000
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class WholeBody:
-    """A request body in full; `in_trailers`: trailers end the request, not its last piece."""
+    """A request body in full; `in_trailers`: trailers end the request, not its last piece.
+
+    `plain` is what it is without its content encodings; None: it has none.
+    """
 
     content: Final[bytes]
     in_trailers: Final[bool]
+    plain: Final[bytes | None]
 
     def __init__(
         self,
         content: bytes,
         in_trailers: bool = False,
+        plain: bytes | None = None,
     ) -> None:
         self.content = content
         self.in_trailers = in_trailers
+        self.plain = plain
 
 
 def route_replies(
@@ -34,7 +40,9 @@ def route_replies(
 ) -> list[Send]:
     """The answers that send `request` to its destinations; `body` None: there is none to pass on now."""
     content = _content(request, decision, body) if body else None
-    sends: list[Send] = [_headers_reply(settings, request, decision, content)]
+    # What was rewritten is no longer in the encoding it came in.
+    rewritten = body is not None and body.plain is not None and content is not body.content
+    sends: list[Send] = [_headers_reply(settings, request, decision, content, rewritten)]
     if body is None or content is None:
         return sends
     if content or not body.in_trailers:
@@ -59,11 +67,12 @@ def _content(request: InferenceRequest, decision: Decision, body: WholeBody) -> 
     parsed, target = request.body, decision.target_model
     if parsed is None or parsed.api == "opaque" or parsed.framing or target in ("", parsed.model):
         return body.content
-    return with_model(body.content, target, named=parsed.has_model)
+    plain = body.content if body.plain is None else body.plain
+    return with_model(plain, target, named=parsed.has_model)
 
 
 def _headers_reply(
-    settings: ExchangeSettings, request: InferenceRequest, decision: Decision, content: bytes | None
+    settings: ExchangeSettings, request: InferenceRequest, decision: Decision, content: bytes | None, decoded: bool
 ) -> HeadersReply:
     destination = ",".join(decision.destinations[: settings.destination_count])
     headers = [(DESTINATION, destination.encode())]
@@ -72,10 +81,11 @@ def _headers_reply(
     if request.headers.get(REQUEST_ID) is None:
         headers.append((REQUEST_ID, request.request_id.encode()))
     if settings.echo_request_headers and content is not None:
-        headers += echoed(request.headers)
+        headers += [item for item in echoed(request.headers) if not decoded or item[0] != CONTENT_ENCODING]
     metadata: dict[str, str | dict[str, float]] = {DESTINATION: destination}
     if decision.scores:
         metadata[DESTINATION_SCORES] = dict(decision.scores)
     lb_metadata: LbMetadata = metadata
+    removed = (CONTENT_ENCODING,) if decoded else ()
     revision = decision.revision if settings.tell_revision else ""
-    return HeadersReply("request", tuple(headers), (), True, lb_metadata, revision)
+    return HeadersReply("request", tuple(headers), removed, True, lb_metadata, revision)

@@ -211,6 +211,7 @@ RejectionCode = Literal[
     "NotFound",
     "PreconditionFailed",
     "PayloadTooLarge",
+    "UnsupportedMediaType",
     "ResourceExhausted",
     "Internal",
     "ServiceUnavailable",

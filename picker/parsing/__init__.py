@@ -3,6 +3,7 @@
 Pure functions of bytes. The JSON or protobuf of a body is decoded once, here; nothing decoded leaves the package.
 """
 
+from picker.parsing.encodings import decoded
 from picker.parsing.framed import parse_body
 from picker.parsing.model_span import with_model
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
@@ -14,6 +15,7 @@ __all__ = [
     "UNREAD",
     "ParserTable",
     "Route",
+    "decoded",
     "longest_suffix",
     "of_upgrade",
     "parse_body",
