@@ -69,9 +69,16 @@ def test_what_was_encoded_is_read(name: str, encode: Encode) -> None:
     assert (BODY if found is None else found) == BODY
 
 
-@given(st.binary(max_size=5000), st.sampled_from([gzip.compress, zlib.compress, raw_deflate, zstandard.compress]))
-def test_every_content_survives(body: bytes, encode: Encode) -> None:
-    name = {gzip.compress: "gzip", zstandard.compress: "zstd"}.get(encode, "deflate")
+@given(st.binary(max_size=5000), st.sampled_from(ENCODINGS))
+def test_every_content_survives(body: bytes, encoding: tuple[str, Encode]) -> None:
+    name, encode = encoding
+    found = decoded(encode(body), name, LIMIT)
+    assert (body if found is None else found) == body
+
+
+@given(st.binary(max_size=500))
+def test_a_bare_stream_survives(body: bytes) -> None:
+    name, encode = "deflate", raw_deflate
     assert decoded(encode(body), name, LIMIT) == body
 
 
