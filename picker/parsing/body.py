@@ -1,5 +1,6 @@
 """What scheduling needs of a request body: the model, the text engines can share a prefix of, and its length."""
 
+import codecs
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -17,6 +18,11 @@ MAX_OUTPUT_TOKENS: Final = 2**31 - 1
 
 Document = dict[str, Any]
 Prompt = tuple[bytes, int]
+
+_UNREADABLE: Final[Prompt] = (b"", 0)
+"""A prompt that engines take and that is neither text nor token ids: such requests are scheduled by load alone."""
+# A stored prompt, or what came before.
+_INSTEAD_OF_INPUT: Final = ("prompt", "previous_response_id", "previous_input_messages", "conversation")
 
 
 def parse_body(route: Route, body: bytes) -> ParsedBody:
@@ -42,7 +48,8 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
 
 def _document(body: bytes) -> Document:
     try:
-        document = orjson.loads(body)
+        # Engines pass over the mark that some editors and libraries begin a text with.
+        document = orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise invalid_json(str(error)) from error
     if not isinstance(document, dict):
@@ -74,19 +81,34 @@ def _messages(document: Document) -> Prompt:
 
 
 def _completions(document: Document) -> Prompt:
-    if document.get("prompt") is None:
+    prompt = document.get("prompt")
+    if not prompt and document.get("prompt_embeds") is not None:
+        return _UNREADABLE
+    if prompt is None:
+        # Written out as null it is the engine's to say what becomes of it.
+        if "prompt" in document:
+            return _UNREADABLE
         raise RequestError("invalid completions request: must have prompt field")
-    return text_or_tokens(document["prompt"], "prompt")
+    return text_or_tokens(prompt, "prompt")
 
 
 def _embeddings(document: Document) -> Prompt:
-    if document.get("input") is None:
+    """Text or token ids, a conversation instead of them (vLLM), or texts and images in pairs (SGLang)."""
+    value = document.get("input")
+    if value is None:
+        messages = document.get("messages")
+        if isinstance(messages, list) and messages:
+            return _estimated(chat_prompt(None, None, cast(list[object], messages)))
         raise RequestError("invalid embeddings request: must have input field")
-    return text_or_tokens(document["input"], "input")
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return _estimated(conversation_prompt(cast(list[object], value)))
+    return text_or_tokens(value, "input")
 
 
 def _responses(document: Document) -> Prompt:
     if document.get("input") is None:
+        if any(document.get(other) is not None for other in _INSTEAD_OF_INPUT):
+            return _UNREADABLE
         raise RequestError("invalid responses request: must have input field")
     return _estimated(responses_prompt(document.get("tools"), document.get("instructions"), document["input"]))
 
@@ -118,6 +140,8 @@ def _sglang_generate(document: Document) -> Prompt:
         return _only_tokens(document["input_ids"], "input_ids")
     if document.get("text") is not None:
         return text_or_tokens(document["text"], "text")
+    if document.get("input_embeds") is not None:
+        return _UNREADABLE
     raise RequestError("invalid generate request: must have input_ids or text field")
 
 
@@ -156,7 +180,7 @@ _LIMITS_WITHIN: Final[Mapping[Api, str]] = MappingProxyType(
     {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
 )
 _MEDIA: Final[Mapping[Api, str]] = MappingProxyType(
-    {"chat_completions": "messages", "messages": "messages", "responses": "input"}
+    {"chat_completions": "messages", "messages": "messages", "embeddings": "messages", "responses": "input"}
 )
 _SALTS: Final[Mapping[Api, str]] = MappingProxyType({"sglang_generate": "extra_key"})
 

@@ -6,6 +6,7 @@ then finds under ``model`` is the one. So nested models, duplicate keys (the las
 rules of their own.
 """
 
+import codecs
 import re
 from typing import Final
 
@@ -54,5 +55,5 @@ def _numbered(body: bytes, spans: list[tuple[int, int]]) -> tuple[int, int]:
         pieces += (body[end : span[0]], b"%d" % number)
         end = span[1]
     pieces.append(body[end:])
-    winner: int = orjson.loads(b"".join(pieces))["model"]
+    winner: int = orjson.loads(b"".join(pieces).removeprefix(codecs.BOM_UTF8))["model"]
     return spans[winner]

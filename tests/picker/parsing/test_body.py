@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from picker.errors import RequestError
 from picker.parsing import PARSER_TYPES, ParserTable, parse_body, with_model
+from picker.parsing.table import DEFAULT_TYPES
 from picker.request import ParsedBody
 
 PATHS = {
@@ -65,6 +66,83 @@ def test_the_prompt_is_what_engines_share_in_order(kind: str, fields: dict[str, 
     assert body.prompt == prompt
     assert body.prompt_tokens == -(-len(prompt) // 4)
     assert body.model == "m"
+
+
+PICTURE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "prompt"),
+    [
+        pytest.param("embeddings", {"messages": [USER]}, b"user\nhello", id="a conversation to embed"),
+        pytest.param("embeddings", {"input": None, "messages": [USER]}, b"user\nhello", id="no input but one"),
+        pytest.param(
+            "embeddings",
+            {"input": [{"text": "a"}, {"image": "x"}]},
+            b'{"text":"a"}\n{"image":"x"}',
+            id="pairs",
+        ),
+        pytest.param("embeddings", {"input": [[1], [2]]}, b"\1\0\0\0\2\0\0\0", id="lists of token ids to embed"),
+        pytest.param("completions", {"prompt": "a", "prompt_embeds": "x"}, b"a", id="a prompt beside embeddings"),
+        pytest.param("completions", {"prompt": ["a", "b"], "n": None, "new": {}}, b"a\nb", id="nulls and new fields"),
+        pytest.param("completions", {"prompt": ""}, b"", id="an empty prompt"),
+        pytest.param("completions", {"prompt": None, "prompt_embeds": "AAAA"}, b"", id="embeddings instead of null"),
+        pytest.param("completions", {"prompt_embeds": ["AAAA", "BBBB"]}, b"", id="embeddings alone"),
+        pytest.param("completions", {"prompt": [], "prompt_embeds": ["AAAA"]}, b"", id="beside an empty list"),
+        pytest.param("completions", {"prompt": None}, b"", id="null"),
+        pytest.param("chat", {"messages": [{"role": "user", "content": None}]}, b"user\n", id="null content"),
+        pytest.param("chat", {"messages": [USER], "tools": None, "stop": None}, b"user\nhello", id="null fields"),
+        pytest.param(
+            "chat",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, PICTURE]}]},
+            b'user\n[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]',
+            id="several media",
+        ),
+        pytest.param("responses", {"input": [], "tools": []}, b"", id="an empty input"),
+        pytest.param("responses", {"prompt": {"id": "p"}}, b"", id="a stored prompt"),
+        pytest.param("responses", {"input": None, "previous_response_id": "r"}, b"", id="a response to go on from"),
+        pytest.param(
+            "responses",
+            {"input": [{"type": "function_call_output", "output": "3"}, USER]},
+            b'{"type":"function_call_output","output":"3"}\nuser\nhello',
+            id="items of a response",
+        ),
+        pytest.param("sglang", {"input_embeds": [[0.1, 0.2]]}, b"", id="embeddings to generate from"),
+        pytest.param("sglang", {"text": ["a", "b"], "input_ids": None}, b"a\nb", id="texts to generate from"),
+        pytest.param("messages", {"messages": [USER], "system": [{"type": "text", "text": "s"}]}, None, id="parts"),
+    ],
+)
+def test_what_engines_take_is_read_as_far_as_it_can_be(kind: str, fields: dict[str, Any], prompt: bytes | None) -> None:
+    body = parsed(kind, {"model": "m", **fields})
+    assert body.model == "m"
+    if prompt is not None:
+        assert (body.prompt, body.prompt_tokens > 0) == (prompt, bool(prompt))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/rerank", "/rerank", "/v2/rerank", "/v1/score", "/score", "/classify", "/pooling", "/tokenize",
+        "/detokenize", "/v1/audio/transcriptions", "/v1/audio/speech", "/v2/embed", "/v1/chat/completions/batch",
+        "/v1/responses/resp_1/cancel", "/invocations", "/v1/load_lora_adapter",
+    ],
+)  # fmt: skip
+def test_other_paths_of_engines_pass_whatever_their_body_is(path: str) -> None:
+    route = ParserTable.of(DEFAULT_TYPES).route(path)
+    assert route is not None
+    assert parse_body(route, b"\xff anything").api == "opaque"
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    body = b'\xef\xbb\xbf{"model":"m","prompt":"hello"}'
+    assert (parsed("completions", body).model, parsed("completions", body).prompt) == ("m", b"hello")
+    assert with_model(body, "other", named=True) == body.replace(b'"m"', b'"other"')
+    assert orjson.loads(with_model(body.replace(b'"m"', b'"\\u006d"'), "other", named=True)[3:])["model"] == "other"
+
+
+def test_media_of_a_conversation_to_embed_are_known() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": [PICTURE]}]}
+    assert parsed("embeddings", body).media == parsed("chat", body).media != ()
 
 
 @pytest.mark.parametrize("ids", [[1, 2, 2**32 - 1], [1.0, 2, 4294967295.0], [[1, 2], [4294967295]]])
@@ -222,7 +300,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["model", "messages", "prompt", "input", "items", "tools", "system", "instructions", "stream", "max_tokens"]
+FIELDS = ["model", "messages", "prompt", "prompt_embeds", "input_embeds", "input", "items", "tools", "system"]
+FIELDS += ["instructions", "stream", "max_tokens"]
 
 
 @settings(max_examples=300, deadline=None)
