@@ -151,6 +151,8 @@ class PoolDirector:
             self._memory.answered(chosen, failed=True, now=now)
         if outcome.failed is not None:
             self._memory.answered(served, failed=outcome.failed, now=now)
+        if outcome.unread:
+            self.stats.unread_answers += 1
         if request.body is None:
             return
         if outcome.completion_tokens is not None:

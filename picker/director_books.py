@@ -39,7 +39,8 @@ class DirectorStats:
     `rejections` are by reason and status; `outcomes` by how exchanges ended; `responses`
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
     believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now. `unknown_load` are
-    the dispatches to endpoints whose load was unknown.
+    the dispatches to endpoints whose load was unknown; `unread_answers`
+    those that were encoded.
     """
 
     names: dict[str, str] = field(default_factory=dict[str, str])
@@ -51,3 +52,4 @@ class DirectorStats:
     matched_tokens: float = 0.0
     prefix_blocks: int = 0
     unknown_load: int = 0
+    unread_answers: int = 0

@@ -364,4 +364,5 @@ class Exchange:
             duration_seconds=now - opened_at,
             size_bytes=self._seen_bytes if self._body else None,
             streamed="event-stream" in (self._response.get("content-type") or ""),
+            unread=self._body is not None and self._body.unread,
         )

@@ -274,8 +274,8 @@ class Rejection:
 class Outcome:
     """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
 
-    Token counts and `size_bytes`, the body's, are known only where response bodies pass through the picker.
-    `streamed`: the answer is a stream of events.
+    Token counts and `size_bytes`, the body's, are known only where response bodies pass through the picker; `unread`:
+    one did in an encoding that is not read. `streamed`: the answer is a stream of events.
     """
 
     kind: Final[Literal["completed", "aborted", "error"]]
@@ -288,6 +288,7 @@ class Outcome:
     duration_seconds: Final[float]
     size_bytes: Final[int | None]
     streamed: Final[bool]
+    unread: Final[bool]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -301,6 +302,7 @@ class Outcome:
         duration_seconds: float = 0.0,
         size_bytes: int | None = None,
         streamed: bool = False,
+        unread: bool = False,
     ) -> None:
         self.kind = kind
         self.status = status
@@ -312,6 +314,7 @@ class Outcome:
         self.duration_seconds = duration_seconds
         self.size_bytes = size_bytes
         self.streamed = streamed
+        self.unread = unread
 
     @property
     def failed(self) -> bool | None:

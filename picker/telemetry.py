@@ -114,6 +114,15 @@ class PickerCollector(Collector):
         for pool, stats in pools.items():
             blind.add_metric([str(pool)], stats.unknown_load)
         yield blind
+        unread = CounterMetricFamily(
+            "infscale_picker_unread_answers",
+            "answers of endpoints that the gateway showed and that have a content-encoding, so that their token usage "
+            "is not read and the length of answers not learned",
+            labels=["pool"],
+        )
+        for pool, stats in pools.items():
+            unread.add_metric([str(pool)], stats.unread_answers)
+        yield unread
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
             "dispatches taken out of the books because the endpoint's metrics contradicted them",

@@ -6,9 +6,10 @@ from infscale.value import value
 from picker.request import Headers, ParsedBody
 from picker.response.frames import FrameBuffer, FrameUsageReader
 from picker.response.lines import LineBuffer
-from picker.response.restore import DocumentRestorer, restore_line
+from picker.response.restore import DocumentRestorer, EventRestorer
 from picker.response.usage import Usage, UsageReader, may_say_usage
 
+_EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # A longer document passes on unread; its usage stays unknown.
 _LONGEST_DOCUMENT_BYTES: Final = 4 << 20
 
@@ -18,13 +19,15 @@ class BodyPlan:
     """How to treat a response body, decided by its headers.
 
     `restore` is (name sent to the model server, name the client asked for); None: nothing to restore. `buffered`:
-    pass nothing on before the end. `frames` reads the gRPC messages of a body of the kind "frames".
+    pass nothing on before the end. `frames` reads the gRPC messages of a body of the kind "frames". `encoded`: the body
+    has a content encoding.
     """
 
     kind: Literal["opaque", "events", "document", "frames"]
     restore: tuple[str, str] | None = None
     buffered: bool = False
     frames: FrameUsageReader | None = None
+    encoded: bool = False
 
     @classmethod
     def of(
@@ -42,7 +45,7 @@ class BodyPlan:
         content_type = (headers.get("content-type") or "").lower()
         encoded = (headers.get("content-encoding") or "identity").lower() != "identity"
         if encoded:
-            return cls("opaque", None, buffered)
+            return cls("opaque", None, buffered, encoded=True)
         if "text/event-stream" in content_type:
             return cls("events", restore)
         if "json" in content_type:
@@ -57,7 +60,17 @@ class BodyPlan:
 class VisibleBody:
     """Reads one response body as it passes. `usage` is complete once the body has ended."""
 
-    __slots__ = ("_buffered", "_document", "_document_bytes", "_frames", "_lines", "_plan", "_reader", "_restorer")
+    __slots__ = (
+        "_buffered",
+        "_document",
+        "_document_bytes",
+        "_events_restorer",
+        "_frames",
+        "_lines",
+        "_plan",
+        "_reader",
+        "_restorer",
+    )
 
     def __init__(self, plan: BodyPlan) -> None:
         self._plan = plan
@@ -65,6 +78,7 @@ class VisibleBody:
         self._lines = LineBuffer()
         self._frames = FrameBuffer() if plan.frames is not None else None
         self._restorer = DocumentRestorer(*plan.restore) if plan.restore and plan.kind == "document" else None
+        self._events_restorer = EventRestorer(*plan.restore) if plan.restore and plan.kind == "events" else None
         self._document: list[bytes] = []
         self._document_bytes = 0
         self._buffered: list[bytes] = []
@@ -73,6 +87,11 @@ class VisibleBody:
     def usage(self) -> Usage:
         """Token usage read so far."""
         return self._reader.usage if self._plan.frames is None else self._plan.frames.usage
+
+    @property
+    def unread(self) -> bool:
+        """Whether it is in an encoding that is not read, so that its usage stays unknown."""
+        return self._plan.encoded
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now that `chunk` has come."""
@@ -94,6 +113,9 @@ class VisibleBody:
         if self._plan.kind == "events":
             unfinished = self._lines.rest()
             rest = self._events(b"", [unfinished] if unfinished else [])
+            self._reader.ended()
+            if self._events_restorer is not None:
+                rest += self._events_restorer.rest()
         elif self._plan.kind == "document":
             self._reader.document(b"".join(self._document))
             self._document.clear()
@@ -105,17 +127,16 @@ class VisibleBody:
         return held
 
     def _says_nothing(self, chunk: bytes) -> bool:
-        """Whether `chunk` is whole lines in which there is nothing to read or to restore, as most are."""
-        whole = chunk.endswith(b"\n") and self._lines.empty
-        return whole and self._plan.restore is None and not may_say_usage(chunk)
+        """Whether `chunk` is whole events in which there is nothing to read or to restore, as most are."""
+        whole = chunk.endswith(_EVENT_ENDS) and self._lines.empty and not self._reader.within_event
+        return whole and self._events_restorer is None and not may_say_usage(chunk)
 
     def _events(self, chunk: bytes, lines: list[bytes]) -> bytes:
         for line in lines:
             self._reader.line(line)
-        if self._plan.restore is None:
+        if self._events_restorer is None:
             return chunk
-        target, incoming = self._plan.restore
-        return b"".join([restore_line(line, target, incoming) for line in lines])
+        return b"".join([self._events_restorer.line(line) for line in lines])
 
     def _read_frames(self, chunk: bytes) -> None:
         if self._frames is None or self._plan.frames is None:

@@ -93,6 +93,7 @@ class FrameUsageReader:
     def end(self) -> None:
         """The body ended: what is unfinished is read as it is."""
         self._documents.line(self._lines.rest())
+        self._documents.ended()
 
     def _generated(self, response: vllm_engine_pb2.GenerateResponse) -> None:
         """Counts so far, of one of the answers; an engine writes 0 where it does not count yet."""

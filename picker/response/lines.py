@@ -2,9 +2,10 @@
 
 
 class LineBuffer:
-    """Cuts chunks into lines. The unfinished end of the last chunk is kept, up to `limit_bytes`.
+    r"""Cuts chunks into lines, which end in ``\n``, ``\r\n`` or ``\r`` alone.
 
-    A longer line comes out in parts as it arrives, and its parts mean nothing to whoever reads lines.
+    The unfinished end of the last chunk is kept, up to `limit_bytes`. A longer line comes out in parts as it arrives,
+    and its parts mean nothing to whoever reads lines. At the end of a chunk a ``\r`` is unfinished: ``\n`` may come.
     """
 
     __slots__ = ("_kept", "_kept_bytes", "_limit_bytes")
@@ -20,12 +21,14 @@ class LineBuffer:
         return not self._kept
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, newlines included."""
-        head, newline, tail = chunk.rpartition(b"\n")
-        lines = [line + b"\n" for line in (self.rest() + head).split(b"\n")] if newline else []
-        if tail:
-            self._kept.append(tail)
-            self._kept_bytes += len(tail)
+        """The lines that `chunk` completes, their ends included."""
+        lines: list[bytes] = []
+        if b"\n" in chunk or b"\r" in chunk or (self._kept and self._kept[-1].endswith(b"\r")):
+            lines = (self.rest() + chunk).splitlines(keepends=True)
+            chunk = b"" if lines[-1].endswith(b"\n") else lines.pop()
+        if chunk:
+            self._kept.append(chunk)
+            self._kept_bytes += len(chunk)
         if self._kept_bytes > self._limit_bytes:
             lines.append(self.rest())
         return lines

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from picker.parsing.model_span import with_model
-from picker.response.usage import event_payload
+from picker.response.usage import ends_event, event_payload
 
 _STRUCTURE: Final = re.compile(rb'["{}\[\]]')
 _STRING_REST: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -18,6 +18,8 @@ _MODEL_VALUE: Final = re.compile(rb'"model"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+"
 # What may still grow into the key and its value: the key alone, the colon, an unfinished string.
 _MODEL_BEGUN: Final = re.compile(rb'"model"\s*+(?::\s*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+\\?)?)?\Z', re.DOTALL)
 _KEY: Final = b'"model"'
+# A longer event passes on as it comes.
+_LONGEST_EVENT_BYTES: Final = 1 << 20
 # A longer string is no model name; it passes on as it comes.
 _LONGEST_NAME_BYTES: Final = 4096
 
@@ -32,16 +34,61 @@ def restore_line(line: bytes, target: str, incoming: str) -> bytes:
     if b"model" not in line:
         return line
     payload = event_payload(line)
-    if payload is None:
-        return line
-    try:
-        document = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return line
-    if not isinstance(document, dict) or document.get("model") != target:
+    restored = None if payload is None else _restored(payload, target, incoming)
+    if payload is None or restored is None:
         return line
     head, _, tail = line.partition(payload)
-    return b"".join((head, with_model(payload, incoming, named=True), tail))
+    return b"".join((head, restored, tail))
+
+
+def _restored(document: bytes, target: str, incoming: str) -> bytes | None:
+    """A JSON document whose top-level model is `target` with `incoming` in its place; None: it is none."""
+    try:
+        decoded = orjson.loads(document)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(decoded, dict) or decoded.get("model") != target:
+        return None
+    return with_model(document, incoming, named=True)
+
+
+class EventRestorer:
+    """Restores the top-level model of the events of a stream, given its lines.
+
+    A line of data that is a whole JSON object passes on at once, as the lines of other fields do. What begins an object
+    that goes on in the next lines of data is kept until the event has ended.
+    """
+
+    __slots__ = ("_incoming", "_kept", "_kept_bytes", "_target")
+
+    def __init__(self, target: str, incoming: str) -> None:
+        self._target = target
+        self._incoming = incoming
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+
+    def line(self, line: bytes) -> bytes:
+        """What passes on now that `line` has come."""
+        payload = event_payload(line)
+        if self._kept:
+            if ends_event(line):
+                return self.rest() + line
+        elif payload is None or (payload.startswith(b"{") and payload.endswith(b"}")):
+            return restore_line(line, self._target, self._incoming)
+        self._kept.append(line)
+        self._kept_bytes += len(line)
+        return self.rest() if self._kept_bytes > _LONGEST_EVENT_BYTES else b""
+
+    def rest(self) -> bytes:
+        """What is kept back, restored where it is one object: the event has ended, or is too long."""
+        lines, self._kept, self._kept_bytes = self._kept, [], 0
+        data = [(place, payload) for place, line in enumerate(lines) if (payload := event_payload(line)) is not None]
+        restored = _restored(b"\n".join([payload for _, payload in data]), self._target, self._incoming)
+        # A name has no line break, so that lines stay as many as they were.
+        for (place, payload), new in zip(data, [] if restored is None else restored.split(b"\n"), strict=False):
+            head, _, tail = lines[place].partition(payload)
+            lines[place] = b"".join((head, new, tail))
+        return b"".join(lines)
 
 
 class DocumentRestorer:

@@ -1,5 +1,6 @@
 """Token usage as model servers report it: in the last events of a stream, or in the one document of an answer."""
 
+import codecs
 import re
 from typing import Any, Final, cast
 
@@ -9,6 +10,11 @@ from infscale.value import value
 
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"
+# A longer event is no report of usage.
+_LONGEST_EVENT_BYTES: Final = 1 << 20
+MOST_TOKENS: Final = 1 << 24
+"""More than the context of any model; a larger number is a mistake, or worse."""
+_WRITTEN_COUNT: Final = re.compile(r"\s*([0-9]{1,10})(?:\.0*)?\s*", re.ASCII)
 _UNFINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*null')
 
 
@@ -34,34 +40,75 @@ class Usage:
 def event_payload(line: bytes) -> bytes | None:
     """The data of a server-sent event's line; None: the line carries none, or marks the end."""
     if not line.startswith(_DATA):
-        return None
+        # The first line of a stream may begin with a byte order mark.
+        if not line.startswith(codecs.BOM_UTF8 + _DATA):
+            return None
+        line = line[len(codecs.BOM_UTF8) :]
     payload = line[len(_DATA) :].strip()
     return None if payload in (b"", _DONE) else payload
+
+
+def ends_event(line: bytes) -> bool:
+    """Whether a line is empty: the event before it is complete."""
+    return line in (b"\n", b"\r\n", b"\r")
 
 
 class UsageReader:
     """Collects usage from the lines of an event stream, or from a whole document."""
 
-    __slots__ = ("events", "usage")
+    __slots__ = ("_pieces", "_pieces_bytes", "events", "usage")
 
     def __init__(self) -> None:
         self.usage = Usage()
         self.events = 0
+        # Data of the event at hand that says nothing by itself.
+        self._pieces: list[bytes] = []
+        self._pieces_bytes = 0
+
+    @property
+    def within_event(self) -> bool:
+        """Whether more lines may belong to what was read of an event."""
+        return bool(self._pieces)
 
     def line(self, line: bytes) -> None:
-        """Read one line of an event stream; one that is no JSON is passed over."""
+        """Read one line of an event stream; an event that is no JSON is passed over.
+
+        Each line of data is an event of its own, as servers of models write them, unless several lines make one JSON.
+        """
         payload = event_payload(line)
         if payload is None:
+            if self._pieces and ends_event(line):
+                self._event_ended()
             return
         self.events += 1
-        if _says_usage(payload) and not self.document(payload):
-            # Where the end of a line is missing the last event on it is whole.
-            self.document(payload.rpartition(_DATA)[2])
+        # Where the end of a line is missing the last event on it is whole.
+        if _says_usage(payload) and (self.document(payload) or self.document(payload.rpartition(_DATA)[2])):
+            self._forget()
+            return
+        self._pieces.append(payload)
+        self._pieces_bytes += len(payload)
+        if self._pieces_bytes > _LONGEST_EVENT_BYTES:
+            self._forget()
+
+    def ended(self) -> None:
+        """The stream has ended: an event without an end is read as it is."""
+        self._event_ended()
+
+    def _event_ended(self) -> None:
+        if len(self._pieces) > 1:
+            event = b"\n".join(self._pieces)
+            if _says_usage(event):
+                self.document(event)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pieces.clear()
+        self._pieces_bytes = 0
 
     def document(self, document: bytes) -> bool:
-        """Read the usage in a JSON document; one that is no JSON is passed over, and the answer is False."""
+        """Read the usage in a JSON document; whether it is one. One that is no JSON is passed over."""
         try:
-            decoded = orjson.loads(document)
+            decoded = orjson.loads(document.removeprefix(codecs.BOM_UTF8))
         except orjson.JSONDecodeError:
             return False
         # The Responses API wraps it in ``response``, Anthropic's first event in ``message``.
@@ -87,8 +134,9 @@ def _says_usage(payload: bytes) -> bool:
     Servers write ``"usage":null`` into every event but the last. SGLang counts in every event of its own API; the one
     that says why it ended has the final numbers.
     """
-    if b'"usage"' in payload:
-        return b'"usage":null' not in payload
+    named = payload.count(b'"usage"')
+    if named:
+        return named != payload.count(b'"usage":null')
     return b'"meta_info"' in payload and not _UNFINISHED.search(payload)
 
 
@@ -113,10 +161,22 @@ def _member(holder: object, name: str) -> dict[str, Any] | None:
 
 def _first_count(fields: dict[str, Any], *names: str) -> int | None:
     for name in names:
-        value = fields.get(name)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+        count = _count(fields.get(name))
+        if count is not None:
+            return count
     return None
+
+
+def _count(value: object) -> int | None:
+    """A number of tokens, also as some servers write it: ``2000.0`` or ``"2000"``. None: no number there can be."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        found = _WRITTEN_COUNT.fullmatch(value)
+        value = None if found is None else int(found[1])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS else None
 
 
 def _later(later: int | None, earlier: int | None) -> int | None:

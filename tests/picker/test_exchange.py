@@ -518,3 +518,20 @@ def test_what_the_protocol_does_not_allow_fails_the_stream(
 def test_settings_refuse_the_impossible() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         ExchangeSettings(destination_count=0)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "unread"), [("gzip", True), ("zstd, gzip", True), ("identity", False), ("", False)], ids=str
+)
+def test_an_answer_whose_usage_is_not_read_is_said_to_be_unread(
+    director: FakeDirector, encoding: str, unread: bool
+) -> None:
+    content = b'{"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+    book = playbook(director)
+    book >> Incoming(post(), modes=FULL_DUPLEX) << []  # pyright: ignore[reportUnusedExpression]
+    book >> RequestBody(BODY, end_of_stream=True) << [routed(), whole()]  # pyright: ignore[reportUnusedExpression]
+    answer = ResponseHeaders(headers(*JSON_RESPONSE, ("content-encoding", encoding)))
+    book >> answer << PASSED  # pyright: ignore[reportUnusedExpression]
+    end = BodyReply("response", content, end_of_stream=True)
+    book >> ResponseBody(content, end_of_stream=True) << end  # pyright: ignore[reportUnusedExpression]
+    assert (director.outcome.unread, director.outcome.completion_tokens) == (unread, None if unread else 2)

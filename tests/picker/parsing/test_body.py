@@ -300,8 +300,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ["model", "messages", "prompt", "prompt_embeds", "input_embeds", "input", "items", "tools", "system"]
-FIELDS += ["instructions", "stream", "max_tokens"]
+PROMPTS = ["messages", "prompt", "prompt_embeds", "input_embeds", "input", "items"]
+FIELDS = ["model", "tools", "system", "instructions", "stream", "max_tokens", *PROMPTS]
 
 
 @settings(max_examples=300, deadline=None)

@@ -102,3 +102,26 @@ def test_a_model_name_without_end_is_not_held_for_ever() -> None:
     visible = VisibleBody(BodyPlan.of(DOCUMENT, ("t", "asked")))
     sent = visible.feed(b'{"model":"' + b"x" * 3000) + visible.feed(b"x" * 3000)
     assert len(sent) == 6010
+
+
+PRETTY = json.dumps({"id": "x", "model": "t", "choices": [{"text": "model"}]}, indent=2).encode()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_the_model_of_an_event_of_several_lines_comes_back(end: bytes, size: int) -> None:
+    def stream(document: bytes) -> bytes:
+        data = [b"data: " + line for line in document.split(b"\n")]
+        return end.join([b": ping", b"", b"event: x", *data, b"", b"data: [DONE]", b""]) + end
+
+    body = stream(PRETTY)
+    got = restored(body, EVENTS, cuts=tuple(range(size, len(body), size)))
+    assert got == stream(PRETTY.replace(b'"t"', b'"asked"'))
+
+
+def test_an_event_that_never_ends_passes_on() -> None:
+    visible = VisibleBody(BodyPlan.of(EVENTS, ("t", "asked")))
+    line = b"data: {" + b"x" * 1000 + b"\n"
+    passed = sum(len(visible.feed(line)) for _ in range(5_000))
+    assert passed > 3_900 * len(line)
+    assert passed + len(visible.end()) == 5_000 * len(line)

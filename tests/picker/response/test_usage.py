@@ -66,7 +66,7 @@ def test_any_cut_of_a_stream_gives_the_same_usage(cuts: list[int]) -> None:
             b'{"usage":{"input_tokens":3,"output_tokens":4,"input_tokens_details":{"cached_tokens":2}}}',
             Usage(3, 4, None, 2),
         ),
-        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":true,"total_tokens":"7"}}', Usage()),
+        (b'{"usage":{"prompt_tokens":-3,"completion_tokens":true,"total_tokens":"seven"}}', Usage()),
         (b'{"usage":[1]}', Usage()),
         (b'{"usage":', Usage()),
         (b"[1]", Usage()),
@@ -76,6 +76,75 @@ def test_any_cut_of_a_stream_gives_the_same_usage(cuts: list[int]) -> None:
 )
 def test_usage_of_a_document(document: bytes, found: Usage) -> None:
     assert usage([document[:9], document[9:]], DOCUMENT) == found
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("2000", 2000), ("2000.0", 2000), ('"2000"', 2000), ('"2000.0"', 2000), ('" 2000 "', 2000), ('"2000."', 2000),
+        ("2e3", 2000), ("0", 0), ("-0.0", 0), (f"{1 << 24}", 1 << 24),
+        ("2000.5", None), ('"2000.5"', None), ("-1", None), ('"-1"', None), ("true", None), ("null", None),
+        ("[]", None), ('""', None), ('"2e3"', None), ('"٢"', None), ("1e300", None), (f"{(1 << 24) + 1}", None),
+        ('"99999999999"', None), ("9" * 400, None), (f'"{"9" * 5000}"', None), ('"NaN"', None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shown", ["document", "events"])
+def test_a_count_is_read_however_it_is_written(written: str, count: int | None, shown: str) -> None:
+    body = f'{{"usage":{{"prompt_tokens":5,"completion_tokens":{written}}}}}'.encode()
+    if shown == "document":
+        assert usage([body], DOCUMENT) in (Usage(5, count), Usage())
+    else:
+        assert usage([b"data: ", body, b"\n\n"]) in (Usage(5, count), Usage())
+    if count is not None:
+        assert usage([body], DOCUMENT) == Usage(5, count)
+
+
+SPEECH = b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":10}}'
+PRETTY = b'{\n  "choices": [],\n  "usage": {\n    "prompt_tokens": 5,\n    "completion_tokens": 10\n  }\n}'
+
+
+def as_event(text: bytes, end: bytes) -> bytes:
+    """An event of the server-sent kind: each line of it is data."""
+    return b"".join(b"data: " + line + end for line in text.split(b"\n")) + end
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("text", [SPEECH, PRETTY], ids=["one line", "several lines"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"", b"", id="alone"),
+        pytest.param(b"\xef\xbb\xbf", b"", id="behind a byte order mark"),
+        pytest.param(b": a comment\n\nevent: x\nid: 7\nretry: 5\n", b"", id="behind other fields"),
+        pytest.param(b'data: {"choices":[{"delta":{}}],"usage":null}\n\n', b"data: [DONE]\n\n", id="last"),
+    ],
+)
+def test_an_event_is_read_however_its_lines_are_ended(before: bytes, after: bytes, text: bytes, end: bytes) -> None:
+    body = before.replace(b"\n", end) + as_event(text, end) + after.replace(b"\n", end)
+    for size in (1, 7, 50, len(body)):
+        chunks = [body[start : start + size] for start in range(0, len(body), size)]
+        assert usage(chunks) == Usage(5, 10)
+
+
+def test_an_event_without_an_end_is_read() -> None:
+    assert usage([as_event(PRETTY, b"\n").rstrip()]) == Usage(5, 10)
+
+
+def test_a_null_in_a_choice_hides_no_usage() -> None:
+    assert usage(
+        [b'data: {"choices":[{"usage":null}],"usage":{"prompt_tokens":5,"completion_tokens":10}}\n\n']
+    ) == Usage(5, 10)
+
+
+def test_an_event_of_lines_without_end_is_not_kept() -> None:
+    body = VisibleBody(BodyPlan.of(EVENTS, None))
+    line = b"data: " + b"x" * 1000 + b"\n"
+    reader = UsageReader()
+    for _ in range(5_000):
+        assert body.feed(line) == line
+        reader.line(line)
+    reader.line(b"\n")
+    assert not reader.within_event
 
 
 def test_instalments_add_up() -> None:
