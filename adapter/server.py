@@ -1,7 +1,6 @@
 """The adapter as a running server: one listening socket with TLS, owned by an ``async with``."""
 
 import asyncio
-import errno
 import ipaddress
 import logging
 import time
@@ -31,7 +30,7 @@ from infscale import __version__
 from infscale.certificates import CertificatePair
 from infscale.endpoint import authority
 from infscale.errors import StartError
-from infscale.listening import EVERY_ADDRESS, every_address
+from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
 from infscale.metrics.published import BY_NAME
 from infscale.own_metrics import OwnMetrics
 
@@ -184,10 +183,7 @@ class AdapterServer:
             listener = Listener(place, self._certificate.context, server)
             self._port = listener.listen()
         except OSError as error:
-            reason = "the port is taken" if error.errno == errno.EADDRINUSE else error.strerror
-            raise StartError(
-                f"adapter: cannot listen on {authority(host, port)}: {reason}; choose another port or stop what has it"
-            ) from None
+            raise cannot_listen("the adapter", host, port, error, "adapter.listen") from None
         return listener
 
 

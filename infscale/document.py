@@ -3,19 +3,24 @@
 A reader asks a `Field` for what it expects (`text`, `integer`, `mapping` …) and gets our types or a `ConfigError`
 naming the place and the expected form. Unknown and duplicate keys are errors. JSON is YAML, and `from_plain` makes the
 same fields of data that is already decoded, such as objects from a Kubernetes API server.
+
+The first mistake ends the reading, unless it is `whole`: then what is wrong is collected, reading goes on where it can
+(`Field.attempt`, `Field.each`, `Field.report`, keys of a `Field.mapping`), and all of it is raised in the end.
 """
 
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Never
+from typing import Never, TypeVar
 
 import yaml
-from yaml.composer import ComposerError
 
 from infscale.errors import ConfigError
+from infscale.problems import AlreadySaid, Attempt, Problems
+from infscale.strict_yaml import compose
+from infscale.suggestions import did_you_mean, nearest, short_list
 
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -27,6 +32,7 @@ _DURATION_CHARACTERS = 64
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
 _QUOTE_LIMIT = 60
+_DURATION_FORM = "a duration such as 200ms, 30s or 1m30s"
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _STR, _BOOL, _INT, _FLOAT, _TIMESTAMP = (
@@ -40,6 +46,11 @@ _KINDS = {
     _NULL: "nothing",
     _TIMESTAMP: "a date",
 }
+
+_ABSENT = "absent"
+"""The tag of what stands for a missing key where problems are collected."""
+
+T = TypeVar("T")
 
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 
@@ -64,13 +75,15 @@ class Field:
     """One value of a document with its place.
 
     `strict` is the document's rule for unknown keys: refused, because a person wrote them, or let pass, because an API
-    server newer than this reader did.
+    server newer than this reader did. `problems` collects what is wrong with the document; None: the first mistake is
+    raised.
     """
 
     node: yaml.Node
     source: str
     path: str
     strict: bool = True
+    problems: Problems | None = None
 
     @property
     def place(self) -> str:
@@ -78,9 +91,49 @@ class Field:
         mark: yaml.Mark | None = self.node.start_mark
         return self.source if mark is None else f"{self.source}:{mark.line + 1}"
 
+    @property
+    def line(self) -> int:
+        """The line of the document, from 1; 0 where the value never was text."""
+        mark: yaml.Mark | None = self.node.start_mark
+        return 0 if mark is None else int(mark.line) + 1
+
     def refuse(self, problem: str) -> Never:
         """Raise the `ConfigError` that says `problem` about this value."""
+        if self.node.tag == _ABSENT:
+            raise AlreadySaid(self.place, self.path, problem)
         raise ConfigError(self.place, self.path, problem)
+
+    def refuse_word(self, word: str, options: Sequence[str]) -> Never:
+        """As `refuse`, of a `word` that is none of `options`."""
+        listed, meant = self._hints(word, options, options)
+        self.refuse(f"expected one of {listed}, got {quoted(word)}{meant}")
+
+    def _hints(self, word: str, options: Sequence[str], free: Sequence[str]) -> tuple[str, str]:
+        """Which `options` there are, and which of those `free` was meant."""
+        if self.problems is not None and self.problems.full:
+            # Nobody reads the problems beyond those that are kept.
+            return "others", ""
+        return short_list(options, word) or "none", did_you_mean(word, free)
+
+    def report(self, problem: str) -> None:
+        """As `refuse`, but go on where problems are collected."""
+        self._collect(ConfigError(self.place, self.path, problem))
+
+    def attempt(self, read: Callable[["Field"], T]) -> Attempt[T]:
+        """What `read` makes of this value; where problems are collected, a refused one ends nothing yet."""
+        try:
+            return Attempt(read(self))
+        except ConfigError as error:
+            self._collect(error)
+            return Attempt()
+
+    def _collect(self, error: ConfigError) -> None:
+        if self.problems is None:
+            raise error
+        self.problems.add(error, self.line)
+
+    def _part(self, node: yaml.Node, path: str) -> "Field":
+        return Field(node, self.source, path, self.strict, self.problems)
 
     @property
     def is_null(self) -> bool:
@@ -97,20 +150,26 @@ class Field:
             self.refuse(f"expected {expected}, got {_kind(self.node)}")
         return str(self.node.value)
 
-    def text(self, *, empty: bool = False) -> str:
-        """A string; numbers and booleans are refused rather than guessed at. Empty only where allowed."""
-        if isinstance(self.node, yaml.ScalarNode) and self.node.tag in {_INT, _FLOAT, _BOOL, _TIMESTAMP}:
+    def text(self, *, empty: bool = False, form: str = "") -> str:
+        """A string; numbers and booleans are refused rather than guessed at. Empty only where allowed.
+
+        `form` is what the string has to look like, for the words of the refusal.
+        """
+        if form:
+            value = self._scalar([_STR], form)
+        elif isinstance(self.node, yaml.ScalarNode) and self.node.tag in {_INT, _FLOAT, _BOOL, _TIMESTAMP}:
             self.refuse(f"expected a string, got {_kind(self.node)}; put it in quotes")
-        value = self._scalar([_STR], "a string")
+        else:
+            value = self._scalar([_STR], "a string")
         if not value and not empty:
-            self.refuse("expected a non-empty string")
+            self.refuse(f"expected {form}, got an empty string" if form else "expected a non-empty string")
         return value
 
     def choice(self, options: Sequence[str]) -> str:
         """One of `options`."""
         value = self.text(empty=True)
         if value not in options:
-            self.refuse(f"expected one of {', '.join(options)}, got {quoted(value)}")
+            self.refuse_word(value, options)
         return value
 
     def integer(self, minimum: int | None = None, maximum: int | None = None) -> int:
@@ -145,10 +204,10 @@ class Field:
 
     def duration(self, minimum: float = 0.0) -> float:
         """Seconds from a Go-style duration: ``200ms``, ``1m30s``."""
-        value = self.text()
+        value = self.text(form=_DURATION_FORM)
         seconds = seconds_of_duration(value)
         if seconds is None:
-            self.refuse(f"expected a duration such as 200ms, 30s or 1m30s, got {quoted(value)}")
+            self.refuse(f"expected {_DURATION_FORM}, got {quoted(value)}")
         self._check_bounds(seconds, minimum, None)
         return seconds
 
@@ -169,9 +228,12 @@ class Field:
         """The elements of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
             self.refuse(f"expected a list, got {_kind(self.node)}")
-        return tuple(
-            Field(node, self.source, f"{self.path}[{i}]", self.strict) for i, node in enumerate(self.node.value)
-        )
+        return tuple(self._part(node, f"{self.path}[{i}]") for i, node in enumerate(self.node.value))
+
+    def each(self, read: Callable[["Field"], T]) -> tuple[T, ...]:
+        """What `read` makes of the elements of a list; where problems are collected, without those refused."""
+        attempts = [item.attempt(read) for item in self.items()]
+        return tuple(one.value for one in attempts if not one.refused)
 
     def entries(self) -> dict[str, "Field"]:
         """A mapping with free keys, each a string and given once."""
@@ -179,32 +241,61 @@ class Field:
             self.refuse(f"expected a mapping, got {_kind(self.node)}")
         found: dict[str, Field] = {}
         for key_node, value_node in self.node.value:
-            key_field = Field(key_node, self.source, self.path)
+            key_field = self._part(key_node, self.path)
             if not isinstance(key_node, yaml.ScalarNode):
-                key_field.refuse("expected a string as key")
+                key_field.report("expected a string as key")
+                continue
             key = str(key_node.value)
             if key in found:
-                key_field.refuse(f"key {quoted(key)} is given twice")
-            found[key] = Field(value_node, self.source, _child(self.path, key), self.strict)
+                key_field.report(f"key {quoted(key)} is given twice")
+                continue
+            found[key] = self._part(value_node, _child(self.path, key))
         return found
 
+    def keys(self) -> frozenset[str]:
+        """The keys of a mapping, whatever is wrong with it; none of anything else."""
+        pairs = self.node.value if isinstance(self.node, yaml.MappingNode) else ()
+        return frozenset(str(key.value) for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+
     def mapping(self, required: Sequence[str] = (), optional: Sequence[str] = ()) -> dict[str, "Field"]:
-        """A mapping with exactly these keys; null values of optional keys count as absent."""
+        """A mapping with exactly these keys; null values of optional keys count as absent.
+
+        Where problems are collected, a missing key is there as a field of which nothing can be read.
+        """
         found = self.entries()
         known = [*required, *optional]
-        for key, value in found.items():
-            if key not in known and self.strict:
-                raise ConfigError(value.place, value.path, f"unknown key; expected one of {', '.join(sorted(known))}")
+        meant = self._report_unknown(found, known) if self.strict else frozenset[str]()
         for key in required:
             if key not in found:
-                self.refuse(f"key {quoted(key)} is missing")
+                # Who misspelt a key has said it in another way.
+                if key not in meant:
+                    self.report(f"key {quoted(key)} is missing")
+                found[key] = self.absent(key)
         return {
             key: value for key, value in found.items() if key in required or (key in optional and not value.is_null)
         }
 
+    def absent(self, key: str) -> "Field":
+        """What stands for a missing `key` of this mapping, where that is reported: nothing can be read of it."""
+        return self._part(yaml.ScalarNode(_ABSENT, "", self.node.start_mark), _child(self.path, key))
+
+    def _report_unknown(self, found: dict[str, "Field"], known: Sequence[str]) -> frozenset[str]:
+        """Report keys that are not among `known`; what they were probably meant to be."""
+        meant: set[str] = set()
+        for key, value in found.items():
+            if key in known:
+                continue
+            free = [each for each in known if each not in found]
+            if self.problems is None or not self.problems.full:
+                meant.update(nearest(key, free))
+            listed, likely = self._hints(key, sorted(known), free)
+            value.report(f"unknown key; expected one of {listed}{likely}")
+        return frozenset(meant)
+
     def text_mapping(self) -> dict[str, str]:
         """A mapping of strings to strings, such as labels."""
-        return {key: value.text(empty=True) for key, value in self.entries().items()}
+        attempts = {key: value.attempt(lambda each: each.text(empty=True)) for key, value in self.entries().items()}
+        return {key: one.value for key, one in attempts.items() if not one.refused}
 
     def plain(self) -> Plain:
         """The value as plain Python data, for parts that another schema owns."""
@@ -213,6 +304,14 @@ class Field:
         if isinstance(self.node, yaml.MappingNode):
             return {key: value.plain() for key, value in self.entries().items()}
         return _plain_scalar(self)
+
+
+def whole(root: Field, read: Callable[[Field], T]) -> T:
+    """What `read` makes of `root`. Raises `ConfigErrors` with all that is wrong, where it is more than one thing."""
+    problems = Problems()
+    read_one = replace(root, problems=problems).attempt(read)
+    problems.raise_any()
+    return read_one.value
 
 
 def _plain_scalar(field: Field) -> Plain:
@@ -275,7 +374,7 @@ def load(text: str, source: str) -> Field:
 def load_all(text: str, source: str) -> tuple[Field, ...]:
     """The roots of every non-empty document in `text`."""
     try:
-        nodes = list(_compose(text))
+        nodes = list(compose(text))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{source}:{line}", "", f"not valid YAML: {error.problem or 'malformed'}") from error
@@ -286,69 +385,3 @@ def load_all(text: str, source: str) -> tuple[Field, ...]:
     except RecursionError as error:
         raise ConfigError(source, "", "not valid YAML: nested too deeply") from error
     return tuple(Field(node, source, "") for node in nodes if node.tag != _NULL)
-
-
-_MAX_VALUES = 1_000_000
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses tags, which nobody needs, and aliases that would make a small document grow without bound.
-
-    Lone surrogates, which JSON escapes can write and no encoding can, are refused too.
-    """
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        # How many values each composed node stands for, by identity: the tree keeps the nodes alive.
-        self._sizes: dict[int, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        is_alias = self.check_event(yaml.AliasEvent)
-        if not is_alias and event.tag is not None:
-            raise ComposerError(None, None, "tags are not allowed", event.start_mark)
-        node = super().compose_node(parent, index)
-        if node is None:
-            return None
-        if not is_alias:
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in _parts(node))
-        elif id(node) not in self._sizes:
-            raise ComposerError(None, None, "an alias may not contain itself", event.start_mark)
-        if self._sizes[id(node)] > _MAX_VALUES:
-            problem = f"aliases make the document larger than {_MAX_VALUES} values"
-            raise ComposerError(None, None, problem, event.start_mark)
-        return node
-
-    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
-        node = super().compose_scalar_node(anchor)
-        try:
-            # Two escapes that are the halves of one character, as JSON writes it, become that character.
-            node.value = str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            raise ComposerError(None, None, "a character escape is half of a pair", node.start_mark) from None
-        return node
-
-
-# JSON writes 1e5, which YAML 1.1 takes for a string.
-_StrictLoader.add_implicit_resolver(
-    _FLOAT, re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+\Z"), list("-+0123456789")
-)
-
-
-def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.SequenceNode):
-        yield from node.value
-    elif isinstance(node, yaml.MappingNode):
-        for pair in node.value:
-            yield from pair
-
-
-def _compose(text: str) -> Iterator[yaml.Node]:
-    loader = _StrictLoader(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is not None:
-                yield node
-    finally:
-        loader.dispose()

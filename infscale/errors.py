@@ -2,12 +2,15 @@
 
 InfscaleError
 ├── ConfigError         the user's configuration is wrong: says the file, the line, the path and the expected form
+│   └── ConfigErrors    several problems of configuration at once
 ├── SelectorError       a label selector does not parse
 ├── QuantityError       a Kubernetes quantity does not parse
 ├── ExpositionError     a metrics page is not what it claims to be (truncated, malformed, oversized)
 ├── FormulaError        the formula of a metric does not parse, or reads what is not published
 └── StartError          a part could not start (port taken, Envoy missing): says what and what next
 """
+
+from collections.abc import Sequence
 
 
 class InfscaleError(Exception):
@@ -25,6 +28,30 @@ class ConfigError(InfscaleError):
         self.path = path
         self.problem = problem
         super().__init__(": ".join(part for part in (place, path, problem) if part))
+
+    def lines(self) -> tuple[str, ...]:
+        """Each problem in a line of its own."""
+        return (str(self),)
+
+
+class ConfigErrors(ConfigError):
+    """Several problems of configuration, in the order they are to be read.
+
+    As text it is one line, for logs and conditions: the first problem and how many others there are. `unnamed` is how
+    many were found and not kept.
+    """
+
+    def __init__(self, problems: Sequence[ConfigError], unnamed: int = 0) -> None:
+        first = problems[0]
+        self.problems = tuple(problems)
+        self.unnamed = unnamed
+        others = len(problems) - 1 + unnamed
+        super().__init__(first.place, first.path, f"{first.problem} (and {others} more problem{'s' * (others > 1)})")
+
+    def lines(self) -> tuple[str, ...]:
+        """Each problem in a line of its own."""
+        lines = tuple(line for each in self.problems for line in each.lines())
+        return (*lines, f"and {self.unnamed} more problems") if self.unnamed else lines
 
 
 class SelectorError(InfscaleError):

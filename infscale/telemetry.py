@@ -15,8 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
-from infscale.errors import StartError
-from infscale.listening import EVERY_ADDRESS, every_address
+from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
 from infscale.metrics.answers import group_reading, models
 from infscale.metrics.inspection import snapshot_document
 from infscale.metrics.published import PUBLISHED, PublishedMetric
@@ -276,10 +275,7 @@ class TelemetryServer:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            raise StartError(
-                f"telemetry cannot listen on {self._host}:{self.port}: {error.strerror or error}; "
-                "choose another port with telemetry.listen"
-            ) from error
+            raise cannot_listen("telemetry", self._host, self.port, error, "telemetry.listen") from error
         self.port = int(self._runner.addresses[0][1])
         return self
 

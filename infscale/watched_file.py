@@ -1,6 +1,7 @@
 """A small file that is looked at again and again, so that what it says can change while the program runs."""
 
 import asyncio
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -17,6 +18,13 @@ class Look:
 
     content: bytes = b""
     problem: str = ""
+
+    @classmethod
+    def of(cls, content: bytes) -> "Look":
+        """What `content` is worth, of which one byte more than the limit may have been read."""
+        if len(content) > MAX_FILE_BYTES:
+            return cls(problem=f"expected at most {MAX_FILE_BYTES} bytes")
+        return cls(content)
 
     def text(self, source: str) -> str:
         """The file's text; `source` is its name for errors. Raises `ConfigError`."""
@@ -65,6 +73,14 @@ def look_at(path: Path) -> Look:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         return Look(problem=f"cannot be read: {error.strerror or error}")
-    if len(content) > MAX_FILE_BYTES:
-        return Look(problem=f"expected at most {MAX_FILE_BYTES} bytes")
-    return Look(content)
+    return Look.of(content)
+
+
+def unreadable(path: Path) -> str | None:
+    """Why the file at `path` cannot be read, as far as that shows without opening it. It blocks."""
+    try:
+        if path.stat() and not os.access(path, os.R_OK):
+            return f"cannot be read: {os.strerror(errno.EACCES)}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    return None

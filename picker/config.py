@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from infscale.document import Field, load
+from infscale.document import Field, load, whole
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
+from infscale.problems import Attempt
+from infscale.suggestions import did_you_mean
+from picker.data_layer import read_data_layer
 from picker.declared import Declared, DeclaredPlugin
 from picker.discovery_source import FileSource, read_reference, read_source
 from picker.parsing.table import DEFAULT_TYPES
@@ -22,15 +25,17 @@ from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleP
 from picker.scheduling.stages import ProfileHandler, Screener
 from picker.scraping import NO_WISHES, ScrapeWishes
 
-API_VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
+CURRENT_VERSION = "llm-d.ai/v1"
+API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
 DEFAULT_PARSERS = DEFAULT_TYPES
-FEATURE_GATES = (
-    "dataLayer",
-    "enableLegacyMetrics",
-    "flowControl",
-    "HAPopulateNonLeaderDatastore",
-    "prepareDataPlugins",
-)
+FEATURE_GATES: Mapping[str, str] = {
+    "dataLayer": "metrics, models and GPUs are always read through one store",
+    "enableLegacyMetrics": "which metrics there are is not decided by this file",
+    "flowControl": "",
+    "HAPopulateNonLeaderDatastore": "there is no leader; every replica has everything",
+    "prepareDataPlugins": "what plugins need is always there before they run",
+}
+"""The reference's gates, and why each changes nothing here; the one without a reason is refused where it is on."""
 
 _FLOW_CONTROL_KEYS = (
     "defaultNegativePriorityBand",
@@ -44,15 +49,6 @@ _FLOW_CONTROL_KEYS = (
     "saturationDetector",
     "usageLimitPolicyPluginRef",
 )
-_DATA_LAYER_KEYS = (
-    "crossReplicaSyncInterval",
-    "crossReplicaSyncerPluginRef",
-    "discovery",
-    "injectDefaults",
-    "peerDiscovery",
-    "sources",
-)
-
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
 
@@ -74,7 +70,6 @@ class PickerConfig:
     media_items: int
     parsers: tuple[str, ...]
     detector: Detector | None
-    feature_gates: Mapping[str, bool]
     notes: tuple[str, ...]
     plugins: tuple[DeclaredPlugin, ...]
     discovery: FileSource | None = None
@@ -103,9 +98,9 @@ class PickerConfig:
 def load_picker_config(text: str, source: str, plugins: Plugins = BUILT_IN) -> PickerConfig:
     """The configuration in `text`, of the plugin types given; `source` is the file name errors show.
 
-    Raises `ConfigError`.
+    Raises `ConfigError` with everything that is wrong.
     """
-    return _Loader(load(text, source), plugins).config()
+    return whole(load(text, source), lambda root: _Loader(root, plugins).config())
 
 
 def preset(name: str) -> PickerConfig:
@@ -131,29 +126,33 @@ class _Loader:
                 "schedulingProfiles",
             ),
         )
-        self._fields["apiVersion"].choice(API_VERSIONS)
+        # Of another kind of document all else would be wrong, too.
         self._fields["kind"].choice(("EndpointPickerConfig",))
+        version = self._fields["apiVersion"].attempt(lambda field: field.choice(API_VERSIONS))
+        self._current = version.or_else(CURRENT_VERSION) == CURRENT_VERSION
         self._types = plugins
         self._declared = Declared(self._items("plugins"), plugins)
         self._used_detectors: list[tuple[Field, Detector]] = []
 
     def config(self) -> PickerConfig:
-        gates = self._gates()
+        self._feature_gates()
         self._flow_control()
-        discovery = self._data_layer()
-        scheduler = self._scheduler()
+        section = self._fields.get("dataLayer")
+        discovery = None if section is None else section.attempt(self._data_layer)
+        scheduler = self._root.attempt(lambda _: self._scheduler())
+        parsers = self._root.attempt(lambda _: self._parsers())
+        detector = self._root.attempt(lambda _: self._agreed_detector())
         declared = self._declared
         return PickerConfig(
-            scheduler,
+            scheduler.value,
             tuple(declared.admitters.values()),
             declared.prefix or PrefixSettings(),
             declared.media_items,
-            self._parsers(),
-            self._agreed_detector(),
-            gates,
+            parsers.value,
+            detector.value,
             tuple(declared.notes),
             declared.summary(),
-            discovery,
+            None if discovery is None else discovery.value,
             declared.scraping,
             declared.reporting,
             declared.predicting,
@@ -165,42 +164,46 @@ class _Loader:
 
     def _scheduler(self) -> Scheduler:
         profiles = {profile.name: profile for profile in self._profiles()}
-        handlers = self._declared.of_kind(Kind.HANDLER)
+        declared = self._declared
+        handlers = declared.of_kind(Kind.HANDLER)
         if len(handlers) > 1:
-            handlers[1].given.declared.refuse("there is already a profile handler; one runs all profiles")
+            handlers[1].given.declared.report("there is already a profile handler; one runs all profiles")
         handler: ProfileHandler = SingleProfileHandler()
         if handlers:
-            handler = self._declared.handlers[handlers[0].name]
-            self._declared.use(handlers[0], "every request")
+            handler = declared.handler(handlers[0])
+            declared.use(handlers[0], "every request")
         if handlers and isinstance(handler, HeaderProfileHandler) and handler.default not in profiles:
             problem = f"there is no profile {handler.default!r} for requests without the header; give defaultProfile"
             handlers[0].given.declared.refuse(problem)
         one_only = not handlers or handlers[0].type == registry.DEFAULT_HANDLER
-        if len(profiles) > 1 and one_only:
+        # A plugin that is refused may have been the handler of several.
+        if len(profiles) > 1 and one_only and not declared.any_refused:
             problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
-            self._fields["schedulingProfiles"].refuse(problem)
+            self._fields["schedulingProfiles"].report(problem)
         return Scheduler(profiles, handler)
 
     def _profiles(self) -> Sequence[Profile]:
-        declared = self._items("schedulingProfiles")
-        if not declared:
+        if not self._items("schedulingProfiles"):
             plugins = self._declared.plugins.values()
             everything = [(each.given.declared, each, 1.0) for each in plugins if each.kind in _STAGES]
             return (self._profile("default", everything),)
-        profiles: dict[str, Profile] = {}
-        for field in declared:
+        names: set[str] = set()
+
+        def read(field: Field) -> Profile:
             entry = field.mapping(required=("name",), optional=("plugins",))
-            name = entry["name"].text()
-            if name in profiles:
-                entry["name"].refuse(f"there is already a profile named {name!r}")
-            stages_of = [self._stage(item) for item in entry["plugins"].items()] if "plugins" in entry else []
-            profiles[name] = self._profile(name, stages_of)
-        return tuple(profiles.values())
+            name = entry["name"].attempt(Field.text)
+            if not name.refused and name.value in names:
+                entry["name"].report(f"there is already a profile named {name.value!r}")
+            names.add(name.or_else(""))
+            stages = entry["plugins"].each(self._stage) if "plugins" in entry else ()
+            return self._profile(name.value, stages)
+
+        return self._fields["schedulingProfiles"].each(read)
 
     def _stage(self, item: Field) -> tuple[Field, Plugin, float]:
         entry = item.mapping(required=("pluginRef",), optional=("weight",))
-        weight = entry["weight"].number(0.0) if "weight" in entry else 1.0
-        return entry["pluginRef"], self._declared.find(entry["pluginRef"]), weight
+        weight = entry["weight"].attempt(lambda field: field.number(0.0)) if "weight" in entry else Attempt(1.0)
+        return entry["pluginRef"], self._declared.find(entry["pluginRef"]), weight.or_else(1.0)
 
     def _profile(self, name: str, stages: Sequence[tuple[Field, Plugin, float]]) -> Profile:
         declared = self._declared
@@ -213,13 +216,14 @@ class _Loader:
                 continue
             if plugin.kind not in _STAGES:
                 article = "an" if plugin.kind is Kind.ADMITTER else "a"
-                reference.refuse(f"{article} {plugin.kind.value} has no place in a profile")
-            if plugin.kind is Kind.DETECTOR:
+                reference.report(f"{article} {plugin.kind.value} has no place in a profile")
+                continue
+            if plugin.kind is Kind.DETECTOR and plugin.name in declared.detectors:
                 self._used_detectors.append((reference, declared.detectors[plugin.name]))
             if plugin.kind is Kind.PICKER:
                 if picker is not None:
-                    reference.refuse("the profile already has a picker; it has exactly one")
-                picker = declared.pickers[plugin.name]
+                    reference.report("the profile already has a picker; it has exactly one")
+                picker = declared.pickers.get(plugin.name, picker)
             if plugin.name in declared.filters:
                 filters.append(declared.filters[plugin.name])
             weighs = ""
@@ -230,37 +234,46 @@ class _Loader:
         return Profile(name, tuple(filters), tuple(scorers), picker or self._default_picker(name))
 
     def _default_picker(self, profile: str) -> Picker:
-        declared = self._declared.of_kind(Kind.PICKER)
-        if declared:
-            self._declared.use(declared[0], f"profile {profile}")
-            return self._declared.pickers[declared[0].name]
+        for plugin in self._declared.of_kind(Kind.PICKER):
+            if plugin.name in self._declared.pickers:
+                self._declared.use(plugin, f"profile {profile}")
+                return self._declared.pickers[plugin.name]
         return self._types.pickers[registry.DEFAULT_PICKER](Given(self._root))
 
     # Everything around scheduling
 
-    def _gates(self) -> dict[str, bool]:
-        gates: dict[str, bool] = {}
+    def _feature_gates(self) -> None:
         for field in self._items("featureGates"):
-            name, equals, value = field.text().partition("=")
-            if name not in FEATURE_GATES or (equals and value.lower() not in ("true", "false")):
-                field.refuse(f"expected name or name=true|false with one of {', '.join(FEATURE_GATES)}")
-            gates[name] = not equals or value.lower() == "true"
-            if name == "flowControl" and gates[name]:
-                field.refuse("flow control is not available in this version; remove the gate")
-        return gates
+            field.attempt(self._feature_gate)
+
+    def _feature_gate(self, field: Field) -> None:
+        name, equals, value = field.text().partition("=")
+        if name not in FEATURE_GATES or (equals and value.lower() not in ("true", "false")):
+            meant = did_you_mean(name, FEATURE_GATES)
+            field.refuse(f"expected name or name=true|false with one of {', '.join(FEATURE_GATES)}{meant}")
+        on, reason = not equals or value.lower() == "true", FEATURE_GATES[name]
+        if on and not reason:
+            field.refuse(f"{name}: flow control is not available in this version; remove the gate")
+        if reason:
+            self._declared.notes.append(f"{field.place}: {field.path}: {name} has no effect here: {reason}")
 
     def _flow_control(self) -> None:
+        """Of flow control, which is refused where its gate is on, the saturation detector counts all the same."""
         for name in ("saturationDetector", "flowControl"):
             field = self._fields.get(name)
-            if field is None:
-                continue
-            if name == "flowControl":
-                field = field.mapping(optional=_FLOW_CONTROL_KEYS).get("saturationDetector")
-                if field is None:
-                    continue
-            reference = field.mapping(optional=("pluginRef",)).get("pluginRef")
-            if reference is not None:
-                self._used_detectors.append((reference, self._referenced_detector(reference)))
+            if name == "flowControl" and field is not None:
+                keys = field.attempt(lambda section: section.mapping(optional=_FLOW_CONTROL_KEYS)).or_else({})
+                for other in (key for key in keys if key != "saturationDetector"):
+                    place = f"{keys[other].place}: {keys[other].path}"
+                    self._declared.notes.append(f"{place}: has no effect without the gate flowControl")
+                field = keys.get("saturationDetector")
+            if field is not None:
+                field.attempt(self._saturation_detector)
+
+    def _saturation_detector(self, field: Field) -> None:
+        reference = field.mapping(optional=("pluginRef",)).get("pluginRef")
+        if reference is not None:
+            self._used_detectors.append((reference, self._referenced_detector(reference)))
 
     def _referenced_detector(self, reference: Field) -> Detector:
         plugin = self._referenced(reference, Kind.DETECTOR, *registry.DETECTORS)
@@ -284,49 +297,57 @@ class _Loader:
         for reference, other in self._used_detectors[1:]:
             if other.saturation != first.saturation:
                 problem = f"differs from the saturation detector at {first.place}; a pool has one meaning of saturated"
-                reference.refuse(problem)
+                reference.report(problem)
         return first
 
     def _parsers(self) -> tuple[str, ...]:
         declared: list[Field] = []
         if "requestHandler" in self._fields:
-            parsers = self._fields["requestHandler"].mapping(optional=("parsers",)).get("parsers")
-            declared.extend(parsers.items() if parsers else ())
+            handler = self._fields["requestHandler"].mapping(optional=("parsers", "propagatePriority"))
+            declared.extend(handler["parsers"].items() if "parsers" in handler else ())
+            if "propagatePriority" in handler:
+                handler["propagatePriority"].attempt(_without_priority)
         if "parser" in self._fields:
             if declared:
-                self._fields["parser"].refuse("requestHandler.parsers is given too; keep that one")
+                self._fields["parser"].report("requestHandler.parsers is given too; keep that one")
             declared.append(self._fields["parser"])
-        types: list[str] = []
-        for field in declared:
-            reference = field.mapping(required=("pluginRef",))["pluginRef"]
-            plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_PARSERS)
-            self._declared.use(plugin, "request bodies")
-            types.append(plugin.type)
+        types = [plugin.value.type for each in declared if not (plugin := each.attempt(self._parser)).refused]
         return tuple(dict.fromkeys(types)) or DEFAULT_PARSERS
 
-    def _data_layer(self) -> FileSource | None:
-        section = self._fields.get("dataLayer")
-        if section is None:
-            return None
-        entry = section.mapping(optional=_DATA_LAYER_KEYS)
-        for name in ("peerDiscovery", "crossReplicaSyncerPluginRef"):
-            if name in entry:
-                entry[name].refuse("replicas that tell each other what they do are not available in this version")
-        if "injectDefaults" in entry:
-            entry["injectDefaults"].boolean()
-        for source in entry["sources"].items() if "sources" in entry else ():
-            fields = source.mapping(required=("pluginRef",), optional=("extractors",))
-            self._referenced(fields["pluginRef"], Kind.DATA, *registry.DATA)
-            for extractor in fields["extractors"].items() if "extractors" in fields else ():
-                reference = extractor.mapping(required=("pluginRef",))["pluginRef"]
-                self._referenced(reference, Kind.DATA, *registry.DATA)
+    def _parser(self, field: Field) -> Plugin:
+        reference = field.mapping(required=("pluginRef",))["pluginRef"]
+        plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_PARSERS)
+        self._declared.use(plugin, "request bodies")
+        return plugin
+
+    def _data_layer(self, section: Field) -> FileSource | None:
+        entry, notes = read_data_layer(section, current=self._current)
+        self._declared.notes += notes
+        if "sources" in entry:
+            entry["sources"].each(self._data_source)
         return self._discovery(entry["discovery"]) if "discovery" in entry else None
 
+    def _data_source(self, field: Field) -> None:
+        fields = field.mapping(required=("pluginRef",), optional=("extractors",))
+        fields["pluginRef"].attempt(self._data_plugin)
+        if "extractors" in fields:
+            fields["extractors"].each(
+                lambda each: self._data_plugin(each.mapping(required=("pluginRef",))["pluginRef"])
+            )
+
+    def _data_plugin(self, reference: Field) -> Plugin:
+        return self._referenced(reference, Kind.DATA, *registry.DATA)
+
     def _discovery(self, field: Field) -> FileSource:
-        reference = read_reference(field)
+        reference = read_reference(field, current=self._current)
         plugin = self._referenced(reference, Kind.DISCOVERY)
         self._declared.use(plugin, "endpoints")
         return read_source(plugin, reference)
 
     def _items(self, name: str) -> tuple[Field, ...]:
         return self._fields[name].items() if name in self._fields else ()
+
+
+def _without_priority(field: Field) -> None:
+    if field.boolean():
+        field.refuse("sending a request's priority on to the engine is not available in this version; remove it")

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
-from infscale.document import Field
+from infscale.document import Field, quoted
+from infscale.problems import AlreadySaid
+from infscale.suggestions import did_you_mean, short_list
 from picker.prefix_index import PrefixSettings
 from picker.reporting import ATTRIBUTE_REPORTER, NO_REPORTING, read_attributes
 from picker.scheduling import registry
@@ -48,15 +51,19 @@ class Declared:
         self.scraping = NO_WISHES
         self.reporting = NO_REPORTING
         self.predicting = USUAL_PREDICTIONS
+        self.any_refused = False
         self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
+        # Names of what is refused: references to them are no mistake of their own.
+        self._refused: set[str] = set()
         for field in items:
-            self._declare(field)
+            if field.attempt(self._declare).refused:
+                self.any_refused = True
         # A stage may ask for what is only declared to be read further down.
         for plugin in sorted(self.plugins.values(), key=lambda each: each.kind is not Kind.DATA):
-            self._build(plugin)
-            self._note(plugin)
+            if plugin.given.declared.attempt(partial(self._build_and_note, plugin)).refused:
+                self.any_refused = True
 
     def find(self, reference: Field, *implied: str) -> Plugin:
         """The declared plugin a `pluginRef` names; types in `implied` exist without being declared."""
@@ -64,10 +71,19 @@ class Declared:
         plugin = self.plugins.get(name)
         if plugin is None and name in implied:
             return Plugin(name, name, registry.KINDS[name], Given(reference))
+        if plugin is None and name in self._refused:
+            raise AlreadySaid(reference.place, reference.path, f"plugin {name!r} is refused")
         if plugin is None:
-            declared = ", ".join(sorted(self.plugins)) or "none"
-            reference.refuse(f"no plugin is named {name!r}; declared are {declared}")
+            declared = short_list(sorted(self.plugins), name) or "none"
+            meant = did_you_mean(name, self.plugins)
+            reference.refuse(f"no plugin is named {quoted(name)}; declared are {declared}{meant}")
         return plugin
+
+    def handler(self, plugin: Plugin) -> ProfileHandler:
+        """The profile handler that `plugin` declares. Raises `AlreadySaid` where it could not be built."""
+        if plugin.name not in self.handlers:
+            raise AlreadySaid(plugin.given.declared.place, "", "it is refused")
+        return self.handlers[plugin.name]
 
     def of_kind(self, kind: Kind) -> tuple[Plugin, ...]:
         """The declared plugins of a kind, in their order."""
@@ -102,10 +118,11 @@ class Declared:
 
     def _declare(self, field: Field) -> None:
         entry = field.mapping(required=("type",), optional=("name", "parameters"))
+        name = entry.get("name", entry["type"]).text()
+        self._refused.add(name)
         kind = self._kind(entry["type"])
-        name = entry["name"].text() if "name" in entry else entry["type"].text()
         if name in self.plugins:
-            entry.get("name", entry["type"]).refuse(f"there is already a plugin named {name!r}")
+            entry.get("name", entry["type"]).refuse(f"there is already a plugin named {quoted(name)}")
         self.plugins[name] = Plugin(name, entry["type"].text(), kind, Given(field, entry.get("parameters")))
 
     def _kind(self, field: Field) -> Kind:
@@ -114,8 +131,15 @@ class Declared:
         if kind is not None:
             return kind
         if name in REFERENCE_ONLY:
-            field.refuse(f"plugin {name!r} of the reference picker is not available in this version")
-        field.refuse(f"there is no plugin type {name!r}; there are {', '.join(sorted(self._types.kinds()))}")
+            field.refuse(f"plugin {quoted(name)} of the reference picker is not available in this version")
+        known = sorted(self._types.kinds())
+        field.refuse(
+            f"there is no plugin type {quoted(name)}; there are {short_list(known, name)}{did_you_mean(name, known)}"
+        )
+
+    def _build_and_note(self, plugin: Plugin, _: Field) -> None:
+        self._build(plugin)
+        self._note(plugin)
 
     def _build(self, plugin: Plugin) -> None:
         """Build the stage, or read what is said of something that is there anyway."""

@@ -25,11 +25,13 @@ class FileSource:
         return self.path, self.watch, self.clusters
 
 
-def read_reference(field: Field) -> Field:
-    """The `pluginRef` of ``dataLayer.discovery``, which the reference also writes below ``endpoints``."""
+def read_reference(field: Field, *, current: bool) -> Field:
+    """The `pluginRef` of ``dataLayer.discovery``: below ``endpoints``, and before the `current` form also without."""
     entry = field.mapping(optional=("endpoints", "pluginRef"))
     if len(entry) != 1:
         field.refuse("expected either pluginRef or endpoints.pluginRef")
+    if current and "pluginRef" in entry:
+        field.refuse("in this apiVersion it is discovery.endpoints.pluginRef")
     if "endpoints" in entry:
         return entry["endpoints"].mapping(required=("pluginRef",))["pluginRef"]
     return entry["pluginRef"]

@@ -8,6 +8,7 @@ from infscale.config.values import url_path
 from infscale.document import Field, quoted
 from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.engines import EngineNames
+from infscale.problems import AlreadySaid
 from infscale.scrape.trust import PageCertificates
 from picker.scheduling.parameters import Given, Parameters
 
@@ -111,7 +112,7 @@ def _certificates(known: Parameters) -> PageCertificates | None:
     """The files for https pages; None where none is given."""
     ca, client = known.get(_CA), tuple(known.get(name) for name in _CLIENT)
     if client != (None, None) and None in client:
-        known.required(next(name for name in _CLIENT if known.get(name) is None))
+        known.required(next(name for name in _CLIENT if known.get(name) is None)).text()
     given = tuple(_file(field) for field in client if field is not None)
     if ca is None and not given:
         return None
@@ -131,11 +132,15 @@ def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
     known = given.read("defaultEngine", "engineConfigs", "engineLabelKey")
     listed = known.get("engineConfigs")
     engines: dict[str, EngineNames] = {}
-    for item in () if listed is None else listed.items():
+
+    def add(item: Field) -> None:
         names = _engine(item)
         if names.name in engines:
             item.refuse(f"there is already an engine {quoted(names.name)}")
         engines[names.name] = names
+
+    if listed is not None and len(listed.each(add)) < len(listed.items()):
+        raise AlreadySaid(listed.place, listed.path, "some engines are refused")
     default, label = known.get("defaultEngine"), known.get("engineLabelKey")
     return replace(
         wishes,

@@ -33,7 +33,7 @@ from infscale.config.read import DIALECT_NAMES
 from infscale.config.settings import keys_of
 from infscale.document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
-from infscale.errors import ConfigError
+from infscale.errors import ConfigError, ConfigErrors
 from infscale.metrics.engines import EngineNames
 from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
@@ -284,7 +284,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\ndcgm: {pods: {namespace: gpu, labels: {a: b}}}",
-            "serve.yaml: dcgm.pods: pods are found with discovery.kubernetes only; list targets",
+            "serve.yaml:2: dcgm.pods: pods are found with discovery.kubernetes only; list targets",
         ),
         (
             "discovery: {kubernetes: {}}\nadapter: {ca: ca.crt}",
@@ -302,17 +302,17 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             "discovery: {file: x}\npicer: {}",
             "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
-            "picker, pools, scrape, telemetry",
+            "picker, pools, scrape, telemetry; did you mean picker?",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
-            "serve.yaml:2: scrape.interval: unknown key; expected one of dialect, dialects, engine_label, "
-            "interval_seconds, max_page_bytes, path, port, processes, scheme, staleness_limit_seconds, "
-            "timeout_seconds, verify_tls",
+            "serve.yaml:2: scrape.interval: unknown key; expected one of interval_seconds, engine_label, "
+            "dialect, dialects, verify_tls, staleness_limit_seconds, max_page_bytes, timeout_seconds, path, port … "
+            "(12 in all); did you mean interval_seconds?",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 50ms}",
-            "serve.yaml:2: scrape.interval_seconds: expected a number, got a string",
+            "serve.yaml:2: scrape.interval_seconds: expected a number of seconds, such as 0.5, got '50ms'; write 0.05",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 0}",
@@ -412,7 +412,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "pools: {default/a: {saturation_place: x}}",
             "serve.yaml:2: pools['default/a'].saturation_place: unknown key; "
-            "expected one of saturation, staleness_limit_seconds, window_seconds",
+            "expected one of saturation, staleness_limit_seconds, window_seconds; did you mean saturation?",
         ),
         *(
             (
@@ -463,7 +463,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             MINIMAL + "adapter: {listen: '127.0.0.1:9002'}",
-            "serve.yaml: adapter.listen: 127.0.0.1:9002 is also picker.listen; give each its own port",
+            "serve.yaml:2: adapter.listen: 127.0.0.1:9002 is also picker.listen; give each its own port",
         ),
         (
             MINIMAL + "log: {level: trace}",
@@ -513,7 +513,104 @@ def test_defaults_are_those_of_the_store() -> None:
 def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "serve.yaml"
     path.write_text(MINIMAL)
+    (tmp_path / "discovery.yaml").write_text("")
     assert load_config(path).discovery.file == tmp_path / "discovery.yaml"
+
+
+def test_a_file_that_is_not_there_is_named_with_the_keys_that_refer_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "serve.yaml"
+    path.write_text(
+        MINIMAL + "picker:\n  config_file: epp.yaml\n  tls: {certificate: tls.crt, key: tls.key, client_ca: ca.crt}\n"
+        "kubernetes: {kubeconfig: admin.conf}\nadapter: {tls: {certificate: a.crt, key: tls.key}, ca: a.ca}\n"
+    )
+    (tmp_path / "tls.key").write_text("")
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(path)
+    assert caught.value.lines() == tuple(
+        f"{path}:{line}: {key}: {tmp_path / name} cannot be read: No such file or directory"
+        for line, key, name in (
+            (1, "discovery.file", "discovery.yaml"),
+            (3, "picker.config_file", "epp.yaml"),
+            (4, "picker.tls.certificate", "tls.crt"),
+            (4, "picker.tls.client_ca", "ca.crt"),
+            (5, "kubernetes.kubeconfig", "admin.conf"),
+            (6, "adapter.tls.certificate", "a.crt"),
+            (6, "adapter.ca", "a.ca"),
+        )
+    )
+
+
+def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_lines() -> None:
+    text = """\
+discovery:
+  file: discovery.yaml
+  watch: maybe
+scrape:
+  interval_seconds: fast
+  timeout_seconds: 500ms
+  staleness_limit_seconds: 0.1
+  intervall: 3
+  dialects: [{nam: x}, {name: auto, waiting: 5}]
+  dialect: x
+pools:
+  chat: {window_seconds: 0.2, saturation: {kind: full, queue_depth_threshold: 0}}
+  default/chat: {window_seconds: 0.2}
+picker:
+  listen: 9002
+  transport: http3
+  tls: {certificate: c, min_version: 1.1}
+telemetry: {listen: 0.0.0.0:9090}
+log: {level: warn}
+"""
+    with pytest.raises(ConfigErrors) as caught:
+        read(text)
+    assert [(each.place.partition(":")[2], each.path) for each in caught.value.problems] == [
+        ("3", "discovery.watch"),
+        ("5", "scrape.interval_seconds"),
+        ("6", "scrape.timeout_seconds"),
+        ("8", "scrape.intervall"),
+        ("9", "scrape.dialects[0].nam"),
+        ("9", "scrape.dialects[1].name"),
+        ("9", "scrape.dialects[1].waiting"),
+        ("12", "pools.chat"),
+        ("12", "pools.chat.saturation.kind"),
+        ("12", "pools.chat.saturation.queue_depth_threshold"),
+        ("15", "picker.listen"),
+        ("16", "picker.transport"),
+        ("17", "picker.tls"),
+        ("17", "picker.tls.min_version"),
+        ("18", "telemetry.listen"),
+        ("19", "log.level"),
+    ]
+    assert caught.value.lines()[10] == (
+        "serve.yaml:15: picker.listen: expected address:port, such as 127.0.0.1:9002 or [::1]:9002, got a number"
+    )
+    assert caught.value.lines()[-1].endswith(
+        "expected one of debug, info, warning, error, got 'warn'; did you mean warning?"
+    )
+    assert str(caught.value).endswith("(and 15 more problems)")
+
+
+def test_nothing_is_concluded_from_a_value_that_is_refused() -> None:
+    """Of one mistake one thing is said, also where other values are judged by it."""
+    with pytest.raises(ConfigError) as caught:
+        read(
+            MINIMAL + "scrape: {interval_seconds: 5s, staleness_limit_seconds: 12}\npools: {a/b: {window_seconds: 0.5}}"
+        )
+    assert caught.value.lines() == (
+        "serve.yaml:2: scrape.interval_seconds: expected a number of seconds, such as 0.5, got '5s'; write 5",
+    )
+
+
+@given(st.lists(st.sampled_from(["watch: 1", "poll_interval_seconds: -1", "default_pool: x"]), unique=True))
+def test_as_many_problems_are_said_as_there_are(wrong: list[str]) -> None:
+    text = f"discovery: {{file: x, {', '.join(wrong)}}}"
+    if not wrong:
+        read(text)
+        return
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert len(caught.value.lines()) == len(wrong)
 
 
 def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from infscale.cli.serving import serving
 from infscale.config import load_config
-from infscale.listening import every_address, has_every_address
+from infscale.listening import cannot_listen, every_address, has_every_address
 
 needs_ipv6 = pytest.mark.skipif(not has_every_address(), reason="the machine has no IPv6")
 
@@ -45,3 +46,26 @@ def test_a_taken_port_is_an_error_that_says_so() -> None:
         with pytest.raises(OSError, match="in use") as caught:
             every_address(first.getsockname()[1])
     assert caught.value.errno == errno.EADDRINUSE
+
+
+@pytest.mark.parametrize(
+    ("number", "port", "said"),
+    [
+        (
+            errno.EADDRINUSE,
+            9002,
+            ":9002: the port is taken; choose another with a.listen, or stop what has it",
+        ),
+        (
+            errno.EACCES,
+            80,
+            "127.0.0.1:80: permission denied: ports below 1024 need the right to bind them; "
+            "choose one from 1024 on with a.listen, or grant CAP_NET_BIND_SERVICE",
+        ),
+        (errno.EADDRNOTAVAIL, 1, "the address is none of this machine's; choose one that is with a.listen"),
+        (errno.ENFILE, 1, "127.0.0.1:1: Too many open files in system; choose another address with a.listen"),
+    ],
+)
+def test_why_nothing_can_listen_there_is_said_with_what_helps(number: int, port: int, said: str) -> None:
+    error = OSError(number, os.strerror(number))
+    assert str(cannot_listen("it", "127.0.0.1", port, error, "a.listen")).endswith(said)

@@ -59,7 +59,7 @@ def test_it_runs_where_nothing_else_of_it_is(wheel: Path, tmp_path: Path) -> Non
         return ended.stdout
 
     scripts = target / "bin"
-    assert "can be used" in run(str(scripts / "infscale"), "lint-config", str(config))
+    assert "can be used" in run(str(scripts / "infscale"), "check", str(config))
     assert "--config" in run(str(scripts / "infscale-picker"), "--help")
     assert "--config" in run(str(scripts / "infscale-adapter"), "--help")
     where = run("-c", "import infscale; print(infscale.__file__)")

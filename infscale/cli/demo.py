@@ -21,6 +21,7 @@ from infscale.cli.arguments import Subparsers
 from infscale.cli.demo_plan import DemoOptions, DemoPlan, make_plan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
+from infscale.extras import install_command
 from infscale.sim.workload import encode_requests
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _check(options: DemoOptions) -> None:
     _check_report(options.report)
     missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise StartError(f"{' and '.join(missing)} missing: pip install 'infscale[demo]' installs what the demo needs")
+        said = " and ".join(missing)
+        raise StartError(f"{said} missing, which the demo needs; install with: {install_command(missing)}")
     find_envoy()
 
 

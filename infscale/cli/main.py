@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from infscale import __version__
-from infscale.cli import demo, lint_config, reference_line, serve, sim_server
+from infscale.cli import check, demo, reference_line, serve, sim_server
 from infscale.errors import ConfigError, InfscaleError
 
 EXIT_FAILED = 1
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"infscale {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, lint_config, demo, sim_server):
+    for command in (serve, check, demo, sim_server):
         command.add_parser(commands)
     return _run(parser, arguments)
 
@@ -73,7 +73,7 @@ def _reported(program: str, run: Callable[[], CodeT]) -> CodeT | int:
     try:
         return run()
     except ConfigError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(*(f"{program}: {line}" for line in error.lines()), sep="\n", file=sys.stderr)
         return EXIT_USAGE
     except InfscaleError as error:
         print(f"{program}: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infscale.certificates import self_signed
 from infscale.cli import reference_flags
+from infscale.cli.arguments import refuse_unreadable
 from infscale.cli.go_flags import Flags
 from infscale.cli.picker_config import parse_picker_config, read_picker_config
 from infscale.cli.reference_translation import IPV4_ADDRESSES, translate, with_certificate
@@ -53,8 +54,13 @@ def _source(flags: Flags) -> FileSource | None:
     """The endpoints file that the `EndpointPickerConfig` names."""
     file, text = flags.text("config-file"), flags.text("config-text")
     if file:
-        return read_picker_config(Path(file)).discovery
-    return parse_picker_config(text, CONFIG_TEXT).discovery if text else None
+        refuse_unreadable("--config-file", Path(file))
+        source = read_picker_config(Path(file)).discovery
+    else:
+        source = parse_picker_config(text, CONFIG_TEXT).discovery if text else None
+    if source is not None:
+        refuse_unreadable("dataLayer.discovery", source.path, source.place)
+    return source
 
 
 @contextlib.contextmanager

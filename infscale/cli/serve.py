@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from infscale import log
-from infscale.cli.arguments import Subparsers
+from infscale.cli.arguments import Subparsers, refuse_unreadable
 from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
 from infscale.garbage import spare_collections
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str]) -> No
 
 def run(arguments: argparse.Namespace, parts: Collection[str] = PARTS) -> int:
     """Serve until SIGTERM or SIGINT, then drain; a second one ends that too."""
+    refuse_unreadable("--config", arguments.config)
     return serve(load_config(arguments.config), parts)
 
 

@@ -1,6 +1,7 @@
 """The dialects of the configuration file: what an engine calls our metrics, in the words of an operator."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar, get_args
 
@@ -10,6 +11,7 @@ from infscale.metrics.dialects import DIALECTS
 from infscale.metrics.engines import EngineNames
 from infscale.metrics.exposition import MetricSpec
 from infscale.metrics.sample import CounterName, HistogramName
+from infscale.problems import AlreadySaid
 
 _HISTOGRAMS: tuple[HistogramName, ...] = get_args(HistogramName)
 _COUNTERS: tuple[CounterName, ...] = get_args(CounterName)
@@ -20,22 +22,25 @@ NameT = TypeVar("NameT", bound=str)
 def dialects(field: Field) -> tuple[EngineNames, ...]:
     """The dialects of a list, each name once. Raises `ConfigError`."""
     found: dict[str, EngineNames] = {}
-    for item in field.items():
+
+    def add(item: Field) -> None:
         names = _names(item)
         if names.name in found:
             item.refuse(f"there is already a dialect {quoted(names.name)}")
         found[names.name] = names
+
+    attempts = [item.attempt(add) for item in field.items()]
+    if any(each.refused for each in attempts):
+        raise AlreadySaid(field.place, field.path, "some dialects are refused")
     return tuple(found.values())
 
 
 def _names(field: Field) -> EngineNames:
     section = Section(field, EngineNames, required=["name"])
-    name = section.given["name"].text()
-    if name == "auto":
-        section.given["name"].refuse("'auto' means that the dialect is found out; choose another name")
+    name = section.attempt("name", _name)
     default = EngineNames("")
     names = EngineNames(
-        name=name,
+        name=name.or_else(""),
         like=section.get("like", one_of(tuple(DIALECTS)), None),
         waiting=section.get("waiting", metric_spec, None),
         running=section.get("running", metric_spec, None),
@@ -53,8 +58,17 @@ def _names(field: Field) -> EngineNames:
         counters=section.get("counters", _counters, None),
         path=section.get("path", url_path, None),
     )
-    checked(names, field)
-    return names
+    # A metric that is refused is not one that is missing.
+    if all(map(section.sound, section.given)):
+        checked(names, field)
+    return replace(names, name=name.value)
+
+
+def _name(field: Field) -> str:
+    name = field.text()
+    if name == "auto":
+        field.refuse("'auto' means that the dialect is found out; choose another name")
+    return name
 
 
 def checked(names: EngineNames, field: Field) -> None:
@@ -85,4 +99,5 @@ def _counters(field: Field) -> Mapping[CounterName, str]:
 
 def _named(field: Field, names: tuple[NameT, ...]) -> Mapping[NameT, str]:
     given = field.mapping(optional=names)
-    return MappingProxyType({name: metric_spec(given[name]) for name in names if name in given})
+    specs = {name: given[name].attempt(metric_spec) for name in names if name in given}
+    return MappingProxyType({name: spec.value for name, spec in specs.items() if not spec.refused})

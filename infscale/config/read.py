@@ -1,6 +1,7 @@
 """From the text of the configuration file to a `ServeConfig`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -32,9 +33,9 @@ from infscale.config.settings import (
     UnknownModels,
     UnknownObjectives,
 )
-from infscale.config.values import Section
+from infscale.config.values import Files, Section
 from infscale.discovery import names
-from infscale.document import Field, load, quoted
+from infscale.document import Field, load, quoted, whole
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.answers import GPU_STALENESS_SECONDS
@@ -43,6 +44,7 @@ from infscale.metrics.published import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.table import FORMULA_AGGREGATIONS, MetricTable
+from infscale.watched_file import MAX_FILE_BYTES, Look, unreadable
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -64,53 +66,74 @@ _LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 def load_config(path: Path) -> ServeConfig:
     """The configuration in the file at `path`; raises `ConfigError`. It blocks and is meant for the start-up."""
-    return read_config(load(read_text(path), str(path)), path.parent)
+    root, files = load(read_text(path), str(path)), Files(path.parent)
+    return whole(root, lambda field: read_with_files(field, files))
+
+
+def read_with_files(root: Field, files: Files) -> ServeConfig:
+    """The configuration that `root` writes; files that cannot be read are refused where they are named. It blocks."""
+    attempt = root.attempt(lambda field: _read(field, files))
+    for field, named in files.named:
+        problem = unreadable(named)
+        if problem is not None:
+            field.report(f"{named} {problem}")
+    return attempt.value
 
 
 def read_text(path: Path) -> str:
     """The text of a file that the configuration consists of; raises `ConfigError`. It blocks."""
     try:
-        return path.read_bytes().decode()
+        # Not only a regular file: a shell may hand over a pipe.
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(str(path), "", f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "", f"not UTF-8 text: byte {error.start + 1}") from error
+    return Look.of(content).text(str(path))
 
 
 def read_config(root: Field, base: Path) -> ServeConfig:
-    """The configuration that `root` writes; relative paths start at `base`. Raises `ConfigError`."""
+    """The configuration that `root` writes; relative paths start at `base`.
+
+    Raises `ConfigError` with everything that is wrong.
+    """
+    return whole(root, lambda field: _read(field, Files(base)))
+
+
+def _read(root: Field, files: Files) -> ServeConfig:
     section = Section(root, ServeConfig, required=["discovery"])
-    scrape = section.get("scrape", _scrape, ScrapeSettings())
-    discovery = _discovery(section.given["discovery"], base)
+    unscraped: tuple[ScrapeSettings, float | None] = ScrapeSettings(), ScrapeSettings().interval_seconds
+    scrape, interval = section.get("scrape", _scrape, unscraped)
+    discovery = section.attempt("discovery", lambda field: _discovery(field, files))
     # Who follows a cluster and names none means the one it runs in.
-    implied = None if discovery.kubernetes is None else KubernetesSettings()
-    kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, base), implied)
-    config = ServeConfig(
-        discovery=discovery,
-        kubernetes=kubernetes,
-        scrape=scrape,
-        dcgm=section.get("dcgm", _dcgm, DcgmSettings()),
-        pools=section.get("pools", lambda field: _pools(field, scrape), MappingProxyType({})),
-        metrics=section.get("metrics", _metrics, ()),
-        picker=section.get("picker", lambda field: _picker(field, base), PickerSettings()),
-        adapter=section.get("adapter", lambda field: _adapter(field, base, kubernetes), AdapterSettings()),
-        telemetry=section.get("telemetry", _telemetry, TelemetrySettings()),
-        log=section.get("log", _log, LogSettings()),
-    )
-    _check_listeners(config, root)
-    if config.dcgm.pods is not None and discovery.kubernetes is None:
-        raise ConfigError(root.source, "dcgm.pods", "pods are found with discovery.kubernetes only; list targets")
+    clustered = "kubernetes" in section.given["discovery"].attempt(Field.entries).or_else({})
+    implied = KubernetesSettings() if clustered else None
+    kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
+    has_cluster = clustered or "kubernetes" in section.given
+    dcgm = section.get("dcgm", _dcgm, DcgmSettings())
+    no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
+    pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
+    no_metrics: tuple[FormulaSettings, ...] = ()
+    metrics = section.get("metrics", _metrics, no_metrics)
+    picker = section.get("picker", lambda field: _picker(field, files), PickerSettings())
+    adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
+    telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
+    log = section.get("log", _log, LogSettings())
+    if dcgm.pods is not None and not discovery.refused and not clustered:
+        pods = section.given["dcgm"].entries()["pods"]
+        pods.report("pods are found with discovery.kubernetes only; list targets")
+    config = ServeConfig(discovery.value, kubernetes, scrape, dcgm, pools, metrics, picker, adapter, telemetry, log)
+    _check_listeners(config, section.given)
     return config
 
 
-def _discovery(field: Field, base: Path) -> DiscoverySettings:
+def _discovery(field: Field, files: Files) -> DiscoverySettings:
     section = Section(field, DiscoverySettings)
     default = DiscoverySettings()
-    file = section.get("file", values.file_path(base), None)
+    file = section.get("file", files.path, None)
     kubernetes = section.get("kubernetes", _kubernetes_discovery, None)
-    if file is None and kubernetes is None:
+    if "file" not in section.given and "kubernetes" not in section.given:
         field.refuse("give file or kubernetes: where endpoints come from")
-    if kubernetes is not None:
+    if "kubernetes" in section.given:
         section.refuse(["file"], "give either file or kubernetes, not both")
         section.refuse(["poll_interval_seconds", "default_pool", "watch"], "goes with file, not with kubernetes")
     return DiscoverySettings(
@@ -122,13 +145,11 @@ def _discovery(field: Field, base: Path) -> DiscoverySettings:
     )
 
 
-def _kubernetes(field: Field, base: Path) -> KubernetesSettings:
+def _kubernetes(field: Field, files: Files) -> KubernetesSettings:
     section = Section(field, KubernetesSettings)
     if "context" in section.given and "kubeconfig" not in section.given:
         section.refuse(["context"], "a context is one of a kubeconfig: give that too")
-    return KubernetesSettings(
-        section.get("kubeconfig", values.file_path(base), None), section.get("context", Field.text, None)
-    )
+    return KubernetesSettings(section.get("kubeconfig", files.path, None), section.get("context", Field.text, None))
 
 
 def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
@@ -139,35 +160,47 @@ def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
 
 
 def _namespaces(field: Field) -> tuple[str, ...]:
-    found: list[str] = []
-    for item in field.items():
-        namespace = names.namespace(item)
-        if namespace in found:
-            item.refuse(f"{quoted(namespace)} is given twice")
-        found.append(namespace)
-    if not found:
+    if not field.items():
         field.refuse("expected at least one namespace; leave the key out to follow all")
+    return _different(field, names.namespace)
+
+
+def _different(field: Field, read: Callable[[Field], str]) -> tuple[str, ...]:
+    """The elements of a list, none of them twice."""
+    found: list[str] = []
+
+    def add(item: Field) -> None:
+        text = read(item)
+        if text in found:
+            item.refuse(f"{quoted(text)} is given twice")
+        found.append(text)
+
+    field.each(add)
     return tuple(found)
 
 
-def _scrape(field: Field) -> ScrapeSettings:
+def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
+    """The settings, and the interval once more, None where it is refused."""
     section = Section(field, ScrapeSettings)
     default = ScrapeSettings()
     interval, timeout = _pace(section, default.interval_seconds)
     window = PoolSettings().window_seconds
+    staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
+    judged = section.sound("interval_seconds", "staleness_limit_seconds")
     if window < 2 * interval:
         section.refuse(["interval_seconds"], _window_problem(window, interval))
-    staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
-    if staleness < 2 * interval:
+    elif staleness < 2 * interval and judged:
         section.refuse(["staleness_limit_seconds", "interval_seconds"], _staleness_problem(staleness, interval))
     own = section.get("dialects", dialects, default.dialects)
-    names = tuple(dict.fromkeys((*DIALECT_NAMES, *(each.name for each in own))))
-    return ScrapeSettings(
+    known = values.one_of(tuple(dict.fromkeys((*DIALECT_NAMES, *(each.name for each in own)))))
+    # Where the list is refused, its names are not known.
+    dialect = known if section.sound("dialects") else Field.text
+    settings = ScrapeSettings(
         interval,
         timeout,
         staleness,
         section.get("max_page_bytes", values.byte_count, default.max_page_bytes),
-        section.get("dialect", values.one_of(names), default.dialect),
+        section.get("dialect", dialect, default.dialect),
         section.get("scheme", values.one_of(_SCHEMES), default.scheme),
         section.get("path", values.url_path, default.path),
         section.get("processes", _processes, default.processes),
@@ -176,6 +209,7 @@ def _scrape(field: Field) -> ScrapeSettings:
         section.get("engine_label", Field.text, None),
         own,
     )
+    return settings, interval if section.sound("interval_seconds") else None
 
 
 def _processes(field: Field) -> int | Literal["auto"]:
@@ -202,8 +236,8 @@ def _window_problem(window: float, interval: float) -> str:
 def _pace(section: Section, default_interval: float) -> tuple[float, float]:
     """Interval and timeout of a scrape, the timeout shorter: one scrape is over before the next is due."""
     interval = section.get("interval_seconds", values.interval, default_interval)
-    timeout = section.get("timeout_seconds", values.positive, _TIMEOUT_SHARE * interval)
-    if timeout >= interval:
+    timeout = section.get("timeout_seconds", values.positive_seconds, _TIMEOUT_SHARE * interval)
+    if timeout >= interval and section.sound("interval_seconds"):
         section.refuse(["timeout_seconds"], f"expected less than interval_seconds ({interval:g}), got {timeout:g}")
     return interval, timeout
 
@@ -222,43 +256,43 @@ def _dcgm(field: Field) -> DcgmSettings:
 
 def _dcgm_pods(field: Field) -> DcgmPods:
     section = Section(field, DcgmPods, required=["namespace", "labels"])
-    labels = names.labels(section.given["labels"])
+    labels = section.attempt("labels", _some_labels)
+    namespace = section.attempt("namespace", names.namespace)
+    port = section.get("port", values.port, 9400)
+    return DcgmPods(namespace.value, labels.value, port)
+
+
+def _some_labels(field: Field) -> Mapping[str, str]:
+    labels = names.labels(field)
     if not labels:
-        section.refuse(["labels"], "expected at least one label")
-    return DcgmPods(names.namespace(section.given["namespace"]), labels, section.get("port", values.port, 9400))
+        field.refuse("expected at least one label")
+    return labels
 
 
 def _urls(field: Field) -> tuple[str, ...]:
-    found: list[str] = []
-    for item in field.items():
-        url = values.url(item)
-        if url in found:
-            item.refuse(f"{quoted(url)} is given twice")
-        found.append(url)
-    return tuple(found)
+    return _different(field, values.url)
 
 
-def _pools(field: Field, scrape: ScrapeSettings) -> Mapping[ObjectKey, PoolOverrides]:
-    return MappingProxyType(
-        {names.object_key_of(key, value): _pool(value, scrape) for key, value in field.entries().items()}
-    )
+def _pools(field: Field, interval: float | None) -> Mapping[ObjectKey, PoolOverrides]:
+    found: dict[ObjectKey, PoolOverrides] = {}
+    for name, value in field.entries().items():
+        key = value.attempt(partial(names.object_key_of, name))
+        overrides = value.attempt(lambda each: _pool(each, interval))
+        if not key.refused and not overrides.refused:
+            found[key.value] = overrides.value
+    return MappingProxyType(found)
 
 
-def _pool(field: Field, scrape: ScrapeSettings) -> PoolOverrides:
+def _pool(field: Field, interval: float | None) -> PoolOverrides:
     section = Section(field, PoolOverrides)
     staleness = section.get("staleness_limit_seconds", values.interval, None)
-    if staleness is not None and staleness < 2 * scrape.interval_seconds:
-        section.refuse(["staleness_limit_seconds"], _staleness_problem(staleness, scrape.interval_seconds))
+    if staleness is not None and interval is not None and staleness < 2 * interval:
+        section.refuse(["staleness_limit_seconds"], _staleness_problem(staleness, interval))
     window = section.get("window_seconds", values.interval, None)
-    if window is not None and window < 2 * scrape.interval_seconds:
-        section.refuse(["window_seconds"], _window_problem(window, scrape.interval_seconds))
-    saturation = section.given.get("saturation")
-    return PoolOverrides(
-        staleness,
-        window,
-        None if saturation is None else _saturation(saturation),
-        None if saturation is None else saturation.place,
-    )
+    if window is not None and interval is not None and window < 2 * interval:
+        section.refuse(["window_seconds"], _window_problem(window, interval))
+    saturation = section.get("saturation", _saturation, None)
+    return PoolOverrides(staleness, window, saturation, section.given["saturation"].place if saturation else None)
 
 
 def _saturation(field: Field) -> SaturationSettings:
@@ -276,12 +310,16 @@ def _saturation(field: Field) -> SaturationSettings:
 
 def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
     found: list[FormulaSettings] = []
-    for item in field.items():
-        found.append(_formula(item))
+
+    def add(item: Field) -> None:
+        formula = _formula(item)
         try:
-            MetricTable.of(found)
+            MetricTable.of([*found, formula])
         except FormulaError as error:
             item.refuse(str(error))
+        found.append(formula)
+
+    field.each(add)
     return tuple(found)
 
 
@@ -289,20 +327,18 @@ def _formula(field: Field) -> FormulaSettings:
     section = Section(field, FormulaSettings, required=["name", "formula"])
     default = FormulaSettings("", "")
     aggregations = tuple(each.value for each in FORMULA_AGGREGATIONS)
-    return FormulaSettings(
-        section.given["name"].text(),
-        section.given["formula"].text(),
-        section.get("unit", lambda unit: unit.text(empty=True), default.unit),
-        section.get("meaning", Field.text, default.meaning),
-        Aggregation(section.get("aggregation", values.one_of(aggregations), default.aggregation.value)),
-    )
+    name, formula = (section.attempt(key, Field.text) for key in ("name", "formula"))
+    unit = section.get("unit", lambda unit: unit.text(empty=True), default.unit)
+    meaning = section.get("meaning", Field.text, default.meaning)
+    aggregation = section.get("aggregation", values.one_of(aggregations), default.aggregation.value)
+    return FormulaSettings(name.value, formula.value, unit, meaning, Aggregation(aggregation))
 
 
-def _picker(field: Field, base: Path) -> PickerSettings:
+def _picker(field: Field, files: Files) -> PickerSettings:
     section = Section(field, PickerSettings)
     default = PickerSettings()
-    config_file = section.get("config_file", values.file_path(base), None)
-    if config_file is not None:
+    config_file = section.get("config_file", files.path, None)
+    if "config_file" in section.given:
         section.refuse(["preset"], "give either preset or config_file, not both")
     return PickerSettings(
         listen=section.get("listen", values.listen, default.listen),
@@ -316,7 +352,7 @@ def _picker(field: Field, base: Path) -> PickerSettings:
         unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
         unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
-        tls=section.get("tls", values.picker_tls_files(base), None),
+        tls=section.get("tls", values.picker_tls_files(files), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
         drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
         transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
@@ -352,20 +388,20 @@ def _destinations(field: Field) -> int:
     return field.integer(1, _MAX_DESTINATIONS)
 
 
-def _adapter(field: Field, base: Path, kubernetes: KubernetesSettings | None) -> AdapterSettings:
+def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
     section = Section(field, AdapterSettings)
     default = AdapterSettings()
     loopback = values.loopback("without Kubernetes nobody vouches for who asks the adapter")
-    if kubernetes is None:
+    tls = section.get("tls", values.tls_files(files), None)
+    if not has_cluster:
         section.refuse(["ca"], "there is no cluster to write it to; configure kubernetes")
-    tls = section.get("tls", values.tls_files(base), None)
-    if tls is None:
+    elif "tls" not in section.given:
         section.refuse(["ca"], "goes with a given certificate (tls); the adapter writes its own CA by itself")
     return AdapterSettings(
-        section.get("listen", loopback if kubernetes is None else values.listen, default.listen),
+        section.get("listen", values.listen if has_cluster else loopback, default.listen),
         section.get("service", names.object_key, default.service),
         tls,
-        section.get("ca", values.file_path(base), None),
+        section.get("ca", files.path, None),
         section.get("max_in_flight", _in_flight, default.max_in_flight),
     )
 
@@ -393,17 +429,26 @@ def _log(field: Field) -> LogSettings:
     )
 
 
-def _check_listeners(config: ServeConfig, root: Field) -> None:
+def _check_listeners(config: ServeConfig, given: Mapping[str, Field]) -> None:
     """Refuse one address for two servers: the second to start would find the port taken."""
     taken: dict[str, str] = {}
-    for path, address in (
-        ("picker.listen", config.picker.listen),
-        ("picker.health_listen", config.picker.health_listen),
-        ("adapter.listen", config.adapter.listen),
-        ("telemetry.listen", config.telemetry.listen),
+    for part, key, address in (
+        ("picker", "listen", config.picker.listen),
+        ("picker", "health_listen", config.picker.health_listen),
+        ("adapter", "listen", config.adapter.listen),
+        ("telemetry", "listen", config.telemetry.listen),
     ):
         if address is None or not address.port:
             continue
         if str(address) in taken:
-            raise ConfigError(root.source, path, f"{address} is also {taken[str(address)]}; give each its own port")
-        taken[str(address)] = path
+            # One of the two is given: the defaults differ.
+            first = taken[str(address)]
+            written = _given(given, part, key) or _given(given, *first.split(".")) or given["discovery"]
+            other = f"{part}.{key}" if written.path == first else first
+            written.report(f"{address} is also {other}; give each its own port")
+        else:
+            taken[str(address)] = f"{part}.{key}"
+
+
+def _given(given: Mapping[str, Field], part: str, key: str) -> Field | None:
+    return given[part].entries().get(key) if part in given else None

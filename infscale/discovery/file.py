@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from infscale.discovery.state import read_state
-from infscale.document import Field, load
+from infscale.document import Field, load, whole
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
 from infscale.watched_file import Look, WatchedFile
@@ -79,4 +79,4 @@ class FileDiscovery:
 
     def _parse(self, look: Look) -> DiscoveryState:
         source = str(self._file.path)
-        return self._read(load(look.text(source), source))
+        return whole(load(look.text(source), source), self._read)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from infscale.document import Field, quoted
@@ -54,16 +55,22 @@ def object_key_of(text: str, field: Field) -> ObjectKey:
     return ObjectKey(first, second)
 
 
+def _label(key: str, value: Field) -> str:
+    if problem := key_problem(key):
+        value.refuse(problem)
+    text = value.text(empty=True)
+    if problem := value_problem(text):
+        value.refuse(f"{problem}, got {quoted(text)}")
+    return text
+
+
 def labels(field: Field, besides: Collection[str] = ()) -> Mapping[str, str]:
     """Labels with legal keys and values; keys in `besides` are something else and passed over."""
     found: dict[str, str] = {}
     for key, value in field.entries().items():
         if key in besides:
             continue
-        if problem := key_problem(key):
-            value.refuse(problem)
-        text = value.text(empty=True)
-        if problem := value_problem(text):
-            value.refuse(f"{problem}, got {quoted(text)}")
-        found[key] = text
+        text = value.attempt(partial(_label, key))
+        if not text.refused:
+            found[key] = text.value
     return MappingProxyType(found)

@@ -80,14 +80,16 @@ def open_object(field: Field) -> OpenedObject:
     """What every object has, whatever its kind."""
     parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
     metadata = parts["metadata"].mapping(["name"], _METADATA)
-    namespace = metadata.get("namespace")
-    labels = metadata.get("labels")
-    created = metadata.get("creationTimestamp")
+    name = metadata["name"].attempt(names.name)
+    namespace = metadata["namespace"].attempt(names.namespace) if "namespace" in metadata else None
+    labels = metadata["labels"].attempt(names.labels) if "labels" in metadata else None
+    created = metadata["creationTimestamp"].attempt(Field.timestamp) if "creationTimestamp" in metadata else None
+    # A key that is refused leaves nothing to say of the spec that could be found again.
     return OpenedObject(
         field,
-        ObjectKey(DEFAULT_NAMESPACE if namespace is None else names.namespace(namespace), names.name(metadata["name"])),
-        MappingProxyType({}) if labels is None else names.labels(labels),
-        "" if created is None else created.timestamp(),
+        ObjectKey(DEFAULT_NAMESPACE if namespace is None else namespace.value, name.value),
+        MappingProxyType({}) if labels is None else labels.value,
+        "" if created is None else created.value,
         parts.get("spec"),
     )
 
@@ -96,17 +98,13 @@ def read_pool(field: Field) -> Pool:
     """An `InferencePool` of the group `inference.networking.k8s.io`."""
     read = open_object(field)
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
-    selector = spec["selector"].mapping(["matchLabels"])["matchLabels"]
+    selector = spec["selector"].attempt(lambda each: _selector(each.mapping(["matchLabels"])["matchLabels"], minimum=1))
+    ports = spec["targetPorts"].attempt(_target_ports)
     if "appProtocol" in spec:
-        spec["appProtocol"].choice(["http", "kubernetes.io/h2c"])
-    picker = spec.get("endpointPickerRef")
-    return Pool(
-        read.key,
-        _selector(selector, minimum=1),
-        _target_ports(spec["targetPorts"]),
-        FailureMode.CLOSE if picker is None else _picker_failure_mode(picker),
-        read.labels,
-    )
+        spec["appProtocol"].attempt(lambda each: each.choice(["http", "kubernetes.io/h2c"]))
+    picker = spec["endpointPickerRef"].attempt(_picker_failure_mode) if "endpointPickerRef" in spec else None
+    mode = FailureMode.CLOSE if picker is None else picker.value
+    return Pool(read.key, selector.value, ports.value, mode, read.labels)
 
 
 def read_legacy_pool(field: Field) -> Pool:
@@ -114,16 +112,12 @@ def read_legacy_pool(field: Field) -> Pool:
     read = open_object(field)
     spec = read.require_spec().mapping(["selector", "targetPortNumber", "extensionRef"])
     extension = spec["extensionRef"].mapping(["name"], ["group", "kind", "portNumber", "failureMode"])
+    selector = spec["selector"].attempt(lambda each: _selector(each, minimum=0))
+    port = spec["targetPortNumber"].attempt(_port)
     _check_reference(extension)
     if "portNumber" in extension:
         _port(extension["portNumber"])
-    return Pool(
-        read.key,
-        _selector(spec["selector"], minimum=0),
-        (_port(spec["targetPortNumber"]),),
-        _failure_mode(extension),
-        read.labels,
-    )
+    return Pool(read.key, selector.value, (port.value,), _failure_mode(extension), read.labels)
 
 
 def _selector(field: Field, minimum: int) -> Mapping[str, str]:
@@ -181,8 +175,9 @@ def read_objective(field: Field) -> Objective:
     """An `InferenceObjective`; no priority is priority 0."""
     read = open_object(field)
     spec = read.require_spec().mapping(["poolRef"], ["priority"])
+    pool = spec["poolRef"].attempt(_pool_name)
     priority = spec["priority"].integer(-_INT32, _INT32 - 1) if "priority" in spec else 0
-    return Objective(read.key, priority, _pool_name(spec["poolRef"]))
+    return Objective(read.key, priority, pool.value)
 
 
 def _pool_name(field: Field) -> str:
@@ -199,16 +194,15 @@ def read_rewrite(field: Field) -> Rewrite:
     """An `InferenceModelRewrite`. A rule without targets matches and changes nothing."""
     read = open_object(field)
     spec = read.require_spec().mapping(["poolRef", "rules"])
-    rules = tuple(_rule(item) for item in spec["rules"].items())
-    return Rewrite(read.key, _pool_name(spec["poolRef"]), rules, read.created)
+    pool = spec["poolRef"].attempt(_pool_name)
+    rules = spec["rules"].each(_rule)
+    return Rewrite(read.key, pool.value, rules, read.created)
 
 
 def _rule(field: Field) -> RewriteRule:
     parts = field.mapping([], ["matches", "targets"])
-    matches = parts["matches"].items() if "matches" in parts else ()
-    return RewriteRule(
-        tuple(_matched_model(item) for item in matches), _targets(parts["targets"]) if "targets" in parts else ()
-    )
+    matches = parts["matches"].each(_matched_model) if "matches" in parts else ()
+    return RewriteRule(matches, _targets(parts["targets"]) if "targets" in parts else ())
 
 
 def _matched_model(field: Field) -> str:
@@ -222,7 +216,7 @@ def _targets(field: Field, name_key: str = "modelRewrite") -> tuple[RewriteTarge
     items = field.items()
     if not items:
         field.refuse("expected at least one target")
-    targets = tuple(_target(item, name_key) for item in items)
+    targets = field.each(lambda item: _target(item, name_key))
     weighted = tuple(target for target in targets if target.weight is not None)
     if weighted and len(weighted) < len(targets) and field.strict:
         field.refuse("give every target a weight or none: one without is never chosen beside one with")
@@ -341,9 +335,9 @@ READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingP
 def read_object(field: Field) -> InferenceObject:
     """The object `field` writes, by its `apiVersion` and `kind`."""
     parts = field.entries()
-    for key in ("apiVersion", "kind"):
-        if key not in parts:
-            field.refuse(f"key {quoted(key)} is missing")
+    missing = [key for key in ("apiVersion", "kind") if key not in parts]
+    if missing:
+        field.refuse(" and ".join(f"key {quoted(key)} is missing" for key in missing))
     kind = parts["kind"].choice(sorted({kind for _, kind in READERS}))
     version = parts["apiVersion"].choice([version for version, known in READERS if known == kind])
     return READERS[version, kind](field)

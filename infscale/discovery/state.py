@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,6 +21,8 @@ from infscale.endpoint import (
     Rewrite,
     is_host_name,
 )
+from infscale.problems import Attempt
+from infscale.suggestions import did_you_mean, short_list
 
 DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
 """The pool of a document that has no `InferencePool`."""
@@ -46,45 +48,52 @@ def read_state(
     items = parts["objects"].items() if "objects" in parts else ()
     objects = _read_objects(items)
     endpoints = _read_endpoints(entries, clusters=clusters)
-    pools = tuple(each for each in objects if isinstance(each, Pool))
+    pools = tuple(each for _, each in objects if isinstance(each, Pool))
     if not pools:
         alone = Pool(default_pool, MappingProxyType({}), anywhere=True)
-        pools = (alone if any_namespace else _pool_of_all(default_pool, endpoints, entries),)
-    _check_references(objects, items, {pool.key for pool in pools})
+        # An object that is refused may be the pool.
+        sound = len(objects) == len(items)
+        pools = (alone if any_namespace or not sound else _pool_of_all(default_pool, endpoints),)
+    if len(objects) == len(items):
+        _check_references(objects, {pool.key for pool in pools})
     return DiscoveryState(
-        endpoints,
+        tuple(endpoint for _, endpoint in endpoints),
         pools,
-        tuple(each for each in objects if isinstance(each, Objective)),
-        tuple(each for each in objects if isinstance(each, Rewrite)),
-        tuple(each for each in objects if isinstance(each, DescribedObject)),
+        tuple(each for _, each in objects if isinstance(each, Objective)),
+        tuple(each for _, each in objects if isinstance(each, Rewrite)),
+        tuple(each for _, each in objects if isinstance(each, DescribedObject)),
     )
 
 
-def _read_objects(items: tuple[Field, ...]) -> tuple[InferenceObject, ...]:
+def _read_objects(items: tuple[Field, ...]) -> tuple[tuple[Field, InferenceObject], ...]:
     places: dict[tuple[str, ObjectKey], str] = {}
-    objects: list[InferenceObject] = []
+    objects: list[tuple[Field, InferenceObject]] = []
     for item in items:
-        read = read_object(item)
+        attempt = item.attempt(read_object)
+        if attempt.refused:
+            continue
+        read = attempt.value
         identity = (item.entries()["kind"].text(), read.key)
         if identity in places:
-            item.refuse(f"{identity[0]} {read.key} is given twice, first at {places[identity]}")
-        places[identity] = item.place
-        objects.append(read)
+            item.report(f"{identity[0]} {read.key} is given twice, first at {places[identity]}")
+        places.setdefault(identity, item.place)
+        objects.append((item, read))
     return tuple(objects)
 
 
-def _check_references(objects: tuple[InferenceObject, ...], items: tuple[Field, ...], pools: set[ObjectKey]) -> None:
+def _check_references(objects: Iterable[tuple[Field, InferenceObject]], pools: set[ObjectKey]) -> None:
     """Refuse a reference to a pool that is not there: in one document it can only be a mistake."""
-    for read, item in zip(objects, items, strict=True):
+    for item, read in objects:
         if isinstance(read, Objective | Rewrite) and ObjectKey(read.key.namespace, read.pool) not in pools:
-            known = ", ".join(sorted(map(str, pools)))
-            item.refuse(f"pool {quoted(f'{read.key.namespace}/{read.pool}')} does not exist; there is {known}")
+            wanted, known = f"{read.key.namespace}/{read.pool}", sorted(map(str, pools))
+            meant = did_you_mean(wanted, known)
+            item.report(f"pool {quoted(wanted)} does not exist; there is {short_list(known, wanted)}{meant}")
 
 
-def _pool_of_all(key: ObjectKey, endpoints: tuple[Endpoint, ...], entries: tuple[Field, ...]) -> Pool:
-    for endpoint, entry in zip(endpoints, entries, strict=True):
+def _pool_of_all(key: ObjectKey, endpoints: Iterable[tuple[Field, Endpoint]]) -> Pool:
+    for entry, endpoint in endpoints:
         if endpoint.key.namespace != key.namespace:
-            entry.refuse(
+            entry.report(
                 f"namespace {endpoint.key.namespace} is not that of the default pool {key}; "
                 "add an InferencePool to objects or set discovery.default_pool"
             )
@@ -104,53 +113,72 @@ class _Entry:
     metrics_address: str | None
 
 
-def _read_endpoints(entries: tuple[Field, ...], *, clusters: bool) -> tuple[Endpoint, ...]:
-    pods: dict[ObjectKey, list[_Entry]] = {}
-    authorities: dict[str, str] = {}
-    endpoints: list[Endpoint] = []
-    for field in entries:
-        entry = _entry(field, clusters=clusters)
-        ranks = pods.setdefault(entry.key, [])
-        if ranks and (ranks[0].pod != entry.pod or entry.port in (rank.port for rank in ranks)):
+def _read_endpoints(entries: tuple[Field, ...], *, clusters: bool) -> tuple[tuple[Field, Endpoint], ...]:
+    taken = _Taken()
+    attempts = [
+        (field, field.attempt(lambda each: taken.endpoint(_entry(each, clusters=clusters)))) for field in entries
+    ]
+    return tuple((field, attempt.value) for field, attempt in attempts if not attempt.refused)
+
+
+class _Taken:
+    """Guards which names and addresses are taken by the entries before."""
+
+    def __init__(self) -> None:
+        self._pods: dict[ObjectKey, tuple[_Entry, set[int]]] = {}
+        self._authorities: dict[str, str] = {}
+
+    def endpoint(self, entry: _Entry) -> Endpoint:
+        """The endpoint that `entry` writes. Raises `ConfigError` where it is there already."""
+        field = entry.field
+        first, ports = self._pods.get(entry.key, (entry, set[int]()))
+        if first.pod != entry.pod or entry.port in ports:
             field.refuse(
-                f"endpoint {entry.key} is given twice, first at {ranks[0].field.place}; "
+                f"endpoint {entry.key} is given twice, first at {first.field.place}; "
                 "entries of one name are ranks of one pod: same address and labels, another port"
             )
         address, labels = entry.pod
-        key = EndpointKey(entry.key.namespace, entry.key.name, len(ranks))
+        key = EndpointKey(entry.key.namespace, entry.key.name, len(ports))
         endpoint = Endpoint(
             key, address, entry.port, labels, entry.phase, entry.metrics_port, metrics_address=entry.metrics_address
         )
-        if endpoint.authority in authorities:
-            field.refuse(f"{endpoint.authority} is given twice, first at {authorities[endpoint.authority]}")
-        authorities[endpoint.authority] = field.place
-        ranks.append(entry)
-        endpoints.append(endpoint)
-    return tuple(endpoints)
+        if endpoint.authority in self._authorities:
+            field.refuse(f"{endpoint.authority} is given twice, first at {self._authorities[endpoint.authority]}")
+        self._authorities[endpoint.authority] = field.place
+        ports.add(entry.port)
+        self._pods[entry.key] = first, ports
+        return endpoint
 
 
 def _entry(field: Field, *, clusters: bool) -> _Entry:
     parts = field.mapping(["name", "address", "port"], ["namespace", "labels", "phase", "metricsPort"])
-    namespace = names.namespace(parts["namespace"]) if "namespace" in parts else DEFAULT_NAMESPACE
     apart = _metrics_labels(parts["labels"]) if clusters and "labels" in parts else {}
     metrics_port = parts.get("metricsPort")
     if _METRICS_PORT in apart:
         if metrics_port is not None:
-            metrics_port.refuse("the label metricsPort is given too; keep one")
+            metrics_port.report("the label metricsPort is given too; keep one")
         metrics_port = apart[_METRICS_PORT]
-    address_of = _host if clusters else _address
+    namespace = parts["namespace"].attempt(names.namespace) if "namespace" in parts else Attempt(DEFAULT_NAMESPACE)
+    name, port = parts["name"].attempt(names.name), parts["port"].attempt(_port)
+    address = parts["address"].attempt(_host if clusters else _address)
+    no_labels = Attempt[Mapping[str, str]](MappingProxyType({}))
+    labels = parts["labels"].attempt(lambda each: names.labels(each, apart)) if "labels" in parts else no_labels
+    phase = parts["phase"].attempt(_phase) if "phase" in parts else Attempt(Phase.READY)
+    metrics = None if metrics_port is None else metrics_port.attempt(_port)
+    metrics_address = apart[_METRICS_ADDRESS].attempt(_host) if _METRICS_ADDRESS in apart else None
     return _Entry(
         field,
-        ObjectKey(namespace, names.name(parts["name"])),
-        (
-            address_of(parts["address"]),
-            names.labels(parts["labels"], apart) if "labels" in parts else MappingProxyType({}),
-        ),
-        _port(parts["port"]),
-        Phase(parts["phase"].choice([phase.value for phase in Phase])) if "phase" in parts else Phase.READY,
-        None if metrics_port is None else _port(metrics_port),
-        _host(apart[_METRICS_ADDRESS]) if _METRICS_ADDRESS in apart else None,
+        ObjectKey(namespace.value, name.value),
+        (address.value, labels.value),
+        port.value,
+        phase.value,
+        None if metrics is None else metrics.value,
+        None if metrics_address is None else metrics_address.value,
     )
+
+
+def _phase(field: Field) -> Phase:
+    return Phase(field.choice([phase.value for phase in Phase]))
 
 
 def _metrics_labels(field: Field) -> Mapping[str, Field]:

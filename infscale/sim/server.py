@@ -13,6 +13,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from infscale.errors import StartError
+from infscale.listening import cannot_listen
 from infscale.sim.completions import bad_request
 from infscale.sim.http_api import FaultOrder, HttpApi
 from infscale.sim.replica import Replica
@@ -94,11 +95,11 @@ class SimServer:
         address = self.settings.address
         try:
             return await asyncio.get_running_loop().create_server(server, address, port, reuse_address=True)
-        except (OSError, OverflowError) as error:
-            raise StartError(
-                f"simulated server {self.settings.name} cannot listen on {address} port {port}: "
-                f"{getattr(error, 'strerror', None) or error}; choose another port, or 0 for a free one"
-            ) from error
+        except OverflowError as error:
+            raise StartError(f"simulated server {self.settings.name}: port {port} is none; choose another") from error
+        except OSError as error:
+            who = f"simulated server {self.settings.name}"
+            raise cannot_listen(who, address, port, error, "--port (0: a free one)") from error
 
     @property
     def waiting(self) -> int:

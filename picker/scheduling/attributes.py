@@ -24,8 +24,9 @@ from picker.scheduling.scorers.load import lower_is_better
 
 LABEL_PREFIX = "label:"
 
-# What the reference picker's extractor calls them.
+# What the reference picker's extractors call them, with the same units.
 ALIASES: Mapping[str, str] = {
+    "GPUUtilization": "gpu_utilization_ratio",
     "WaitingQueueSize": "waiting_requests",
     "RunningRequestsSize": "running_requests",
     "KVCacheUsagePercent": "kv_cache_utilization_ratio",

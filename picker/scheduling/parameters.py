@@ -1,9 +1,12 @@
 """A plugin's parameters, as factories read them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from infscale.document import Field
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +41,58 @@ class Parameters:
         """The parameter's field, None where it is not given."""
         return self._found.get(name)
 
+    def get_as(self, name: str, read: Callable[[Field], T], default: T) -> T:
+        """What `read` makes of the parameter, `default` where it is not given."""
+        field = self.get(name)
+        return default if field is None else field.attempt(read).or_else(default)
+
     def number(self, name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> float:
         """A finite number within the bounds."""
-        field = self.get(name)
-        return default if field is None else field.number(minimum, maximum)
+        return self.get_as(name, lambda field: field.number(minimum, maximum), default)
 
     def positive(self, name: str, default: float) -> float:
         """A finite number above 0."""
-        value = self.number(name, default)
-        field = self.get(name)
-        if field is not None and value <= 0:
-            field.refuse("expected a number above 0")
-        return value
+        return self.get_as(name, _positive, default)
 
     def integer(self, name: str, default: int, minimum: int = 0) -> int:
         """A whole number."""
-        field = self.get(name)
-        return default if field is None else field.integer(minimum)
+        return self.get_as(name, lambda field: field.integer(minimum), default)
 
     def boolean(self, name: str, default: bool) -> bool:
         """true or false."""
-        field = self.get(name)
-        return default if field is None else field.boolean()
+        return self.get_as(name, Field.boolean, default)
 
     def seconds(self, name: str, default: float) -> float:
         """A duration above 0, in seconds."""
-        field = self.get(name)
-        if field is None:
-            return default
-        value = field.duration()
-        if value <= 0:
-            field.refuse("expected a duration above 0")
-        return value
+        return self.get_as(name, _positive_duration, default)
 
     def text(self, name: str, default: str) -> str:
         """A non-empty string."""
-        field = self.get(name)
-        return default if field is None else field.text()
+        return self.get_as(name, Field.text, default)
 
     def required(self, name: str) -> Field:
         """The field of a parameter without a default."""
         field = self.get(name)
         if field is None:
-            self._place.refuse(f"parameter {name!r} is missing")
+            self._place.report(f"parameter {name!r} is missing")
+            return self._place.absent(name)
         return field
+
+
+def _positive(field: Field) -> float:
+    value = field.number(0.0)
+    if value <= 0:
+        field.refuse("expected a number above 0")
+    return value
+
+
+def _positive_duration(field: Field) -> float:
+    value = field.duration()
+    if value <= 0:
+        field.refuse("expected a duration above 0")
+    return value
+
+
+def one_of(names: Mapping[str, T], field: Field) -> T:
+    """What `names` has under the word in `field`."""
+    return names[field.choice(tuple(names))]

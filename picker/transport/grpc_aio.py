@@ -133,7 +133,8 @@ async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> in
         return server.add_secure_port(where, await asyncio.to_thread(_credentials, tls))
     except RuntimeError as error:
         cause = "the port is taken, the address is not this machine's, or the certificate does not fit its key"
-        raise StartError(f"the picker cannot listen on {where}: {cause}; choose another or free it") from error
+        remedy = "choose another with picker.listen, or stop what has it"
+        raise StartError(f"the picker cannot listen on {where}: {cause}; {remedy}") from error
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:

@@ -7,15 +7,12 @@ around both.
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 from dataclasses import dataclass
 from typing import Self, cast
 
-from infscale.endpoint import authority
-from infscale.errors import StartError
-from infscale.listening import EVERY_ADDRESS, every_address
+from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
 from picker.transport.calls import Call, Calls
 from picker.transport.certificates import ServingTls
 from picker.transport.exchange_call import ExchangeCall
@@ -152,9 +149,7 @@ class Http2Transport:
                     lambda: _Connection(served), address, port, ssl=context, backlog=_BACKLOG
                 )
         except OSError as error:
-            reason = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
-            where = authority(address, port)
-            raise StartError(f"the picker cannot listen on {where}: {reason}; choose another or free it") from error
+            raise cannot_listen("the picker", address, port, error, "picker.listen") from error
         self._servers.append(server)
         self._ports.append(int(server.sockets[0].getsockname()[1]))
 

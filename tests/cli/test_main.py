@@ -38,7 +38,9 @@ def config(folder: Path, text: str = "", endpoints: str = ENDPOINTS) -> str:
         pytest.param(
             "scrape: {interval_seconds: 2, timeout_seconds: 1}", ENDPOINTS, "less than 2 × the scrape", id="staleness"
         ),
-        pytest.param("", "endpoints: [{name: a}]", "endpoints.yaml:1: endpoints[0]", id="discovery"),
+        pytest.param(
+            "", "endpoints: [{name: a, address: x, port: '1'}]", "endpoints.yaml:1: endpoints[0]", id="discovery"
+        ),
         pytest.param("adapter: {listen: '0.0.0.0:6443'}", ENDPOINTS, "adapter.listen", id="adapter beyond loopback"),
         pytest.param("picker: {config_file: none.yaml}", ENDPOINTS, "none.yaml", id="missing scheduling"),
     ],

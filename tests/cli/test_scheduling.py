@@ -120,10 +120,10 @@ async def test_a_bad_version_is_said_and_shown_until_a_good_one_comes(
         f'infscale_picker_config_info{{sha256="{started_with}"}}': 1,
     }
     (refused,) = [each.getMessage() for each in caplog.records if each.levelno == logging.ERROR]
-    # The words are lint-config's, place and cause included.
+    # The words are check's, place and cause included.
     await asyncio.to_thread(mounted.swap, BAD)
     capsys.readouterr()
-    assert await asyncio.to_thread(main, ["lint-config", str(mounted.path)]) == 2
+    assert await asyncio.to_thread(main, ["check", str(mounted.path)]) == 2
     words = capsys.readouterr().err.removeprefix("infscale: ").strip()
     assert f"{mounted.path}:5: plugins[1].type: there is no plugin type 'kv-scorer'" in words
     assert refused == f"changed picker configuration refused, the one before stays in force: {words}"

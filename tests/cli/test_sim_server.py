@@ -40,7 +40,7 @@ def test_a_taken_port_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert main(["sim-server", "--port", str(taken.getsockname()[1])]) == 1
-    assert "cannot listen on 127.0.0.1 port" in capsys.readouterr().err
+    assert "cannot listen on 127.0.0.1:" in capsys.readouterr().err
 
 
 def test_an_endpoints_file_that_cannot_be_written_is_said_plainly(

@@ -207,9 +207,11 @@ featureGates: [dataLayer, flowControl=false]
 schedulingProfiles: [{name: p}]
 """
     )
-    assert config.notes == ()
+    assert config.notes == (
+        "epp.yaml:9: featureGates[0]: dataLayer has no effect here: metrics, models and GPUs are always read through "
+        "one store",
+    )
     assert config.scraping == ScrapeWishes(default_engine="vllm", extractor="epp.yaml:5")
-    assert config.feature_gates == {"dataLayer": True, "flowControl": False}
 
 
 def test_every_type_is_either_here_or_only_in_the_reference() -> None:

@@ -1,11 +1,21 @@
 """Factories of filters."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from infscale.document import Field
 from infscale.errors import SelectorError
 from infscale.labels import Selector
-from picker.scheduling.attributes import COLUMNS, OPERATORS, Attribute, EndpointAttributeFilter, Operator, attribute
+from infscale.suggestions import did_you_mean, short_list
+from picker.scheduling.attributes import (
+    ALIASES,
+    COLUMNS,
+    OPERATORS,
+    Attribute,
+    EndpointAttributeFilter,
+    Operator,
+    attribute,
+)
 from picker.scheduling.context_length import CONTEXT_LENGTH_LABEL, ContextLength
 from picker.scheduling.filters import (
     UTILIZATION_METRICS,
@@ -22,7 +32,7 @@ from picker.scheduling.filters import (
 )
 from picker.scheduling.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter, Measure
 from picker.scheduling.legacy_tree import LegacyTreeFilter
-from picker.scheduling.parameters import Given
+from picker.scheduling.parameters import Given, one_of
 from picker.scheduling.plugin import Filter
 from picker.scheduling.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 
@@ -62,12 +72,14 @@ def _utilization(given: Given) -> Filter:
     parameters = given.read("conditions", "fallbackOnEmpty")
     conditions = parameters.get("conditions")
     names: Mapping[str, UtilizationMetric] = {str(name): name for name in UTILIZATION_METRICS}
-    limits: list[UtilizationLimit] = []
-    for item in conditions.items() if conditions else ():
+
+    def limit(item: Field) -> UtilizationLimit:
         entry = item.mapping(required=("metric", "maxValue"))
-        metric: UtilizationMetric = names[entry["metric"].choice(tuple(names))]
-        limits.append(UtilizationLimit(metric, entry["maxValue"].number(0.0)))
-    return UtilizationFilter(tuple(limits), parameters.boolean("fallbackOnEmpty", False))
+        metric = entry["metric"].attempt(partial(one_of, names))
+        return UtilizationLimit(metric.value, entry["maxValue"].number(0.0))
+
+    limits = conditions.each(limit) if conditions else ()
+    return UtilizationFilter(limits, parameters.boolean("fallbackOnEmpty", False))
 
 
 def _fresh(given: Given) -> Filter:
@@ -124,25 +136,31 @@ def _headroom_tier(given: Given) -> Filter:
 
 def attribute_of(field: Field, on_pages: frozenset[str]) -> Attribute:
     """The attribute a parameter names; `on_pages` as in `attribute`. Raises `ConfigError`."""
-    found = attribute(field.text(), on_pages)
+    name = field.text()
+    found = attribute(name, on_pages)
     if found is None:
-        field.refuse(f"expected label:<key> or one of {', '.join((*sorted(on_pages), *sorted(COLUMNS)))}")
+        own, known = sorted(on_pages), (*sorted(COLUMNS), *ALIASES)
+        listed = ", ".join(filter(None, (short_list(own, name), short_list(known, name))))
+        field.refuse(f"expected label:<key> or one of {listed}{did_you_mean(name, (*own, *known))}")
     return found
 
 
 def _endpoint_attribute(given: Given) -> Filter:
     parameters = given.read("attribute", "producer", "algorithm", "onMissing", "fallbackOnEmpty")
+    found = parameters.required("attribute").attempt(lambda field: attribute_of(field, given.attributes))
+    passing = parameters.get_as("onMissing", lambda field: field.choice(("Pass", "Fail")), "Pass") == "Pass"
+    fallback = parameters.boolean("fallbackOnEmpty", False)
     algorithm = parameters.required("algorithm").mapping(required=("type", "threshold"))
-    algorithm["type"].choice(("threshold",))
+    algorithm["type"].attempt(lambda field: field.choice(("threshold",)))
     threshold = algorithm["threshold"].mapping(required=("operator", "value"))
     names: Mapping[str, Operator] = {str(name): name for name in OPERATORS}
-    missing = parameters.get("onMissing")
+    operator = threshold["operator"].attempt(partial(one_of, names))
     return EndpointAttributeFilter(
-        attribute_of(parameters.required("attribute"), given.attributes),
-        names[threshold["operator"].choice(tuple(names))],
+        found.value,
+        operator.value,
         threshold["value"].number(),
-        pass_on_missing=missing is None or missing.choice(("Pass", "Fail")) == "Pass",
-        fallback_on_empty=parameters.boolean("fallbackOnEmpty", False),
+        pass_on_missing=passing,
+        fallback_on_empty=fallback,
     )
 
 

@@ -87,11 +87,12 @@ def _lmetric(given: Given) -> Scorer:
 
 def _endpoint_attribute(given: Given) -> Scorer:
     parameters = given.read("attributeKey", "producer", "algorithm")
+    found = parameters.required("attributeKey").attempt(lambda field: attribute_of(field, given.attributes))
     algorithm = parameters.required("algorithm").mapping(required=("type",), optional=("normalization",))
+    line = algorithm["type"].attempt(lambda field: field.choice(_LINES))
+    fixed_range = _fixed_range(algorithm.get("normalization"))
     return EndpointAttributeScorer(
-        attribute_of(parameters.required("attributeKey"), given.attributes),
-        lower_is_better=algorithm["type"].choice(_LINES) == "linear_lower_is_better",
-        fixed_range=_fixed_range(algorithm.get("normalization")),
+        found.value, lower_is_better=line.value == "linear_lower_is_better", fixed_range=fixed_range
     )
 
 

@@ -1,11 +1,8 @@
-"""``infscale lint-config`` says what a configuration means, in words and with places."""
-
-from pathlib import Path
+"""A usable `EndpointPickerConfig` is said to mean something, in words and with places."""
 
 import pytest
 
-from infscale.cli.lint_config import report
-from infscale.cli.main import main
+from infscale.cli.picker_report import report
 from picker.config import load_picker_config, preset
 from picker.presets import PRESETS
 
@@ -111,17 +108,3 @@ def test_saturation_is_said_in_words(detector: str, said: str) -> None:
 def test_the_shipped_presets_leave_little_to_say(name: str) -> None:
     notes = [line for line in report(preset(name), name) if line.startswith("  ") and "profile default:" in line]
     assert len(notes) == (name == "legacy-v0.3")
-
-
-def test_a_usable_file_is_exit_0_and_another_is_one_line_and_exit_2(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "epp.yaml"
-    path.write_text(HEAD + BODY)
-    assert main(["lint-config", str(path)]) == 0
-    assert capsys.readouterr().out.startswith(f"{path} can be used.\n")
-    path.write_text(HEAD + "plugins: [{type: session-affinity-scorer}]\n")
-    assert main(["lint-config", str(path)]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith("plugin 'session-affinity-scorer' of the reference picker is not available in this version")
-    assert main(["lint-config", str(tmp_path / "none.yaml")]) == 2

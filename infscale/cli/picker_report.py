@@ -1,37 +1,11 @@
-"""``infscale lint-config FILE``: what an `EndpointPickerConfig` means here, before anything runs on it.
+"""What an `EndpointPickerConfig` means here, before anything runs on it."""
 
-Exit codes: 0 it can be used (notes included), 2 it cannot; the one line on stderr says where and what is expected.
-"""
-
-import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from infscale.cli.arguments import Subparsers
-from infscale.cli.picker_config import read_picker_config
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from picker.config import PickerConfig
 from picker.declared import DeclaredPlugin
 from picker.scraping import ScrapeWishes
-
-
-def add_parser(subparsers: Subparsers) -> None:
-    """Add ``lint-config`` to the command line."""
-    parser = subparsers.add_parser(
-        "lint-config",
-        help="check an EndpointPickerConfig and say what it means",
-        description="Reads an EndpointPickerConfig as the picker does and says what becomes of each part.",
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the EndpointPickerConfig, YAML or JSON")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the report; raises `ConfigError` where the file cannot be used."""
-    path: Path = args.file
-    for line in report(read_picker_config(path), str(path)):
-        print(line)
-    return 0
 
 
 def report(config: PickerConfig, source: str) -> Sequence[str]:
