@@ -1,14 +1,9 @@
 """What the commands share about their arguments."""
 
-import argparse
 from pathlib import Path
-from typing import TypeAlias
 
 from infscale.errors import ConfigError
 from infscale.watched_file import unreadable
-
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
-"""Where a command adds its parser; argparse has no public name for it."""
 
 
 def refuse_unreadable(flag: str, path: Path, place: str = "") -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from infscale.cli.arguments import Subparsers
 from infscale.cli.demo_plan import DemoOptions, DemoPlan, make_plan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
@@ -35,15 +34,11 @@ _PLAIN_WIDTH = 160
 _INTERRUPTED, _TERMINATED = 130, 143
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add ``demo`` to the command line."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="compare infscale with Envoy's round robin on simulated servers (about a minute, no GPU needed)",
-        description=(
-            "Runs simulated model servers, infscale and a real Envoy on this machine, plays the same traffic with "
-            "Envoy's own round robin and with infscale, and compares. Ends by itself."
-        ),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = (
+        "Runs simulated model servers, infscale and a real Envoy on this machine, plays the same traffic with "
+        "Envoy's own round robin and with infscale, and compares. Ends by itself."
     )
     parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 22; trace 30)")
     parser.add_argument("--rate", type=float, help="requests per second (default 2.5 per server; trace 2.25)")

@@ -3,10 +3,11 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TypeVar
 
 from infscale import __version__
-from infscale.cli import check, demo, reference_line, serve, sim_server
 from infscale.errors import ConfigError, InfscaleError
 
 EXIT_FAILED = 1
@@ -16,17 +17,52 @@ EXIT_INTERRUPTED = 130
 CodeT = TypeVar("CodeT")
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, whose module is imported when it is run: most of what one needs the others do not.
+
+    The module's `add_arguments` describes the command and sets what runs it.
+    """
+
+    name: str
+    module: str
+    help: str
+    aliases: tuple[str, ...] = ()
+
+
+COMMANDS = (
+    Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
+    Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
+    Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
+    Command(
+        "demo",
+        "infscale.cli.demo",
+        "compare infscale with round robin and the reference picker on simulated servers (no GPU needed)",
+    ),
+    Command("sim-server", "infscale.cli.sim_server", "run simulated model servers (no GPU needed)"),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong configuration or arguments, 130 interrupted."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="infscale",
         description="One metrics store for LLM serving: routing and scaling decide from the same data.",
     )
     parser.add_argument("--version", action="version", version=f"infscale {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (serve, check, demo, sim_server):
-        command.add_parser(commands)
-    return _run(parser, arguments)
+
+    def chosen() -> int:
+        asked = next((each for each in given if not each.startswith("-")), "")
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for command in COMMANDS:
+            added = commands.add_parser(command.name, help=command.help, aliases=command.aliases)
+            if asked in (command.name, *command.aliases):
+                import_module(command.module).add_arguments(added)
+        parsed = parser.parse_args(given)
+        return int(parsed.run(parsed))
+
+    return _reported(parser.prog, chosen)
 
 
 def picker_main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +71,7 @@ def picker_main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
 
     def by_reference() -> int | None:
+        reference_line = import_module("infscale.cli.reference_line")
         return reference_line.run(given) if reference_line.takes(given) else None
 
     code = _reported(program, by_reference)
@@ -55,17 +92,13 @@ def adapter_main(arguments: Sequence[str] | None = None) -> int:
 def _part(program: str, description: str, part: str, arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--version", action="version", version=f"{program} {__version__}")
-    serve.add_arguments(parser, frozenset({part}))
-    return _run(parser, arguments)
-
-
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
-    parsed = parser.parse_args(arguments)
 
     def chosen() -> int:
+        import_module("infscale.cli.serve").add_arguments(parser, frozenset({part}))
+        parsed = parser.parse_args(arguments)
         return int(parsed.run(parsed))
 
-    return _reported(parser.prog, chosen)
+    return _reported(program, chosen)
 
 
 def _reported(program: str, run: Callable[[], CodeT]) -> CodeT | int:
@@ -79,6 +112,7 @@ def _reported(program: str, run: Callable[[], CodeT]) -> CodeT | int:
         print(f"{program}: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from infscale import log
-from infscale.cli.arguments import Subparsers, refuse_unreadable
+from infscale.cli.arguments import refuse_unreadable
 from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
 from infscale.garbage import spare_collections
@@ -19,13 +19,7 @@ from infscale.garbage import spare_collections
 _LOG = logging.getLogger(__name__)
 
 
-def add_parser(commands: Subparsers) -> None:
-    """Add the command."""
-    parser = commands.add_parser("serve", help="run collector, picker and adapter on one store")
-    add_arguments(parser, PARTS)
-
-
-def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str]) -> None:
+def add_arguments(parser: argparse.ArgumentParser, parts: Collection[str] = PARTS) -> None:
     """Add the arguments of a program that runs `parts`."""
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="see docs/configuration.md")
     parser.set_defaults(run=partial(run, parts=parts))

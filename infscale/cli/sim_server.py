@@ -10,7 +10,6 @@ from pathlib import Path
 import uvloop
 import yaml
 
-from infscale.cli.arguments import Subparsers
 from infscale.errors import ConfigError, StartError
 from infscale.sim.coefficients import COEFFICIENT_SETS, coefficient_set
 from infscale.sim.engine import EngineSettings
@@ -20,14 +19,10 @@ from infscale.sim.server import SimFleet, SimServerSettings
 _DEFAULT_SET = "llama-3.1-8b-h100"
 
 
-def add_parser(subparsers: Subparsers) -> None:
-    """Add ``sim-server`` to the command line."""
-    parser = subparsers.add_parser(
-        "sim-server",
-        help="run simulated model servers (no GPU needed)",
-        description="Model servers without a model: vLLM's API and metrics around a simulated engine.",
-        epilog=f"Coefficient sets: {', '.join(sorted(COEFFICIENT_SETS))}.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.description = "Model servers without a model: vLLM's API and metrics around a simulated engine."
+    parser.epilog = f"Coefficient sets: {', '.join(sorted(COEFFICIENT_SETS))}."
     where = parser.add_argument_group("where")
     where.add_argument("--address", default="127.0.0.1", help="IP address to listen on (default %(default)s)")
     where.add_argument(

@@ -153,7 +153,9 @@ def picker_tls_files(files: Files) -> Callable[[Field], PickerTlsFiles]:
         certificate, key = (section.attempt(each, files.path) for each in ("certificate", "key"))
         reload = section.get("reload", Field.boolean, False)
         oldest = section.given.get("min_version")
-        version = _TLS_VERSIONS[0] if oldest is None else oldest.attempt(_tls_version).or_else(_TLS_VERSIONS[0])
+        version: TlsVersion = (
+            _TLS_VERSIONS[0] if oldest is None else oldest.attempt(_tls_version).or_else(_TLS_VERSIONS[0])
+        )
         client_ca = section.get("client_ca", files.path, None)
         return PickerTlsFiles(certificate.value, key.value, reload, version, client_ca)
 

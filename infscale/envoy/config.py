@@ -48,6 +48,7 @@ class PickerRoute:
     response_bodies: bool = False
     picker_ca_file: str | None = None
     trusted_headers: tuple[str, ...] = ()
+    fail_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def _ext_proc(name: str, route: Picked) -> Document:
         "typed_config": {
             "@type": f"{_TYPE}.filters.http.ext_proc.v3.ExternalProcessor",
             "grpc_service": {"envoy_grpc": {"cluster_name": f"{name}_picker"}, "timeout": "10s"},
-            "failure_mode_allow": False,
+            "failure_mode_allow": isinstance(route, PickerRoute) and route.fail_open,
             "message_timeout": "30s",
             "processing_mode": {
                 "request_header_mode": "SEND",
