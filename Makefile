@@ -1,8 +1,12 @@
-# Every target works on a fresh clone: the virtual environment is made on first use and again when the lock changes.
+# Every target works on a fresh clone: the virtual environment is made on first use and again when its lock changes. What
+# serving and the demo need is a part of what developing needs, in the same versions.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo
+SERVING := $(VENV)/.installed-serving
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 # Real parts of a cluster for tests and the lab, built with Go into a folder of their own.
 TOOLS := .cluster
 KUBERNETES := $(shell sed -n "s|.*k8s.io/kubernetes v||p" tests/controlplane/go.mod)
@@ -15,10 +19,15 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/test_compiled.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: demo lab test test-compiled check bench fuzz soak compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab test test-compiled check bench fuzz soak compiled wheel format proto lock cluster-tools clean
 
-demo: $(STAMP) ## the main job: simulated model servers, Envoy, picker and adapter, with a comparison at the end
-	$(BIN)/infscale demo
+help: ## what there is to make
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(SERVING) ## the virtual environment with infscale, Envoy and what the demo needs
+
+demo: $(SERVING) ## simulated model servers, Envoy, picker and adapter, and three ways to route compared (two minutes)
+	@$(BIN)/infscale demo
 
 lab: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## a cluster, an HPA, Envoy, picker, adapter and a load that surges, until Ctrl-C
 	$(BIN)/python -m lab
@@ -77,7 +86,7 @@ $(TOOLS)/envoy-gateway: tests/controlplane/envoy-gateway-version
 	CGO_ENABLED=0 GOBIN=$(CURDIR)/$(TOOLS) go install -trimpath -ldflags "-s -w" github.com/envoyproxy/gateway/cmd/envoy-gateway@v$$(cat $<)
 	touch $@
 
-format: $(STAMP)
+format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -85,16 +94,24 @@ proto: $(STAMP) ## regenerate the protobuf modules from picker/proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto
 
 lock: $(STAMP) ## pin every dependency with its hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo --group dev -o requirements.lock pyproject.toml
+	$(LOCK) --group dev -o requirements.lock pyproject.toml
+	$(LOCK) --group build -c requirements.lock -o requirements-serving.lock pyproject.toml
 
-clean:
+clean: ## remove everything that was made
 	rm -rf $(VENV) $(TOOLS) $(COMPILED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-build-isolation -e .
+	touch $@ $(SERVING)
+
+$(SERVING): requirements-serving.lock pyproject.toml
+	@echo "Installing what infscale and its demo need into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes -r requirements-serving.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
 
 # From an empty build folder: setuptools would pack what an earlier build left there.
 $(COMPILED)/.built: $(STAMP) setup.py pyproject.toml $(SOURCES)

