@@ -18,7 +18,7 @@ from adapter.documents import Clock
 from adapter.errors import ApiError, TooManyRequests
 from adapter.http_connection import StatusHandler, StatusServer
 from adapter.negotiation import Preferences
-from adapter.paths import ExternalRequest, ObjectRequest, Request, TelemetryRequest, parse
+from adapter.paths import ExternalRequest, MetricRequest, ObjectRequest, Request, TelemetryRequest, parse
 from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
@@ -29,6 +29,7 @@ PIECE_BYTES = 262_144
 _REMEMBERED_REQUESTS = 1_024
 _REMEMBERED_CHARACTERS = 512
 
+_NOT_FOUND = 404
 _BUSY = "the adapter is answering as many requests as it takes at once; ask again"
 
 
@@ -106,6 +107,15 @@ class AdapterApp:
             return _response(self._responder.answer(asked, self._clock(), wanted))
         if self._in_flight >= self._max_in_flight:
             return _response(refusal(TooManyRequests(_BUSY)))
+        response = await self._own(request, asked, wanted)
+        if response.status == _NOT_FOUND and isinstance(asked, ObjectRequest):
+            # Not among those in flight: another adapter that hangs keeps nobody from what infscale knows.
+            found = await self._responder.elsewhere(asked, wanted)
+            response = response if found is None else _response(found)
+        return response
+
+    async def _own(self, request: web.BaseRequest, asked: MetricRequest, wanted: Preferences) -> web.StreamResponse:
+        """The answer from the store."""
         self._in_flight += 1
         try:
             reply = self._responder.answer(asked, self._clock(), wanted)

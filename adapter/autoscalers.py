@@ -4,7 +4,8 @@ An HPA shows such a mistake in its own conditions only, where nobody looks befor
 as the HPA controller asks them, of the same provider, so that what is said is what it will be told.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adapter.errors import BadRequest, NotFound, Unavailable
@@ -12,6 +13,12 @@ from adapter.paths import ALL, EVERYTHING, CustomVersion, ExternalRequest, Group
 from adapter.provider import Provider
 from infscale.endpoint import Autoscaler, DescribedObject, DiscoveryState, MetricForm, ObjectKey, ScaledMetric
 from infscale.labels import Selector
+
+MOST_OF_ONE = 3
+MOST_AT_ONCE = 20
+"""Lines of one round of checks; the rest is counted."""
+MOST_FOUND = 5_000
+"""Findings that are remembered from one round to the next."""
 
 _POOLS = GroupResource("inferencepools", "inference.networking.k8s.io")
 _NAMESPACES = GroupResource("namespaces")
@@ -64,20 +71,64 @@ def _asked(
     return ObjectRequest(version, resource, key.namespace, key.name, metric.name, labels, metric.selector)
 
 
-def findings(provider: Provider, state: DiscoveryState, now: float) -> Iterator[Finding]:
-    """Every metric that is refused for what it names; unknown values are no finding, they pass."""
+def findings(
+    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool] = lambda _: False
+) -> Iterator[Finding]:
+    """Every metric that is refused for what it names; unknown values are no finding, they pass.
+
+    `knows` says which custom metrics another adapter has, which is asked for them.
+    """
+    return (each for each in checked(provider, state, now, knows) if each is not None)
+
+
+def checked(
+    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
+) -> Iterator[Finding | None]:
+    """As `findings`, one step for each metric that is looked at: whoever takes the steps can let others in between."""
     objects = {(each.kind, each.key): each for each in state.objects}
     for autoscaler in state.autoscalers:
-        for metric in autoscaler.metrics:
+        if not autoscaler.is_whole:
+            looked_at = f"it has too many metrics: the first {len(autoscaler.metrics)} of ours are looked at"
+            yield Finding(autoscaler.key, "*", looked_at)
+        for metric in dict.fromkeys(autoscaler.metrics):
             asked = question(autoscaler, metric, objects)
-            if asked is None:
-                continue
-            try:
-                if isinstance(asked, ObjectRequest):
-                    provider.objects(asked, now)
-                else:
-                    provider.external(asked, now)
-            except (NotFound, BadRequest) as error:
-                yield Finding(autoscaler.key, metric.name, str(error))
-            except Unavailable:
-                continue
+            yield None if asked is None else _refused(provider, autoscaler, asked, now, knows)
+
+
+def _refused(
+    provider: Provider, autoscaler: Autoscaler, asked: MetricRequest, now: float, knows: Callable[[str], bool]
+) -> Finding | None:
+    try:
+        if isinstance(asked, ObjectRequest):
+            provider.objects(asked, now)
+        else:
+            provider.external(asked, now)
+    except (NotFound, BadRequest) as error:
+        if isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric):
+            return None
+        return Finding(autoscaler.key, asked.metric, str(error))
+    except Unavailable:
+        return None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a round has to say: the findings that are told, and how many more there are."""
+
+    told: tuple[Finding, ...]
+    more: int
+
+
+def news(found: Iterable[Finding], known: frozenset[Finding]) -> Said:
+    """The findings that were not `known`, at most `MOST_OF_ONE` of an autoscaler and `MOST_AT_ONCE` in all."""
+    told: list[Finding] = []
+    of_one: Counter[ObjectKey] = Counter()
+    more = 0
+    for each in sorted(set(found) - known, key=str):
+        of_one[each.autoscaler] += 1
+        if len(told) < MOST_AT_ONCE and of_one[each.autoscaler] <= MOST_OF_ONE:
+            told.append(each)
+        else:
+            more += 1
+    return Said(tuple(told), more)

@@ -1,6 +1,7 @@
 """Documents that do not depend on any metric value: discovery, version and the list of paths.
 
-Shapes are those of `k8s.io/apimachinery` and `k8s.io/api/apidiscovery`. Each is written once, in every form.
+Shapes are those of `k8s.io/apimachinery` and `k8s.io/api/apidiscovery`. Each is written once, in every form, and anew
+where another adapter's metrics change.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from functools import lru_cache
 
 import orjson
 
+from adapter.foreign import ForeignMetric
 from adapter.forms import Form, rewritten
 from adapter.negotiation import Accepted, Conversion
 from adapter.openapi import openapi_index, openapi_v2, openapi_v3
@@ -124,15 +126,20 @@ class Constants:
         return self.documents[document]
 
 
-def constant_documents(metrics: Iterable[str], version: str) -> Constants:
-    """The documents for these names of metrics, by the adapter of this version."""
+def constant_documents(metrics: Iterable[str], version: str, foreign: Iterable[ForeignMetric] = ()) -> Constants:
+    """The documents for these names of metrics, by the adapter of this version.
+
+    `foreign` are those of another adapter that are passed on: they are listed in v1beta2 alone.
+    """
     names = sorted(metrics)
+    own = _listed(names, ())
+    all_of_v1beta2 = _listed(names, foreign)
     contents: dict[Document, JsonObject] = {
         Document.ROOT: {"paths": sorted(PATHS)},
         Document.GROUPS: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in _GROUPS]},
         Document.CUSTOM: {"kind": "APIGroup", "apiVersion": "v1", **_group(CUSTOM_GROUP)},
-        Document.CUSTOM_V1BETA1: _custom_resources(CustomVersion.V1BETA1, names),
-        Document.CUSTOM_V1BETA2: _custom_resources(CustomVersion.V1BETA2, names),
+        Document.CUSTOM_V1BETA1: _custom_resources(CustomVersion.V1BETA1, own),
+        Document.CUSTOM_V1BETA2: _custom_resources(CustomVersion.V1BETA2, all_of_v1beta2),
         Document.EXTERNAL: {"kind": "APIGroup", "apiVersion": "v1", **_group(EXTERNAL_GROUP)},
         Document.EXTERNAL_V1BETA1: _external_resources(names),
         Document.OPENAPI_V2: openapi_v2(names, version),
@@ -144,8 +151,10 @@ def constant_documents(metrics: Iterable[str], version: str) -> Constants:
     documents[Document.OPENAPI_V3] = ConstantDocument.of(
         openapi_index({document.value: documents[document].content_hash for document in _OPENAPI})
     )
+    objects = {CustomVersion.V1BETA1.value: own, CustomVersion.V1BETA2.value: all_of_v1beta2}
     aggregated = {
-        each: ConstantDocument.of(_aggregated(each.version, names), parameters=each.parameters) for each in AGGREGATED
+        each: ConstantDocument.of(_aggregated(each.version, objects, names), parameters=each.parameters)
+        for each in AGGREGATED
     }
     return Constants(documents, aggregated)
 
@@ -155,11 +164,30 @@ def _group(name: str) -> JsonObject:
     return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
 
-def _custom_resources(version: CustomVersion, metrics: list[str]) -> JsonObject:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One resource in discovery and the metrics it has."""
+
+    resource: str
+    namespaced: bool
+    metrics: tuple[str, ...]
+
+
+def _listed(names: list[str], foreign: Iterable[ForeignMetric]) -> tuple[_Listed, ...]:
+    """Every resource with its own metrics and those of another adapter; the first scope of a resource is its scope."""
+    scopes = dict(RESOURCES)
+    metrics = {resource: dict.fromkeys(names) for resource in scopes}
+    for each in foreign:
+        scopes.setdefault(each.resource, each.namespaced)
+        metrics.setdefault(each.resource, {})[each.metric] = None
+    return tuple(_Listed(resource, scopes[resource], tuple(metrics[resource])) for resource in scopes)
+
+
+def _custom_resources(version: CustomVersion, listed: tuple[_Listed, ...]) -> JsonObject:
     resources = [
-        _resource(f"{resource}/{metric}", namespaced, _CUSTOM_KIND)
-        for resource, namespaced in RESOURCES
-        for metric in metrics
+        _resource(f"{each.resource}/{metric}", each.namespaced, _CUSTOM_KIND)
+        for each in listed
+        for metric in each.metrics
     ]
     return _resource_list(f"{CUSTOM_GROUP}/{version.value}", resources)
 
@@ -176,12 +204,17 @@ def _resource_list(group_version: str, resources: list[JsonObject]) -> JsonObjec
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 
 
-def _aggregated(version: str, metrics: list[str]) -> JsonObject:
-    """The same resources as an `APIGroupDiscoveryList`."""
+def _aggregated(version: str, objects: Mapping[str, tuple[_Listed, ...]], metrics: list[str]) -> JsonObject:
+    """The same resources as an `APIGroupDiscoveryList`; `objects` are those of the custom metrics' versions."""
     items: list[JsonObject] = []
     for group, versions in _GROUPS.items():
-        of_group = _aggregated_objects if group == CUSTOM_GROUP else _aggregated_metrics
-        written = [{"version": each, "resources": of_group(each, metrics), "freshness": "Current"} for each in versions]
+        resources = {
+            each: _aggregated_objects(each, objects[each])
+            if group == CUSTOM_GROUP
+            else _aggregated_metrics(each, metrics)
+            for each in versions
+        }
+        written = [{"version": each, "resources": resources[each], "freshness": "Current"} for each in versions]
         items.append({"metadata": {"name": group}, "versions": written})
     return {
         "kind": "APIGroupDiscoveryList",
@@ -191,13 +224,19 @@ def _aggregated(version: str, metrics: list[str]) -> JsonObject:
     }
 
 
-def _aggregated_objects(version: str, metrics: list[str]) -> list[JsonObject]:
+def _aggregated_objects(version: str, listed: tuple[_Listed, ...]) -> list[JsonObject]:
     kind = _kind(CUSTOM_GROUP, version, _CUSTOM_KIND)
-    metrics_of_each = [{"subresource": metric, "responseKind": kind, "verbs": ["get"]} for metric in metrics]
     return [
-        # The object itself is not served here, so it has no kind and no verb.
-        {**_place(resource, namespaced), "responseKind": _kind(), "verbs": [], "subresources": metrics_of_each}
-        for resource, namespaced in RESOURCES
+        {
+            **_place(each.resource, each.namespaced),
+            # The object itself is not served here, so it has no kind and no verb.
+            "responseKind": _kind(),
+            "verbs": [],
+            "subresources": [
+                {"subresource": metric, "responseKind": kind, "verbs": ["get"]} for metric in each.metrics
+            ],
+        }
+        for each in listed
     ]
 
 

@@ -18,13 +18,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.issuing import Authority, Subject, begun, renewal
-from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion
+from adapter.ownership import API_SERVICES
 from infscale.certificates import CertificatePair
 from infscale.kube.errors import Conflict, KubeError, NotFound
 from infscale.log import where
-
-API_SERVICES = (*(f"{version.value}.{CUSTOM_GROUP}" for version in CustomVersion), f"v1beta1.{EXTERNAL_GROUP}")
-"""Names of the APIServices that may be the adapter's."""
 
 _API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"

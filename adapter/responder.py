@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from adapter.documents import AGGREGATED, Clock, ConstantDocument, Constants
 from adapter.errors import ApiError
@@ -77,12 +78,22 @@ def _written(body: bytes, how: Accepted, pretty: bool) -> bytes:
     return rewritten(body, how.form, pretty=pretty or how.pretty)
 
 
-class Responder:
-    """Answers typed requests from a provider and the constant documents."""
+class Forwards(Protocol):
+    """Asks another adapter."""
 
-    def __init__(self, provider: Provider, documents: Constants) -> None:
+    async def answer(self, request: ObjectRequest) -> bytes | None:
+        """Its list of values; None where it has none. Raises `ApiError`."""
+        ...
+
+
+class Responder:
+    """Answers typed requests from a provider and the documents; `forwarder` has what the provider does not know."""
+
+    def __init__(self, provider: Provider, documents: Constants, forwarder: Forwards | None = None) -> None:
         self._provider = provider
-        self._documents = documents
+        self._forwarder = forwarder
+        self.documents = documents
+        """What is answered on paths that are no metrics; replaced where another adapter's metrics change."""
 
     def answer(self, request: Request, clock: Clock, wanted: Preferences | None = None) -> Reply:
         """The answer at the moment of `clock`, as the client takes it; refusals are answers too.
@@ -99,6 +110,14 @@ class Responder:
                 return self._document(request, wanted)
             case _:
                 return self._metric(request, clock, wanted)
+
+    async def elsewhere(self, request: ObjectRequest, wanted: Preferences) -> Reply | None:
+        """The answer of another adapter to what is not known here; None where it does not know it either."""
+        found = None if self._forwarder is None else await self._forwarder.answer(request)
+        if found is None:
+            return None
+        how = negotiated(wanted.accept)
+        return Reply(200, _written(found, how, request.pretty), how.form.value)
 
     def _document(self, request: DocumentRequest, wanted: Preferences) -> Reply:
         try:
@@ -119,8 +138,8 @@ class Responder:
         if document is Document.GROUPS:
             how = accepted(accept, AGGREGATED)
             if how is not None and how.conversion is not None:
-                return self._documents.aggregated[how.conversion], how
-        return self._documents[document], negotiated(accept)
+                return self.documents.aggregated[how.conversion], how
+        return self.documents[document], negotiated(accept)
 
     def _metric(self, request: ObjectRequest | ExternalRequest, clock: Clock, wanted: Preferences) -> Reply:
         how: Accepted | None = None

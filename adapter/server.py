@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,9 +14,12 @@ from typing import Protocol, Self
 from prometheus_client.registry import Collector
 
 from adapter.access import Access
+from adapter.api_services import ApiServices
 from adapter.app import AdapterApp
 from adapter.connections import ConnectionLimits
 from adapter.documents import Clock, constant_documents
+from adapter.foreign import ForeignMetric
+from adapter.forwarding import Forwarder, following
 from adapter.http_connection import StatusServer
 from adapter.listener import Listener, bound
 from adapter.provider import Provider
@@ -35,6 +38,7 @@ from infscale.metrics.published import BY_NAME
 from infscale.own_metrics import OwnMetrics
 
 _SHUTDOWN_SECONDS = 5.0
+_LIST_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +83,15 @@ class Registers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a server has from its cluster: who may ask, and, where it is not given a certificate, being believed."""
+    """What a server has from its cluster: who may ask, and, where it is not given a certificate, being believed.
+
+    `api_services` follows who else answers there, and the `forwarder` asks that.
+    """
 
     grants: Grants
     registers: Registers | None = None
+    api_services: ApiServices | None = None
+    forwarder: Forwarder | None = None
 
 
 class AdapterServer:
@@ -110,9 +119,15 @@ class AdapterServer:
         self._certificate = ServingCertificate(replace(settings.tls, ask_clients=membership is not None))
         self._stack = AsyncExitStack()
         self._port: int | None = None
+        self._metrics = tuple(metrics)
+        api_services, forwarder = (
+            (None, None) if membership is None else (membership.api_services, membership.forwarder)
+        )
         self.stats = AdapterStats()
-        self._page = OwnMetrics((AdapterCollector(self.stats), *collectors))
-        self._responder = Responder(provider, constant_documents(metrics, __version__))
+        self.collector = AdapterCollector(self.stats, api_services, forwarder)
+        """What the adapter counts, for the process' metrics."""
+        self._page = OwnMetrics((self.collector, *collectors))
+        self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder)
 
     @property
     def port(self) -> int:
@@ -130,6 +145,11 @@ class AdapterServer:
     def ca_pem(self) -> bytes | None:
         """The CA that signed the certificate it made; None when it was given one."""
         return self._certificate.ca_pem
+
+    def knows(self, metric: str) -> bool:
+        """Whether another adapter, which is asked for what is not known here, lists a custom metric of this name."""
+        forwarder = None if self._membership is None else self._membership.forwarder
+        return forwarder is not None and forwarder.knows(metric)
 
     async def __aenter__(self) -> Self:
         if self._membership is None:
@@ -165,10 +185,25 @@ class AdapterServer:
             await registrar.try_round()
             stack.callback(tasks.create_task(registrar.run()).cancel)
 
+        await self._beside(self._membership, stack, tasks)
+
         def use(trust: Trust) -> None:
             self._certificate.trust(trust.ca_pem)
 
         return await stack.enter_async_context(self._membership.grants(use, self._clock))
+
+    async def _beside(self, membership: Membership, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        """Follow the other adapters of the cluster."""
+        if membership.api_services is not None:
+            await membership.api_services.try_round()
+            stack.callback(tasks.create_task(membership.api_services.run()).cancel)
+        if membership.forwarder is not None:
+            listing = following(membership.forwarder, _LIST_SECONDS, self._list)
+            stack.callback(tasks.create_task(listing).cancel)
+
+    def _list(self, foreign: Collection[ForeignMetric]) -> None:
+        """Have another adapter's metrics in the documents."""
+        self._responder.documents = constant_documents(self._metrics, __version__, foreign)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,17 +3,23 @@
 from collections.abc import Iterator
 from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from adapter.api_services import ApiServices
+from adapter.forwarding import Forwarder, Outcome
 from adapter.stats import DURATION_BOUNDS, AdapterStats
 
 
 class AdapterCollector(Collector):
     """`infscale_adapter_*`: requests by kind of path and status code, how long they took, and connections closed."""
 
-    def __init__(self, stats: AdapterStats) -> None:
+    def __init__(
+        self, stats: AdapterStats, api_services: ApiServices | None = None, forwarder: Forwarder | None = None
+    ) -> None:
         self._stats = stats
+        self._api_services = api_services
+        self._forwarder = forwarder
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from the counts as they are now."""
@@ -37,3 +43,32 @@ class AdapterCollector(Collector):
         for cause, count in self._stats.closed.counts.items():
             closed.add_metric([cause], count)
         yield closed
+        yield from self._beside()
+
+    def _beside(self) -> Iterator[Metric]:
+        """What there is of other adapters."""
+        owners = GaugeMetricFamily(
+            "infscale_adapter_api_service_owner",
+            "who answers a version of the metrics APIs in the cluster: infscale, other or nobody; 1 for the one it is",
+            labels=["api_service", "owner"],
+        )
+        lost = GaugeMetricFamily(
+            "infscale_adapter_other_metrics_lost",
+            "1 while custom metrics of another adapter are asked of infscale, or its own of another, and not found",
+        )
+        if self._api_services is not None and self._api_services.ownership is not None:
+            for each in self._api_services.ownership.services.values():
+                owners.add_metric([each.name, each.owner.value], 1.0)
+            verdict = self._api_services.verdict
+            lost.add_metric([], float(verdict is not None and not verdict.is_settled))
+        yield owners
+        yield lost
+        forwarded = CounterMetricFamily(
+            "infscale_adapter_forwarded_requests",
+            "requests passed on to another adapter, by outcome",
+            labels=["outcome"],
+        )
+        if self._forwarder is not None:
+            for outcome in Outcome:
+                forwarded.add_metric([outcome.value], self._forwarder.outcomes[outcome])
+        yield forwarded

@@ -259,11 +259,15 @@ class ScaledMetric:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
-    """What a `HorizontalPodAutoscaler` wants (its spec): which workload it scales on which metrics of ours."""
+    """What a `HorizontalPodAutoscaler` wants (its spec): which workload it scales on which metrics of ours.
+
+    `is_whole`: it has no more metrics than are read.
+    """
 
     key: ObjectKey
     target: Workload
     metrics: tuple[ScaledMetric, ...] = ()
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

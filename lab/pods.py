@@ -10,7 +10,7 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -149,14 +149,14 @@ class PodServers:
     def replace(self, items: Iterable[dict[str, Any]]) -> None:
         """Have a server for exactly these pods."""
         items = list(items)
-        listed = {server.key: server for item in items if (server := read_pod(item)) is not None}
-        exporters = [exporter for item in items if (exporter := read_exporter(item)) is not None]
-        for key in self._leaving.keys() - listed.keys() - {key for key, _, _ in exporters}:
+        for item in items:
+            self.put(item)
+        self.retain({ObjectKey(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items})
+
+    def retain(self, keys: Set[ObjectKey]) -> None:
+        """Let the servers of all pods but these end."""
+        for key in self._leaving.keys() - keys:
             self._leaving.pop(key).set()
-        for server in listed.values():
-            self._run(server.key, lambda leaving, server=server: self._serve(server, leaving))
-        for key, address, port in exporters:
-            self._run(key, lambda leaving, address=address, port=port: self._export(address, port, leaving))
 
     def put(self, item: dict[str, Any]) -> None:
         """Have a server for this pod, once it has an address."""

@@ -15,6 +15,7 @@ from infscale.config import (
     DcgmSettings,
     DiscoverySettings,
     FormulaSettings,
+    ForwardSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
@@ -643,6 +644,7 @@ SECTIONS: dict[str, type[Any]] = {
     "picker.tls": PickerTlsFiles,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
+    "adapter.forward": ForwardSettings,
     "telemetry": TelemetrySettings,
     "log": LogSettings,
 }

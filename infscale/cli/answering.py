@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from prometheus_client.registry import Collector
 
 from adapter.access import Access, cluster_access
-from adapter.autoscalers import Finding, findings
+from adapter.api_services import ApiServices
+from adapter.autoscalers import MOST_FOUND, Finding, checked, news
 from adapter.documents import Clock
+from adapter.forwarding import Forwarder, ForwardSettings
 from adapter.issuing import Subject
 from adapter.provider import Provider
 from adapter.registration import Registrar
@@ -27,6 +29,8 @@ from infscale.metrics.store import MetricStore
 from infscale.metrics.table import MetricTable
 
 _CHECK_SECONDS = 15.0
+_STEPS_AT_ONCE = 20
+_PAUSE_SECONDS = 0.02
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,14 +64,24 @@ class Answers:
             return Registrar(client, subject, use, lambda: datetime.now(UTC), bundle_file=adapter.ca)
 
         believed = adapter.tls is None or adapter.ca is not None
-        return Membership(grants, registers if believed else None)
+        forward = adapter.forward
+        api_services = ApiServices(client, subject, lambda: datetime.now(UTC), forwards=forward is not None)
+        forwarder = None
+        if forward is not None:
+            settings = ForwardSettings(forward.timeout_seconds, forward.max_bytes)
+            asking = client.within(settings.timeout_seconds, settings.max_bytes)
+            forwarder = Forwarder(asking, settings, api_services.is_forwarding)
+        return Membership(grants, registers if believed else None, api_services, forwarder)
 
     @asynccontextmanager
-    async def checks(self, store: MetricStore) -> AsyncGenerator[None, None]:
-        """Say in the log what autoscalers ask for that does not exist, each once, until the block ends."""
+    async def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AsyncGenerator[None, None]:
+        """Say in the log what autoscalers ask for that does not exist, each once, until the block ends.
+
+        `knows` says which custom metrics another adapter has.
+        """
         tasks = asyncio.TaskGroup()
         await tasks.__aenter__()
-        checking = tasks.create_task(self._check(store))
+        checking = tasks.create_task(self._check(store, knows))
         try:
             yield
         finally:
@@ -75,11 +89,20 @@ class Answers:
             # Left without the block's own error, which the group would wrap in an ExceptionGroup.
             await tasks.__aexit__(None, None, None)
 
-    async def _check(self, store: MetricStore) -> None:
+    async def _check(self, store: MetricStore, knows: Callable[[str], bool]) -> None:
         known: frozenset[Finding] = frozenset()
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            found = frozenset(findings(self.provider, store.discovery, asyncio.get_running_loop().time()))
-            for each in sorted(found - known, key=str):
+            now = asyncio.get_running_loop().time()
+            found: list[Finding] = []
+            for step, finding in enumerate(checked(self.provider, store.discovery, now, knows)):
+                if finding is not None and len(found) < MOST_FOUND:
+                    found.append(finding)
+                # Each is a part of a millisecond of work: requests have their turns, and most of the time, in between.
+                await asyncio.sleep(0 if step % _STEPS_AT_ONCE else _PAUSE_SECONDS)
+            said = news(found, known)
+            for each in said.told:
                 _LOG.warning("HorizontalPodAutoscaler %s, metric %s: %s", each.autoscaler, each.metric, each.problem)
-            known = found
+            if said.more:
+                _LOG.warning("%d more metrics that HorizontalPodAutoscalers ask for cannot be answered", said.more)
+            known = frozenset(found)

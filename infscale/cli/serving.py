@@ -12,7 +12,6 @@ from prometheus_client.registry import Collector
 
 from adapter.server import AdapterServer
 from adapter.store_provider import StoreProvider
-from adapter.telemetry import AdapterCollector
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
 from infscale.cli.metrics_access import MetricsAccess
@@ -241,13 +240,13 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
             answers = Answers(StoreProvider(store, table), table, client, rng)
             adapter = await enter(answers.server(config, shown))
             if config.kubernetes is not None:
-                await enter(answers.checks(store))
+                await enter(answers.checks(store, adapter.knows))
         transport = None
         if "picker" in parts:
             collectors.append(observing.averages())
             transport = await enter(_transport(config, scheduled.new_exchange, store))
         if adapter is not None:
-            collectors.append(AdapterCollector(adapter.stats))
+            collectors.append(adapter.collector)
         listen = config.telemetry.listen
         guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
         page = TelemetryListen(listen.host, listen.port, guard)

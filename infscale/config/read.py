@@ -16,6 +16,7 @@ from infscale.config.settings import (
     DiscoverySettings,
     ErrorFormat,
     FormulaSettings,
+    ForwardSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     LogFormat,
@@ -50,6 +51,8 @@ DIALECT_NAMES = ("auto", *DIALECTS)
 
 _TIMEOUT_SHARE = 0.8
 _MAX_DESTINATIONS = 8
+# An API server gives up after half a minute at the latest.
+_MAX_FORWARD_SECONDS = 30.0
 _MAX_IN_FLIGHT = 100_000
 _MAX_PROCESSES = 64
 
@@ -395,6 +398,7 @@ def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
     tls = section.get("tls", values.tls_files(files), None)
     if not has_cluster:
         section.refuse(["ca"], "there is no cluster to write it to; configure kubernetes")
+        section.refuse(["forward"], "there is no cluster with another adapter; configure kubernetes")
     elif "tls" not in section.given:
         section.refuse(["ca"], "goes with a given certificate (tls); the adapter writes its own CA by itself")
     return AdapterSettings(
@@ -403,7 +407,21 @@ def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
         tls,
         section.get("ca", files.path, None),
         section.get("max_in_flight", _in_flight, default.max_in_flight),
+        section.get("forward", _forward, None),
     )
+
+
+def _forward(field: Field) -> ForwardSettings:
+    section = Section(field, ForwardSettings)
+    default = ForwardSettings()
+    return ForwardSettings(
+        section.get("timeout_seconds", _forward_seconds, default.timeout_seconds),
+        section.get("max_bytes", values.byte_count, default.max_bytes),
+    )
+
+
+def _forward_seconds(field: Field) -> float:
+    return field.number(values.MIN_INTERVAL_SECONDS, _MAX_FORWARD_SECONDS)
 
 
 def _in_flight(field: Field) -> int:

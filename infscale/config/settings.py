@@ -223,12 +223,24 @@ class PickerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardSettings:
+    """How another adapter, which serves v1beta1 of the custom metrics, is asked for those that infscale does not know.
+
+    It has `timeout_seconds` for an answer, of which `max_bytes` are read.
+    """
+
+    timeout_seconds: float = 5.0
+    max_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterSettings:
     """The API server of metrics; without `tls` it makes its own certificate.
 
     `service` is the Service that leads to it, whose name its certificate carries. In a cluster its own CA is written
     into the APIServices of that Service; `ca` is the file of the CA to write there for a given certificate.
-    `max_in_flight` is how many metric requests it answers at once.
+    `max_in_flight` is how many metric requests it answers at once. With `forward` another adapter is asked for custom
+    metrics that are not known here.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 6443)
@@ -236,6 +248,7 @@ class AdapterSettings:
     tls: TlsFiles | None = None
     ca: Path | None = None
     max_in_flight: int = 400
+    forward: ForwardSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

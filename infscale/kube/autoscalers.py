@@ -14,8 +14,12 @@ _SOURCES: Mapping[str, str] = MappingProxyType(
 )
 
 
+MAX_METRICS = 100
+"""Of one autoscaler that are read; hardly one has ten."""
+
+
 def read_autoscaler(field: Field) -> Autoscaler:
-    """A `HorizontalPodAutoscaler` of ``autoscaling/v2``, with the metrics of the three forms we answer."""
+    """A `HorizontalPodAutoscaler` of ``autoscaling/v2``, with the first metrics of the three forms we answer."""
     read = open_object(field)
     spec = read.require_spec().mapping(["scaleTargetRef"], ["metrics"])
     target = spec["scaleTargetRef"].mapping(["kind", "name"], ["apiVersion"])
@@ -23,7 +27,8 @@ def read_autoscaler(field: Field) -> Autoscaler:
     return Autoscaler(
         read.key,
         Workload(target["kind"].text(), target["name"].text()),
-        tuple(metric for metric in map(_metric, items) if metric is not None),
+        tuple(metric for metric in map(_metric, items[:MAX_METRICS]) if metric is not None),
+        is_whole=len(items) <= MAX_METRICS,
     )
 
 

@@ -17,13 +17,16 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from infscale.kube.errors import KubeError, Unreachable, error_of_status
+from infscale.kube.errors import KubeError, TooLarge, Unreachable, error_of_status
 from infscale.kube.lines import Lines
 
 JsonObject = dict[str, Any]
 
 FIELD_MANAGER = "infscale"
 """Who owns the fields that are applied, as the server keeps it."""
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Of one answer that is no watch; a page of 500 ordinary pods takes half of it."""
 
 _UNAUTHORIZED = 401
 _GAP_MARGIN_SECONDS = 15.0
@@ -91,17 +94,24 @@ class _Request:
 class KubeClient:
     """Talks to one API server. Every method raises `KubeError`; none tries again by itself.
 
-    Paths are whole (``/api/v1/pods``). `request_seconds` limits each request, of a watch the time until it is taken.
+    Paths are whole (``/api/v1/pods``). `request_seconds` limits each request, of a watch the time until it is taken;
+    `max_answer_bytes` each answer, and each event of a watch.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, server: URL, source: CredentialSource, request_seconds: float = 10.0
+        self,
+        session: aiohttp.ClientSession,
+        server: URL,
+        source: CredentialSource,
+        request_seconds: float = 10.0,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._session = session
         self._prefix = str(server).rstrip("/")
         self._place = f"the API server at {server.host}:{server.port}"
         self._source = source
         self._request_seconds = request_seconds
+        self._max_answer_bytes = max_answer_bytes
 
     async def get(self, path: str, params: Mapping[str, str] = _NO_PARAMS) -> JsonObject:
         """The object, list or document at `path`."""
@@ -123,6 +133,11 @@ class KubeClient:
             params = {"fieldManager": FIELD_MANAGER, **params}
         return await self._ask(_Request("PATCH", path, params, body, kind.value))
 
+    def within(self, request_seconds: float, max_answer_bytes: int) -> "KubeClient":
+        """A client of the same server and identity with other limits."""
+        server = URL(self._prefix)
+        return KubeClient(self._session, server, self._source, request_seconds, max_answer_bytes)
+
     async def delete(self, path: str) -> None:
         """Delete the object at `path`."""
         await self._ask(_Request("DELETE", path))
@@ -141,7 +156,7 @@ class KubeClient:
                     "type": "BOOKMARK",
                     "object": {"metadata": {"resourceVersion": params.get("resourceVersion", "")}},
                 }
-                lines = Lines()
+                lines = Lines(self._max_answer_bytes)
                 async for piece in response.content.iter_any():
                     for line in lines.feed(piece):
                         yield _object(line)
@@ -149,7 +164,19 @@ class KubeClient:
     async def _ask(self, request: _Request) -> JsonObject:
         with self._translated(self._request_seconds):
             async with asyncio.timeout(self._request_seconds), await self._accepted(request, None) as response:
-                return _object(await response.read())
+                return _object(await self._body(response))
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body of an answer. Raises `TooLarge`, and reads no further."""
+        pieces: list[bytes] = []
+        left = self._max_answer_bytes
+        async for piece in response.content.iter_any():
+            left -= len(piece)
+            if left < 0:
+                response.close()
+                raise TooLarge(f"the answer of {self._place} is larger than {self._max_answer_bytes} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     async def _opened(self, request: _Request, gap_seconds: float) -> aiohttp.ClientResponse:
         """The answer to `request`, its body still to come."""
@@ -169,7 +196,7 @@ class KubeClient:
         if 200 <= response.status < 300:
             return response
         async with response:
-            raise _refusal(response.status, response.headers.get("Retry-After"), await response.read())
+            raise _refusal(response.status, response.headers.get("Retry-After"), await self._body(response))
 
     async def _send(
         self, request: _Request, credentials: Credentials, gap_seconds: float | None

@@ -5,6 +5,7 @@ KubeError           a request to the API server failed; its text is the server's
 ├── Forbidden       this identity may not do that, or the server does not know it (401, 403)
 ├── Conflict        the object exists already, or was changed in the meantime (409)
 ├── Gone            the version or page asked for is no longer kept: list again (410)
+├── TooLarge        the answer is larger than is read: ask for less at once
 ├── Rejected        the request is wrong in another way (other 4xx): sent again it fails again
 └── Unreachable     nobody answered, or not now (network, TLS, time limits, 429, 5xx): trying again may help
 """
@@ -33,6 +34,10 @@ class Conflict(KubeError):
 
 class Gone(KubeError):
     """The resource version or page asked for is no longer kept (410): list again."""
+
+
+class TooLarge(KubeError):
+    """The answer is larger than is read: ask for less at once."""
 
 
 class Rejected(KubeError):

@@ -4,7 +4,7 @@ Fields that change without meaning anything here (resource versions, heartbeats,
 that records of such versions are equal. An object that cannot be read is a record of its problem.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -15,13 +15,17 @@ from infscale.document import Field, from_plain
 from infscale.endpoint import DescribedObject, ObjectKey, Pool, Workload
 from infscale.errors import ConfigError
 from infscale.kube import resources
-from infscale.kube.autoscalers import read_autoscaler
+from infscale.kube.autoscalers import MAX_METRICS, read_autoscaler
 from infscale.kube.resources import Resource
 
 Object = Mapping[str, Any]
 
 ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports")
 """Annotations that narrow the ports of a pod; the first one present counts."""
+
+MAX_VALUES = 10_000
+"""Of one object's spec and labels that are read, nested ones included."""
+_MAX_DEPTH = 32
 
 ValueT = TypeVar("ValueT")
 
@@ -80,12 +84,15 @@ class Definition(Generic[ValueT]):
     """How objects of one kind are read.
 
     `spec_keys` are the only ones the reader looks at (None: all). With `has_standing` conditions are read, too.
+    Objects of more than `MAX_VALUES` values are not read: one of them would keep everything else waiting.
     """
 
     resource: Resource
     reader: Callable[[Field], ValueT]
     spec_keys: tuple[str, ...] | None = None
     has_standing: bool = False
+    cut: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Lists of the spec of which only so many items are read."""
 
     def read(self, item: Object, before: Record[ValueT] | None = None) -> Record[ValueT]:
         """The record of `item`, after `before` of the same object."""
@@ -94,7 +101,10 @@ class Definition(Generic[ValueT]):
         created = metadata.get("creationTimestamp") or ""
         standing = _standing(item) if self.has_standing else None
         try:
-            value = self.reader(from_plain(self._relevant(item), f"{self.resource.kind} {key}", strict=False))
+            relevant, place = self._relevant(item), f"{self.resource.kind} {key}"
+            if _values_within(relevant, MAX_VALUES) < 0:
+                raise ConfigError(place, "", f"it has more than {MAX_VALUES} values, which is more than is read")
+            value = self.reader(from_plain(relevant, place, strict=False))
         except ConfigError as error:
             problem = f"{error.path}: {error.problem}" if error.path else error.problem
             known = before.value if before is not None and before.created == created else None
@@ -107,7 +117,29 @@ class Definition(Generic[ValueT]):
         kept = {key: metadata[key] for key in ("namespace", "name", "labels", "creationTimestamp") if key in metadata}
         keys = spec.keys() if self.spec_keys is None else self.spec_keys
         chosen = {key: spec[key] for key in keys if key in spec}
+        for key, most in self.cut.items():
+            if isinstance(chosen.get(key), list):
+                chosen[key] = chosen[key][:most]
         return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": kept, "spec": chosen}
+
+
+def _values_within(value: object, most: int) -> int:
+    """How many more values than `value` has fit into `most`; below 0: it has too many, or is nested too deeply."""
+    waiting: list[tuple[object, int]] = [(value, 0)]
+    while waiting and most >= 0:
+        one, depth = waiting.pop()
+        most -= 1
+        parts: Collection[object] = ()
+        if isinstance(one, dict):
+            parts = one.values()
+        elif isinstance(one, list):
+            parts = one
+        if parts and depth >= _MAX_DEPTH:
+            return -1
+        most -= len(parts)
+        if most >= 0:
+            waiting += ((each, depth + 1) for each in parts)
+    return most
 
 
 def _standing(item: Object) -> Standing:
@@ -156,7 +188,7 @@ DEPLOYMENT = _selecting(resources.DEPLOYMENTS, definitions.read_deployment)
 STATEFUL_SET = _selecting(resources.STATEFUL_SETS, definitions.read_stateful_set)
 SERVICE = _selecting(resources.SERVICES, definitions.read_service)
 NAMESPACE = _selecting(resources.NAMESPACES, definitions.read_namespace)
-AUTOSCALER = Definition(resources.AUTOSCALERS, read_autoscaler)
+AUTOSCALER = Definition(resources.AUTOSCALERS, read_autoscaler, cut={"metrics": MAX_METRICS + 1})
 
 
 @dataclass(frozen=True, slots=True)

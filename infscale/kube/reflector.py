@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Set
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from infscale.kube.errors import Forbidden, Gone, KubeError, NotFound, Rejected
+from infscale.endpoint import ObjectKey
+from infscale.kube.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
+from infscale.kube.objects import key_of
 from infscale.kube.resources import Resource
 from infscale.kube.watching import (
     Change,
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     import random
 
 JsonObject = dict[str, Any]
+
+_DIVISOR = 4
+_MOST_DOUBLINGS = 5
+_MOST_CAUSES = 16
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +52,11 @@ class Cache(Protocol):
     """Keeps what it needs of the objects, not the objects: they are large."""
 
     def replace(self, items: Iterable[JsonObject]) -> None:
-        """Hold exactly `items`; what is held beside them was deleted."""
+        """Hold exactly `items`."""
+        ...
+
+    def retain(self, keys: Set[ObjectKey]) -> None:
+        """Hold no other objects than these: a list was made, each of whose objects was put, and others were deleted."""
         ...
 
     def put(self, item: JsonObject) -> None:
@@ -94,6 +104,10 @@ class Reflector:
         self._progress = Progress()
         self._taken_at: float | None = None
         self._said: str | None = None
+        self._expired = 0
+        self._strange_said: set[str] = set()
+        self.strange = 0
+        """How many versions of objects could not even be looked at."""
 
     def disconnected_seconds(self, now: float) -> float:
         """How long the cache may have been behind the server at `now`; 0 while it is followed."""
@@ -176,28 +190,66 @@ class Reflector:
     # Lists
 
     async def _list(self) -> None:
-        try:
-            items, version = await self._pages({"limit": str(self._settings.page_size)})
-        except Gone:
-            # The pages are of one version, which the server did not keep long enough; one answer needs no keeping.
-            items, version = await self._pages({})
-        self._cache.replace(items)
+        """Hold what there is: each page is taken in as it comes, and what no page had leaves at the end."""
+        listed: set[ObjectKey] = set()
+        version = ""
+        async for page in self._pages():
+            version = str((page.get("metadata") or {}).get("resourceVersion") or "")
+            for item in page.get("items") or ():
+                key = self._taken(item)
+                if key is not None:
+                    listed.add(key)
+            # A page is some milliseconds of work; others have their turn before the next.
+            await asyncio.sleep(0)
+        self._cache.retain(listed)
         self._progress = Progress(version, self._progress.failures)
         self._followed()
 
-    async def _pages(self, params: Mapping[str, str]) -> tuple[list[JsonObject], str]:
-        items: list[JsonObject] = []
-        asked = dict(params)
+    async def _pages(self) -> AsyncGenerator[JsonObject, None]:
+        """The pages of a list, all of one version.
+
+        One that is larger than is read is asked for again in smaller ones: objects can have MiB of annotations. Where
+        the server did not keep the version of the pages long enough, the next list asks for larger ones.
+        """
+        size = self._settings.page_size << min(self._expired, _MOST_DOUBLINGS)
+        token = ""
         while True:
-            page = await self._client.get(self._path, asked)
-            metadata = page.get("metadata") or {}
-            for item in page.get("items") or ():
-                # A third of an object is who set which field.
-                item["metadata"].pop("managedFields", None)
-                items.append(item)
-            if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion") or "")
-            asked["continue"] = metadata["continue"]
+            asked = {"limit": str(size), **({"continue": token} if token else {})}
+            try:
+                page = await self._client.get(self._path, asked)
+            except TooLarge:
+                if size == 1:
+                    raise
+                size = max(1, size // _DIVISOR)
+                continue
+            except Gone:
+                self._expired += 1
+                raise
+            yield page
+            token = str((page.get("metadata") or {}).get("continue") or "")
+            if not token:
+                self._expired = 0
+                return
+
+    def _taken(self, item: JsonObject) -> ObjectKey | None:
+        """Take one object of a list in; gives its key, None where it has none.
+
+        What one object provokes is that object's alone: it is left as it was, and said once for each cause.
+        """
+        try:
+            key = key_of(item)
+            self._cache.put(item)
+        except Exception as error:
+            self._strange(error)
+            return _key_of_strange(item)
+        return key
+
+    def _strange(self, error: Exception) -> None:
+        words = where(error)
+        self.strange += 1
+        if words not in self._strange_said and len(self._strange_said) < _MOST_CAUSES:
+            self._strange_said.add(words)
+            _log.error("an object of %s cannot be read and is passed over: %s", self.resource.name, words)
 
     # Watches
 
@@ -225,10 +277,21 @@ class Reflector:
             _log.info("%s is followed again", self.resource.name)
 
     def _change(self, seen: Seen) -> None:
-        match seen.change:
-            case Change.PUT:
-                self._cache.put(seen.item)
-            case Change.REMOVE:
-                self._cache.remove(seen.item)
-            case Change.NOTHING:
-                pass
+        try:
+            match seen.change:
+                case Change.PUT:
+                    self._cache.put(seen.item)
+                case Change.REMOVE:
+                    self._cache.remove(seen.item)
+                case Change.NOTHING:
+                    pass
+        except Exception as error:
+            # As in a list: the next event may be of a better object.
+            self._strange(error)
+
+
+def _key_of_strange(item: JsonObject) -> ObjectKey | None:
+    try:
+        return key_of(item)
+    except (KeyError, TypeError, AttributeError):
+        return None

@@ -1,7 +1,7 @@
 """What one watch has seen, kept as records among those of other watches of the same kind."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Generic, TypeVar
 
 from infscale.endpoint import ObjectKey, Workload
@@ -33,12 +33,16 @@ class Table(Generic[RecordT]):
         self._own: set[ObjectKey] = set()
 
     def replace(self, items: Iterable[Object]) -> None:
-        """Hold exactly `items`: a list was made."""
+        """Hold exactly `items`."""
         listed = {key_of(item): item for item in items}
-        for key in self._own - listed.keys():
-            self._remove(key)
         for key, item in listed.items():
             self._put(key, item)
+        self.retain(listed.keys())
+
+    def retain(self, keys: Set[ObjectKey]) -> None:
+        """Hold no other objects than these: a list was made."""
+        for key in self._own - keys:
+            self._remove(key)
 
     def put(self, item: Object) -> None:
         """Hold `item`, new or in a new version."""

@@ -1,12 +1,13 @@
 """What discovery reads of the objects of an API server, and what it overlooks."""
 
+import json
 from typing import Any
 
 import pytest
 
 from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, Pool, ScaledMetric, Workload
 from infscale.kube import objects
-from infscale.kube.objects import Condition, Container, PodRecord, Standing, read_pod
+from infscale.kube.objects import DEPLOYMENT, MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
 from infscale.labels import Selector
 from tests.kube import cluster_objects as made
 
@@ -162,3 +163,20 @@ def test_an_autoscaler_is_read_for_the_metrics_of_ours() -> None:
 def test_an_autoscalers_status_makes_no_other_record() -> None:
     assert objects.AUTOSCALER.read(made.autoscaler()) == objects.AUTOSCALER.read(made.autoscaler(currentReplicas=3))
     assert objects.AUTOSCALER.read({**made.autoscaler(), "spec": {}}).problem == "spec: key 'scaleTargetRef' is missing"
+
+
+LARGE: dict[str, Any] = {
+    "labels": {"selector": {"matchLabels": {f"k{each}": "v" for each in range(MAX_VALUES)}}},
+    "deep": {"selector": json.loads("[" * 200 + "]" * 200)},
+    "expressions": {"selector": {"matchExpressions": [{"key": "a", "operator": "Exists"}] * MAX_VALUES}},
+}
+
+
+@pytest.mark.parametrize("spec", LARGE.values(), ids=LARGE)
+def test_an_object_of_more_values_than_are_read_is_a_problem_and_keeps_what_it_said(spec: dict[str, Any]) -> None:
+    item = {"metadata": {"namespace": "a", "name": "b"}, "spec": {"selector": {"matchLabels": {"a": "b"}}}}
+    before = DEPLOYMENT.read(item)
+    assert before.problem is None
+    record = DEPLOYMENT.read({**item, "spec": spec}, before)
+    assert record.value == before.value
+    assert record.problem == f"it has more than {MAX_VALUES} values, which is more than is read"
