@@ -33,6 +33,11 @@ class Command:
 COMMANDS = (
     Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
+    Command(
+        "preflight",
+        "infscale.cli.preflight",
+        "say who answers the metrics APIs of a cluster, and what installing infscale would take over",
+    ),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",
