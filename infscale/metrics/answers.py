@@ -95,7 +95,10 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
     if not metric.per_model:
         return (None,)
     table = snapshot.columns.by_model
-    found = {model: None for model in table if model is not None and not np.isnan(table[model][SERVES]).all()}
+    size = len(snapshot)
+    found = {
+        model: None for model in table if model is not None and not np.isnan(cells(table, model, SERVES, size)).all()
+    }
     if metric.by_requested_model:
         for lora in snapshot.columns.lora:
             if lora is not None:

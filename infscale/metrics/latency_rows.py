@@ -19,13 +19,50 @@ _Key = tuple[HistogramName, str | None]
 
 
 class _Matrix:
-    """Counts by bucket, then the sum, of each row; `bounds` are those of all rows."""
+    """Counts by bucket, then the sum, of each row that has any; `bounds` are those of all of them.
 
-    __slots__ = ("bounds", "cells")
+    There is a line for each of these rows and for none of the others: names of models are whatever a page says.
+    """
 
-    def __init__(self, bounds: tuple[float, ...], rows: int) -> None:
+    __slots__ = ("_lines", "_rows", "bounds", "cells")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.cells: FloatArray = np.zeros((rows, len(bounds) + 1))
+        self.cells: FloatArray = np.zeros((1, len(bounds) + 1))
+        self._rows: IntArray = np.zeros(1, dtype=np.intp)
+        self._lines: dict[int, int] = {}
+
+    def line(self, row: int) -> FloatArray:
+        """The line of `row`, to be written; it has one from now on."""
+        line = self._lines.get(row)
+        if line is None:
+            line = self._lines[row] = len(self._lines)
+            if line == len(self._rows):
+                self.cells = np.resize(self.cells, (2 * line, self.cells.shape[1]))
+                self._rows = np.resize(self._rows, 2 * line)
+            self._rows[line] = row
+        found: FloatArray = self.cells[line]
+        return found
+
+    def leave(self, row: int) -> None:
+        """`row` has none any more."""
+        line = self._lines.pop(row, None)
+        last = len(self._lines)
+        if line is None or line == last:
+            return
+        moved = int(self._rows[last])
+        self.cells[line], self._rows[line], self._lines[moved] = self.cells[last], moved, line
+
+    def weighed(self, weights: FloatArray) -> FloatArray:
+        """The sum of the lines, by what each row weighs; a row that weighs nothing counts for nothing."""
+        count = len(self._lines)
+        weights, cells = weights[self._rows[:count]], self.cells[:count]
+        found: FloatArray = np.einsum("i,ij->j", weights, cells)
+        if math.isnan(found[-1]):
+            # A row that is not asked for may have a sum that is not published: 0 times NaN is NaN.
+            asked = weights > 0
+            found = np.einsum("i,ij->j", weights[asked], cells[asked])
+        return found
 
 
 class LatencyTable:
@@ -45,16 +82,20 @@ class LatencyTable:
         for key, others in self._speakers.speaks(row, published):
             if not others:
                 del self._matrices[key]
+                continue
+            left = self._matrices[key]
+            if left is not None:
+                left.leave(row)
         for key, histogram in published.items():
             if key not in self._matrices:
-                self._matrices[key] = _Matrix(histogram.bounds, self._rows)
+                self._matrices[key] = _Matrix(histogram.bounds)
             matrix = self._matrices[key]
             if matrix is None:
                 continue
             if histogram.bounds is not matrix.bounds and histogram.bounds != matrix.bounds:
                 self._matrices[key] = None
                 continue
-            cells = matrix.cells[row]
+            cells = matrix.line(row)
             cells[:-1] = histogram.counts
             cells[-1] = histogram.sum
 
@@ -71,10 +112,7 @@ class LatencyTable:
         weights[rows] = 1.0
         if times:
             weights[once_more] += times
-        cells: FloatArray = np.einsum("i,ij->j", weights, matrix.cells)
-        if math.isnan(cells[-1]):
-            # A row that is not asked for may have a sum that is not published: 0 times NaN is NaN.
-            cells = np.einsum("i,ij->j", weights[rows], matrix.cells[rows])
+        cells = matrix.weighed(weights)
         return Histogram(matrix.bounds, cells[:-1], float(cells[-1]))
 
 

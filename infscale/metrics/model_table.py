@@ -1,7 +1,8 @@
 """What endpoints say of each model, as columns: one array of cells × rows per model, under None of all models together.
 
 A thousand endpoints are read as a few arrays instead of a thousand objects each; one endpoint writes
-its row of them. NaN is unknown, also where an endpoint says nothing of a model.
+its row of them. NaN is unknown, also where an endpoint says nothing of a model. A model that few of many endpoints
+speak of takes memory for these alone: names are whatever a page says.
 """
 
 import math
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infscale.metrics.latency import PUBLISHED_LATENCIES, STATISTICS
 from infscale.metrics.sample import FloatArray, HistogramName, ModelLoad, Statistic
@@ -29,10 +31,39 @@ STATISTIC_CELLS: Final = MappingProxyType(
 )
 """The cells of statistics of latencies, seconds."""
 
-_CELLS: Final = PREFILL + 1 + len(STATISTIC_CELLS)
+CELLS: Final = PREFILL + 1 + len(STATISTIC_CELLS)
+"""How many cells there are."""
+
+# Of pools with fewer rows, the columns of all models are whole.
+_MANY_ROWS: Final = 64
+_FEW_OF: Final = 8
 
 KeyT = TypeVar("KeyT")
-ModelTable = Mapping[str | None, FloatArray]
+IntArray = NDArray[np.intp]
+
+
+class FewRows:
+    """The cells of a model that few rows speak of: `values` has a column for each of `rows`, all others are unknown."""
+
+    __slots__ = ("rows", "values")
+
+    def __init__(self, rows: IntArray, values: FloatArray) -> None:
+        self.rows = rows
+        self.values = values
+
+    @classmethod
+    def of(cls, said: Mapping[int, list[float]]) -> "FewRows":
+        """What each row says."""
+        return cls(np.array(list(said), dtype=np.intp), np.array(list(said.values())).T)
+
+    def cell(self, cell: int, rows: int) -> FloatArray:
+        """One cell, of every one of `rows` rows."""
+        found = np.full(rows, math.nan)
+        found[self.rows] = self.values[cell]
+        return found
+
+
+ModelTable = Mapping[str | None, FloatArray | FewRows]
 Cells = Mapping[str | None, list[float]]
 """What one endpoint says, by model."""
 
@@ -44,14 +75,14 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
     found: dict[str | None, list[float]] = {}
     if window is not None:
         for model, seen in window.models.items():
-            row = found[model] = [math.nan] * _CELLS
+            row = found[model] = [math.nan] * CELLS
             row[PRESENT] = 1.0
             row[LEAVING], row[WAITING_SINCE], row[COVERED] = seen.leaving, seen.waiting_since, window.covered_seconds
             row[PREFILL] = seen.prefill_seconds_per_token
             for statistic, value in seen.statistics.items():
                 row[STATISTIC_CELLS[statistic]] = value
     for model, load in loads.items():
-        row = found.setdefault(model, [math.nan] * _CELLS)
+        row = found.setdefault(model, [math.nan] * CELLS)
         row[PRESENT] = row[SERVES] = 1.0
         row[WAITING], row[RUNNING] = _or_nan(load.waiting), _or_nan(load.running)
         row[WAITING_TOKENS] = _or_nan(load.waiting_tokens)
@@ -86,7 +117,10 @@ class ModelColumns:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._columns: dict[str | None, FloatArray] = {}
+        self._few = rows // _FEW_OF if rows > _MANY_ROWS else 0
+        # Of a model that few rows speak of, what each of them says.
+        self._columns: dict[str | None, FloatArray | dict[int, list[float]]] = {}
+        self._made: dict[str | None, FewRows] = {}
         self._speakers = Speakers[str | None](rows)
         # Columns that a table has, and that are copied before they are written again.
         self._taken: set[str | None] = set()
@@ -96,37 +130,64 @@ class ModelColumns:
         """The endpoint in `row` says this now, and nothing else."""
         self._table = None
         for model, values in said.items():
-            self._writable(model)[:, row] = values
+            self._say(model, row, values)
         for model, others in self._speakers.speaks(row, said):
-            if others:
-                self._writable(model)[:, row] = math.nan
-            else:
+            self._made.pop(model, None)
+            column = self._columns[model]
+            if not others:
                 del self._columns[model]
                 self._taken.discard(model)
+            elif isinstance(column, dict):
+                del column[row]
+            else:
+                self._writable(model, column)[:, row] = math.nan
 
     def table(self) -> ModelTable:
         """The columns as they are now, in the order in which models were first spoken of."""
         if self._table is None:
-            for column in self._columns.values():
-                column.flags.writeable = False
-            self._taken.update(self._columns)
-            self._table = dict(self._columns)
+            self._table = {model: self._taken_column(model, column) for model, column in self._columns.items()}
         return self._table
 
-    def _writable(self, model: str | None) -> FloatArray:
+    def _taken_column(self, model: str | None, column: FloatArray | dict[int, list[float]]) -> FloatArray | FewRows:
+        if isinstance(column, dict):
+            made = self._made.get(model)
+            if made is None:
+                made = self._made[model] = FewRows.of(column)
+            return made
+        column.flags.writeable = False
+        self._taken.add(model)
+        return column
+
+    def _say(self, model: str | None, row: int, values: list[float]) -> None:
         column = self._columns.get(model)
         if column is None:
-            column = self._columns[model] = np.full((_CELLS, self._rows), math.nan)
-        elif model in self._taken:
+            column = self._columns[model] = {} if self._few else self._whole()
+        if not isinstance(column, dict):
+            self._writable(model, column)[:, row] = values
+            return
+        column[row] = values
+        self._made.pop(model, None)
+        if len(column) > self._few:
+            whole = self._columns[model] = self._whole()
+            for each, said in column.items():
+                whole[:, each] = said
+
+    def _whole(self) -> FloatArray:
+        return np.full((CELLS, self._rows), math.nan)
+
+    def _writable(self, model: str | None, column: FloatArray) -> FloatArray:
+        if model in self._taken:
+            self._taken.discard(model)
             column = self._columns[model] = column.copy()
-        self._taken.discard(model)
         return column
 
 
 def cells(table: ModelTable, model: str | None, cell: int, rows: int) -> FloatArray:
     """One cell of `model`, of every row."""
     column = table.get(model)
-    return np.full(rows, math.nan) if column is None else column[cell]
+    if column is None:
+        return np.full(rows, math.nan)
+    return column.cell(cell, rows) if isinstance(column, FewRows) else column[cell]
 
 
 def _or_nan(value: float | None) -> float:

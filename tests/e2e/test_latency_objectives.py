@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infscale.metrics.model_table import PREFILL
+from infscale.metrics.model_table import PREFILL, cells
 from tests.e2e.gateway import Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 
@@ -37,7 +37,7 @@ async def ask(running: Gateway, url: str, number: int, milliseconds: str = "") -
 
 def prefill(running: Gateway) -> list[float]:
     """Seconds a prompt token is known to take, by server."""
-    found: list[float] = running.snapshot.columns.by_model[None][PREFILL].tolist()
+    found: list[float] = cells(running.snapshot.columns.by_model, None, PREFILL, len(running.snapshot)).tolist()
     return found
 
 

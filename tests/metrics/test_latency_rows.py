@@ -50,6 +50,27 @@ def test_added_up_at_once_and_one_by_one_are_the_same(
     assert found.sum == pytest.approx(expected.sum, nan_ok=True)
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.none() | COUNTS), max_size=30), st.sets(st.integers(0, 9), min_size=1))
+def test_rows_that_come_and_go_leave_nothing_behind(
+    changes: list[tuple[int, list[int] | None]], chosen: set[int]
+) -> None:
+    table, said = LatencyTable(10), dict[int, WindowSummary]()
+    for row, counts in changes:
+        if counts is None:
+            said.pop(row, None)
+            table.write(row, None)
+        else:
+            said[row] = window(counts)
+            table.write(row, said[row])
+    rows = sorted(chosen & said.keys())
+    found = table.view().added_up(("queue_time", "m"), np.array(rows, dtype=np.intp), 0, 0)
+    expected = merged([said[row].histograms["queue_time", "m"] for row in rows])
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        assert found.counts.tolist() == expected.counts.tolist()
+        assert found.sum == pytest.approx(expected.sum)
+
+
 def test_a_view_that_is_not_the_latest_says_so() -> None:
     table = LatencyTable(1)
     table.write(0, window([1, 0, 0]))

@@ -1,6 +1,7 @@
 """The columns by model say the same as the objects they are made of, however they came to be."""
 
 import math
+import tracemalloc
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.metrics.model_table import (
+    CELLS,
     COVERED,
     LEAVING,
     RUNNING,
@@ -42,6 +44,8 @@ WINDOWS = st.none() | st.builds(
     st.dictionaries(st.none() | MODELS, SEEN, max_size=3),
 )
 ROWS = 3
+MANY = 80
+"""Of which few are the first ten."""
 
 
 def table_of(said: Sequence[Cells]) -> ModelTable:
@@ -51,24 +55,49 @@ def table_of(said: Sequence[Cells]) -> ModelTable:
     return columns.table()
 
 
-@given(st.lists(st.tuples(st.integers(0, ROWS - 1), LOADS, WINDOWS, st.booleans()), max_size=12))
+def whole(table: ModelTable, rows: int) -> dict[str | None, FloatArray]:
+    """All cells of all rows, by model."""
+    return {model: np.array([cells(table, model, each, rows) for each in range(CELLS)]) for model in table}
+
+
+@given(
+    st.sampled_from([ROWS, MANY]),
+    st.lists(st.tuples(st.integers(0, MANY - 1), LOADS, WINDOWS, st.booleans()), max_size=30),
+)
 def test_rows_written_again_and_rows_written_once_are_the_same(
-    changes: list[tuple[int, Mapping[str, ModelLoad], WindowSummary | None, bool]],
+    rows: int, changes: list[tuple[int, Mapping[str, ModelLoad], WindowSummary | None, bool]]
 ) -> None:
-    columns, said = ModelColumns(ROWS), [cells_of({}, None)] * ROWS
+    columns, said = ModelColumns(rows), [cells_of({}, None)] * rows
     read: list[tuple[ModelTable, dict[str | None, FloatArray]]] = []
-    for row, loads, window, look in changes:
+    for number, loads, window, look in changes:
+        row = number % rows
         said[row] = cells_of(loads, window)
         columns.write(row, said[row])
         if look:
             table = columns.table()
-            read.append((table, {model: column.copy() for model, column in table.items()}))
-    table, expected = columns.table(), table_of(said)
+            read.append((table, whole(table, rows)))
+    table, expected = whole(columns.table(), rows), whole(table_of(said), rows)
     assert table.keys() == expected.keys()
     assert all(np.array_equal(table[model], expected[model], equal_nan=True) for model in expected)
     for earlier, copies in read:
-        assert earlier.keys() == copies.keys()
-        assert all(np.array_equal(earlier[model], copies[model], equal_nan=True) for model in copies)
+        now = whole(earlier, rows)
+        assert now.keys() == copies.keys()
+        assert all(np.array_equal(now[model], copies[model], equal_nan=True) for model in copies)
+
+
+def test_models_of_one_row_take_no_memory_for_the_others() -> None:
+    """A hundred names on one page, in a pool of a thousand: whole columns would take 17 MB."""
+    columns, load = ModelColumns(1000), {f"m{number}": ModelLoad(1.0, 2.0) for number in range(100)}
+    tracemalloc.start()
+    columns.write(7, cells_of(load, None))
+    table = columns.table()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(table) == 100
+    assert held < 200_000
+    found = cells(table, "m5", RUNNING, 1000)
+    assert found[7] == 2.0
+    assert np.isnan(found).sum() == 999
 
 
 @given(LOADS, WINDOWS)
