@@ -136,7 +136,7 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
 
 
 class SourcesCollector(Collector):
-    """How scraping and discovery go; targets are endpoints and the addresses of exporters.
+    """How scraping and discovery go: `health` is that of endpoints, `exporters` that of exporters of GPUs by address.
 
     `disconnected_seconds` says how long each watch of a cluster has been without its API server, `replaced` how many
     scraping processes were replaced, by why, and `faults` how many of their samples could not be taken in.
@@ -149,8 +149,10 @@ class SourcesCollector(Collector):
         disconnected_seconds: Callable[[], Mapping[str, float]] = dict,
         replaced: Callable[[], Mapping[str, int]] = dict,
         faults: Callable[[], int] = int,
+        exporters: Callable[[], Mapping[str, ScrapeHealth]] = dict,
     ) -> None:
         self._health = health
+        self._exporters = exporters
         self._refusals = refusals
         self._disconnected_seconds = disconnected_seconds
         self._replaced = replaced
@@ -158,25 +160,9 @@ class SourcesCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
-        health = self._health()
-        scrapes = CounterMetricFamily("infscale_scrapes", "scrapes begun", labels=["target"])
-        for target, each in health.items():
-            scrapes.add_metric([target], each.scrapes)
-        yield scrapes
-        failures = CounterMetricFamily("infscale_scrape_failures", "scrapes that gave nothing", labels=["target"])
-        for target, each in health.items():
-            failures.add_metric([target], each.failures)
-        yield failures
-        duration = GaugeMetricFamily("infscale_scrape_duration_seconds", "how long the last took", labels=["target"])
-        for target, each in health.items():
-            if each.duration_seconds is not None:
-                duration.add_metric([target], each.duration_seconds)
-        yield duration
-        size = GaugeMetricFamily("infscale_scrape_page_bytes", "size of the last page", labels=["target"])
-        for target, each in health.items():
-            if each.page_bytes is not None:
-                size.add_metric([target], each.page_bytes)
-        yield size
+        yield from _scrapes("infscale_scrape", "endpoint", "metrics pages of an endpoint", self._health())
+        exporters = self._exporters()
+        yield from _scrapes("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics", exporters)
         replaced = CounterMetricFamily(
             "infscale_scrape_processes_replaced", "scraping processes that were replaced, by why", labels=["reason"]
         )
@@ -197,6 +183,23 @@ class SourcesCollector(Collector):
         for watch, seconds in self._disconnected_seconds().items():
             disconnected.add_metric([watch], seconds)
         yield disconnected
+
+
+def _scrapes(prefix: str, label: str, what: str, health: Mapping[str, ScrapeHealth]) -> Iterator[Metric]:
+    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes begun of {what}", labels=[label])
+    failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that gave nothing", labels=[label])
+    duration = GaugeMetricFamily(
+        f"{prefix}_duration_seconds", f"time that the last scrape of {what} took", labels=[label]
+    )
+    size = GaugeMetricFamily(f"{prefix}_page_bytes", f"size of the last that was read of {what}", labels=[label])
+    for name, each in health.items():
+        scrapes.add_metric([name], each.scrapes)
+        failures.add_metric([name], each.failures)
+        if each.duration_seconds is not None:
+            duration.add_metric([name], each.duration_seconds)
+        if each.page_bytes is not None:
+            size.add_metric([name], each.page_bytes)
+    yield from (scrapes, failures, duration, size)
 
 
 DebugPage = Callable[[], object]

@@ -74,21 +74,27 @@ async def test_the_debug_document_has_ages_revision_and_causes() -> None:
 
 
 def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
-    health = {
-        "llm/vllm-0": ScrapeHealth(scrapes=7, failures=2, duration_seconds=0.25, page_bytes=90_000),
-        "http://10.0.0.1:9400/metrics": ScrapeHealth(scrapes=1),
-    }
+    endpoints = {"llm/vllm-0": ScrapeHealth(scrapes=7, failures=2, duration_seconds=0.25, page_bytes=90_000)}
+    exporters = {"http://10.0.0.1:9400/metrics": ScrapeHealth(scrapes=1)}
     registry = CollectorRegistry()
     replaced, faults = {"hung": 2}, 5
-    registry.register(SourcesCollector(lambda: health, lambda: 3, replaced=lambda: replaced, faults=lambda: faults))
+    registry.register(
+        SourcesCollector(
+            lambda: endpoints,
+            lambda: 3,
+            replaced=lambda: replaced,
+            faults=lambda: faults,
+            exporters=lambda: exporters,
+        )
+    )
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert lines == [
-        'infscale_scrapes_total{target="llm/vllm-0"} 7.0',
-        'infscale_scrapes_total{target="http://10.0.0.1:9400/metrics"} 1.0',
-        'infscale_scrape_failures_total{target="llm/vllm-0"} 2.0',
-        'infscale_scrape_failures_total{target="http://10.0.0.1:9400/metrics"} 0.0',
-        'infscale_scrape_duration_seconds{target="llm/vllm-0"} 0.25',
-        'infscale_scrape_page_bytes{target="llm/vllm-0"} 90000.0',
+        'infscale_scrapes_total{endpoint="llm/vllm-0"} 7.0',
+        'infscale_scrape_failures_total{endpoint="llm/vllm-0"} 2.0',
+        'infscale_scrape_duration_seconds{endpoint="llm/vllm-0"} 0.25',
+        'infscale_scrape_page_bytes{endpoint="llm/vllm-0"} 90000.0',
+        'infscale_exporter_scrapes_total{exporter="http://10.0.0.1:9400/metrics"} 1.0',
+        'infscale_exporter_scrape_failures_total{exporter="http://10.0.0.1:9400/metrics"} 0.0',
         'infscale_scrape_processes_replaced_total{reason="hung"} 2.0',
         "infscale_scrape_faults_total 5.0",
         "infscale_discovery_refusals_total 3.0",

@@ -190,8 +190,8 @@ class _Followers:
         await file.follow(self.reschedule)
 
     def health(self) -> dict[str, ScrapeHealth]:
-        """How scraping goes: endpoints by their keys, exporters by their addresses."""
-        return {str(key): health for key, health in self.scrapes.health().items()} | self.gpus.health()
+        """How scraping goes, by the endpoints' names."""
+        return {str(key): health for key, health in self.scrapes.health().items()}
 
     async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
         """Follow discovery until cancelled."""
@@ -229,6 +229,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
             discovery.disconnected_seconds,
             replaced=lambda: scrapes.stats.replaced,
             faults=lambda: scrapes.stats.faults,
+            exporters=gpus.health,
         )
         observing = scheduled.observing
         collectors: list[Collector] = [ProcessCollector(), sources, *observing.collectors()]

@@ -98,7 +98,7 @@ def _grpc(name: str, prompt: str, authority: str, objective: str = "", cut: int 
     """A request of vLLM's engine for `prompt`, in two chunks if it is `cut`."""
     content = _framed(engine.GenerateRequest(text=prompt).SerializeToString())
     chunks = [content] if cut is None else [content[:cut], content[cut:]]
-    request = {"headers": _headers(objective) | {":path": _GENERATE}, "body_chunks_base64": _base64(*chunks)}
+    request: Case = {"headers": _headers(objective) | {":path": _GENERATE}, "body_chunks_base64": _base64(*chunks)}
     if "filter_metadata" in more:
         request["filter_metadata"] = more.pop("filter_metadata")
     expect = _route(authority, {"body_base64": _base64(content)[0]}, len(content), **{":path": _GENERATE})
