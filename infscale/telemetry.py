@@ -111,6 +111,15 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         "endpoints known to be saturated",
         lambda pool, now: float(pool.saturated(now).sum()),
     ),
+    "infscale_pool_unknown_load": (
+        "1 while there are ready endpoints and the load of none is known: what is in flight decides about requests, "
+        "or they are refused (picker.unknown_load)",
+        lambda pool, now: float(pool.unknown_load(now)),
+    ),
+    "infscale_pool_asleep_endpoints": (
+        "endpoints whose engine says that it sleeps",
+        lambda pool, _: float(pool.columns.asleep.sum()),
+    ),
     "infscale_store_revision": ("number of the store's current revision", lambda pool, _: float(pool.number)),
 }
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {

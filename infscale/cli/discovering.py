@@ -19,11 +19,12 @@ from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 @dataclass(frozen=True, slots=True)
 class Discovering:
     """Discovery as it runs: its states, how many versions of something it refused, and how long each of its watches
-    has been without an answer (seconds)."""
+    has been without an answer (seconds). `unknown_load` takes the pools none of whose endpoints' load is known."""
 
     states: AsyncIterator[DiscoveryState]
     refusals: Callable[[], int]
     disconnected_seconds: Callable[[], Mapping[str, float]]
+    unknown_load: Callable[[frozenset[ObjectKey]], None]
 
 
 @asynccontextmanager
@@ -52,7 +53,7 @@ async def discovering(
             interval_seconds=settings.poll_interval_seconds,
         )
         states = file.states() if settings.watch else _first_only(file.states())
-        yield Discovering(states, lambda: file.refusals, dict)
+        yield Discovering(states, lambda: file.refusals, dict, lambda _: None)
         return
     if settings.kubernetes is None or client is None:
         raise ValueError("discovery is by file or by cluster")
@@ -66,7 +67,7 @@ async def discovering(
         states = cluster.states()
         if follow.only is not None:
             states = _of_pool(states, follow.only.key)
-        yield Discovering(states, lambda: cluster.refusals, cluster.disconnected_seconds)
+        yield Discovering(states, lambda: cluster.refusals, cluster.disconnected_seconds, cluster.load_is_unknown)
 
 
 async def _first_only(states: AsyncIterator[DiscoveryState]) -> AsyncIterator[DiscoveryState]:

@@ -14,6 +14,7 @@ from adapter.server import AdapterServer
 from adapter.store_provider import StoreProvider
 from infscale.cli.answering import Answers
 from infscale.cli.discovering import discovering
+from infscale.cli.load_watch import LoadWatch
 from infscale.cli.metrics_access import MetricsAccess
 from infscale.cli.observing import Observing
 from infscale.cli.scheduling import SchedulingFile, check_change, check_pools, load_scheduling, log_notes, pool_settings
@@ -254,6 +255,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, observing.pages()))
         following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
         following.sync({"discovery": discovery.states})
+        watching: TaskSet[str, LoadWatch] = await enter(TaskSet(LoadWatch.follow))
+        watch = LoadWatch(store, clock, config.picker.unknown_load, discovery.unknown_load)
+        watching.sync({"load": watch} if "picker" in parts else {})
         rescheduling: TaskSet[str, SchedulingFile] = await enter(TaskSet(followers.follow_scheduling))
         rescheduling.sync({"scheduling": file} if file is not None else {})
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)

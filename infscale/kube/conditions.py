@@ -15,21 +15,27 @@ from infscale.kube.objects import Condition, Definition, Record, Standing
 from infscale.kube.resources import Resource
 
 ACCEPTED = "Accepted"
+LOAD_KNOWN = "LoadKnown"
+FRESH_METRICS = "FreshMetrics"
+NO_FRESH_METRICS = "NoFreshMetrics"
 INVALID = "Invalid"
 POOL_NOT_FOUND = "PoolNotFound"
 MODEL_NAME_IN_USE = "ModelNameInUse"
 SUPERSEDED = "Superseded"
 
+_UNKNOWN_LOAD = ("False", NO_FRESH_METRICS, "no ready endpoint of the pool has fresh metrics")
+_KNOWN_LOAD = ("True", FRESH_METRICS, "endpoints of the pool report their load")
 _MESSAGE_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an object is in effect, and why."""
+    """Whether an object is in effect, and why. `unknown_load`: the load of no endpoint of its pool is known."""
 
     accepted: bool
     reason: str
     message: str
+    unknown_load: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +55,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class _Court:
-    """What verdicts are made of: the pools there are, and model names with their holders."""
+    """What verdicts are made of: the pools there are, model names with their holders, and pools of unknown load."""
 
     pools: frozenset[ObjectKey]
     beaten: Mapping[ObjectKey, ObjectKey]
+    unknown_load: frozenset[ObjectKey]
 
 
-def judge(seen: SeenObjects) -> tuple[Judged, ...]:
-    """The verdict on every object whose status is ours to write."""
-    court = _Court(frozenset({*seen.pools, *seen.legacy_pools}), models_in_use(seen.models))
+def judge(seen: SeenObjects, unknown_load: frozenset[ObjectKey] = frozenset()) -> tuple[Judged, ...]:
+    """The verdict on every object whose status is ours to write; `unknown_load` are pools that know no load."""
+    court = _Court(frozenset({*seen.pools, *seen.legacy_pools}), models_in_use(seen.models), unknown_load)
     return (
         *_judged(objects.OBJECTIVE, seen.objectives, court),
         *_judged(objects.LEGACY_OBJECTIVE, seen.legacy_objectives, court, seen.objectives),
@@ -95,7 +102,8 @@ def _verdict(record: AnyRecord, court: _Court, *, superseded: bool) -> Verdict:
     named = record.value.objective.pool if isinstance(record.value, InferenceModel) else record.value.pool
     if ObjectKey(key.namespace, named) not in court.pools:
         return Verdict(False, POOL_NOT_FOUND, f"there is no InferencePool {named} in namespace {key.namespace}")
-    return Verdict(True, ACCEPTED, f"in effect for InferencePool {named}")
+    unknown_load = ObjectKey(key.namespace, named) in court.unknown_load
+    return Verdict(True, ACCEPTED, f"in effect for InferencePool {named}", unknown_load)
 
 
 def updated(standing: Standing, verdict: Verdict, now: str) -> tuple[Condition, ...] | None:
@@ -108,8 +116,18 @@ def updated(standing: Standing, verdict: Verdict, now: str) -> tuple[Condition, 
     status = "True" if verdict.accepted else "False"
     since = before.last_transition_time if before is not None and before.status == status else now
     known[ACCEPTED] = Condition(ACCEPTED, status, verdict.reason, verdict.message, since, standing.generation)
+    # Said where it is news: an object whose pool never was without fresh metrics has no such condition.
+    if verdict.unknown_load or LOAD_KNOWN in known:
+        known[LOAD_KNOWN] = _load(known.get(LOAD_KNOWN), verdict, now, standing.generation)
     wanted = tuple(known.values())
     return None if wanted == standing.conditions else wanted
+
+
+def _load(before: Condition | None, verdict: Verdict, now: str, generation: int) -> Condition:
+    """The condition that says whether the load of the object's pool is known."""
+    status, reason, message = _UNKNOWN_LOAD if verdict.unknown_load else _KNOWN_LOAD
+    since = before.last_transition_time if before is not None and before.status == status else now
+    return Condition(LOAD_KNOWN, status, reason, message, since, generation)
 
 
 def _is_placeholder(condition: Condition) -> bool:

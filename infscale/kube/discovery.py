@@ -82,6 +82,7 @@ class KubernetesDiscovery:
         self._notes: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._status = StatusWriter(client, clock, rng)
+        self._unknown_load: frozenset[ObjectKey] = frozenset()
         self._optional: set[str] = set()
         self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
         self._tasks = asyncio.TaskGroup()
@@ -114,6 +115,12 @@ class KubernetesDiscovery:
         """Why one of the objects as they are now is not in the state in use; None while all are."""
         return next(iter(self._problems()), None)
 
+    def load_is_unknown(self, pools: frozenset[ObjectKey]) -> None:
+        """Say of `pools`, in conditions, that the load of none of their endpoints is known; of all others it is."""
+        self._unknown_load = pools
+        if self._settings.write_status:
+            self._status.sync(judge(self._seen, pools))
+
     def disconnected_seconds(self) -> Mapping[str, float]:
         """How long each watch has not been connected to the API server, by its name; 0 while it is."""
         now = self._clock()
@@ -145,7 +152,7 @@ class KubernetesDiscovery:
                 _LOG.warning("%s", note)
         self._notes = frozenset(assembly.notes)
         if self._settings.write_status:
-            self._status.sync(judge(self._seen))
+            self._status.sync(judge(self._seen, self._unknown_load))
         return assembly.state
 
     async def _synced(self) -> None:

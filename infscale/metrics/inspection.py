@@ -45,6 +45,7 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         "endpoint": str(endpoint.key),
         "authority": endpoint.authority,
         "phase": endpoint.phase.value,
+        "asleep": bool(columns.asleep[row]),
         "age_seconds": _age(columns.observed_at, row, now),
         "waiting_requests": _value(columns.waiting, row),
         "running_requests": _value(columns.running, row),

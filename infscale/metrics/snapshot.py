@@ -346,6 +346,14 @@ class PoolSnapshot:
         """Rows known to be saturated (ratio ≥ 1). An unknown ratio is in neither set."""
         return self.saturation(now) >= 1.0
 
+    def unknown_load(self, now: float) -> bool:
+        """Whether there are endpoints that are ready and awake, all were looked at, and the load of none is known."""
+        columns = self.state.columns
+        awake = columns.ready & ~columns.asleep
+        if not awake.any() or not columns.settled[awake].all():
+            return False
+        return not len(self.candidates(now))
+
     def eligible(self, now: float) -> BoolArray:
         """Rows that may get a request, as a mask."""
         mask = np.zeros(len(self), dtype=np.bool_)

@@ -1,9 +1,12 @@
 """Which conditions objects get, and when that is worth a write."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infscale.endpoint import ObjectKey
 from infscale.kube import objects
 from infscale.kube.assembly import SeenObjects
 from infscale.kube.conditions import Judged, Verdict, as_patch, judge, updated
@@ -16,6 +19,10 @@ PENDING = Condition("Ready", "Unknown", "Pending", "Waiting for controller", "19
 PENDING_ACCEPTED = Condition("Accepted", "Unknown", "Pending", "Waiting for controller", "1970-01-01T00:00:00Z")
 FOREIGN = Condition("example.com/Audited", "True", "Audited", "", made.READY)
 VERDICT = Verdict(True, "Accepted", "in effect for InferencePool pool")
+BLIND = replace(VERDICT, unknown_load=True)
+UNKNOWN_LOAD = Condition(
+    "LoadKnown", "False", "NoFreshMetrics", "no ready endpoint of the pool has fresh metrics", made.READY, 3
+)
 ACCEPTED = Condition("Accepted", "True", "Accepted", "in effect for InferencePool pool", made.READY, 3)
 
 
@@ -67,6 +74,12 @@ def test_objects_are_told_whether_they_are_in_effect(name: str, verdict: Verdict
     assert one(judge(SEEN), name) == verdict
 
 
+def test_objects_of_a_pool_whose_load_is_unknown_are_told_so() -> None:
+    pool = ObjectKey("chat", "pool")
+    assert one(judge(SEEN, frozenset({pool})), "good") == BLIND
+    assert not any(each.verdict.unknown_load for each in judge(SEEN, frozenset({ObjectKey("elsewhere", "pool")})))
+
+
 def test_each_group_of_a_kind_gets_its_own_verdict() -> None:
     seen = SeenObjects(
         pools=records(objects.POOL, [made.pool("pool")]),
@@ -104,6 +117,19 @@ def test_each_group_of_a_kind_gets_its_own_verdict() -> None:
         ),
         pytest.param((FOREIGN, ACCEPTED), VERDICT, None, id="others' conditions stay"),
         pytest.param(
+            (ACCEPTED,),
+            BLIND,
+            (("Accepted", "True", made.READY), ("LoadKnown", "False", NOW)),
+            id="the load of the pool is unknown",
+        ),
+        pytest.param((ACCEPTED, UNKNOWN_LOAD), BLIND, None, id="the load is still unknown"),
+        pytest.param(
+            (ACCEPTED, UNKNOWN_LOAD),
+            VERDICT,
+            (("Accepted", "True", made.READY), ("LoadKnown", "True", NOW)),
+            id="the load is known again",
+        ),
+        pytest.param(
             (FOREIGN,),
             VERDICT,
             (("example.com/Audited", "True", made.READY), ("Accepted", "True", NOW)),
@@ -128,7 +154,7 @@ def test_a_new_generation_is_observed() -> None:
 CONDITIONS = st.lists(
     st.builds(
         Condition,
-        st.sampled_from(["Accepted", "Ready", "Other"]),
+        st.sampled_from(["Accepted", "Ready", "Other", "LoadKnown"]),
         st.sampled_from(["True", "False", "Unknown"]),
         st.sampled_from(["Accepted", "Pending", "Invalid"]),
         st.just("because"),
@@ -139,7 +165,10 @@ CONDITIONS = st.lists(
 ).map(tuple)
 
 
-@given(before=CONDITIONS, verdict=st.builds(Verdict, st.booleans(), st.just("Accepted"), st.just("because")))
+VERDICTS = st.builds(Verdict, st.booleans(), st.just("Accepted"), st.just("because"), st.booleans())
+
+
+@given(before=CONDITIONS, verdict=VERDICTS)
 def test_what_was_written_is_not_written_again(before: tuple[Condition, ...], verdict: Verdict) -> None:
     after = updated(Standing(3, "7", before), verdict, NOW)
     settled = before if after is None else after
