@@ -81,5 +81,27 @@ schedulingProfiles:
   - {pluginRef: legacy-tree-filter}
   - {pluginRef: random-picker}
 """,
+        # The default of the reference, and what conformance tests of gateways ask of a picker: the client
+        # chooses among endpoints, and is told who answered. No client outside a test should be able to.
+        "conformance": """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: header-based-testing-filter
+- type: queue-scorer
+- type: kv-cache-utilization-scorer
+- type: prefix-cache-scorer
+- type: approx-prefix-cache-producer
+- type: destination-endpoint-served-verifier
+- type: max-score-picker
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: header-based-testing-filter}
+  - {pluginRef: queue-scorer, weight: 2}
+  - {pluginRef: kv-cache-utilization-scorer, weight: 2}
+  - {pluginRef: prefix-cache-scorer, weight: 3}
+  - {pluginRef: max-score-picker}
+""",
     }
 )

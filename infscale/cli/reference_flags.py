@@ -120,6 +120,14 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "emit-endpoint-scores", Form.BOOLEAN, "false", Treatment.HONOURED, "scores go to the gateway as metadata"
     ),
     ReferenceFlag(
+        "conformance",
+        Form.BOOLEAN,
+        "false",
+        Treatment.HONOURED,
+        "not the reference's: the preset `conformance` schedules, for conformance tests of gateways; the variable "
+        "`INFSCALE_CONFORMANCE` says it too",
+    ),
+    ReferenceFlag(
         "refresh-metrics-interval", Form.DURATION, "50ms", Treatment.HONOURED, "how often each endpoint is scraped"
     ),
     ReferenceFlag(

@@ -21,7 +21,7 @@ from infscale.config import (
     ServeConfig,
     TelemetrySettings,
 )
-from infscale.config.settings import LogFormat, LogLevel, TlsVersion
+from infscale.config.settings import LogFormat, LogLevel, Preset, TlsVersion
 from infscale.config.values import MAX_SECONDS
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
@@ -37,6 +37,7 @@ IPV4_ADDRESSES = "0.0.0.0"
 """Every address of a machine without IPv6."""
 
 _LOOPBACK = "127.0.0.1"
+_CONFORMANCE = "INFSCALE_CONFORMANCE"
 _MAX_TARGET_PORTS = 8
 _DEBUG_VERBOSITY = 4
 _MAX_VERBOSITY = 1000
@@ -83,7 +84,7 @@ def translate(
         discovery,
         cluster,
         scrape=scrape_settings(flags),
-        picker=_picker(flags, pool, secure, every_address),
+        picker=_picker(flags, pool, secure, every_address, _preset(flags, environment)),
         telemetry=telemetry,
         log=_log(flags),
     )
@@ -177,7 +178,23 @@ def _cluster(flags: Flags, environment: Mapping[str, str]) -> KubernetesSettings
 # What runs
 
 
-def _picker(flags: Flags, pool: ObjectKey, secure: bool, every_address: str) -> PickerSettings:
+def _preset(flags: Flags, environment: Mapping[str, str]) -> Preset | None:
+    """The preset that schedules; None where an `EndpointPickerConfig` does."""
+    given = next((name for name in ("config-file", "config-text") if flags.text(name)), None)
+    said = environment.get(_CONFORMANCE, "false")
+    if said not in ("true", "false"):
+        refuse("conformance", f"the variable {_CONFORMANCE} is to be true or false, got {quoted(said)}")
+    conformance = flags.boolean("conformance", said == "true")
+    if given is not None and conformance:
+        refuse("conformance", f"does not go with --{given}; declare header-based-testing-filter there")
+    if given is not None:
+        return None
+    return "conformance" if conformance else "reference"
+
+
+def _picker(
+    flags: Flags, pool: ObjectKey, secure: bool, every_address: str, scheduling: Preset | None
+) -> PickerSettings:
     file, text = flags.text("config-file"), flags.text("config-text")
     drain = flags.duration("drain-timeout", 30.0)
     if drain > MAX_SECONDS:
@@ -186,7 +203,7 @@ def _picker(flags: Flags, pool: ObjectKey, secure: bool, every_address: str) -> 
         listen=ListenAddress(every_address, flags.port("grpc-port", 9002)),
         health_listen=ListenAddress(every_address, flags.port("grpc-health-port", 9003)),
         pool=pool,
-        preset=None if file or text else "reference",
+        preset=scheduling,
         config_file=Path(file) if file else None,
         config_text=text or None,
         error_format="reference",

@@ -19,7 +19,7 @@ NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
-Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3"]
+Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3", "conformance"]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
 UnknownObjectives = Literal["lowest", "default"]

@@ -90,6 +90,7 @@ PICKERS: dict[str, tuple[list[str], dict[str, object]]] = {
     "drain": (["--drain-timeout=1m30s"], {"drain_timeout_seconds": 90.0, "drain_notice_seconds": 90.0}),
     "file": (["--config-file=/etc/epp.yaml"], {"preset": None, "config_file": Path("/etc/epp.yaml")}),
     "text": (["--config-text", "kind: x"], {"preset": None, "config_text": "kind: x"}),
+    "conformance": (["--conformance"], {"preset": "conformance"}),
     "certificate": (["--cert-path=/c"], {"tls": PickerTlsFiles(Path("/c/tls.crt"), Path("/c/tls.key"))}),
     "reload": (
         ["--cert-path=/c", "--enable-cert-reload", "--tls-min-version=VersionTLS13"],
@@ -142,6 +143,18 @@ SCRAPES: dict[str, tuple[list[str], dict[str, object]]] = {
         {"waiting": "q", "lora": "", "port": 1},
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("said", "preset"), [("true", "conformance"), ("false", "reference"), ("yes", None), ("", None)]
+)
+def test_the_environment_may_ask_for_conformance(said: str, preset: str | None) -> None:
+    environment = {**IN_CLUSTER, "INFSCALE_CONFORMANCE": said}
+    if preset is None:
+        with pytest.raises(ConfigError, match="INFSCALE_CONFORMANCE is to be true or false"):
+            of_chat(environment=environment)
+    else:
+        assert of_chat(environment=environment).picker.preset == preset
 
 
 @pytest.mark.parametrize(("arguments", "expected"), SCRAPES.values(), ids=SCRAPES)
@@ -315,6 +328,14 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "two configurations": (
         ["--pool-name=a", "--config-file=f", "--config-text=t"],
         "--config-text: does not go with --config-file",
+    ),
+    "conformance beside a file": (
+        ["--pool-name=a", "--config-file=f", "--conformance"],
+        "--conformance: does not go with --config-file; declare header-based-testing-filter there",
+    ),
+    "conformance beside a text": (
+        ["--pool-name=a", "--config-text=t", "--conformance"],
+        "--conformance: does not go with --config-text",
     ),
     "interval": (
         ["--pool-name=a", "--refresh-metrics-interval=1ms"],
