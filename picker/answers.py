@@ -27,6 +27,7 @@ _OPENAI_WORDS: Mapping[RejectionCode, _Words] = MappingProxyType(
         "BadRequest": _Words("invalid_request_error", "bad_request"),
         "NotFound": _Words("invalid_request_error", "not_found"),
         "PreconditionFailed": _Words("invalid_request_error", "precondition_failed"),
+        "RequestTimeout": _Words("invalid_request_error", "request_timeout"),
         "PayloadTooLarge": _Words("invalid_request_error", "payload_too_large"),
         "UnsupportedMediaType": _Words("invalid_request_error", "unsupported_media_type"),
         "ResourceExhausted": _Words("rate_limit_error", "resource_exhausted"),

@@ -60,6 +60,7 @@ from picker.messages import (
     Unchanged,
 )
 from picker.parsing import UNREAD, decoded, of_upgrade, parse_body
+from picker.pieces import Pieces
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
@@ -92,8 +93,7 @@ class Exchange:
         # The request as it comes in.
         self._opened_at: float | None = None
         self._headers = _NO_HEADERS
-        self._pieces: list[bytes] = []
-        self._size_bytes = 0
+        self._pieces: Pieces | None = None
         # What was decided, until the director is told how it ended.
         self._open: tuple[InferenceRequest, Decision] | None = None
         # What the response said.
@@ -110,6 +110,18 @@ class Exchange:
     def over(self) -> bool:
         """Whether nothing more will be sent: the transport can end the stream."""
         return self._over
+
+    @property
+    def arriving(self) -> bool:
+        """Whether the request is still on its way in: its headers, or the body that is waited for."""
+        state = self._request_state
+        return (state is RequestState.START or state is RequestState.BUFFERING) and not self._over
+
+    @property
+    def held_bytes(self) -> int:
+        """What it keeps of bodies: of the request's until that is routed, of a response's where one is held back."""
+        pieces, body = self._pieces, self._body
+        return (pieces.size_bytes if pieces is not None else 0) + (body.held_bytes if body is not None else 0)
 
     def receive(self, message: Incoming, now: float) -> list[Send]:
         """Take one message; what to send for it, in order. Never raises on what a gateway or client sends."""
@@ -144,9 +156,17 @@ class Exchange:
         """The transport or this process failed on the stream. Harmless when repeated."""
         self._end("error", now)
 
+    def give_up(self, rejection: Rejection, now: float) -> list[Send]:
+        """Answer with `rejection` where the client still can be answered, and end the stream in any case."""
+        if self._over:
+            return []
+        if self._request_state is RequestState.BUFFERING:
+            return self._reject(None, rejection)
+        return self._fail(Fail("UNAVAILABLE", rejection.message), now)
+
     def _end(self, kind: OutcomeKind, now: float) -> None:
         self._over = True
-        self._pieces.clear()
+        self._pieces = None
         self._finish(kind, now)
 
     def _step(self, event: Event, now: float) -> list[Send]:
@@ -182,9 +202,11 @@ class Exchange:
     def _request_body(self, event: RequestBody, now: float) -> list[Send]:
         match self._request_state:
             case RequestState.BUFFERING:
-                self._pieces.append(event.body)
-                self._size_bytes += len(event.body)
-                self._check_size(self._size_bytes)
+                pieces_of_body = self._pieces
+                if pieces_of_body is None:
+                    pieces_of_body = self._pieces = Pieces()
+                pieces_of_body.add(event.body)
+                self._check_size(pieces_of_body.size_bytes)
                 return self._route_body(now, in_trailers=False) if event.end_of_stream else []
             case RequestState.FORWARDING:
                 if event.end_of_stream:
@@ -213,8 +235,8 @@ class Exchange:
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
         self._request_state = RequestState.SENT
-        content = b"".join(self._pieces)
-        self._pieces.clear()
+        content = self._pieces.take() if self._pieces is not None else b""
+        self._pieces = None
         route = self._settings.parsers.route(request_path(self._headers))
         if route is None:
             return self._reject(None, no_parser(self._settings.error_format))
@@ -236,13 +258,13 @@ class Exchange:
         verdict = self._director.direct(request, now)
         if isinstance(verdict, Rejection):
             return self._reject(parsed, verdict if parsed else of_bodyless(verdict, self._settings.error_format))
-        self._open = (request, verdict)
+        self._open = (request.remembered(), verdict)
         return route_replies(self._settings, request, verdict, body)
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
         if self._request_state is RequestState.START or self._request_state is RequestState.BUFFERING:
             self._request_state = RequestState.ABANDONED
-            self._pieces.clear()
+            self._pieces = None
         self._response_state = ResponseState.STREAMING
         self._status = response_status(event.headers)
         self._first_byte_at = now
@@ -331,7 +353,7 @@ class Exchange:
 
     def _reject(self, parsed: ParsedBody | None, rejection: Rejection) -> list[Send]:
         self._over = True
-        self._pieces.clear()
+        self._pieces = None
         self._director.refused(self._headers, parsed, rejection)
         return [immediate_reply(rejection, self._settings.error_format)]
 

@@ -206,7 +206,7 @@ Reply = HeadersReply | BodyReply | Unchanged | TrailersReply | Reported | Immedi
 class Fail:
     """End the stream with a gRPC status; `status` is its name. Nothing is sent after it."""
 
-    status: Literal["INVALID_ARGUMENT", "FAILED_PRECONDITION", "INTERNAL"]
+    status: Literal["INVALID_ARGUMENT", "FAILED_PRECONDITION", "INTERNAL", "UNAVAILABLE"]
     message: str
 
 

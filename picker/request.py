@@ -26,6 +26,9 @@ Api = Literal[
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
 
+REMEMBERED_PROMPT_BYTES: Final = 16_384
+"""How much of a prompt is kept while its response is under way, to be learned where the gateway sent it elsewhere."""
+
 
 class Headers:
     """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
@@ -120,6 +123,22 @@ class ParsedBody:
         self.media = media
         self.framing = framing
 
+    def beginning(self, prompt_bytes: int) -> "ParsedBody":
+        """The same with so much of the prompt at most."""
+        return ParsedBody(
+            self.api,
+            self.model,
+            self.prompt[:prompt_bytes],
+            self.prompt_tokens,
+            self.max_output_tokens,
+            self.cache_salt,
+            self.has_model,
+            self.needs_model,
+            self.generates,
+            self.media,
+            self.framing,
+        )
+
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class InferenceRequest:
@@ -151,6 +170,20 @@ class InferenceRequest:
         self.body = body
         self.subset = subset
         self.size_bytes = size_bytes
+
+    def remembered(self) -> "InferenceRequest":
+        """The request as it is kept until its response has ended: of a long prompt, the beginning."""
+        body = self.body
+        if body is None or len(body.prompt) <= REMEMBERED_PROMPT_BYTES:
+            return self
+        return InferenceRequest(
+            self.request_id,
+            self.path,
+            self.headers,
+            body.beginning(REMEMBERED_PROMPT_BYTES),
+            self.subset,
+            self.size_bytes,
+        )
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
@@ -210,6 +243,7 @@ RejectionCode = Literal[
     "BadRequest",
     "NotFound",
     "PreconditionFailed",
+    "RequestTimeout",
     "PayloadTooLarge",
     "UnsupportedMediaType",
     "ResourceExhausted",

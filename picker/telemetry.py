@@ -11,6 +11,8 @@ from infscale.histogram import Histogram
 from picker.director_books import DirectorStats
 from picker.pool_directors import PoolDirectors
 from picker.request import Reason
+from picker.transport.budget import Budget
+from picker.transport.limits import LimitCounts
 
 _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
     (
@@ -74,6 +76,28 @@ class ReloadCollector(Collector):
         )
         version.add_metric([stats.digest], 1.0)
         yield version
+
+
+class PortCollector(Collector):
+    """What the ext_proc port holds of bodies, and how often its limits acted."""
+
+    def __init__(self, budget: Budget, counts: LimitCounts) -> None:
+        self._budget = budget
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        yield GaugeMetricFamily(
+            "infscale_picker_held_bytes",
+            "memory that open exchanges hold: bodies on their way in, answers that gateways do not take, headers",
+            value=float(self._budget.held_bytes),
+        )
+        acted = CounterMetricFamily(
+            "infscale_picker_limits", "how often each limit of the ext_proc port acted", labels=["limit"]
+        )
+        for limit, count in self._counts.acted.items():
+            acted.add_metric([limit], count)
+        yield acted
 
 
 class PickerCollector(Collector):

@@ -108,6 +108,10 @@ def test_every_key_can_be_given() -> None:
           config_file: picker.yaml
           error_format: reference
           max_body_bytes: 2048
+          max_buffered_bytes: 4096
+          body_timeout_seconds: 5
+          max_connections: 20
+          max_peer_connections: 10
           destinations: 8
           unknown_models: reject
           unknown_load: refuse
@@ -166,6 +170,10 @@ def test_every_key_can_be_given() -> None:
             config_file=BASE / "picker.yaml",
             error_format="reference",
             max_body_bytes=2048,
+            max_buffered_bytes=4096,
+            body_timeout_seconds=5,
+            max_connections=20,
+            max_peer_connections=10,
             destinations=8,
             unknown_models="reject",
             unknown_load="refuse",
@@ -448,6 +456,10 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "picker: {trusted_headers: [x-original-path, x-original-path]}",
             "serve.yaml:2: picker.trusted_headers[1]: 'x-original-path' is given twice",
+        ),
+        (
+            MINIMAL + "picker: {max_body_bytes: 4096, max_buffered_bytes: 2048}",
+            "serve.yaml:2: picker.max_buffered_bytes: is less than max_body_bytes, 4096: no such body could be taken",
         ),
         (MINIMAL + "picker: {destinations: 9}", "serve.yaml:2: picker.destinations: expected at most 8, got 9"),
         (MINIMAL + "picker: {tls: {certificate: x}}", "serve.yaml:2: picker.tls: key 'key' is missing"),

@@ -40,7 +40,7 @@ from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
-from picker.telemetry import ReloadCollector
+from picker.telemetry import PortCollector, ReloadCollector
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
 
@@ -247,6 +247,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         if "picker" in parts:
             collectors.append(observing.averages())
             transport = await enter(_transport(config, scheduled.new_exchange, store))
+            collectors.append(PortCollector(transport.budget, transport.counts))
         if adapter is not None:
             collectors.append(adapter.collector)
         listen = config.telemetry.listen
@@ -292,6 +293,11 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         notice_seconds=picker.drain_notice_seconds,
         drain_seconds=picker.drain_timeout_seconds,
         any_health_service=picker.any_health_service,
+        max_body_bytes=picker.max_body_bytes,
+        max_buffered_bytes=picker.max_buffered_bytes,
+        body_timeout_seconds=picker.body_timeout_seconds,
+        max_connections=picker.max_connections,
+        max_peer_connections=picker.max_peer_connections,
     )
 
     def ready() -> bool:

@@ -62,6 +62,7 @@ _UNKNOWN_LOAD: tuple[UnknownLoad, ...] = get_args(UnknownLoad)
 _UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
 _UNKNOWN_OBJECTIVES: tuple[UnknownObjectives, ...] = get_args(UnknownObjectives)
 _TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
+_MOST_CONNECTIONS = 100_000
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 _LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
@@ -343,6 +344,10 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     config_file = section.get("config_file", files.path, None)
     if "config_file" in section.given:
         section.refuse(["preset"], "give either preset or config_file, not both")
+    longest = section.get("max_body_bytes", values.byte_count, default.max_body_bytes)
+    buffered = section.get("max_buffered_bytes", values.byte_count, max(default.max_buffered_bytes, longest))
+    if buffered < longest:
+        section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
     return PickerSettings(
         listen=section.get("listen", values.listen, default.listen),
         health_listen=section.get("health_listen", values.listen, None),
@@ -350,7 +355,11 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         preset=section.get("preset", _preset, default.preset if config_file is None else None),
         config_file=config_file,
         error_format=section.get("error_format", values.one_of(_ERROR_FORMATS), default.error_format),
-        max_body_bytes=section.get("max_body_bytes", values.byte_count, default.max_body_bytes),
+        max_body_bytes=longest,
+        max_buffered_bytes=buffered,
+        body_timeout_seconds=section.get("body_timeout_seconds", values.positive, default.body_timeout_seconds),
+        max_connections=section.get("max_connections", _connections, default.max_connections),
+        max_peer_connections=section.get("max_peer_connections", _connections, default.max_peer_connections),
         destinations=section.get("destinations", _destinations, default.destinations),
         unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
         unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
@@ -367,6 +376,10 @@ def _picker(field: Field, files: Files) -> PickerSettings:
             "unknown_objectives", values.one_of(_UNKNOWN_OBJECTIVES), default.unknown_objectives
         ),
     )
+
+
+def _connections(field: Field) -> int:
+    return field.integer(1, _MOST_CONNECTIONS)
 
 
 def _trusted_headers(field: Field) -> tuple[str, ...]:

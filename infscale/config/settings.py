@@ -191,7 +191,9 @@ class PickerSettings:
     many endpoints are sent to the gateway, first choice first. `unknown_models` is what becomes of a model that no
     endpoint serves: left to the endpoint, or refused (404). `unknown_load` is what becomes of requests while no
     endpoint's load is known: scheduled by what is in flight, or refused (503). With `subset_hints` the gateway may
-    narrow the choice.
+    narrow the choice. What requests hold of bodies until they are routed is at most `max_buffered_bytes` together; one
+    that stops arriving has `body_timeout_seconds`. Gateways have at most `max_connections`, each address
+    `max_peer_connections` of them.
     When it is told to end, health checks say so for `drain_notice_seconds` before no new exchange is taken.
     With `ready_without_endpoints` health checks are answered SERVING as soon as there is a pool; with
     `any_health_service` those of unknown services are answered as if they asked for readiness. `trusted_headers` are
@@ -206,6 +208,10 @@ class PickerSettings:
     config_file: Path | None = None
     error_format: ErrorFormat = "openai"
     max_body_bytes: int = 32 * 1024 * 1024
+    max_buffered_bytes: int = 256 * 1024 * 1024
+    body_timeout_seconds: float = 30.0
+    max_connections: int = 1_000
+    max_peer_connections: int = 256
     destinations: int = 1
     unknown_models: UnknownModels = "allow"
     unknown_load: UnknownLoad = "serve"

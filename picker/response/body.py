@@ -3,6 +3,7 @@
 from typing import Final, Literal
 
 from infscale.value import value
+from picker.pieces import Pieces
 from picker.request import Headers, ParsedBody
 from picker.response.frames import FrameBuffer, FrameUsageReader
 from picker.response.lines import LineBuffer
@@ -79,9 +80,9 @@ class VisibleBody:
         self._frames = FrameBuffer() if plan.frames is not None else None
         self._restorer = DocumentRestorer(*plan.restore) if plan.restore and plan.kind == "document" else None
         self._events_restorer = EventRestorer(*plan.restore) if plan.restore and plan.kind == "events" else None
-        self._document: list[bytes] = []
+        self._document = Pieces()
         self._document_bytes = 0
-        self._buffered: list[bytes] = []
+        self._buffered = Pieces()
 
     @property
     def usage(self) -> Usage:
@@ -92,6 +93,11 @@ class VisibleBody:
     def unread(self) -> bool:
         """Whether it is in an encoding that is not read, so that its usage stays unknown."""
         return self._plan.encoded
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of the body, to be read or passed on at its end."""
+        return self._document.size_bytes + self._buffered.size_bytes
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now that `chunk` has come."""
@@ -104,7 +110,7 @@ class VisibleBody:
             self._read_frames(chunk)
         if not self._plan.buffered:
             return out
-        self._buffered.append(out)
+        self._buffered.add(out)
         return b""
 
     def end(self) -> bytes:
@@ -117,14 +123,11 @@ class VisibleBody:
             if self._events_restorer is not None:
                 rest += self._events_restorer.rest()
         elif self._plan.kind == "document":
-            self._reader.document(b"".join(self._document))
-            self._document.clear()
+            self._reader.document(self._document.take())
             rest = self._restorer.rest() if self._restorer else b""
         elif self._plan.frames is not None:
             self._plan.frames.end()
-        held = b"".join((*self._buffered, rest))
-        self._buffered.clear()
-        return held
+        return self._buffered.take() + rest
 
     def _says_nothing(self, chunk: bytes) -> bool:
         """Whether `chunk` is whole events in which there is nothing to read or to restore, as most are."""
@@ -147,7 +150,7 @@ class VisibleBody:
     def _read_document(self, chunk: bytes) -> bytes:
         self._document_bytes += len(chunk)
         if self._document_bytes <= _LONGEST_DOCUMENT_BYTES:
-            self._document.append(chunk)
+            self._document.add(chunk)
         else:
             self._document.clear()
         return self._restorer.feed(chunk) if self._restorer else chunk

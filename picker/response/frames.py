@@ -5,6 +5,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from picker.parsing.framed import FRAME_HEAD_BYTES
+from picker.pieces import Pieces
 from picker.proto import vertex_ai_pb2, vllm_engine_pb2
 from picker.request import Framing
 from picker.response.lines import LineBuffer
@@ -17,12 +18,11 @@ _MOST_ANSWERS: Final = 1024
 class FrameBuffer:
     """Cuts chunks into messages. Compressed ones, and those over `limit_bytes`, are passed over."""
 
-    __slots__ = ("_kept", "_kept_bytes", "_limit_bytes", "_needed_bytes", "_passed_over_bytes")
+    __slots__ = ("_kept", "_limit_bytes", "_needed_bytes", "_passed_over_bytes")
 
     def __init__(self, limit_bytes: int = 4 << 20) -> None:
         self._limit_bytes = limit_bytes
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self._kept = Pieces()
         self._needed_bytes = FRAME_HEAD_BYTES
         self._passed_over_bytes = 0
 
@@ -31,11 +31,10 @@ class FrameBuffer:
         passed_over = min(self._passed_over_bytes, len(chunk))
         self._passed_over_bytes -= passed_over
         rest = chunk[passed_over:]
-        self._kept.append(rest)
-        self._kept_bytes += len(rest)
-        if self._kept_bytes < self._needed_bytes:
+        self._kept.add(rest)
+        if self._kept.size_bytes < self._needed_bytes:
             return []
-        return self._cut(b"".join(self._kept))
+        return self._cut(self._kept.take())
 
     def _cut(self, data: bytes) -> list[bytes]:
         messages: list[bytes] = []
@@ -52,8 +51,7 @@ class FrameBuffer:
                 messages.append(data[body:stop])
             self._passed_over_bytes = max(0, stop - end)
             start = min(stop, end)
-        self._kept = [data[start:]]
-        self._kept_bytes = end - start
+        self._kept.add(data[start:])
         return messages
 
 

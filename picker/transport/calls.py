@@ -1,18 +1,32 @@
 """The calls on one connection of a gateway: what comes in goes to them, what they say is to go out.
 
-A call lives on one stream. There is no socket here: `take` gives what is to be written.
+A call lives on one stream. There is no socket here: `feed` takes what has come, `work` goes on with it for as much work
+as asked (see `picker.transport.turns`), and `take` gives what is to be written.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
+from picker.transport.budget import Holding
 from picker.transport.h2.connection import ServerConnection
-from picker.transport.h2.events import Limits, Opened, Received
+from picker.transport.h2.errors import ErrorCode
+from picker.transport.h2.events import Event, Limits, Opened, Received
 from picker.transport.h2.grpc import ANSWER, method_of, trailers
+
+_OPENED_UNITS: Final = 10
+# Frames are read in small lots, so that what calls make of them is counted before more are.
+_READ_UNITS: Final = 100
+# What a slice of work may answer: there must be time to see that the gateway does not read it.
+_MOST_SENT_BYTES: Final = 1 << 20
 
 
 class Call(Protocol):
     """One call on a stream."""
+
+    @property
+    def holding(self) -> Holding:
+        """What it keeps of what its client sent, and whether that is still arriving."""
+        ...
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """A piece of what the client sends; `ended`: the last one."""
@@ -35,6 +49,11 @@ class Calls:
         self._h2 = ServerConnection(limits)
         self._open_call = open_call
         self._open: dict[int, Call] = {}
+        self._events: list[Event] = []
+        self._next = 0
+        self._sent_bytes = 0
+        self.units = 0
+        """Units of work that calls have done; they add to it."""
 
     @property
     def open(self) -> Iterable[Call]:
@@ -44,22 +63,92 @@ class Calls:
     @property
     def failed(self) -> bool:
         """Whether the gateway has lost the connection by a fault of its own: send what is left and close."""
-        return self._h2.failed
+        return self._h2.failed and not self._events
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is more to do with what has come."""
+        return self._h2.pending or bool(self._events)
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the gateway has shown that it speaks HTTP/2."""
+        return self._h2.greeted
+
+    @property
+    def unfinished(self) -> int | None:
+        """See `ServerConnection`: which frame or header block has begun and not ended."""
+        return None if self._events else self._h2.unfinished
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much of the answers waits for the gateway's windows."""
+        return self._h2.queued_bytes
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came."""
+        self._h2.feed(data)
+
+    def work(self, units: int, *, hold_back: bool = False) -> int:
+        """Go on with what came for about `units` of work; how much it was.
+
+        With `hold_back` no window of a stream is opened as its data come: `open_windows` does that.
+        """
+        h2, before = self._h2, self.units
+        h2.hold_back = hold_back
+        self._sent_bytes = 0
+        while self.units - before < units and self._sent_bytes < _MOST_SENT_BYTES:
+            if self._next >= len(self._events):
+                self._next = 0
+                self._events = []
+                if not h2.pending:
+                    break
+                self._events = h2.read(min(units - self.units + before, _READ_UNITS))
+                self.units += h2.work
+                continue
+            event = self._events[self._next]
+            self._next += 1
+            self._tell(event)
+        if self._next >= len(self._events):
+            self._events, self._next = [], 0
+        return self.units - before
 
     def receive(self, data: bytes) -> None:
-        """Take in what came."""
-        calls = self._open
-        for event in self._h2.receive(data):
-            if isinstance(event, Received):
-                call = calls.get(event.stream)
-                if call is not None:
-                    call.received(event.data, ended=event.ended)
-            elif isinstance(event, Opened):
-                self._opened(event)
-            else:
-                call = calls.pop(event.stream, None)
-                if call is not None:
-                    call.gone()
+        """Take in what came, all at once."""
+        self.feed(data)
+        while self.pending:
+            self.work(_READ_UNITS)
+
+    def open_windows(self, may_grow: Callable[[Holding], bool]) -> None:
+        """Open the windows that were held back, of those calls that may grow now."""
+        for stream in self._h2.shut():
+            call = self._open.get(stream)
+            if call is None or may_grow(call.holding):
+                self._h2.open_window(stream)
+
+    def open_window(self, stream: int) -> None:
+        """Open a window that was held back; harmless where none is."""
+        self._h2.open_window(stream)
+
+    def drop_unread(self) -> bool:
+        """End the call of whose answer most waits for the gateway's windows; whether there was one."""
+        stream = self._h2.largest_unread()
+        if stream is not None:
+            self._cut(stream)
+        return stream is not None
+
+    def drop_stuck(self, now: float, limit_seconds: float) -> int:
+        """End the calls whose answers the gateway has not taken for so long; how many."""
+        stuck = self._h2.stuck(now, limit_seconds)
+        for stream in stuck:
+            self._cut(stream)
+        return len(stuck)
+
+    def fail(self, why: str) -> None:
+        """The gateway loses the connection; its calls are told by `work`."""
+        self._h2.fail(ErrorCode.ENHANCE_YOUR_CALM, why)
+        self._events = self._events[self._next :] + self._h2.read()
+        self._next = 0
 
     def take(self) -> list[bytes]:
         """The bytes to send now."""
@@ -85,7 +174,30 @@ class Calls:
         """Send a piece of an answer, and with `end` the trailers that end the call."""
         if end is not None:
             self._open.pop(stream, None)
-        self._h2.send(stream, data, end)
+        self._sent_bytes += len(data)
+        if not self._h2.send(stream, data, end):
+            self._gone(stream)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Received):
+            call = self._open.get(event.stream)
+            if call is not None:
+                self.units += 1
+                call.received(event.data, ended=event.ended)
+        elif isinstance(event, Opened):
+            self.units += _OPENED_UNITS
+            self._opened(event)
+        else:
+            self._gone(event.stream)
+
+    def _cut(self, stream: int) -> None:
+        self._h2.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        self._gone(stream)
+
+    def _gone(self, stream: int) -> None:
+        call = self._open.pop(stream, None)
+        if call is not None:
+            call.gone()
 
     def _opened(self, event: Opened) -> None:
         call = self._open_call(self, method_of(event.fields), event.stream)

@@ -1,23 +1,42 @@
 """One exchange on one stream: gRPC messages in, what the exchange says to them out."""
 
 from collections.abc import Callable
+from typing import Final
 
 from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail, Send
+from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.calls import Calls
 from picker.transport.crash import CRASHED, log_crash
+from picker.transport.endings import EXCHANGE_BYTES, check_message, kept_bytes, rejection
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, prefix, trailers
 from picker.transport.interface import Clock
+
+# What a message and a decision cost, in units of work.
+_MESSAGE_UNITS: Final = 4
+_SENDS_UNITS: Final = 50
 
 
 class ExchangeCall:
     """A call of ext_proc's method on `stream`; see `picker.transport.calls.Call`."""
 
-    __slots__ = ("_answered", "_calls", "_clock", "_exchange", "_messages", "_over", "_stream")
+    __slots__ = (
+        "_answered",
+        "_calls",
+        "_clock",
+        "_exchange",
+        "_kept_bytes",
+        "_messages",
+        "_over",
+        "_stream",
+        "holding",
+    )
 
-    def __init__(self, calls: Calls, stream: int, exchange: Exchange, clock: Clock, max_message_bytes: int) -> None:
+    def __init__(
+        self, calls: Calls, stream: int, exchange: Exchange, clock: Clock, budget: Budget, max_message_bytes: int
+    ) -> None:
         self._calls = calls
         self._stream = stream
         self._exchange = exchange
@@ -25,11 +44,15 @@ class ExchangeCall:
         self._messages = Messages(max_message_bytes)
         self._answered = False
         self._over = False
+        self._kept_bytes = EXCHANGE_BYTES
+        self.holding = Holding(budget, self, arriving=True)
+        self.holding.set(EXCHANGE_BYTES)
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """Take in a piece of what the gateway sends; `ended`: the last one."""
         if self._over:
             return
+        self.holding.came_bytes += len(data)
         try:
             self._receive(data)
             if ended and not self._over and not self._messages.whole:
@@ -45,18 +68,38 @@ class ExchangeCall:
         if ended and not self._over:
             self._tell(self._exchange.closed)
             self._finish(DONE)
+        if not self._over:
+            self._account()
 
     def gone(self) -> None:
         """The stream is over before its time."""
         if not self._over:
-            self._over = True
+            self._close()
             self._tell(self._exchange.closed)
+
+    def go_on(self) -> None:
+        """See `picker.transport.budget.Holder`."""
+        self._calls.open_window(self._stream)
+
+    def end(self, why: Ending) -> None:
+        """Answer for what has to end; see `picker.transport.budget.Holder`."""
+        if self._over:
+            return
+        out: list[bytes] = []
+        failure = _encoded(self._exchange.give_up(rejection(why), self._clock()), out)
+        end = DONE if failure is None else trailers(failure.status, failure.message)
+        self._tell(self._exchange.closed)
+        self._finish(end, b"".join(out))
 
     def _receive(self, data: bytes) -> None:
         out: list[bytes] = []
         exchange = self._exchange
         for message in self._messages.feed(data):
-            sends = exchange.receive(wire.decode(message), self._clock())
+            check_message(message)
+            incoming = wire.decode(message)
+            self._kept_bytes += kept_bytes(incoming, len(message))
+            sends = exchange.receive(incoming, self._clock())
+            self._calls.units += _MESSAGE_UNITS + (_SENDS_UNITS if sends else 0)
             failure = _encoded(sends, out)
             if failure is not None:
                 self._finish(trailers(failure.status, failure.message), b"".join(out))
@@ -69,15 +112,27 @@ class ExchangeCall:
             self._begin()
             self._calls.send(self._stream, b"".join(out))
 
+    def _account(self) -> None:
+        holding = self.holding
+        holding.set(self._kept_bytes + self._messages.held_bytes + self._exchange.held_bytes)
+        if holding.arriving and not self._exchange.arriving:
+            holding.arrived()
+
     def _begin(self) -> None:
         if not self._answered:
             self._answered = True
             self._calls.answer(self._stream, ANSWER)
 
     def _finish(self, end: bytes, data: bytes = b"") -> None:
-        self._over = True
+        self._close()
         self._begin()
         self._calls.send(self._stream, data, end)
+
+    def _close(self) -> None:
+        self._over = True
+        self._messages.clear()
+        self.holding.arrived()
+        self.holding.set(0)
 
     def _tell(self, how: Callable[[float], None]) -> None:
         try:

@@ -1,6 +1,7 @@
 """ext_proc over grpcio's asyncio server: the reference transport, for one event loop."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,13 +12,19 @@ from infscale.endpoint import authority
 from infscale.errors import StartError
 from picker import wire
 from picker.errors import WireError
-from picker.exchange import Exchange
-from picker.messages import Fail
+from picker.messages import Fail, Send
+from picker.transport.budget import Budget
 from picker.transport.certificate_files import CertificateFiles
 from picker.transport.crash import CRASHED, log_crash
+from picker.transport.endings import check_message, kept_bytes
 from picker.transport.health import Health
 from picker.transport.health_grpc import health_handler
+from picker.transport.held_exchange import HeldExchange
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
+from picker.transport.limits import LimitCounts, LimitNotes
+
+_SWEEP_SECONDS = 0.5
+_HELD_BACK_SECONDS = 0.05
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -32,6 +39,13 @@ class GrpcTransport:
         self._new_exchange = new_exchange
         self._clock = clock
         self._health = Health(ready, settings.any_health_service)
+        self.counts = LimitCounts()
+        """How often limits acted."""
+        self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
+        """What exchanges hold of bodies."""
+        self._notes = LimitNotes(self.counts)
+        self._calls: dict[HeldExchange, None] = {}
+        self._stack = contextlib.AsyncExitStack()
         self._servers: list[grpc.aio.Server] = []
         self._ports: list[int] = []
 
@@ -56,6 +70,13 @@ class GrpcTransport:
                 # Probes speak plain text: they carry nothing worth hiding and know no certificate.
                 where = authority(settings.health_address or settings.address, settings.health_port)
                 await self._listen(where, None, health_handler(self._health))
+            async with contextlib.AsyncExitStack() as stack:
+                tasks = asyncio.TaskGroup()
+                await tasks.__aenter__()
+                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+                stack.push_async_callback(tasks.__aexit__, None, None, None)
+                stack.callback(tasks.create_task(self._sweep()).cancel)
+                self._stack = stack.pop_all()
         except BaseException:
             await self._stop(0.0)
             raise
@@ -63,6 +84,7 @@ class GrpcTransport:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stop(0.0)
+        await self._stack.aclose()
 
     async def drain(self) -> None:
         """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
@@ -89,17 +111,26 @@ class GrpcTransport:
 
     async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
         failure: Fail | None = CRASHED
+        call = HeldExchange(self._new_exchange(), self._clock, self.budget)
+        self._calls[call] = None
         try:
-            failure = await self._serve(self._new_exchange(), requests, context)
+            failure = await self._serve(call, requests, context)
         except Exception as error:  # a bug in one exchange must not end the others
             log_crash(error)
+        finally:
+            call.close()
+            self._calls.pop(call, None)
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.status], failure.message)
 
-    async def _serve(self, exchange: Exchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _serve(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
+        exchange = call.exchange
         try:
-            failure = await self._converse(exchange, requests, context)
+            async with asyncio.timeout(None) as call.patience:
+                failure = await self._converse(call, requests, context)
+        except TimeoutError:
+            failure = await _write(call.last_words(), context)
         except Exception:
             exchange.failed(self._clock())
             raise
@@ -109,21 +140,52 @@ class GrpcTransport:
         exchange.closed(self._clock())
         return failure
 
-    async def _converse(self, exchange: Exchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _converse(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Carry messages until the exchange or the gateway ends the stream; why it failed, if it did."""
+        exchange = call.exchange
         async for data in requests:
             try:
+                check_message(data)
                 message = wire.decode(data)
             except WireError as error:
                 exchange.failed(self._clock())
                 return Fail("INVALID_ARGUMENT", str(error))
-            for send in exchange.receive(message, self._clock()):
-                if isinstance(send, Fail):
-                    return send
-                await context.write(wire.encode(send))
+            sends = exchange.receive(message, self._clock())
+            call.account(len(data), kept_bytes(message, len(data)))
+            failure = await _write(sends, context)
+            if failure is not None:
+                return failure
             if exchange.over:
                 break
+            self._relieve()
+            while not call.may_go_on:  # noqa: ASYNC110 # while memory is short alone
+                await asyncio.sleep(_HELD_BACK_SECONDS)
         return None
+
+    def _relieve(self) -> None:
+        while (victim := self.budget.victim()) is not None:
+            self._notes.acted("body_memory", "", self._clock())
+            victim.holder.end("over budget")
+
+    async def _sweep(self) -> None:
+        """End what takes too long, for ever."""
+        limit = self._settings.body_timeout_seconds
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, limit / 4))
+            now = self._clock()
+            arriving = [call.holding for call in self._calls if call.holding.arriving]
+            for holding, why in self.budget.late(arriving, now, limit):
+                self._notes.acted("body_memory" if why == "held back" else "stalled_body", "", now)
+                holding.holder.end(why)
+
+
+async def _write(sends: list[Send], context: "Context") -> Fail | None:
+    """Send what is to be sent; the failure among it, which ends the stream."""
+    for send in sends:
+        if isinstance(send, Fail):
+            return send
+        await context.write(wire.encode(send))
+    return None
 
 
 async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> int:

@@ -14,6 +14,8 @@ _LIVENESS = "liveness"
 # The last is what conformance suites ask the reference picker for.
 _READINESS = frozenset({"", "readiness", EXT_PROC_SERVICE, "inference-extension"})
 _WATCH_INTERVAL_SECONDS = 1.0
+MOST_WATCHERS = 1_000
+"""Watches that may be open at once; each is a task."""
 
 _Status = health_pb2.HealthCheckResponse
 
@@ -30,6 +32,8 @@ class Health:
         self._draining = False
         self._stopped = False
         self._news = asyncio.Event()
+        self.watchers = 0
+        """Watches that are open."""
 
     def drain(self) -> None:
         """Be unready from now on; watchers are told at once."""
@@ -49,14 +53,18 @@ class Health:
     async def watch(self, service: str) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """How `service` is, now and whenever that changes, until stopped."""
         sent = None
-        while not self._stopped:
-            news = self._news
-            status = self._status(service)
-            if status != sent:
-                yield _Status(status=status)
-                sent = status
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), _WATCH_INTERVAL_SECONDS)
+        self.watchers += 1
+        try:
+            while not self._stopped:
+                news = self._news
+                status = self._status(service)
+                if status != sent:
+                    yield _Status(status=status)
+                    sent = status
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), _WATCH_INTERVAL_SECONDS)
+        finally:
+            self.watchers -= 1
 
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.calls import Calls
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, trailers
-from picker.transport.health import NO_SUCH_SERVICE, Health
+from picker.transport.health import MOST_WATCHERS, NO_SUCH_SERVICE, Health
 
 _MAX_MESSAGE_BYTES = 4096
 
@@ -16,7 +17,8 @@ _MAX_MESSAGE_BYTES = 4096
 class _Question:
     """The one message of a call, which names a service: `answer` is told, or the call ends with what is wrong."""
 
-    def __init__(self, calls: Calls, stream: int, answer: Callable[[str], None]) -> None:
+    def __init__(self, calls: Calls, stream: int, budget: Budget, answer: Callable[[str], None]) -> None:
+        self.holding = Holding(budget, self, arriving=True)
         self._calls = calls
         self._stream = stream
         self._answer = answer
@@ -27,31 +29,45 @@ class _Question:
         """See `Call`."""
         if self._over:
             return
+        self.holding.came_bytes += len(data)
         try:
             messages = self._messages.feed(data)
             if messages:
-                self._over = True
+                self._close()
                 self._answer(health_pb2.HealthCheckRequest.FromString(messages[0]).service)
             elif ended:
                 raise BadMessage("INVALID_ARGUMENT", "the call ended without its request")
         except BadMessage as error:
-            self.end(trailers(error.status, str(error)))
+            self.finish(trailers(error.status, str(error)))
         except DecodeError:
-            self.end(trailers("INVALID_ARGUMENT", "not a HealthCheckRequest"))
+            self.finish(trailers("INVALID_ARGUMENT", "not a HealthCheckRequest"))
 
-    def end(self, end: bytes, data: bytes = b"") -> None:
+    def go_on(self) -> None:
+        """See `picker.transport.budget.Holder`."""
+        self._calls.open_window(self._stream)
+
+    def end(self, why: Ending) -> None:
+        """See `picker.transport.budget.Holder`."""
+        self.finish(trailers("DEADLINE_EXCEEDED", f"the call has no request ({why})"))
+
+    def finish(self, end: bytes, data: bytes = b"") -> None:
         """Answer the call and end it."""
-        self._over = True
+        self._close()
         self._calls.answer(self._stream, ANSWER)
         self._calls.send(self._stream, data, end)
+
+    def _close(self) -> None:
+        self._over = True
+        self.holding.arrived()
 
 
 class HealthCheck:
     """One health check; see `picker.transport.calls.Call`."""
 
-    def __init__(self, calls: Calls, stream: int, health: Health) -> None:
+    def __init__(self, calls: Calls, stream: int, budget: Budget, health: Health) -> None:
         self._health = health
-        self._question = _Question(calls, stream, self._asked)
+        self._question = _Question(calls, stream, budget, self._asked)
+        self.holding = self._question.holding
 
     def received(self, data: bytes, *, ended: bool) -> None:
         """See `Call`."""
@@ -59,27 +75,35 @@ class HealthCheck:
 
     def gone(self) -> None:
         """See `Call`."""
+        self.holding.arrived()
 
     def _asked(self, service: str) -> None:
         found = self._health.check(service)
         if found is None:
-            self._question.end(trailers("NOT_FOUND", NO_SUCH_SERVICE))
+            self._question.finish(trailers("NOT_FOUND", NO_SUCH_SERVICE))
         else:
-            self._question.end(DONE, framed(found.SerializeToString()))
+            self._question.finish(DONE, framed(found.SerializeToString()))
 
 
 class HealthWatch:
     """A health watch: a task of `watches` until the client leaves; `flush` sends what it said."""
 
     def __init__(
-        self, calls: Calls, stream: int, health: Health, watches: asyncio.TaskGroup, flush: Callable[[], None]
+        self,
+        calls: Calls,
+        stream: int,
+        budget: Budget,
+        health: Health,
+        watches: asyncio.TaskGroup,
+        flush: Callable[[], None],
     ) -> None:
         self._calls = calls
         self._stream = stream
         self._health = health
         self._watches = watches
         self._flush = flush
-        self._question = _Question(calls, stream, self._asked)
+        self._question = _Question(calls, stream, budget, self._asked)
+        self.holding = self._question.holding
         self._watching: asyncio.Task[None] | None = None
 
     def received(self, data: bytes, *, ended: bool) -> None:
@@ -88,10 +112,14 @@ class HealthWatch:
 
     def gone(self) -> None:
         """See `Call`."""
+        self.holding.arrived()
         if self._watching is not None:
             self._watching.cancel()
 
     def _asked(self, service: str) -> None:
+        if self._health.watchers >= MOST_WATCHERS:
+            self._question.finish(trailers("RESOURCE_EXHAUSTED", "too many watches are open"))
+            return
         self._watching = self._watches.create_task(self._watch(service))
 
     async def _watch(self, service: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from picker.exchange import Exchange
+from picker.transport.budget import Budget
+from picker.transport.limits import LimitCounts
 
 EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
@@ -36,9 +38,13 @@ class TransportSettings:
     Port 0 takes a free one. `health_port` serves health checks a second time, for probes that cannot use the first
     port, at `health_address` (None: the same address); None: it does not. `max_message_bytes` bounds one message of the
     gateway: Envoy sends bodies in messages as large as its buffers, of which 400 kB have been seen, so gRPC's default
-    of 4 MB is near. At most `max_connections` are open at once. On drain, health turns NOT_SERVING first and new
-    exchanges are still taken for `notice_seconds`, so that gateways see it coming; then open exchanges have
-    `drain_seconds` to end. With `any_health_service` health checks of any name but liveness mean readiness.
+    of 4 MB is near. At most `max_connections` are open at once, `max_peer_connections` of one address. What exchanges
+    hold of bodies is at most `max_buffered_bytes` together; `max_body_bytes` is the longest there may be. A request
+    that stops arriving, and an answer that its gateway does not take, have `body_timeout_seconds`; a new connection has
+    `greeting_seconds` to show that it speaks HTTP/2 (and TLS), a frame or header block `frame_seconds`. On drain,
+    health turns NOT_SERVING first and new exchanges are still taken for `notice_seconds`, so that gateways see it
+    coming; then open exchanges have `drain_seconds` to end. With `any_health_service` health checks of any name but
+    liveness mean readiness.
     """
 
     address: str = "127.0.0.1"
@@ -50,6 +56,12 @@ class TransportSettings:
     notice_seconds: float = 0.0
     drain_seconds: float = 30.0
     max_connections: int = 1_000
+    max_peer_connections: int = 256
+    max_buffered_bytes: int = 256 << 20
+    max_body_bytes: int = 32 << 20
+    body_timeout_seconds: float = 30.0
+    greeting_seconds: float = 10.0
+    frame_seconds: float = 10.0
     any_health_service: bool = False
 
     def __post_init__(self) -> None:
@@ -69,6 +81,16 @@ class Transport(Protocol):
     @property
     def port(self) -> int:
         """The port exchanges are served on."""
+        ...
+
+    @property
+    def counts(self) -> LimitCounts:
+        """How often its limits acted."""
+        ...
+
+    @property
+    def budget(self) -> Budget:
+        """What exchanges hold of bodies."""
         ...
 
     @property

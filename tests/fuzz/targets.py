@@ -36,6 +36,7 @@ from picker.errors import RequestError
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import DEFAULT_PARSERS, parse_body
 from picker.request import Decision, Headers, InferenceRequest, Outcome
+from picker.transport.budget import Budget
 from picker.transport.calls import Call, Calls
 from picker.transport.exchange_call import ExchangeCall
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
@@ -199,10 +200,13 @@ def gateway_connections() -> Target:
     books, crashes = Books(), Crashes()
     logging.getLogger("picker.transport.crash").addHandler(crashes)
     settings, rng = ExchangeSettings(max_body_bytes=100_000, destination_count=2), random.Random(2)
+    budget = Budget(1 << 30, 100_000)
 
     def call(calls: Calls, path: str | None, stream: int) -> Call | None:
         exchange = Exchange(settings, books, rng)
-        return None if path is None else ExchangeCall(calls, stream, exchange, books.clock, _MAX_MESSAGE_BYTES)
+        if path is None:
+            return None
+        return ExchangeCall(calls, stream, exchange, books.clock, budget, _MAX_MESSAGE_BYTES)
 
     def target(data: bytes) -> None:
         calls, written, reader = Calls(LIMITS, call), bytearray(), Reader()
@@ -214,6 +218,7 @@ def gateway_connections() -> Target:
                 break
             check_streams(SimpleNamespace(_calls=calls))
         calls.lost()
+        assert not budget.held_bytes, "memory is counted that nothing holds"
         books.scrape()
         books.check()
         assert not crashes.seen, f"crashed: {crashes.seen}"

@@ -1,27 +1,35 @@
 """The server's side of one HTTP/2 connection: bytes in, events out, and the bytes to send back.
 
-It does no input or output. `receive` takes what came and returns what streams have to hear of; whatever the protocol
-itself answers (settings, pings, windows, faults) is among the bytes that `take` gives. The peer may hold at most
-`Limits.max_streams` streams open, and whatever it can make this side keep is bounded.
+It does no input or output. `feed` takes what came, and `read` returns what streams have to hear of, for about as much
+work as asked; whatever the protocol itself answers (settings, pings, windows, faults) is among the bytes that `take`
+gives. The peer may hold at most `Limits.max_streams` streams open, and whatever it can make this side keep is bounded.
+
+Work is counted in units of about a microsecond (see `picker.transport.turns`): a frame is one, and what costs more with
+its length counts more.
 
 A server of one method needs little of HTTP/2: it advertises a header table of size 0, so that header blocks carry no
 state once the peer has acknowledged that; it never pushes, and it ignores priorities, as RFC 9113 allows.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from xxhash import xxh3_128_digest
 
 from picker.transport.h2 import frames
 from picker.transport.h2.errors import ConnectionFault, ErrorCode, StreamFault
 from picker.transport.h2.events import Ended, Event, Limits, Opened, Received
 from picker.transport.h2.frames import HEADER_BYTES, Kind, Setting
 from picker.transport.h2.hpack import Decoder, Fields
-from picker.transport.h2.requests import check_trailers, checked
+from picker.transport.h2.requests import Head, check_trailers, checked
 from picker.transport.h2.streams import Block, Stream, need_connection, need_stream, opened_by, unpadded
 
 _REMEMBERED_STREAMS: Final = 1_000
-_REMEMBERED_FIELDS: Final = 64
+_REMEMBERED_HEADS: Final = 256
+_BLOCK_BYTES_A_UNIT: Final = 16
+_DATA_BYTES_A_UNIT: Final = 4_096
+_MOST_BLOCK_PIECES: Final = 64
+_EVERYTHING: Final = 1 << 60
 _WINDOW_CHANGES_A_STREAM: Final = 100
 
 
@@ -31,6 +39,8 @@ class ServerConnection:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._buffer = b""
+        self._place = 0
+        self._units = 0
         self._preface_left = frames.PREFACE
         self._settings_seen = False
         self._decoder = Decoder(self._limits.max_list_bytes)
@@ -48,7 +58,13 @@ class ServerConnection:
         self._blocked: dict[int, None] = {}
         self._window_changes = self._limits.window_changes
         self._leaving = False
-        self._good_fields: dict[Fields, int | None] = {}
+        # What was made of header blocks, by their digests: no value of a header stays here.
+        self._heads: dict[bytes, Head] = {}
+        self._blocks = 0
+        self._frames = 0
+        # Streams whose windows stay shut for now, and those whose answers the peer's windows keep back.
+        self._shut: dict[int, None] = {}
+        self._unread: dict[int, Stream] = {}
         self._out: list[bytes] = []
         self._events: list[Event] = []
         self._handlers: Mapping[int, Callable[[int, int, bytes], None]] = {
@@ -65,6 +81,12 @@ class ServerConnection:
         }
         self.failed = False
         """Whether the peer has lost the connection by a fault of its own."""
+        self.hold_back = False
+        """Whether windows stay shut until `open_window` is asked for."""
+        self.pending = False
+        """Whether frames are left to read."""
+        self.work = 0
+        """Units of work of the last `read`."""
         self._greet()
 
     # What the owner asks
@@ -74,26 +96,83 @@ class ServerConnection:
         """How many streams are open."""
         return len(self._streams)
 
+    @property
+    def greeted(self) -> bool:
+        """Whether the peer has shown that it speaks HTTP/2."""
+        return self._settings_seen
+
+    @property
+    def unfinished(self) -> int | None:
+        """Which frame or header block, counted from the beginning, has begun to come and not ended; None: none has."""
+        if self._block is not None:
+            return -self._blocks
+        return self._frames if len(self._buffer) > self._place and not self.pending else None
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much of the answers waits for the peer's windows."""
+        return self._queued
+
     def take(self) -> list[bytes]:
         """The bytes to send now."""
         out, self._out = self._out, []
         return out
 
     def receive(self, data: bytes) -> list[Event]:
-        """Take in what came and return what streams must hear of, in order. Never raises."""
-        if self.failed:
-            return []
-        try:
-            self._read(self._buffer + data if self._buffer else data)
-        except ConnectionFault as fault:
-            self.failed = True
-            self._out.append(frames.goaway(self._last_stream, fault.code, str(fault)))
-            self._events += map(Ended, self._streams)
-            self._streams.clear()
-            self._blocked.clear()
-            self._queued = 0
+        """Take in what came and return all that streams must hear of, in order. Never raises."""
+        self.feed(data)
+        return self.read()
+
+    def feed(self, data: bytes) -> None:
+        """Take in what came."""
+        self._buffer = self._buffer[self._place :] + data if self._place < len(self._buffer) else data
+        self._place = 0
+        self.pending = not self.failed
+
+    def read(self, units: int = _EVERYTHING) -> list[Event]:
+        """Read on, for about this many units of work, and return what streams must hear of, in order. Never raises."""
+        self._units = units
+        if not self.failed:
+            try:
+                self.pending = self._read()
+            except ConnectionFault as fault:
+                self.fail(fault.code, str(fault))
+        self.work = units - self._units
         events, self._events = self._events, []
         return events
+
+    def fail(self, code: ErrorCode, why: str) -> None:
+        """The peer loses the connection; what streams must hear of it, `read` returns."""
+        self.failed = True
+        self.pending = False
+        self._buffer = b""
+        self._out.append(frames.goaway(self._last_stream, code, why))
+        self._events += map(Ended, self._streams)
+        self._streams.clear()
+        self._blocked.clear()
+        self._unread.clear()
+        self._shut.clear()
+        self._queued = 0
+
+    def shut(self) -> list[int]:
+        """The streams whose windows were to be opened and stay shut until `open_window` is asked for."""
+        return list(self._shut)
+
+    def open_window(self, stream: int) -> None:
+        """Let the peer send more on a stream; harmless where that was not kept back."""
+        if stream in self._shut:
+            del self._shut[stream]
+            state = self._streams[stream]
+            self._out.append(frames.window_update(stream, state.received))
+            state.received = 0
+
+    def stuck(self, now: float, limit_seconds: float) -> list[int]:
+        """The streams whose answers the peer has hardly taken for so long; to be asked again and again."""
+        return [stream for stream, state in self._unread.items() if state.unread_seconds(now) >= limit_seconds]
+
+    def largest_unread(self) -> int | None:
+        """The stream of which most waits for the peer's windows."""
+        return max(self._unread, key=lambda stream: self._unread[stream].queued, default=None)
 
     def respond(self, stream: int, block: bytes, *, ended: bool = False) -> None:
         """Send a header block; harmless on a stream that is over."""
@@ -104,14 +183,15 @@ class ServerConnection:
         if ended:
             self._close(stream)
 
-    def send(self, stream: int, data: bytes, trailers: bytes | None = None) -> None:
+    def send(self, stream: int, data: bytes, trailers: bytes | None = None) -> bool:
         """Send a piece of body and, with `trailers` (or `END_DATA`), what ends it; harmless on a stream that is over.
 
-        What the peer's windows do not take yet is kept and sent when they do.
+        What the peer's windows do not take yet is kept and sent when they do. False: more would be kept than may be,
+        and the stream is reset.
         """
         state = self._streams.get(stream)
         if state is None:
-            return
+            return True
         size = len(data)
         if state.queue is None and size <= state.window and size <= self._window and size <= self._peer_frame_bytes:
             if size:
@@ -120,14 +200,15 @@ class ServerConnection:
                 self._out.append(frames.head(size, Kind.DATA, 0, stream) + data)
             if trailers is not None:
                 self._end(stream, trailers)
-            return
-        if state.queue is None:
-            state.queue = deque()
-        state.queue.append((memoryview(data), trailers))
+            return True
+        state.keep(data, trailers)
+        self._unread[stream] = state
         self._queued += size
         self._flush(stream, state)
-        if self._queued > self._limits.queued_bytes:
-            self.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        if self._queued <= self._limits.queued_bytes:
+            return True
+        self.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        return False
 
     def reset(self, stream: int, code: ErrorCode) -> None:
         """End a stream at once; harmless on one that is over."""
@@ -166,9 +247,11 @@ class ServerConnection:
 
     def _close(self, stream: int, *, cut: bool = False) -> None:
         state = self._streams.pop(stream)
+        self._shut.pop(stream, None)
         if state.queue is not None:
-            self._queued -= sum(len(data) for data, _ in state.queue)
+            self._queued -= state.queued
             self._blocked.pop(stream, None)
+            self._unread.pop(stream, None)
         if not state.remote_ended:
             # The peer may go on sending what nobody reads any more; this tells it that it need not.
             self._out.append(frames.rst_stream(stream, ErrorCode.NO_ERROR))
@@ -181,11 +264,18 @@ class ServerConnection:
 
     # Reading
 
-    def _read(self, buffer: bytes) -> None:
-        """Take the whole frames that `buffer` begins with, and keep the rest."""
-        place = self._read_preface(buffer) if self._preface_left else 0
+    def _read(self) -> bool:
+        """Take whole frames as long as there are units, and say whether there may be more."""
+        buffer = self._buffer
+        if self._preface_left:
+            self._place += self._read_preface(buffer)
+            if self._preface_left:
+                return False
         limit, total = self._limits.max_frame_bytes, len(buffer)
-        while total - place >= HEADER_BYTES and not self._preface_left:
+        while total - self._place >= HEADER_BYTES:
+            if self._units <= 0:
+                return True
+            place = self._place
             # Byte by byte: compiled, that makes no objects.
             size = buffer[place] << 16 | buffer[place + 1] << 8 | buffer[place + 2]
             if size > limit:
@@ -197,12 +287,14 @@ class ServerConnection:
             stream = (buffer[place + 5] & 0x7F) << 24 | buffer[place + 6] << 16 | buffer[place + 7] << 8
             stream |= buffer[place + 8]
             payload = buffer[place + HEADER_BYTES : stop]
-            place = stop
+            self._place = stop
+            self._frames += 1
+            self._units -= 1 + size // _DATA_BYTES_A_UNIT
             try:
                 self._frame(kind, flags, stream, payload)
             except StreamFault as fault:
                 self._fault(fault)
-        self._buffer = buffer[place:]
+        return False
 
     def _read_preface(self, buffer: bytes) -> int:
         """How much of `buffer` belongs to the preface."""
@@ -249,8 +341,12 @@ class ServerConnection:
         if state.received > self._limits.window_bytes:
             raise StreamFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the window takes")
         if not ended and 2 * state.received > self._limits.window_bytes:
-            self._out.append(frames.window_update(stream, state.received))
-            state.received = 0
+            if self.hold_back:
+                self._shut[stream] = None
+            else:
+                self._shut.pop(stream, None)
+                self._out.append(frames.window_update(stream, state.received))
+                state.received = 0
         data = unpadded(payload) if flags & frames.PADDED else payload
         self._announced(stream, state, len(data), ended=ended)
         state.remote_ended = ended
@@ -292,6 +388,7 @@ class ServerConnection:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS end within their priority")
             depends = int.from_bytes(payload[:4], "big") & frames.MAX_STREAM
             payload = payload[5:]
+        self._blocks += 1
         self._block = Block(stream, bool(flags & frames.END_STREAM), [payload], len(payload))
         if flags & frames.END_HEADERS:
             self._finish_block()
@@ -304,8 +401,10 @@ class ServerConnection:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if not payload and not flags & frames.END_HEADERS:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "CONTINUATION without content")
-        block.pieces.append(payload)
         block.size += len(payload)
+        block.pieces.append(payload)
+        if len(block.pieces) > _MOST_BLOCK_PIECES:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block comes in too many frames")
         if block.size > self._limits.max_list_bytes:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is larger than allowed")
         if flags & frames.END_HEADERS:
@@ -316,15 +415,21 @@ class ServerConnection:
         if block is None:
             return
         self._block = None
-        # Decoded whatever becomes of it: until the peer knows better, blocks build on each other.
-        fields = self._decoder.decode(b"".join(block.pieces))
+        encoded = block.pieces[0] if len(block.pieces) == 1 else b"".join(block.pieces)
         state = self._streams.get(block.stream)
+        if state is None and block.stream > self._last_stream:
+            self._open(block, encoded)
+            return
+        # Decoded whatever becomes of it: until the peer knows better, blocks build on each other.
+        fields = self._decoded(encoded)
         if state is not None:
             self._trailers(block, state, fields)
-        elif block.stream <= self._last_stream:
-            self._check_closed(block.stream)
         else:
-            self._open(block, fields)
+            self._check_closed(block.stream)
+
+    def _decoded(self, encoded: bytes) -> Fields:
+        self._units -= 2 + len(encoded) // _BLOCK_BYTES_A_UNIT
+        return self._decoder.decode(encoded)
 
     def _trailers(self, block: Block, state: Stream, fields: Fields) -> None:
         if state.remote_ended:
@@ -336,31 +441,32 @@ class ServerConnection:
         state.remote_ended = True
         self._events.append(Received(block.stream, b"", True))
 
-    def _open(self, block: Block, fields: Fields) -> None:
+    def _open(self, block: Block, encoded: bytes) -> None:
         stream = block.stream
+        digest = xxh3_128_digest(encoded)
+        head = None if self._decoder.has_table else self._heads.get(digest)
+        fields = self._decoded(encoded) if head is None else None
         if not stream & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self._last_stream = stream
         if self._leaving or len(self._streams) >= self._limits.max_streams:
             raise StreamFault(stream, ErrorCode.REFUSED_STREAM, "no more streams are taken now")
-        expected = self._announced_length(stream, fields)
-        if block.ended and expected:
+        if head is None:
+            head = checked(stream, fields or ())
+            self._keep(digest, head)
+        if block.ended and head.length:
             raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is announced and does not come")
-        self._streams[stream] = Stream(self._peer_window, expected, remote_ended=block.ended)
+        self._streams[stream] = Stream(self._peer_window, head.length, remote_ended=block.ended)
         if self._window_changes < self._limits.window_changes:
             self._window_changes += _WINDOW_CHANGES_A_STREAM
-        self._events.append(Opened(stream, fields, block.ended))
+        self._events.append(Opened(stream, head.fields, block.ended))
 
-    def _announced_length(self, stream: int, fields: Fields) -> int | None:
-        """As `checked`; gateways send the same fields again and again."""
-        known = self._good_fields.get(fields, -1)
-        if known != -1:
-            return known
-        length = checked(stream, fields)
-        if len(self._good_fields) >= _REMEMBERED_FIELDS:
-            self._good_fields.clear()
-        self._good_fields[fields] = length
-        return length
+    def _keep(self, digest: bytes, head: Head) -> None:
+        """Remember what a block says: gateways send the same again and again."""
+        if not self._decoder.has_table:
+            if len(self._heads) >= _REMEMBERED_HEADS:
+                self._heads.clear()
+            self._heads[digest] = head
 
     def _priority(self, _flags: int, stream: int, payload: bytes) -> None:
         need_stream(stream)
@@ -391,6 +497,7 @@ class ServerConnection:
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings have six bytes each")
+        self._units -= len(payload) // 6
         before = self._peer_window
         for place in range(0, len(payload), 6):
             name, value = payload[place : place + 2], payload[place + 2 : place + 6]
@@ -418,6 +525,7 @@ class ServerConnection:
     def _resize_windows(self, by: int) -> None:
         # A few bytes of settings change something for every open stream: see "rapid resets" in DECISIONS.md.
         self._window_changes -= len(self._streams)
+        self._units -= len(self._streams) // 4
         if self._window_changes < 0:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "windows are resized again and again")
         for state in self._streams.values():
@@ -483,6 +591,9 @@ class ServerConnection:
                 state.window -= len(piece)
                 self._window -= len(piece)
                 self._queued -= len(piece)
+                state.queued -= len(piece)
+                state.taken += len(piece)
+                self._units -= 1
                 self._out.append(b"".join((frames.head(len(piece), Kind.DATA, 0, stream), piece)))
             if len(piece) < len(data):
                 queue[0] = (data[room:], trailers)
@@ -493,3 +604,4 @@ class ServerConnection:
                 return
         state.queue = None
         self._blocked.pop(stream, None)
+        self._unread.pop(stream, None)

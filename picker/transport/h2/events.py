@@ -14,8 +14,8 @@ END_DATA: Final = b""
 class Limits:
     """What a peer may have: streams at once, bytes of one frame, of a header list, and on the way to us unread.
 
-    `window_bytes` is per stream, `connection_window_bytes` for all of them together; what is received is passed on at
-    once, so windows are opened again as it comes. `queued_bytes` bounds what waits here for the peer's windows.
+    `window_bytes` is per stream, `connection_window_bytes` for all of them together; windows are opened again as
+    it comes, unless they are held back. `queued_bytes` bounds what waits here for the peer's windows.
     `window_changes` is how many windows of open streams its settings may change at a stretch; each stream that it opens
     allows a hundred again.
     """
@@ -23,7 +23,7 @@ class Limits:
     max_streams: int = 1_000
     max_frame_bytes: int = frames.MIN_MAX_FRAME_BYTES
     max_list_bytes: int = 65_536
-    window_bytes: int = 1 << 20
+    window_bytes: int = 1 << 18
     connection_window_bytes: int = 16 << 20
     queued_bytes: int = 128 << 20
     window_changes: int = 100_000
@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class Opened:
-    """A request's headers came; `ended`: nothing follows them."""
+    """A request's headers came, of which `fields` are its method, path and type; `ended`: nothing follows them."""
 
     stream: Final[int]
     fields: Final[Fields]

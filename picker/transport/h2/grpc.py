@@ -4,11 +4,13 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+from picker.pieces import Pieces
 from picker.transport.h2.hpack import Fields, literal
 
 STATUS: Final = {
     "OK": 0,
     "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
     "NOT_FOUND": 5,
     "RESOURCE_EXHAUSTED": 8,
     "FAILED_PRECONDITION": 9,
@@ -82,23 +84,23 @@ def method_of(fields: Fields) -> str | None:
 class Messages:
     """Cuts the bytes of one call into messages of at most `max_bytes`."""
 
-    __slots__ = ("_max_bytes", "_pieces", "_size")
+    __slots__ = ("_max_bytes", "_pieces", "_wanted_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._pieces: Pieces | None = None
+        self._wanted_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take in the next bytes; the messages that are whole now. Raises `BadMessage`."""
-        if self._pieces:
-            self._pieces.append(data)
-            self._size += len(data)
+        pieces = self._pieces
+        if pieces is not None:
+            pieces.add(data)
             # Looked at again only once the message that began is whole.
-            if self._size < _PREFIX_BYTES + self._wanted():
+            if pieces.size_bytes < self._wanted_bytes or pieces.size_bytes < self._wanted(pieces):
                 return []
-            data = b"".join(self._pieces)
-            self._pieces = []
+            data = pieces.take()
+            self._pieces = None
         messages: list[bytes] = []
         place, stop = 0, len(data)
         while stop - place >= _PREFIX_BYTES:
@@ -110,26 +112,32 @@ class Messages:
             messages.append(data[place + _PREFIX_BYTES : end])
             place = end
         if place < stop:
-            self._pieces = [data[place:]]
-            self._size = stop - place
+            self._pieces = Pieces()
+            self._pieces.add(data[place:])
+            self._wanted_bytes = _PREFIX_BYTES
         return messages
 
     @property
     def whole(self) -> bool:
         """Whether no message has begun and not ended."""
-        return not self._pieces
+        return self._pieces is None
 
-    def _wanted(self) -> int:
-        first = self._pieces[0]
-        if len(first) < _PREFIX_BYTES:
-            # A prefix in pieces is rare and short.
-            self._pieces = [b"".join(self._pieces)]
-            first = self._pieces[0]
-        if self._size < _PREFIX_BYTES:
-            return 0
-        size = int.from_bytes(first[1:_PREFIX_BYTES], "big")
-        self._check(first[0], size)
-        return size
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of a message that has begun."""
+        return 0 if self._pieces is None else self._pieces.size_bytes
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._pieces = None
+
+    def _wanted(self, pieces: Pieces) -> int:
+        """How many bytes the message that has begun takes, its prefix with it."""
+        prefix = pieces.first(_PREFIX_BYTES)
+        size = int.from_bytes(prefix[1:], "big")
+        self._check(prefix[0], size)
+        self._wanted_bytes = _PREFIX_BYTES + size
+        return self._wanted_bytes
 
     def _check(self, flag: int, size: int) -> None:
         if flag:

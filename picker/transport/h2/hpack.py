@@ -8,8 +8,6 @@ from picker.transport.h2.huffman import decoded
 
 DEFAULT_TABLE_BYTES: Final = 4096
 _ENTRY_OVERHEAD_BYTES: Final = 32
-_REMEMBERED_BLOCKS: Final = 256
-_REMEMBERED_BYTES: Final = 1024
 _MAX_INTEGER: Final = 1 << 28
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -97,7 +95,7 @@ class Decoder:
     """Decodes the header blocks of one connection, in order.
 
     The peer may use a dynamic table of `DEFAULT_TABLE_BYTES` until it has acknowledged that ours has none (`forbid`).
-    From then on blocks carry no state, and those seen before are remembered whole. `max_list_bytes` bounds a decoded
+    From then on blocks carry no state. `max_list_bytes` bounds a decoded
     list, each field counted with 32 bytes more than its length (RFC 9113, section 6.5.2).
     """
 
@@ -107,27 +105,19 @@ class Decoder:
         self._size_limit_bytes = DEFAULT_TABLE_BYTES
         self._entries: deque[tuple[bytes, bytes]] = deque()
         self._held_bytes = 0
-        self._known: dict[bytes, Fields] = {}
 
     def forbid(self) -> None:
         """The peer has acknowledged that there is no dynamic table from now on."""
         self._limit_bytes = 0
         self._resize(0)
 
+    @property
+    def has_table(self) -> bool:
+        """Whether blocks may build on those before."""
+        return self._limit_bytes > 0
+
     def decode(self, block: bytes) -> Fields:
         """The fields of a block. Raises `ConnectionFault`: what follows a block that cannot be read cannot either."""
-        if self._limit_bytes:
-            return self._read(block)
-        known = self._known.get(block)
-        if known is None:
-            known = self._read(block)
-            if len(block) <= _REMEMBERED_BYTES:
-                if len(self._known) >= _REMEMBERED_BLOCKS:
-                    self._known.clear()
-                self._known[block] = known
-        return known
-
-    def _read(self, block: bytes) -> Fields:
         fields: list[tuple[bytes, bytes]] = []
         place, size, stop = 0, 0, len(block)
         while place < stop:

@@ -13,11 +13,24 @@ _OF_CONNECTIONS: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+# What a call is told of its head, and no more of each than any method here has.
+_TOLD: Final = frozenset((b":method", b":path", b"content-type"))
+_LONGEST_TOLD: Final = 256
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 
 
-def checked(stream: int, fields: Fields) -> int | None:
-    """The announced length of a request's body, None where it says none. Raises `StreamFault` for a malformed one."""
+class Head:
+    """What is of use in a request's header block: the fields calls are told of, and the announced length, if any."""
+
+    __slots__ = ("fields", "length")
+
+    def __init__(self, fields: Fields, length: int | None) -> None:
+        self.fields = fields
+        self.length = length
+
+
+def checked(stream: int, fields: Fields) -> Head:
+    """What is of use in a header block. Raises `StreamFault` for a malformed one."""
     pseudo: dict[bytes, bytes] = {}
     regular = False
     length: int | None = None
@@ -33,7 +46,8 @@ def checked(stream: int, fields: Fields) -> int | None:
             length = _length(stream, value, length)
     if any(not pseudo.get(name) for name in _REQUIRED):
         raise _malformed(stream, "a request names its method, scheme and path")
-    return length
+    told = tuple([(name, value[:_LONGEST_TOLD]) for name, value in fields if name in _TOLD])
+    return Head(told, length)
 
 
 def check_trailers(stream: int, fields: Iterable[tuple[bytes, bytes]]) -> None:

@@ -2,15 +2,28 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from picker.transport.h2 import frames
 from picker.transport.h2.errors import ConnectionFault, ErrorCode, H2Error, StreamFault
+
+_PROGRESS_BYTES: Final = 4_096
 
 
 class Stream:
     """One open stream. `expected`: bytes of body still announced, None where no length was."""
 
-    __slots__ = ("expected", "queue", "received", "remote_ended", "window")
+    __slots__ = (
+        "_marked_at",
+        "_marked_bytes",
+        "expected",
+        "queue",
+        "queued",
+        "received",
+        "remote_ended",
+        "taken",
+        "window",
+    )
 
     def __init__(self, window: int, expected: int | None, *, remote_ended: bool) -> None:
         self.window = window
@@ -19,6 +32,26 @@ class Stream:
         self.received = 0
         # What waits for the peer's window: pieces of data, then perhaps the block of trailers that ends the stream.
         self.queue: deque[tuple[memoryview, bytes | None]] | None = None
+        self.queued = 0
+        # What of it the peer has taken since, and how much that was when it was last looked at.
+        self.taken = 0
+        self._marked_bytes = 0
+        self._marked_at = -1.0
+
+    def keep(self, data: bytes, trailers: bytes | None) -> None:
+        """Let a piece of the answer wait."""
+        if self.queue is None:
+            self.queue = deque()
+            self._marked_at = -1.0
+        self.queue.append((memoryview(data), trailers))
+        self.queued += len(data)
+
+    def unread_seconds(self, now: float) -> float:
+        """How long ago the peer was seen to take more than a trifle of what waits."""
+        if self._marked_at < 0.0 or self.taken - self._marked_bytes >= _PROGRESS_BYTES:
+            self._marked_bytes = self.taken
+            self._marked_at = now
+        return now - self._marked_at
 
 
 @dataclass(slots=True)

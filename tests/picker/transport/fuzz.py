@@ -31,11 +31,15 @@ from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
-from picker.transport import http2
+from picker.transport.budget import Budget
+from picker.transport.gateway_connection import GatewayConnection
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind
 from picker.transport.health import Health
+from picker.transport.interface import TransportSettings
+from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.port import Port
 from tests.picker.transport.damage import Corpus, corpus, damaged, pieces, script, split_anew
 
 LIMITS = Limits(max_streams=50, window_bytes=1 << 17, queued_bytes=1 << 18)
@@ -124,6 +128,18 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        """Nothing reads here: the fuzzer feeds no more before all of it is done."""
+
+    def resume_reading(self) -> None:
+        """See `pause_reading`."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def abort(self) -> None:
         self.closed = True
@@ -224,23 +240,23 @@ class Fuzzer:
         self.totals = Totals()
         exchange_rng = random.Random(2)
         settings = ExchangeSettings(max_body_bytes=100_000, destination_count=2)
-        self._served = http2._Served(  # pyright: ignore[reportPrivateUsage] # what a listening port makes connections of
+        self._port = Port(
+            TransportSettings(max_message_bytes=1 << 18, max_connections=10, max_body_bytes=100_000),
             LIMITS,
-            1 << 18,
-            lambda: Exchange(settings, self.books, exchange_rng),
             self.books.clock,
             Health(lambda: True),
             watches,
-            set(),
-            10,
+            Budget(1 << 20, 100_000),
+            LimitNotes(LimitCounts()),
         )
+        self._new_exchange = lambda: Exchange(settings, self.books, exchange_rng)
 
     async def connection(self) -> None:
         """One connection from its first byte to its last. Raises `AssertionError` where something is wrong."""
         if self._rng.random() < 0.03:
-            self._play_bytes()
+            await self._play_bytes()
         else:
-            self._play_frames()
+            await self._play_frames()
         self.totals.connections += 1
         self.books.scrape()
         self.books.check()
@@ -248,37 +264,44 @@ class Fuzzer:
         # Health watches that were cancelled end in the loop's next round.
         await asyncio.sleep(0)
 
-    def _play_bytes(self) -> None:
+    async def _play_bytes(self) -> None:
         """A recording as it is, header tables and all, with bytes changed anywhere: none counts as a frame."""
         rng, data = self._rng, bytearray(self._rng.choice(self._corpus.raw))
         for _ in range(rng.randint(0, 5)):
             data[rng.randrange(len(data))] = rng.randrange(256)
-        self._play(pieces(rng, bytes(data)))
+        await self._play(pieces(rng, bytes(data)))
 
-    def _play_frames(self) -> None:
+    async def _play_frames(self) -> None:
         """Recorded frames, damaged or not."""
         sent = script(self._rng, self._corpus)
         changes = damaged(self._rng, sent)
         encoded = [one.encoded() for one in sent]
         data = frames.PREFACE + b"".join(encoded)
         before = self.books.decided
-        fed = self._play(pieces(self._rng, data))
+        if changes:
+            # Memory is short now and then, though not where what is decided is compared.
+            self._port.budget = Budget(self._rng.choice((60_000, 200_000, 1 << 20)), 50_000)
+        fed = await self._play(pieces(self._rng, data), sweeping=bool(changes))
         starts = accumulate(map(len, encoded), initial=len(frames.PREFACE))
         self.totals.frames += sum(start < fed for start in starts)
         if not changes:
             decided = self.books.decided - before
             anew = b"".join(one.encoded() for one in split_anew(self._rng, sent))
-            self._play((frames.PREFACE + anew,))
+            await self._play((frames.PREFACE + anew,))
             assert self.books.decided - before == 2 * decided, "how it is cut into pieces changes what is decided"
 
-    def _play(self, reads: Iterable[bytes]) -> int:
-        """Feed a new connection; how much of it was taken."""
-        connection = http2._Connection(self._served)  # pyright: ignore[reportPrivateUsage]
+    async def _play(self, reads: Iterable[bytes], *, sweeping: bool = False) -> int:
+        """Feed a new connection; how much of it was taken. With `sweeping` what takes long may be given up."""
+        connection = GatewayConnection(self._port, self._new_exchange)
         wire, reader = Wire(), Reader()
         connection.connection_made(wire)
         fed = 0
         for piece in reads:
             connection.data_received(piece)
+            while connection.pending and not wire.closed:
+                await asyncio.sleep(0)
+            if sweeping and self._rng.random() < 0.05:
+                self._port.sweep(self.books.now + self._rng.choice((0.0, 1.0, 100.0)))
             fed += len(piece)
             reader.read(wire.written)
             check_streams(connection)
@@ -291,7 +314,9 @@ class Fuzzer:
             reader.read(wire.written)
         connection.connection_lost(None)
         assert not connection.busy
-        assert not self._served.connections
+        assert not self._port.connections
+        assert not self._port.budget.held_bytes, "memory is counted that nothing holds"
+        self._port.budget = Budget(1 << 20, 100_000)
         return fed
 
 

@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+from picker.transport.budget import Budget, Holding
 from picker.transport.calls import Call, Calls
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
@@ -28,9 +29,16 @@ class Noted:
 
     def __init__(self) -> None:
         self.heard: list[bytes | str] = []
+        self.holding = Holding(Budget(1 << 20, 1 << 10), self, arriving=False)
 
     def received(self, data: bytes, *, ended: bool) -> None:
         self.heard += [data, "end"] if ended else [data]
+
+    def go_on(self) -> None:
+        self.heard.append("go on")
+
+    def end(self, why: str) -> None:
+        self.heard.append(why)
 
     def gone(self) -> None:
         self.heard.append("gone")

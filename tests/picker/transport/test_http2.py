@@ -15,7 +15,6 @@ import pytest
 
 from lab.certificates import Authority, KeyPair
 from picker.exchange import Exchange, ExchangeSettings
-from picker.transport import http2
 from picker.transport.certificates import ServingTls
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
@@ -93,9 +92,9 @@ async def test_http_1_is_turned_away_with_a_reason() -> None:
         assert b"speaks HTTP/2 without an upgrade" in await talk(reader, b"nothing else comes")
 
 
-async def test_who_connects_and_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2, "_PREFACE_SECONDS", 0.1)
-    async with serving() as transport, connected(transport.port) as (reader, _):
+async def test_who_connects_and_says_nothing_is_let_go() -> None:
+    settings = TransportSettings(port=0, greeting_seconds=0.1)
+    async with serving(settings=settings) as transport, connected(transport.port) as (reader, _):
         assert not (await talk(reader, b"nothing at all")).endswith(b"nothing at all")
 
 

@@ -1,0 +1,45 @@
+"""What every transport says to an exchange that has to end, and what it counts of those that are open."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from picker.errors import WireError
+from picker.messages import Incoming, RequestBody, ResponseBody
+from picker.request import Reason, Rejection
+from picker.transport.budget import Ending
+
+EXCHANGE_BYTES: Final = 2_048
+"""What an open exchange takes beside its headers and bodies, about."""
+
+_LONGEST_HEADERS_BYTES: Final = 1 << 20
+_BODIES: Final = (0x22, 0x2A)
+_NO_ROOM: Final = "too much is on its way in request bodies; try again"
+
+_REJECTIONS: Final[Mapping[Ending, Rejection]] = MappingProxyType(
+    {
+        "stalled": Rejection(
+            408, "RequestTimeout", "the request body did not arrive in time", reason=Reason.BODY_TIMEOUT
+        ),
+        "held back": Rejection(503, "ServiceUnavailable", _NO_ROOM, reason=Reason.BODY_BUDGET, retry_after_seconds=1.0),
+        "over budget": Rejection(
+            503, "ServiceUnavailable", _NO_ROOM, reason=Reason.BODY_BUDGET, retry_after_seconds=1.0
+        ),
+    }
+)
+
+
+def rejection(why: Ending) -> Rejection:
+    """What the client of an exchange is told."""
+    return _REJECTIONS[why]
+
+
+def check_message(message: bytes) -> None:
+    """Raises `WireError` for a message that is no body and larger than any headers."""
+    if len(message) > _LONGEST_HEADERS_BYTES and message[0] not in _BODIES:
+        raise WireError(f"a message without a body is larger than {_LONGEST_HEADERS_BYTES} bytes")
+
+
+def kept_bytes(message: Incoming, size_bytes: int) -> int:
+    """How much of a message stays as long as its exchange: headers do."""
+    return 0 if isinstance(message.event, RequestBody | ResponseBody) else size_bytes
