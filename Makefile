@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra demo
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
 SERVING := $(VENV)/.installed-serving
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 # Real parts of a cluster for tests and the lab, built with Go into a folder of their own.
@@ -93,9 +93,10 @@ format: $(STAMP) ## format and fix what can be fixed
 proto: $(STAMP) ## regenerate the protobuf modules from picker/proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto
 
-lock: $(STAMP) ## pin every dependency with its hashes
-	$(LOCK) --group dev -o requirements.lock pyproject.toml
-	$(LOCK) --group build -c requirements.lock -o requirements-serving.lock pyproject.toml
+lock: $(STAMP) ## pin every dependency with its hashes; an image has its own part, without the demo
+	$(LOCK) --extra demo --group dev -o requirements.lock pyproject.toml
+	$(LOCK) --extra demo --group build -c requirements.lock -o requirements-serving.lock pyproject.toml
+	$(LOCK) -c requirements.lock -o requirements-image.lock pyproject.toml
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) $(TOOLS) $(COMPILED) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from adapter.registration import API_SERVICES
+from adapter.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.config import load_config
 from infscale.metrics.published import BY_NAME
 
@@ -30,7 +30,10 @@ def one(kind: str, name: str) -> dict[str, Any]:
 def test_every_file_of_the_folder_is_applied() -> None:
     [kustomization] = documents(ADAPTER / "kustomization.yaml")
     used = {*kustomization["resources"], *kustomization["configMapGenerator"][0]["files"]}
-    assert used == {each.name for each in ADAPTER.iterdir()} - {"kustomization.yaml", "README.md"}
+    assert used == {each.name for each in ADAPTER.iterdir()} - {"kustomization.yaml", "README.md", "overlays"}
+    for folder in (ADAPTER / "overlays").iterdir():
+        [kustomization] = documents(folder / "kustomization.yaml")
+        assert set(kustomization["resources"]) == {each.name for each in folder.iterdir()} - {"kustomization.yaml"}
 
 
 def test_the_container_s_ports_are_those_the_configuration_listens_on() -> None:
@@ -46,10 +49,77 @@ def test_the_adapter_s_service_is_the_one_its_certificate_and_the_api_services_n
     service = load_config(ADAPTER / "serve.yaml").adapter.service
     wanted = {"name": service.name, "namespace": service.namespace}
     assert one("Service", service.name)["metadata"] == wanted
-    found = {each["metadata"]["name"]: each["spec"] for each in applied() if each["kind"] == "APIService"}
-    assert set(found) == set(API_SERVICES)
-    assert all(spec["service"] == wanted for spec in found.values())
-    assert not any("insecureSkipTLSVerify" in spec for spec in found.values())
+    assert not [each for each in applied() if each["kind"] == "APIService"], "an API is taken by an overlay alone"
+    for overlay in OVERLAYS:
+        found = {each["metadata"]["name"]: each["spec"] for each in of_overlay(overlay) if each["kind"] == "APIService"}
+        assert set(found) == set(overlay.api_services)
+        assert all(spec["service"] == wanted for spec in found.values())
+        assert not any("insecureSkipTLSVerify" in spec for spec in found.values())
+    assert {name for overlay in OVERLAYS for name in overlay.api_services} == set(API_SERVICES)
+
+
+def of_overlay(overlay: Overlay) -> list[dict[str, Any]]:
+    folder = ADAPTER / "overlays" / overlay.name
+    [kustomization] = documents(folder / "kustomization.yaml")
+    return [document for name in kustomization["resources"] for document in documents(folder / name)]
+
+
+def test_every_right_has_a_reason_in_the_readme() -> None:
+    roles = [each for each in applied() if each["kind"] in {"Role", "ClusterRole"}]
+    bindings = [each for each in applied() if each["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
+    told = (ADAPTER / "README.md").read_text()
+    beside = [each for each in of_overlay(OVERLAYS[1]) if each["kind"] != "APIService"]
+    for each in (*roles, *bindings, *beside):
+        assert f"`{each['metadata']['name']}`" in told, each["metadata"]["name"]
+
+
+def test_no_right_is_to_everything() -> None:
+    """Beside the metrics, whose names nobody knows before: no rule names every group, resource or verb."""
+    for each in (*applied(), *of_overlay(OVERLAYS[1])):
+        for rule in each.get("rules", []):
+            assert "*" not in {*rule["apiGroups"], *rule["verbs"]}
+            if "*" in rule["resources"]:
+                assert set(rule["apiGroups"]) <= {"custom.metrics.k8s.io", "external.metrics.k8s.io"}
+                assert set(rule["verbs"]) <= {"get", "list"}
+
+
+def test_the_namespace_takes_restricted_pods_and_the_deployment_s_is_one() -> None:
+    labels = one("Namespace", "infscale-system")["metadata"]["labels"]
+    assert {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"restricted"}
+    pod = one("Deployment", "infscale")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_only_gateways_reach_ext_proc_and_only_the_api_server_the_adapter() -> None:
+    [policy] = documents(ADAPTER / "overlays" / "network-policy" / "network.yaml")
+    template = one("Deployment", "infscale")["spec"]["template"]
+    assert policy["spec"]["podSelector"]["matchLabels"] == template["metadata"]["labels"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
+    by_port = {rule["ports"][0]["port"]: rule["from"] for rule in policy["spec"]["ingress"]}
+    assert set(by_port) == ports
+    assert not any("ipBlock" in each for each in by_port["ext-proc"])
+    assert all(each["ipBlock"]["cidr"].endswith("/32") for each in by_port["https"])
+
+
+def test_a_node_is_not_emptied_of_the_one_infscale() -> None:
+    budget = one("PodDisruptionBudget", "infscale")["spec"]
+    assert budget["selector"]["matchLabels"] == one("Deployment", "infscale")["spec"]["selector"]["matchLabels"]
+    assert budget["minAvailable"] == one("Deployment", "infscale")["spec"]["replicas"]
+
+
+def test_the_configuration_has_the_fallback_that_the_gateway_s_example_retries_on() -> None:
+    example = {each["kind"]: each for each in documents(MANIFESTS / "examples" / "envoy-gateway.yaml")}
+    retries = example["BackendTrafficPolicy"]["spec"]["retry"]["numRetries"]
+    assert 1 < load_config(ADAPTER / "serve.yaml").picker.destinations <= retries + 1
 
 
 def test_open_exchanges_have_time_to_end() -> None:
@@ -64,14 +134,17 @@ def test_rights_are_bound_to_infscale_s_account_alone() -> None:
 
 
 def test_the_hpas_of_the_examples_ask_for_metrics_that_exist() -> None:
+    files = sorted((MANIFESTS / "examples").glob("hpa*.yaml"))
+    assert len(files) == 3
     asked = [
         metric[form]["metric"]["name"]
-        for each in documents(MANIFESTS / "examples" / "hpa.yaml")
+        for path in files
+        for each in documents(path)
         for metric in each["spec"]["metrics"]
         for form in ("pods", "object", "external")
         if form in metric
     ]
-    assert len(asked) == 3
+    assert len(asked) == 3, "one HPA a file, each of one metric: HPAs of one target fight"
     assert set(asked) <= set(BY_NAME)
 
 

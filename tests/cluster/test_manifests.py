@@ -1,28 +1,116 @@
-"""A real API server takes what operators apply."""
+"""A real API server takes what operators apply, runs a pod of it, and an overlay takes only what it says."""
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from adapter.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
+from infscale.kube.errors import NotFound
 from lab import documents
 from lab.controlplane import ControlPlane
+from lab.system import ACCOUNT, ACCOUNT_GROUPS
+from tests.cluster.watching import until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 
 MANIFESTS = Path(__file__).parent.parent.parent / "manifests"
 TRIED = ("apply", "--server-side", "--force-conflicts", "--dry-run=server")
+APPLIED = ("apply", "--server-side", "--force-conflicts", "-k")
+# Other tests have services of these names, with ports of theirs; the namespace and the rights stay.
+LEFT = (
+    "deployment/infscale",
+    "service/infscale-adapter",
+    "service/infscale-picker",
+    "pdb/infscale",
+    "networkpolicy/infscale",
+)
 
 
-async def test_the_adapter_s_manifests_are_taken(plane: ControlPlane) -> None:
-    # Other tests have one of this name, with a port of theirs.
-    service = ("service", documents.SERVICE, "-n", documents.SYSTEM)
-    await plane.kubectl("delete", *service, "--ignore-not-found")
-    said = await plane.kubectl(*TRIED, "-k", str(MANIFESTS / "adapter"))
-    assert "deployment.apps/infscale serverside-applied" in said
-    assert "configmap/infscale-" in said, "named by its content, so that a change restarts the pod"
+async def swept(plane: ControlPlane) -> None:
+    await plane.kubectl("delete", "apiservice", *API_SERVICES, "--ignore-not-found")
+    await plane.kubectl("-n", documents.SYSTEM, "delete", *LEFT, "--ignore-not-found")
+    await plane.kubectl(
+        "-n", documents.SYSTEM, "delete", "pod", "-l", "app=infscale", "--ignore-not-found", "--wait=false"
+    )
 
 
-async def test_the_examples_of_hpas_are_taken(plane: ControlPlane) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def installed(plane: ControlPlane) -> AsyncGenerator[str]:
+    """What applying the base says."""
+    await swept(plane)
+    yield await plane.kubectl(*APPLIED, str(MANIFESTS / "adapter"))
+    await swept(plane)
+
+
+async def test_the_base_runs_a_pod_and_takes_no_api(plane: ControlPlane, installed: str) -> None:
+    """The namespace takes restricted pods alone, so a pod that is there is one."""
+    assert "deployment.apps/infscale serverside-applied" in installed
+    assert "configmap/infscale-" in installed, "named by its content, so that a change restarts the pod"
+    assert "apiservice" not in installed
+
+    async def running() -> bool:
+        path = f"/api/v1/namespaces/{documents.SYSTEM}/pods"
+        return bool((await plane.client.get(path, {"labelSelector": "app=infscale"}))["items"])
+
+    await until(running, 30, "a pod of infscale's Deployment")
+    for name in API_SERVICES:
+        with pytest.raises(NotFound):
+            await plane.client.get(f"/apis/apiregistration.k8s.io/v1/apiservices/{name}")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda each: each.name)
+async def test_an_overlay_takes_what_it_says_and_gives_it_back(
+    plane: ControlPlane, installed: str, overlay: Overlay
+) -> None:
+    del installed
+    folder = str(MANIFESTS / "adapter" / "overlays" / overlay.name)
+    said = await plane.kubectl(*APPLIED, folder)
+    taken = {name for name in API_SERVICES if f"apiservice.apiregistration.k8s.io/{name} " in said}
+    assert taken == set(overlay.api_services)
+    await plane.kubectl("delete", "-k", folder)
+    listed = await plane.kubectl("get", "apiservices", "-o", "name")
+    assert not any(name in listed for name in API_SERVICES)
+    assert await plane.kubectl("-n", documents.SYSTEM, "get", "deployment", "infscale"), "infscale itself stays"
+
+
+async def test_the_network_policy_is_taken(plane: ControlPlane, installed: str) -> None:
+    del installed
+    assert "networkpolicy" in await plane.kubectl(*APPLIED, str(MANIFESTS / "adapter" / "overlays" / "network-policy"))
+
+
+async def test_the_examples_of_hpas_are_taken_one_a_file(plane: ControlPlane) -> None:
     await plane.apply(documents.new_namespace("llm"))
-    said = await plane.kubectl(*TRIED, "-f", str(MANIFESTS / "examples" / "hpa.yaml"))
-    assert said.count("horizontalpodautoscaler") == 3
+    for path in sorted((MANIFESTS / "examples").glob("hpa*.yaml")):
+        said = await plane.kubectl(*TRIED, "-f", str(path))
+        assert said.count("horizontalpodautoscaler") == 1
+
+
+async def test_the_account_has_the_rights_that_are_told_and_not_the_next_ones(
+    plane: ControlPlane, installed: str
+) -> None:
+    del installed
+
+    async def may(verb: str, resource: str, namespace: str = "", name: str = "") -> bool:
+        what, _, subresource = resource.partition("/")
+        plural, _, group = what.partition(".")
+        asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, "name": name}
+        spec = {
+            "user": ACCOUNT,
+            "groups": list(ACCOUNT_GROUPS),
+            "resourceAttributes": {**asked, "namespace": namespace},
+        }
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        answer = await plane.client.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+        return bool(answer["status"]["allowed"])
+
+    services = "apiservices.apiregistration.k8s.io"
+    assert await may("create", "events", documents.SYSTEM)
+    assert await may("patch", f"{services}/status", name=CUSTOM_V1BETA2)
+    assert not await may("create", "events", "default")
+    assert not await may("patch", services, name="v1.apps")
+    assert not await may("patch", f"{services}/status", name="v1.apps")
+    assert not await may("create", services)
+    assert not await may("get", "secrets", "kube-system", "any")
+    assert not await may("get", "pods.custom.metrics.k8s.io/queue_length", "llm", "*"), "only with the overlay beside"
