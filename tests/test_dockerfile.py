@@ -58,7 +58,7 @@ def test_nothing_is_installed_without_hashes_or_as_root() -> None:
     installs = [rest for name, rest in instructions() if name == "RUN" and "pip install" in rest]
     assert len(installs) == 2
     assert all("--require-hashes" in each or "--no-index" in each for each in installs)
-    [container] = deployment()["spec"]["containers"]
+    [container] = deployment()["containers"]
     context = deployment()["securityContext"]
     assert the("USER") == f"{context['runAsUser']}:{context['runAsGroup']}"
     assert container["securityContext"]["readOnlyRootFilesystem"]
