@@ -125,8 +125,7 @@ class TargetLoop:
         page = await self._pages.get(self._page.raw_path_qs)
         try:
             with self._reading:
-                interpreter = interpreter or self._detected(page)
-                return _read(interpreter, page), len(page.body)
+                return _read(interpreter or self._detected(page), page), len(page.body)
         except _JsonPage:
             return await self._page_elsewhere()
 
@@ -140,16 +139,14 @@ class TargetLoop:
         for dialect in spoken:
             if dialect.path is None or (page_at := usual.join(URL(dialect.path))) == usual:
                 continue
-            self._page = page_at
             try:
                 page = await self._pages.get(page_at.raw_path_qs)
-                interpreter = self._interpreter_of(dialect)
                 with self._reading:
-                    sample = _read(interpreter, page)
+                    sample = _read(self._interpreter_of(dialect), page)
             except (FetchError, ExpositionError) as error:
                 found += f"; at {dialect.path}, where {dialect.name} has them: {error}"
-                self._page = usual
             else:
+                self._page = page_at
                 self._speak(dialect)
                 return sample, len(page.body)
         raise _JsonPage(found or _others(self.target.candidates))
