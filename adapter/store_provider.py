@@ -73,9 +73,9 @@ class StoreProvider:
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         """See `ObjectProvider`."""
         metric = self._metric(request)
-        if request.resource == PODS and request.namespace:
+        if request.resource == PODS and request.namespace and not metric.of_pool:
             return self._pods(metric, request, now)
-        kind, described = self._described(request)
+        kind, described = self._described(metric, request)
         if not described:
             raise refusals.no_such_object(request)
         readings = [(each.key, _group_value(metric, each, request, now)) for each in described]
@@ -152,19 +152,22 @@ class StoreProvider:
 
     # Objects made of groups of endpoints
 
-    def _described(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
+    def _described(self, metric: PublishedMetric, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
         if request.resource == NAMESPACES and not request.namespace:
-            return _NAMESPACE, self._namespaces(request)
+            return _NAMESPACE, self._namespaces(metric, request)
         kind = POOLS.get(request.resource)
         if kind is not None:
             return kind, self._pools(request)
+        if metric.of_pool:
+            raise refusals.not_found(request, "it is a number of a whole InferencePool: ask for that, or externally")
         return self._others(request)
 
-    def _namespaces(self, request: ObjectRequest) -> list[_Described]:
+    def _namespaces(self, metric: PublishedMetric, request: ObjectRequest) -> list[_Described]:
         labels: dict[str, Mapping[str, str]] = {each.pool.namespace: {} for each in self._store.snapshots()}
         labels |= {each.key.name: each.labels for each in self._selections.namespaces(self._store.discovery)}
+        parts = {name: [Part(each) for each in self._snapshots(name)] for name in labels}
         return [
-            _Described(ObjectKey("", name), distinct(Part(each) for each in self._snapshots(name)))
+            _Described(ObjectKey("", name), tuple(parts[name]) if metric.of_pool else distinct(parts[name]))
             for name in labels
             if _matches(request, name, labels[name])
         ]

@@ -57,6 +57,10 @@ class Accounts(Protocol):
         """Book a dispatch to the endpoint in `row` of the pool's current snapshot."""
         ...
 
+    def turn_away(self, pool: ObjectKey, now: float) -> None:
+        """Count a request to `pool`, which has no ready endpoint."""
+        ...
+
     def release(self, charge: Charge, *, answered: bool) -> None:
         """End a dispatch; `answered`: the endpoint served it, so its metrics must have moved."""
         ...
@@ -114,7 +118,10 @@ class PoolDirector:
         snapshot = self._snapshots.snapshot(self._pool)
         if request.body is None:
             return self._anywhere(request, snapshot, now)
-        return self._decide(request, request.body, snapshot, now)
+        answer = self._decide(request, request.body, snapshot, now)
+        if isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS:
+            self._turned_away(snapshot, now)
+        return answer
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
@@ -168,6 +175,11 @@ class PoolDirector:
     def _unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:
         retry_after = self._settings.retry_after_seconds
         return rejection("ServiceUnavailable", message, reason, REJECTED_NO_ENDPOINTS, retry_after)
+
+    def _turned_away(self, snapshot: PoolSnapshot | None, now: float) -> None:
+        """Have a pool without ready endpoints scaled up; requests without a body, as probes are, do not have it so."""
+        if snapshot is not None and not snapshot.columns.ready.any():
+            self._accounts.turn_away(self._pool, now)
 
     def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Decision | Rejection:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.columns import ColumnReader
+from infscale.metrics.columns import ColumnReader, WithoutEndpoint
 from infscale.metrics.formula import Valued, evaluate
 from infscale.metrics.gpus import GpuReader, gpu_members
 from infscale.metrics.model_table import SERVES, cells
@@ -224,6 +224,9 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if isinstance(metric.reader, Formula):
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
+    if isinstance(metric.reader, WithoutEndpoint):
+        window = asked.snapshot.state.settings.window_seconds
+        return Reading(metric.reader.of_pool(asked.snapshot, asked.now), asked.now, window)
     if metric.source is Source.PICKER:
         column = metric.reader.read(asked.snapshot, asked.now, asked.model)
         return Reading(float((column if asked.members is None else column[asked.members]).sum()), asked.now)

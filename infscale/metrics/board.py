@@ -16,6 +16,7 @@ from infscale.metrics.model_table import ModelColumns, cells_of
 from infscale.metrics.record import EndpointRecord
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.turned_away import TurnedAway
 from infscale.metrics.window import WindowSummary
 
 NUMBERS: Final = (
@@ -52,11 +53,20 @@ _BOOKED: Final = "books"
 class PoolBoard:
     """Owner of the columns of one pool, whose endpoints and settings are those of `state`.
 
-    `number` is that of the last change; rows are those of `state.endpoints`.
+    `number` is that of the last change; rows are those of `state.endpoints`. `turned_away` is the pool's, whatever
+    endpoints it has had.
     """
 
-    def __init__(self, state: PoolState, store_id: str, records: Sequence[EndpointRecord], number: int) -> None:
+    def __init__(
+        self,
+        state: PoolState,
+        store_id: str,
+        records: Sequence[EndpointRecord],
+        number: int,
+        turned_away: TurnedAway,
+    ) -> None:
         rows = len(records)
+        self.turned_away = turned_away
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
@@ -91,6 +101,12 @@ class PoolBoard:
     def booked(self, row: int, ledger: Ledger, number: int) -> None:
         """What the endpoint in `row` has in flight has changed."""
         self._count(row, ledger)
+        self._number = number
+        self._booked = True
+
+    def turn_away(self, now: float, number: int) -> None:
+        """A request came at `now` while no endpoint was ready."""
+        self.turned_away.count(now, self._window)
         self._number = number
         self._booked = True
 
@@ -159,7 +175,10 @@ class PoolBoard:
     def _made(self) -> PoolSnapshot:
         self._taken.add(_BOOKED)
         booked = frozen(self._booked_numbers)
-        return PoolSnapshot(self._state, self._store_id, self._number, booked[0], booked[1], self._in_flight)
+        turned_away = self.turned_away.steps()
+        return PoolSnapshot(
+            self._state, self._store_id, self._number, booked[0], booked[1], self._in_flight, turned_away
+        )
 
 
 def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:

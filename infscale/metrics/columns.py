@@ -88,6 +88,21 @@ class Saturation:
         return snapshot.saturation(now)
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutEndpoint:
+    """The requests that came over the window while the pool had no ready endpoint: the pool's, and no endpoint's."""
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now, model
+        return np.full(len(snapshot), math.nan)
+
+    def of_pool(self, snapshot: PoolSnapshot, now: float) -> float:
+        """How many they were, over the window that ends at `now`."""
+        begin = now - snapshot.state.settings.window_seconds
+        return float(sum(requests for last, requests in snapshot.turned_away if last >= begin))
+
+
 def reads(reader: object) -> tuple[str, ...]:
     """What a reader of this module reads, by the names of `Columns`."""
     match reader:

@@ -17,6 +17,7 @@ from infscale.metrics.columns import (
     Load,
     Saturation,
     WindowValue,
+    WithoutEndpoint,
     reads,
 )
 from infscale.metrics.gpus import GpuReader
@@ -108,7 +109,14 @@ class PublishedMetric:
         """Whether its models are those that requests ask for, be they served or not: only the picker knows them."""
         if isinstance(self.reader, Formula):
             return self.per_model and all(each.by_requested_model for each in self.reader.operands if each.per_model)
-        return self.source is Source.PICKER
+        return self.per_model and self.source is Source.PICKER
+
+    @property
+    def of_pool(self) -> bool:
+        """Whether it is a number of a whole pool, of which no pod and no workload has a part."""
+        if isinstance(self.reader, Formula):
+            return any(operand.of_pool for operand in self.reader.operands)
+        return isinstance(self.reader, WithoutEndpoint)
 
 
 def carries_unit(name: str, unit: str) -> bool:
@@ -203,6 +211,14 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     ),
     _in_flight("requests", "requests the picker dispatched that have not ended"),
     _in_flight("tokens", "their work: uncached prompt tokens and expected output tokens"),
+    PublishedMetric(
+        "requests_without_endpoint",
+        "requests",
+        "requests that were refused over the window because the pool had no ready endpoint; what scales it from zero",
+        Source.PICKER,
+        Aggregation.SUM,
+        WithoutEndpoint(),
+    ),
     *_latency("time_to_first_token", "time from arrival to the first token", "time_to_first_token"),
     *_latency("inter_token_latency", "time between output tokens", "inter_token_latency"),
     _rate("requests_finished", "finished requests"),

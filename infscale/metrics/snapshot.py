@@ -264,7 +264,8 @@ class PoolSnapshot:
 
     `revision` is ``<store id>.<number>``; it goes outward with every decision. In-flight columns count what the picker
     dispatched and has not seen end: they are the freshest load signal there is. `in_flight_by_model` has, for each row,
-    requests and tokens by the model that was asked for.
+    requests and tokens by the model that was asked for. `turned_away` are the last requests that found no ready
+    endpoint: how many, each with the monotonic second up to which they came.
     """
 
     state: Final[PoolState]
@@ -273,8 +274,9 @@ class PoolSnapshot:
     in_flight_requests: Final[FloatArray]
     in_flight_tokens: Final[FloatArray]
     in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
+    turned_away: Final[tuple[tuple[float, int], ...]]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # one for each field
         self,
         state: PoolState,
         store_id: str,
@@ -282,6 +284,7 @@ class PoolSnapshot:
         in_flight_requests: FloatArray,
         in_flight_tokens: FloatArray,
         in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]],
+        turned_away: tuple[tuple[float, int], ...] = (),
     ) -> None:
         self.state = state
         self.store_id = store_id
@@ -289,6 +292,7 @@ class PoolSnapshot:
         self.in_flight_requests = in_flight_requests
         self.in_flight_tokens = in_flight_tokens
         self.in_flight_by_model = in_flight_by_model
+        self.turned_away = turned_away
 
     @property
     def revision(self) -> str:

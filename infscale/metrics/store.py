@@ -17,6 +17,7 @@ from infscale.metrics.record import EndpointRecord
 from infscale.metrics.restarts import began_anew, same_process
 from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
+from infscale.metrics.turned_away import TurnedAway
 
 FROZEN_PAGE: Final = "its page stands still although requests were answered"
 
@@ -102,7 +103,7 @@ class MetricStore:
         if board is None or board.state.settings == settings:
             return
         self._look_back()
-        self._boards[pool] = self._board(board.state.judged_by(settings))
+        self._boards[pool] = self._board(board.state.judged_by(settings), board.turned_away)
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         """Take in a successful scrape that started at `at`."""
@@ -159,6 +160,13 @@ class MetricStore:
         self._book(record)
         return charge
 
+    def turn_away(self, pool: ObjectKey, now: float) -> None:
+        """Count one request to `pool`, which has no ready endpoint."""
+        board = self._boards.get(pool)
+        if board is not None:
+            self._number += 1
+            board.turn_away(now, self._number)
+
     def release(self, charge: Charge, *, answered: bool) -> None:
         """End a dispatch; `answered` says that the endpoint served it, so that its metrics must have moved.
 
@@ -203,12 +211,14 @@ class MetricStore:
         for row, endpoint in enumerate(endpoints):
             self._records[endpoint.key].rows.append((pool.key, row))
         unknown = Columns.unknown(endpoints)
-        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown))
+        before = self._boards.get(pool.key)
+        turned_away = TurnedAway() if before is None else before.turned_away
+        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown), turned_away)
 
-    def _board(self, state: PoolState) -> PoolBoard:
+    def _board(self, state: PoolState, turned_away: TurnedAway) -> PoolBoard:
         self._number += 1
         records = [self._records[endpoint.key] for endpoint in state.endpoints]
-        return PoolBoard(state, self._id, records, self._number)
+        return PoolBoard(state, self._id, records, self._number, turned_away)
 
     def _observed(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
