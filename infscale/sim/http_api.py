@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, web
 
 from infscale.sim.completions import Answer, ApiError, EventStream, bad_request, parse_call
 from infscale.sim.engine import FinishedRequest
+from infscale.sim.pages import EngineSkin
 from infscale.sim.replica import Replica
 from infscale.sim.settings import Fault, FaultKind
 
@@ -54,7 +55,7 @@ class HttpApi:
             "/v1/load_lora_adapter": ("POST", self._load_lora),
             "/v1/unload_lora_adapter": ("POST", self._unload_lora),
             "/health": ("GET", self._health),
-            "/metrics": ("GET", self._metrics),
+            "/metrics": ("GET", self._statistics if replica.settings.skin is EngineSkin.TRTLLM else self._metrics),
             "/prometheus/metrics": ("GET", self._metrics),
             "/dcgm/metrics": ("GET", self.gpu_metrics),
         }
@@ -179,6 +180,10 @@ class HttpApi:
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         text = self._replica.metrics_page(request.query.getall("name[]", ()))
         return web.Response(body=text.encode(), headers=self._headers | {"Content-Type": _EXPOSITION})
+
+    async def _statistics(self, _: web.BaseRequest) -> web.StreamResponse:
+        """What TensorRT-LLM has where others have their metrics page."""
+        return web.Response(body=orjson.dumps(self._replica.statistics()), content_type=_JSON, headers=self._headers)
 
     async def gpu_metrics(self, _: web.BaseRequest) -> web.StreamResponse:
         """The dcgm-exporter page."""

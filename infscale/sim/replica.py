@@ -127,6 +127,11 @@ class Replica:
         view = self._view()
         return (self._frozen or self._page).render(view, names)
 
+    def statistics(self) -> list[dict[str, int]]:
+        """Requests of each engine now, in TensorRT-LLM's words."""
+        ranks = self._view().ranks
+        return [{"numActiveRequests": rank.running, "numQueuedRequests": rank.waiting} for rank in ranks]
+
     def gpu_page(self) -> str:
         """The dcgm-exporter page of this server's GPUs."""
         now = self._loop.time()

@@ -15,7 +15,7 @@ from infscale.sim.recorder import HttpRecorder, Recorder
 from infscale.sim.vllm_table import SERVED_PATHS
 from tests.fakes.counts import counters_of
 from tests.scrape.servers import RecordingSink
-from tests.sim.simulated import running
+from tests.sim.simulated import quick_settings, running
 
 MODEL = "Qwen/Qwen3-32B"
 
@@ -67,3 +67,16 @@ async def test_a_simulated_server_is_scraped_by_name() -> None:
     assert [(sample.waiting, sample.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
     assert loop.health.mode == "named"
     assert (loop.health.page_bytes or 0) < 30_000
+
+
+async def test_a_simulated_server_that_has_its_page_elsewhere_is_found_out() -> None:
+    sink = RecordingSink()
+    async with running(quick_settings(skin=EngineSkin.TRTLLM)) as (_, clients):
+        status, text = await clients[0].get("/metrics")
+        target = Target(EndpointKey("default", "sim-0"), f"{clients[0].url}/metrics", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: 1.0)) as loop:
+            await loop.step(5.0)
+            await loop.step(5.0)
+    assert (status, text) == (200, '[{"numActiveRequests":0,"numQueuedRequests":0}]')
+    assert [(sample.waiting, sample.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
+    assert loop.health.mode == "named"
