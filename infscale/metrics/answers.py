@@ -225,6 +225,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
     if isinstance(metric.reader, WithoutEndpoint):
+        if asked.members is not None:
+            return Unknown(f"it is a number of the whole of {asked.pool}")
         window = asked.snapshot.state.settings.window_seconds
         return Reading(metric.reader.of_pool(asked.snapshot, asked.now), asked.now, window)
     if metric.source is Source.PICKER:

@@ -1,7 +1,9 @@
 """Windows of idle pools: what is known of a pool that answers nobody, however seldom its pages are read."""
 
+from functools import cache
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
@@ -22,10 +24,11 @@ LATENCIES = (
     "inter_token_latency_p50_seconds",
 )
 HISTOGRAMS = ("request_queue_time_seconds", "time_to_first_token_seconds", "inter_token_latency_seconds")
-PACES = ((3.0, 30.0), (5.0, 30.0), (10.0, 30.0), (15.0, 30.0), (0.25, 6.0), (0.5, 30.0), (1.0, 2.0))
+PACES = ((3.0, 30.0), (5.0, 30.0), (10.0, 30.0), (15.0, 30.0), (0.25, 6.0), (0.5, 8.0), (1.0, 2.0))
 VLLM_PAGES = Interpreter(VLLM)
 
 
+@cache
 def answered(requests: int, waiting: int = 0, running: int = 0) -> EngineSample:
     """A page of a server that has answered so many requests."""
     lines = [f'num_requests_waiting{{model_name="m"}} {waiting}', f'num_requests_running{{model_name="m"}} {running}']
@@ -70,6 +73,7 @@ class Idle:
     lost=st.one_of(st.none(), st.integers(8, 30)),
     model=st.sampled_from([None, "m"]),
 )
+@settings(max_examples=60)
 def test_an_idle_pool_is_known_once_it_was_watched_for_a_window_and_0_once_one_has_passed(
     pace: tuple[float, float], late: list[float], busy: int, lost: int | None, model: str | None
 ) -> None:
