@@ -19,7 +19,8 @@ def of_upgrade(headers: Headers) -> ParsedBody:
     Raises RequestError for one with another method. A server that passes over an upgrade reads what follows as an
     ordinary body, which nobody would have looked at.
     """
-    if headers.get(":method") not in (None, *_UPGRADING):
+    method = headers.get(":method")
+    if method is not None and method not in _UPGRADING:
         raise RequestError("an upgrade to another protocol is asked for with GET")
     query = request_path(headers).partition("?")[2]
     try:
