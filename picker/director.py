@@ -242,7 +242,7 @@ class PoolDirector:
         blind = not len(rows)
         if blind and not len(rows := self._of_unknown_load(request, snapshot, now)):
             return self._missing(request, snapshot, now)
-        if self._settings.unknown_models == "reject" and model and not serves(snapshot, model):
+        if self._settings.unknown_models == "reject" and model and not serves(snapshot, model, self._settings.lists):
             message = "the model does not exist: no endpoint of the pool serves it"
             return rejection("NotFound", message, Reason.UNKNOWN_MODEL)
         priority = self._priorities.priority(request.headers, body.model)

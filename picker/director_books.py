@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from picker.request import Reason
+from picker.served import NO_LISTS, Listed
 
 UnknownLoad = Literal["serve", "refuse"]
 
@@ -12,7 +13,8 @@ UnknownLoad = Literal["serve", "refuse"]
 class DirectorSettings:
     """How one pool's requests are directed.
 
-    `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer.
+    `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer; `lists`
+    says what servers list beside what their metrics name.
     `unknown_load`: whether ready endpoints are served where no endpoint's load is known, by what is in flight.
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
@@ -22,6 +24,7 @@ class DirectorSettings:
 
     unknown_models: Literal["allow", "reject"] = "allow"
     unknown_load: UnknownLoad = "serve"
+    lists: Listed = NO_LISTS
     output_tokens: float = 256.0
     retry_after_seconds: float = 1.0
     emit_scores: bool = False

@@ -1,8 +1,9 @@
 """Which models the endpoints of a pool say they serve: names that clients make up are in neither books nor metrics."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
+from infscale.endpoint import EndpointKey
 from infscale.metrics.snapshot import PoolSnapshot
 
 _NONE: Final[frozenset[str]] = frozenset()
@@ -40,10 +41,39 @@ def _read(snapshot: PoolSnapshot) -> ServedModels:
     return ServedModels(frozenset(names), silent)
 
 
-def serves(snapshot: PoolSnapshot, model: str) -> bool:
-    """Whether any endpoint lists `model`, as a model or a LoRA adapter, or does not say what it serves."""
+class Listed(Protocol):
+    """What servers list beside what their metrics name."""
+
+    def listed(self, key: EndpointKey) -> frozenset[str] | None:
+        """The models on the list of the endpoint `key`, none where it has no list; None: unknown now."""
+        ...
+
+
+class NoLists:
+    """Nobody was asked for a list."""
+
+    def listed(self, key: EndpointKey) -> frozenset[str] | None:
+        """See `Listed`."""
+        del key
+        return _NONE
+
+
+NO_LISTS: Final = NoLists()
+
+
+def serves(snapshot: PoolSnapshot, model: str, lists: Listed) -> bool:
+    """Whether any endpoint says it serves `model`, or does not say what it serves.
+
+    It says so with a model or a LoRA adapter on its metrics page, or with a name on its list.
+    """
     said = ServedModels.of(snapshot)
-    return said.silent or model in said.names
+    if said.silent or model in said.names:
+        return True
+    for endpoint in snapshot.endpoints:
+        names = lists.listed(endpoint.key)
+        if names is None or model in names:
+            return True
+    return False
 
 
 def accounted(snapshot: PoolSnapshot, row: int, model: str) -> str:

@@ -27,6 +27,7 @@ from infscale.metrics.store import MetricStore, StoreSettings
 from infscale.metrics.table import MetricTable
 from infscale.own_process import ProcessCollector
 from infscale.periodic import ScrapeHealth, TaskSet
+from infscale.scrape.model_lists import ListSettings, ModelLists
 from infscale.scrape.pipe import Setup
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.processes import ScrapeProcesses
@@ -40,6 +41,7 @@ from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.pool_directors import PoolDirectors
+from picker.served import NO_LISTS
 from picker.telemetry import PortCollector, ReloadCollector
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
@@ -119,12 +121,20 @@ def _target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTem
 class _Scheduled:
     """Makes directors and exchanges; guards the scheduling in force, which changes between requests only."""
 
-    def __init__(self, config: ServeConfig, scheduling: PickerConfig, store: MetricStore, rng: random.Random) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        scheduling: PickerConfig,
+        store: MetricStore,
+        rng: random.Random,
+        lists: ModelLists | None,
+    ) -> None:
         self._config = config
         self._store = store
         self._rng = rng
         self._directing = DirectorSettings(
             unknown_models=config.picker.unknown_models,
+            lists=lists or NO_LISTS,
             emit_scores=config.picker.emit_endpoint_scores,
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
@@ -161,6 +171,7 @@ class _Followers:
     store: MetricStore
     scrapes: ScrapeProcesses
     gpus: DcgmSource
+    lists: ModelLists | None
 
     def sync(self, state: DiscoveryState) -> None:
         """Bring every follower in line with `state`."""
@@ -171,6 +182,8 @@ class _Followers:
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
         self.scrapes.sync(self.scheduled.targets.targets(state.endpoints))
+        if self.lists is not None:
+            self.lists.sync(state.endpoints)
         dcgm = self.config.dcgm
         urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
         targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]
@@ -210,7 +223,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    scheduled = _Scheduled(config, scheduling, store, rng)
+    # Asked for only where somebody is refused by them.
+    lists = _model_lists(config, scheduling, rng) if config.picker.unknown_models == "reject" else None
+    scheduled = _Scheduled(config, scheduling, store, rng, lists)
     directors = scheduled.directors
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -221,7 +236,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         first = await anext(discovery.states)
         scrapes = await enter(_scrapes(config, store, rng))
         gpus = await enter(DcgmSource(store, clock, rng))
-        followers = _Followers(config, scheduled, store, scrapes, gpus)
+        if lists is not None:
+            await enter(lists)
+        followers = _Followers(config, scheduled, store, scrapes, gpus, lists)
         followers.sync(first)
         table = MetricTable.of(config.metrics)
         sources = SourcesCollector(
@@ -279,6 +296,12 @@ def _scrapes(config: ServeConfig, store: MetricStore, rng: random.Random) -> Scr
     here = ScrapePool(store, clock, rng, ScrapeSettings(page_limit_bytes=limit))
     setup = Setup(limit, config.log.level, config.log.format)
     return ScrapeProcesses(here, store, setup, rng, config.scrape.processes)
+
+
+def _model_lists(config: ServeConfig, scheduling: PickerConfig, rng: random.Random) -> ModelLists:
+    scrape = scraping(config.scrape, scheduling.scraping)
+    settings = ListSettings(scheme=scrape.scheme, verify_tls=scrape.verify_tls, certificates=scrape.certificates)
+    return ModelLists(clock, rng, settings)
 
 
 def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:

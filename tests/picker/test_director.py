@@ -11,6 +11,7 @@ import pytest
 from infscale.endpoint import (
     DiscoveryState,
     Endpoint,
+    EndpointKey,
     Objective,
     ObjectKey,
     Phase,
@@ -348,6 +349,35 @@ def test_unknown_models_are_refused_where_that_is_asked_for(model: str, refused:
     if isinstance(answer, Rejection):
         assert (answer.status, answer.code) == (404, "NotFound")
         assert model not in answer.message
+
+
+class Lists:
+    """What endpoints list, by their rows' names."""
+
+    def __init__(self, **names: frozenset[str] | None) -> None:
+        self._names = names
+
+    def listed(self, key: EndpointKey) -> frozenset[str] | None:
+        return self._names.get(key.name.replace("-", "_"), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("model", "listed", "refused"),
+    [
+        pytest.param("idle-lora", frozenset({"served", "idle-lora"}), False, id="a LoRA adapter that is idle"),
+        pytest.param("second-name", frozenset({"served", "second-name"}), False, id="the second of two names"),
+        pytest.param("unheard-of", frozenset({"served"}), True, id="on no list"),
+        pytest.param("unheard-of", frozenset(), True, id="no list at all"),
+        pytest.param("unheard-of", None, False, id="the list is not known"),
+        pytest.param("served", frozenset(), False, id="named by metrics alone"),
+    ],
+)
+def test_a_model_that_an_endpoint_lists_is_served(model: str, listed: frozenset[str] | None, refused: bool) -> None:
+    bench = Bench(2, settings=DirectorSettings(unknown_models="reject", lists=Lists(pod_1=listed)))
+    for each in bench.state.endpoints:
+        bench.scrape(each, models=("served",))
+    answer = bench.director.direct(ask(model=model), 0.1)
+    assert isinstance(answer, Rejection) == refused
 
 
 def test_an_endpoint_that_does_not_say_what_it_serves_may_serve_anything() -> None:

@@ -61,11 +61,6 @@ REFUSED: Mapping[str, tuple[Callable[[Bench], ImmediateReply], Reason, int]] = {
     "missing model": (lambda bench: ask(bench, b'{"prompt": "x"}'), Reason.MISSING_MODEL, 400),
     "unknown encoding": (lambda bench: ask(bench, BODY, content_encoding="br"), Reason.UNSUPPORTED_ENCODING, 415),
     "not in its encoding": (lambda bench: ask(bench, BODY, content_encoding="gzip"), Reason.INVALID_ENCODING, 400),
-    "an upgrade with a body": (
-        lambda bench: ask(bench, None, connection="upgrade", upgrade="websocket", **{":method": "POST"}),
-        Reason.INVALID_REQUEST,
-        400,
-    ),
     "announced too large": (lambda bench: ask(bench, b"", content_length="101"), Reason.BODY_TOO_LARGE, 413),
     "too large": (lambda bench: ask(bench, b" " * 101), Reason.BODY_TOO_LARGE, 413),
     "unknown path": (lambda bench: ask(bench, BODY, "/v1/nothing"), Reason.UNKNOWN_PATH, 404),

@@ -1,0 +1,163 @@
+"""Which models servers list at ``/v1/models``: also those that their metrics pages do not name.
+
+A page of metrics names one model of a server with several names, and LoRA adapters only while they are used. The list
+changes rarely and is asked for rarely; each server has failures of its own.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import orjson
+from yarl import URL
+
+from infscale.backoff import Backoff
+from infscale.endpoint import Endpoint, EndpointKey
+from infscale.periodic import Clock, FetchError, Outcome, Pace, Rounds, ScrapeHealth, TaskSet, hash_fraction, repeat
+from infscale.scrape.fetch import PageClient
+from infscale.scrape.trust import PageCertificates
+
+if TYPE_CHECKING:
+    import random
+
+PATH: Final = "/v1/models"
+LIST_LIMIT_BYTES: Final = 1 << 20
+MOST_NAMES: Final = 10_000
+LONGEST_NAME: Final = 1_024
+# A list that could not be read anew for so many intervals says nothing any more.
+_INTERVALS_OF_USE: Final = 3
+_FIRST_WITHIN_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ListSettings:
+    """How lists are read; `scheme`, `verify_tls` and `certificates` as for metrics pages."""
+
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 2.0
+    scheme: str = "http"
+    verify_tls: bool = True
+    certificates: PageCertificates | None = None
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=1.0, factor=2.0, cap_seconds=10.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Where one endpoint's list is."""
+
+    key: EndpointKey
+    url: str
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one server said last, and when, None: never; with `none` it answered without a list."""
+
+    rounds: Rounds
+    names: frozenset[str] = frozenset()
+    at: float | None = None
+    none: bool = False
+
+
+class ModelLists:
+    """Reads the lists of the endpoints of the last `sync` while its context is open."""
+
+    def __init__(self, clock: Clock, rng: "random.Random", settings: ListSettings | None = None) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings or ListSettings()
+        self._known: dict[EndpointKey, _Known] = {}
+        self._tasks: TaskSet[EndpointKey, _Server] = TaskSet(self._run)
+        self._servers: dict[EndpointKey, _Server] = {}
+
+    async def __aenter__(self) -> "ModelLists":
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._tasks.__aexit__(kind, error, traceback)
+
+    def sync(self, endpoints: Iterable[Endpoint]) -> None:
+        """Read the lists of exactly these endpoints; one at another address is another server."""
+        scheme = self._settings.scheme
+        wanted = {each.key: _Server(each.key, f"{scheme}://{each.authority}{PATH}") for each in endpoints}
+        self._known = {
+            key: self._known[key] if self._servers.get(key) == server else _Known(self._rounds(server))
+            for key, server in wanted.items()
+        }
+        self._servers = wanted
+        self._tasks.sync(wanted)
+
+    def listed(self, key: EndpointKey) -> frozenset[str] | None:
+        """The names on the list of an endpoint, none of a server that answers without one; None: unknown now.
+
+        Unknown is the list of a server that was never reached, and one that was read and has grown too old.
+        """
+        known = self._known.get(key)
+        if known is None:
+            return None
+        if known.at is None:
+            return frozenset() if known.none else None
+        usable = self._clock() - known.at <= _INTERVALS_OF_USE * self._settings.interval_seconds
+        return known.names if usable else None
+
+    def health(self) -> dict[EndpointKey, ScrapeHealth]:
+        """How reading each list goes."""
+        return {key: known.rounds.health for key, known in self._known.items()}
+
+    def _rounds(self, server: _Server) -> Rounds:
+        # Nobody waits for a failure here: a list grows old and then is unknown.
+        return Rounds(f"models of {server.key} at {server.url}", self._clock, lambda _cause, _at: None)
+
+    async def _run(self, server: _Server) -> None:
+        settings, known = self._settings, self._known[server.key]
+        url = URL(server.url)
+        pages = PageClient(url, LIST_LIMIT_BYTES, verify_tls=settings.verify_tls, certificates=settings.certificates)
+
+        async def observe(started: float) -> int:
+            page = await pages.get(url.raw_path_qs)
+            known.names, known.at = read_list(page.body), started
+            return len(page.body)
+
+        async def step() -> Outcome:
+            outcome = await known.rounds.run(observe, settings.timeout_seconds)
+            known.none = outcome is Outcome.FAILED
+            return outcome
+
+        fraction = hash_fraction(server.url)
+        pace = Pace(lambda: settings.interval_seconds, fraction, settings.backoff, self._clock, self._rng)
+        try:
+            # The first round comes soon, and those of a thousand servers not all at once.
+            await asyncio.sleep(fraction * min(_FIRST_WITHIN_SECONDS, settings.interval_seconds))
+            await step()
+            await repeat(step, pace)
+        finally:
+            pages.close()
+
+
+def read_list(page: bytes) -> frozenset[str]:
+    """The names of the models on a page. Raises FetchError where it is no list of models, or too long a one."""
+    try:
+        document = orjson.loads(page)
+    except orjson.JSONDecodeError:
+        raise FetchError("the list of models is no JSON") from None
+    entries = cast(dict[str, Any], document).get("data") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise FetchError("the list of models has no data")
+    entries = cast(list[object], entries)
+    if len(entries) > MOST_NAMES:
+        raise FetchError(f"a list of more than {MOST_NAMES} models")
+    return frozenset(name for entry in entries if (name := _name(entry)))
+
+
+def _name(entry: object) -> str:
+    name = cast(dict[str, object], entry).get("id") if isinstance(entry, dict) else None
+    if not isinstance(name, str):
+        raise FetchError("an entry of the list of models has no id")
+    if len(name) > LONGEST_NAME:
+        raise FetchError(f"a model's name is longer than {LONGEST_NAME} characters")
+    return name

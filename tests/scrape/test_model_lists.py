@@ -1,0 +1,164 @@
+"""What servers list at /v1/models: read rarely, bounded, each with failures of its own."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infscale.backoff import Backoff
+from infscale.endpoint import Endpoint, EndpointKey
+from infscale.periodic import FetchError
+from infscale.scrape.model_lists import LIST_LIMIT_BYTES, LONGEST_NAME, MOST_NAMES, ListSettings, ModelLists, read_list
+from tests.scrape.servers import http_server, raw_page, raw_server
+
+A, B = EndpointKey("default", "a"), EndpointKey("default", "b")
+QUICK = ListSettings(0.05, 0.04, backoff=Backoff(0.01, 1.0, 0.01))
+VLLM = {
+    "object": "list",
+    "data": [
+        {"id": "llama", "object": "model", "root": "/models/llama", "parent": None, "max_model_len": 8192},
+        {"id": "second-name", "object": "model", "root": "/models/llama", "parent": None},
+        {"id": "idle-lora", "object": "model", "root": "/adapters/one", "parent": "llama"},
+    ],
+}
+NAMES = frozenset({"llama", "second-name", "idle-lora"})
+
+
+def endpoint(key: EndpointKey, authority: str) -> Endpoint:
+    host, _, port = authority.rpartition(":")
+    return Endpoint(key, host, int(port), {})
+
+
+class Clock:
+    """The loop's time, and what a test adds to it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time() + self.ahead
+
+
+@asynccontextmanager
+async def reading(clock: Clock, *endpoints: Endpoint) -> AsyncGenerator[ModelLists]:
+    async with ModelLists(clock, random.Random(1), QUICK) as lists:
+        lists.sync(endpoints)
+        yield lists
+
+
+async def until(lists: ModelLists, key: EndpointKey, expected: frozenset[str] | None) -> None:
+    while lists.listed(key) != expected:
+        await asyncio.sleep(0.005)
+
+
+async def rounds(lists: ModelLists, key: EndpointKey, count: int) -> None:
+    before = lists.health()[key].scrapes
+    while lists.health()[key].scrapes < before + count:
+        await asyncio.sleep(0.005)
+
+
+async def test_every_name_on_the_list_is_known() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.json_response(VLLM)
+
+    async with http_server(answer) as address, reading(Clock(), endpoint(A, address)) as lists:
+        assert lists.listed(A) is None
+        assert lists.listed(B) is None
+        await until(lists, A, NAMES)
+        assert set(asked) == {"/v1/models"}
+
+
+async def test_a_list_changes_and_is_unknown_once_it_is_too_old() -> None:
+    document, status = VLLM, 200
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(document, status=status)
+
+    clock = Clock()
+    async with http_server(answer) as address, reading(clock, endpoint(A, address)) as lists:
+        await until(lists, A, NAMES)
+        document = {"data": [{"id": "new"}]}
+        await until(lists, A, frozenset({"new"}))
+        status = 503
+        await rounds(lists, A, 2)
+        clock.ahead = 10.0
+        assert lists.listed(A) is None
+        assert lists.health()[A].cause == "HTTP 503"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        pytest.param(raw_page(b"{", "Content-Length: 1"), "the list of models is no JSON", id="no JSON"),
+        pytest.param(raw_page(b"[]", "Content-Length: 2"), "the list of models has no data", id="no object"),
+        pytest.param(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404", id="no such path"),
+        pytest.param(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", "HTTP 401", id="a key is asked for"),
+        pytest.param(raw_page(b"x" * (LIST_LIMIT_BYTES + 1), "Connection: close"), "page larger than 1 MiB", id="long"),
+        pytest.param(b"SSH-2.0-x\r\n", "the server does not speak HTTP", id="no HTTP"),
+    ],
+)
+async def test_a_server_without_a_list_lists_nothing_and_says_why(answer: bytes, cause: str) -> None:
+    async def good(_: web.Request) -> web.Response:
+        return web.json_response(VLLM)
+
+    async with (
+        raw_server(answer) as bad,
+        http_server(good) as other,
+        reading(Clock(), endpoint(A, bad), endpoint(B, other)) as lists,
+    ):
+        await until(lists, A, frozenset())
+        await until(lists, B, NAMES)
+        assert lists.health()[A].cause == cause
+
+
+async def test_the_list_of_a_server_that_nobody_reaches_is_unknown() -> None:
+    async with reading(Clock(), endpoint(A, "127.0.0.1:1")) as lists:
+        await rounds(lists, A, 2)
+        assert lists.listed(A) is None
+
+
+async def test_a_server_at_another_address_is_another_one() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(VLLM)
+
+    async with http_server(answer) as address, reading(Clock(), endpoint(A, address)) as lists:
+        await until(lists, A, NAMES)
+        lists.sync([endpoint(A, address)])
+        assert lists.listed(A) == NAMES
+        lists.sync([endpoint(A, "127.0.0.1:1")])
+        assert lists.listed(A) is None
+        lists.sync([])
+        assert lists.health() == {}
+
+
+@pytest.mark.parametrize(
+    ("document", "cause"),
+    [
+        ({"data": None}, "the list of models has no data"),
+        ({"data": ["llama"]}, "an entry of the list of models has no id"),
+        ({"data": [{"id": 5}]}, "an entry of the list of models has no id"),
+        ({"data": [{"id": "x" * (LONGEST_NAME + 1)}]}, f"a model's name is longer than {LONGEST_NAME} characters"),
+        ({"data": [{"id": "x"}] * (MOST_NAMES + 1)}, f"a list of more than {MOST_NAMES} models"),
+    ],
+)
+def test_what_is_no_list_is_refused_in_words(document: object, cause: str) -> None:
+    with pytest.raises(FetchError, match=cause):
+        read_list(orjson.dumps(document))
+
+
+@given(st.binary(max_size=200) | st.text('{}[]":,data id', max_size=60).map(str.encode))
+def test_any_page_is_a_list_or_a_failure(page: bytes) -> None:
+    try:
+        names = read_list(page)
+    except FetchError:
+        return
+    assert "" not in names
