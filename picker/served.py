@@ -11,12 +11,12 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 @dataclass(slots=True, eq=False, init=False)
 class ServedModels:
-    """What the endpoints of a pool say: `names` of models and LoRA adapters; `silent`: some endpoint names none."""
+    """What metrics of the endpoints of a pool say: `names` of models and LoRA adapters, and the rows that name none."""
 
     names: Final[frozenset[str]]
-    silent: Final[bool]
+    silent: Final[frozenset[int]]
 
-    def __init__(self, names: frozenset[str], silent: bool) -> None:
+    def __init__(self, names: frozenset[str], silent: frozenset[int]) -> None:
         self.names = names
         self.silent = silent
 
@@ -31,14 +31,15 @@ class ServedModels:
 
 def _read(snapshot: PoolSnapshot) -> ServedModels:
     names: set[str] = set()
-    silent = False
-    for models, lora in zip(snapshot.columns.models, snapshot.columns.lora, strict=True):
-        silent = silent or not models or "" in models
+    silent: list[int] = []
+    for row, (models, lora) in enumerate(zip(snapshot.columns.models, snapshot.columns.lora, strict=True)):
+        if not models or "" in models:
+            silent.append(row)
         names.update(models)
         if lora is not None:
-            names.update(lora.running, lora.waiting)
+            names.update(lora.names)
     names.discard("")
-    return ServedModels(frozenset(names), silent)
+    return ServedModels(frozenset(names), frozenset(silent))
 
 
 class Listed(Protocol):
@@ -67,11 +68,11 @@ def serves(snapshot: PoolSnapshot, model: str, lists: Listed) -> bool:
     It says so with a model or a LoRA adapter on its metrics page, or with a name on its list.
     """
     said = ServedModels.of(snapshot)
-    if said.silent or model in said.names:
+    if model in said.names:
         return True
-    for endpoint in snapshot.endpoints:
+    for row, endpoint in enumerate(snapshot.endpoints):
         names = lists.listed(endpoint.key)
-        if names is None or model in names:
+        if names is None or model in names or (not names and row in said.silent):
             return True
     return False
 
@@ -81,6 +82,6 @@ def accounted(snapshot: PoolSnapshot, row: int, model: str) -> str:
     if model in snapshot.columns.by_model:
         return model
     lora = snapshot.columns.lora[row]
-    if lora is not None and (model in lora.running or model in lora.waiting):
+    if lora is not None and (model in lora.running or model in lora.waiting or model in lora.loaded):
         return model
     return model if model in ServedModels.of(snapshot).names else ""

@@ -739,5 +739,5 @@ def test_any_values_are_a_configuration_or_a_config_error_on_one_line(chosen: di
 
 def test_headers_are_named_in_any_case_and_only_known_ones() -> None:
     assert read(MINIMAL + "picker: {trusted_headers: [EPP-Profile]}").picker.trusted_headers == ("epp-profile",)
-    with pytest.raises(ConfigError, match=r"picker\.trusted_headers\[0\]: .*x-llm-d-inference-pool"):
+    with pytest.raises(ConfigError, match=r"picker\.trusted_headers\[0\]: .*x-original-path"):
         read(MINIMAL + "picker: {trusted_headers: [authorization]}")

@@ -90,7 +90,8 @@ class Dialect:
     our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
     servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
     `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
-    `path` is where on its server the page is (None: at `PAGE_PATH`).
+    `path` is where on its server the page is (None: at `PAGE_PATH`). `lora_loaded` has a series for each LoRA adapter
+    that is loaded, idle or not.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Dialect:
     asleep: Specs = ()
     start_time: Specs = (MetricSpec("process_start_time_seconds"),)
     path: str | None = None
+    lora_loaded: MetricSpec | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
@@ -140,7 +142,7 @@ class Dialect:
         names = [*self.signals]
         names += [spec.name for spec in (*self.members, *self.awake, *self.asleep, *self.start_time)]
         names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
-        names += [self.lora.name] if self.lora else []
+        names += [spec.name for spec in (self.lora, self.lora_loaded) if spec is not None]
         names += [spec.name for _, spec in self.attributes]
         return tuple(dict.fromkeys(names))
 
@@ -163,6 +165,7 @@ VLLM: Final = Dialect(
     block_size=(CacheNumber(MetricSpec("vllm:cache_config_info"), "block_size"),),
     num_blocks=(CacheNumber(MetricSpec("vllm:cache_config_info"), "num_gpu_blocks"),),
     lora=MetricSpec("vllm:lora_requests_info"),
+    lora_loaded=MetricSpec("vllm:lora_adapter_loaded"),
     histograms={
         "queue_time": _specs("vllm:request_queue_time_seconds"),
         "prefill_time": _specs("vllm:request_prefill_time_seconds"),
@@ -394,11 +397,15 @@ class Interpreter:
         )
 
     def _lora(self, selected: Selected, refused: Refused) -> LoraState | None:
-        spec = self.dialect.lora
+        spec, loaded_spec = self.dialect.lora, self.dialect.lora_loaded
         state = None if spec is None else _lora_state(selected.series(spec.name), spec)
+        if loaded_spec is not None:
+            loaded = _loaded(selected.series(loaded_spec.name), loaded_spec)
+            if loaded:
+                state = replace(state or _NO_LORA, loaded=loaded)
         if state is None:
             return None
-        names = state.running | state.waiting
+        names = state.names
         if len(names) > MAX_LORA_NAMES:
             refused["lora"] = f"the page names {len(names)} LoRA adapters, more than {MAX_LORA_NAMES}"
         elif any([len(name) > MAX_NAME_LENGTH for name in names]):
@@ -503,6 +510,19 @@ def _lora_state(series: Sequence[Series], spec: MetricSpec) -> LoraState | None:
         running=_comma_separated(labels.get("running_lora_adapters", "")),
         waiting=_comma_separated(labels.get("waiting_lora_adapters", "")),
         max_adapters=_whole(labels.get("max_lora", "")),
+    )
+
+
+_NO_LORA: Final = LoraState(frozenset(), frozenset(), None)
+
+
+def _loaded(series: Sequence[Series], spec: MetricSpec) -> frozenset[str]:
+    """The LoRA adapters with a series that is not 0; one that is loaded in several places has several."""
+    return frozenset(
+        name
+        for each in series
+        if each.value > 0 and spec.matches(each.labels)
+        if (name := each.labels.get("adapter_name") or each.labels.get("lora_name", ""))
     )
 
 

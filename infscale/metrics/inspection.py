@@ -63,6 +63,7 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         else {
             "running": [*sorted(lora.running)],
             "waiting": [*sorted(lora.waiting)],
+            "loaded": [*sorted(lora.loaded)],
             "max_adapters": lora.max_adapters,
         },
         "refused": dict(columns.refused[row]),

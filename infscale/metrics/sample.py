@@ -133,11 +133,17 @@ NO_COUNTS: Final = Counts(CountLayout((), ()), np.empty(0))
 
 @dataclass(frozen=True, slots=True)
 class LoraState:
-    """LoRA adapters of one endpoint: loaded and running, waiting to run, and how many fit (None: not said)."""
+    """LoRA adapters of one endpoint: running, waiting to run, how many fit (None: not said), and loaded, idle or not."""
 
     running: frozenset[str]
     waiting: frozenset[str]
     max_adapters: int | None
+    loaded: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All that the endpoint is known to serve."""
+        return self.running | self.waiting | self.loaded
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

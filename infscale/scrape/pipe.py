@@ -82,7 +82,7 @@ class FoundWriter:
             sample.running,
             sample.kv_utilization_ratio,
             {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
-            None if lora is None else (lora.running, lora.waiting, lora.max_adapters),
+            None if lora is None else (lora.running, lora.waiting, lora.max_adapters, lora.loaded),
             sample.block_size_tokens,
             sample.num_blocks,
             *self._layout(sample.counts.layout),

@@ -322,6 +322,31 @@ def test_lora_state_is_the_newest_series(lines: bytes, expected: LoraState | Non
     assert interpret(VLLM_MINIMAL + lines, VLLM).lora == expected
 
 
+@pytest.mark.parametrize(
+    ("lines", "loaded"),
+    [
+        pytest.param(
+            b'vllm:lora_adapter_loaded{adapter_name="a",level="gpu",pinned="false"} 1\n'
+            b'vllm:lora_adapter_loaded{adapter_name="a",level="cpu",pinned="false"} 1\n'
+            b'vllm:lora_adapter_loaded{adapter_name="b",level="cpu",pinned="true"} 1\n',
+            {"a", "b"},
+            id="idle ones",
+        ),
+        pytest.param(b'vllm:lora_adapter_loaded{lora_name="a"} 1\n', {"a"}, id="by another label"),
+        pytest.param(b'vllm:lora_adapter_loaded{adapter_name="a"} 0\n', set[str](), id="unloaded"),
+        pytest.param(b'vllm:lora_adapter_loaded{adapter_name="a"} NaN\n', set[str](), id="unknown"),
+        pytest.param(b'vllm:lora_adapter_loaded{level="gpu"} 1\n', set[str](), id="without a name"),
+        pytest.param(b"", set[str](), id="not said"),
+    ],
+)
+def test_lora_adapters_that_are_loaded_are_known_while_they_are_idle(lines: bytes, loaded: set[str]) -> None:
+    alone = interpret(VLLM_MINIMAL + lines, VLLM).lora
+    assert (alone.loaded if alone else set()) == loaded
+    beside = interpret(VLLM_MINIMAL + lines + lora_line('max_lora="4",running_lora_adapters="c"', "1"), VLLM).lora
+    assert beside is not None
+    assert (beside.running, beside.loaded, beside.names) == ({"c"}, loaded, {"c", *loaded})
+
+
 @pytest.mark.parametrize("case", TABLES["lora_metric"])
 def test_lora_metric_as_the_reference_reads_it(case: dict[str, Any]) -> None:
     assert case["series"] == []

@@ -338,11 +338,12 @@ def test_a_missing_model_is_refused_unless_a_rewrite_supplies_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "refused"), [("served", False), ("running-lora", False), ("unheard-of", True), ("", False)]
+    ("model", "refused"),
+    [("served", False), ("running-lora", False), ("idle-lora", False), ("unheard-of", True), ("", False)],
 )
 def test_unknown_models_are_refused_where_that_is_asked_for(model: str, refused: bool) -> None:
     bench = Bench(1, settings=DirectorSettings(unknown_models="reject"))
-    lora = LoraState(frozenset({"running-lora"}), frozenset(), 4)
+    lora = LoraState(frozenset({"running-lora"}), frozenset(), 4, frozenset({"idle-lora"}))
     bench.scrape(bench.state.endpoints[0], models=("served",), lora=lora)
     answer = bench.director.direct(ask(model=model), 0.1)
     assert isinstance(answer, Rejection) == refused
@@ -378,6 +379,14 @@ def test_a_model_that_an_endpoint_lists_is_served(model: str, listed: frozenset[
         bench.scrape(each, models=("served",))
     answer = bench.director.direct(ask(model=model), 0.1)
     assert isinstance(answer, Rejection) == refused
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"), [("served", False), ("unheard-of", True)], ids=["on its list", "not on its list"]
+)
+def test_a_list_speaks_for_an_endpoint_whose_metrics_name_no_model(model: str, refused: bool) -> None:
+    bench = Bench(1, settings=DirectorSettings(unknown_models="reject", lists=Lists(pod_0=frozenset({"served"}))))
+    assert isinstance(bench.director.direct(ask(model=model), 0.1), Rejection) == refused
 
 
 def test_an_endpoint_that_does_not_say_what_it_serves_may_serve_anything() -> None:
