@@ -133,7 +133,7 @@ NO_COUNTS: Final = Counts(CountLayout((), ()), np.empty(0))
 
 @dataclass(frozen=True, slots=True)
 class LoraState:
-    """LoRA adapters of one endpoint: running, waiting to run, how many fit (None: not said), and loaded, idle or not."""
+    """LoRA adapters of an endpoint: running, waiting to run, how many fit (None: not said), and loaded, idle or not."""
 
     running: frozenset[str]
     waiting: frozenset[str]
