@@ -45,8 +45,9 @@ def request_path(headers: Headers) -> str:
 
 
 def response_status(headers: Headers) -> int | None:
-    """The upstream's status code; None where the headers carry none."""
-    return _number(headers.get(":status") or headers.get("status"))
+    """The upstream's status code; None where the headers carry none, or none that there can be."""
+    status = _number(headers.get(":status") or headers.get("status"))
+    return status if status is not None and 100 <= status <= 999 else None
 
 
 def content_length(headers: Headers) -> int | None:

@@ -21,6 +21,7 @@ from infscale.telemetry import Snapshots
 from picker.observed_director import DECISION_BOUNDS
 from picker.pool_averages import short_names
 from picker.reference_counts import Labels, ReferenceCounts, RequestCounts
+from picker.served import ServedModels
 
 _NOW = "llm_d_epp_"
 _OBJECTIVE, _POOL, _EXTENSION = "inference_objective_", "inference_pool_", "inference_extension_"
@@ -248,8 +249,4 @@ def _known(values: FloatArray) -> FloatArray:
 
 def listed(snapshots: Iterable[PoolSnapshot], model: str) -> bool:
     """Whether any endpoint says that it has `model`, as a model or as a LoRA adapter."""
-    for snapshot in snapshots:
-        for models, lora in zip(snapshot.columns.models, snapshot.columns.lora, strict=True):
-            if model in models or (lora is not None and (model in lora.running or model in lora.waiting)):
-                return True
-    return False
+    return any(model in ServedModels.of(snapshot).names for snapshot in snapshots)

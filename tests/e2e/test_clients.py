@@ -90,3 +90,19 @@ async def test_an_idle_lora_adapter_is_served_and_what_nobody_lists_is_not(tmp_p
             assert (status, server) in {(200, "sim-1"), (404, "sim-0")}
         page = await metrics(running)
         assert "made-up" not in page
+
+
+@pytest.mark.parametrize(("method", "refused"), [("GET", False), ("POST", True)], ids=["an upgrade", "a hidden body"])
+async def test_an_upgrade_hides_no_body_from_the_picker(tmp_path: Path, method: str, refused: bool) -> None:
+    async with gateway(tmp_path, [quick_settings("sim-0")]) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"{method} /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        try:
+            writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            # Whoever answers says no: the simulated server knows no other protocol.
+            assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        assert ('reason="invalid_request",status="400"} 1.0' in await metrics(running)) == refused
