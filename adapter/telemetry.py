@@ -1,18 +1,17 @@
 """The adapter's counts as Prometheus metrics, read when they are asked for."""
 
 from collections.abc import Iterator
-from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from adapter.api_services import ApiServices
 from adapter.forwarding import Forwarder, Outcome
-from adapter.stats import DURATION_BOUNDS, AdapterStats
+from adapter.stats import AdapterStats
 
 
 class AdapterCollector(Collector):
-    """`infscale_adapter_*`: requests by kind of path and status code, how long they took, and connections closed."""
+    """`infscale_adapter_*`: requests by kind of path and HTTP status, how long they took, and connections closed."""
 
     def __init__(
         self, stats: AdapterStats, api_services: ApiServices | None = None, forwarder: Forwarder | None = None
@@ -24,21 +23,25 @@ class AdapterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family, from the counts as they are now."""
         requests = CounterMetricFamily(
-            "infscale_adapter_requests", "requests answered, by kind of path and status code", labels=["kind", "code"]
+            "infscale_adapter_requests",
+            "requests that the metrics API server answered, by kind of path and HTTP status",
+            labels=["kind", "status"],
         )
-        for (kind, code), count in self._stats.requests.items():
-            requests.add_metric([kind, str(code)], count)
+        for (kind, status), count in self._stats.requests.items():
+            requests.add_metric([kind, str(status)], count)
         yield requests
         durations = HistogramMetricFamily(
-            "infscale_adapter_request_duration_seconds", "time to answer a request", labels=["kind"]
+            "infscale_adapter_request_duration_seconds",
+            "time that the metrics API server took to answer a request, by kind of path",
+            labels=["kind"],
         )
-        bounds = [*map(str, DURATION_BOUNDS), "+Inf"]
         for kind, taken in self._stats.durations.items():
-            buckets = list(zip(bounds, map(float, accumulate(taken.counts)), strict=True))
-            durations.add_metric([kind], buckets, taken.sum_seconds)
+            durations.add_metric([kind], taken.buckets(), taken.total)
         yield durations
         closed = CounterMetricFamily(
-            "infscale_adapter_connections_closed", "connections closed because of a limit, by cause", labels=["cause"]
+            "infscale_adapter_connections_closed",
+            "connections that the metrics API server closed because of a limit, by cause",
+            labels=["cause"],
         )
         for cause, count in self._stats.closed.counts.items():
             closed.add_metric([cause], count)

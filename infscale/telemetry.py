@@ -101,14 +101,17 @@ def _pools(metric: PublishedMetric, snapshots: tuple[PoolSnapshot, ...], now: fl
 
 
 _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
-    "infscale_pool_endpoints": ("endpoints there are", lambda pool, _: float(len(pool))),
-    "infscale_pool_ready_endpoints": ("endpoints that are ready", lambda pool, _: float(pool.columns.ready.sum())),
+    "infscale_pool_endpoints": ("endpoints of a pool, ready or not", lambda pool, _: float(len(pool))),
+    "infscale_pool_ready_endpoints": (
+        "endpoints of a pool that are ready",
+        lambda pool, _: float(pool.columns.ready.sum()),
+    ),
     "infscale_pool_fresh_endpoints": (
-        "ready endpoints with a fresh observation",
+        "ready endpoints of a pool with an observation younger than the staleness limit",
         lambda pool, now: float((pool.columns.ready & pool.fresh(now)).sum()),
     ),
     "infscale_pool_saturated_endpoints": (
-        "endpoints known to be saturated",
+        "endpoints of a pool that are known to be saturated",
         lambda pool, now: float(pool.saturated(now).sum()),
     ),
     "infscale_pool_unknown_load": (
@@ -120,24 +123,42 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         "endpoints whose engine says that it sleeps",
         lambda pool, _: float(pool.columns.asleep.sum()),
     ),
-    "infscale_store_revision": ("number of the store's current revision", lambda pool, _: float(pool.number)),
+    "infscale_store_revision": (
+        "number of the store's current revision; every decision names one",
+        lambda pool, _: float(pool.number),
+    ),
 }
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
-    "waiting_requests": ("requests queued in the engine", lambda pool, _: pool.columns.waiting),
-    "running_requests": ("requests in the engine's running batch", lambda pool, _: pool.columns.running),
-    "waiting_tokens": ("prompt tokens of the queued requests", lambda pool, _: pool.columns.waiting_tokens),
-    "kv_cache_utilization_ratio": ("share of KV-cache blocks in use", lambda pool, _: pool.columns.kv_utilization),
+    "waiting_requests": ("requests queued in an endpoint's engine", lambda pool, _: pool.columns.waiting),
+    "running_requests": ("requests in the running batch of an endpoint's engine", lambda pool, _: pool.columns.running),
+    "waiting_tokens": (
+        "prompt tokens of the requests queued in an endpoint's engine",
+        lambda pool, _: pool.columns.waiting_tokens,
+    ),
+    "kv_cache_utilization_ratio": (
+        "share of an endpoint's KV-cache blocks in use, 0 to 1",
+        lambda pool, _: pool.columns.kv_utilization,
+    ),
     "kv_cache_used_tokens": (
-        "tokens that the KV-cache blocks in use have room for",
+        "tokens that an endpoint's KV-cache blocks in use have room for",
         lambda pool, _: pool.columns.kv_used_tokens,
     ),
-    "in_flight_requests": ("requests dispatched that have not ended", lambda pool, _: pool.in_flight_requests),
-    "in_flight_tokens": ("work of those requests", lambda pool, _: pool.in_flight_tokens),
-    "saturation_ratio": ("share of capacity in use", lambda pool, now: pool.saturation(now)),
-    "age_seconds": ("age of the last observation", lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at)),
-    "gpu_memory_used_bytes": ("GPU memory in use", lambda pool, _: pool.columns.gpu_memory_used_bytes),
+    "in_flight_requests": (
+        "requests that the picker sent to an endpoint and that have not ended",
+        lambda pool, _: pool.in_flight_requests,
+    ),
+    "in_flight_tokens": (
+        "tokens of requests in flight at an endpoint: what is not cached of their prompts, and expected answers",
+        lambda pool, _: pool.in_flight_tokens,
+    ),
+    "saturation_ratio": ("share of an endpoint's capacity in use; 1 is full", lambda pool, now: pool.saturation(now)),
+    "age_seconds": (
+        "age of an endpoint's last observation",
+        lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at),
+    ),
+    "gpu_memory_used_bytes": ("GPU memory in use by an endpoint", lambda pool, _: pool.columns.gpu_memory_used_bytes),
     "model_load_seconds": (
-        "time from the start of the container until the pod was Ready",
+        "time from the start of an endpoint's container until its pod was Ready",
         lambda pool, _: pool.columns.load_seconds,
     ),
 }
@@ -169,7 +190,7 @@ class SourcesCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family."""
-        yield from _scrapes("infscale_scrape", "endpoint", "metrics pages of an endpoint", self._health())
+        yield from _scrapes("infscale_scrape", "endpoint", "pages of an endpoint's metrics", self._health())
         exporters = self._exporters()
         yield from _scrapes("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics", exporters)
         replaced = CounterMetricFamily(
@@ -187,7 +208,9 @@ class SourcesCollector(Collector):
             self._refusals(),
         )
         disconnected = GaugeMetricFamily(
-            "infscale_watch_disconnected_seconds", "how long a watch has been without its API server", labels=["watch"]
+            "infscale_watch_disconnected_seconds",
+            "how long a watch of the cluster has been without its API server",
+            labels=["watch"],
         )
         for watch, seconds in self._disconnected_seconds().items():
             disconnected.add_metric([watch], seconds)
@@ -195,12 +218,12 @@ class SourcesCollector(Collector):
 
 
 def _scrapes(prefix: str, label: str, what: str, health: Mapping[str, ScrapeHealth]) -> Iterator[Metric]:
-    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes begun of {what}", labels=[label])
+    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes of {what} that have begun", labels=[label])
     failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that gave nothing", labels=[label])
     duration = GaugeMetricFamily(
         f"{prefix}_duration_seconds", f"time that the last scrape of {what} took", labels=[label]
     )
-    size = GaugeMetricFamily(f"{prefix}_page_bytes", f"size of the last that was read of {what}", labels=[label])
+    size = GaugeMetricFamily(f"{prefix}_page_bytes", f"size of the last of the {what}", labels=[label])
     for name, each in health.items():
         scrapes.add_metric([name], each.scrapes)
         failures.add_metric([name], each.failures)

@@ -8,7 +8,6 @@ labels.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -163,14 +162,12 @@ class ReferenceCollector(Collector):
 def _parts(
     name: str, meaning: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]
 ) -> Iterator[Metric]:
-    """A family of `histograms` in parts, so that nobody waits for all of a long one."""
-    items = iter(histograms.items())
-    while True:
+    """A family of `histograms` in parts, at least one, so that nobody waits for all of a long one."""
+    items = list(histograms.items())
+    for start in range(0, max(1, len(items)), _HISTOGRAMS_AT_ONCE):
         family = HistogramMetricFamily(name, meaning, labels=labels)
-        for values, histogram in islice(items, _HISTOGRAMS_AT_ONCE):
+        for values, histogram in items[start : start + _HISTOGRAMS_AT_ONCE]:
             family.add_metric(values, histogram.buckets(), histogram.total)
-        if not family.samples:
-            return
         yield family
 
 

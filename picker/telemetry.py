@@ -21,8 +21,13 @@ _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float
         "endpoint",
         lambda stats: {stats.names[each]: count for each, count in stats.picks.items() if each in stats.names},
     ),
-    ("exchanges", "exchanges by how they ended", "outcome", lambda stats: stats.outcomes),
-    ("responses", "responses of endpoints by status class", "status", lambda stats: stats.responses),
+    (
+        "exchanges",
+        "requests that the picker sent to an endpoint, by how they ended: completed, aborted by the client, error",
+        "outcome",
+        lambda stats: stats.outcomes,
+    ),
+    ("responses", "answers of endpoints, by the class of their HTTP status", "status", lambda stats: stats.responses),
     (
         "prompt_tokens",
         "estimated prompt tokens dispatched, by whether the endpoint was believed to have them cached",
@@ -60,19 +65,21 @@ class ReloadCollector(Collector):
         stats = self._stats
         yield GaugeMetricFamily(
             "infscale_picker_config_last_reload_success",
-            "1: the configuration file as it is now is in force; 0: its last change was refused",
+            "1: the picker's configuration file as it is now is in force; 0: its last change was refused",
             value=float(stats.succeeded),
         )
         reloads = CounterMetricFamily(
             "infscale_picker_config_reloads",
-            "changes of the configuration file by what became of them",
+            "changes of the picker's configuration file, by what became of them",
             labels=["outcome"],
         )
         reloads.add_metric(["applied"], stats.applied)
         reloads.add_metric(["refused"], stats.refused)
         yield reloads
         version = GaugeMetricFamily(
-            "infscale_picker_config_info", "the version in force, by the first digits of its SHA-256", labels=["sha256"]
+            "infscale_picker_config_info",
+            "1, for the version in force of the picker's configuration file, by the first digits of its SHA-256",
+            labels=["sha256"],
         )
         version.add_metric([stats.digest], 1.0)
         yield version
@@ -125,7 +132,9 @@ class PickerCollector(Collector):
             sum_value=self._durations.total,
         )
         blocks = GaugeMetricFamily(
-            "infscale_picker_prefix_blocks", "blocks of prompts that the prefix index holds", labels=["pool"]
+            "infscale_picker_prefix_blocks",
+            "blocks of prompts that the picker's index of prefixes holds",
+            labels=["pool"],
         )
         for pool, stats in pools.items():
             blocks.add_metric([str(pool)], stats.prefix_blocks)
@@ -149,7 +158,7 @@ class PickerCollector(Collector):
         yield unread
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
-            "dispatches taken out of the books because the endpoint's metrics contradicted them",
+            "requests in flight that were taken out of the books because their endpoint's metrics contradicted them",
             value=self._written_off(),
         )
 

@@ -210,7 +210,7 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         Saturation(),
     ),
     _in_flight("requests", "requests the picker dispatched that have not ended"),
-    _in_flight("tokens", "their work: uncached prompt tokens and expected output tokens"),
+    _in_flight("tokens", "work of the requests in flight: uncached prompt tokens and expected output tokens"),
     PublishedMetric(
         "requests_without_endpoint",
         "requests",

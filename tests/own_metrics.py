@@ -1,0 +1,85 @@
+"""Every metric that infscale exports, as the tables of docs/metrics.md; ``python -m tests.own_metrics`` renews them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from adapter.stats import AdapterStats
+from adapter.telemetry import AdapterCollector
+from infscale.metrics.store import MetricStore
+from infscale.own_process import ProcessCollector
+from infscale.telemetry import SourcesCollector, StoreCollector
+from picker.director import PoolDirector
+from picker.observed_director import ObservedDirector
+from picker.pool_averages import PoolAveragesCollector
+from picker.pool_directors import PoolDirectors
+from picker.reference_counts import ReferenceCounts
+from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector
+from picker.telemetry import PickerCollector, ReloadCollector, ReloadStats
+
+PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+SUFFIXES = {"counter": "_total"}
+
+
+def _reference() -> Iterable[Collector]:
+    store = MetricStore("s")
+    directors = PoolDirectors(_director, None)
+    counts = ReferenceCounts(directors, lambda _: False)
+    durations = ObservedDirector(counts, lambda: 0.0).durations
+    return (
+        ReferenceCollector(counts, durations, directors.names, "1"),
+        ReferencePoolCollector(store, lambda: 0.0),
+    )
+
+
+def _director(_pool: object) -> PoolDirector:
+    raise AssertionError("there is no pool")
+
+
+def _picker() -> Iterable[Collector]:
+    directors = PoolDirectors(_director, None)
+    durations = ObservedDirector(directors, lambda: 0.0).durations
+    return PickerCollector(directors, durations, int), ReloadCollector(ReloadStats(""))
+
+
+SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {
+    "Pools and endpoints": lambda: (StoreCollector(MetricStore("s"), lambda: 0.0),),
+    "Scraping and discovery": lambda: (SourcesCollector(dict, int),),
+    "Picker": _picker,
+    "Averages for other pickers": lambda: (PoolAveragesCollector(MetricStore("s"), lambda: 0.0),),
+    "Adapter": lambda: (AdapterCollector(AdapterStats()),),
+    "Process": lambda: (ProcessCollector(),),
+    "The reference picker's names": _reference,
+}
+
+
+def _row(family: Metric) -> str:
+    labels = ", ".join(f"`{each}`" for each in getattr(family, "_labelnames", ()))
+    name = f"{family.name}{SUFFIXES.get(family.type, '')}"
+    return f"| `{name}` | {family.type} | {labels or '–'} | {family.documentation} |"
+
+
+def families(section: str) -> Iterable[Metric]:
+    """The families of a section, each once."""
+    return {family.name: family for collector in SECTIONS[section]() for family in collector.collect()}.values()
+
+
+def table(section: str) -> str:
+    """The table of a section."""
+    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *map(_row, families(section))])
+
+
+def renewed(page: str) -> str:
+    """The page with every table as it is now."""
+    for section in SECTIONS:
+        head, title, rest = page.partition(f"## {section}\n")
+        own, following, others = rest.partition("\n## ")
+        words = own.partition("| metric |")[0]
+        page = f"{head}{title}{words}{table(section)}\n{following}{others}"
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text()))
