@@ -135,7 +135,8 @@ class Pool:
 
     With `own_ports` only endpoints on `target_ports` belong to it: where endpoints are made from pods, the pools decide
     the ports. Without, endpoints say their port themselves. `requirements` are more conditions on labels, of a pool
-    that is not written as an object; with `anywhere` it takes endpoints of every namespace.
+    that is not written as an object; with `anywhere` it takes endpoints of every namespace. `h2c`: its endpoints speak
+    HTTP/2 in plain text.
     """
 
     key: ObjectKey
@@ -146,6 +147,7 @@ class Pool:
     own_ports: bool = False
     requirements: Selector = field(default_factory=Selector)
     anywhere: bool = False
+    h2c: bool = False
 
     def selects(self, endpoint: Endpoint) -> bool:
         """Whether `endpoint` belongs to this pool: same namespace, every selector label equal, one of its own ports."""
@@ -288,6 +290,10 @@ class DiscoveryState:
     def members(self, pool: Pool) -> tuple[Endpoint, ...]:
         """The endpoints of `pool`, in discovery order."""
         return tuple(endpoint for endpoint in self.endpoints if pool.selects(endpoint))
+
+    def h2c_endpoints(self) -> frozenset[EndpointKey]:
+        """The endpoints of pools that speak HTTP/2 in plain text."""
+        return frozenset(each.key for pool in self.pools if pool.h2c for each in self.members(pool))
 
     def of_pool(self, key: ObjectKey) -> "DiscoveryState":
         """This state with no other pool than `key`, and no endpoints but its."""

@@ -181,7 +181,7 @@ class _Followers:
         self.scheduled.directors.sync(state)
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
-        self.scrapes.sync(self.scheduled.targets.targets(state.endpoints))
+        self.scrapes.sync(self.scheduled.targets.targets(state.endpoints, state.h2c_endpoints()))
         if self.lists is not None:
             self.lists.sync(state.endpoints)
         dcgm = self.config.dcgm
@@ -197,7 +197,8 @@ class _Followers:
         self.scheduled.change(scheduling)
         for pool, settings in judged.items():
             self.store.configure(pool, settings)
-        self.scrapes.sync(self.scheduled.targets.targets(self.store.discovery.endpoints))
+        known = self.store.discovery
+        self.scrapes.sync(self.scheduled.targets.targets(known.endpoints, known.h2c_endpoints()))
 
     async def follow_scheduling(self, file: SchedulingFile) -> None:
         """Follow the file of the scheduling configuration until cancelled."""

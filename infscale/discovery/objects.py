@@ -48,6 +48,7 @@ _METADATA = (
 )
 _MAX_LABELS = 64
 _MAX_PORTS = 8
+_H2C = "kubernetes.io/h2c"
 _MAX_PORT = 65535
 _MAX_WEIGHT = 1_000_000
 _INT32 = 2**31
@@ -100,11 +101,11 @@ def read_pool(field: Field) -> Pool:
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
     selector = spec["selector"].attempt(lambda each: _selector(each.mapping(["matchLabels"])["matchLabels"], minimum=1))
     ports = spec["targetPorts"].attempt(_target_ports)
-    if "appProtocol" in spec:
-        spec["appProtocol"].attempt(lambda each: each.choice(["http", "kubernetes.io/h2c"]))
+    protocol = spec["appProtocol"].attempt(lambda each: each.choice(["http", _H2C])) if "appProtocol" in spec else None
     picker = spec["endpointPickerRef"].attempt(_picker_failure_mode) if "endpointPickerRef" in spec else None
     mode = FailureMode.CLOSE if picker is None else picker.value
-    return Pool(read.key, selector.value, ports.value, mode, read.labels)
+    h2c = protocol is not None and protocol.value == _H2C
+    return Pool(read.key, selector.value, ports.value, mode, read.labels, h2c=h2c)
 
 
 def read_legacy_pool(field: Field) -> Pool:

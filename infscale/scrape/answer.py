@@ -13,6 +13,7 @@ from infscale.periodic import FetchError, Rejected
 
 CLOSED = "connection closed by the server"
 _NO_HTTP = "the server does not speak HTTP"
+_FIRST_FRAMES = (b"\x04", b"\x07")
 _TRUNCATED = "page truncated"
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
@@ -32,6 +33,14 @@ class Page:
     whole: bool
 
 
+def _no_http(begins: bytes) -> str:
+    """What to say of a server that answers like this, where its first bytes are known."""
+    # A frame of HTTP/2 begins with its length in three bytes and its type; servers begin with settings, or say goodbye.
+    if begins[:1] == b"\0" and begins[3:4] in _FIRST_FRAMES:
+        return "the server speaks HTTP/2 alone, which its pool's appProtocol (kubernetes.io/h2c) does not say"
+    return _NO_HTTP
+
+
 class _Inflater(Protocol):
     """What `zlib` decompresses with."""
 
@@ -45,9 +54,12 @@ class _Inflater(Protocol):
 
 
 class Answer:
-    """What has come of one answer; names of its methods are those that the HTTP parser calls."""
+    """What has come of one answer; names of its methods are those that the HTTP parser calls.
 
-    def __init__(self, limit_bytes: int) -> None:
+    Of one that `parses` not, somebody else has cut out head and body and hands them in.
+    """
+
+    def __init__(self, limit_bytes: int, *, parses: bool = True) -> None:
         # One piece of memory: a server may send its page in a million pieces.
         self._body = bytearray()
         self._pieces = 0
@@ -62,7 +74,7 @@ class Answer:
         self._in_body = False
         self._inflate: _Inflater | None = None
         # The parser refers back to this object: unless it is let go, both stay until the garbage collector comes by.
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._parser: HttpResponseParser | None = HttpResponseParser(self) if parses else None
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes from the connection, until there is an error or the answer has ended."""
@@ -75,11 +87,21 @@ class Answer:
                 # What comes behind a page does not make it worse.
                 self.keep_alive = False
             else:
-                self._fail(_TRUNCATED if self._in_body else _NO_HTTP)
+                self.fail(_TRUNCATED if self._in_body else _no_http(data if self.received == len(data) else b""))
         if not self.ended and self.received - self._raw_size > _BESIDE_BODY_BYTES + _FRAMING_RATIO * self._raw_size:
-            self._fail(_NO_HTTP)
+            self.fail(_NO_HTTP)
         if self.ended or self.error is not None:
             self._parser = None
+
+    @property
+    def began(self) -> bool:
+        """Whether its head is there."""
+        return self._in_body
+
+    @property
+    def body_bytes(self) -> int:
+        """How much of its body came, as it was sent."""
+        return self._raw_size
 
     def page(self) -> Page:
         """The page that came, once it has `ended`."""
@@ -91,11 +113,11 @@ class Answer:
         if self.ended:
             return
         if not self._in_body:
-            self._fail(CLOSED)
+            self.fail(CLOSED)
         elif self.whole or not cleanly:
-            self._fail(_TRUNCATED)
+            self.fail(_TRUNCATED)
         else:
-            self._finish()
+            self.finish()
 
     def on_message_begin(self) -> None:
         """An answer begins; another one, if this has ended, which nobody asked for."""
@@ -116,21 +138,24 @@ class Answer:
         elif name == b"content-encoding" and value != b"identity":
             self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
             if value not in _COMPRESSED:
-                self._fail("page in an encoding that was not asked for")
+                self.fail("page in an encoding that was not asked for")
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         assert self._parser is not None  # noqa: S101 # it calls
-        status = self._parser.get_status_code()
+        self.head(self._parser.get_status_code())
+
+    def head(self, status: int) -> None:
+        """The head is there, with this status; its headers have come before."""
         if status < 200 or self.ended:
             return
         self._in_body = True
         if 300 <= status < 400:
-            self._fail(f"HTTP {status}, redirects are not followed")
+            self.fail(f"HTTP {status}, redirects are not followed")
         elif 400 <= status < 500:
-            self._fail(f"HTTP {status}", Rejected)
+            self.fail(f"HTTP {status}", Rejected)
         elif status != 200:
-            self._fail(f"HTTP {status}")
+            self.fail(f"HTTP {status}")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -144,7 +169,7 @@ class Answer:
         if max(self._size, self._raw_size) > self._limit_bytes:
             self._too_large()
         elif self._pieces > _PIECES + self._raw_size // _PIECE_BYTES:
-            self._fail("page in too many pieces")
+            self.fail("page in too many pieces")
         else:
             self._body += body
 
@@ -155,7 +180,7 @@ class Answer:
         if self._in_body:
             # The parser knows it only within this call.
             self.keep_alive = self._parser is not None and self._parser.should_keep_alive()
-            self._finish()
+            self.finish()
         else:
             self.whole, self._inflate = False, None
 
@@ -169,18 +194,19 @@ class Answer:
             except zlib.error:
                 broken = True
         if broken or inflate.unused_data:
-            self._fail(_TRUNCATED)
+            self.fail(_TRUNCATED)
         return plain
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """The body is there."""
         if self._inflate is not None and not self._inflate.eof:
-            self._fail(_TRUNCATED)
+            self.fail(_TRUNCATED)
         self.ended = True
 
     def _too_large(self) -> None:
-        self._fail(f"page larger than {self._limit_bytes / 1048576:g} MiB")
+        self.fail(f"page larger than {self._limit_bytes / 1048576:g} MiB")
 
-    def _fail(self, cause: str, kind: type[FetchError] = FetchError) -> None:
+    def fail(self, cause: str, kind: type[FetchError] = FetchError) -> None:
         """Note why there is no page. What is found first counts."""
         if self.error is None:
             self.error = kind(cause)

@@ -9,14 +9,18 @@ import errno
 import functools
 import socket
 import ssl
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from yarl import URL
 
 from infscale.metrics.sample import REFUSED
 from infscale.periodic import FetchError, Unreachable
 from infscale.scrape.answer import CLOSED, Answer, Page
+from infscale.scrape.connection import Asking, Connection, Stale
 from infscale.scrape.trust import PageCertificates
+
+if TYPE_CHECKING:
+    from infscale.scrape.h2c import H2cConnection
 
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -38,7 +42,8 @@ class PageClient:
 
     Pages are at most `limit_bytes` long once decompressed. A user and a password in the URL are sent. Without
     `verify_tls` any certificate of an https address will do. `certificates` None: the system's authorities are
-    believed, and none is shown. `close` when it is no longer wanted.
+    believed, and none is shown. With `h2c` it speaks HTTP/2 from the start, in plain text. `close` when it is no longer
+    wanted.
     """
 
     def __init__(
@@ -48,17 +53,17 @@ class PageClient:
         *,
         verify_tls: bool = True,
         certificates: PageCertificates | None = None,
+        h2c: bool = False,
     ) -> None:
         if url.host is None or url.port is None:
             raise ValueError("a page has a host and a port")
         self._address = url.host, url.port
-        self._host = url.host_port_subcomponent
-        self._authorization = _authorization(url)
-        self._limit_bytes = limit_bytes
+        self._asking = Asking(url.host_port_subcomponent or "", _authorization(url), limit_bytes)
+        self._h2c = h2c
         self._own = certificates if url.scheme == "https" else None
         self._verify_tls = verify_tls
         self._tls = _tls(verify_tls) if url.scheme == "https" and certificates is None else None
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
 
     async def get(self, target: str) -> Page:
         """The page at `target`, a path with its query.
@@ -66,17 +71,16 @@ class PageClient:
         Raises FetchError with the cause in plain words; Unreachable and Rejected are the kinds a caller treats apart.
         It may be cancelled.
         """
-        request = _REQUEST.format(target=target, host=self._host, authorization=self._authorization).encode()
         connection = self._connection
         if connection is not None and connection.idle:
             try:
-                return await connection.get(request)
-            except _Stale:
+                return await connection.get(target)
+            except Stale:
                 pass
         self._connection = connection = await self._connected()
         try:
-            return await connection.get(request)
-        except _Stale:
+            return await connection.get(target)
+        except Stale:
             raise FetchError(CLOSED) from None
 
     def close(self) -> None:
@@ -85,15 +89,21 @@ class PageClient:
             self._connection.abort()
             self._connection = None
 
-    async def _connected(self) -> "_Connection":
+    def _new(self) -> "_Connection | H2cConnection":
+        if not self._h2c:
+            return _Connection(self._asking)
+        # Its library takes 5 MiB, which those without such servers need not have.
+        from infscale.scrape.h2c import H2cConnection
+
+        return H2cConnection(self._asking)
+
+    async def _connected(self) -> Connection:
         loop = asyncio.get_running_loop()
         tls = self._tls if self._own is None else await asyncio.to_thread(_own_tls, self._own, self._verify_tls)
         # Certificates name hosts without the dot that a full name may end in.
         named = None if tls is None else self._address[0].removesuffix(".")
         try:
-            _, connection = await loop.create_connection(
-                lambda: _Connection(self._limit_bytes), *self._address, ssl=tls, server_hostname=named
-            )
+            _, connection = await loop.create_connection(self._new, *self._address, ssl=tls, server_hostname=named)
         except socket.gaierror as error:
             raise Unreachable("host name not found") from error
         except ssl.SSLError as error:
@@ -104,11 +114,11 @@ class PageClient:
 
 
 def _authorization(url: URL) -> str:
-    """The header of a URL's user and password; none where it has none."""
+    """What a header says of a URL's user and password; nothing where it has none."""
     if url.user is None:
         return ""
     credentials = base64.b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
-    return f"Authorization: Basic {credentials}\r\n"
+    return f"Basic {credentials}"
 
 
 @functools.cache  # Reading the trusted certificates takes milliseconds, and there may be a thousand servers.
@@ -139,15 +149,11 @@ def _believe_anybody(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_NONE
 
 
-class _Stale(Exception):
-    """Nothing came: the server had closed the connection, as it may between two pages."""
-
-
 class _Connection(asyncio.Protocol):
     """One connection; `idle` while a page may be asked for."""
 
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
@@ -157,12 +163,14 @@ class _Connection(asyncio.Protocol):
     def idle(self) -> bool:
         return self._transport is not None and self._done is None
 
-    async def get(self, request: bytes) -> Page:
-        """The answer to `request`. Raises FetchError, or `_Stale` where the connection ends before there is any."""
+    async def get(self, target: str) -> Page:
+        """See `Connection`."""
         assert self._transport is not None  # noqa: S101 # it is idle
-        self._answer = Answer(self._limit_bytes)
+        asking = self._asking
+        authorization = f"Authorization: {asking.authorization}\r\n" if asking.authorization else ""
+        self._answer = Answer(asking.limit_bytes)
         self._done = self._loop.create_future()
-        self._transport.write(request)
+        self._transport.write(_REQUEST.format(target=target, host=asking.host, authorization=authorization).encode())
         try:
             return await self._done
         except asyncio.CancelledError:
@@ -202,7 +210,7 @@ class _Connection(asyncio.Protocol):
         if answer.received:
             self._settle(answer, done)
         else:
-            done.set_exception(_Stale())
+            done.set_exception(Stale())
 
     def _settle(self, answer: Answer, done: "asyncio.Future[Page]") -> None:
         self._answer = None

@@ -68,7 +68,13 @@ class TargetLoop:
         self._sink = sink
         self._interpreter_of = interpreter_of
         self._url = URL(target.url)
-        self._pages = PageClient(self._url, limit_bytes, verify_tls=target.verify_tls, certificates=target.certificates)
+        self._pages = PageClient(
+            self._url,
+            limit_bytes,
+            verify_tls=target.verify_tls,
+            certificates=target.certificates,
+            h2c=target.h2c,
+        )
         self._page = self._url
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)

@@ -1,7 +1,7 @@
 """What is scraped."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from infscale.endpoint import Endpoint, EndpointKey
@@ -15,7 +15,7 @@ class Target:
     """The metrics page of one endpoint; `dialect` None: that of `candidates` which the page is in.
 
     The timeout is shorter than the interval, so that a scrape is over before the next one is due. Without `verify_tls`
-    any certificate will do; `certificates` None: the system's.
+    any certificate will do; `certificates` None: the system's. `h2c`: the server speaks HTTP/2 in plain text.
     """
 
     key: EndpointKey
@@ -26,6 +26,7 @@ class Target:
     candidates: tuple[Dialect, ...] = tuple(DIALECTS.values())
     verify_tls: bool = True
     certificates: PageCertificates | None = None
+    h2c: bool = False
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -51,13 +52,15 @@ class TargetTemplate:
     verify_tls: bool = True
     certificates: PageCertificates | None = None
 
-    def targets(self, endpoints: Iterable[Endpoint]) -> list[Target]:
-        """A target for each of `endpoints`, in the dialect its labels name."""
+    def targets(self, endpoints: Iterable[Endpoint], h2c: Container[EndpointKey] = ()) -> list[Target]:
+        """A target for each of `endpoints`, in the dialect its labels name; those of `h2c` serve HTTP/2."""
         # One tuple for all: where targets are compared or sent on, it counts once.
         candidates = tuple(self.engines.dialects.values())
-        return [self._target(each, candidates) for each in endpoints]
+        return [self._target(each, candidates, each.key in h2c) for each in endpoints]
 
-    def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...]) -> Target:
+    def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...], h2c: bool) -> Target:
+        # A page beside the port that serves is another program's, which speaks as all others do.
+        same = endpoint.metrics_address is None and (self.port or endpoint.metrics_port) in (None, endpoint.port)
         place = endpoint.metrics_authority if self.port is None else endpoint.metrics_authority_at(self.port)
         dialect = self.engines.dialect(endpoint.labels)
         path = self.path if self.path != PAGE_PATH or dialect is None else dialect.path or PAGE_PATH
@@ -70,4 +73,5 @@ class TargetTemplate:
             candidates=candidates,
             verify_tls=self.verify_tls,
             certificates=self.certificates,
+            h2c=h2c and same and self.scheme == "http",
         )

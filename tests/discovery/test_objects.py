@@ -60,7 +60,7 @@ def read(template: str, spec: str) -> InferenceObject:
             appProtocol: kubernetes.io/h2c
             endpointPickerRef: {group: "", kind: Service, name: epp, port: {number: 9002}, failureMode: FailOpen}
             """,
-            Pool(KEY, {"app": "x", "example.com/tier": ""}, (8000, 8002), FailureMode.OPEN),
+            Pool(KEY, {"app": "x", "example.com/tier": ""}, (8000, 8002), FailureMode.OPEN, h2c=True),
         ),
         (
             POOL,

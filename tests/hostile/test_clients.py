@@ -1,4 +1,4 @@
-"""Hostile HTTP clients, through a real Envoy to a real `infscale serve`: what they are answered, and that others live on.
+"""Hostile HTTP clients, through a real Envoy to a real `infscale serve`: their answers, and that others live on.
 
 Whatever is sent, the law of `Installed.during` holds for the others meanwhile; behind each input the books are at 0.
 """
