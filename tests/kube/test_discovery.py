@@ -192,10 +192,10 @@ async def test_an_unreadable_object_keeps_its_last_good_version(cluster: FakeClu
         assert discovery.problem is None
 
 
-def said(cluster: FakeCluster, name: str) -> list[tuple[str, str, int]]:
+def said(cluster: FakeCluster, name: str) -> list[tuple[str, str, int | None]]:
     item = cluster.items[*OBJECTIVES, "chat", name]
     conditions: list[Any] = item.get("status", {}).get("conditions", [])
-    return [(each["status"], each["reason"], each["observedGeneration"]) for each in conditions]
+    return [(each["status"], each["reason"], each.get("observedGeneration")) for each in conditions]
 
 
 async def test_conditions_follow_the_cluster(cluster: FakeCluster) -> None:
