@@ -32,6 +32,9 @@ class GatewayConnection(asyncio.Protocol):
         self._new_exchange = new_exchange
         self._calls = Calls(port.limits, self._call)
         self._transport: asyncio.Transport | None = None
+        # What it came in by, as long as a handshake goes on there.
+        self._door: asyncio.Transport | None = None
+        self._entered = False
         self._answers = Holding(port.budget, self, arriving=False)
         self._opened_at = port.clock()
         # Whether the gateway does not read, since when, and whether its socket is not read.
@@ -62,13 +65,25 @@ class GatewayConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, if there is one, and greet."""
         # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
+        made = cast("asyncio.Transport", transport)
+        if self._entered or self.enter(made):
+            self._door = None
+            self._transport = made
+            self.flush()
+            if self._calls.pending:
+                # Behind a handshake, what comes may be here before this is.
+                self.work()
+
+    def enter(self, transport: asyncio.Transport) -> bool:
+        """Take a place for what comes in by `transport`, or end it where there is none."""
         self.peer = _address(transport)
-        if not self._port.enter(self):
-            self._transport.abort()
-            return
-        _keep_alive(transport.get_extra_info("socket"))
-        self.flush()
+        self._entered = self._port.enter(self)
+        if self._entered:
+            self._door = transport
+            _keep_alive(transport.get_extra_info("socket"))
+        else:
+            transport.abort()
+        return self._entered
 
     def data_received(self, data: bytes) -> None:
         """Go on with it now, or in a turn to come."""
@@ -138,6 +153,8 @@ class GatewayConnection(asyncio.Protocol):
         """End it now; calls that are open are told."""
         if self._transport is not None:
             self._transport.close()
+        elif self._door is not None:
+            self._door.abort()
 
     def flush(self) -> None:
         """Write what is to be sent."""
@@ -228,7 +245,7 @@ class GatewayConnection(asyncio.Protocol):
         if path == _CHECK:
             return HealthCheck(calls, stream, port.budget, port.health)
         if path == _WATCH:
-            return HealthWatch(calls, stream, port.budget, port.health, port.watches, self.flush)
+            return HealthWatch(calls, stream, port.budget, port.health, port.tasks, self.flush)
         return None
 
 

@@ -25,6 +25,7 @@ from picker.transport.limits import LimitCounts, LimitNotes
 
 _SWEEP_SECONDS = 0.5
 _HELD_BACK_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -107,7 +108,19 @@ class GrpcTransport:
         servers, self._servers = self._servers, []
         # In order: the exchange port drains while the health port, the last, still says so.
         for server in servers:
-            await server.stop(grace_seconds)
+            await self._stop_one(server, grace_seconds)
+
+    async def _stop_one(self, server: grpc.aio.Server, grace_seconds: float) -> None:
+        """Let exchanges end, no longer than that. A connection without any would be waited for as well."""
+        if grace_seconds:
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(server.stop(grace_seconds))
+                # Waits for a first round, in which the server takes no more.
+                await asyncio.sleep(0)
+                while self._calls and not stopping.done():  # noqa: ASYNC110 # at the end only
+                    await asyncio.sleep(_POLL_SECONDS)
+                stopping.cancel()
+        await server.stop(None)
 
     async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
         failure: Fail | None = CRASHED

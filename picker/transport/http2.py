@@ -19,6 +19,7 @@ from picker.transport.health import Health
 from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.port import Port
+from picker.transport.tls_door import TlsDoor
 
 _BACKLOG = 1024
 _POLL_SECONDS = 0.02
@@ -127,14 +128,15 @@ class Http2Transport:
     ) -> None:
         loop = asyncio.get_running_loop()
 
-        def made() -> GatewayConnection:
-            return GatewayConnection(port, new_exchange)
+        def made() -> asyncio.Protocol:
+            connection = GatewayConnection(port, new_exchange)
+            return connection if context is None else TlsDoor(port, connection, context)
 
         try:
             if address == EVERY_ADDRESS:
-                server = await loop.create_server(made, sock=every_address(number), ssl=context, backlog=_BACKLOG)
+                server = await loop.create_server(made, sock=every_address(number), backlog=_BACKLOG)
             else:
-                server = await loop.create_server(made, address, number, ssl=context, backlog=_BACKLOG)
+                server = await loop.create_server(made, address, number, backlog=_BACKLOG)
         except OSError as error:
             raise cannot_listen("the picker", address, number, error, "picker.listen") from error
         self._servers.append(server)

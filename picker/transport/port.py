@@ -19,7 +19,7 @@ _MOST_RELIEVED: Final = 64
 
 
 class Port:
-    """Guards what is shared; for one loop. `watches` are the tasks of health watches."""
+    """Guards what is shared; for one loop. `tasks` are those of health watches and handshakes."""
 
     def __init__(  # noqa: PLR0913 # one for each thing that is shared
         self,
@@ -27,7 +27,7 @@ class Port:
         limits: Limits,
         clock: Clock,
         health: Health,
-        watches: asyncio.TaskGroup,
+        tasks: asyncio.TaskGroup,
         budget: Budget,
         notes: LimitNotes,
     ) -> None:
@@ -38,7 +38,8 @@ class Port:
         self.max_message_bytes = settings.max_message_bytes
         self.clock = clock
         self.health = health
-        self.watches = watches
+        self.tasks = tasks
+        self.greeting_seconds = settings.greeting_seconds
         self.budget = budget
         self.turns: Turns[GatewayConnection] = Turns()
         self.places: Places[GatewayConnection] = Places(
@@ -72,6 +73,11 @@ class Port:
     def lost_by_fault(self, connection: "GatewayConnection") -> None:
         """A gateway loses its connection by what it sent."""
         self._notes.acted("protocol_fault", connection.peer, self.clock())
+
+    def no_handshake(self, connection: "GatewayConnection") -> None:
+        """A connection is gone whose peer did not shake hands."""
+        self._notes.acted("silent_connection", connection.peer, self.clock())
+        self.leave(connection)
 
     # Turns
 
