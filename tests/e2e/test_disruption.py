@@ -191,10 +191,13 @@ class Picked:
 
 
 @contextlib.asynccontextmanager
-async def picked(folder: Path, transport: str, *, bodies: bool = False) -> AsyncGenerator[Picked, None]:
+async def picked(
+    folder: Path, transport: str, *, bodies: bool = False, unknown_load: str = "serve"
+) -> AsyncGenerator[Picked, None]:
     """Everything, once both servers may be picked."""
     async with servers(folder) as behind:
-        config = await asyncio.to_thread(serve_config, folder, behind.discovery(*NAMES), transport=transport)
+        picker = {"transport": transport, "unknown_load": unknown_load}
+        config = await asyncio.to_thread(serve_config, folder, behind.discovery(*NAMES), **picker)
         async with serving(config) as running:
             assert running.transport is not None
             async with envoy(behind, running.transport.port, bodies=bodies) as client:
@@ -247,7 +250,7 @@ async def test_streams_of_a_killed_server_are_cut_and_the_others_go_on(
 
 
 async def test_when_all_servers_are_dead_clients_hear_why_and_when_they_are_back_requests_pass(tmp_path: Path) -> None:
-    async with picked(tmp_path, "http2") as running, asyncio.timeout(80):
+    async with picked(tmp_path, "http2", unknown_load="refuse") as running, asyncio.timeout(80):
         assert (await running.client.ask(0, 2)).startswith("200")
         await running.servers.kill(*NAMES)
         # Envoy tries both and gives up: the picker cannot know yet.

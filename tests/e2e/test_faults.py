@@ -122,7 +122,7 @@ async def test_only_streams_cut_midway_fail_and_no_stale_or_gone_server_is_picke
     }
     slow = replace(QUICK, steps=StepCoefficients(0.003, 1e-6, 0.0, 0.0))
     servers = [replace(quick_settings(f"sim-{number}"), coefficients=slow) for number in range(SERVERS)]
-    async with gateway(tmp_path, servers) as running:
+    async with gateway(tmp_path, servers, unknown_load="refuse") as running:
         began = await drive(
             running,
             tally,
@@ -136,6 +136,7 @@ async def test_only_streams_cut_midway_fail_and_no_stale_or_gone_server_is_picke
         assert tally.cut > 0
         authorities = {str(endpoint.key.name): endpoint.authority for endpoint in running.snapshot.endpoints}
         for record in tally.picks.values():
+            assert record.observed_age_seconds is not None
             assert record.observed_age_seconds <= STALENESS_LIMIT_SECONDS
         # A request in flight when the fault begins, one scrape and the limit; then nothing more.
         grace = STALENESS_LIMIT_SECONDS + 2 * SCRAPE_INTERVAL_SECONDS + 1.0

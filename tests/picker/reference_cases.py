@@ -293,7 +293,7 @@ _MORE: dict[int, Case] = {
     38: _scored(),
     40: _reported(),
 }
-MORE = [{**case, "source": "made", "number": number} for number, case in _MORE.items()]
+MORE: list[Case] = [{**case, "source": "made", "number": number} for number, case in _MORE.items()]
 """Cases in the vectors' form, each with its number in the reference's list."""
 
 OF_VECTORS = {

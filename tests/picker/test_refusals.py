@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -32,13 +33,13 @@ def ask(
     bench: Bench,
     body: bytes | None,
     path: str = "/v1/completions",
-    now: float = 0.1,
+    headers: Mapping[str, str] = MappingProxyType({}),
     subset: tuple[str, ...] | None = None,
-    **headers: str,
+    now: float = 0.1,
 ) -> ImmediateReply:
     """What one exchange answers at once."""
     exchange = Exchange(SETTINGS, bench.directors, random.Random(1))
-    items = ((":path", path.encode()), *((name.replace("_", "-"), value.encode()) for name, value in headers.items()))
+    items = ((":path", path.encode()), *((name, value.encode()) for name, value in headers.items()))
     event = RequestHeaders(Headers(items), end_of_stream=body is None)
     sends = exchange.receive(Incoming(event, subset=subset), now)
     if body is not None and not sends:
@@ -59,15 +60,29 @@ REFUSED: Mapping[str, tuple[Callable[[Bench], ImmediateReply], Reason, int]] = {
         400,
     ),
     "missing model": (lambda bench: ask(bench, b'{"prompt": "x"}'), Reason.MISSING_MODEL, 400),
-    "unknown encoding": (lambda bench: ask(bench, BODY, content_encoding="br"), Reason.UNSUPPORTED_ENCODING, 415),
-    "not in its encoding": (lambda bench: ask(bench, BODY, content_encoding="gzip"), Reason.INVALID_ENCODING, 400),
-    "announced too large": (lambda bench: ask(bench, b"", content_length="101"), Reason.BODY_TOO_LARGE, 413),
+    "unknown encoding": (
+        lambda bench: ask(bench, BODY, headers={"content-encoding": "br"}),
+        Reason.UNSUPPORTED_ENCODING,
+        415,
+    ),
+    "not in its encoding": (
+        lambda bench: ask(bench, BODY, headers={"content-encoding": "gzip"}),
+        Reason.INVALID_ENCODING,
+        400,
+    ),
+    "announced too large": (
+        lambda bench: ask(bench, b"", headers={"content-length": "101"}),
+        Reason.BODY_TOO_LARGE,
+        413,
+    ),
     "too large": (lambda bench: ask(bench, b" " * 101), Reason.BODY_TOO_LARGE, 413),
     "unknown path": (lambda bench: ask(bench, BODY, "/v1/nothing"), Reason.UNKNOWN_PATH, 404),
     "no such endpoint": (lambda bench: ask(bench, BODY, subset=("10.9.9.9:1",)), Reason.NO_ENDPOINTS, 503),
     "without a body": (lambda bench: ask(bench, None, subset=("10.9.9.9:1",)), Reason.NO_ENDPOINTS, 503),
     "an upgrade": (
-        lambda bench: ask(bench, b"", subset=("10.9.9.9:1",), upgrade="websocket", connection="upgrade"),
+        lambda bench: ask(
+            bench, b"", subset=("10.9.9.9:1",), headers={"upgrade": "websocket", "connection": "upgrade"}
+        ),
         Reason.NO_ENDPOINTS,
         503,
     ),

@@ -454,7 +454,7 @@ async def test_a_taken_port_is_said_plainly() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=f"sim-0 cannot listen on 127.0.0.1 port {port}"):
+        with pytest.raises(StartError, match=f"sim-0 cannot listen on 127.0.0.1:{port}: the port is taken"):
             async with SimServer(quick_settings(port=port), random.Random(1), lambda: 0.0):
                 pass
 
