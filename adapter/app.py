@@ -61,6 +61,7 @@ class AdapterApp:
     def server(self, limits: ConnectionLimits | None = None) -> StatusServer:
         """An aiohttp server of this app on the running loop, which keeps connections within `limits`."""
         connections = Connections(limits or ConnectionLimits(), self._stats.closed, asyncio.get_running_loop().time)
+        self._stats.connections = lambda: connections.counts
         return StatusServer(self.handle, _response, self._stats, connections)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -30,7 +30,7 @@ class ConnectionLimits:
     total: int = 512
     unproven: int = 128
     unread_bytes: int = 1_048_576
-    all_unread_bytes: int = 16 * 1_048_576
+    all_unread_bytes: int = 4 * 1_048_576
     handshake_seconds: float = 10.0
     head_seconds: float = 10.0
     body_seconds: float = 10.0

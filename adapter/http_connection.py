@@ -61,7 +61,7 @@ class StatusHandler(web.RequestHandler):
     Each of its times runs from the beginning of what is waited for: single bytes do not start them anew.
     """
 
-    __slots__ = ("_body", "_connection", "_late", "_limited", "_server", "_slow")
+    __slots__ = ("_body", "_connection", "_in_head", "_late", "_limited", "_server", "_slow")
 
     def __init__(self, server: StatusServer, connection: Connection, **options: object) -> None:
         super().__init__(server, **options)  # type: ignore[arg-type] # aiohttp's options, passed on by name
@@ -69,6 +69,7 @@ class StatusHandler(web.RequestHandler):
         self._limited = server.limited
         self._connection = connection
         self._body: StreamReader | None = None
+        self._in_head = True
         self._late: asyncio.TimerHandle | None = None
         self._slow: asyncio.TimerHandle | None = None
 
@@ -99,19 +100,22 @@ class StatusHandler(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take `data` in, within the limits."""
         connection, limits, requests = self._connection, self._limited.limits, self._request_count
-        if data and not connection.unread:
-            self._expect(limits.head_seconds, "head_timeout")
         self._limited.received(connection, len(data))
         super().data_received(data)
         if self._request_count != requests and self._messages:
             self._limited.complete(connection)
+            self._in_head = False
             self._body = self._messages[-1][1]
-            self._expect(limits.body_seconds, "head_timeout")
-        if self._body is not None and self._body.is_eof():
-            self._limited.complete(connection)
-            self._body = None
-            self._expect(None if connection.is_proven else limits.idle_seconds, "idle")
-        elif connection.unread > limits.unread_bytes and connection.is_open:
+            self._expect(None if self._body.is_eof() else limits.body_seconds, "head_timeout")
+        if self._body is not None:
+            if self._body.is_eof():
+                self._limited.complete(connection)
+                self._body = None
+                self._expect(None if connection.is_proven else limits.idle_seconds, "idle")
+        elif connection.unread and not self._in_head:
+            self._in_head = True
+            self._expect(limits.head_seconds, "head_timeout")
+        if connection.unread > limits.unread_bytes and connection.is_open:
             self._refuse()
 
     def pause_writing(self) -> None:

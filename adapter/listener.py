@@ -15,6 +15,7 @@ from adapter.http_connection import StatusServer
 from infscale.log import where
 
 _BACKLOG = 512
+_RECEIVED_BYTES = 32_768
 _PAUSE_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 5.0
@@ -56,6 +57,8 @@ class Listener:
     def listen(self) -> int:
         """Listen from now on; gives the port. Raises OSError."""
         self.bound.setblocking(False)
+        # Connections inherit it: how much each can have the loop take in at a time, of all that are ready.
+        self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_BYTES)
         self.bound.listen(_BACKLOG)
         return int(self.bound.getsockname()[1])
 

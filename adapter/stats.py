@@ -1,6 +1,6 @@
 """What the adapter counts about its own requests, for the process' `/metrics`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from adapter.connections import Closed
 from infscale.histogram import Histogram
@@ -15,6 +15,8 @@ class AdapterStats:
     def __init__(self) -> None:
         self.closed = Closed()
         """Connections that were closed because of a limit."""
+        self.connections: Callable[[], Mapping[str, int]] = dict
+        """How many connections there are, by state; the server says so while it runs."""
         self._requests: dict[tuple[str, int], int] = {}
         self._durations: dict[str, Histogram] = {}
 

@@ -46,6 +46,14 @@ class AdapterCollector(Collector):
         for cause, count in self._stats.closed.counts.items():
             closed.add_metric([cause], count)
         yield closed
+        kept = GaugeMetricFamily(
+            "infscale_adapter_connections",
+            "connections, by whether a client certificate was believed",
+            labels=["state"],
+        )
+        for state, count in self._stats.connections().items():
+            kept.add_metric([state], count)
+        yield kept
         yield from self._beside()
 
     def _beside(self) -> Iterator[Metric]:
