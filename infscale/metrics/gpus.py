@@ -18,8 +18,9 @@ _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_
 class GpuReader:
     """One of the values of GPUs: bytes, which a group adds up, or a ratio, of which a group has the mean.
 
-    A ratio of memory is unknown where there is said to be none. Pods that share GPUs make one member of a group, with
-    the values of these: what the pods of the group use of each, and all there is where they are all that hold it.
+    A ratio of memory is unknown where there is said to be none, or less than is used. Pods that share GPUs make one
+    member of a group, with the values of these: what the pods of the group use of each, and all there is where they are
+    all that hold it.
     """
 
     name: _Value
@@ -44,7 +45,8 @@ class GpuReader:
                 return columns.gpu_utilization
             case _:
                 total = columns.gpu_memory_total_bytes
-                return columns.gpu_memory_used_bytes / np.where(total > 0, total, math.nan)
+                shares = columns.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
+                return np.where(shares <= 1.0, shares, math.nan)
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
@@ -82,9 +84,11 @@ class GpuReader:
                 return sum(busy) / len(busy) if busy else math.nan
             case _:
                 total = _total_bytes(of_each)
-                return sum(map(_used_bytes, of_each)) / total if total > 0 else math.nan
+                used = sum(map(_used_bytes, of_each)) / total if total >= _LEAST_BYTES else math.nan
+                return used if used <= 1.0 else math.nan
 
 
+_LEAST_BYTES = 1.0
 _SUMS = frozenset({"gpu_memory_used_bytes", "gpu_memory_total_bytes"})
 
 

@@ -1,6 +1,7 @@
 """GPU memory and utilisation per endpoint, scraped from dcgm-exporters, whose pages `dcgm_page` reads."""
 
 import math
+import time
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
 from infscale.metrics.sample import GpuSample
 from infscale.periodic import (
     Clock,
+    FetchError,
     Outcome,
     Pace,
     Rounds,
@@ -23,6 +25,7 @@ from infscale.periodic import (
     repeat,
 )
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
+from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.sources.dcgm_page import DcgmReader
 
 if TYPE_CHECKING:
@@ -103,11 +106,15 @@ class DcgmSource:
     async def _run(self, target: DcgmTarget) -> None:
         rounds, reader = self._rounds[target.url], DcgmReader(target.name)
         url = URL(target.url)
-        pages = PageClient(url, PAGE_LIMIT_BYTES)
+        pages, reading = PageClient(url, PAGE_LIMIT_BYTES), ReadingTime(time.thread_time)
 
         async def observe(started: float) -> int:
+            if not reading.allows():
+                raise FetchError(TOO_LONG)
             page = await pages.get(url.raw_path_qs)
-            for pod, sample in reader.read(page.body, whole=page.whole).items():
+            with reading:
+                samples = reader.read(page.body, whole=page.whole)
+            for pod, sample in samples.items():
                 for key in self._endpoints.get(pod, ()):
                     self._sink.record_gpu(key, sample, started)
             return len(page.body)
