@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.columns import ColumnReader, WithoutEndpoint
+from infscale.metrics.columns import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.formula import Valued, evaluate
 from infscale.metrics.gpus import GpuReader, gpu_members
 from infscale.metrics.model_table import SERVES, cells
@@ -230,6 +230,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
         window = asked.snapshot.state.settings.window_seconds
         return Reading(metric.reader.of_pool(asked.snapshot, asked.now), asked.now, window)
     if metric.source is Source.PICKER:
+        if isinstance(metric.reader, InFlight) and asked.members is None and asked.model is not None:
+            return Reading(metric.reader.of_pool(asked.snapshot, asked.model), asked.now)
         column = metric.reader.read(asked.snapshot, asked.now, asked.model)
         return Reading(float((column if asked.members is None else column[asked.members]).sum()), asked.now)
     ready = _serving(metric, asked)

@@ -62,6 +62,10 @@ class InFlight:
             return snapshot.in_flight_tokens if tokens else snapshot.in_flight_requests
         return np.array([of_row.get(model, _NONE_IN_FLIGHT)[tokens] for of_row in snapshot.in_flight_by_model])
 
+    def of_pool(self, snapshot: PoolSnapshot, model: str) -> float:
+        """What the whole pool has in flight of one model: pages name hundreds, each of which is asked for in a list."""
+        return snapshot.in_flight_models.get(model, _NONE_IN_FLIGHT)[self.name == "tokens"]
+
 
 _NONE_IN_FLIGHT = (0.0, 0.0)
 

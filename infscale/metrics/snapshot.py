@@ -275,6 +275,7 @@ class PoolSnapshot:
     in_flight_tokens: Final[FloatArray]
     in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
     turned_away: Final[tuple[tuple[float, int], ...]]
+    _in_flight_models: Mapping[str, tuple[float, float]] | None
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -293,6 +294,7 @@ class PoolSnapshot:
         self.in_flight_tokens = in_flight_tokens
         self.in_flight_by_model = in_flight_by_model
         self.turned_away = turned_away
+        self._in_flight_models = None
 
     @property
     def revision(self) -> str:
@@ -310,8 +312,13 @@ class PoolSnapshot:
         return self.state.endpoints
 
     @property
-    def in_flight_models(self) -> dict[str, tuple[float, float]]:
-        """Requests and tokens in flight in the whole pool, by the model that was asked for."""
+    def in_flight_models(self) -> Mapping[str, tuple[float, float]]:
+        """Requests and tokens in flight in the whole pool, by the model that was asked for; added up once."""
+        if self._in_flight_models is None:
+            self._in_flight_models = self._added_up()
+        return self._in_flight_models
+
+    def _added_up(self) -> dict[str, tuple[float, float]]:
         models: dict[str, tuple[float, float]] = {}
         for of_row in self.in_flight_by_model:
             for model, (requests, tokens) in of_row.items():
