@@ -183,7 +183,7 @@ class _Followers:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
         self.scrapes.sync(self.scheduled.targets.targets(state.endpoints, state.h2c_endpoints()))
         if self.lists is not None:
-            self.lists.sync(state.endpoints)
+            self.lists.sync(state.endpoints, state.h2c_endpoints())
         dcgm = self.config.dcgm
         urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
         targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]

@@ -5,7 +5,7 @@ changes rarely and is asked for rarely; each server has failures of its own.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -45,10 +45,11 @@ class ListSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """Where one endpoint's list is."""
+    """Where one endpoint's list is, and whether it speaks HTTP/2 in plain text there."""
 
     key: EndpointKey
     url: str
+    h2c: bool
 
 
 @dataclass(slots=True)
@@ -81,10 +82,13 @@ class ModelLists:
     ) -> None:
         await self._tasks.__aexit__(kind, error, traceback)
 
-    def sync(self, endpoints: Iterable[Endpoint]) -> None:
-        """Read the lists of exactly these endpoints; one at another address is another server."""
+    def sync(self, endpoints: Iterable[Endpoint], h2c: Container[EndpointKey] = ()) -> None:
+        """Read the lists of exactly these endpoints, of `h2c` over HTTP/2; one at another address is another server."""
         scheme = self._settings.scheme
-        wanted = {each.key: _Server(each.key, f"{scheme}://{each.authority}{PATH}") for each in endpoints}
+        wanted = {
+            each.key: _Server(each.key, f"{scheme}://{each.authority}{PATH}", scheme == "http" and each.key in h2c)
+            for each in endpoints
+        }
         self._known = {
             key: self._known[key] if self._servers.get(key) == server else _Known(self._rounds(server))
             for key, server in wanted.items()
@@ -116,7 +120,13 @@ class ModelLists:
     async def _run(self, server: _Server) -> None:
         settings, known = self._settings, self._known[server.key]
         url = URL(server.url)
-        pages = PageClient(url, LIST_LIMIT_BYTES, verify_tls=settings.verify_tls, certificates=settings.certificates)
+        pages = PageClient(
+            url,
+            LIST_LIMIT_BYTES,
+            verify_tls=settings.verify_tls,
+            certificates=settings.certificates,
+            h2c=server.h2c,
+        )
 
         async def observe(started: float) -> int:
             page = await pages.get(url.raw_path_qs)

@@ -15,7 +15,9 @@ from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.periodic import FetchError
 from infscale.scrape.model_lists import LIST_LIMIT_BYTES, LONGEST_NAME, MOST_NAMES, ListSettings, ModelLists, read_list
+from tests.scrape.h2c_server import h2c_server
 from tests.scrape.servers import http_server, raw_page, raw_server
+from tests.scrape.test_h2c import page
 
 A, B = EndpointKey("default", "a"), EndpointKey("default", "b")
 QUICK = ListSettings(0.05, 0.04, backoff=Backoff(0.01, 1.0, 0.01))
@@ -75,6 +77,15 @@ async def test_every_name_on_the_list_is_known() -> None:
         assert lists.listed(B) is None
         await until(lists, A, NAMES)
         assert set(asked) == {"/v1/models"}
+
+
+async def test_the_list_of_a_server_that_speaks_http2_alone_is_read() -> None:
+    async with (
+        h2c_server(page(orjson.dumps(VLLM))) as (address, _),
+        ModelLists(Clock(), random.Random(1), QUICK) as lists,
+    ):
+        lists.sync([endpoint(A, address)], {A})
+        await until(lists, A, NAMES)
 
 
 async def test_a_list_changes_and_is_unknown_once_it_is_too_old() -> None:
