@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Never, TypeVar
 
 import yaml
+from yaml.reader import ReaderError
 
 from infscale.errors import ConfigError
-from infscale.problems import AlreadySaid, Attempt, Problems
+from infscale.problems import AlreadySaid, Attempt, EnoughError, Problems
 from infscale.strict_yaml import compose
 from infscale.suggestions import did_you_mean, nearest, short_list
 
@@ -131,6 +132,8 @@ class Field:
         if self.problems is None:
             raise error
         self.problems.add(error, self.line)
+        if self.problems.enough:
+            raise EnoughError
 
     def _part(self, node: yaml.Node, path: str) -> "Field":
         return Field(node, self.source, path, self.strict, self.problems)
@@ -309,9 +312,34 @@ class Field:
 def whole(root: Field, read: Callable[[Field], T]) -> T:
     """What `read` makes of `root`. Raises `ConfigErrors` with all that is wrong, where it is more than one thing."""
     problems = Problems()
-    read_one = replace(root, problems=problems).attempt(read)
+    try:
+        value = replace(root, problems=problems).attempt(read)
+    except EnoughError:
+        value = Attempt()
     problems.raise_any()
-    return read_one.value
+    return value.value
+
+
+def read_whole(text: str, source: str, read: Callable[[Field], T]) -> T:
+    """What `read` makes of the one document in `text`, as `whole`; of the document itself nothing is kept.
+
+    Beside a loop that answers others, a large document has to be let go of bit by bit: freed at once, it would keep
+    every other thread waiting.
+    """
+    root = load(text, source)
+    try:
+        return whole(root, read)
+    finally:
+        _let_go(root.node)
+
+
+def _let_go(root: yaml.Node) -> None:
+    left = [root]
+    while left:
+        parts = left.pop().value
+        while isinstance(parts, list) and parts:
+            part = parts.pop()
+            left.extend(part if isinstance(part, tuple) else (part,))
 
 
 def _plain_scalar(field: Field) -> Plain:
@@ -376,8 +404,15 @@ def load_all(text: str, source: str) -> tuple[Field, ...]:
     try:
         nodes = list(compose(text))
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        # The end of the text stands below its last line.
+        last = text.count("\n") + (not text.endswith("\n"))
+        line = min(error.problem_mark.line + 1, last) if error.problem_mark else 1
         raise ConfigError(f"{source}:{line}", "", f"not valid YAML: {error.problem or 'malformed'}") from error
+    except ReaderError as error:
+        # Where bytes stand, of the text as UTF-8.
+        line = text.encode(errors="surrogatepass").count(b"\n", 0, error.position) + 1
+        problem = f"not valid YAML: {error.reason or 'a character that is not allowed'}"
+        raise ConfigError(f"{source}:{line}", "", problem) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML lets some errors of its conversions through: character escapes and version numbers beyond any range.
         problem = next(iter(str(error).splitlines()), "malformed")

@@ -9,7 +9,14 @@ T = TypeVar("T")
 DefaultT = TypeVar("DefaultT")
 
 MAX_PROBLEMS = 100
-"""How many problems of one document are kept; the others are counted."""
+"""How many problems of one document are kept; others are counted."""
+
+MAX_COUNTED = 1000
+"""How many are counted: who has so many looks for no more."""
+
+
+class EnoughError(Exception):
+    """Reading ends, because so much is wrong with the document. It is caught where the whole is read."""
 
 
 class AlreadySaid(ConfigError):
@@ -38,7 +45,8 @@ class Problems:
         if len(self._found) >= MAX_PROBLEMS:
             self._unnamed += 1
             return
-        self._found[identity] = (line, error)
+        # What was on the way to the mistake, the whole document among it, is not kept with it.
+        self._found[identity] = (line, error.with_traceback(None))
 
     def attempt(self, read: Callable[[], T]) -> "Attempt[T]":
         """What `read` gives; a `ConfigError` of it is kept."""
@@ -47,6 +55,11 @@ class Problems:
         except ConfigError as error:
             self.add(error)
             return Attempt()
+
+    @property
+    def enough(self) -> bool:
+        """Whether so many are found that looking for more costs time and helps nobody."""
+        return len(self._found) + self._unnamed >= MAX_COUNTED
 
     @property
     def full(self) -> bool:

@@ -28,11 +28,12 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
 
 
 def short_list(options: Iterable[str], word: str = "") -> str:
-    """The options, of many only those most like `word`."""
+    """The options; of many some, those most like `word` first where it is like any."""
     known = list(dict.fromkeys(options))
     if len(known) <= _SHOWN:
         return ", ".join(known)
-    ordered = sorted(known, key=lambda each: -_alike(_form(word), _form(each))) if len(word) <= _LONGEST else known
+    alike = bool(nearest(word, known))
+    ordered = sorted(known, key=lambda each: -_alike(_form(word), _form(each))) if alike else known
     return f"{', '.join(ordered[:_SHOWN])} … ({len(known)} in all)"
 
 

@@ -67,10 +67,15 @@ class WatchedFile:
 def look_at(path: Path) -> Look:
     """One look at the file at `path`, of which at most `MAX_FILE_BYTES` are read. It blocks."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return Look(problem="expected a regular file")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+        # Without waiting: what has become a pipe since, or is one of the system's, may have nothing to read for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return Look(problem="expected a regular file")
+            with open(descriptor, "rb", closefd=False) as file:
+                content = file.read(MAX_FILE_BYTES + 1) or b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return Look(problem=f"cannot be read: {error.strerror or error}")
     return Look.of(content)

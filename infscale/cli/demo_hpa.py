@@ -43,7 +43,8 @@ class HpaMetric:
     @property
     def target_words(self) -> str:
         """The target as people say it."""
-        return f"{self.target} per pod" if self.per_pod else self.target
+        target = f"{milli_value(parse_quantity(self.target)) / 1000:g}"
+        return f"{target} per pod" if self.per_pod else target
 
 
 HPA_METRICS: tuple[HpaMetric, ...] = (
@@ -56,8 +57,9 @@ HPA_METRICS: tuple[HpaMetric, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One sync: the answers, and what the HPA would do about `replicas` running ones."""
+    """One sync, `at_seconds` after the phase began: the answers, and what the HPA would do about them."""
 
+    at_seconds: float
     answers: tuple[AdapterAnswer, ...]
     recommendation: Recommendation
 
@@ -102,7 +104,7 @@ def advise(
         AdapterAnswer(at_seconds, metric.name, metric.target_words, _value(status), each.replicas, each.explanation)
         for (metric, _), status, each in zip(raw, statuses, recommendation.per_metric, strict=True)
     )
-    return Advice(answers, recommendation)
+    return Advice(at_seconds, answers, recommendation)
 
 
 def _status(metric: HpaMetric, answer: RawAnswer) -> MetricStatus:

@@ -14,12 +14,13 @@ import orjson
 from infscale.cli.demo_helpers import LOAD, SERVE, SERVERS, HelperProcess, free_ports, helper
 from infscale.cli.demo_hpa import HPA_METRICS, AdapterClient, Advice, advise
 from infscale.cli.demo_plan import DemoPlan
+from infscale.config.settings import Preset
 from infscale.envoy.config import Address, PickerRoute, RoundRobinRoute
 from infscale.envoy.process import running_envoy
 from infscale.errors import StartError
 from infscale.planner.hpa_rules import History
 from infscale.sim.load import Outcome
-from infscale.sim.report import EndpointLoad, LoadSample, PhaseRecord, Quantiles
+from infscale.sim.report import EndpointLoad, LoadSample, PhaseRecord, Quantiles, WantedReplicas
 
 _LOOPBACK = "127.0.0.1"
 _SAMPLE_SECONDS = 0.25
@@ -31,17 +32,23 @@ _SCRAPE_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One of the two ways to route, as people and the report call it."""
+    """One of the ways to route, as people and the report call it; `preset` None: the picker is passed by."""
 
     key: str
     name: str
     number: int
-    picked: bool
+    preset: Preset | None
+
+    @property
+    def picked(self) -> bool:
+        """Whether the picker chooses."""
+        return self.preset is not None
 
 
 PHASES = (
-    Phase("round_robin", "Envoy's round robin", 1, picked=False),
-    Phase("infscale", "infscale", 2, picked=True),
+    Phase("round_robin", "Envoy's round robin", 1, None),
+    Phase("reference", "the reference picker", 2, "reference"),
+    Phase("infscale", "infscale", 3, "infscale"),
 )
 
 
@@ -68,7 +75,11 @@ class PhaseStatus:
 
 
 class View(Protocol):
-    """Who watches a demo."""
+    """What shows a demo."""
+
+    def starting(self, phase: Phase, what: str) -> None:
+        """Called when `what` of a phase begins to start; must be quick."""
+        ...
 
     def show(self, status: PhaseStatus) -> None:
         """Called a few times a second while a phase runs; must be quick."""
@@ -87,7 +98,8 @@ class _Observed:
         """The whole, once the phase is over."""
         outcomes = sorted(self.outcomes, key=lambda outcome: outcome.number)
         answers = [answer for advice in self.advices for answer in advice.answers]
-        return PhaseRecord(tuple(outcomes), tuple(self.samples), tuple(answers))
+        wanted = [WantedReplicas(each.at_seconds, each.recommendation.desired) for each in self.advices]
+        return PhaseRecord(tuple(outcomes), tuple(self.samples), tuple(answers), tuple(wanted))
 
     def status(self, plan: DemoPlan, phase: Phase, elapsed: float, *, over: bool = False) -> PhaseStatus:
         """How it stands, `elapsed` seconds after the load began."""
@@ -117,12 +129,16 @@ async def run_phase(plan: DemoPlan, phase: Phase, requests: Path, folder: Path, 
     """
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
+        view.starting(phase, f"{len(plan.names)} simulated servers")
         fleet = await enter(helper(SERVERS, _servers_file(plan, folder)))
-        serve = await enter(helper(SERVE, _serve_file(fleet, folder)))
+        view.starting(phase, "infscale")
+        serve = await enter(helper(SERVE, _serve_file(phase, fleet, folder)))
         listen, admin = (Address(_LOOPBACK, port) for port in free_ports(2))
+        view.starting(phase, "Envoy")
         await enter(running_envoy(admin, [_route(phase, listen, fleet, serve)]))
         session = await enter(aiohttp.ClientSession())
         watch = _Watch(plan, phase, session, serve, view)
+        view.starting(phase, "the load")
         await watch.until_fresh()
         load = await enter(helper(LOAD, _load_file(requests, listen, folder)))
         record = await watch.follow(load)
@@ -215,7 +231,7 @@ def _servers_file(plan: DemoPlan, folder: Path) -> Path:
     )
 
 
-def _serve_file(fleet: HelperProcess, folder: Path) -> Path:
+def _serve_file(phase: Phase, fleet: HelperProcess, folder: Path) -> Path:
     anywhere = {"listen": f"{_LOOPBACK}:0"}
     endpoints = _written(folder / "endpoints.yaml", cast("Mapping[str, object]", fleet.ready["discovery"]))
     config = _written(
@@ -224,7 +240,7 @@ def _serve_file(fleet: HelperProcess, folder: Path) -> Path:
             "discovery": {"file": endpoints.name},
             "scrape": {"interval_seconds": _SCRAPE_SECONDS},
             "dcgm": {"targets": fleet.ready["gpu_pages"]},
-            "picker": {**anywhere, "destinations": 2},
+            "picker": {**anywhere, "destinations": 2, "preset": phase.preset or "infscale"},
             "adapter": anywhere,
             "telemetry": anywhere,
             "log": {"level": "warning"},

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,10 @@ def serve(config: ServeConfig, parts: Collection[str], notes: Iterable[str] = ()
     return 0
 
 
+_SWITCH_SECONDS = 0.0005
+"""How long a thread that reads a file may keep the loop waiting; Python's own 5 ms count several times in an answer."""
+
+
 async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
 
@@ -52,6 +57,7 @@ async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
     async with serving(config, parts) as running:
         running.log_listeners()
         spare_collections()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         await stop.wait()
         _LOG.info("draining; a second signal ends it at once")
         async with asyncio.TaskGroup() as group:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from infscale.discovery.state import read_state
-from infscale.document import Field, load, whole
+from infscale.document import Field, read_whole
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
 from infscale.watched_file import Look, WatchedFile
@@ -70,7 +70,8 @@ class FileDiscovery:
         try:
             state = await asyncio.to_thread(self._parse, look)
         except ConfigError as error:
-            self._problem = error
+            # What was on the way to the mistake is not kept with it.
+            self._problem = error.with_traceback(None)
             self._refusals += 1
             self._on_refusal(error)
             return None
@@ -79,4 +80,4 @@ class FileDiscovery:
 
     def _parse(self, look: Look) -> DiscoveryState:
         source = str(self._file.path)
-        return whole(load(look.text(source), source), self._read)
+        return read_whole(look.text(source), source, self._read)

@@ -27,6 +27,9 @@ from infscale.suggestions import did_you_mean, short_list
 DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
 """The pool of a document that has no `InferencePool`."""
 
+MAX_ITEMS = 10_000
+"""How many endpoints, and how many objects, one document may have."""
+
 _MAX_PORT = 65535
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _METRICS_ADDRESS, _METRICS_PORT = "metricsAddress", "metricsPort"
@@ -44,8 +47,8 @@ def read_state(
     Raises `ConfigError`.
     """
     parts = root.mapping([], ["endpoints", "objects"])
-    entries = parts["endpoints"].items() if "endpoints" in parts else ()
-    items = parts["objects"].items() if "objects" in parts else ()
+    entries = _items(parts.get("endpoints"))
+    items = _items(parts.get("objects"))
     objects = _read_objects(items)
     endpoints = _read_endpoints(entries, clusters=clusters)
     pools = tuple(each for _, each in objects if isinstance(each, Pool))
@@ -63,6 +66,13 @@ def read_state(
         tuple(each for _, each in objects if isinstance(each, Rewrite)),
         tuple(each for _, each in objects if isinstance(each, DescribedObject)),
     )
+
+
+def _items(field: Field | None) -> tuple[Field, ...]:
+    items = () if field is None else field.items()
+    if field is not None and len(items) > MAX_ITEMS:
+        field.refuse(f"expected at most {MAX_ITEMS} elements, got {len(items)}")
+    return items
 
 
 def _read_objects(items: tuple[Field, ...]) -> tuple[tuple[Field, InferenceObject], ...]:

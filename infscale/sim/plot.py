@@ -1,8 +1,9 @@
-"""The demo's plot: latency distributions and queues of both phases. Needs matplotlib (extra `demo`)."""
+"""The demo's plot: latencies, replicas wanted and queues of every phase. Needs matplotlib (extra `demo`)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,33 +16,70 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from infscale.sim.report import LoadSample, PhaseRecord
 
 _INK, _FAINT, _GRID = "#24292f", "#6e7781", "#e4e8ec"
-_TITLE_COLUMNS = 120
+_TITLE_COLUMNS = 130
+_WIDE = 50.0
 _UNKNOWN = "#d0d7de"
 _SHADES = LinearSegmentedColormap.from_list("queue", ["#f3f6f8", "#f6c177", "#c2571a", "#5c1a0b"]).with_extremes(
     bad=_UNKNOWN
 )
-_COLOURS = {"round robin": "#c2571a", "infscale": "#0b7285"}
+_COLOURS = {"round robin": "#c2571a", "reference": "#7048a8", "infscale": "#0b7285"}
+_TICKS = 11
 _LABEL_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+_FEW_LABELS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-def plot(round_robin: PhaseRecord, infscale: PhaseRecord, title: str, path: Path) -> None:
-    """Write a PNG: distributions above, queues per endpoint over time below; raises `OSError` when it cannot."""
-    phases = {"round robin": round_robin, "infscale": infscale}
-    figure = Figure(figsize=(11, 7.4), dpi=144, facecolor="white", layout="constrained")
+def plot(phases: Mapping[str, PhaseRecord], title: str, replicas: int, path: Path) -> None:
+    """Write a PNG: distributions and the replicas an HPA wants above, queues per endpoint over time below.
+
+    `replicas` are running all the time. Raises `OSError` when it cannot be written.
+    """
+    figure = Figure(figsize=(15, 8.6), dpi=120, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 2)
-    figure.suptitle(_wrapped(title), fontsize=11.5, color=_INK, x=0.012, ha="left")
-    ttft, tpot, *queues = (axes for row in grid for axes in row)
+    rows = figure.add_gridspec(2, 1, height_ratios=(1.08, 1))
+    above, below = figure.add_subfigure(rows[0, 0]), figure.add_subfigure(rows[1, 0])
+    ttft, tpot, wanted = above.subplots(1, 3)
+    queues = below.subplots(1, len(phases), squeeze=False)[0]
+    figure.suptitle(_wrapped(title), fontsize=14, color=_INK, x=0.008, ha="left")
+    seconds = max(1.0, *(_last(phase.samples) for phase in phases.values()))
     _distribution(ttft, phases, "ttft_seconds", "Time to first token")
     _distribution(tpot, phases, "tpot_seconds", "Time per output token")
+    _replicas(wanted, phases, replicas, seconds)
     scale = Normalize(0.0, max(4.0, *(_deepest(phase.samples) for phase in phases.values())))
-    seconds = max(1.0, *(_last(phase.samples) for phase in phases.values()))
-    for axes, (name, phase) in zip(queues, phases.items(), strict=True):
-        shades = _queues(axes, phase.samples, name, scale, seconds)
-        bar = figure.colorbar(shades, ax=axes, pad=0.01, aspect=30, ticks=MaxNLocator(integer=True, nbins=5))
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(colors=_FAINT, labelsize=8, length=0)
+    shades = [
+        _queues(axes, phase.samples, name, scale, seconds)
+        for axes, (name, phase) in zip(queues, phases.items(), strict=True)
+    ]
+    bar = below.colorbar(shades[-1], ax=list(queues), pad=0.01, aspect=30, ticks=MaxNLocator(integer=True, nbins=5))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=_FAINT, labelsize=_TICKS, length=0)
+    bar.set_label("waiting requests", fontsize=_TICKS, color=_FAINT)
     figure.savefig(path, format="png")
+
+
+def _replicas(axes: Axes, phases: Mapping[str, PhaseRecord], running: int, seconds: float) -> None:
+    """What an HPA on the adapter's answers wants; the phases run on what there is all the same."""
+    _dress(axes, "Replicas an HPA would run")
+    axes.axhline(running, color=_FAINT, linewidth=0.8, linestyle=(0, (3, 3)), label=f"{running} are running")
+    highest = running
+    for name, phase in phases.items():
+        if phase.wanted:
+            times, counts = [one.at_seconds for one in phase.wanted], [one.replicas for one in phase.wanted]
+            label = f"{name}, up to {max(counts)}"
+            axes.step(times, counts, where="post", color=_COLOURS[name], linewidth=2, label=label)
+            highest = max(highest, *counts)
+    axes.set_xlim(0, seconds)
+    axes.set_ylim(0, 1.5 * highest)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_xlabel("seconds", fontsize=_TICKS, color=_FAINT)
+    _legend(axes, "upper left")
+
+
+def _legend(axes: Axes, where: Literal["upper left", "best"]) -> None:
+    """A legend that hides what is behind it."""
+    legend = axes.legend(
+        fontsize=_TICKS, labelcolor=_INK, loc=where, framealpha=1.0, facecolor="white", edgecolor=_GRID
+    )
+    legend.set_zorder(10)
 
 
 def _wrapped(title: str) -> str:
@@ -49,16 +87,16 @@ def _wrapped(title: str) -> str:
 
 
 def _dress(axes: Axes, title: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10.5, color=_INK)
+    axes.set_title(title, loc="left", fontsize=12.5, color=_INK)
     axes.grid(color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_FAINT, labelsize=9, length=0)
+    axes.tick_params(colors=_FAINT, labelsize=_TICKS, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(_GRID)
 
 
-def _distribution(axes: Axes, phases: dict[str, PhaseRecord], measure: str, title: str) -> None:
+def _distribution(axes: Axes, phases: Mapping[str, PhaseRecord], measure: str, title: str) -> None:
     _dress(axes, title)
     everything: list[float] = []
     for name, phase in phases.items():
@@ -71,7 +109,7 @@ def _distribution(axes: Axes, phases: dict[str, PhaseRecord], measure: str, titl
         share = np.arange(1, len(values) + 1) / len(values)
         p90 = float(np.percentile(np.asarray(values), 90))
         axes.step(values, share, where="post", color=_COLOURS[name], linewidth=2, label=f"{name}, p90 {_seconds(p90)}")
-        axes.plot([p90], [0.9], marker="o", markersize=5, color=_COLOURS[name])
+        axes.plot([p90], [0.9], marker="o", markersize=6, color=_COLOURS[name])
     if not everything:
         axes.text(0.5, 0.5, "nothing measured", transform=axes.transAxes, ha="center", color=_FAINT)
         return
@@ -79,20 +117,21 @@ def _distribution(axes: Axes, phases: dict[str, PhaseRecord], measure: str, titl
     axes.set_xscale("log")
     low, high = max(min(everything), 1e-3) * 0.9, max(everything) * 1.1
     axes.set_xlim(low, high)
-    axes.set_xticks([second for second in _LABEL_SECONDS if low <= second <= high] or [low, high])
+    labels = _LABEL_SECONDS if high / low < _WIDE else _FEW_LABELS
+    axes.set_xticks([second for second in labels if low <= second <= high] or [low, high])
     axes.xaxis.set_major_formatter(FuncFormatter(_time_label))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(FuncFormatter(_share_label))
-    axes.set_ylabel("share of requests", fontsize=9, color=_FAINT)
-    axes.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="best")
+    axes.set_ylabel("share of requests", fontsize=_TICKS, color=_FAINT)
+    _legend(axes, "best")
 
 
 def _queues(axes: Axes, samples: Sequence[LoadSample], name: str, scale: Normalize, seconds: float) -> ScalarMappable:
-    _dress(axes, f"Waiting requests per endpoint, {name}")
+    _dress(axes, f"Waiting requests, {name}")
     axes.grid(visible=False)
-    axes.set_xlabel("seconds", fontsize=9, color=_FAINT)
+    axes.set_xlabel("seconds", fontsize=_TICKS, color=_FAINT)
     axes.set_xlim(0, seconds)
     names = [one.endpoint for one in samples[-1].endpoints] if samples else []
     axes.set_yticks([row + 0.5 for row in range(len(names))], names)

@@ -81,12 +81,21 @@ class AdapterAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedReplicas:
+    """How many replicas an HPA would run, `at_seconds` after the phase began."""
+
+    at_seconds: float
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseRecord:
     """Everything observed in one phase."""
 
     outcomes: tuple[Outcome, ...]
     samples: tuple[LoadSample, ...] = ()
     answers: tuple[AdapterAnswer, ...] = ()
+    wanted: tuple[WantedReplicas, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,17 +160,38 @@ class PhaseSummary:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One row of the comparison: what it is called, how it is read and written, whether more is better."""
+    """One row of the comparison: what it is called, how it is read and written, and the words for better and worse."""
 
     name: str
+    short: str
     read: Callable[[PhaseSummary], float | None]
     write: Callable[[float], str]
+    better: str = "faster"
+    worse: str = "slower"
     more_is_better: bool = False
 
-    def ratio(self, infscale: PhaseSummary, round_robin: PhaseSummary) -> float | None:
-        """infscale's value over round robin's; None where either is unknown or round robin's is 0."""
-        ours, theirs = self.read(infscale), self.read(round_robin)
-        return None if ours is None or not theirs else ours / theirs
+    def ratio(self, ours: PhaseSummary, theirs: PhaseSummary) -> float | None:
+        """Our value over theirs; None where either is unknown or theirs is 0."""
+        found, other = self.read(ours), self.read(theirs)
+        return None if found is None or not other else found / other
+
+    def gain(self, ours: PhaseSummary, theirs: PhaseSummary) -> float | None:
+        """How many times better ours is, below 1 where it is worse; None where that cannot be said."""
+        ratio = self.ratio(ours, theirs)
+        if ratio is None or self.more_is_better:
+            return ratio
+        return 1 / ratio if ratio else None
+
+    def compared(self, ours: PhaseSummary, theirs: PhaseSummary) -> str:
+        """The gain in words: ``4.9 × faster``."""
+        gain = self.gain(ours, theirs)
+        if not gain:
+            return "–"
+        times, word = (gain, self.better) if gain >= 1 else (1 / gain, self.worse)
+        return "the same" if times < _SAME else f"{times:.{1 if times >= _PLAIN else 2}f} × {word}"
+
+
+_SAME, _PLAIN = 1.005, 1.95
 
 
 def _seconds(value: float) -> str:
@@ -172,52 +202,83 @@ def _milliseconds(value: float) -> str:
     return f"{value * 1000:.1f} ms"
 
 
+def _rate(value: float) -> str:
+    return f"{value:.2f}/s"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
 MEASURES: tuple[Measure, ...] = (
-    Measure("throughput", lambda one: one.throughput_rps, lambda value: f"{value:.2f} requests/s", True),
-    Measure("time to first token p50", lambda one: one.ttft.p50, _seconds),
-    Measure("time to first token p90", lambda one: one.ttft.p90, _seconds),
-    Measure("time to first token p99", lambda one: one.ttft.p99, _seconds),
-    Measure("time per output token p50", lambda one: one.tpot.p50, _milliseconds),
-    Measure("time per output token p90", lambda one: one.tpot.p90, _milliseconds),
-    Measure("time per output token p99", lambda one: one.tpot.p99, _milliseconds),
-    Measure("prefix hit ratio", lambda one: one.prefix_hit_ratio, lambda value: f"{value:.1%}", True),
-    Measure("failed requests", lambda one: float(one.failed), lambda value: f"{value:.0f}"),
+    Measure("throughput", "requests", lambda one: one.throughput_rps, _rate, "more", "less", True),
+    Measure("time to first token p50", "first token p50", lambda one: one.ttft.p50, _seconds),
+    Measure("time to first token p90", "first token p90", lambda one: one.ttft.p90, _seconds),
+    Measure("time to first token p99", "first token p99", lambda one: one.ttft.p99, _seconds),
+    Measure("time per output token p50", "per token p50", lambda one: one.tpot.p50, _milliseconds),
+    Measure("time per output token p90", "per token p90", lambda one: one.tpot.p90, _milliseconds),
+    Measure("time per output token p99", "per token p99", lambda one: one.tpot.p99, _milliseconds),
+    Measure("prefix hit ratio", "prefix hits", lambda one: one.prefix_hit_ratio, _share, "more", "less", True),
+    Measure(
+        "failed requests",
+        "failed requests",
+        lambda one: float(one.failed),
+        lambda value: f"{value:.0f}",
+        "fewer",
+        "more",
+    ),
 )
 """The comparison, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """Both phases on the same traffic, and what they were measured with."""
+    """All phases on the same traffic, and what they were measured with.
+
+    `reference` is the reference picker's default scheduling.
+    """
 
     seed: int
     versions: Mapping[str, str]
     workload: Mapping[str, object]
     servers: Mapping[str, object]
     round_robin: PhaseRecord
+    reference: PhaseRecord
     infscale: PhaseRecord
+
+    @property
+    def phases(self) -> Mapping[str, PhaseRecord]:
+        """What was observed, by the names people read, in the order it was played."""
+        return {"round robin": self.round_robin, "reference": self.reference, "infscale": self.infscale}
 
     def document(self) -> dict[str, object]:
         """The JSON document."""
-        round_robin, infscale = PhaseSummary.of(self.round_robin.outcomes), PhaseSummary.of(self.infscale.outcomes)
+        summaries = {name.replace(" ", "_"): PhaseSummary.of(each.outcomes) for name, each in self.phases.items()}
+        records = {name.replace(" ", "_"): each for name, each in self.phases.items()}
+        ours = summaries["infscale"]
+        over = {
+            f"infscale_over_{name}": {
+                measure.name.replace(" ", "_"): _rounded(measure.ratio(ours, theirs)) for measure in MEASURES
+            }
+            for name, theirs in summaries.items()
+            if theirs is not ours
+        }
         return {
             "seed": self.seed,
             "versions": dict(self.versions),
             "workload": dict(self.workload),
             "servers": dict(self.servers),
-            "phases": {
-                "round_robin": round_robin.document() | _observed(self.round_robin),
-                "infscale": infscale.document() | _observed(self.infscale),
-            },
-            "infscale_over_round_robin": {
-                measure.name.replace(" ", "_"): _rounded(measure.ratio(infscale, round_robin)) for measure in MEASURES
-            },
+            "phases": {name: summary.document() | _observed(records[name]) for name, summary in summaries.items()},
+            **over,
         }
 
 
 def _observed(record: PhaseRecord) -> dict[str, object]:
     return {
         "adapter_answers": [answer.document() for answer in record.answers],
+        "wanted_replicas": [
+            {"at_seconds": round(one.at_seconds, 2), "replicas": one.replicas} for one in record.wanted
+        ],
         "endpoint_loads": [
             {
                 "at_seconds": round(sample.at_seconds, 2),

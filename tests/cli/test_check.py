@@ -122,7 +122,7 @@ def test_files_that_do_not_go_together_are_refused(files: Files) -> None:
     [
         ("", "serve.yaml: expected one YAML document, found 0"),
         ("- a\n", "serve.yaml:1: expected a mapping, got a list"),
-        ("a: [\n", "serve.yaml:2: not valid YAML: "),
+        ("a: [\n", "serve.yaml:1: not valid YAML: "),
         ("a: 1\na: 2\n", "serve.yaml:1: a: unknown key"),
         ("a: !!python/object:os.system x\n", "serve.yaml:1: not valid YAML: tags are not allowed"),
         ("apiVersion: v1\nkind: Pod\n", "serve.yaml:2: kind: expected one of EndpointPickerConfig, got 'Pod'"),

@@ -65,5 +65,5 @@ def test_an_unusable_answer_is_no_proposal(raw: RawAnswer) -> None:
 def test_the_answers_carry_target_and_time() -> None:
     answer = advised((WAITING, external("1"))).answers[0]
     assert (answer.at_seconds, answer.metric, answer.target) == (10.0, "waiting_requests", "2 per pod")
-    assert LATENCY.target_words == "500m"
+    assert LATENCY.target_words == "0.5"
     assert KV.source is Source.PODS

@@ -19,6 +19,7 @@ from infscale.sim.report import (
     PhaseRecord,
     PhaseSummary,
     Quantiles,
+    WantedReplicas,
 )
 
 
@@ -30,6 +31,10 @@ def failed(number: int, failure: str = "status 503") -> Outcome:
     return Outcome(number, float(number), 0.001, number + 50.0, 503, failure=failure)
 
 
+def cached(tokens: int) -> Outcome:
+    return Outcome(0, 0.0, 0.0, 1.0, 200, "a", 0.1, 0.1, 100, tokens)
+
+
 SAMPLES = (
     LoadSample(0.5, (EndpointLoad("pod-0", 3.0, 2.0, 0.5), EndpointLoad("pod-1", None, None, None))),
     LoadSample(1.0, (EndpointLoad("pod-0", 1.0, 4.0, 0.6), EndpointLoad("pod-1", 0.0, 1.0, 0.25))),
@@ -38,13 +43,15 @@ ANSWERS = (AdapterAnswer(1.0, "waiting_requests", "2 per pod", "4", 3, "4 / targ
 
 
 def report(round_robin: tuple[Outcome, ...], infscale: tuple[Outcome, ...]) -> DemoReport:
+    wanted = (WantedReplicas(1.0, 3),)
     return DemoReport(
         seed=7,
         versions={"infscale": "0"},
         workload={"kind": "built-in chat"},
         servers={"count": 2},
         round_robin=PhaseRecord(round_robin, SAMPLES, ANSWERS),
-        infscale=PhaseRecord(infscale, SAMPLES, ANSWERS),
+        reference=PhaseRecord(round_robin, SAMPLES, ANSWERS),
+        infscale=PhaseRecord(infscale, SAMPLES, ANSWERS, wanted),
     )
 
 
@@ -85,8 +92,10 @@ def test_percentiles_are_ordered_and_within_the_values(values: list[float]) -> N
 
 def test_the_report_has_the_keys_scripts_rely_on() -> None:
     document = orjson.loads(orjson.dumps(report((answered(0),), (answered(0), failed(1))).document()))
-    assert set(document) == {"seed", "versions", "workload", "servers", "phases", "infscale_over_round_robin"}
-    for phase in ("round_robin", "infscale"):
+    over = {"infscale_over_round_robin", "infscale_over_reference"}
+    assert set(document) == {"seed", "versions", "workload", "servers", "phases", *over}
+    assert document["phases"]["infscale"]["wanted_replicas"] == [{"at_seconds": 1.0, "replicas": 3}]
+    for phase in ("round_robin", "reference", "infscale"):
         found = document["phases"][phase]
         assert {"requests", "failed", "throughput_rps", "prefix_hit_ratio"} <= set(found)
         for measure in ("ttft_seconds", "tpot_seconds"):
@@ -110,8 +119,10 @@ def test_ratios_compare_infscale_with_round_robin_and_are_unknown_over_zero() ->
     [
         pytest.param(
             PhaseRecord(tuple(answered(n, 0.1 * n + 0.05) for n in range(20)), SAMPLES),
-            PhaseRecord(tuple(answered(n, 0.02 * n + 0.05) for n in range(20)), SAMPLES),
-            id="both phases",
+            PhaseRecord(
+                tuple(answered(n, 0.02 * n + 0.05) for n in range(20)), SAMPLES, wanted=(WantedReplicas(0.5, 9),)
+            ),
+            id="all phases",
         ),
         pytest.param(PhaseRecord((failed(0),)), PhaseRecord((failed(0),)), id="nothing measured"),
         pytest.param(PhaseRecord((answered(0),), SAMPLES[:1]), PhaseRecord((answered(0),)), id="one request"),
@@ -121,10 +132,28 @@ def test_the_plot_is_written_whatever_was_measured(
     tmp_path: Path, round_robin: PhaseRecord, infscale: PhaseRecord
 ) -> None:
     path = tmp_path / "plot.png"
-    plot(round_robin, infscale, "title", path)
+    plot({"round robin": round_robin, "reference": infscale, "infscale": infscale}, "title", 2, path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_ratio_is_null_not_nan() -> None:
     summary = PhaseSummary.of([answered(0, ttft=math.nan)])
     assert summary.document()["ttft_seconds"] == {"p50": None, "p90": None, "p99": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs", "words"),
+    [
+        ("time to first token p90", answered(0, ttft=0.1), answered(0, ttft=0.49), "4.9 × faster"),
+        ("time to first token p90", answered(0, ttft=0.49), answered(0, ttft=0.1), "4.9 × slower"),
+        ("time per output token p50", answered(0, tpot=0.1), answered(0, tpot=0.108), "1.08 × faster"),
+        ("time per output token p50", answered(0, tpot=0.1), answered(0, tpot=0.1), "the same"),
+        ("time per output token p50", answered(0, tpot=0.1), answered(0, tpot=None), "–"),
+        ("prefix hit ratio", cached(60), cached(20), "3.0 × more"),
+        ("throughput", answered(1), answered(0), "2.0 × less"),
+        ("failed requests", answered(0), failed(0), "–"),
+    ],
+)  # fmt: skip
+def test_a_gain_is_said_as_people_say_it(name: str, ours: Outcome, theirs: Outcome, words: str) -> None:
+    measure = next(each for each in MEASURES if each.name == name)
+    assert measure.compared(PhaseSummary.of([ours]), PhaseSummary.of([theirs])) == words
