@@ -15,7 +15,7 @@ from infscale import log
 from infscale.cli.arguments import refuse_unreadable
 from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
-from infscale.garbage import spare_collections
+from infscale.garbage import give_memory_back, spare_collections
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ async def _serve(config: ServeConfig, parts: Collection[str]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
+    give_memory_back()
     async with serving(config, parts) as running:
         running.log_listeners()
         spare_collections()
