@@ -76,6 +76,7 @@ OutcomeKind = Literal["completed", "aborted", "error"]
 _FULL_DUPLEX: Final = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
 _UNKNOWN_USAGE: Final = Usage()
 _NO_HEADERS: Final = Headers(())
+_FAILED: Final = Rejection(500, "Internal", "the exchange failed", Reason.INTERNAL)
 
 
 class Exchange:
@@ -165,6 +166,10 @@ class Exchange:
         return self._fail(Fail("UNAVAILABLE", rejection.message), now)
 
     def _end(self, kind: OutcomeKind, now: float) -> None:
+        undecided = self._open is None and not self._told and self._response_state is ResponseState.WAITING
+        if kind == "error" and undecided and not self._over:
+            # No end of a decision tells of it.
+            self._director.refused(self._headers, None, _FAILED)
         self._over = True
         self._pieces = None
         self._finish(kind, now)

@@ -286,6 +286,7 @@ class Reason(enum.StrEnum):
     """A sheddable request there is no room for."""
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
+    """The exchange failed before anything was decided; the gateway answers for it."""
 
 
 @dataclass(frozen=True, slots=True)

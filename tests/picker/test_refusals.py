@@ -106,6 +106,20 @@ def test_what_is_for_no_pool_is_counted_too() -> None:
     assert counted(bench) == {("", "unknown_pool", "404"): 1.0, ("", "invalid_json", "400"): 1.0}
 
 
+@pytest.mark.parametrize("how", ["out of order", "crashed"])
+def test_an_exchange_that_fails_before_a_decision_is_counted(how: str) -> None:
+    bench = Bench(CHAT)
+    exchange = Exchange(SETTINGS, bench.directors, random.Random(1))
+    if how == "crashed":
+        exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/v1/completions"),)))), 0.1)
+        exchange.failed(0.2)
+    else:
+        exchange.receive(Incoming(RequestBody(BODY)), 0.1)
+    exchange.closed(0.3)
+    exchange.failed(0.4)
+    assert counted(bench) == {("llm/chat", "internal", "500"): 1.0}
+
+
 def test_what_is_sent_on_is_not_counted() -> None:
     bench = Bench(CHAT)
     exchange = Exchange(ExchangeSettings(), bench.directors, random.Random(1))
