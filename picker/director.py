@@ -262,7 +262,7 @@ class PoolDirector:
                 selection = self._schedule(context, others)
         if isinstance(selection, Rejection):
             return selection
-        return self._dispatch(request, context, selection, chains)
+        return self._dispatch(request, context, selection, chains, snapshot)
 
     def _context(
         self, facts: RequestFacts, snapshot: PoolSnapshot, prefix: PrefixMatch, now: float, *, blind: bool
@@ -289,6 +289,7 @@ class PoolDirector:
         context: SchedulingContext,
         selection: Selection,
         chains: PromptChains,
+        observed: PoolSnapshot,
     ) -> Decision:
         """Charge and remember the choice, and put it into words for the exchange.
 
@@ -322,7 +323,7 @@ class PoolDirector:
             destinations,
             facts.target_model,
             snapshot.revision,
-            self._accounts.charge(self._pool, row, accounted(snapshot, row, facts.target_model), tokens, now),
+            self._accounts.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
             scores,
             facts.priority,
             len(selection.rows),
@@ -399,7 +400,7 @@ def _recorded(
         context.now,
         destinations,
         len(selection.rows),
-        context.now - float(snapshot.columns.observed_at[row]),
+        None if context.blind else context.now - float(snapshot.columns.observed_at[row]),
         selection.score_of(row),
         tokens,
         scores,

@@ -17,8 +17,9 @@ class PickRecord:
     """One decision, for debugging; texts of clients are cut, and nothing of prompts or other headers is in it.
 
     `now` is monotonic. `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was
-    charged, `score` its own; all are None for a request without a body. `scores` are the best ones, for those who
-    asked. `seconds` is how long the decision took, None where that was not measured.
+    charged, `score` its own; all are None for a request without a body, and the age where nothing observed was used.
+    `scores` are the best ones, for those who asked. `seconds` is how long the decision took, None where that was not
+    measured.
     """
 
     request_id: Final[str]

@@ -121,6 +121,21 @@ def test_the_first_ready_after_a_start_counts(versions: list[made.Json], seconds
     assert seen(*versions) == seconds
 
 
+@pytest.mark.parametrize(
+    ("after", "same"),
+    [
+        pytest.param(made.pod(ready="False"), True, id="unready for a while"),
+        pytest.param(made.pod(labels={"app": "vllm", "new": "label"}), True, id="another label"),
+        pytest.param(made.pod(**RESTARTED), False, id="its container began anew"),
+        pytest.param(made.pod(uid="another"), False, id="another pod of the same name and address"),
+    ],
+)
+def test_an_endpoint_has_another_incarnation_where_its_container_has(after: made.Json, same: bool) -> None:
+    (before,), (behind,) = (endpoints_of(read_pod(each), (8000,), None) for each in (made.pod(), after))
+    assert before.incarnation
+    assert (before.incarnation == behind.incarnation) == same
+
+
 REPLICA_SETS = {ObjectKey("chat", "vllm-7d"): Workload("Deployment", "vllm"), ObjectKey("chat", "alone"): None}
 
 

@@ -233,3 +233,14 @@ def test_charges_of_a_blind_decision_are_released() -> None:
     assert sum(bench.in_flight()[0]) == 1
     bench.director.finished(replace(request), decision, done(), LOST)
     assert bench.in_flight() == ([0.0, 0.0], [0.0, 0.0])
+
+
+def test_what_is_booked_and_recorded_of_a_blind_decision() -> None:
+    bench = Bench(1)
+    bench.scrape(bench.state.endpoints[0], models=("served",))
+    for model, booked in (("served", "served"), ("made up", "")):
+        decision = bench.routed(ask(model=model), LOST)
+        assert decision.charge is not None
+        assert decision.charge.model == booked
+        record = bench.director.records[-1]
+        assert (record.observed_age_seconds, record.destinations) == (None, decision.destinations)
