@@ -115,12 +115,12 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         lambda pool, now: float(pool.saturated(now).sum()),
     ),
     "infscale_pool_unknown_load": (
-        "1 while there are ready endpoints and the load of none is known: what is in flight decides about requests, "
+        "1 while a pool has ready endpoints and the load of none is known: what is in flight decides about requests, "
         "or they are refused (picker.unknown_load)",
         lambda pool, now: float(pool.unknown_load(now)),
     ),
     "infscale_pool_asleep_endpoints": (
-        "endpoints whose engine says that it sleeps",
+        "endpoints of a pool whose engine says that it sleeps",
         lambda pool, _: float(pool.columns.asleep.sum()),
     ),
     "infscale_store_revision": (
