@@ -48,7 +48,7 @@ class AdapterCollector(Collector):
         yield closed
         kept = GaugeMetricFamily(
             "infscale_adapter_connections",
-            "connections, by whether a client certificate was believed",
+            "connections of the metrics API server, by whether a client certificate was believed",
             labels=["state"],
         )
         for state, count in self._stats.connections().items():
@@ -76,7 +76,7 @@ class AdapterCollector(Collector):
         yield lost
         forwarded = CounterMetricFamily(
             "infscale_adapter_forwarded_requests",
-            "requests passed on to another adapter, by outcome",
+            "requests that the metrics API server passed on to another adapter, by outcome",
             labels=["outcome"],
         )
         if self._forwarder is not None:
