@@ -23,9 +23,11 @@ Object = Mapping[str, Any]
 ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports")
 """Annotations that narrow the ports of a pod; the first one present counts."""
 
-MAX_VALUES = 10_000
+MAX_VALUES = 5_000
 """Of one object's spec and labels that are read, nested ones included."""
 _MAX_DEPTH = 32
+# Of the annotation that lists ports: an object can have a quarter of a MiB of annotations.
+_MAX_ANNOTATION = 1_024
 
 ValueT = TypeVar("ValueT")
 
@@ -237,7 +239,7 @@ def read_pod(item: Object) -> PodRecord:
         key_of(item),
         metadata.get("uid", ""),
         MappingProxyType(metadata.get("labels") or {}),
-        next((annotations[each] for each in ACTIVE_PORTS if each in annotations), None),
+        next((annotations[each][:_MAX_ANNOTATION] for each in ACTIVE_PORTS if each in annotations), None),
         _address(status),
         status.get("phase") in {"Succeeded", "Failed"},
         bool(metadata.get("deletionTimestamp")),

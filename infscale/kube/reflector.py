@@ -32,6 +32,7 @@ JsonObject = dict[str, Any]
 _DIVISOR = 4
 _MOST_DOUBLINGS = 5
 _MOST_CAUSES = 16
+_ITEMS_AT_ONCE = 50
 
 _log = logging.getLogger(__name__)
 
@@ -195,12 +196,13 @@ class Reflector:
         version = ""
         async for page in self._pages():
             version = str((page.get("metadata") or {}).get("resourceVersion") or "")
-            for item in page.get("items") or ():
+            for place, item in enumerate(page.get("items") or ()):
                 key = self._taken(item)
                 if key is not None:
                     listed.add(key)
-            # A page is some milliseconds of work; others have their turn before the next.
-            await asyncio.sleep(0)
+                if not place % _ITEMS_AT_ONCE:
+                    # So many are some milliseconds of work; others have their turn before the next.
+                    await asyncio.sleep(0)
         self._cache.retain(listed)
         self._progress = Progress(version, self._progress.failures)
         self._followed()

@@ -18,6 +18,7 @@ from yarl import URL
 from adapter.access import ClusterAccess, cluster_access
 from adapter.app import AdapterApp
 from adapter.documents import Clock, constant_documents
+from adapter.http_connection import StatusServer
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
 from adapter.trust import Trust
@@ -64,10 +65,11 @@ def usual_roles(spec: JsonObject) -> bool:
 class Api:
     """An adapter behind TLS that asks for client certificates, and the cluster that decides."""
 
-    def __init__(self, port: int, cluster: FakeCluster, access: ClusterAccess) -> None:
+    def __init__(self, port: int, cluster: FakeCluster, access: ClusterAccess, server: StatusServer) -> None:
         self.port = port
         self.cluster = cluster
         self.access = access
+        self.server = server
 
     async def ask(
         self, target: str, method: str = "GET", *, by: Issued | None = None, headers: Mapping[str, str] = NO_HEADERS
@@ -116,12 +118,13 @@ async def running(
         access = await stack.enter_async_context(cluster_access(cluster, use, wall_clock, random.Random(1)))
         responder = Responder(golden_world(), constant_documents(["queue_depth"], "1.0.0"))
         app = AdapterApp(responder, OwnMetrics(()), wall_clock, AdapterStats(), access=access)
-        runner = web.ServerRunner(app.server(), shutdown_timeout=1)
+        server = app.server()
+        runner = web.ServerRunner(server, shutdown_timeout=1)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         await eventually(lambda: until(cluster))
-        yield Api(runner.addresses[0][1], cluster, access)
+        yield Api(runner.addresses[0][1], cluster, access, server)
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -167,6 +170,32 @@ async def test_the_hpa_s_questions_pass_by_the_roles_it_has() -> None:
         assert (await api.ask(f"{E1}/namespaces/default/queue_depth_external", by=PROXY, headers=identity))[0] == 200
         assert (await api.ask(PODS, "POST", by=PROXY, headers=identity))[0] == 403
         assert (await api.ask("/apis", by=PROXY, headers={"X-Remote-User": "system:kube-aggregator"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("certificate", "headers", "kept"),
+    [
+        (PROXY, AS_ADMIN, "proven"),
+        (ADMIN, {}, "proven"),
+        (FORGER, AS_ADMIN, "unproven"),
+        (None, {"Authorization": "Bearer good"}, "unproven"),
+    ],
+    ids=["front proxy", "client", "forger", "token"],
+)
+async def test_connections_whose_certificate_was_believed_give_no_way(
+    certificate: Issued | None, headers: dict[str, str], kept: str
+) -> None:
+    """Tokens are what any pod has; certificates are the API server's and administrators'."""
+    cluster = FakeCluster(DATA)
+    cluster.allows = usual_roles
+    cluster.users["good"] = {"username": "sa", "groups": ["system:masters"]}
+    async with running(cluster) as api:
+        context = await asyncio.to_thread(_client_context, certificate)
+        async with ClientSession(connector=TCPConnector(ssl=context)) as session:
+            url = URL(f"https://127.0.0.1:{api.port}/apis")
+            async with session.get(url, headers=headers) as response:
+                await response.read()
+            assert api.server.limited.counts == {"proven": 0, "unproven": 0} | {kept: 1}
 
 
 @pytest.mark.parametrize(

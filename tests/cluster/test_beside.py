@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,17 @@ async def test_its_hpa_works_on_while_infscale_comes_runs_and_goes(scaled: Scale
 
 async def _asked_by(scaled: Scaled, user: str) -> bool:
     return user in scaled.other.asked_by
+
+
+async def test_preflight_says_what_would_be_taken_and_fails_for_it(scaled: Scaled) -> None:
+    command = (sys.executable, "-m", "infscale.cli.main", "preflight", "--kubeconfig", str(scaled.plane.kubeconfig))
+    for overlay, status in (("custom-metrics", 1), ("custom-metrics-beside", 0)):
+        ran = await asyncio.create_subprocess_exec(*command, overlay, stdout=asyncio.subprocess.PIPE)
+        said = (await ran.communicate())[0].decode()
+        assert ran.returncode == status
+        assert f"{CUSTOM_V1BETA1}    monitoring/second-adapter (answers)" in said
+        assert f"1: {NAMESPACE}/{NAME}" in said
+        assert "NO: it would take v1beta1.custom.metrics.k8s.io from monitoring/second-adapter" in said
 
 
 async def test_both_adapters_metrics_are_answered_and_listed(scaled: Scaled) -> None:

@@ -180,3 +180,9 @@ def test_an_object_of_more_values_than_are_read_is_a_problem_and_keeps_what_it_s
     record = DEPLOYMENT.read({**item, "spec": spec}, before)
     assert record.value == before.value
     assert record.problem == f"it has more than {MAX_VALUES} values, which is more than is read"
+
+
+def test_of_an_annotation_of_a_quarter_of_a_mebibyte_the_beginning_is_kept() -> None:
+    record = read_pod(made.pod(annotations={"llm-d.ai/active-ports": "8000," * 50_000}))
+    assert record.active_ports is not None
+    assert len(record.active_ports) == 1_024
