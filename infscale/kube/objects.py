@@ -130,7 +130,6 @@ def _values_within(value: object, most: int) -> int:
     waiting: list[tuple[object, int]] = [(value, 0)]
     while waiting and most >= 0:
         one, depth = waiting.pop()
-        most -= 1
         parts: Collection[object] = ()
         if isinstance(one, dict):
             parts = one.values()

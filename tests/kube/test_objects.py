@@ -182,6 +182,12 @@ def test_an_object_of_more_values_than_are_read_is_a_problem_and_keeps_what_it_s
     assert record.problem == f"it has more than {MAX_VALUES} values, which is more than is read"
 
 
+def test_an_object_of_almost_as_many_values_is_read() -> None:
+    labels = {f"k{each}": "v" for each in range(MAX_VALUES - 10)}
+    item = {"metadata": {"namespace": "a", "name": "b"}, "spec": {"selector": {"matchLabels": labels}}}
+    assert DEPLOYMENT.read(item).problem is None
+
+
 def test_of_an_annotation_of_a_quarter_of_a_mebibyte_the_beginning_is_kept() -> None:
     record = read_pod(made.pod(annotations={"llm-d.ai/active-ports": "8000," * 50_000}))
     assert record.active_ports is not None
