@@ -52,13 +52,12 @@ class _Growth:
 
     def observe(self, row: FloatArray, at: float) -> str | None:
         """Take in the counts of a scrape at `at`; why they cannot have grown to that, and then nothing is taken in."""
-        if self._last is not None:
+        if self._last is not None and len(row):
             step = row - self._last
-            # Unlike a minimum, this is not blinded by a sum that is not published (NaN).
-            fell = step < 0
-            if fell.any():
-                step = np.where(self._restarted(fell), row, step)
-            grown = float(np.fmax.reduce(step, initial=0.0))
+            # Unlike other extremes, these two are not blinded by a sum that is not published (NaN).
+            if np.fmin.reduce(step) < 0:
+                step = np.where(self._restarted(step < 0), row, step)
+            grown = float(np.fmax.reduce(step))
             if grown > MAX_RATE_PER_SECOND * max(1.0, at - self._last_at):
                 return f"the page says that a count grew by {grown:g} in {at - self._last_at:.3g} s"
             self._total = self._total + step

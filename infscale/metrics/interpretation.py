@@ -217,24 +217,29 @@ class CountPlan:
         if self._starts is not None:
             with np.errstate(invalid="ignore", over="ignore"):
                 row = np.add.reduceat(row, self._starts)
-        # A NaN is in no bounds; a sum may be one.
-        lowest, highest = np.minimum.reduce(row[: layout.first_sum]), np.maximum.reduce(row[: layout.first_sum])
-        if not (lowest >= COUNT.lowest and highest <= COUNT.highest):
+        if int(np.maximum.reduce(row.view(np.uint64))) > _HIGHEST_BITS:
             layout, row = _possible(layout, row, refused)
-        sums = row[layout.first_sum :]
-        if np.fmin.reduce(sums, initial=0.0) < COUNT.lowest or np.fmax.reduce(sums, initial=0.0) > COUNT.highest:
-            row = np.concatenate((row[: layout.first_sum], np.where(np.fabs(sums - _HALF) <= _HALF, sums, math.nan)))
         return Counts(layout, frozen(row)) if layout.width else NO_COUNTS
 
 
 _NAN: Final = -1
 """Where there is one behind the values of a page."""
-_HALF: Final = COUNT.highest / 2
+# As whole numbers, the bits of floats that are not negative are in the order of these; those of negative ones,
+# infinities and NaN stand above. So one pass tells whether all is well.
+_HIGHEST_BITS: Final = int(np.float64(COUNT.highest).view(np.uint64))
 
 
 def _possible(layout: CountLayout, row: FloatArray, refused: Refused) -> tuple[CountLayout, FloatArray]:
-    """The counts of `row` that can be counts; of histograms those whose buckets can. `refused` gets the others."""
+    """The counts of `row` that can be counts, and sums that cannot be sums as NaN, as if they were not published.
+
+    Of histograms those whose buckets can be counts. `refused` gets the others.
+    """
     possible = (row >= COUNT.lowest) & (row <= COUNT.highest)
+    row = np.concatenate(
+        (row[: layout.first_sum], np.where(possible[layout.first_sum :], row[layout.first_sum :], math.nan))
+    )
+    if possible[: layout.first_sum].all():
+        return layout, row
     counters = [place for place in range(len(layout.counters)) if possible[place]]
     numbers = [number for number, place in enumerate(layout.buckets) if possible[place].all()]
     wrong = (~possible[: layout.first_sum]).nonzero()[0].tolist()
