@@ -41,6 +41,24 @@ def _no_http(begins: bytes) -> str:
     return _NO_HTTP
 
 
+class Room:
+    """How much memory the pages have that are coming in at the same time; owned by what fetches them.
+
+    One of up to `small_bytes` always has room: a server that sends a large page slowly must not keep others out.
+    """
+
+    __slots__ = ("_small_bytes", "held_bytes", "limit_bytes")
+
+    def __init__(self, limit_bytes: int = 64 << 20, small_bytes: int = 1 << 20) -> None:
+        self.limit_bytes = limit_bytes
+        self._small_bytes = small_bytes
+        self.held_bytes = 0
+
+    def has(self, page_bytes: int) -> bool:
+        """Whether a page may grow to so many bytes."""
+        return page_bytes <= self._small_bytes or self.held_bytes <= self.limit_bytes
+
+
 class _Inflater(Protocol):
     """What `zlib` decompresses with."""
 
@@ -59,7 +77,8 @@ class Answer:
     Of one that `parses` not, somebody else has cut out head and body and hands them in.
     """
 
-    def __init__(self, limit_bytes: int, *, parses: bool = True) -> None:
+    def __init__(self, limit_bytes: int, room: Room | None = None, *, parses: bool = True) -> None:
+        self._room = room or Room(limit_bytes)
         # One piece of memory: a server may send its page in a million pieces.
         self._body = bytearray()
         self._pieces = 0
@@ -102,6 +121,13 @@ class Answer:
     def body_bytes(self) -> int:
         """How much of its body came, as it was sent."""
         return self._raw_size
+
+    def drop(self) -> None:
+        """Let go of what came; nothing more is taken in."""
+        self._room.held_bytes -= len(self._body)
+        self._body = bytearray()
+        if not self.ended:
+            self.fail(CLOSED)
 
     def page(self) -> Page:
         """The page that came, once it has `ended`."""
@@ -170,8 +196,11 @@ class Answer:
             self._too_large()
         elif self._pieces > _PIECES + self._raw_size // _PIECE_BYTES:
             self.fail("page in too many pieces")
+        elif not self._room.has(self._size):
+            self.fail(f"pages that come in at the same time exceed {self._room.limit_bytes / 1048576:g} MiB")
         else:
             self._body += body
+            self._room.held_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """The body is there, or an interim answer, of which nothing counts."""

@@ -3,23 +3,24 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from infscale.scrape.answer import Page
+from infscale.scrape.answer import Page, Room
 
 
 class Stale(Exception):
     """Nothing came: the server had closed the connection, as it may between two pages."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Asking:
     """How pages of one server are asked for: its host as URLs write it, and credentials ("": none).
 
-    Pages are at most `limit_bytes` long once decompressed.
+    Pages are at most `limit_bytes` long once decompressed, and share `room` with others while they come in.
     """
 
     host: str
     authorization: str
     limit_bytes: int
+    room: Room
 
 
 class Connection(Protocol):

@@ -15,7 +15,7 @@ from yarl import URL
 
 from infscale.metrics.sample import REFUSED
 from infscale.periodic import FetchError, Unreachable
-from infscale.scrape.answer import CLOSED, Answer, Page
+from infscale.scrape.answer import CLOSED, Answer, Page, Room
 from infscale.scrape.connection import Asking, Connection, Stale
 from infscale.scrape.trust import PageCertificates
 
@@ -42,8 +42,8 @@ class PageClient:
 
     Pages are at most `limit_bytes` long once decompressed. A user and a password in the URL are sent. Without
     `verify_tls` any certificate of an https address will do. `certificates` None: the system's authorities are
-    believed, and none is shown. With `h2c` it speaks HTTP/2 from the start, in plain text. `close` when it is no longer
-    wanted.
+    believed, and none is shown. With `h2c` it speaks HTTP/2 from the start, in plain text. `room` is shared with
+    others. `close` when it is no longer wanted.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class PageClient:
         verify_tls: bool = True,
         certificates: PageCertificates | None = None,
         h2c: bool = False,
+        room: Room | None = None,
     ) -> None:
         if url.host is None or url.port is None:
             raise ValueError("a page has a host and a port")
         self._address = url.host, url.port
-        self._asking = Asking(url.host_port_subcomponent or "", _authorization(url), limit_bytes)
+        self._asking = Asking(url.host_port_subcomponent or "", _authorization(url), limit_bytes, room or Room())
         self._h2c = h2c
         self._own = certificates if url.scheme == "https" else None
         self._verify_tls = verify_tls
@@ -168,7 +169,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None  # noqa: S101 # it is idle
         asking = self._asking
         authorization = f"Authorization: {asking.authorization}\r\n" if asking.authorization else ""
-        self._answer = Answer(asking.limit_bytes)
+        answer = self._answer = Answer(asking.limit_bytes, asking.room)
         self._done = self._loop.create_future()
         self._transport.write(_REQUEST.format(target=target, host=asking.host, authorization=authorization).encode())
         try:
@@ -179,6 +180,9 @@ class _Connection(asyncio.Protocol):
             raise
         finally:
             self._done = None
+            answer.drop()
+            # Its error refers to this call.
+            del answer
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -65,7 +65,7 @@ class H2cConnection(asyncio.Protocol):
     async def get(self, target: str) -> Page:
         """See `Connection`."""
         assert self._transport is not None  # noqa: S101 # it is idle
-        self._answer = Answer(self._asking.limit_bytes, parses=False)
+        answer = self._answer = Answer(self._asking.limit_bytes, self._asking.room, parses=False)
         self._done = self._loop.create_future()
         self._frames = 0
         try:
@@ -83,6 +83,9 @@ class H2cConnection(asyncio.Protocol):
             raise
         finally:
             self._done = None
+            answer.drop()
+            # Its error refers to this call.
+            del answer
 
     def _request(self, target: str) -> list[tuple[bytes, bytes]]:
         asking = self._asking

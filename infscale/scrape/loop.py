@@ -13,7 +13,7 @@ from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, dete
 from infscale.metrics.exposition import is_json, unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
-from infscale.scrape.answer import Page
+from infscale.scrape.answer import Page, Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.scrape.target import Target
@@ -63,6 +63,7 @@ class TargetLoop:
         interpreter_of: Callable[[Dialect], Interpreter],
         clock: Clock,
         limit_bytes: int = PAGE_LIMIT_BYTES,
+        room: Room | None = None,
     ) -> None:
         self.target = target
         self._sink = sink
@@ -74,6 +75,7 @@ class TargetLoop:
             verify_tls=target.verify_tls,
             certificates=target.certificates,
             h2c=target.h2c,
+            room=room,
         )
         self._page = self._url
         self._rounds = Rounds(

@@ -178,21 +178,29 @@ class Frames:
     def __init__(self, read: Callable[[memoryview], Any], take: Callable[[Any], None]) -> None:
         self._read = read
         self._take = take
-        self._received = b""
+        # What came of a message that is not whole yet, and how long that has to be to go on with it.
+        self._received = bytearray()
+        self._wanted = 0
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
-        received = self._received + data if self._received else data
-        start, view = 0, memoryview(received)
+        received = data
+        if self._received:
+            self._received += data
+            if len(self._received) < self._wanted:
+                return
+            received = bytes(self._received)
+        start, self._wanted, view = 0, 0, memoryview(received)
         while len(received) - start >= _LENGTH_BYTES:
             stop = start + _LENGTH_BYTES + int.from_bytes(received[start : start + _LENGTH_BYTES], "little")
             if len(received) < stop:
+                self._wanted = stop - start
                 break
             body = view[start + _LENGTH_BYTES : stop]
             start = stop
             if len(body):
                 self._take(self._read(body))
-        self._received = received[start:]
+        self._received = bytearray(received[start:])
 
 
 def shares(targets: Sequence[Target], count: int, fraction: Callable[[str], float]) -> list[list[Target]]:

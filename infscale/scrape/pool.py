@@ -9,6 +9,7 @@ from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.metrics.dialects import Dialect, Interpreter
 from infscale.periodic import Clock, Outcome, Pace, ScrapeHealth, TaskSet, hash_fraction, repeat
+from infscale.scrape.answer import Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES
 from infscale.scrape.loop import ScrapeSink, TargetLoop
 from infscale.scrape.target import Target
@@ -44,6 +45,7 @@ class ScrapePool:
         self._rng = rng
         self._settings = settings or ScrapeSettings()
         self._interpreters: dict[str, Interpreter] = {}
+        self._room = Room()
         self._loops: dict[EndpointKey, TargetLoop] = {}
         self._tasks: TaskSet[EndpointKey, Target] = TaskSet(self._run)
 
@@ -69,7 +71,7 @@ class ScrapePool:
                 if loop is not None:
                     loop.close()
                 limit = self._settings.page_limit_bytes
-                self._loops[key] = TargetLoop(target, self._sink, self._interpreter, self._clock, limit)
+                self._loops[key] = TargetLoop(target, self._sink, self._interpreter, self._clock, limit, self._room)
         self._tasks.sync(wanted)
 
     def health(self) -> dict[EndpointKey, ScrapeHealth]:

@@ -24,6 +24,7 @@ from infscale.periodic import (
     hash_fraction,
     repeat,
 )
+from infscale.scrape.answer import Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.sources.dcgm_page import DcgmReader
@@ -74,6 +75,7 @@ class DcgmSource:
         self._backoff = Backoff(base_seconds=1.0, factor=2.0, cap_seconds=30.0)
         self._rounds: dict[str, Rounds] = {}
         self._endpoints: Mapping[ObjectKey, tuple[EndpointKey, ...]] = {}
+        self._room = Room()
         self._tasks: TaskSet[str, DcgmTarget] = TaskSet(self._run)
 
     async def __aenter__(self) -> "DcgmSource":
@@ -106,7 +108,7 @@ class DcgmSource:
     async def _run(self, target: DcgmTarget) -> None:
         rounds, reader = self._rounds[target.url], DcgmReader(target.name)
         url = URL(target.url)
-        pages, reading = PageClient(url, PAGE_LIMIT_BYTES), ReadingTime(time.thread_time)
+        pages, reading = PageClient(url, PAGE_LIMIT_BYTES, room=self._room), ReadingTime(time.thread_time)
 
         async def observe(started: float) -> int:
             if not reading.allows():

@@ -19,7 +19,7 @@ from yarl import URL
 
 from infscale.certificates import CertificatePair, self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
-from infscale.scrape.answer import Answer, Page
+from infscale.scrape.answer import Answer, Page, Room
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.trust import PageCertificates
 from tests.fakes.certificates import Issued
@@ -201,6 +201,55 @@ def test_a_page_may_come_line_by_line() -> None:
     taken.feed(raw_page(chunks + b"0\r\n\r\n", "Transfer-Encoding: chunked"))
     assert taken.error is None
     assert taken.page().whole
+
+
+def growing(room: Room, size: int) -> Answer:
+    """An answer of which so much has come."""
+    answer = Answer(8 << 20, room)
+    answer.feed(raw_page(b""))
+    for _ in range(size >> 16):
+        if answer.error is None:
+            answer.feed(b"x" * (1 << 16))
+    return answer
+
+
+def test_pages_that_come_in_together_have_a_bound_and_small_ones_always_room() -> None:
+    room = Room(16 << 20)
+    answers = [growing(room, 4 << 20) for _ in range(8)]
+    assert room.held_bytes <= (16 << 20) + 8 * (1 << 20) + (1 << 16)
+    causes = {str(each.error) for each in answers if each.error is not None}
+    assert causes == {"pages that come in at the same time exceed 16 MiB"}
+    assert sum(each.error is None for each in answers) == 4
+    assert growing(room, 1 << 20).error is None
+    for each in answers:
+        each.drop()
+    assert growing(room, 4 << 20).error is None
+
+
+async def test_what_came_is_let_go_however_the_page_ends() -> None:
+    room = Room()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(BODY)
+        await asyncio.sleep(5)
+        return response
+
+    async def quick(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=BODY)
+
+    async with http_server(slow) as hanging, http_server(quick) as answering, raw_server(raw_page(BODY[:-1])) as broken:
+        for authority in (hanging, answering, broken, "127.0.0.1:1"):
+            with closing(PageClient(URL(f"http://{authority}/metrics"), room=room)) as client:
+                with suppress(TimeoutError, FetchError):
+                    async with asyncio.timeout(0.5):
+                        await client.get("/metrics")
+                assert room.held_bytes == 0
+        with closing(PageClient(URL(f"http://{answering}/metrics"), 4096, room=room)) as client:
+            with pytest.raises(FetchError, match="page larger"):
+                await client.get("/metrics")
+            assert room.held_bytes == 0
 
 
 async def test_an_endless_page_is_left_at_the_limit() -> None:
