@@ -8,7 +8,7 @@ import numpy as np
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.history import EndpointHistory
 from infscale.metrics.ledger import Ledger
-from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, Life, ScrapeFailure
 from infscale.metrics.window import WindowSummary
 
 
@@ -32,7 +32,7 @@ class EndpointRecord:
     failure: ScrapeFailure | None = None
     moved_at: float = -np.inf
     unmoved_since: float | None = None
-    life: object = field(default_factory=object)
+    life: Life = field(default_factory=Life)
     rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
 
     @property
@@ -52,7 +52,7 @@ class EndpointRecord:
 
     def begins_anew(self) -> None:
         """Nothing is cached there any more."""
-        self.life = object()
+        self.life = Life()
 
     @property
     def asleep(self) -> bool:

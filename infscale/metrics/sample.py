@@ -269,6 +269,12 @@ REFUSED: Final = "connection refused"
 """The cause of a scrape that failed because no process listens at the address: the one that did has ended."""
 
 
+class Life:
+    """A life of an engine, which ends when it loses what it has cached; nothing but itself is equal to it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ScrapeFailure:
     """Why the last scrape gave nothing to use; `cause` is one plain sentence part such as ``connection refused``."""

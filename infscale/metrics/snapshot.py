@@ -22,6 +22,7 @@ from infscale.metrics.sample import (
     GpuShare,
     Histogram,
     HistogramName,
+    Life,
     LoraState,
     ModelLoad,
     ScrapeFailure,
@@ -111,7 +112,7 @@ class Columns:
     gpu_shares: Sequence[tuple[GpuShare, ...]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
-    lives: Sequence[object]
+    lives: Sequence[Life | None]
     by_model: ModelTable
     latencies: LatencyRows
 

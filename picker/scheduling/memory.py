@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.sample import FloatArray
+from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 
 
@@ -32,7 +32,7 @@ class _Past:
     failed_at: float = -math.inf
     media: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
     promised: set[Promise] = field(default_factory=set[Promise])
-    life: object = None
+    life: Life | None = None
 
 
 class PoolMemory:
@@ -46,7 +46,7 @@ class PoolMemory:
     def __init__(self) -> None:
         self.discovered: tuple[Endpoint, ...] = ()
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._lives: Sequence[object] = ()
+        self._lives: Sequence[Life | None] = ()
         self._past: dict[tuple[EndpointKey, str], _Past] = {}
         self._rows: list[_Past] = []
         self._by_authority: dict[str, _Past] = {}
@@ -56,7 +56,7 @@ class PoolMemory:
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority
 
-    def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[object] = ()) -> None:
+    def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[Life | None] = ()) -> None:
         """Follow the pool; rows are those of `endpoints` from now on.
 
         An engine of another life has encoded nothing yet; where no `lives` are given, none has changed.
