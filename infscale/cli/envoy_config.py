@@ -114,7 +114,8 @@ def envoy_document(configured: Configured, options: EnvoyOptions, source: str) -
         raise ConfigError(source, "--cluster", "known needs discovery.file: who follows a cluster takes original-dst")
     pool = _pool(state, configured, source)
     fail_open = pool.failure_mode is FailureMode.OPEN
-    return bootstrap(admin, [PickerRoute(*where, _endpoints(state, pool, source), bodies, ca, trusted, fail_open)])
+    endpoints = _endpoints(state, pool, source)
+    return bootstrap(admin, [PickerRoute(*where, endpoints, bodies, ca, trusted, fail_open, pool.h2c)])
 
 
 def _pool(state: DiscoveryState, configured: Configured, source: str) -> Pool:

@@ -11,6 +11,7 @@ from typing import Never
 
 from infscale.document import quoted, seconds_of_duration
 from infscale.errors import ConfigError
+from infscale.suggestions import did_you_mean
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,60}")
@@ -93,7 +94,8 @@ def parse(arguments: Sequence[str], booleans: Collection[str], valued: Collectio
         name, value = _split(argument)
         if name not in booleans and name not in valued:
             shown = f"--{name}" if _NAME.fullmatch(name) else quoted(argument)
-            raise ConfigError("", shown, "there is no such flag; see docs/reference-command-line.md")
+            meant = did_you_mean(name, (f"--{each}" for each in (*booleans, *valued)))
+            raise ConfigError("", shown, f"there is no such flag{meant}; see docs/reference-command-line.md")
         if value is None:
             value = "true" if name in booleans else _next(name, rest)
         given[name] = value

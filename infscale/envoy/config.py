@@ -15,6 +15,12 @@ Document = dict[str, object]
 
 DESTINATION_HEADER = "x-gateway-destination-endpoint"
 _TYPE = "type.googleapis.com/envoy.extensions"
+_HTTP2: Document = {
+    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,8 @@ class PickerRoute:
     Envoy knows `endpoints` and takes the first of the destinations that it can connect to. `response_bodies` sends the
     picker every response chunk as well (full duplex): needed to read token usage or to restore model names.
     `trusted_headers` are those of `picker.trusted_headers` that something before this Envoy sets: clients' are removed
-    from all others that the picker knows. With `fail_open` requests go on by round robin where no picker is healthy.
+    from all others that the picker knows. With `fail_open` requests go on by round robin where no picker is healthy;
+    with `h2c` the endpoints speak HTTP/2 in plain text.
     """
 
     listen: Address
@@ -49,6 +56,7 @@ class PickerRoute:
     picker_ca_file: str | None = None
     trusted_headers: tuple[str, ...] = ()
     fail_open: bool = False
+    h2c: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +208,15 @@ def _endpoints_cluster(name: str, route: Route) -> Document:
                 "fallback_policy": {"policies": [{"typed_extension_config": round_robin}]},
             },
         }
+    if isinstance(route, PickerRoute) and route.h2c:
+        cluster["typed_extension_protocol_options"] = _HTTP2
     cluster["load_balancing_policy"] = {"policies": [{"typed_extension_config": policy}]}
     return cluster
 
 
 def _picker_cluster(name: str, route: Picked) -> Document:
     cluster = _static_cluster(name, [route.picker])
-    cluster["typed_extension_protocol_options"] = {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": f"{_TYPE}.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http2_protocol_options": {}},
-        }
-    }
+    cluster["typed_extension_protocol_options"] = _HTTP2
     # A picker that is listed but dead fails requests with a body even in fail-open mode: health checks take it out.
     cluster["health_checks"] = [
         {

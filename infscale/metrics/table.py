@@ -9,6 +9,7 @@ from typing import Protocol
 from infscale.errors import FormulaError
 from infscale.metrics.formula import operands, parse
 from infscale.metrics.published import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
+from infscale.suggestions import short_list
 
 FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
 """How a formula may become the value of a group; the first unless something else is asked for."""
@@ -141,7 +142,7 @@ def _reader(text: str) -> Formula:
         metric = _BUILT_IN.get(name)
         if metric is None:
             near = _BUILT_IN.near(name)
-            meant = f"did you mean {near}?" if near else f"published are {', '.join(_BUILT_IN.names)}"
+            meant = f"did you mean {near}?" if near else f"published are {short_list(_BUILT_IN.names)}"
             raise FormulaError(f"{name} is no published metric, {meant}")
         found.append(metric)
     return Formula(expression, tuple(found))

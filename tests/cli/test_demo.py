@@ -122,13 +122,12 @@ def test_a_trace_is_replayed_and_its_subset_named(tmp_path: Path) -> None:
 def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, code: int, processes: int) -> None:
     # Every descendant inherits this, whoever its parent is by then.
     mark = f"demo-test-{os.getpid()}-{tmp_path.name}"
-    said = (tmp_path / "said").open("w+")
     process = subprocess.Popen(
         command("--report", str(tmp_path / "report.json"), "--seconds", "20", "--servers", "2"),
         cwd=ROOT,
         env={**os.environ, "DEMO_TEST_MARK": mark, "TMPDIR": str(tmp_path)},
         stdout=subprocess.DEVNULL,
-        stderr=said,
+        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     until(lambda: len(marked(mark)) >= processes, 30.0)
@@ -139,8 +138,9 @@ def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, co
         process.send_signal(number)
     assert process.wait(timeout=15) == code
     until(lambda: not marked(mark), 15.0)
-    said.seek(0)
-    assert len(said.read().splitlines()) == (number is signal.SIGINT)
+    assert process.stderr is not None
+    with process.stderr as said:
+        assert len(said.read().splitlines()) == (number is signal.SIGINT)
     # Nobody can clean up after a SIGKILL.
     assert number is signal.SIGKILL or not list(tmp_path.glob("infscale-*"))
 

@@ -99,6 +99,14 @@ def test_the_pool_says_whether_envoy_goes_on_without_the_picker(
     assert processor(document)["failure_mode_allow"] is expected
 
 
+def test_a_pool_of_http2_is_spoken_to_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoints = "endpoints: [{name: a, address: 10.0.0.1, port: 8000, labels: {app: x}}]\nobjects:\n"
+    pool = POOL % ("chat", "x", "FailClose") + "    appProtocol: kubernetes.io/h2c\n"
+    plain = written(tmp_path, capsys, endpoints=endpoints + POOL % ("chat", "x", "FailClose"))
+    assert "typed_extension_protocol_options" not in cluster(plain)
+    assert "http2_protocol_options" in str(cluster(written(tmp_path, capsys, endpoints=endpoints + pool)))
+
+
 def test_the_picker_sees_answers_where_the_files_need_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert processor(written(tmp_path, capsys))["processing_mode"]["response_body_mode"] == "NONE"
     asked = processor(written(tmp_path, capsys, "--response-bodies"))
