@@ -11,6 +11,7 @@ InfscaleError
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class InfscaleError(Exception):
@@ -28,6 +29,9 @@ class ConfigError(InfscaleError):
         self.path = path
         self.problem = problem
         super().__init__(": ".join(part for part in (place, path, problem) if part))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.place, self.path, self.problem)
 
     def lines(self) -> tuple[str, ...]:
         """Each problem in a line of its own."""
@@ -47,6 +51,9 @@ class ConfigErrors(ConfigError):
         self.unnamed = unnamed
         others = len(problems) - 1 + unnamed
         super().__init__(first.place, first.path, f"{first.problem} (and {others} more problem{'s' * (others > 1)})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self.unnamed)
 
     def lines(self) -> tuple[str, ...]:
         """Each problem in a line of its own."""

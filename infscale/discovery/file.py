@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from infscale.discovery.apart import APART_BYTES, Question, read_apart
 from infscale.discovery.state import read_state
 from infscale.document import Field, read_whole
 from infscale.endpoint import DiscoveryState
@@ -57,7 +58,7 @@ class FileDiscovery:
         Raises `ConfigError` where the file is unusable to begin with.
         """
         look = await self._file.look()
-        state = await asyncio.to_thread(self._parse, look)
+        state = await self._parsed(look)
         yield state
         while True:
             look = await self._file.changed(look)
@@ -68,7 +69,7 @@ class FileDiscovery:
 
     async def _accept(self, look: Look) -> DiscoveryState | None:
         try:
-            state = await asyncio.to_thread(self._parse, look)
+            state = await self._parsed(look)
         except ConfigError as error:
             # What was on the way to the mistake is not kept with it.
             self._problem = error.with_traceback(None)
@@ -77,6 +78,11 @@ class FileDiscovery:
             return None
         self._problem = None
         return state
+
+    async def _parsed(self, look: Look) -> DiscoveryState:
+        if len(look.content) <= APART_BYTES:
+            return await asyncio.to_thread(self._parse, look)
+        return await read_apart(Question(look.content, str(self._file.path), self._read))
 
     def _parse(self, look: Look) -> DiscoveryState:
         source = str(self._file.path)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from infscale.discovery.apart import APART_BYTES
 from infscale.discovery.file import FileDiscovery, log_refusal
 from infscale.discovery.protocol import Discovery
 from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
-from infscale.errors import ConfigError
+from infscale.errors import ConfigError, ConfigErrors
 from infscale.watched_file import MAX_FILE_BYTES
 
 
@@ -206,3 +207,23 @@ def test_a_refusal_is_logged_unless_somebody_takes_it(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.ERROR):
         log_refusal(ConfigError("f:2", "endpoints[0]", "key 'address' is missing"))
     assert "f:2: endpoints[0]: key 'address' is missing" in caplog.text
+
+
+@pytest.mark.timeout(60)
+async def test_a_large_file_is_read_as_a_small_one_is(path: Path) -> None:
+    """In another process, with the same state and the same refusals."""
+    example = (Path(__file__).parents[2] / "manifests" / "examples" / "discovery.yaml").read_text()
+    small = await anext(FileDiscovery(await _written(path, example)).states())
+    padded = example + "# a comment that makes it large\n" * 3000
+    assert len(padded) > APART_BYTES
+    assert await anext(FileDiscovery(await _written(path, padded)).states()) == small
+    wrong = "endpoints:\n" + "- {name: A, address: 10.0.0.1, port: 1}\n" * 2000
+    with pytest.raises(ConfigErrors) as caught:
+        await anext(FileDiscovery(await _written(path, wrong)).states())
+    assert caught.value.lines()[0].startswith(f"{path}:2: endpoints[0].name: expected at most 253")
+    assert len(caught.value.lines()) == 101
+
+
+async def _written(path: Path, text: str) -> Path:
+    await asyncio.to_thread(path.write_text, text)
+    return path
