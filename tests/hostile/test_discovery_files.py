@@ -100,7 +100,7 @@ async def test_a_hostile_file_is_refused_with_its_place_and_the_last_good_state_
     content, cause = CONTENT[name]
     since = len(followed.serve.said())
     with restored(followed.discovery):
-        async with followed.during():
+        async with followed.during(least_seconds=0.4):
             written(followed.discovery, content)
             await followed.until(lambda: bool(said_of(followed, REFUSED, since)))
     line = said_of(followed, REFUSED, since)[0]
@@ -142,7 +142,7 @@ async def test_what_is_no_file_is_refused_without_waiting_for_it(followed: Insta
     place = PLACES[name]
     since = len(followed.serve.said())
     with restored(followed.discovery):
-        async with followed.during():
+        async with followed.during(least_seconds=0.4):
             remove(followed.discovery)
             place.put(followed.discovery)
             await followed.until(lambda: bool(said_of(followed, REFUSED, since)))
@@ -177,7 +177,7 @@ async def test_files_renamed_over_it_all_the_time_leave_no_descriptor(followed: 
     good = followed.discovery.read_bytes()
     before = descriptors(followed)
     with restored(followed.discovery):
-        async with followed.during():
+        async with followed.during(least_seconds=0.4):
             await asyncio.to_thread(_rename, followed.discovery, good)
     assert descriptors(followed) <= before + 5
 
@@ -219,7 +219,7 @@ async def test_a_hostile_picker_configuration_leaves_the_one_before_in_force(fol
     path = followed.folder / "epp.yaml"
     since = len(followed.serve.said())
     with restored(path):
-        async with followed.during():
+        async with followed.during(least_seconds=0.4):
             written(path, content)
             await followed.until(lambda: bool(said_of(followed, PICKER_REFUSED, since)))
     line = said_of(followed, PICKER_REFUSED, since)[0]
