@@ -47,6 +47,8 @@ _POWERS: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384
 RESPONSE_BYTES: Final = tuple(map(float, _POWERS))
 INPUT_TOKENS: Final = (*RESPONSE_BYTES, 131072.0, 262144.0, 524288.0, 1048576.0)
 OUTPUT_TOKENS: Final = RESPONSE_BYTES[:12]
+HIT_RATIOS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+HIT_BYTES: Final = (0.0, *[float(1 << power) for power in range(4, 17)])
 
 BOUNDS: Final[dict[str, tuple[float, ...]]] = {
     "duration": SECONDS,
@@ -128,6 +130,10 @@ class ReferenceCounts:
         self._strange = 0
         self._flows: set[str] = {"", UNNAMED_FLOW}
         self.requests: dict[Labels, RequestCounts] = {}
+        self.hit_ratios = Histogram(HIT_RATIOS)
+        """Of prompts, the share that the chosen endpoint was believed to have cached …"""
+        self.hit_bytes = Histogram(HIT_BYTES)
+        """… and the bytes."""
         self.attempts: dict[tuple[str, str, str], int] = {}
         """Decisions by "success" or "failure", the model sent, and the authority chosen ("" where there is none)."""
 
@@ -145,6 +151,9 @@ class ReferenceCounts:
         counts.running += 1
         counts.observe("request_bytes", request.size_bytes)
         self._attempted("success", self._model(verdict.target_model), verdict.destinations[0])
+        if verdict.prefix_hit_ratio is not None:
+            self.hit_ratios.observe(verdict.prefix_hit_ratio)
+            self.hit_bytes.observe(verdict.prefix_hit_ratio * len(body.prompt))
         # The request is the same object until its end, of which the director is told exactly once.
         self._open[id(request)] = counts
         return verdict

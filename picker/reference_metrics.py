@@ -19,6 +19,7 @@ from infscale.metrics.snapshot import PoolSnapshot
 from infscale.telemetry import Snapshots
 from picker.observed_director import DECISION_BOUNDS
 from picker.pool_averages import short_names
+from picker.pool_directors import PoolDirectors
 from picker.reference_counts import Labels, ReferenceCounts, RequestCounts
 from picker.served import ServedModels
 
@@ -55,22 +56,18 @@ _OBSERVED = (
     _Observed("token", "request_streaming_tpot_seconds", None, "time per output token after the first, of streams"),
 )
 _HISTOGRAMS_AT_ONCE = 8
+# One index serves every plugin that asks for prefixes; this is the reference's name of what keeps it.
+_PREFIXES = {"plugin_name": "approx-prefix-cache-producer", "plugin_type": "approx-prefix-cache-producer"}
 _FIRST_TOKEN = {"first_token": "false", "first_token_streamed": "true"}
 
 
 class ReferenceCollector(Collector):
-    """What the reference counts of requests and decisions; `names` are those of endpoints by their authorities."""
+    """What the reference counts of requests and decisions."""
 
-    def __init__(
-        self,
-        counts: ReferenceCounts,
-        durations: Histogram,
-        names: Callable[[], Mapping[str, str]],
-        version: str,
-    ) -> None:
+    def __init__(self, counts: ReferenceCounts, durations: Histogram, directors: PoolDirectors, version: str) -> None:
         self._counts = counts
         self._durations = durations
-        self._names = names
+        self._directors = directors
         self._version = version
 
     def collect(self) -> Iterator[Metric]:
@@ -80,6 +77,8 @@ class ReferenceCollector(Collector):
             yield from self._histograms(observed)
         yield from self._first_tokens()
         yield from self._scheduler()
+        yield from self._prefixes(_NOW, _PREFIXES)
+        yield from self._prefixes(_EXTENSION, {})
         for prefix in (_NOW, _EXTENSION):
             info = GaugeMetricFamily(f"{prefix}info", "1, for the version of infscale", labels=["commit", "build_ref"])
             info.add_metric(["", self._version], 1.0)
@@ -142,7 +141,7 @@ class ReferenceCollector(Collector):
         return _parts(f"{_NOW}request_ttft_seconds", meaning, (*_REQUEST, "streaming"), found)
 
     def _scheduler(self) -> Iterator[Metric]:
-        names = self._names()
+        names = self._directors.names()
         self._counts.forget(names)
         for prefix, endpoint in ((_NOW, "endpoint_name"), (_EXTENSION, "pod_name")):
             durations = HistogramMetricFamily(f"{prefix}scheduler_e2e_duration_seconds", "time that a decision took")
@@ -157,6 +156,19 @@ class ReferenceCollector(Collector):
                 namespace, _, name = names.get(authority, "").rpartition("/")
                 attempts.add_metric((status, model, name, namespace, authority.rpartition(":")[2]), count)
             yield attempts
+
+    def _prefixes(self, prefix: str, labels: Mapping[str, str]) -> Iterator[Metric]:
+        names, values = tuple(labels), tuple(labels.values())
+        blocks = sum(stats.prefix_blocks for stats in self._directors.stats().values())
+        size = GaugeMetricFamily(
+            f"{prefix}prefix_indexer_size", "blocks of prompts in the index of prefixes", labels=names
+        )
+        size.add_metric(values, blocks)
+        yield size
+        meaning = "share of a prompt that the chosen endpoint was believed to have cached"
+        yield from _parts(f"{prefix}prefix_indexer_hit_ratio", meaning, names, {values: self._counts.hit_ratios})
+        meaning = "bytes of a prompt that the chosen endpoint was believed to have cached"
+        yield from _parts(f"{prefix}prefix_indexer_hit_bytes", meaning, names, {values: self._counts.hit_bytes})
 
 
 def _parts(

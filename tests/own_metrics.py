@@ -29,7 +29,7 @@ def _reference() -> Iterable[Collector]:
     counts = ReferenceCounts(directors, lambda _: False)
     durations = ObservedDirector(counts, lambda: 0.0).durations
     return (
-        ReferenceCollector(counts, durations, directors.names, "1"),
+        ReferenceCollector(counts, durations, directors, "1"),
         ReferencePoolCollector(store, lambda: 0.0),
     )
 

@@ -36,7 +36,7 @@ class Observing:
         durations = self.director.durations
         found: list[Collector] = [PickerCollector(self._directors, durations, lambda: self._store.written_off)]
         if self._counts is not None:
-            found.append(ReferenceCollector(self._counts, durations, self._directors.names, __version__))
+            found.append(ReferenceCollector(self._counts, durations, self._directors, __version__))
             found.append(ReferencePoolCollector(self._store, self._clock))
         return found
 

@@ -43,7 +43,7 @@ class Counted:
         self.director.finished(*asked, outcome, 2.7)
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        requests = ReferenceCollector(self.counts, self.director.durations, self.bench.directors.names, "1.2")
+        requests = ReferenceCollector(self.counts, self.director.durations, self.bench.directors, "1.2")
         pools = ReferencePoolCollector(self.bench.store, lambda: 0.2)
         page = asyncio.run(OwnMetrics([requests, pools]).written([name])).decode()
         families = text_string_to_metric_families(page)
@@ -120,6 +120,19 @@ def test_attempts_name_the_endpoint() -> None:
     assert counted.samples("inference_extension_scheduler_attempts_total") == [({**today, "pod_name": "chat-0"}, 1)]
     assert counted.one("llm_d_epp_scheduler_e2e_duration_seconds_count") == 1
     assert counted.one("inference_extension_info", build_ref="1.2") == 1
+
+
+def test_what_is_believed_to_be_cached_is_observed() -> None:
+    counted = Counted()
+    body = ParsedBody("completions", "m", b"hello " * 400, 600)
+    for _ in range(2):
+        counted.director.direct(InferenceRequest("id", "/", Headers(()), body, size_bytes=2400), 0.2)
+    for prefix in ("llm_d_epp", "inference_extension"):
+        assert counted.one(f"{prefix}_prefix_indexer_hit_ratio_count") == 2
+        assert counted.one(f"{prefix}_prefix_indexer_hit_ratio_bucket", le="0.0") == 1
+        assert counted.one(f"{prefix}_prefix_indexer_hit_bytes_sum") > 1000
+        assert counted.one(f"{prefix}_prefix_indexer_size") > 0
+    assert counted.one("llm_d_epp_prefix_indexer_size", plugin_type="approx-prefix-cache-producer") > 0
 
 
 def test_pools_are_described_under_the_names_of_before() -> None:
