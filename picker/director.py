@@ -95,6 +95,7 @@ class PoolDirector:
         self._rewrites = RewriteTable({})
         self._endpoints: tuple[Endpoint, ...] = ()
         self._unseen = Unseen()
+        self._pools = 1
         self.stats = DirectorStats()
         self.records: deque[PickRecord] = deque(maxlen=self._settings.records)
 
@@ -106,11 +107,14 @@ class PoolDirector:
         self._priorities = Priorities.of(state.objectives, pool or Pool(self._pool, {}), trusted, unknown)
         self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
         self._memory.discovered = state.endpoints
+        self._pools = len(state.pools)
+        self._index.share_with(self._pools)
 
     def configure(self, config: PickerConfig) -> None:
         """Decide by `config` from the next request on; what is known of caches stays unless its settings change."""
         if config.prefix != self._config.prefix:
             self._index = PrefixIndex(config.prefix)
+            self._index.share_with(self._pools)
         self._config = config
 
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:

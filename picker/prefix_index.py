@@ -46,7 +46,7 @@ class PrefixSettings:
 
     `auto_tune` takes block size and capacity from what the engines publish, where they do; `block_size_tokens` (at
     least 64) and `capacity_blocks` (per endpoint, of that size) serve otherwise. Of a prompt, at most
-    `max_blocks` blocks and `max_tokens` tokens are looked at. All endpoints of the pool together keep at most
+    `max_blocks` blocks and `max_tokens` tokens are looked at. All endpoints of all pools together keep at most
     `total_blocks` blocks, and no more than `total_bytes` have room for.
     """
 
@@ -75,10 +75,10 @@ class PrefixSettings:
             return max(1, engine_block * engine_blocks // block_tokens)
         return self.capacity_blocks
 
-    def share(self, endpoints: int) -> int:
-        """Blocks of any size that each of so many endpoints may keep."""
+    def share(self, endpoints: int, pools: int) -> int:
+        """Blocks of any size that each of so many endpoints of a pool may keep, of so many pools."""
         of_bytes = self.total_bytes // (ENTRY_BYTES + endpoints // 8)
-        return max(1, min(self.total_blocks, of_bytes) // max(1, endpoints))
+        return max(1, min(self.total_blocks, of_bytes) // (max(1, endpoints) * pools))
 
 
 def grid_tokens(engine_block: int) -> int:
@@ -192,6 +192,8 @@ class PrefixIndex:
         self._settings = settings or PrefixSettings()
         self._endpoints: tuple[Endpoint, ...] = ()
         self._published: tuple[object, ...] = ()
+        self._pools = 1
+        self._shared_anew = False
         self._rows: list[_Cache] = []
         self._caches: dict[Identity, _Cache] = {}
         self._grids: dict[int, _Grid] = {}
@@ -220,6 +222,11 @@ class PrefixIndex:
         """Tokens of the smallest block of the endpoint of `row`."""
         return self._rows[row].grid
 
+    def share_with(self, pools: int) -> None:
+        """There are so many pools, this one among them, that share what may be kept; applies with the next `sync`."""
+        self._shared_anew = self._shared_anew or self._pools != max(1, pools)
+        self._pools = max(1, pools)
+
     def sync(
         self,
         endpoints: tuple[Endpoint, ...],
@@ -235,9 +242,9 @@ class PrefixIndex:
         same = endpoints is self._endpoints
         published = (block_sizes, num_blocks, lives)
         # Columns are the same objects until something new is written into them.
-        if same and all(map(_is, published, self._published)):
+        if same and not self._shared_anew and all(map(_is, published, self._published)):
             return
-        self._published = published
+        self._published, self._shared_anew = published, False
         caches: dict[Identity, _Cache] = {}
         changed = not same
         for endpoint, size, life in zip(endpoints, block_sizes, lives, strict=True):
@@ -252,7 +259,7 @@ class PrefixIndex:
         self._rows = list(caches.values())
         if changed:
             self._place()
-        share = self._settings.share(len(self._rows))
+        share = self._settings.share(len(self._rows), self._pools)
         for cache, size, blocks in zip(self._rows, block_sizes, num_blocks, strict=True):
             self._limit(cache, size, blocks, share)
 

@@ -176,6 +176,20 @@ def test_the_bound_holds_in_bytes_as_well() -> None:
     assert room / 2 < used < room, "the bound is neither broken nor far from what it says"
 
 
+def test_pools_share_what_may_be_kept() -> None:
+    each = PrefixIndex(PrefixSettings(total_blocks=100))
+    endpoints = pool(0)
+    follow(each, endpoints)
+    record(each, random.Random(1).randbytes(40_000), 0)
+    before = each.entries
+    each.share_with(4)
+    follow(each, endpoints)
+    for _ in range(2):
+        record(each, b"", 0)
+    assert before > 50
+    assert each.entries == 25
+
+
 def test_one_endpoint_cannot_push_out_what_others_hold() -> None:
     each = PrefixIndex(PrefixSettings(total_blocks=64))
     follow(each, pool(0, 1))
