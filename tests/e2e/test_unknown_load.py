@@ -223,6 +223,17 @@ async def test_servers_behind_h2c_ports_answer_and_are_scraped_where_the_pool_sa
         assert (failure is None) == said
 
 
+async def test_under_refuse_who_asks_h2c_servers_in_http_1_is_told_why(tmp_path: Path) -> None:
+    async with (
+        plain_servers(1) as ports,
+        h2c_doors(ports) as doors,
+        front(tmp_path, doors, discovery(doors), h2c=True, unknown_load="refuse") as shown,
+    ):
+        answer = await shown.ask(1)
+        assert answer.status == 503
+        assert "(none has reported yet; scraping failed: " in await answer.text()
+
+
 @pytest.mark.parametrize("conformance", [True, False], ids=["conformance", "by default"])
 async def test_the_reference_s_command_line_without_a_configuration_serves_such_a_pool(
     tmp_path: Path, conformance: bool
