@@ -55,7 +55,8 @@ class Holding:
         self._budget = budget
         self._marked_at = -1.0
         self._marked_bytes = 0
-        self.holder = holder
+        self.holder: Holder | None = holder
+        """None once it is closed: holder and holding hold each other only as long as there is something to hold."""
         self.arriving = arriving
         self.held_bytes = 0
         self.came_bytes = 0
@@ -75,6 +76,22 @@ class Holding:
         if self.arriving:
             self.arriving = False
             self._budget.settle(self)
+
+    def close(self) -> None:
+        """It holds nothing more, and has no holder. Harmless when repeated."""
+        self.arrived()
+        self.set(0)
+        self.holder = None
+
+    def go_on(self) -> None:
+        """Let its peer send more."""
+        if self.holder is not None:
+            self.holder.go_on()
+
+    def end(self, why: Ending) -> None:
+        """Have its holder end it."""
+        if self.holder is not None:
+            self.holder.end(why)
 
     def idle_seconds(self, now: float) -> float:
         """How long ago it was seen to make progress; to be asked again and again."""

@@ -131,8 +131,7 @@ class ExchangeCall:
     def _close(self) -> None:
         self._over = True
         self._messages.clear()
-        self.holding.arrived()
-        self.holding.set(0)
+        self.holding.close()
 
     def _tell(self, how: Callable[[float], None]) -> None:
         try:

@@ -102,7 +102,7 @@ class GatewayConnection(asyncio.Protocol):
         self._transport = None
         self._port.leave(self)
         self._calls.lost()
-        self._answers.set(0)
+        self._answers.close()
         self._port.relieve()
 
     def pause_writing(self) -> None:

@@ -22,6 +22,7 @@ from picker.transport.health_grpc import health_handler
 from picker.transport.held_exchange import HeldExchange
 from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.memory import MemoryReturn
 
 _SWEEP_SECONDS = 0.5
 _HELD_BACK_SECONDS = 0.05
@@ -178,18 +179,20 @@ class GrpcTransport:
     def _relieve(self) -> None:
         while (victim := self.budget.victim()) is not None:
             self._notes.acted("body_memory", "", self._clock())
-            victim.holder.end("over budget")
+            victim.end("over budget")
 
     async def _sweep(self) -> None:
         """End what takes too long, for ever."""
         limit = self._settings.body_timeout_seconds
+        memory = MemoryReturn()
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, limit / 4))
+            memory.look(self.budget.held_bytes)
             now = self._clock()
             arriving = [call.holding for call in self._calls if call.holding.arriving]
             for holding, why in self.budget.late(arriving, now, limit):
                 self._notes.acted("body_memory" if why == "held back" else "stalled_body", "", now)
-                holding.holder.end(why)
+                holding.end(why)
 
 
 async def _write(sends: list[Send], context: "Context") -> Fail | None:

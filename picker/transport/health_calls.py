@@ -58,7 +58,7 @@ class _Question:
 
     def _close(self) -> None:
         self._over = True
-        self.holding.arrived()
+        self.holding.close()
 
 
 class HealthCheck:
@@ -75,7 +75,7 @@ class HealthCheck:
 
     def gone(self) -> None:
         """See `Call`."""
-        self.holding.arrived()
+        self.holding.close()
 
     def _asked(self, service: str) -> None:
         found = self._health.check(service)
@@ -112,7 +112,7 @@ class HealthWatch:
 
     def gone(self) -> None:
         """See `Call`."""
-        self.holding.arrived()
+        self.holding.close()
         if self._watching is not None:
             self._watching.cancel()
 

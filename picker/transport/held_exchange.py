@@ -52,5 +52,4 @@ class HeldExchange:
 
     def close(self) -> None:
         """Hold nothing from now on; harmless when repeated."""
-        self.holding.arrived()
-        self.holding.set(0)
+        self.holding.close()

@@ -18,6 +18,7 @@ from picker.transport.h2.events import Limits
 from picker.transport.health import Health
 from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.memory import MemoryReturn
 from picker.transport.port import Port
 from picker.transport.tls_door import TlsDoor
 
@@ -119,8 +120,10 @@ class Http2Transport:
     async def _sweep(self, port: Port) -> None:
         settings = self._settings
         shortest = min(settings.body_timeout_seconds, settings.greeting_seconds, settings.frame_seconds)
+        memory = MemoryReturn()
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, shortest / 4))
+            memory.look(self.budget.held_bytes)
             port.sweep(self._clock())
 
     async def _listen(

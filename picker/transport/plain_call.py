@@ -24,7 +24,7 @@ class PlainCall:
 
     def gone(self) -> None:
         """See `Call`."""
-        self.holding.arrived()
+        self.holding.close()
 
     def go_on(self) -> None:
         """See `picker.transport.budget.Holder`."""
@@ -35,7 +35,7 @@ class PlainCall:
         self._answer(408, f"the request did not come to its end ({why})\n")
 
     def _answer(self, status: int, text: str) -> None:
-        self.holding.arrived()
+        self.holding.close()
         block, body = plain_answer(status, text)
         self._calls.answer(self._stream, block)
         self._calls.send(self._stream, body, END_DATA)

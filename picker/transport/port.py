@@ -111,14 +111,14 @@ class Port:
         changed = False
         while (victim := budget.victim()) is not None:
             self._notes.acted("body_memory", "", self.clock())
-            victim.holder.end("over budget")
+            victim.end("over budget")
             changed = True
         room = 1 if budget.tight else max(1, (budget.open_bytes - budget.held_bytes) // self.limits.window_bytes)
         for _ in range(min(room, _MOST_RELIEVED)):
             holding = budget.relieved()
             if holding is None:
                 break
-            holding.holder.go_on()
+            holding.go_on()
             changed = True
         if changed:
             self._flush()
@@ -148,7 +148,7 @@ class Port:
         late = list(self.budget.late(connection.arriving(), now, limit))
         for holding, why in late:
             self._notes.acted("body_memory" if why == "held back" else "stalled_body", connection.peer, now)
-            holding.holder.end(why)
+            holding.end(why)
         unread = connection.unread(now, limit)
         for _ in range(unread):
             self._notes.acted("unread_answers", connection.peer, now)

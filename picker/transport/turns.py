@@ -8,10 +8,10 @@ comes its own time, and others wait for the rest of one turn at most.
 
 from typing import Final, Generic, TypeVar
 
-SLICE_UNITS: Final = 400
+SLICE_UNITS: Final = 300
 """How much a connection works at a stretch."""
 
-TURN_UNITS: Final = 1_600
+TURN_UNITS: Final = 900
 """How much all of them do in one turn of the loop."""
 
 _PERIOD_SECONDS: Final = 0.1

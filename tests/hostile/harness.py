@@ -46,6 +46,8 @@ KEPT_BYTES = 48 << 20
 """What may be left of an attack: what allocators keep, caches that have filled."""
 
 _QUIET_SECONDS = 0.4
+_ENOUGH_QUIET = 200
+_PAUSE_SECONDS = 0.1
 _RETURN_SECONDS = 5.0
 _SAMPLE_SECONDS = 0.02
 _START_SECONDS = 15.0
@@ -177,9 +179,9 @@ class Prober:
 
 
 def high(probes: Sequence[Probe], share: float = 0.99) -> float:
-    """The latency that `share` of them stay within."""
+    """The latency that `share` of them stay within; of fewer than a hundred, the second highest."""
     ordered = sorted(probe.seconds for probe in probes)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return ordered[int(share * (len(ordered) - 1))]
 
 
 # What is attacked
@@ -277,7 +279,7 @@ class Installed:
 
     def _calm(self, attack: Attack) -> None:
         started = time.monotonic()
-        threading.Event().wait(_QUIET_SECONDS)
+        threading.Event().wait(_QUIET_SECONDS if len(self._quiet) < _ENOUGH_QUIET else _PAUSE_SECONDS)
         self.prober.wait(time.monotonic() - 0.02)
         self._quiet += self.prober.between(started, time.monotonic())
         attack.quiet_seconds = high(self._quiet)

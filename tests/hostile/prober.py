@@ -112,7 +112,7 @@ def main() -> None:
     """Ask until killed, or until standard input ends."""
     parser = argparse.ArgumentParser(description="Ask a picker again and again and print how long it takes.")
     parser.add_argument("port", type=int)
-    parser.add_argument("--pause", type=float, default=0.01, help="seconds between two requests (default %(default)s)")
+    parser.add_argument("--pause", type=float, default=0.005, help="seconds between two requests (default %(default)s)")
     asked = parser.parse_args()
     prober: Prober | None = None
     number = 0

@@ -34,6 +34,14 @@ def data(stream: int, payload: bytes, *, ended: bool = False) -> bytes:
     return frame(Kind.DATA, frames.END_STREAM if ended else 0, stream, payload)
 
 
+_ANSWERS = {
+    b"x-gateway-destination-endpoint": "served",
+    b"service_unavailable": "503",
+    b"request_timeout": "408",
+    b"payload_too_large": "413",
+}
+
+
 @dataclass
 class Heard:
     """What the picker said on a connection."""
@@ -44,6 +52,8 @@ class Heard:
     resets: list[tuple[int, ErrorCode]] = field(default_factory=list[tuple[int, ErrorCode]])
     closed: bool = False
     frames: int = 0
+    opened: dict[int, int] = field(default_factory=dict[int, int])
+    """By how much the picker's windows were opened, by stream; 0 is the connection."""
 
     def __contains__(self, words: bytes) -> bool:
         return words in self.text
@@ -71,6 +81,38 @@ class Peer:
                     written += len(piece)
                     await self.writer.drain()
         return written
+
+    async def send_within_windows(self, head: bytes, body: bytes, *, answer: bool = True) -> str:
+        """Send `head`, then `body` on stream 1, as the picker's windows allow, reading meanwhile; what it was answered.
+
+        "served", the status of an immediate answer, or how it ended. Without `answer` nothing is read once all is sent.
+        """
+        self.write(head)
+        place, mine, all_of_it = 0, 1 << 18, frames.DEFAULT_WINDOW
+        size = frames.MIN_MAX_FRAME_BYTES
+        while place < len(body) and not self._done():
+            room = min(mine + self.heard.opened.get(1, 0), all_of_it + self.heard.opened.get(0, 0)) - place
+            if room > 0:
+                chunk = body[place : place + min(room, 1 << 18)]
+                parts = [data(1, chunk[start : start + size]) for start in range(0, len(chunk), size)]
+                self.write(*parts)
+                place += len(chunk)
+                with contextlib.suppress(ConnectionError):
+                    await self.writer.drain()
+            else:
+                await self._read()
+        while answer and not self._done():
+            await self._read()
+        return self._answer()
+
+    def _done(self) -> bool:
+        return self.heard.closed or bool(self.heard.resets) or self._answer() != "nothing"
+
+    def _answer(self) -> str:
+        for words, answer in _ANSWERS.items():
+            if words in self.heard:
+                return answer
+        return "closed" if self.heard.closed else "nothing"
 
     async def listen(self) -> Heard:
         """Read until the picker closes."""
@@ -110,6 +152,9 @@ class Peer:
             self.heard.frames += 1
             if kind == Kind.GOAWAY:
                 self.heard.goaway = ErrorCode(int.from_bytes(text[start + 4 : start + 8], "big"))
+            elif kind == Kind.WINDOW_UPDATE:
+                by = int.from_bytes(text[start:stop], "big")
+                self.heard.opened[stream] = self.heard.opened.get(stream, 0) + by
             elif kind == Kind.RST_STREAM:
                 self.heard.resets.append((stream, ErrorCode(int.from_bytes(text[start:stop], "big"))))
             self._place = stop

@@ -11,7 +11,6 @@ A server of one method needs little of HTTP/2: it advertises a header table of s
 state once the peer has acknowledged that; it never pushes, and it ignores priorities, as RFC 9113 allows.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from xxhash import xxh3_128_digest
@@ -67,18 +66,6 @@ class ServerConnection:
         self._unread: dict[int, Stream] = {}
         self._out: list[bytes] = []
         self._events: list[Event] = []
-        self._handlers: Mapping[int, Callable[[int, int, bytes], None]] = {
-            Kind.DATA: self._data,
-            Kind.HEADERS: self._headers,
-            Kind.PRIORITY: self._priority,
-            Kind.RST_STREAM: self._rst_stream,
-            Kind.SETTINGS: self._settings,
-            Kind.PUSH_PROMISE: self._push_promise,
-            Kind.PING: self._ping,
-            Kind.GOAWAY: self._goaway,
-            Kind.WINDOW_UPDATE: self._window_update,
-            Kind.CONTINUATION: self._continuation,
-        }
         self.failed = False
         """Whether the peer has lost the connection by a fault of its own."""
         self.hold_back = False
@@ -310,9 +297,31 @@ class ServerConnection:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
         elif not self._settings_seen and kind != Kind.SETTINGS:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
-        handler = self._handlers.get(kind)
-        if handler is not None:
-            handler(flags, stream, payload)
+        # No table of methods: a connection that holds itself would stay until garbage is collected, which is rare.
+        if kind == Kind.DATA:
+            self._data(flags, stream, payload)
+        elif kind == Kind.HEADERS:
+            self._headers(flags, stream, payload)
+        elif kind == Kind.WINDOW_UPDATE:
+            self._window_update(stream, payload)
+        elif kind == Kind.RST_STREAM:
+            self._rst_stream(stream, payload)
+        else:
+            self._rare(kind, flags, stream, payload)
+
+    def _rare(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind == Kind.CONTINUATION:
+            self._continuation(flags, payload)
+        elif kind == Kind.SETTINGS:
+            self._settings(flags, stream, payload)
+        elif kind == Kind.PING:
+            self._ping(flags, stream, payload)
+        elif kind == Kind.PRIORITY:
+            self._priority(stream, payload)
+        elif kind == Kind.GOAWAY:
+            self._goaway(stream, payload)
+        elif kind == Kind.PUSH_PROMISE:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
 
     def _fault(self, fault: StreamFault) -> None:
         stream = fault.stream
@@ -395,7 +404,7 @@ class ServerConnection:
         if depends == stream:
             raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
 
-    def _continuation(self, flags: int, stream: int, payload: bytes) -> None:
+    def _continuation(self, flags: int, payload: bytes) -> None:
         block = self._block
         if block is None:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
@@ -468,14 +477,14 @@ class ServerConnection:
                 self._heads.clear()
             self._heads[digest] = head
 
-    def _priority(self, _flags: int, stream: int, payload: bytes) -> None:
+    def _priority(self, stream: int, payload: bytes) -> None:
         need_stream(stream)
         if len(payload) != 5:
             raise StreamFault(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
         if int.from_bytes(payload[:4], "big") & frames.MAX_STREAM == stream:
             raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
 
-    def _rst_stream(self, _flags: int, stream: int, payload: bytes) -> None:
+    def _rst_stream(self, stream: int, payload: bytes) -> None:
         need_stream(stream)
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
@@ -536,9 +545,6 @@ class ServerConnection:
             if state.queue is not None:
                 self._flush(stream, state)
 
-    def _push_promise(self, _flags: int, _stream: int, _payload: bytes) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
-
     def _ping(self, flags: int, stream: int, payload: bytes) -> None:
         need_connection(stream)
         if len(payload) != 8:
@@ -546,12 +552,12 @@ class ServerConnection:
         if not flags & frames.ACK:
             self._out.append(frames.frame(Kind.PING, frames.ACK, 0, payload))
 
-    def _goaway(self, _flags: int, stream: int, payload: bytes) -> None:
+    def _goaway(self, stream: int, payload: bytes) -> None:
         need_connection(stream)
         if len(payload) < 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has at least eight bytes")
 
-    def _window_update(self, _flags: int, stream: int, payload: bytes) -> None:
+    def _window_update(self, stream: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
         increment = int.from_bytes(payload, "big") & frames.MAX_WINDOW
