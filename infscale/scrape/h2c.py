@@ -158,7 +158,12 @@ class H2cConnection(asyncio.Protocol):
             self._broken(_NO_HTTP2)
             return
         self._flush()
-        if more and self._transport is not None:
+        if more:
+            self._put_off()
+
+    def _put_off(self) -> None:
+        """Go on in the loop's next round, and read nothing meanwhile; nothing is left to do once it is closed."""
+        if self._transport is not None:
             self._working = True
             self._transport.pause_reading()
             self._loop.call_soon(self._go_on)
