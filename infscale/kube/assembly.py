@@ -1,5 +1,6 @@
 """From everything the watches have seen to one `DiscoveryState`, in an order that does not depend on events'."""
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -107,6 +108,18 @@ class _Made:
     pools: tuple[Pool, ...]
     workload: Workload | None
     endpoints: tuple[Endpoint, ...]
+    problem: str | None = None
+    """Why it has none."""
+
+    @classmethod
+    def of(cls, pod: PodRecord, pools: tuple[Pool, ...], workload: Workload | None) -> "_Made":
+        """The endpoints of `pod`; what cannot be one is this pod's problem alone."""
+        if pod.address and not _is_address(pod.address):
+            return cls(pod, pools, workload, (), f"pod {pod.key} is left out: its address is none")
+        try:
+            return cls(pod, pools, workload, endpoints_of(pod, ranked_ports(pod, pools), workload))
+        except ValueError as error:
+            return cls(pod, pools, workload, (), f"pod {pod.key} is left out: {error}")
 
     def made_of(self, pod: PodRecord, pools: tuple[Pool, ...], workload: Workload | None) -> bool:
         """Whether the same endpoints would come out again."""
@@ -154,6 +167,7 @@ class Assembler:
             if pod.key.namespace == wanted.namespace
             and wanted.labels.items() <= pod.labels.items()
             and phase_of(pod) in {Phase.STARTING, Phase.READY}
+            and _is_address(pod.address)
         )
         return tuple(sorted({f"http://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
 
@@ -165,10 +179,12 @@ class Assembler:
             workload = workload_of(pod, seen.replica_sets)
             known = self._made.get(key)
             if known is None or not known.made_of(pod, chosen, workload):
-                known = _Made(pod, chosen, workload, endpoints_of(pod, ranked_ports(pod, chosen), workload))
+                known = _Made.of(pod, chosen, workload)
             made[key] = known
         self._made = made
-        return _one_per_address([endpoint for each in made.values() for endpoint in each.endpoints])
+        endpoints, notes = _one_per_address([endpoint for each in made.values() for endpoint in each.endpoints])
+        problems = tuple(each.problem for each in made.values() if each.problem is not None)
+        return endpoints, (*notes, *problems)
 
     def _follow(self, pools: Records[Pool]) -> None:
         """Keep the pools of each namespace, oldest first; the very same tuple as long as nothing changed."""
@@ -182,6 +198,14 @@ class Assembler:
             now = tuple(own)
             before = known.get(namespace, now)
             self._pools[namespace] = before if before == now else now
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _one_per_address(endpoints: list[Endpoint]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:

@@ -68,7 +68,11 @@ class FakeCluster:
             for (of_group, of_plural, of_namespace, _), item in self.items.items()
             if (of_group, of_plural) == (group, plural) and namespace in {"", of_namespace}
         ]
-        return {"kind": "List", "metadata": {"resourceVersion": str(self.version)}, "items": items}
+        # In pages where they are asked for; nothing changes between two of them.
+        start, size = int((params or {}).get("continue") or 0), int((params or {}).get("limit") or len(items) or 1)
+        more = {"continue": str(start + size)} if start + size < len(items) else {}
+        metadata = {"resourceVersion": str(self.version), **more}
+        return {"kind": "List", "metadata": metadata, "items": items[start : start + size]}
 
     async def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[Json]:
         group, plural, namespace = self._reach(path)

@@ -186,3 +186,16 @@ def test_any_order_of_events_of_different_objects_ends_in_the_same_state(
         return assembler.assemble(everything)
 
     assert run(straight, pools_first=True) == run(shuffled, pools_first=False)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "10.0.0.256", "evil.example", "10.0.0.1:80", "::1%eth0;rm"])
+def test_a_pod_whose_address_is_none_is_left_out_alone(address: str) -> None:
+    """Of exporters, too: what is no address becomes no URL."""
+    exporters = {pod.key: pod for pod in map(read_pod, [made.pod("odd", address), made.pod("even", "10.0.0.9")])}
+    pods = [made.pod("odd", address), made.pod("vllm-0")]
+    assembly = Assembler(ExporterPods("chat", {}, 9400)).assemble(
+        seen(pods, [made.pool("pool", 8000)], exporters=exporters)
+    )
+    assert [each.key.name for each in assembly.state.endpoints] == ["vllm-0"]
+    assert [note for note in assembly.notes if note.startswith("pod chat/odd is left out: ")]
+    assert assembly.state.gpu_exporters == ("http://10.0.0.9:9400/metrics",)
