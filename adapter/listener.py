@@ -86,7 +86,7 @@ class Listener:
                     await self._failed(error)
                     continue
                 connection = self.connections.admit(str(address[0]), partial(_cut, accepted))
-                handshakes.create_task(self._serve(accepted, connection))
+                _Handshake(accepted, connection, self).begin(handshakes)
 
     async def _failed(self, error: OSError) -> None:
         if error.errno in _PASSING:
@@ -97,31 +97,54 @@ class Listener:
             _log.error("the adapter cannot accept connections now: %s", error.strerror or error)
         await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _serve(self, accepted: socket.socket, connection: Connection) -> None:
-        """Shake hands; the protocol handler owns the connection after that."""
-        seconds = self.connections.limits.handshake_seconds
-        loop = asyncio.get_running_loop()
+
+class _Handshake:
+    """One connection from its acceptance until its protocol handler has it; guards whose its socket is."""
+
+    def __init__(self, accepted: socket.socket, connection: Connection, listener: Listener) -> None:
+        self._accepted: socket.socket | None = accepted
+        self._connection = connection
+        self._connections = listener.connections
+        self._server = listener.server
+        self._context = listener.context
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Shake hands, as one of `tasks`."""
+        tasks.create_task(self._run()).add_done_callback(self._close)
+
+    def _close(self, _: object) -> None:
+        """A task that is cancelled before its first step has given the socket to nobody."""
+        if self._accepted is not None:
+            self._accepted.close()
+            self._connections.release(self._connection)
+
+    async def _run(self) -> None:
+        accepted, self._accepted = self._accepted, None
+        if accepted is None:
+            raise RuntimeError("a handshake runs once")
+        connection, connections = self._connection, self._connections
+        seconds = connections.limits.handshake_seconds
         try:
             # The loop's own limit of a handshake has no error of its own.
             async with asyncio.timeout(seconds):
-                await loop.connect_accepted_socket(
-                    lambda: self.server.handler(connection),
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: self._server.handler(connection),
                     accepted,
-                    ssl=self.context,
+                    ssl=self._context,
                     ssl_handshake_timeout=2 * seconds,
                     ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
                 )
         except TimeoutError:
-            self.connections.close(connection, "handshake_timeout")
+            connections.close(connection, "handshake_timeout")
         except OSError:
             # No TLS, or none that we take; the client knows.
-            self.connections.release(connection)
+            connections.release(connection)
         except Exception as error:
             # The top of a connection's life: what one provokes ends that one alone.
-            self.connections.release(connection)
+            connections.release(connection)
             _log.error("the adapter failed at a TLS handshake: %s", where(error))
         except BaseException:
-            self.connections.release(connection)
+            connections.release(connection)
             raise
 
 

@@ -151,3 +151,13 @@ async def test_a_body_that_has_ended_leaves_its_connection_as_it_was() -> None:
             await asyncio.sleep(0.6)
         writer.close()
         assert not any(api.server.stats.closed.counts.values())
+
+
+async def test_a_connection_that_comes_as_the_server_ends_leaves_no_socket() -> None:
+    """Warnings are errors: an accepted socket that nobody closes is one."""
+    for _ in range(10):
+        async with limited() as api:
+            sockets = [socket.create_connection(("127.0.0.1", api.server.port)) for _ in range(20)]
+            await asyncio.sleep(0)
+        for each in sockets:
+            each.close()
