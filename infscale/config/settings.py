@@ -208,7 +208,7 @@ class PickerSettings:
     config_file: Path | None = None
     error_format: ErrorFormat = "openai"
     max_body_bytes: int = 32 * 1024 * 1024
-    max_buffered_bytes: int = 256 * 1024 * 1024
+    max_buffered_bytes: int = 192 * 1024 * 1024
     body_timeout_seconds: float = 30.0
     max_connections: int = 1_000
     max_peer_connections: int = 256

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from picker.transport.budget import Ending, Holding
@@ -32,11 +32,11 @@ class GatewayConnection(asyncio.Protocol):
         self._new_exchange = new_exchange
         self._calls = Calls(port.limits, self._call)
         self._transport: asyncio.Transport | None = None
-        # What it came in by, as long as a handshake goes on there.
-        self._door: asyncio.Transport | None = None
+        # Ends it as long as its handshake goes on.
+        self._cut_door: Callable[[], None] | None = None
         self._entered = False
         self._answers = Holding(port.budget, self, arriving=False)
-        self._opened_at = port.clock()
+        self._opened_at = self._used_at = port.clock()
         # Whether the gateway does not read, since when, and whether its socket is not read.
         self._stuffed_at: float | None = None
         self._paused = False
@@ -51,9 +51,9 @@ class GatewayConnection(asyncio.Protocol):
         return any(isinstance(call, ExchangeCall) for call in self._calls.open)
 
     @property
-    def idle(self) -> bool:
-        """Whether no call is open on it."""
-        return not any(True for _ in self._calls.open)
+    def idle_since(self) -> float | None:
+        """When the last call on it was opened, where none is open; None: one is."""
+        return None if any(True for _ in self._calls.open) else self._used_at
 
     @property
     def pending(self) -> bool:
@@ -66,23 +66,20 @@ class GatewayConnection(asyncio.Protocol):
         """Take a place, if there is one, and greet."""
         # uvloop's transports are no subclasses of asyncio's.
         made = cast("asyncio.Transport", transport)
-        if self._entered or self.enter(made):
-            self._door = None
-            self._transport = made
-            self.flush()
-            if self._calls.pending:
-                # Behind a handshake, what comes may be here before this is.
-                self.work()
+        if not self._entered:
+            if not self.enter(_address(transport), made.abort):
+                made.abort()
+                return
+            keep_alive(transport.get_extra_info("socket"))
+        self._cut_door = None
+        self._transport = made
+        self.flush()
 
-    def enter(self, transport: asyncio.Transport) -> bool:
-        """Take a place for what comes in by `transport`, or end it where there is none."""
-        self.peer = _address(transport)
+    def enter(self, peer: str, cut: Callable[[], None]) -> bool:
+        """Take a place for what comes from `peer`, if there is one; `cut` ends it before `connection_made`."""
+        self.peer = peer
         self._entered = self._port.enter(self)
-        if self._entered:
-            self._door = transport
-            _keep_alive(transport.get_extra_info("socket"))
-        else:
-            transport.abort()
+        self._cut_door = cut
         return self._entered
 
     def data_received(self, data: bytes) -> None:
@@ -153,8 +150,8 @@ class GatewayConnection(asyncio.Protocol):
         """End it now; calls that are open are told."""
         if self._transport is not None:
             self._transport.close()
-        elif self._door is not None:
-            self._door.abort()
+        elif self._cut_door is not None:
+            self._cut_door()
 
     def flush(self) -> None:
         """Write what is to be sent."""
@@ -238,6 +235,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def _call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
         port = self._port
+        self._used_at = port.clock()
         if path is None:
             return PlainCall(calls, stream, port.budget)
         if path == _PROCESS and self._new_exchange is not None:
@@ -255,7 +253,8 @@ def _address(transport: asyncio.BaseTransport) -> str:
     return str(name[0]) if name else ""
 
 
-def _keep_alive(connection: socket.socket | None) -> None:
+def keep_alive(connection: socket.socket | None) -> None:
+    """Find out when the peer has vanished, and send small answers at once."""
     if connection is None:
         return
     with contextlib.suppress(OSError):

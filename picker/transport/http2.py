@@ -7,6 +7,7 @@ around both.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from typing import Self
 
@@ -48,7 +49,7 @@ class Http2Transport:
         self._limits = limits or Limits()
         self._health = Health(ready, settings.any_health_service)
         self._stack = contextlib.AsyncExitStack()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsDoor] = []
         self._ports: list[int] = []
         self._port: Port | None = None
 
@@ -131,12 +132,14 @@ class Http2Transport:
     ) -> None:
         loop = asyncio.get_running_loop()
 
-        def made() -> asyncio.Protocol:
-            connection = GatewayConnection(port, new_exchange)
-            return connection if context is None else TlsDoor(port, connection, context)
+        def made() -> GatewayConnection:
+            return GatewayConnection(port, new_exchange)
 
+        server: asyncio.Server | TlsDoor
         try:
-            if address == EVERY_ADDRESS:
+            if context is not None:
+                server = TlsDoor(await _listening(address, number), port, made, context)
+            elif address == EVERY_ADDRESS:
                 server = await loop.create_server(made, sock=every_address(number), backlog=_BACKLOG)
             else:
                 server = await loop.create_server(made, address, number, backlog=_BACKLOG)
@@ -144,3 +147,23 @@ class Http2Transport:
             raise cannot_listen("the picker", address, number, error, "picker.listen") from error
         self._servers.append(server)
         self._ports.append(int(server.sockets[0].getsockname()[1]))
+
+
+async def _listening(address: str, port: int) -> socket.socket:
+    """A socket that listens there."""
+    if address == EVERY_ADDRESS:
+        made = every_address(port)
+    else:
+        [(family, kind, protocol, _, where), *_] = await asyncio.get_running_loop().getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(where)
+        except OSError:
+            made.close()
+            raise
+    made.setblocking(False)
+    made.listen(_BACKLOG)
+    return made

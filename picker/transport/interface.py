@@ -57,7 +57,7 @@ class TransportSettings:
     drain_seconds: float = 30.0
     max_connections: int = 1_000
     max_peer_connections: int = 256
-    max_buffered_bytes: int = 256 << 20
+    max_buffered_bytes: int = 192 << 20
     max_body_bytes: int = 32 << 20
     body_timeout_seconds: float = 30.0
     greeting_seconds: float = 10.0

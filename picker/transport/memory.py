@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 from typing import Final
 
-_MANY_BYTES: Final = 64 << 20
+_MANY_BYTES: Final = 16 << 20
 
 
 class MemoryReturn:

@@ -2,8 +2,8 @@
 
 A connection is *new* until its peer has shown that it speaks the protocol and, over TLS, who it is. New ones have few
 places of their own, and the eldest of them goes for one that comes: peers that only connect keep no gateway out. Where
-all of them, or a peer, have as many as they may, an idle one goes for the one that comes, of the peer that has most;
-where none is idle, the one that comes is refused.
+all of them, or a peer, have as many as they may, one goes for the one that comes: the longest idle of the peer that has
+most. Where none is idle, the one that comes is refused.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ Crowd = Literal["new_connections", "connections", "peer_connections"]
 class Places(Generic[Connection]):
     """The connections of a picker's ports; for one thread.
 
-    `most` in all, `most_of_peer` of one address; `idle` says whether one has no call.
+    `most` in all, `most_of_peer` of one address. `idle_since`: when one without a call had its last; None: it has one.
     """
 
-    def __init__(self, most: int, most_of_peer: int, idle: Callable[[Connection], bool]) -> None:
+    def __init__(self, most: int, most_of_peer: int, idle_since: Callable[[Connection], float | None]) -> None:
         self._most = most
         self._most_of_peer = most_of_peer
-        self._idle = idle
+        self._idle_since = idle_since
         self._peers: dict[str, dict[Connection, None]] = {}
         self._count = 0
         self._new: dict[Connection, None] = {}
@@ -46,7 +46,12 @@ class Places(Generic[Connection]):
             return next(iter(self._new))
         if crowd == "connections":
             peer = max(self._peers, key=lambda each: len(self._peers[each]))
-        return next((each for each in self._peers.get(peer, ()) if each not in self._new and self._idle(each)), None)
+        idle = {
+            each: since
+            for each in self._peers.get(peer, ())
+            if each not in self._new and (since := self._idle_since(each)) is not None
+        }
+        return min(idle, key=lambda each: idle[each], default=None)
 
     def enter(self, peer: str, connection: Connection) -> None:
         """One has come."""

@@ -43,7 +43,7 @@ class Port:
         self.budget = budget
         self.turns: Turns[GatewayConnection] = Turns()
         self.places: Places[GatewayConnection] = Places(
-            settings.max_connections, settings.max_peer_connections, lambda connection: connection.idle
+            settings.max_connections, settings.max_peer_connections, lambda connection: connection.idle_since
         )
         self.connections: dict[GatewayConnection, None] = {}
 

@@ -2,41 +2,66 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from typing import cast
+from collections.abc import Callable
+from functools import partial
 
-from picker.transport.gateway_connection import GatewayConnection
+from picker.transport.gateway_connection import GatewayConnection, keep_alive
 from picker.transport.port import Port
 
+_PAUSE_SECONDS = 0.05
 
-class TlsDoor(asyncio.Protocol):
-    """One connection before its handshake. What comes behind that is its gateway's."""
 
-    def __init__(self, port: Port, connection: GatewayConnection, context: ssl.SSLContext) -> None:
+class TlsDoor:
+    """Accepts connections on a listening socket, until closed. What comes behind a handshake is `make`'s."""
+
+    def __init__(
+        self, listening: socket.socket, port: Port, make: Callable[[], GatewayConnection], context: ssl.SSLContext
+    ) -> None:
+        self.sockets = (listening,)
         self._port = port
-        self._connection = connection
+        self._make = make
         self._context = context
+        self._accepting = port.tasks.create_task(self._accept(listening))
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a place, if there is one, and shake hands."""
-        # uvloop's transports are no subclasses of asyncio's.
-        raw = cast("asyncio.Transport", transport)
-        # What comes first belongs to the handshake.
-        raw.pause_reading()
-        if self._connection.enter(raw):
-            self._port.tasks.create_task(self._shake_hands(raw))
+    def close(self) -> None:
+        """Accept no more; harmless when repeated."""
+        self._accepting.cancel()
+        self.sockets[0].close()
 
-    async def _shake_hands(self, raw: asyncio.Transport) -> None:
-        port, connection = self._port, self._connection
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        served: asyncio.Transport | None = None
-        with contextlib.suppress(OSError, RuntimeError, asyncio.CancelledError):
-            # A timeout, an alert and a connection that breaks are OSErrors; one that was closed already is the other.
-            served = await loop.start_tls(
-                raw, connection, self._context, server_side=True, ssl_handshake_timeout=port.greeting_seconds
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listening)
+            except OSError:
+                # The peer has gone, or there are no descriptors left at the moment.
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            connection = self._make()
+            if connection.enter(str(address[0]), partial(_shut, accepted)):
+                keep_alive(accepted)
+                self._port.tasks.create_task(self._shake_hands(accepted, connection))
+            else:
+                accepted.close()
+
+    async def _shake_hands(self, accepted: socket.socket, connection: GatewayConnection) -> None:
+        port = self._port
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=port.greeting_seconds,
             )
-        if served is None:
+        except OSError:
+            # A timeout, an alert and a connection that breaks all are.
             port.no_handshake(connection)
-            raw.abort()
-        else:
-            connection.connection_made(served)
+            accepted.close()
+
+
+def _shut(accepted: socket.socket) -> None:
+    """End a connection whose handshake goes on."""
+    with contextlib.suppress(OSError):
+        accepted.shutdown(socket.SHUT_RDWR)
