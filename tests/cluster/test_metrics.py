@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import KubeError, Unreachable
+from infscale.kube.errors import KubeError, NotFound, Unreachable
 from infscale.metrics.published import PUBLISHED
 from lab import documents
 from lab.controlplane import ControlPlane
@@ -29,6 +29,7 @@ FORMS = {
     "namespace": f"{CUSTOM}/metrics",
     "external": f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{NAMESPACE}",
 }
+OF_POOLS = "requests_without_endpoint"
 FORMULA = {
     "name": "pressure_ratio",
     "formula": "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.7, gpu_memory_used_ratio ?? 0)",
@@ -84,7 +85,10 @@ async def test_every_metric_is_known_in_every_form(plane: ControlPlane, load: Lo
             except Unreachable:
                 return False
 
-        if metric == "waiting_tokens":
+        if metric == OF_POOLS and form in {"pods", "deployment", "service"}:
+            with pytest.raises(NotFound, match="it is a number of a whole InferencePool"):
+                await asked(plane, f"{FORMS[form]}/{metric}")
+        elif metric == "waiting_tokens":
             unknown.add(metric)
         else:
             await until(known, 20, f"{form}: {metric} has a value")
