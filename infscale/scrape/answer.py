@@ -126,6 +126,7 @@ class Answer:
         """Let go of what came; nothing more is taken in."""
         self._room.held_bytes -= len(self._body)
         self._body = bytearray()
+        self._parser = None
         if not self.ended:
             self.fail(CLOSED)
 

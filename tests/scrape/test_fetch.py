@@ -220,10 +220,14 @@ def test_pages_that_come_in_together_have_a_bound_and_small_ones_always_room() -
     causes = {str(each.error) for each in answers if each.error is not None}
     assert causes == {"pages that come in at the same time exceed 16 MiB"}
     assert sum(each.error is None for each in answers) == 4
-    assert growing(room, 1 << 20).error is None
-    for each in answers:
+    small = growing(room, 1 << 20)
+    assert small.error is None
+    for each in (*answers, small):
         each.drop()
-    assert growing(room, 4 << 20).error is None
+    assert room.held_bytes == 0
+    again = growing(room, 4 << 20)
+    assert again.error is None
+    again.drop()
 
 
 async def test_what_came_is_let_go_however_the_page_ends() -> None:

@@ -72,9 +72,7 @@ def test_where_all_hold_little_the_last_to_come_goes() -> None:
     assert budget.victim() is holders[-1].holding
 
 
-@pytest.mark.parametrize(
-    ("bytes_a_second", "late"), [(0, True), (1, True), (100, True), (1_000, False)], ids=str
-)
+@pytest.mark.parametrize(("bytes_a_second", "late"), [(0, True), (1, True), (100, True), (1_000, False)], ids=str)
 def test_a_byte_now_and_then_is_no_progress(bytes_a_second: int, late: bool) -> None:
     budget = Budget(10 * BODY, BODY)
     [holder] = full(budget, 1, 5_000)
