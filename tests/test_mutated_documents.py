@@ -131,7 +131,8 @@ def read_discovery_at_first(document: Any) -> None:
     ],
     ids=["picker", "serve", "discovery", "discovery until the first mistake"],
 )
-@settings(max_examples=50)
+@pytest.mark.timeout(60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), times=st.integers(1, 6))
 def test_a_damaged_document_is_refused_or_read(
     documents: list[Any], read: Callable[[Any], None], seed: int, times: int
