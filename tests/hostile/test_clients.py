@@ -274,6 +274,7 @@ def invented(count: int) -> Iterable[bytes]:
         yield head(*lines, path=f"/tenant-{number}{COMPLETIONS}") + body
 
 
+@pytest.mark.timeout(180)
 async def test_ten_thousand_names_make_no_more_series_than_some(front: Front) -> None:
     """Models, paths, objectives and fairness ids that clients invent: neither the page nor memory grows with them."""
     lines = [len((await asyncio.to_thread(front.installed.page)).splitlines())]
