@@ -6,7 +6,8 @@ from typing import Final
 from infscale.histogram import Histogram
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 
-DECISION_BOUNDS: Final = (
+# The type is said: the compiler does not set a tuple of floats whose length it knows.
+DECISION_BOUNDS: Final[tuple[float, ...]] = (
     0.00002,
     0.00005,
     0.0001,

@@ -31,26 +31,29 @@ MAX_FLOWS: Final = 64
 MAX_NAME_CHARACTERS: Final = 256
 MAX_ATTEMPTS: Final = 1024
 
-SECONDS: Final = (
+_Bounds = tuple[float, ...]
+# Types are said: the compiler does not set a tuple of floats whose length it knows.
+
+SECONDS: Final[_Bounds] = (
     *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0),
     *(30.0, 45.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0, 480.0, 600.0, 900.0, 1200.0, 1800.0, 2700.0, 3600.0),
 )
-FIRST_TOKEN_SECONDS: Final = SECONDS[:24]
-TOKEN_SECONDS: Final = (
+FIRST_TOKEN_SECONDS: Final[_Bounds] = SECONDS[:24]
+TOKEN_SECONDS: Final[_Bounds] = (
     *(0.0005, 0.00205, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
     *(1.5, 2.0),
 )
-NORMALIZED_SECONDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-REQUEST_BYTES: Final = tuple([float(1 << power) for power in range(6, 31)])
+NORMALIZED_SECONDS: Final[_Bounds] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+REQUEST_BYTES: Final[_Bounds] = tuple([float(1 << power) for power in range(6, 31)])
 # 32778 is what the reference has between its powers of two.
 _POWERS: Final = (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32778, 65536)
-RESPONSE_BYTES: Final = tuple(map(float, _POWERS))
-INPUT_TOKENS: Final = (*RESPONSE_BYTES, 131072.0, 262144.0, 524288.0, 1048576.0)
-OUTPUT_TOKENS: Final = RESPONSE_BYTES[:12]
-HIT_RATIOS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-HIT_BYTES: Final = (0.0, *[float(1 << power) for power in range(4, 17)])
+RESPONSE_BYTES: Final[_Bounds] = tuple(map(float, _POWERS))
+INPUT_TOKENS: Final[_Bounds] = (*RESPONSE_BYTES, 131072.0, 262144.0, 524288.0, 1048576.0)
+OUTPUT_TOKENS: Final[_Bounds] = RESPONSE_BYTES[:12]
+HIT_RATIOS: Final[_Bounds] = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+HIT_BYTES: Final[_Bounds] = (0.0, *[float(1 << power) for power in range(4, 17)])
 
-BOUNDS: Final[dict[str, tuple[float, ...]]] = {
+BOUNDS: Final[dict[str, _Bounds]] = {
     "duration": SECONDS,
     "request_bytes": REQUEST_BYTES,
     "response_bytes": RESPONSE_BYTES,
