@@ -122,6 +122,10 @@ class ServerConnection:
         if not self.failed:
             try:
                 self.pending = self._read()
+                if not self.pending and self._place:
+                    # What was read does not stay, headers least of all.
+                    self._buffer = self._buffer[self._place :]
+                    self._place = 0
             except ConnectionFault as fault:
                 self.fail(fault.code, str(fault))
         self.work = units - self._units

@@ -76,7 +76,7 @@ def test_where_all_hold_little_the_last_to_come_goes() -> None:
 def test_a_byte_now_and_then_is_no_progress(bytes_a_second: int, late: bool) -> None:
     budget = Budget(10 * BODY, BODY)
     [holder] = full(budget, 1, 5_000)
-    named: list[Ending] = []
+    named: list[str] = []
     for second in range(40):
         named += [why for _, why in budget.late([holder.holding], float(second), 30.0)]
         holder.grow(bytes_a_second)

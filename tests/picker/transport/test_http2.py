@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import ssl
 import time
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -199,3 +201,50 @@ async def greeted(port: int, context: ssl.SSLContext) -> bool:
             return bool(await reader.read(9))
     except (ssl.SSLError, ConnectionError):
         return False
+
+
+async def test_a_connection_that_is_gone_stays_in_memory_for_no_garbage_collector() -> None:
+    """Garbage is collected rarely: what holds itself would keep whole bodies until then."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving() as transport:
+            async with connected(transport.port) as (reader, writer):
+                message = gateway.headers((":path", "/v1/completions"))
+                data = b"\0" + len(message).to_bytes(4, "big") + message
+                writer.write(GREETING + frame(Kind.HEADERS, 4, 1, EXCHANGE) + frame(Kind.DATA, 0, 1, data))
+                assert await reader.read(1)
+                port = transport._port  # pyright: ignore[reportPrivateUsage]
+                assert port is not None
+                [connection] = [weakref.ref(each) for each in port.connections]
+            async with asyncio.timeout(5):
+                while connection() is not None:
+                    await asyncio.sleep(0.01)
+            assert transport.budget.held_bytes == 0
+    finally:
+        gc.enable()
+
+
+async def test_a_frame_that_drips_is_cut_however_often_a_byte_comes() -> None:
+    settings = TransportSettings(port=0, frame_seconds=0.4)
+    async with serving(settings=settings) as transport, connected(transport.port) as (reader, writer):
+        writer.write(GREETING)
+        async with asyncio.TaskGroup() as tasks:
+            listening = tasks.create_task(talk(reader, b"nothing that is said"))
+            for byte in frame(Kind.HEADERS, 4, 1, EXCHANGE):
+                if not listening.done():
+                    writer.write(bytes((byte,)))
+                    await asyncio.sleep(0.03)
+        assert listening.result().endswith(b"a frame took too long to come")
+        assert transport.counts.acted["unfinished_frame"] == 1
+
+
+async def test_limits_are_said_once_in_a_while_and_without_what_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as transport:
+        for _ in range(3):
+            async with connected(transport.port) as (reader, writer):
+                writer.write(b"GET /secret HTTP/1.1\r\n\r\n")
+                await talk(reader, b"nothing else comes")
+        assert transport.counts.acted["protocol_fault"] == 3
+    [record] = [each for each in caplog.records if each.name == "picker.transport.limits"]
+    assert vars(record)["fields"] == {"limit": "protocol_fault", "peer": "127.0.0.1", "times": 1}

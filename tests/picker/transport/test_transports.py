@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2
 
 from infscale.errors import StartError
 from picker.exchange import Exchange, ExchangeSettings
+from picker.proto import ext_proc_pb2 as pb
 from picker.transport.grpc_aio import GrpcTransport
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, Transport, TransportSettings
@@ -347,3 +348,69 @@ async def test_draining_cuts_off_what_does_not_end(picker: Picker) -> None:
         await transport.drain()
         assert await stream.code() is not grpc.StatusCode.OK
     assert picker.director.open == 0
+
+
+# Bodies that do not come, or are too much together
+
+
+async def test_a_body_that_stops_arriving_is_answered(picker: Picker) -> None:
+    transport = picker.transport(body_timeout_seconds=0.4)
+    async with connected(transport) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        for _ in range(4):
+            # A byte now and then is no progress.
+            await stream.write(gateway.body(b"x", end_of_stream=False))
+            await asyncio.sleep(0.05)
+        reply = await gateway.answer(stream)
+        assert reply.immediate_response.status.code == 408
+        assert await stream.code() is grpc.StatusCode.OK
+        assert transport.counts.acted["stalled_body"] == 1
+        assert transport.budget.held_bytes == 0
+
+
+async def test_a_stream_on_which_nothing_comes_is_ended(picker: Picker) -> None:
+    transport = picker.transport(body_timeout_seconds=0.3)
+    async with connected(transport) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        reply = await gateway.answer(stream)
+        assert reply.immediate_response.status.code == 408
+
+
+async def test_a_response_may_take_as_long_as_it_likes(picker: Picker) -> None:
+    async with connected(picker.transport(body_timeout_seconds=0.2)) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        assert (await gateway.answer(stream)).HasField("request_headers")
+        await asyncio.sleep(0.6)
+        await stream.write(gateway.response_headers((":status", "200")))
+        assert (await gateway.answer(stream)).HasField("response_headers")
+        stream.cancel()
+
+
+async def test_bodies_that_find_no_room_wait_for_the_eldest_and_not_for_ever(picker: Picker) -> None:
+    """Three bodies of 3 MB where 6 MB are held at most: the first arrives, those held back too long are told 503."""
+    body = b'{"model":"m","prompt":"' + b"x" * (3 << 20) + b'"}'
+    transport = picker.transport(max_buffered_bytes=6 << 20, max_body_bytes=4 << 20, body_timeout_seconds=0.5)
+    async with connected(transport) as channel:
+        streams = [gateway.open_stream(channel) for _ in range(3)]
+        for stream in streams:
+            await stream.write(gateway.headers(PATH))
+        async with asyncio.TaskGroup() as tasks:
+            for stream in streams:
+                tasks.create_task(in_pieces(stream, body[:-2]))
+            answers = [tasks.create_task(stream.read()) for stream in streams[1:]]
+            await until(lambda: all(answer.done() for answer in answers))
+        assert {status(answer.result()) for answer in answers} <= {408, 503}
+        await until(lambda: transport.budget.held_bytes == 0)
+
+
+async def in_pieces(stream: Any, body: bytes) -> None:
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        for place in range(0, len(body), 60_000):
+            await stream.write(gateway.body(body[place : place + 60_000], end_of_stream=False))
+
+
+def status(data: Any) -> int:
+    return pb.ProcessingResponse.FromString(data).immediate_response.status.code

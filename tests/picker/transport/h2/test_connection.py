@@ -1,8 +1,10 @@
 """One connection, with python-hyper's h2 as the client and with frames no client should send."""
 
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import h2.config
 import h2.connection
@@ -341,6 +343,56 @@ def test_a_body_of_plain_http_ends_with_its_data() -> None:
     pair.server.send(1, b"text", END_DATA)
     pair.exchange()
     assert (pair.body_of(1), pair.ended(1)) == (b"text", True)
+
+
+def test_no_value_of_a_header_is_kept() -> None:
+    """Header blocks are known again by their digests, and of a head stays what calls are told."""
+    server = ServerConnection()
+    server.receive(GREETING + frames.SETTINGS_ACK)
+    block = BLOCK + literal(b"authorization", b"Bearer secret") + literal(b"cookie", b"session=secret")
+    for stream in (1, 3):
+        [opened] = server.receive(headers(stream, block))
+        assert isinstance(opened, Opened)
+        assert {name for name, _ in opened.fields} == {b":method", b":path", b"content-type"}
+    assert server._heads  # pyright: ignore[reportPrivateUsage]
+    seen: set[int] = set()
+    waiting: list[object] = [server]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type | ModuleType):
+            continue
+        seen.add(id(each))
+        assert not (isinstance(each, bytes | str | memoryview) and b"secret" in bytes(str(each), "utf-8")), each
+        waiting += gc.get_referents(each)
+
+
+def test_windows_that_are_held_back_open_when_they_are_asked_for() -> None:
+    server = ServerConnection(Limits(window_bytes=1_000))
+    server.receive(GREETING + headers(1))
+    server.take()
+    server.hold_back = True
+    server.receive(frame(Kind.DATA, 0, 1, b"x" * 600))
+    assert server.take() == []
+    assert server.shut() == [1]
+    server.receive(frame(Kind.DATA, 0, 1, b"x" * 300))
+    server.open_window(1)
+    assert server.take() == [frames.window_update(1, 900)]
+    assert server.shut() == []
+
+
+def test_work_is_done_in_slices_and_comes_to_the_same() -> None:
+    data = GREETING + b"".join(headers(stream) + frame(Kind.DATA, 1, stream, b"x") for stream in range(1, 201, 2))
+    whole, sliced = ServerConnection(), ServerConnection()
+    told = whole.receive(data)
+    sliced.feed(data)
+    reads = 0
+    heard: list[Event] = []
+    while sliced.pending:
+        heard += sliced.read(50)
+        reads += 1
+    assert heard == told
+    assert reads > 10
+    assert b"".join(sliced.take()) == b"".join(whole.take())
 
 
 # What no client should send
