@@ -114,7 +114,11 @@ class ExchangeCall:
 
     def _account(self) -> None:
         holding = self.holding
-        holding.set(self._kept_bytes + self._messages.held_bytes + self._exchange.held_bytes)
+        held_bytes = self._kept_bytes + self._exchange.held_bytes
+        if not self._messages.whole:
+            held_bytes += self._messages.held_bytes
+        if held_bytes != holding.held_bytes:
+            holding.set(held_bytes)
         if holding.arriving and not self._exchange.arriving:
             holding.arrived()
 

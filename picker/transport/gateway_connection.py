@@ -52,7 +52,7 @@ class GatewayConnection(asyncio.Protocol):
 
     @property
     def idle_since(self) -> float | None:
-        """When the last call on it was opened, where none is open; None: one is."""
+        """When it last brought something, where no call is open on it; None: one is."""
         return None if any(True for _ in self._calls.open) else self._used_at
 
     @property
@@ -124,6 +124,7 @@ class GatewayConnection(asyncio.Protocol):
             return
         port = self._port
         short = port.budget.tight
+        self._used_at = port.clock()
         did = self._calls.work(_SHORT_UNITS if short else SLICE_UNITS, hold_back=short)
         self.flush()
         port.did(self, did)
@@ -235,7 +236,6 @@ class GatewayConnection(asyncio.Protocol):
 
     def _call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
         port = self._port
-        self._used_at = port.clock()
         if path is None:
             return PlainCall(calls, stream, port.budget)
         if path == _PROCESS and self._new_exchange is not None:
