@@ -17,6 +17,7 @@ from picker.transport.interface import Clock
 # What a message and a decision cost, in units of work.
 _MESSAGE_UNITS: Final = 4
 _SENDS_UNITS: Final = 50
+_BYTES_A_UNIT: Final = 1_024
 
 
 class ExchangeCall:
@@ -99,7 +100,10 @@ class ExchangeCall:
             incoming = wire.decode(message)
             self._kept_bytes += kept_bytes(incoming, len(message))
             sends = exchange.receive(incoming, self._clock())
-            self._calls.units += _MESSAGE_UNITS + (_SENDS_UNITS if sends else 0)
+            self._calls.units += _MESSAGE_UNITS
+            if sends:
+                # The body is read as a whole now: a turn of the loop has time for one that is long.
+                self._calls.units += _SENDS_UNITS + (self.holding.held_bytes + len(message)) // _BYTES_A_UNIT
             failure = _encoded(sends, out)
             if failure is not None:
                 self._finish(trailers(failure.status, failure.message), b"".join(out))

@@ -105,6 +105,7 @@ class GatewayConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The gateway does not read: what it sends is not read either, or its answers would pile up here."""
         self._stuffed_at = self._port.clock()
+        self._account()
         self._pause()
 
     def resume_writing(self) -> None:
@@ -159,7 +160,7 @@ class GatewayConnection(asyncio.Protocol):
         out = self._calls.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
-        if self._calls.queued_bytes or self._answers.held_bytes:
+        if self._calls.queued_bytes or self._answers.held_bytes or self._stuffed_at is not None:
             self._account()
 
     def open_windows(self) -> None:
