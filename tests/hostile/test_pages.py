@@ -232,12 +232,16 @@ class _Seen:
     fresh: bool
 
 
+def _judged(document: Mapping[str, Any]) -> bool:
+    return bool(document.get("fresh") or document.get("last_failure"))
+
+
 async def _outcome(attacked: Installed, answer: Callable[[], Answer], scrapes: int = 4) -> _Seen:
     """Have a hostile endpoint scraped some times while others are served, and say what became of it."""
     async with server(answer) as hostile:
         async with attacked.during():
             attacked.discover({"name": "hostile", "address": "127.0.0.1", "port": str(hostile.port)})
-            await attacked.until(lambda: hostile.asked > scrapes and bool(told(attacked)))
+            await attacked.until(lambda: hostile.asked > scrapes and _judged(told(attacked)))
             document = await asyncio.to_thread(told, attacked)
         attacked.discover()
         await attacked.until(lambda: not told(attacked))
