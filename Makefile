@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/test_compiled.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab test test-compiled check bench fuzz soak compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab test test-compiled check bench bench-against fuzz soak compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,14 @@ test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was 
 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench
+
+# Another version, built as this one is, to measure both in turns.
+AGAINST ?= HEAD~1
+
+bench-against: $(COMPILED)/.built ## CPU of requests and scrapes beside another version's, in turns: AGAINST=REVISION
+	rm -rf .against && mkdir .against && git archive $(AGAINST) | tar -x -C .against
+	$(MAKE) -C .against compiled
+	$(AS_COMPILED) $(BIN)/python -m bench against
 
 # Each target of tests/fuzz for so long; MINUTES is what the soak takes.
 SECONDS ?= 300

@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from bench.adapter import answers
+from bench.against import against_rows, problem
 from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
 from bench.memory import exchanges, interpretation, longest_hold, scheduling
@@ -36,11 +37,20 @@ def _cluster() -> list[Row]:
     return asyncio.run(cluster_rows())
 
 
+def _against() -> list[Row]:
+    missing = problem()
+    if missing is not None:
+        print(f"The comparison with another version is left out: {missing}", file=sys.stderr)
+        return []
+    return asyncio.run(against_rows())
+
+
 _PARTS: dict[str, Callable[[], list[Row]]] = {
     "memory": _memory,
     "gateway": _gateway,
     "open-loop": _open_loop,
     "cluster": _cluster,
+    "against": _against,
 }
 
 

@@ -72,7 +72,9 @@ async def child(*arguments: str, module: str) -> AsyncGenerator[asyncio.subproce
         await process.wait()
 
 
-def _config(folder: Path, ports: list[int], picker: int, telemetry: int, transport: str, interval: float) -> Path:
+def serve_document(
+    folder: Path, ports: list[int], picker: int, telemetry: int, transport: str, interval: float
+) -> Path:
     endpoints = [
         {"name": f"pod-{port}", "address": "127.0.0.1", "port": str(port), "labels": {"app": "bench"}} for port in ports
     ]
@@ -110,7 +112,7 @@ async def until(condition: Callable[[str], bool], url: str) -> None:
     raise RuntimeError(f"nothing useful on {url} within 30 s")
 
 
-async def _load(url: str, size: int, requests: int, *, stream: bool = False, seed: int = 5) -> tuple[int, int]:
+async def load(url: str, size: int, requests: int, *, stream: bool = False, seed: int = 5) -> tuple[int, int]:
     arguments = (f"{url}/v1/completions", str(size), str(requests), str(_CONNECTIONS), str(int(stream)), str(seed))
     async with child(*arguments, module="bench.client") as client:
         assert client.stdout is not None
@@ -131,7 +133,7 @@ async def _serving(ports: list[int], picker: int, transport: str, interval: floa
     """`infscale serve` that has scraped every endpoint; its process and where its own metrics are."""
     [telemetry] = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="infscale-bench-") as folder:
-        config = _config(Path(folder), ports, picker, telemetry, transport, interval)
+        config = serve_document(Path(folder), ports, picker, telemetry, transport, interval)
         async with child("serve", "--config", str(config), module="infscale.cli.main") as serve:
             pages = f"http://127.0.0.1:{telemetry}/metrics"
             fresh = f'infscale_pool_fresh_endpoints{{pool="default/default"}} {_ENDPOINTS}.0'
@@ -190,7 +192,7 @@ async def _filled(url: str, pages: str) -> int:
     for seed in range(6, 6 + _MOST_FILLS):
         if (blocks := await _blocks(pages)) >= _BLOCKS:
             return blocks
-        await _load(url, SIZES["8 KB"], 4_000, seed=seed)
+        await load(url, SIZES["8 KB"], 4_000, seed=seed)
     raise RuntimeError(f"the prefix index does not come to {_BLOCKS} blocks")
 
 
@@ -212,10 +214,10 @@ async def _through_envoy(
     pid: int, url: str, size: int, requests: int, idle_cores: float, *, stream: bool = False
 ) -> float:
     """Microseconds of CPU per request, without those of scraping."""
-    await _load(url, size, 200)
+    await load(url, size, 200)
     clock = asyncio.get_running_loop().time
     cpu, started = family_cpu_seconds(pid), clock()
-    answered, failed = await _load(url, size, requests, stream=stream)
+    answered, failed = await load(url, size, requests, stream=stream)
     spent = family_cpu_seconds(pid) - cpu - idle_cores * (clock() - started)
     if failed:
         raise RuntimeError(f"{failed} of {answered + failed} requests failed")
