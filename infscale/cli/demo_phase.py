@@ -61,7 +61,6 @@ class PhaseStatus:
 
     phase: Phase
     elapsed_seconds: float
-    planned_seconds: float
     total: int
     due: int
     answered: int
@@ -108,7 +107,6 @@ class _Observed:
         return PhaseStatus(
             phase=phase,
             elapsed_seconds=elapsed,
-            planned_seconds=plan.seconds,
             total=len(plan.requests),
             due=sum(request.at_seconds <= elapsed for request in plan.requests),
             answered=len(answered),

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from adapter.server import AdapterServer
 from adapter.store_provider import StoreProvider
 from infscale.cli.answering import Answers
-from infscale.cli.discovering import discovering
+from infscale.cli.discovering import Discovering, discovering
 from infscale.cli.load_watch import LoadWatch
 from infscale.cli.metrics_access import MetricsAccess
 from infscale.cli.observing import Observing
@@ -208,6 +208,18 @@ class _Followers:
         """How scraping goes, by the endpoints' names."""
         return {str(key): health for key, health in self.scrapes.health().items()}
 
+    def collector(self, discovery: Discovering) -> SourcesCollector:
+        """How scraping and `discovery` go, as metrics."""
+        stats = self.scrapes.stats
+        return SourcesCollector(
+            self.health,
+            discovery.refusals,
+            discovery.disconnected_seconds,
+            replaced=lambda: stats.replaced,
+            faults=lambda: stats.faults,
+            exporters=self.gpus.health,
+        )
+
     async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
         """Follow discovery until cancelled."""
         async for state in states:
@@ -242,16 +254,8 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         followers = _Followers(config, scheduled, store, scrapes, gpus, lists)
         followers.sync(first)
         table = MetricTable.of(config.metrics)
-        sources = SourcesCollector(
-            followers.health,
-            discovery.refusals,
-            discovery.disconnected_seconds,
-            replaced=lambda: scrapes.stats.replaced,
-            faults=lambda: scrapes.stats.faults,
-            exporters=gpus.health,
-        )
         observing = scheduled.observing
-        collectors: list[Collector] = [ProcessCollector(), sources, *observing.collectors()]
+        collectors: list[Collector] = [ProcessCollector(), followers.collector(discovery), *observing.collectors()]
         if file is not None:
             collectors.append(ReloadCollector(file.stats))
         adapter = None

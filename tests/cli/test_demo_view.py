@@ -17,7 +17,6 @@ ADVICE = advise([(HPA_METRICS[1], RawAnswer(200, b'{"items": [{"value": "6"}]}')
 STATUS = PhaseStatus(
     phase=PHASES[2],
     elapsed_seconds=7.0,
-    planned_seconds=20.0,
     total=100,
     due=40,
     answered=30,
