@@ -17,7 +17,9 @@ from picker.pool_averages import PoolAveragesCollector
 from picker.pool_directors import PoolDirectors
 from picker.reference_counts import ReferenceCounts
 from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector
-from picker.telemetry import PickerCollector, ReloadCollector, ReloadStats
+from picker.telemetry import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.transport.budget import Budget
+from picker.transport.limits import LimitCounts
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 SUFFIXES = {"counter": "_total"}
@@ -41,7 +43,11 @@ def _director(_pool: object) -> PoolDirector:
 def _picker() -> Iterable[Collector]:
     directors = PoolDirectors(_director, None)
     durations = ObservedDirector(directors, lambda: 0.0).durations
-    return PickerCollector(directors, durations, int), ReloadCollector(ReloadStats(""))
+    return (
+        PickerCollector(directors, durations, int),
+        PortCollector(Budget(1, 1), LimitCounts()),
+        ReloadCollector(ReloadStats("")),
+    )
 
 
 SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+from adapter.connections import CAUSES
 from picker.config import load_picker_config
 from picker.presets import PRESETS
 from picker.scheduling.registry import KINDS, Kind
+from picker.transport.limits import MEANINGS
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,6 +50,13 @@ def test_the_picker_readmes_configurations_can_be_used() -> None:
     assert configurations
     for each in configurations:
         load_picker_config(each, "README.md")
+
+
+def test_the_limits_of_both_ports_are_those_that_are_counted() -> None:
+    gateways = {name.strip("`") for name, _, _ in rows("docs/hardening.md", "## Gateways")}
+    assert gateways == set(MEANINGS)
+    users = " ".join(told for _, _, told in rows("docs/hardening.md", "## Users of the metrics APIs"))
+    assert set(CAUSES) == set(re.findall(r"\(`([a-z_]+)`\)", users))
 
 
 def test_links_between_documents_lead_somewhere() -> None:

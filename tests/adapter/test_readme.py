@@ -2,7 +2,6 @@
 
 import re
 
-from adapter.connections import CAUSES
 from adapter.errors import ApiError
 from infscale.metrics.published import PUBLISHED, Aggregation
 from tests.adapter.support import rows
@@ -27,8 +26,3 @@ def test_the_table_of_metrics_is_the_published_one() -> None:
 def test_the_table_of_errors_has_every_refusal() -> None:
     codes = {int(match[0]) for row in rows("Errors") if (match := re.match(r"\d+", row[0]))}
     assert codes == {500, *(each.code for each in ApiError.__subclasses__())}
-
-
-def test_the_table_of_limits_names_every_cause_that_is_counted() -> None:
-    told = " ".join(row[2] for row in rows("Limits"))
-    assert all(f"`{cause}`" in told for cause in CAUSES)

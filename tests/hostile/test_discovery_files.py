@@ -128,7 +128,7 @@ class Place:
 PLACES: dict[str, Place] = {
     "nothing": Place(lambda path: None, "cannot be read: No such file or directory"),
     "a folder": Place(Path.mkdir, "expected a regular file"),
-    "a pipe that nobody writes into": Place(os.mkfifo, "expected a regular file"),
+    "a pipe without a writer": Place(os.mkfifo, "expected a regular file"),
     "a device without end": Place(lambda path: path.symlink_to("/dev/zero"), "expected a regular file"),
     "a link to itself": Place(lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
     # The kernel's own log: a regular file that has nothing to read until something happens, or no right to.
