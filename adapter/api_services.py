@@ -1,4 +1,4 @@
-"""Follows who answers which version of the metrics APIs, and says where that takes something from another adapter.
+"""Follows which Service answers which version of the metrics APIs; says where that takes something from another.
 
 It is said in the log, in an Event of infscale's Service, and as a condition of infscale's own APIService;
 `AdapterCollector` shows it as a metric.
@@ -53,7 +53,7 @@ class Cluster(Protocol):
 
 
 async def read_ownership(client: Cluster, subject: Subject) -> tuple[Ownership, Mapping[str, JsonObject]]:
-    """Who has what now, and the APIServices as they are. Raises `KubeError`."""
+    """Which Service has what now, and the APIServices as they are. Raises `KubeError`."""
     found: dict[str, JsonObject] = {}
     for name in API_SERVICES:
         try:
@@ -64,7 +64,7 @@ async def read_ownership(client: Cluster, subject: Subject) -> tuple[Ownership, 
 
 
 class ApiServices:
-    """Who answers the metrics APIs; guards what was last seen and what was said of it."""
+    """Which Services answer the metrics APIs; guards what was last seen and what was said of it."""
 
     def __init__(self, client: Cluster, subject: Subject, now: Callable[[], datetime], *, forwards: bool) -> None:
         self._client = client
@@ -73,14 +73,14 @@ class ApiServices:
         self._forwards = forwards
         self._said: dict[str, str] = {}
         self.ownership: Ownership | None = None
-        """Who has what; None until it could be read."""
+        """Which Service has what; None until it could be read."""
         self.verdict: Verdict | None = None
         """What there is to say of it."""
 
     def is_forwarding(self) -> bool:
         """Whether another adapter may be asked for what infscale does not know: v1beta1 is not known to be infscale's.
 
-        Who asks for v1beta2 has been led here, whatever was last seen of that.
+        A request for v1beta2 has been led here, whatever was last seen of that.
         """
         if self.ownership is None:
             return self._forwards
@@ -97,10 +97,10 @@ class ApiServices:
         try:
             await self._round()
         except KubeError as error:
-            self._say("read", f"who answers the metrics APIs cannot be read: {error}")
+            self._say("read", f"what answers the metrics APIs cannot be read: {error}")
         except Exception as error:
             # The top of the loop: what was last seen stays.
-            self._say("read", f"who answers the metrics APIs cannot be read: {where(error)}")
+            self._say("read", f"what answers the metrics APIs cannot be read: {where(error)}")
         else:
             self._said.pop("read", None)
 

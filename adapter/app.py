@@ -110,7 +110,7 @@ class AdapterApp:
             return _response(refusal(TooManyRequests(_BUSY)))
         response = await self._own(request, asked, wanted)
         if response.status == _NOT_FOUND and isinstance(asked, ObjectRequest):
-            # Not among those in flight: another adapter that hangs keeps nobody from what infscale knows.
+            # Not among those in flight: another adapter that hangs keeps no client from what infscale knows.
             found = await self._responder.elsewhere(asked, wanted)
             response = response if found is None else _response(found)
         return response

@@ -84,7 +84,7 @@ def findings(
 def checked(
     provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
 ) -> Iterator[Finding | None]:
-    """As `findings`, one step for each metric that is looked at: whoever takes the steps can let others in between."""
+    """As `findings`, one step for each metric that is looked at: the caller can let others in between."""
     objects = {(each.kind, each.key): each for each in state.objects}
     for autoscaler in state.autoscalers:
         if not autoscaler.is_whole:

@@ -22,7 +22,7 @@ class ConnectionLimits:
     `total` is how many there are at once, `unproven` how many of them without a client certificate that was believed.
     A head (request line and headers) and a body may have `unread_bytes` each, all unfinished ones together
     `all_unread_bytes`. A TLS handshake ends within `handshake_seconds`, a head within `head_seconds` of its first byte,
-    the first one of the handshake, a body that nobody asked for within `body_seconds`; an answer is read within
+    the first one of the handshake, a body, which no request needs, within `body_seconds`; an answer is read within
     `write_seconds`. `idle_seconds` are for those that have proven nothing: longer than the 90 s after which an API
     server drops an idle connection.
     """

@@ -1,6 +1,6 @@
 """Metrics of another adapter, asked for and written anew: requests and documents of v1beta1, read for v1beta2.
 
-Only requests for v1beta2 are passed on, and only to v1beta1. So a request is passed on once at most, whoever serves
+Only requests for v1beta2 are passed on, and only to v1beta1. So a request is passed on once at most, whatever serves
 v1beta1: another infscale there, or this one, does not pass it on again.
 """
 

@@ -65,7 +65,7 @@ class Forwarder:
         """Requests that were passed on, by what became of them."""
 
     async def answer(self, request: ObjectRequest) -> bytes | None:
-        """The other adapter's `MetricValueList`; None where it does not know the metric, or nobody is to be asked.
+        """The other adapter's `MetricValueList`; None where it does not know the metric, or none is to be asked.
 
         Raises `Unavailable` with the cause where it does not answer, and `BadRequest` with its words.
         """

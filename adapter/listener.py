@@ -113,7 +113,7 @@ class _Handshake:
         tasks.create_task(self._run()).add_done_callback(self._close)
 
     def _close(self, _: object) -> None:
-        """A task that is cancelled before its first step has given the socket to nobody."""
+        """A task that is cancelled before its first step has given its socket away to nothing."""
         if self._accepted is not None:
             self._accepted.close()
             self._connections.release(self._connection)

@@ -1,4 +1,4 @@
-"""Who answers which version of the metrics APIs in a cluster, and what of another adapter's infscale would take over.
+"""Which Service answers which version of the metrics APIs, and what of another adapter's infscale would take over.
 
 An APIService leads every request for one group and version to one Service. Of a group with several versions an HPA
 asks the preferred one alone, whatever the metric: where one adapter serves custom metrics as v1beta1 and another as
@@ -64,7 +64,7 @@ def read_api_service(name: str, found: JsonObject | None, subject: Subject) -> A
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who has what, by the names of `API_SERVICES`."""
+    """Which Service has what, by the names of `API_SERVICES`."""
 
     services: Mapping[str, ApiService]
 

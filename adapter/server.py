@@ -83,9 +83,9 @@ class Registers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What a server has from its cluster: who may ask, and, where it is not given a certificate, being believed.
+    """What a server has from its cluster: the rights of users and, where it has no certificate, belief in its own.
 
-    `api_services` follows who else answers there, and the `forwarder` asks that.
+    `api_services` follows which others answer there, and the `forwarder` asks that.
     """
 
     grants: Grants

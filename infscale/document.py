@@ -112,7 +112,7 @@ class Field:
     def _hints(self, word: str, options: Sequence[str], free: Sequence[str]) -> tuple[str, str]:
         """Which `options` there are, and which of those `free` was meant."""
         if self.problems is not None and self.problems.full:
-            # Nobody reads the problems beyond those that are kept.
+            # Problems beyond those that are kept are not shown.
             return "others", ""
         return short_list(options, word) or "none", did_you_mean(word, free)
 
@@ -270,7 +270,7 @@ class Field:
         meant = self._report_unknown(found, known) if self.strict else frozenset[str]()
         for key in required:
             if key not in found:
-                # Who misspelt a key has said it in another way.
+                # A key that is misspelt has been said in another way.
                 if key not in meant:
                     self.report(f"key {quoted(key)} is missing")
                 found[key] = self.absent(key)

@@ -12,7 +12,7 @@ MAX_PROBLEMS = 100
 """How many problems of one document are kept; others are counted."""
 
 MAX_COUNTED = 1000
-"""How many are counted: who has so many looks for no more."""
+"""How many are counted: with so many, reading ends."""
 
 
 class EnoughError(Exception):
@@ -58,7 +58,7 @@ class Problems:
 
     @property
     def enough(self) -> bool:
-        """Whether so many are found that looking for more costs time and helps nobody."""
+        """Whether so many are found that looking for more costs time and helps no reader."""
         return len(self._found) + self._unnamed >= MAX_COUNTED
 
     @property

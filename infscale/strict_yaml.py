@@ -28,7 +28,7 @@ else:
 
 
 class _Strict(_Composing):
-    """Refuses tags, which nobody needs, and aliases that would make a small document grow without bound.
+    """Refuses tags, which no file here needs, and aliases that would make a small document grow without bound.
 
     Lone surrogates, which JSON escapes can write and no encoding can, are refused too.
     """

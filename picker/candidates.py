@@ -1,4 +1,4 @@
-"""Who may get a request: endpoints whose load is known; where there are none, those that are ready.
+"""Which endpoints may get a request: those whose load is known; where there are none, those that are ready.
 
 Of an endpoint whose load is unknown two things are certain: that it is ready, and what this picker has in flight there.
 So it is judged by a snapshot in which nothing was observed: what engines said before is too old to be used.

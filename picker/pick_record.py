@@ -18,8 +18,8 @@ class PickRecord:
 
     `now` is monotonic. `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was
     charged, `score` its own; all are None for a request without a body, and the age where nothing observed was used.
-    `scores` are the best ones, for those who asked. `seconds` is how long the decision took, None where that was not
-    measured.
+    `scores` are the best ones, where they are asked for. `seconds` is how long the decision took, None where that was
+    not measured.
     """
 
     request_id: Final[str]

@@ -147,7 +147,7 @@ def block_ends(block_bytes: int, limit_bytes: int) -> tuple[int, ...]:
 
 
 class _Grid:
-    """Where blocks of one smallest size end, what each of them weighs in smallest ones, and who keeps them: as bits."""
+    """Where blocks of one smallest size end, their weights in smallest ones, and which endpoints keep them, as bits."""
 
     __slots__ = ("alive", "ends", "weights")
 
@@ -318,7 +318,7 @@ class PrefixIndex:
             self._over.append(cache)
 
     def _retire(self, cache: _Cache) -> None:
-        """Forget what is in a cache: at once for those who ask, and little by little for the memory it takes."""
+        """Forget what is in a cache: at once for lookups, and little by little for the memory it takes."""
         cache.capacity = cache.share = 0
         if cache.trimmed:
             return

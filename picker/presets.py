@@ -82,7 +82,7 @@ schedulingProfiles:
   - {pluginRef: random-picker}
 """,
         # The default of the reference, and what conformance tests of gateways ask of a picker: the client
-        # chooses among endpoints, and is told who answered. No client outside a test should be able to.
+        # chooses among endpoints, and is told which one answered. No client outside a test should be able to.
         "conformance": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig

@@ -174,7 +174,7 @@ class ReferenceCollector(Collector):
 def _parts(
     name: str, meaning: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]
 ) -> Iterator[Metric]:
-    """A family of `histograms` in parts, at least one, so that nobody waits for all of a long one."""
+    """A family of `histograms` in parts, at least one, so that nothing waits for all of a long one."""
     items = list(histograms.items())
     for start in range(0, max(1, len(items)), _HISTOGRAMS_AT_ONCE):
         family = HistogramMetricFamily(name, meaning, labels=labels)

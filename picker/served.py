@@ -51,7 +51,7 @@ class Listed(Protocol):
 
 
 class NoLists:
-    """Nobody was asked for a list."""
+    """No endpoint was asked for a list."""
 
     def listed(self, key: EndpointKey) -> frozenset[str] | None:
         """See `Listed`."""
@@ -78,7 +78,7 @@ def serves(snapshot: PoolSnapshot, model: str, lists: Listed) -> bool:
 
 
 def accounted(snapshot: PoolSnapshot, row: int, model: str) -> str:
-    """The name to book a request for `model` under that goes to the endpoint in `row`; "" where nobody serves it."""
+    """The name to book a request for `model` under that goes to the endpoint in `row`; "" where none serves it."""
     if model in snapshot.columns.by_model:
         return model
     lora = snapshot.columns.lora[row]

@@ -246,7 +246,7 @@ def test_versions_and_dates_stay_their_own_keys(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["meta-llama/Llama-3.1-8B", "///", "a" * 64, "ends-", "org/gpt 4", "x/y", "名前"])
 def test_no_name_is_the_key_of_another_one(model: str) -> None:
-    """Whoever names a model after another's key does not get into what is counted of it."""
+    """A model named after another's key does not get into what is counted of that."""
     key = model_key(model)
     assert model_key(key) != key
     assert model_key(model_key(key)) not in {key, model_key(key)}

@@ -74,7 +74,7 @@ def test_every_right_has_a_reason_in_the_readme() -> None:
 
 
 def test_no_right_is_to_everything() -> None:
-    """Beside the metrics, whose names nobody knows before: no rule names every group, resource or verb."""
+    """Beside the metrics, whose names are not known before: no rule names every group, resource or verb."""
     for each in (*applied(), *of_overlay(OVERLAYS[1])):
         for rule in each.get("rules", []):
             assert "*" not in {*rule["apiGroups"], *rule["verbs"]}

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--listen", default=_LISTEN, help="where clients come (default %(default)s)")
     parser.add_argument("--admin", default=_ADMIN, help="Envoy's own admin page (default %(default)s)")
     parser.add_argument("--picker", help="where Envoy finds the picker (default: picker.listen, on this machine)")
-    parser.add_argument("--picker-ca", type=Path, metavar="FILE", help="who signed the picker's certificate")
+    parser.add_argument("--picker-ca", type=Path, metavar="FILE", help="the authority of the picker's certificate")
     parser.add_argument(
         "--cluster",
         choices=get_args(ClusterKind),

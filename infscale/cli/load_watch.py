@@ -1,4 +1,4 @@
-"""Whose load is unknown, said once for each change: in the log, and to whoever else wants to know."""
+"""Pools whose load is unknown, said once for each change: in the log, and to the listeners."""
 
 import asyncio
 import logging

@@ -36,7 +36,7 @@ COMMANDS = (
     Command(
         "preflight",
         "infscale.cli.preflight",
-        "say who answers the metrics APIs of a cluster, and what installing infscale would take over",
+        "say what answers the metrics APIs of a cluster, and what installing infscale would take over",
     ),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(

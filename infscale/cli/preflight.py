@@ -1,4 +1,4 @@
-"""``infscale preflight``: who answers the metrics APIs of a cluster, and which overlays take nothing from anybody.
+"""``infscale preflight``: what answers the metrics APIs of a cluster, and which overlays take nothing from another.
 
 Exit codes: 0 the overlays named (all that are not named are only told of) may be applied, 1 one of them would take
 something over or the cluster cannot be asked, 2 wrong arguments or kubeconfig.
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             "arguments", "OVERLAY", f"there is no overlay {quoted(unknown[0])}; expected one of {expected}"
         )
     place = KubernetesSettings(arguments.kubeconfig or Path.home() / ".kube" / "config", arguments.context)
-    # The Kubernetes client takes 47 MiB and is imported by those who have a cluster.
+    # The Kubernetes client takes 47 MiB and is imported where there is a cluster.
     from infscale.kube.access import cluster
 
     found = asyncio.run(looked_at(cluster(place)))
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What of a cluster matters here: who has what, and the HPAs that ask for custom and for external metrics.
+    """What of a cluster matters here: which Service has what, and HPAs that ask for custom and for external metrics.
 
     `autoscalers` are names by ``custom`` and ``external``; None where they may not be listed.
     """

@@ -236,7 +236,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     rng = random.Random()
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    # Asked for only where somebody is refused by them.
+    # Asked for only where requests are refused by them.
     lists = _model_lists(config, scheduling, rng) if config.picker.unknown_models == "reject" else None
     scheduled = _Scheduled(config, scheduling, store, rng, lists)
     directors = scheduled.directors

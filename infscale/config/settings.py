@@ -261,8 +261,8 @@ class AdapterSettings:
 class TelemetrySettings:
     """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot`` and ``/debug/picks``.
 
-    With `ask_cluster` the cluster says who may read ``/metrics``. With `reference_names` there are the reference
-    picker's metrics, too, under its names.
+    With `ask_cluster` the cluster says which users may read ``/metrics``. With `reference_names` there are the
+    reference picker's metrics, too, under its names.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9090)

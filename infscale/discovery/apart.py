@@ -53,7 +53,7 @@ async def read_apart(question: Question) -> DiscoveryState:
         *(sys.executable, "-m", "infscale.discovery.apart_child"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        # Ctrl-C is for who asks.
+        # Ctrl-C is for the process that asks.
         start_new_session=True,
     )
     try:

@@ -50,7 +50,7 @@ ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/eng
 
 
 PAGE_PATH: Final = "/metrics"
-"""Where a server's metrics page is, unless its dialect or somebody says otherwise."""
+"""Where a server's metrics page is, unless its dialect or the configuration says otherwise."""
 
 
 class NobodyCounted(ExpositionError):
@@ -361,7 +361,7 @@ class Interpreter:
 
         What is absent is None or left out, and so is what is not within its bounds, of which `refused` says why. Raises
         MissingMetrics when the page has neither loads nor counters nor histograms, NobodyCounted when it is an average
-        over nobody, ExpositionError when it is truncated or malformed.
+        over none, ExpositionError when it is truncated or malformed.
         """
         selected = self._selection.read(page, whole=whole)
         values, plan = selected.values, self._plan(selected.layout)

@@ -73,7 +73,7 @@ class HistogramReader:
 
     Observations are counted as they are, however much of the window they cover. An endpoint that does not observe, or
     not long enough, counts as the one with the highest value. A fully covered window in which nothing was observed is 0
-    where nobody waits or runs: requests that run are those whose time nobody knows yet.
+    where no request waits or runs: of requests that run the time is not known yet.
     """
 
     histogram: HistogramName

@@ -74,7 +74,7 @@ class _Inflater(Protocol):
 class Answer:
     """What has come of one answer; names of its methods are those that the HTTP parser calls.
 
-    Of one that `parses` not, somebody else has cut out head and body and hands them in.
+    Of one that `parses` not, another has cut out head and body and hands them in.
     """
 
     def __init__(self, limit_bytes: int, room: Room | None = None, *, parses: bool = True) -> None:

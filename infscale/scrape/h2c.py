@@ -78,7 +78,7 @@ class H2cConnection(asyncio.Protocol):
             self.abort()
             raise Stale from error
         except asyncio.CancelledError:
-            # What is still to come belongs to nobody.
+            # What is still to come belongs to no page.
             self.abort()
             raise
         finally:

@@ -114,7 +114,7 @@ class ModelLists:
         return {key: known.rounds.health for key, known in self._known.items()}
 
     def _rounds(self, server: _Server) -> Rounds:
-        # Nobody waits for a failure here: a list grows old and then is unknown.
+        # No request waits for a failure here: a list grows old and then is unknown.
         return Rounds(f"models of {server.key} at {server.url}", self._clock, lambda _cause, _at: None)
 
     async def _run(self, server: _Server) -> None:

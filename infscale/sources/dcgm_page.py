@@ -24,7 +24,7 @@ UTILIZATION = "DCGM_FI_DEV_GPU_UTIL"
 ENGINE_ACTIVE = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 NAMES = (USED, FREE, RESERVED, TOTAL, UTILIZATION, ENGINE_ACTIVE)
 
-# Namespace and pod by who wrote the labels. A Prometheus that keeps its own labels puts the exporter's pod under the
+# Namespace and pod by what wrote the labels. A Prometheus that keeps its own labels puts the exporter's pod under the
 # plain names and the GPU's pod under the exported ones, so those come first.
 _POD_LABELS = (
     ("exported_namespace", "exported_pod"),
@@ -97,7 +97,7 @@ class _Device:
         return active if self.mig else values.get(UTILIZATION, active * 100.0) / 100.0
 
     def _value(self, name: str, default: float = math.nan) -> float:
-        """What is the same for all who hold it."""
+        """What is the same for all that hold it."""
         return next((values[name] for values in (self.own, *self.pods.values()) if name in values), default)
 
 

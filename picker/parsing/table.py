@@ -107,7 +107,7 @@ class ParserTable:
             return self.unnamed
         bare = path.partition("?")[0]
         if "%" in bare:
-            # Servers decode it before they look for who answers.
+            # Servers decode it before they look for what answers.
             bare = unquote(bare)
         # Clients send few paths, over and over.
         if bare in self._known:

@@ -17,7 +17,7 @@ def of_upgrade(headers: Headers) -> ParsedBody:
     """What is known of a request that wants another protocol: the model, where its query names one.
 
     Raises RequestError for one with another method. A server that passes over an upgrade reads what follows as an
-    ordinary body, which nobody would have looked at.
+    ordinary body, which is not looked at otherwise.
     """
     method = headers.get(":method")
     if method is not None and method not in _UPGRADING:

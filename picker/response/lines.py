@@ -7,7 +7,7 @@ class LineBuffer:
     r"""Cuts chunks into lines, which end in ``\n``, ``\r\n`` or ``\r`` alone.
 
     The unfinished end of the last chunk is kept, up to `limit_bytes`. A longer line comes out in parts as it arrives,
-    and its parts mean nothing to whoever reads lines. At the end of a chunk a ``\r`` is unfinished: ``\n`` may come.
+    and its parts mean nothing to a reader of lines. At the end of a chunk a ``\r`` is unfinished: ``\n`` may come.
     """
 
     __slots__ = ("_half_ended", "_kept", "_limit_bytes")

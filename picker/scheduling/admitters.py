@@ -20,7 +20,7 @@ class ProbabilisticAdmitter:
 
     The probability is ``min(1, saturation^power · k)``: nothing at an idle pool, everything from
     ``(1 / k)^(1 / power)`` on (0.32 with the defaults), long before the pool is full. Saturation is the candidates'
-    mean; an unknown one counts as full, since what may wait in doubt waits, but in a blind decision, where nobody's is
+    mean; an unknown one counts as full, since what may wait in doubt waits, but in a blind decision, where none is
     known, as none. Where thresholds are given it is
     ``max(waiting / queue_depth_threshold, kv / kv_utilization_threshold)``, else what the pool's own settings say.
     """

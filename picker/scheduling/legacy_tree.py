@@ -10,7 +10,7 @@ and where none does:
     least queue → LoRA affinity → least KV cache
 
 A filter that would leave nothing leaves everything. An unknown queue is not short and an unknown value is in no least
-bucket; the reference reads both as 0, which would make the endpoint nobody knows anything of the best. In a blind
+bucket; the reference reads both as 0, which would make the endpoint of which nothing is known the best. In a blind
 decision requests and tokens in flight stand for queue and KV cache, and no capacity is known to be lacking.
 """
 

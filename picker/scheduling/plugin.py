@@ -120,7 +120,7 @@ class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
     `memory` is what the pool's director remembers of earlier decisions; stages read it and never write. `derived` has
-    what was worked out for this decision, by whoever did, so that filter and scorer need not both. A decision is
+    what was worked out for this decision, by any stage, so that filter and scorer need not both. A decision is
     `blind` where no candidate's load is known: nothing is observed in its snapshot, and what is in flight stands for
     the load.
     """

@@ -1,9 +1,9 @@
 """How many connections there may be, in all and of one peer's address, and which one goes where there are too many.
 
-A connection is *new* until its peer has shown that it speaks the protocol and, over TLS, who it is. New ones have few
-places of their own, and the eldest of them goes for one that comes: peers that only connect keep no gateway out. Where
-all of them, or a peer, have as many as they may, one goes for the one that comes: the longest idle of the peer that has
-most. Where none is idle, the one that comes is refused.
+A connection is *new* until its peer has shown that it speaks the protocol and, over TLS, its identity. New ones have
+few places of their own, and the eldest of them goes for one that comes: peers that only connect keep no gateway out.
+Where all of them, or a peer, have as many as they may, one goes for the one that comes: the longest idle of the peer
+that has most. Where none is idle, the one that comes is refused.
 """
 
 from collections.abc import Callable

@@ -20,7 +20,7 @@ Worker = TypeVar("Worker")
 
 
 class Turns(Generic[Worker]):
-    """Who waits, and what was done in this turn of the loop; for one thread."""
+    """Which connections wait, and what was done in this turn of the loop; for one thread."""
 
     def __init__(self) -> None:
         self._left = TURN_UNITS

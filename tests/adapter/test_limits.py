@@ -154,7 +154,7 @@ async def test_a_body_that_has_ended_leaves_its_connection_as_it_was() -> None:
 
 
 async def test_a_connection_that_comes_as_the_server_ends_leaves_no_socket() -> None:
-    """Warnings are errors: an accepted socket that nobody closes is one."""
+    """Warnings are errors: an accepted socket that is not closed is one."""
     for _ in range(10):
         async with limited() as api:
             sockets = [socket.create_connection(("127.0.0.1", api.server.port)) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Who has what, what is lost, and what an overlay would take."""
+"""Which Service has what, what is lost, and what an overlay would take."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ PLACES = {
 
 
 def ownership(*places: str, priorities: tuple[int, int, int] = (100, 200, 100)) -> Ownership:
-    """Places of v1beta1, v1beta2 and external; "-" is nobody's."""
+    """Places of v1beta1, v1beta2 and external; "-" is that of none."""
     found = []
     for name, place, priority in zip(API_SERVICES, places, priorities, strict=True):
         spec = {"service": PLACES.get(place), "versionPriority": priority}

@@ -33,7 +33,7 @@ def test_what_does_not_add_up_is_refused_for_two_pools(metric: str) -> None:
 
 @pytest.mark.parametrize("metric", ADDING)
 def test_what_adds_up_has_an_item_for_each_pool(metric: str) -> None:
-    with contextlib.suppress(Unavailable):  # Some of them nobody reports.
+    with contextlib.suppress(Unavailable):  # Some of them are not reported.
         assert len(two_pools().external(metric).items) == 2
 
 

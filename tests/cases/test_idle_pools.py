@@ -1,4 +1,4 @@
-"""Windows of idle pools: what is known of a pool that answers nobody, however seldom its pages are read."""
+"""Windows of idle pools: what is known of a pool that answers no request, however seldom its pages are read."""
 
 from functools import cache
 

@@ -141,7 +141,7 @@ def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, co
     assert process.stderr is not None
     with process.stderr as said:
         assert len(said.read().splitlines()) == (number is signal.SIGINT)
-    # Nobody can clean up after a SIGKILL.
+    # Nothing can clean up after a SIGKILL.
     assert number is signal.SIGKILL or not list(tmp_path.glob("infscale-*"))
 
 

@@ -36,7 +36,7 @@ class Bench:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [
-        pytest.param("..........", [], id="nobody has looked yet"),
+        pytest.param("..........", [], id="nothing was looked at yet"),
         pytest.param("----------", ["WARNING"], id="never any metrics"),
         pytest.param("+++++", [], id="all is well"),
         pytest.param("+----------", ["WARNING"], id="lost"),

@@ -28,7 +28,7 @@ _ROOT = f"/apis/{_GROUP}/v1beta1"
 
 @dataclass
 class SecondAdapter:
-    """What it answers, and who asked it."""
+    """What it answers, and the users that asked it."""
 
     plane: ControlPlane
     authority: Authority

@@ -1,4 +1,4 @@
-"""What clients send, through a real Envoy: headers that are not theirs, encoded bodies, names that nobody serves."""
+"""What clients send, through a real Envoy: headers that are not theirs, encoded bodies, names that none serves."""
 
 import asyncio
 import gzip
@@ -100,7 +100,7 @@ async def test_an_upgrade_hides_no_body_from_the_picker(tmp_path: Path, method: 
         head = f"{method} /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         try:
             writer.write(head.encode() + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
-            # Whoever answers says no: the simulated server knows no other protocol.
+            # The answer is no: the simulated server knows no other protocol.
             assert (await reader.readline()).startswith(b"HTTP/1.1 4")
         finally:
             writer.close()

@@ -302,7 +302,7 @@ async def test_floods_of_headers_are_bounded(front: Front) -> None:
 
 
 async def test_headers_of_the_protocol_reach_nothing(front: Front) -> None:
-    """A client that names a destination, a pool, a model or who answered is served as any other."""
+    """A client that names a destination, a pool, a model or the endpoint that answered is served as any other."""
     spoofed = {
         "x-gateway-destination-endpoint": "127.0.0.1:1",
         "x-gateway-destination-endpoint-subset": "127.0.0.1:1",

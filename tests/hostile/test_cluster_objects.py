@@ -42,7 +42,7 @@ def deployment(labels: dict[str, str]) -> dict[str, Any]:
 
 
 async def filled() -> FakeCluster:
-    """A pool of one pod, and around it what nobody should write."""
+    """A pool of one pod, and around it objects that are large or odd."""
     cluster = FakeCluster()
     await cluster.apply(POOL_GROUP, "inferencepools", made.pool("pool", 8000))
     for each in STRANGE:

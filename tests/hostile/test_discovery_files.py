@@ -1,4 +1,4 @@
-"""Hostile discovery files and picker configurations: the last good state stays, and nobody else notices."""
+"""Hostile discovery files and picker configurations: the last good state stays, and no other request notices."""
 
 import asyncio
 import contextlib

@@ -127,7 +127,7 @@ def test_while_connections_are_refused_it_is_one_life_and_the_next_begins_with_t
     ("after", "anew"),
     [
         pytest.param(page(101), False, id="the same process"),
-        pytest.param(page(101, started=None), True, id="nobody knows"),
+        pytest.param(page(101, started=None), True, id="unknown"),
         pytest.param(TRITON, True, id="gauges"),
     ],
 )

@@ -399,7 +399,7 @@ def test_an_endpoint_that_does_not_say_what_it_serves_may_serve_anything() -> No
         pytest.param("served", "served", id="a model"),
         pytest.param("elsewhere", "elsewhere", id="another endpoint's model"),
         pytest.param("running-lora", "running-lora", id="a LoRA adapter"),
-        pytest.param("made-up", "", id="nobody's"),
+        pytest.param("made-up", "", id="of no endpoint"),
         pytest.param("served-deadbeef", "", id="one that looks like a key"),
     ],
 )

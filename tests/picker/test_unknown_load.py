@@ -1,4 +1,4 @@
-"""Ready endpoints whose load nobody knows: served by what is in flight, after those that are known, or refused."""
+"""Ready endpoints whose load is unknown: served by what is in flight, after those that are known, or refused."""
 
 import random
 from collections import Counter
@@ -113,7 +113,7 @@ def test_only_ready_endpoints_that_are_awake_are_served() -> None:
 @pytest.mark.parametrize(
     ("causes", "why"),
     [
-        pytest.param((), "(none has reported yet)", id="nobody looked yet"),
+        pytest.param((), "(none has reported yet)", id="not looked at yet"),
         pytest.param(
             (REFUSED, REFUSED), "(none has reported yet; scraping failed: connection refused)", id="one cause"
         ),

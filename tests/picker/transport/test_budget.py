@@ -1,4 +1,4 @@
-"""One budget for what all exchanges hold: who may grow, who has to wait, who has to go."""
+"""One budget for what all exchanges hold: which may grow, which has to wait, which has to go."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Turns of the loop, and places among connections: pure decisions about who goes first and who goes."""
+"""Turns of the loop, and places among connections: pure decisions about which goes first and which goes."""
 
 from picker.transport.places import MOST_NEW, Places
 from picker.transport.turns import SLICE_UNITS, TURN_UNITS, Turns
