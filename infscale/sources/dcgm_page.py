@@ -7,8 +7,9 @@ always the device's. A series without a pod is the device's own.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.bounds import BYTES, ratio
@@ -32,6 +33,7 @@ _POD_LABELS = (
     ("pod_namespace", "pod_name"),
 )
 _GPU_LABELS = (("UUID", "uuid"), ("hostname", "Hostname"), ("gpu",), ("GPU_I_ID",))
+_CONTAINER_LABELS = ("exported_container", "container", "container_name")
 _MIG_LABEL = "GPU_I_PROFILE"
 
 _MIB = 1024.0 * 1024.0
@@ -43,6 +45,8 @@ _UNPUBLISHED = "the exporter does not publish it"
 
 _Values = dict[str, float]
 """Values by sample name; blank ones are left out."""
+_Gathered = dict[str, _Values]
+"""What is said of one pod, by its containers."""
 
 
 class _Device:
@@ -54,17 +58,20 @@ class _Device:
     def __init__(self, mig: bool) -> None:
         self.mig = mig
         self.own: _Values = {}
-        self.pods: dict[ObjectKey, _Values] = {}
+        self.pods: dict[ObjectKey, _Gathered] = {}
+
+    def of(self, pod: ObjectKey, container: str) -> _Values:
+        """Where the values of a container of `pod` belong."""
+        return self.pods.setdefault(pod, {}).setdefault(container, {})
 
     @cached_property
     def used_bytes(self) -> float:
         """All that is used of it. Of pods that show the same, each shows the whole; else they are added up."""
-        parts = [values.get(USED, math.nan) for values in self.pods.values()]
         used = self.own.get(USED, math.nan)
         if math.isnan(used):
             used = self._value(TOTAL) - self._value(FREE) - self._value(RESERVED, 0.0)
         if math.isnan(used):
-            used = parts[0] if len(set(parts)) == 1 else math.fsum(parts)
+            used = _together([_used(gathered) for gathered in self.pods.values()])
         return used * _MIB
 
     @cached_property
@@ -76,21 +83,21 @@ class _Device:
     @cached_property
     def utilization(self) -> float:
         """The share of time it was busy, as far as it is published; it may be no share."""
-        of_pods = [self._busy(values) for values in self.pods.values()]
         own = self._busy(self.own)
-        if math.isnan(own):
-            own = of_pods[0] if len(set(of_pods)) == 1 else min(1.0, math.fsum(of_pods))
-        return own
+        return _busy_together([self._busy_of(pod) for pod in self.pods]) if math.isnan(own) else own
 
     def used_by(self, pod: ObjectKey) -> float:
         """Bytes."""
-        used = self.pods[pod].get(USED, math.nan)
+        used = _used(self.pods[pod])
         return self.used_bytes if math.isnan(used) and len(self.pods) == 1 else used * _MIB
 
     def utilization_by(self, pod: ObjectKey) -> float:
         """As `utilization`, of one pod."""
-        busy = self._busy(self.pods[pod])
+        busy = self._busy_of(pod)
         return self.utilization if math.isnan(busy) else busy
+
+    def _busy_of(self, pod: ObjectKey) -> float:
+        return _busy_together([self._busy(values) for values in self.pods[pod].values()])
 
     def _busy(self, values: Mapping[str, float]) -> float:
         active = values.get(ENGINE_ACTIVE, math.nan)
@@ -98,7 +105,8 @@ class _Device:
 
     def _value(self, name: str, default: float = math.nan) -> float:
         """What is the same for all that hold it."""
-        return next((values[name] for values in (self.own, *self.pods.values()) if name in values), default)
+        gathered = chain.from_iterable(each.values() for each in self.pods.values())
+        return next((values[name] for values in chain((self.own,), gathered) if name in values), default)
 
 
 class DcgmReader:
@@ -125,7 +133,7 @@ class DcgmReader:
                 if device is None:
                     device = devices[identity] = _Device(bool(labels.get(_MIG_LABEL)))
                 pod = _pod(labels)
-                values = device.own if pod is None else device.pods.setdefault(pod, {})
+                values = device.own if pod is None else device.of(pod, _first(labels, _CONTAINER_LABELS))
                 if not _blank(value):
                     values[name] = value
         held: dict[ObjectKey, list[tuple[tuple[str, ...], _Device]]] = {}
@@ -149,6 +157,21 @@ def _pod(labels: Labels) -> ObjectKey | None:
 
 def _first(labels: Labels, spellings: tuple[str, ...]) -> str:
     return next((labels[spelling] for spelling in spellings if labels.get(spelling)), "")
+
+
+def _used(gathered: _Gathered) -> float:
+    return _together([values.get(USED, math.nan) for values in gathered.values()])
+
+
+def _together(parts: Sequence[float]) -> float:
+    """What those who share a GPU have of it: where all show the same it is the whole, else each shows its part."""
+    return parts[0] if len(set(parts)) == 1 else math.fsum(parts)
+
+
+def _busy_together(parts: Sequence[float]) -> float:
+    """As `_together`, of shares of time; where one of them is no share, that one."""
+    wrong = next((each for each in parts if ratio(each) is None), None)
+    return min(1.0, _together(parts)) if wrong is None else wrong
 
 
 def _blank(value: float) -> bool:

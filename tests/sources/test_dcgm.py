@@ -101,6 +101,23 @@ def test_a_gpu_with_unknown_memory_makes_the_pods_memory_unknown() -> None:
     assert (sample.memory_used_bytes, sample.memory_total_bytes, sample.utilization_ratio) == (None, None, 0.75)
 
 
+@pytest.mark.parametrize("first", ["127431", "10"])
+def test_what_pods_of_a_gpu_say_is_added_up_only_where_each_is_a_share(first: str) -> None:
+    pods = ("a", first), ("b", "10.5")
+    samples = read("".join([gpu_page(util=util, pod=f'namespace="llm",pod="{pod}"') for pod, util in pods]))
+    shown = [sample.shares[0].device_utilization_ratio for sample in samples.values()]
+    assert shown == [pytest.approx(float(first) / 100 if first != "10" else 0.205)] * 2
+    assert samples[ObjectKey("llm", "b")].utilization_ratio == pytest.approx(0.105)
+
+
+@pytest.mark.parametrize("label", ["container", "exported_container", "container_name"])
+@pytest.mark.parametrize(("used", "together"), [(("3000", "2000"), 5000), (("5000", "5000"), 5000)], ids=str)
+def test_containers_of_a_pod_that_share_a_gpu_are_added_up(label: str, used: tuple[str, str], together: float) -> None:
+    containers = [f'{label}="{name}",namespace="llm",pod="vllm-0"' for name in ("engine", "side")]
+    page = "".join([gpu_page(mib, "5000", pod=of) for mib, of in zip(used, containers, strict=True)])
+    assert read(page) == {POD: GpuSample(together * MIB, 10500 * MIB, 0.75)}
+
+
 def test_other_pages_are_refused() -> None:
     with pytest.raises(FetchError, match="no dcgm metrics on the page"):
         read("up 1\n")
