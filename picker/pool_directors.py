@@ -6,7 +6,7 @@ from typing import Final
 from infscale.endpoint import DiscoveryState, ObjectKey
 from picker.admission import rejection
 from picker.config import PickerConfig
-from picker.director import PoolDirector
+from picker.director import Accounts, PoolDirector
 from picker.director_books import DirectorStats
 from picker.picks import Picks
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
@@ -18,11 +18,15 @@ class PoolDirectors:
     """One director per pool; requests mean the default, or a pool that the gateway names in a header.
 
     There it is ``name`` or ``namespace/name``; what a client writes into that header does not get here.
-    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew.
+    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew. `accounts`
+    are those of the directors.
     """
 
-    def __init__(self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None) -> None:
+    def __init__(
+        self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None, accounts: Accounts
+    ) -> None:
         self._build = build
+        self._accounts = accounts
         self._configured = default
         self._default: PoolDirector | None = None
         self._directors: dict[ObjectKey, PoolDirector] = {}
@@ -97,6 +101,9 @@ class PoolDirectors:
         director = self._decider(decision)
         if director is not None:
             director.finished(request, decision, outcome, now)
+        elif decision.charge is not None:
+            # Its pool is gone; the endpoint may be there for another, or for the same when that comes back.
+            self._accounts.release(decision.charge, answered=False)
 
     def overheard(self, outcome: Outcome) -> None:
         """It is no pool's."""

@@ -27,7 +27,7 @@ SUFFIXES = {"counter": "_total"}
 
 def _reference() -> Iterable[Collector]:
     store = MetricStore("s")
-    directors = PoolDirectors(_director, None)
+    directors = PoolDirectors(_director, None, store)
     counts = ReferenceCounts(directors, lambda _: False)
     durations = ObservedDirector(counts, lambda: 0.0).durations
     return (
@@ -41,7 +41,7 @@ def _director(_pool: object) -> PoolDirector:
 
 
 def _picker() -> Iterable[Collector]:
-    directors = PoolDirectors(_director, None)
+    directors = PoolDirectors(_director, None, MetricStore("s"))
     durations = ObservedDirector(directors, lambda: 0.0).durations
     return (
         PickerCollector(directors, durations, int),

@@ -143,7 +143,7 @@ class _Scheduled:
         self.scheduling = scheduling
         self.targets = _target_template(config, scheduling)
         self._exchanging = _exchange_settings(config, scheduling)
-        self.directors = PoolDirectors(self._director, config.picker.pool)
+        self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
 

@@ -28,7 +28,9 @@ class Bench:
         self.store = MetricStore("s")
         rng = random.Random(1)
         config = preset("infscale")
-        self.directors = PoolDirectors(lambda pool: PoolDirector(pool, config, self.store, self.store, rng), default)
+        self.directors = PoolDirectors(
+            lambda pool: PoolDirector(pool, config, self.store, self.store, rng), default, self.store
+        )
         self.sync(*pools)
 
     def sync(self, *pools: ObjectKey) -> None:
@@ -102,3 +104,22 @@ def test_pools_come_and_go_without_disturbing_those_that_stay() -> None:
     assert bench.in_flight(CHAT) == 0
     assert bench.directors.stats()[CHAT].outcomes == {"completed": 1}
     assert bench.directors.director(CODE) is None
+
+
+def test_the_end_of_an_exchange_leaves_the_books_of_endpoints_that_outlive_its_pool() -> None:
+    bench = Bench(CHAT, CODE)
+    found = state(CHAT, CODE)
+    endpoint = found.endpoints[1]
+    shared = Pool(ObjectKey("llm", "all"), {"pool": "code"})
+    bench.store.sync(DiscoveryState(found.endpoints, (*found.pools, shared)))
+    bench.directors.sync(DiscoveryState(found.endpoints, (*found.pools, shared)))
+    bench.store.record_scrape(endpoint.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+    request = ask("code")
+    decision = bench.directors.direct(request, 0.1)
+    assert isinstance(decision, Decision)
+    left = DiscoveryState(found.endpoints, (found.pools[0], shared))
+    bench.store.sync(left)
+    bench.directors.sync(left)
+    assert bench.in_flight(shared.key) == 1
+    bench.directors.finished(request, decision, Outcome("completed", 200), 0.3)
+    assert bench.in_flight(shared.key) == 0
