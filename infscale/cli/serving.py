@@ -276,14 +276,28 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
         page = TelemetryListen(listen.host, listen.port, guard)
         telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, observing.pages()))
-        following: TaskSet[str, AsyncIterator[DiscoveryState]] = await enter(TaskSet(followers.follow))
-        following.sync({"discovery": discovery.states})
-        watching: TaskSet[str, LoadWatch] = await enter(TaskSet(LoadWatch.follow))
         watch = LoadWatch(store, clock, config.picker.unknown_load, discovery.unknown_load)
-        watching.sync({"load": watch} if "picker" in parts else {})
-        rescheduling: TaskSet[str, SchedulingFile] = await enter(TaskSet(followers.follow_scheduling))
-        rescheduling.sync({"scheduling": file} if file is not None else {})
+        await enter(_following(followers, discovery.states, file, watch if "picker" in parts else None))
         yield Serving(store, directors, scrapes, telemetry, transport, adapter)
+
+
+@contextlib.asynccontextmanager
+async def _following(
+    followers: _Followers,
+    states: AsyncIterator[DiscoveryState],
+    file: SchedulingFile | None,
+    watch: LoadWatch | None,
+) -> AsyncGenerator[None, None]:
+    """Follow what changes until the block ends: discovery, the scheduling file, and whether load is known."""
+    async with (
+        TaskSet[str, AsyncIterator[DiscoveryState]](followers.follow) as discovery,
+        TaskSet[str, LoadWatch](LoadWatch.follow) as load,
+        TaskSet[str, SchedulingFile](followers.follow_scheduling) as scheduling,
+    ):
+        discovery.sync({"discovery": states})
+        load.sync({"load": watch} if watch is not None else {})
+        scheduling.sync({"scheduling": file} if file is not None else {})
+        yield
 
 
 @contextlib.asynccontextmanager
