@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from infscale.document import Field, load, whole
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
-from infscale.problems import Attempt
+from infscale.problems import AlreadySaid, Attempt
 from infscale.suggestions import did_you_mean
 from picker.data_layer import read_data_layer
 from picker.declared import Declared, DeclaredPlugin
@@ -126,12 +126,15 @@ class _Loader:
                 "schedulingProfiles",
             ),
         )
-        # Of another kind of document all else would be wrong, too.
-        self._fields["kind"].choice(("EndpointPickerConfig",))
+        kind = self._fields["kind"].attempt(lambda field: field.choice(("EndpointPickerConfig",)))
+        if kind.refused and not any(name in self._fields for name in ("plugins", "schedulingProfiles")):
+            # Of another kind of document all else would be wrong, too.
+            raise AlreadySaid(root.place, root.path, "it is another kind of document")
         version = self._fields["apiVersion"].attempt(lambda field: field.choice(API_VERSIONS))
         self._current = version.or_else(CURRENT_VERSION) == CURRENT_VERSION
         self._types = plugins
-        self._declared = Declared(self._items("plugins"), plugins)
+        items = self._fields["plugins"].attempt(Field.items) if "plugins" in self._fields else Attempt(())
+        self._declared = Declared(items.or_else(None), plugins)
         self._used_detectors: list[tuple[Field, Detector]] = []
 
     def config(self) -> PickerConfig:
@@ -304,7 +307,7 @@ class _Loader:
         declared: list[Field] = []
         if "requestHandler" in self._fields:
             handler = self._fields["requestHandler"].mapping(optional=("parsers", "propagatePriority"))
-            declared.extend(handler["parsers"].items() if "parsers" in handler else ())
+            declared.extend(handler["parsers"].attempt(Field.items).or_else(()) if "parsers" in handler else ())
             if "propagatePriority" in handler:
                 handler["propagatePriority"].attempt(_without_priority)
         if "parser" in self._fields:
@@ -324,7 +327,7 @@ class _Loader:
         entry, notes = read_data_layer(section, current=self._current)
         self._declared.notes += notes
         if "sources" in entry:
-            entry["sources"].each(self._data_source)
+            entry["sources"].attempt(lambda sources: sources.each(self._data_source))
         return self._discovery(entry["discovery"]) if "discovery" in entry else None
 
     def _data_source(self, field: Field) -> None:
@@ -345,7 +348,7 @@ class _Loader:
         return read_source(plugin, reference)
 
     def _items(self, name: str) -> tuple[Field, ...]:
-        return self._fields[name].items() if name in self._fields else ()
+        return self._fields[name].attempt(Field.items).or_else(()) if name in self._fields else ()
 
 
 def _without_priority(field: Field) -> None:

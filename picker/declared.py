@@ -35,10 +35,14 @@ class DeclaredPlugin:
 
 
 class Declared:
-    """Plugins by name, each built once: two references to one name mean the same stage."""
+    """Plugins by name, each built once: two references to one name mean the same stage.
 
-    def __init__(self, items: Iterable[Field], types: Plugins) -> None:
+    Of `items` None it is not known what is declared: the list is refused.
+    """
+
+    def __init__(self, items: Iterable[Field] | None, types: Plugins) -> None:
         self._types = types
+        self._unknown = items is None
         self.plugins: dict[str, Plugin] = {}
         self.filters: dict[str, Filter] = {}
         self.scorers: dict[str, Scorer] = {}
@@ -51,13 +55,13 @@ class Declared:
         self.scraping = NO_WISHES
         self.reporting = NO_REPORTING
         self.predicting = USUAL_PREDICTIONS
-        self.any_refused = False
+        self.any_refused = self._unknown
         self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
         # Names of what is refused: references to them are no mistake of their own.
         self._refused: set[str] = set()
-        for field in items:
+        for field in items or ():
             if field.attempt(self._declare).refused:
                 self.any_refused = True
         # A stage may ask for what is only declared to be read further down.
@@ -71,7 +75,7 @@ class Declared:
         plugin = self.plugins.get(name)
         if plugin is None and name in implied:
             return Plugin(name, name, registry.KINDS[name], Given(reference))
-        if plugin is None and name in self._refused:
+        if plugin is None and (self._unknown or name in self._refused):
             raise AlreadySaid(reference.place, reference.path, f"plugin {name!r} is refused")
         if plugin is None:
             declared = short_list(sorted(self.plugins), name) or "none"

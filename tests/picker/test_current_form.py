@@ -221,3 +221,38 @@ def test_a_document_without_end_of_mistakes_says_a_hundred_and_counts_the_others
     lines = refusals(V1 + "plugins:\n" + "- {type: x}\n" * 2000)
     assert len(lines) == 101
     assert lines[-1] == "and 900 more problems"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            V1 + "featureGates: x\nplugins: [{type: quue-scorer}]\nflowControl: x\nrequestHandler: 5\ndataLayer: []\n",
+            ["featureGates: expected a list", "plugins[0].type", "flowControl: ", "requestHandler: ", "dataLayer: "],
+        ),
+        (
+            V1
+            + "plugins: x\nfeatureGates: [x]\nschedulingProfiles: [{name: a, plugins: [{pluginRef: b, weight: -1}]}]\n",
+            ["plugins: expected a list", "featureGates[0]", "schedulingProfiles[0].plugins[0].weight"],
+        ),
+        (
+            V1 + "requestHandler: {parsers: x, propagatePriority: true}\n"
+            "dataLayer: {sources: x, discovery: {endpoints: {pluginRef: x}}}\n",
+            [
+                "requestHandler.parsers: expected",
+                "requestHandler.propagatePriority",
+                "dataLayer.sources: expected",
+                "dataLayer.discovery.endpoints.pluginRef",
+            ],
+        ),
+        (
+            V1.replace("EndpointPickerConfig", "EndpointPickerConfg") + "plugins: [{type: quue-scorer}]\n",
+            ["kind: expected one of EndpointPickerConfig", "plugins[0].type"],
+        ),
+    ],
+    ids=["sections", "plugins", "lists", "kind"],
+)
+def test_a_part_that_is_of_another_form_hides_no_other_problem(text: str, said: list[str]) -> None:
+    found = sorted(refusals(text))
+    assert len(found) == len(said), found
+    assert all(any(f": {each}" in line for line in found) for each in said), found
