@@ -27,9 +27,9 @@ class GpuReader:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The names of `Columns` that it is made of."""
+        """The names of `Columns` that it is made of, and its own where what it is made of makes no ratio."""
         if self.name == "gpu_memory_used_ratio":
-            return ("gpu_memory_used_bytes", "gpu_memory_total_bytes")
+            return ("gpu_memory_used_bytes", "gpu_memory_total_bytes", self.name)
         return (self.name,)
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:

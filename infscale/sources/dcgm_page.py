@@ -23,6 +23,7 @@ RESERVED = "DCGM_FI_DEV_FB_RESERVED"
 TOTAL = "DCGM_FI_DEV_FB_TOTAL"
 UTILIZATION = "DCGM_FI_DEV_GPU_UTIL"
 ENGINE_ACTIVE = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+_RATIOS = frozenset({UTILIZATION, ENGINE_ACTIVE})
 NAMES = (USED, FREE, RESERVED, TOTAL, UTILIZATION, ENGINE_ACTIVE)
 
 # Namespace and pod by what wrote the labels. A Prometheus that keeps its own labels puts the exporter's pod under the
@@ -134,7 +135,7 @@ class DcgmReader:
                     device = devices[identity] = _Device(bool(labels.get(_MIG_LABEL)))
                 pod = _pod(labels)
                 values = device.own if pod is None else device.of(pod, _first(labels, _CONTAINER_LABELS))
-                if not _blank(value):
+                if not _blank(value) or (name in _RATIOS and _no_ratio(value)):
                     values[name] = value
         held: dict[ObjectKey, list[tuple[tuple[str, ...], _Device]]] = {}
         for identity, device in devices.items():
@@ -174,6 +175,11 @@ def _busy_together(parts: Sequence[float]) -> float:
     return min(1.0, _together(parts)) if wrong is None else wrong
 
 
+def _no_ratio(value: float) -> bool:
+    """Whether it is said, and no share: less than none (-1 stands for nothing in some versions), or without end."""
+    return value == math.inf or (value < 0.0 and value != -1.0)
+
+
 def _blank(value: float) -> bool:
     return not 0.0 <= value < _BLANK_FROM or value in _BLANKS
 
@@ -187,9 +193,13 @@ def _sample(pod: ObjectKey, held: Iterable[tuple[tuple[str, ...], _Device]]) -> 
         wrong = next((each for each in busy if not math.isnan(each)), None)
         said = _UNPUBLISHED if wrong is None else f"the page says {100 * wrong:.10g} %, which is not within 0 to 100 %"
         refused["gpu_utilization"] = said
+    used = _bytes("gpu_memory_used_bytes", [share.used_bytes for share in shares], refused)
+    total = _bytes("gpu_memory_total_bytes", [share.total_bytes for share in shares], refused)
+    if used is not None and total is not None and used > total:
+        refused["gpu_memory_used_ratio"] = f"the page says {used:.0f} bytes are used of {total:.0f}"
     return GpuSample(
-        memory_used_bytes=_bytes("gpu_memory_used_bytes", [share.used_bytes for share in shares], refused),
-        memory_total_bytes=_bytes("gpu_memory_total_bytes", [share.total_bytes for share in shares], refused),
+        memory_used_bytes=used,
+        memory_total_bytes=total,
         utilization_ratio=sum(shown) / len(shown) if shown else None,
         refused=refused,
         shares=shares if any(share.pods > 1 for share in shares) else (),

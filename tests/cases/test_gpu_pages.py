@@ -186,7 +186,7 @@ def test_a_utilisation_out_of_range_is_unknown_with_its_cause() -> None:
     assert "4294967295 %" in str(gpus.pool(UTILIZATION, "c-0"))
 
 
-@pytest.mark.parametrize("value", ["100.001", "101", "127431", "4294967295", "9e18"])
+@pytest.mark.parametrize("value", ["100.001", "101", "127431", "4294967295", "9e18", "+Inf", "1e400", "-0.1", "-10"])
 @pytest.mark.parametrize("name", ["DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_PROF_GR_ENGINE_ACTIVE"])
 def test_no_ratio_is_above_1(name: str, value: str) -> None:
     slice_of = ',GPU_I_PROFILE="1g.10gb",GPU_I_ID="7"' if "ACTIVE" in name else ""
@@ -218,6 +218,13 @@ def test_what_is_used_without_what_is_free_has_no_total() -> None:
 def test_more_memory_than_there_can_be_is_unknown() -> None:
     gpus = Gpus("a-0").read(line("FB_USED", "a-0", 1e12).encode())
     assert "which is not within" in str(gpus.pool(USED))
+
+
+def test_more_memory_in_use_than_there_is_makes_no_ratio_and_is_said() -> None:
+    text = line("FB_USED", "a-0", 20_000) + line("FB_TOTAL", "a-0", 10_000)
+    gpus = Gpus("a-0").read(text.encode())
+    assert gpus.pods(RATIO) == {}
+    assert f"the page says {20_000 * MIB:.0f} bytes are used of {10_000 * MIB:.0f}" in str(gpus.pool(RATIO))
 
 
 def test_the_adapter_says_the_cause() -> None:
