@@ -32,7 +32,11 @@ _SAMPLE_PATTERN: Final = re.compile(
 _TOKEN_END_PATTERN: Final = re.compile(rb"[{ \t\r]")
 _ESCAPE_PATTERN: Final = re.compile(r'\\([\\n"])')
 # A series of a quoted name begins with a brace, too.
-_JSON_PATTERN: Final = re.compile(rb'\s*+(?:\[|\{\s*+(?:\}|"[^"]*+"\s*+:))')
+_BEGINNING: Final = rb"(?:\xef\xbb\xbf)?+\s*+"
+_JSON_PATTERN: Final = re.compile(
+    _BEGINNING + rb'(?:\[|\{\s*+(?:\}|"[^"]*+"\s*+:)|(?:null|true|false|"[^"\n]*+"|-?+[0-9][0-9.eE+-]*+)\s*+\Z)'
+)
+_HTML_PATTERN: Final = re.compile(_BEGINNING + rb"<[!?a-zA-Z]")
 _FAMILY_PATTERN: Final = re.compile(rb"\n# TYPE (" + _NAME + rb")[ \t]")
 # A page has some hundred lines that are read, and pages of one engine differ in few label sets.
 _REMEMBERED_LINES: Final = 16_384
@@ -301,8 +305,13 @@ def select(page: bytes, names: Iterable[str], *, whole: bool = True) -> dict[str
 
 
 def is_json(page: bytes) -> bool:
-    """Whether what should be a page begins like JSON: a list, or an object with a key."""
+    """Whether what should be a page begins like JSON, with a list or an object with a key, or is one JSON value."""
     return _JSON_PATTERN.match(page) is not None
+
+
+def is_html(page: bytes) -> bool:
+    """Whether what should be a page begins like HTML, as what a proxy or a console says does."""
+    return _HTML_PATTERN.match(page) is not None
 
 
 def unasked_families(page: bytes, names: Iterable[str]) -> bool:

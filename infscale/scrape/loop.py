@@ -10,7 +10,7 @@ from yarl import URL
 from infscale.endpoint import EndpointKey
 from infscale.errors import ExpositionError
 from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, detect
-from infscale.metrics.exposition import is_json, unasked_families
+from infscale.metrics.exposition import is_html, is_json, unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
 from infscale.scrape.answer import Page, Room
@@ -164,11 +164,11 @@ class TargetLoop:
         try:
             dialect = detect(page.body, self.target.candidates)
         except ExpositionError:
-            if is_json(page.body):
-                raise _JsonPage from None
+            _check_form(page)
             raise
         if dialect is None:
-            raise _JsonPage if is_json(page.body) else MissingMetrics("no metrics of a known engine on the page")
+            _check_form(page)
+            raise MissingMetrics("no metrics of a known engine on the page")
         return self._speak(dialect)
 
     def _forget(self) -> None:
@@ -192,9 +192,16 @@ def _read(interpreter: Interpreter, page: Page) -> EngineSample:
     try:
         return interpreter.interpret(page.body, whole=page.whole)
     except ExpositionError:
-        if is_json(page.body):
-            raise _JsonPage from None
+        _check_form(page)
         raise
+
+
+def _check_form(page: Page) -> None:
+    """Say of what other form a page is that cannot be read."""
+    if is_json(page.body):
+        raise _JsonPage from None
+    if is_html(page.body):
+        raise MissingMetrics("the page is HTML, not metrics in text form") from None
 
 
 def _others(dialects: Iterable[Dialect]) -> str:

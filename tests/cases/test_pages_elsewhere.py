@@ -64,7 +64,9 @@ async def scraped(server: Trtllm, dialect: Dialect | None, path: str = "/metrics
 
 
 @pytest.mark.parametrize(
-    "json", [JSON, b"[]", b"[]\n", b"{}", b' {"error": "x"}\n'], ids=["stats", "none", "a line", "{}", "an object"]
+    "json",
+    [JSON, b"[]", b"[]\n", b"{}", b' {"error": "x"}\n', b"null", b'"none"\n', b"0", b"\xef\xbb\xbf[]"],
+    ids=["stats", "none", "a line", "{}", "an object", "null", "text", "number", "with a mark"],
 )
 async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: bytes) -> None:
     server = Trtllm(json=json)
@@ -72,6 +74,13 @@ async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: b
     assert [sample.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
     assert server.asked == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
     assert sink.failures == []
+
+
+@pytest.mark.parametrize("html", [b"<!doctype html><html></html>", b"\n<html><body>no</body></html>\n", b"<?xml?>"])
+@pytest.mark.parametrize("dialect", [None, VLLM], ids=["unknown", "vllm"])
+async def test_a_page_that_is_html_is_said_to_be(html: bytes, dialect: Dialect | None) -> None:
+    sink = await scraped(Trtllm(json=html), dialect, times=2)
+    assert [said for _, said, _ in sink.failures] == ["the page is HTML, not metrics in text form"] * 2
 
 
 async def test_a_server_found_elsewhere_is_looked_for_anew_when_another_one_may_have_come() -> None:
