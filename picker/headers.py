@@ -40,8 +40,8 @@ _SYSTEM_OWNED: Final = frozenset(
 
 
 def request_path(headers: Headers) -> str:
-    """The path the client asked for: gateways that rewrite it keep the original aside. Empty: not sent."""
-    return headers.get("x-original-path") or headers.get(":path") or ""
+    """The path the client asked for: gateways that rewrite it keep the original aside, once. Empty: not sent."""
+    return headers.single("x-original-path") or headers.get(":path") or ""
 
 
 def response_status(headers: Headers) -> int | None:

@@ -33,7 +33,7 @@ REMEMBERED_PROMPT_BYTES: Final = 16_384
 class Headers:
     """Request or response headers in arrival order, names lower-cased; repeated names are kept."""
 
-    __slots__ = ("_first", "_names", "_values")
+    __slots__ = ("_first", "_names", "_repeat", "_values")
 
     def __init__(self, items: Sequence[tuple[str, bytes]] = ()) -> None:
         self._fill([name for name, _ in items], [value for _, value in items])
@@ -54,11 +54,26 @@ class Headers:
             if name not in first:
                 first[name] = values[place]
         self._first = first
+        self._repeat = len(first) < len(names)
 
     def get(self, name: str) -> str | None:
-        """The first value of `name` (lower case) as text, None where absent. Undecodable bytes are replaced."""
+        """The value of `name` (lower case) as text, None where absent. Undecodable bytes are replaced.
+
+        Values of a repeated name are one list with commas (RFC 9110, section 5.2): what a client sends beside what a
+        gateway sets takes its place nowhere.
+        """
         value = self._first.get(name)
-        return None if value is None else value.decode("utf-8", "replace")
+        if value is None:
+            return None
+        if self._repeat:
+            value = b",".join([each for other, each in self if other == name])
+        return value.decode("utf-8", "replace")
+
+    def single(self, name: str) -> str | None:
+        """As `get`; None also where the name is repeated, for what is no list."""
+        if self._repeat and self._names.count(name) > 1:
+            return None
+        return self.get(name)
 
     def without(self, names: frozenset[str]) -> "Headers":
         """The headers but those of `names`; these same ones where there is none of them."""

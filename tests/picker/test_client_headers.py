@@ -27,6 +27,7 @@ from picker.config import load_picker_config
 from picker.director import PoolDirector
 from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
+from picker.headers import wants_upgrade
 from picker.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, RequestHeaders, Send
 from picker.pool_directors import PoolDirectors
 from picker.request import Headers
@@ -267,3 +268,23 @@ def test_no_document_hands_out_trust() -> None:
     """What operators copy trusts no header."""
     for path in [*(ROOT / "manifests").rglob("*.yaml")]:
         assert not re.search(r"^\s*trusted_headers", Path(path).read_text(), re.MULTILINE), path
+
+
+@pytest.mark.parametrize("mine", [0, 1], ids=["before", "behind"])
+def test_what_a_client_sends_beside_what_the_gateway_appends_takes_its_place_nowhere(mine: int) -> None:
+    def both(header: str, own: str, other: str) -> list[Send]:
+        values = [other, own] if mine == 0 else [own, other]
+        body = b'{"model": "nobody-serves-this", "prompt": "x"}' if header == "x-original-path" else BODY
+        exchange = serving((header,), unknown_models="reject")
+        return asked(exchange, *((header, value) for value in values), body=body)
+
+    assert status(both("x-llm-d-inference-pool", "own", "other")) == 404
+    assert status(both("x-llm-d-model-name-rewrite", "llama", "secret")) == 404
+    assert status(both("x-original-path", "/v1/completions", "/anything")) == 404
+
+
+def test_a_repeated_header_is_one_list() -> None:
+    both = Headers([("connection", b"keep-alive"), ("upgrade", b"websocket"), ("connection", b"upgrade")])
+    assert both.get("connection") == "keep-alive,upgrade"
+    assert (both.get("upgrade"), both.single("upgrade"), both.single("connection")) == ("websocket", "websocket", None)
+    assert wants_upgrade(both)
