@@ -47,6 +47,14 @@ class Rejected(FetchError):
     """The server refused the request as it was asked (HTTP 4xx)."""
 
 
+class Withheld(Rejected):
+    """The server may have what was asked for, and did not give it (HTTP 401, 403, 408, 429)."""
+
+
+class Failing(FetchError):
+    """The server failed to answer (HTTP 5xx)."""
+
+
 class Outcome(enum.Enum):
     """How one round ended; after REFUSED the next one waits longer."""
 

@@ -9,12 +9,13 @@ from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from infscale.periodic import FetchError, Rejected
+from infscale.periodic import Failing, FetchError, Rejected, Withheld
 
 CLOSED = "connection closed by the server"
 _NO_HTTP = "the server does not speak HTTP"
 _FIRST_FRAMES = (b"\x04", b"\x07")
 _TRUNCATED = "page truncated"
+_WITHHELD = frozenset({401, 403, 408, 429})
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _BESIDE_BODY_BYTES = 64 * 1024
@@ -180,9 +181,9 @@ class Answer:
         if 300 <= status < 400:
             self.fail(f"HTTP {status}, redirects are not followed")
         elif 400 <= status < 500:
-            self.fail(f"HTTP {status}", Rejected)
+            self.fail(f"HTTP {status}", Withheld if status in _WITHHELD else Rejected)
         elif status != 200:
-            self.fail(f"HTTP {status}")
+            self.fail(f"HTTP {status}", Failing if status >= 500 else FetchError)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

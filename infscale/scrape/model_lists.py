@@ -15,7 +15,20 @@ from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.periodic import Clock, FetchError, Outcome, Pace, Rounds, ScrapeHealth, TaskSet, hash_fraction, repeat
+from infscale.periodic import (
+    Clock,
+    Failing,
+    FetchError,
+    Outcome,
+    Pace,
+    Rounds,
+    ScrapeHealth,
+    TaskSet,
+    Unreachable,
+    Withheld,
+    hash_fraction,
+    repeat,
+)
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.trust import PageCertificates
 
@@ -99,7 +112,8 @@ class ModelLists:
     def listed(self, key: EndpointKey) -> frozenset[str] | None:
         """The names on the list of an endpoint, none of a server that answers without one; None: unknown now.
 
-        Unknown is the list of a server that was never reached, and one that was read and has grown too old.
+        Unknown is the list of a server that was never reached, that withholds it (HTTP 401, 403) or fails to answer,
+        and one that was read and has grown too old.
         """
         known = self._known.get(key)
         if known is None:
@@ -129,14 +143,16 @@ class ModelLists:
         )
 
         async def observe(started: float) -> int:
-            page = await pages.get(url.raw_path_qs)
-            known.names, known.at = read_list(page.body), started
+            try:
+                page = await pages.get(url.raw_path_qs)
+                known.names, known.at = read_list(page.body), started
+            except FetchError as error:
+                known.none = not isinstance(error, Unreachable | Withheld | Failing)
+                raise
             return len(page.body)
 
         async def step() -> Outcome:
-            outcome = await known.rounds.run(observe, settings.timeout_seconds)
-            known.none = outcome is Outcome.FAILED
-            return outcome
+            return await known.rounds.run(observe, settings.timeout_seconds)
 
         fraction = hash_fraction(server.url)
         pace = Pace(lambda: settings.interval_seconds, fraction, settings.backoff, self._clock, self._rng)

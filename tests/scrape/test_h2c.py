@@ -13,7 +13,7 @@ from yarl import URL
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import REFUSED
-from infscale.periodic import FetchError, Rejected, Unreachable
+from infscale.periodic import Failing, FetchError, Rejected, Unreachable
 from infscale.scrape.answer import Page
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.pool import ScrapePool
@@ -150,7 +150,7 @@ BOMB = gzipped(b"\0" * (64 << 20))
     ("answer", "cause", "kind"),
     [
         pytest.param(status(404), "HTTP 404", Rejected, id="not found"),
-        pytest.param(status(503), "HTTP 503", FetchError, id="unavailable"),
+        pytest.param(status(503), "HTTP 503", Failing, id="unavailable"),
         pytest.param(status(302), "HTTP 302, redirects are not followed", FetchError, id="redirect"),
         pytest.param(reset, "stream reset by the server", FetchError, id="reset"),
         pytest.param(cut, "page truncated", FetchError, id="cut"),

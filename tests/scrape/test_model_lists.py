@@ -112,7 +112,6 @@ async def test_a_list_changes_and_is_unknown_once_it_is_too_old() -> None:
         pytest.param(raw_page(b"{", "Content-Length: 1"), "the list of models is no JSON", id="no JSON"),
         pytest.param(raw_page(b"[]", "Content-Length: 2"), "the list of models has no data", id="no object"),
         pytest.param(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404", id="no such path"),
-        pytest.param(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", "HTTP 401", id="a key is asked for"),
         pytest.param(raw_page(b"x" * (LIST_LIMIT_BYTES + 1), "Connection: close"), "page larger than 1 MiB", id="long"),
         pytest.param(b"SSH-2.0-x\r\n", "the server does not speak HTTP", id="no HTTP"),
     ],
@@ -129,6 +128,17 @@ async def test_a_server_without_a_list_lists_nothing_and_says_why(answer: bytes,
         await until(lists, A, frozenset())
         await until(lists, B, NAMES)
         assert lists.health()[A].cause == cause
+
+
+@pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
+async def test_a_list_that_a_server_withholds_or_fails_to_give_is_unknown(status: int) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    async with http_server(answer) as bad, reading(Clock(), endpoint(A, bad)) as lists:
+        await rounds(lists, A, 2)
+        assert lists.listed(A) is None
+        assert lists.health()[A].cause == f"HTTP {status}"
 
 
 async def test_the_list_of_a_server_that_nobody_reaches_is_unknown() -> None:
