@@ -170,7 +170,7 @@ class ServerConnection:
         if stream not in self._streams:
             return
         flags = frames.END_HEADERS | (frames.END_STREAM if ended else 0)
-        self._out.append(frames.head(len(block), Kind.HEADERS, flags, stream) + block)
+        self._out.append(frames.head(len(block), frames.HEADERS, flags, stream) + block)
         if ended:
             self._close(stream)
 
@@ -188,7 +188,7 @@ class ServerConnection:
             if size:
                 state.window -= size
                 self._window -= size
-                self._out.append(frames.head(size, Kind.DATA, 0, stream) + data)
+                self._out.append(frames.head(size, frames.DATA, 0, stream) + data)
             if trailers is not None:
                 self._end(stream, trailers)
             return True
@@ -233,7 +233,7 @@ class ServerConnection:
         if trailers:
             self.respond(stream, trailers, ended=True)
         else:
-            self._out.append(frames.head(0, Kind.DATA, frames.END_STREAM, stream))
+            self._out.append(frames.head(0, frames.DATA, frames.END_STREAM, stream))
             self._close(stream)
 
     def _close(self, stream: int, *, cut: bool = False) -> None:
@@ -302,13 +302,13 @@ class ServerConnection:
         elif not self._settings_seen and kind != Kind.SETTINGS:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
         # No table of methods: a connection that holds itself would stay until garbage is collected, which is rare.
-        if kind == Kind.DATA:
+        if kind == frames.DATA:
             self._data(flags, stream, payload)
-        elif kind == Kind.HEADERS:
+        elif kind == frames.HEADERS:
             self._headers(flags, stream, payload)
-        elif kind == Kind.WINDOW_UPDATE:
+        elif kind == frames.WINDOW_UPDATE:
             self._window_update(stream, payload)
-        elif kind == Kind.RST_STREAM:
+        elif kind == frames.RST_STREAM:
             self._rst_stream(stream, payload)
         else:
             self._rare(kind, flags, stream, payload)
@@ -604,7 +604,7 @@ class ServerConnection:
                 state.queued -= len(piece)
                 state.taken += len(piece)
                 self._units -= 1
-                self._out.append(b"".join((frames.head(len(piece), Kind.DATA, 0, stream), piece)))
+                self._out.append(b"".join((frames.head(len(piece), frames.DATA, 0, stream), piece)))
             if len(piece) < len(data):
                 queue[0] = (data[room:], trailers)
                 continue

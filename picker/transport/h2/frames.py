@@ -1,6 +1,7 @@
 """Frames (RFC 9113, section 6): names, sizes, and the bytes of those a server writes."""
 
 import enum
+import struct
 from collections.abc import Iterable
 from typing import Final
 
@@ -13,6 +14,16 @@ MAX_MAX_FRAME_BYTES: Final = (1 << 24) - 1
 MAX_WINDOW: Final = (1 << 31) - 1
 MAX_STREAM: Final = (1 << 31) - 1
 DEFAULT_WINDOW: Final = 65_535
+
+# Length and kind, flags, stream. As one number of nine bytes a head is five times the work.
+_PACKED: Final = struct.Struct(">IBI").pack
+
+
+# Kinds that most frames are of, as plain numbers: compiled, comparing with a member of an enumeration makes objects.
+DATA: Final = 0x0
+HEADERS: Final = 0x1
+RST_STREAM: Final = 0x3
+WINDOW_UPDATE: Final = 0x8
 
 
 class Kind(enum.IntEnum):
@@ -61,7 +72,7 @@ def frame(kind: Kind, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 def head(size: int, kind: int, flags: int, stream: int) -> bytes:
     """The nine bytes in front of a payload of `size` bytes."""
-    return (size << 48 | kind << 40 | flags << 32 | stream).to_bytes(HEADER_BYTES, "big")
+    return _PACKED(size << 8 | kind, flags, stream)
 
 
 def settings(values: Iterable[tuple[Setting, int]]) -> bytes:
@@ -75,12 +86,12 @@ SETTINGS_ACK: Final = frame(Kind.SETTINGS, ACK, 0)
 
 def window_update(stream: int, increment: int) -> bytes:
     """A WINDOW_UPDATE frame; stream 0 is the connection."""
-    return head(4, Kind.WINDOW_UPDATE, 0, stream) + increment.to_bytes(4, "big")
+    return head(4, WINDOW_UPDATE, 0, stream) + increment.to_bytes(4, "big")
 
 
 def rst_stream(stream: int, code: ErrorCode) -> bytes:
     """An RST_STREAM frame."""
-    return head(4, Kind.RST_STREAM, 0, stream) + code.to_bytes(4, "big")
+    return head(4, RST_STREAM, 0, stream) + code.to_bytes(4, "big")
 
 
 def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
