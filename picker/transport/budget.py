@@ -128,6 +128,11 @@ class Budget:
         return self.held_bytes >= self.open_bytes
 
     @property
+    def strained(self) -> bool:
+        """Whether something may not grow, or has to go."""
+        return self.held_bytes >= self.open_bytes or bool(self._waiting)
+
+    @property
     def over(self) -> bool:
         """Whether more is held than may be."""
         return self.held_bytes > self.limit_bytes

@@ -5,13 +5,14 @@ as asked (see `picker.transport.turns`), and `take` gives what is to be written.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from picker.transport.budget import Holding
+from picker.transport.budget import Budget, Holding
 from picker.transport.h2.connection import ServerConnection
 from picker.transport.h2.errors import ErrorCode
 from picker.transport.h2.events import Event, Limits, Opened, Received
 from picker.transport.h2.grpc import ANSWER, method_of, trailers
+from picker.transport.turns import Turns
 
 _OPENED_UNITS: Final = 10
 # Frames are read in small lots, so that what calls make of them is counted before more are.
@@ -54,6 +55,8 @@ class Calls:
         self._sent_bytes = 0
         self.units = 0
         """Units of work that calls have done; they add to it."""
+        self.last_read = 0
+        """Which read of all connections its last one was."""
 
     @property
     def open(self) -> Iterable[Call]:
@@ -112,6 +115,25 @@ class Calls:
         if self._next >= len(self._events):
             self._events, self._next = [], 0
         return self.units - before
+
+    def read_through(self, data: bytes, turns: Turns[Any], worker: object, budget: Budget) -> bytes | None:
+        """Take in what came and go through all of it, as most reads allow. What is to be written now.
+
+        `worker` is whose turn it is. None: something is to be waited for, accounted for or ended, or a gateway has yet
+        to show what it speaks; `work` and `take` are to be asked.
+        """
+        h2 = self._h2
+        turns.reads += 1
+        self.last_read = turns.reads
+        plain = turns.free and h2.greeted and not (h2.pending or self._events or h2.queued_bytes or budget.strained)
+        h2.feed(data)
+        if not plain:
+            return None
+        turns.did(worker, self.work(turns.stretch))
+        if h2.pending or self._events or h2.failed or h2.queued_bytes or turns.used or budget.strained:
+            return None
+        out = h2.take()
+        return out[0] if len(out) == 1 else b"".join(out)
 
     def receive(self, data: bytes) -> None:
         """Take in what came, all at once."""

@@ -36,10 +36,11 @@ class GatewayConnection(asyncio.Protocol):
         self._cut_door: Callable[[], None] | None = None
         self._entered = False
         self._answers = Holding(port.budget, self, arriving=False)
-        self._opened_at = self._used_at = port.clock()
-        # Whether the gateway does not read, since when, and whether its socket is not read.
+        self._opened_at = port.clock()
+        # Whether the gateway does not read, since when, whether its socket is not read, and whether a turn is to come.
         self._stuffed_at: float | None = None
         self._paused = False
+        self._waits = False
         # The frame that has begun and not ended, and since when that is known.
         self._unfinished: int | None = None
         self._unfinished_at = 0.0
@@ -52,8 +53,8 @@ class GatewayConnection(asyncio.Protocol):
 
     @property
     def idle_since(self) -> float | None:
-        """When it last brought something, where no call is open on it; None: one is."""
-        return None if any(True for _ in self._calls.open) else self._used_at
+        """When it last brought something, counted in reads of all connections; None: a call is open on it."""
+        return None if any(True for _ in self._calls.open) else self._calls.last_read
 
     @property
     def pending(self) -> bool:
@@ -84,11 +85,15 @@ class GatewayConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Go on with it now, or in a turn to come."""
-        self._calls.feed(data)
-        if self._port.turns.left and not self._paused:
-            self.work()
-        else:
-            self._wait()
+        if self._paused:
+            self._calls.feed(data)
+            return
+        port = self._port
+        out = self._calls.read_through(data, port.turns, self, port.budget)
+        if out is None:
+            self._look()
+        elif out and self._transport is not None:
+            self._transport.write(out)
 
     def eof_received(self) -> None:
         """The gateway sends no more: the transport closes the connection."""
@@ -120,13 +125,13 @@ class GatewayConnection(asyncio.Protocol):
     # What the port and the calls ask
 
     def work(self) -> None:
-        """Go on with what has come, for one slice."""
+        """Go on with what has come, for one stretch."""
+        self._waits = False
         if self._transport is None or self._stuffed_at is not None:
             return
         port = self._port
         short = port.budget.tight
-        self._used_at = port.clock()
-        did = self._calls.work(_SHORT_UNITS if short else SLICE_UNITS, hold_back=short)
+        did = self._calls.work(_SHORT_UNITS if short else port.turns.stretch, hold_back=short)
         self.flush()
         port.did(self, did)
         if self._calls.failed:
@@ -191,7 +196,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def dripping(self, now: float, limit_seconds: float) -> bool:
         """Whether a frame or header block has not come to its end for too long, however often a byte of it comes."""
-        unfinished = None if self._paused else self._calls.unfinished
+        unfinished = None if self._paused or self._waits else self._calls.unfinished
         if unfinished is None or unfinished != self._unfinished:
             self._unfinished, self._unfinished_at = unfinished, now
         return unfinished is not None and now - self._unfinished_at >= limit_seconds
@@ -213,6 +218,16 @@ class GatewayConnection(asyncio.Protocol):
 
     # Its own
 
+    def _look(self) -> None:
+        """Go on with a read that could not be gone through at once, now or in a turn to come."""
+        if self._waits:
+            # Not before: a turn takes less than it takes to have a socket left out and taken in again.
+            self._pause()
+        elif self._port.turns.left or not self._calls.pending:
+            self.work()
+        else:
+            self._wait()
+
     def _account(self) -> None:
         size = self._calls.queued_bytes
         if self._stuffed_at is not None and self._transport is not None:
@@ -221,8 +236,8 @@ class GatewayConnection(asyncio.Protocol):
 
     def _wait(self) -> None:
         """Go on in a turn to come."""
-        self._pause()
         if self._stuffed_at is None:
+            self._waits = True
             self._port.wait(self)
 
     def _pause(self) -> None:

@@ -1,15 +1,16 @@
 """Whose turn it is where connections bring more work than one turn of the loop should take.
 
 Work is counted in units of about a microsecond: frames, header fields, messages, decisions. A connection works through
-a read at once as long as the turn has units left. What it has not come to then waits, and its socket is not read
-meanwhile; in each further turn those go first that did the least of late. So a flood costs the connection on which it
-comes its own time, and others wait for the rest of one turn at most.
+a read at once as long as the turn has units left, and as far as they reach where no other waits. What it has not come
+to then waits, and of its socket one more read is taken meanwhile at most; in each further turn those go first that did
+the least of late. So a flood costs the connection on which it comes its own time, and others wait for the rest of one
+turn at most.
 """
 
 from typing import Final, Generic, TypeVar
 
 SLICE_UNITS: Final = 300
-"""How much a connection works at a stretch."""
+"""How much a connection works at a stretch where others wait."""
 
 TURN_UNITS: Final = 900
 """How much all of them do in one turn of the loop."""
@@ -27,11 +28,23 @@ class Turns(Generic[Worker]):
         self._waiting: dict[Worker, None] = {}
         self._done: dict[Worker, int] = {}
         self._period_ends = 0.0
+        self.reads = 0
+        """How many reads there were, of all connections."""
 
     @property
     def left(self) -> bool:
         """Whether this turn of the loop has units left."""
         return self._left > 0
+
+    @property
+    def free(self) -> bool:
+        """Whether this turn of the loop has units left, and none waits for them."""
+        return self._left > 0 and not self._waiting
+
+    @property
+    def stretch(self) -> int:
+        """How many units the one whose turn it is may work now: what is left of the turn where no other waits."""
+        return SLICE_UNITS if self._waiting else max(SLICE_UNITS, self._left)
 
     @property
     def waiting(self) -> bool:
