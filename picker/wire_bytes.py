@@ -15,7 +15,7 @@ _END: Final = b"\x10\x01"
 _OVERWRITE: Final = b"\x18\x02"
 _CLEAR_ROUTE_CACHE: Final = b"\x28\x01"
 _REMEMBERED: Final = 4_096
-_REVISIONS_REMEMBERED: Final = 16
+_LENGTHS_REMEMBERED: Final = 64
 
 OWN_NAMESPACE: Final = "infscale"
 """The metadata namespace of what is infscale's own."""
@@ -108,10 +108,17 @@ def _one_text(namespace: str, key: str, value: str) -> bytes:
     return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
 
 
-@lru_cache(maxsize=_REVISIONS_REMEMBERED)
 def _revision(revision: str) -> bytes:
-    """Which revision of the store a decision was made on; many decisions are made on one."""
-    return _field(8, _entry(OWN_NAMESPACE, _field(5, _text_entry(REVISION_KEY, revision))))
+    """Which revision of the store a decision was made on; each decision books something, and so makes another."""
+    text = revision.encode()
+    return _revision_head(len(text)) + text
+
+
+@lru_cache(maxsize=_LENGTHS_REMEMBERED)
+def _revision_head(size: int) -> bytes:
+    """What stands in front of a revision of so many bytes, which is the last thing in its field."""
+    whole = _field(8, _entry(OWN_NAMESPACE, _field(5, _text_entry(REVISION_KEY, "0" * size))))
+    return whole[: len(whole) - size]
 
 
 def numbers_metadata(numbers: Mapping[str, Mapping[str, float]]) -> bytes:

@@ -1,5 +1,6 @@
 """What is written without protobuf objects is what protobuf would have read and written."""
 
+from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,17 @@ def test_answers_to_headers(
         else:
             numbers = found[key].struct_value.fields
             assert {name: each.number_value for name, each in numbers.items()} == value
+
+
+@given(st.text(min_size=1, max_size=300), METADATA)
+def test_a_revision_of_any_length_stands_beside_other_metadata(
+    revision: str, metadata: dict[str, str | dict[str, float]] | None
+) -> None:
+    reply = HeadersReply("request", (), (), True, metadata, revision)
+    message = pb.ProcessingResponse.FromString(headers_reply(reply, "envoy.lb"))
+    found = message.dynamic_metadata.fields
+    assert set(found) == ({"infscale", "envoy.lb"} if metadata else {"infscale"})
+    assert dict(found["infscale"].struct_value.fields) == {"revision": struct_pb2.Value(string_value=revision)}
 
 
 @given(st.integers(0, 2**40))
