@@ -42,4 +42,8 @@ def check_message(message: bytes) -> None:
 
 def kept_bytes(message: Incoming, size_bytes: int) -> int:
     """How much of a message stays as long as its exchange: headers do."""
-    return 0 if isinstance(message.event, RequestBody | ResponseBody) else size_bytes
+    match message.event:
+        case RequestBody() | ResponseBody():
+            return 0
+        case _:
+            return size_bytes
