@@ -25,4 +25,7 @@ class TurnedAway:
 
     def steps(self) -> tuple[tuple[float, int], ...]:
         """Each step's last second, and how many there were."""
+        # Nearly always there is none, and each snapshot asks.
+        if not self._steps:
+            return ()
         return tuple([(last, requests) for _, last, requests in self._steps])
