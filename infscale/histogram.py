@@ -1,6 +1,5 @@
 """A histogram of what is observed, in buckets that are given once."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
@@ -21,7 +20,13 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """Count `value`, which is finite."""
-        self._counts[bisect_left(self.bounds, value)] += 1
+        place = 0
+        # Bounds are few, and most of what is observed is small.
+        for bound in self.bounds:
+            if value <= bound:
+                break
+            place += 1
+        self._counts[place] += 1
         self.total += value
 
     def add(self, other: "Histogram") -> None:

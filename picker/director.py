@@ -326,7 +326,7 @@ class PoolDirector:
         decision = Decision(
             destinations,
             facts.target_model,
-            snapshot.revision,
+            record.revision,
             self._accounts.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
             scores,
             facts.priority,

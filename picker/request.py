@@ -77,7 +77,7 @@ class Headers:
 
     def without(self, names: frozenset[str]) -> "Headers":
         """The headers but those of `names`; these same ones where there is none of them."""
-        if self._first.keys().isdisjoint(names):
+        if names.isdisjoint(self._first):
             return self
         return Headers([item for item in self if item[0] not in names])
 

@@ -37,7 +37,8 @@ def _read(snapshot: PoolSnapshot) -> ServedModels:
             silent.append(row)
         names.update(models)
         if lora is not None:
-            names.update(lora.names)
+            # Not its `names`, which would be another set for each row.
+            names.update(lora.running, lora.waiting, lora.loaded)
     names.discard("")
     return ServedModels(frozenset(names), frozenset(silent))
 

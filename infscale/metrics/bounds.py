@@ -82,4 +82,4 @@ def ratio(value: float) -> float | None:
 
 def charged(tokens: float) -> float:
     """The whole number of tokens that a dispatch of so much work is booked with; of NaN none."""
-    return float(round(min(tokens, MAX_CHARGE_TOKENS))) if tokens > 0 else 0.0
+    return float(round(tokens if tokens < MAX_CHARGE_TOKENS else MAX_CHARGE_TOKENS)) if tokens > 0 else 0.0
