@@ -37,8 +37,10 @@ def _read(snapshot: PoolSnapshot) -> ServedModels:
             silent.append(row)
         names.update(models)
         if lora is not None:
-            # Not its `names`, which would be another set for each row.
-            names.update(lora.running, lora.waiting, lora.loaded)
+            # Not its `names`, which would be another set for each row; most of these are empty.
+            for adapters in (lora.running, lora.waiting, lora.loaded):
+                if adapters:
+                    names.update(adapters)
     names.discard("")
     return ServedModels(frozenset(names), frozenset(silent))
 
