@@ -236,6 +236,9 @@ class GatewayConnection(asyncio.Protocol):
 
     def _wait(self) -> None:
         """Go on in a turn to come."""
+        if self._port.budget.tight:
+            # No more is taken in than there is room for.
+            self._pause()
         if self._stuffed_at is None:
             self._waits = True
             self._port.wait(self)

@@ -96,6 +96,15 @@ async def test_what_a_turn_has_no_room_for_waits_while_one_more_read_is_taken(po
     assert len(wire.written) == len(PING) * (2 * TURN_UNITS + 2)
 
 
+async def test_where_memory_is_short_no_more_is_read_of_one_that_waits(port: Port) -> None:
+    connection, wire = connected(port)
+    port.budget.held_bytes = port.budget.open_bytes
+    port.turns.begin(0.0)
+    connection.data_received(PING * 2 * TURN_UNITS)
+    assert connection.pending
+    assert wire.paused == 1
+
+
 async def test_one_that_comes_while_another_waits_leaves_it_its_part_of_the_turn(port: Port) -> None:
     flood, _ = connected(port)
     quiet, wire = connected(port)
