@@ -110,6 +110,15 @@ class PoolDirector:
         self._pools = len(state.pools)
         self._index.share_with(self._pools)
 
+    @property
+    def prefix_entries(self) -> int:
+        """Blocks that the pool's endpoints are believed to hold, counted once for each endpoint."""
+        return self._index.entries
+
+    def trim(self) -> bool:
+        """Forget a little of what the pool may no longer remember of prompts; whether more is left to forget."""
+        return self._index.trim()
+
     def configure(self, config: PickerConfig) -> None:
         """Decide by `config` from the next request on; what is known of caches stays unless its settings change."""
         if config.prefix != self._config.prefix:

@@ -31,12 +31,15 @@ class PoolDirectors:
         self._default: PoolDirector | None = None
         self._directors: dict[ObjectKey, PoolDirector] = {}
         self._names: dict[str, PoolDirector | None] = {}
+        # Pools that may hold more of prompts than their share: requests of any pool cut them back.
+        self._untrimmed: list[PoolDirector] = []
         self.unplaced: dict[tuple[Reason, int], int] = {}
         """Counts of what was refused without a pool that it was for, by reason and status."""
 
     def sync(self, state: DiscoveryState) -> None:
         """Have exactly one director per pool of `state`, each told of its objectives and rewrites."""
         keys = [pool.key for pool in state.pools]
+        more = len(keys) > len(self._directors)
         self._directors = {key: self._directors.get(key) or self._build(key) for key in keys}
         self._names = {}
         for key, director in self._directors.items():
@@ -44,6 +47,8 @@ class PoolDirectors:
             self._names[str(key)] = director
             # A bare name that two namespaces have names neither.
             self._names[key.name] = None if key.name in self._names else director
+        if more or self._untrimmed:
+            self._untrimmed = list(self._directors.values())
         only = keys[0] if len(keys) == 1 else None
         default = self._configured or only
         self._default = self._directors.get(default) if default is not None else None
@@ -73,6 +78,8 @@ class PoolDirectors:
 
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
         """The decision of the named pool's director."""
+        if self._untrimmed and not self._untrimmed[-1].trim():
+            self._untrimmed.pop()
         director = self._named(request.headers)
         if director is not None:
             return director.direct(request, now)

@@ -195,7 +195,6 @@ class PrefixIndex:
         self._endpoints: tuple[Endpoint, ...] = ()
         self._published: Published = ((), (), ())
         self._pools = 1
-        self._shared_anew = False
         self._rows: list[_Cache] = []
         self._caches: dict[Identity, _Cache] = {}
         self._grids: dict[int, _Grid] = {}
@@ -225,9 +224,19 @@ class PrefixIndex:
         return self._rows[row].grid
 
     def share_with(self, pools: int) -> None:
-        """There are so many pools, this one among them, that share what may be kept; applies with the next `sync`."""
-        self._shared_anew = self._shared_anew or self._pools != max(1, pools)
+        """There are so many pools, this one among them, that share what may be kept."""
+        if self._pools == max(1, pools):
+            return
         self._pools = max(1, pools)
+        share = self._settings.share(len(self._rows), self._pools)
+        for cache in self._rows:
+            cache.share = share
+            self._note_over(cache)
+
+    def trim(self) -> bool:
+        """Cut back a little of what is kept beyond the limits, as requests of this pool do; whether more is left to."""
+        self._clear(_CLEARED_PER_RECORD)
+        return bool(self._over)
 
     def sync(
         self,
@@ -244,13 +253,12 @@ class PrefixIndex:
         same = endpoints is self._endpoints
         published: Published = (block_sizes, num_blocks, lives)
         # Columns are the same objects until something is written into them; most pages say again what they said.
-        unchanged = same and not self._shared_anew
         before = self._published
         # One by one, for the compiler.
-        if unchanged and block_sizes is before[0] and num_blocks is before[1] and lives is before[2]:
+        if same and block_sizes is before[0] and num_blocks is before[1] and lives is before[2]:
             return
-        unchanged = unchanged and published == before
-        self._published, self._shared_anew = published, False
+        unchanged = same and published == before
+        self._published = published
         if unchanged:
             return
         caches: dict[Identity, _Cache] = {}
@@ -303,9 +311,7 @@ class PrefixIndex:
         # Twice what may have come in: so what is over its limit becomes less with every request.
         budget = _CLEARED_PER_RECORD + (2 * len(chain.hashes) if chain is not None else 0)
         budget -= self._cut_back(cache, budget)
-        if cache.is_over and not cache.trimmed:
-            cache.trimmed = True
-            self._over.append(cache)
+        self._note_over(cache)
         self._clear(budget)
 
     def _kept(self, known: "_Cache | None", size: int | None, life: object) -> "_Cache":
@@ -321,6 +327,10 @@ class PrefixIndex:
         cache.share = share
         if (size and blocks) or not cache.capacity:
             cache.capacity = self._settings.capacity(cache.grid, size, blocks)
+        self._note_over(cache)
+
+    def _note_over(self, cache: _Cache) -> None:
+        """Have a cache cut back that holds more than it may."""
         if cache.is_over and not cache.trimmed:
             cache.trimmed = True
             self._over.append(cache)

@@ -1,18 +1,23 @@
 """Several pools behind one picker: requests reach the pool they name, and ends reach who decided."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store import MetricStore
-from picker.config import preset
+from picker.config import PickerConfig, preset
 from picker.director import PoolDirector
 from picker.pool_directors import POOL_HEADER, PoolDirectors
+from picker.prefix_index import PrefixSettings
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 
 CHAT, CODE, OTHER_CHAT = ObjectKey("llm", "chat"), ObjectKey("llm", "code"), ObjectKey("test", "chat")
+
+
+CONFIG = preset("infscale")
 
 
 def state(*pools: ObjectKey) -> DiscoveryState:
@@ -24,10 +29,9 @@ def state(*pools: ObjectKey) -> DiscoveryState:
 
 
 class Bench:
-    def __init__(self, *pools: ObjectKey, default: ObjectKey | None = None) -> None:
+    def __init__(self, *pools: ObjectKey, default: ObjectKey | None = None, config: PickerConfig = CONFIG) -> None:
         self.store = MetricStore("s")
         rng = random.Random(1)
-        config = preset("infscale")
         self.directors = PoolDirectors(
             lambda pool: PoolDirector(pool, config, self.store, self.store, rng), default, self.store
         )
@@ -40,6 +44,11 @@ class Bench:
         for endpoint in found.endpoints:
             self.store.record_scrape(endpoint.key, EngineSample(0.0, 0.0, 0.0), 0.0)
 
+    def blocks(self, pool: ObjectKey) -> int:
+        director = self.directors.director(pool)
+        assert director is not None
+        return director.prefix_entries
+
     def in_flight(self, pool: ObjectKey) -> float:
         snapshot = self.store.snapshot(pool)
         assert snapshot is not None
@@ -49,6 +58,22 @@ class Bench:
 def ask(pool: str | None = None) -> InferenceRequest:
     headers = Headers(((POOL_HEADER, pool.encode()),) if pool else ())
     return InferenceRequest("id", "/v1/completions", headers, ParsedBody("completions", "m", b"hello", 2))
+
+
+def test_a_pool_without_requests_gives_up_what_new_pools_may_keep() -> None:
+    """Else pools that come one after another, each filled and then idle, would hold more than all may together."""
+    config = replace(CONFIG, prefix=PrefixSettings(total_blocks=200))
+    bench = Bench(CHAT, config=config)
+    for number in range(20):
+        text = random.Random(number).randbytes(4_000)
+        request = InferenceRequest("id", "/v1/completions", Headers(()), ParsedBody("completions", "m", text, 1_000))
+        bench.directors.direct(request, 0.1)
+    before = bench.blocks(CHAT)
+    bench.sync(CHAT, CODE)
+    for _ in range(20):
+        bench.directors.direct(ask("code"), 0.2)
+    assert before > 100
+    assert bench.blocks(CHAT) <= 100
 
 
 @pytest.mark.parametrize("name", ["code", "llm/code"])
