@@ -2,8 +2,9 @@
 
 It is a process of its own, so that what an attacker's process does with its time is not measured. Every request is an
 exchange as a gateway has it: a stream on one connection, headers, a body of 1 KB, and the end once the answer has come.
-A line is `[at, seconds, answer]` in JSON: monotonic seconds of the machine when it was asked, how long the answer took,
-and the destination, the status of an immediate answer, or what went wrong.
+A line is `[at, seconds, answer, late]` in JSON: monotonic seconds of the machine when it was asked, how long the answer
+took, the destination, the status of an immediate answer, or what went wrong, and how much later than it should this
+process woke up before: what a busy machine makes every process wait, whatever infscale does.
 """
 
 import argparse
@@ -116,9 +117,11 @@ def main() -> None:
     asked = parser.parse_args()
     prober: Prober | None = None
     number = 0
+    slept = time.monotonic()
     while not select.select([sys.stdin], [], [], asked.pause)[0]:
         number += 1
         started = time.monotonic()
+        late = max(0.0, started - slept - asked.pause)
         try:
             prober = prober or Prober(asked.port)
             answer = prober.ask(number)
@@ -127,8 +130,9 @@ def main() -> None:
             if prober is not None:
                 prober.close()
             prober = None
-        line = orjson.dumps([started, time.monotonic() - started, answer])
+        line = orjson.dumps([started, time.monotonic() - started, answer, late])
         print(line.decode(), flush=True)
+        slept = time.monotonic()
 
 
 if __name__ == "__main__":
