@@ -6,6 +6,7 @@ terminated.
 
 import argparse
 import asyncio
+import errno
 import os
 import platform
 import signal
@@ -125,10 +126,10 @@ async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int
         if ended:
             return ended[0]
         raise
-    except OSError:
-        # A terminal that is gone takes no more words.
-        if _ENDED_BY[signal.SIGHUP] in ended:
-            return ended[0]
+    except OSError as error:
+        # A terminal that is gone takes no more words; the first that it does not take may come before the signal.
+        if error.errno == errno.EIO or _ENDED_BY[signal.SIGHUP] in ended:
+            return _ENDED_BY[signal.SIGHUP]
         raise
 
 
