@@ -189,8 +189,10 @@ class Server:
 async def server(answer: Callable[[], Answer]) -> AsyncGenerator[Server, None]:
     """A server that answers each request with what `answer` gives."""
     made = Server()
+    open_writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             await reader.readuntil(b"\r\n\r\n")
             made.asked += 1
@@ -198,11 +200,17 @@ async def server(answer: Callable[[], Answer]) -> AsyncGenerator[Server, None]:
         with contextlib.suppress(ConnectionError):
             writer.close()
             await writer.wait_closed()
+        open_writers.discard(writer)
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listener:
         made.port = int(listener.sockets[0].getsockname()[1])
         yield made
+    # Some would go on for ever.
+    while open_writers:
+        for writer in open_writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
 
 
 def of_page(page: Page) -> Callable[[], Answer]:
