@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.hostile, pytest.mark.timeout(60)]
 
 FLOOD_SECONDS = 0.8
 BODY_SECONDS = 3.0
-BODIES_SECONDS = 0.4
+BODIES_SECONDS = 0.6
 """What others may wait while bodies of 30 MB come to their ends: each takes 40 ms to read, at a stretch."""
 MIB = 1 << 20
 CHAT = (":path", "/v1/completions")
