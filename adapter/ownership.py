@@ -27,7 +27,7 @@ class Owner(enum.Enum):
 
     INFSCALE = "infscale"
     OTHER = "other"
-    NOBODY = "nobody"
+    NONE = "none"
     """There is no such APIService."""
 
 
@@ -50,7 +50,7 @@ class ApiService:
 def read_api_service(name: str, found: JsonObject | None, subject: Subject) -> ApiService:
     """The APIService `name` as the API server has it (None: it has none), where `subject` is infscale's Service."""
     if found is None:
-        return ApiService(name, Owner.NOBODY)
+        return ApiService(name, Owner.NONE)
     spec = found.get("spec") or {}
     service = spec.get("service")
     if not service:
@@ -87,7 +87,7 @@ class Ownership:
     def is_passed_over(self) -> bool:
         """Whether infscale has a version of the custom metrics that no HPA asks for, since another is preferred."""
         older, newer = self.services[CUSTOM_V1BETA1], self.services[CUSTOM_V1BETA2]
-        there = [each for each in (older, newer) if each.owner is not Owner.NOBODY]
+        there = [each for each in (older, newer) if each.owner is not Owner.NONE]
         ours = [each for each in there if each.owner is Owner.INFSCALE]
         return bool(ours) and max(there, key=lambda each: each.rank).owner is not Owner.INFSCALE
 
@@ -164,7 +164,7 @@ def _advice(overlay: Overlay, ownership: Ownership) -> Advice:
         return Advice(overlay.name, False, f"it would take {lost}")
     older = ownership.services[CUSTOM_V1BETA1]
     if CUSTOM_V1BETA2 not in overlay.api_services:
-        return Advice(overlay.name, True, "nobody else has it")
+        return Advice(overlay.name, True, "no other adapter has it")
     if older.owner is Owner.OTHER:
         return Advice(
             overlay.name,
@@ -172,5 +172,5 @@ def _advice(overlay: Overlay, ownership: Ownership) -> Advice:
             f"with adapter.forward: metrics that infscale does not know are asked of {older.service}",
         )
     if CUSTOM_V1BETA1 not in overlay.api_services:
-        return Advice(overlay.name, True, "nobody else has it; without another adapter take custom-metrics")
-    return Advice(overlay.name, True, "nobody else has it")
+        return Advice(overlay.name, True, "no other adapter has it; without another adapter take custom-metrics")
+    return Advice(overlay.name, True, "no other adapter has it")

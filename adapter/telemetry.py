@@ -60,7 +60,7 @@ class AdapterCollector(Collector):
         """What there is of other adapters."""
         owners = GaugeMetricFamily(
             "infscale_adapter_api_service_owner",
-            "what answers a version of the metrics APIs in the cluster: infscale, other or nobody; 1 for the one it is",
+            "what answers a version of the metrics APIs in the cluster: infscale, other or none; 1 for the one it is",
             labels=["api_service", "owner"],
         )
         lost = GaugeMetricFamily(

@@ -124,8 +124,8 @@ def report(seen: Seen) -> Iterable[str]:
 
 
 def _owner(each: ApiService) -> str:
-    if each.owner is Owner.NOBODY:
-        return "nobody"
+    if each.owner is Owner.NONE:
+        return "none"
     state = "answers" if each.is_available else "does not answer"
     return f"{'infscale, ' if each.owner is Owner.INFSCALE else ''}{each.service} ({state})"
 

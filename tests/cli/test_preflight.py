@@ -80,7 +80,7 @@ async def test_beside_another_adapter_it_says_what_is_whose_and_what_to_apply(tm
     assert await told(objects, tmp_path, asking) == [
         "Who answers now",
         "  v1beta1.custom.metrics.k8s.io    monitoring/prometheus-adapter (answers)",
-        "  v1beta2.custom.metrics.k8s.io    nobody",
+        "  v1beta2.custom.metrics.k8s.io    none",
         "  v1beta1.external.metrics.k8s.io  keda/keda-operator-metrics-apiserver (answers)",
         "",
         "HPAs that ask",
@@ -99,7 +99,7 @@ async def test_beside_another_adapter_it_says_what_is_whose_and_what_to_apply(tm
 
 async def test_a_cluster_without_adapters_has_room_and_hpas_need_not_be_listed(tmp_path: Path) -> None:
     said = await told({}, tmp_path)
-    assert sum("nobody" in line and line.startswith("  v1") for line in said) == len(API_SERVICES)
+    assert sum(line.endswith(" none") and line.startswith("  v1") for line in said) == len(API_SERVICES)
     assert "  not known: this user may not list horizontalpodautoscalers" in said
     assert not any("NO:" in line for line in said)
 
