@@ -27,8 +27,10 @@ class OutputLengths:
     def expect(self, model: str, limit_tokens: int | None) -> float:
         """Tokens an answer of `model` is expected to have, at most the request's own limit."""
         tokens = self._seen.get(model) or self._published.get(model) or self._published.get("") or self._default
-        # Compared before it is converted: a client may send a number that no float holds.
-        return tokens if limit_tokens is None or limit_tokens >= tokens else float(max(0, limit_tokens))
+        if limit_tokens is None:
+            return tokens
+        # As whole numbers first: a client may send one that no float holds.
+        return min(tokens, float(max(0, min(limit_tokens, MAX_OUTPUT_TOKENS))))
 
     def observe(self, model: str, tokens: int) -> None:
         """One answer of `model` had this many tokens; a number that none can have teaches nothing."""

@@ -45,7 +45,7 @@ MAX_RATE_PER_SECOND: Final = 1e9
 """What a counter, a bucket or a sum grows by in a second at most; one that is looked at sooner may grow by as much."""
 MAX_CHARGE_TOKENS: Final = 1e9
 """The work of one dispatch; the sum of nine million of them is still exact."""
-MAX_OUTPUT_TOKENS: Final = 1e7
+MAX_OUTPUT_TOKENS: Final = 10_000_000
 """What an answer may be expected to have."""
 
 # How much a page may say. A page of 16 data-parallel ranks has some 30,000 lines, of which 3,000 are read.
