@@ -8,7 +8,6 @@ it does to the other, so that ratios mean something where figures of two runs do
 import asyncio
 import contextlib
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from bench.gateway import child, family_cpu_seconds, load, serve_document, until
+from bench.gateway import child, family_cpu_seconds, idle_cores, load, serve_document, until
 from bench.rows import Row
 from infscale.cli.demo_helpers import free_ports
 from infscale.envoy.config import Address, PickerRoute
@@ -29,8 +28,9 @@ _HERE = Path(__file__).parents[1]
 _ENDPOINTS = 100
 _BUSY_SECONDS, _QUIET_SECONDS = 0.25, 5.0
 _SCRAPED_SECONDS = 20.0
+_IDLE_SECONDS = 15.0
 _ROUNDS = 6
-_REQUESTS = {"1.2 KB": (1_200, 2_000), "50 KB": (50_000, 500)}
+_REQUESTS = {"1.2 KB": (1_200, 4_000), "50 KB": (50_000, 1_000)}
 _ALLOWED = 1.10
 
 
@@ -68,21 +68,24 @@ async def _requests(ports: list[int]) -> list[Row]:
         for listen, picker in zip(listens, pickers, strict=True)
     ]
     rows: list[Row] = []
+    clock = asyncio.get_running_loop().time
     async with _both(ports, pickers, _QUIET_SECONDS) as pids, running_envoy(Address("127.0.0.1", admin), routes):
+        # Both scrape all the time, also while the other is asked.
+        idle = [await idle_cores(pid, _IDLE_SECONDS) for pid in pids]
         for label, (size, count) in _REQUESTS.items():
-            spent: tuple[list[float], list[float]] = ([], [])
+            spent = [0.0, 0.0]
             for number in range(-1, _ROUNDS):
                 for which in (0, 1) if number % 2 else (1, 0):
-                    before = family_cpu_seconds(pids[which])
+                    before, started = family_cpu_seconds(pids[which]), clock()
                     answered, failed = await load(f"http://{listens[which]}", size, count)
                     if failed:
                         raise RuntimeError(f"{failed} of {answered + failed} requests failed")
                     if number >= 0:
-                        spent[which].append((family_cpu_seconds(pids[which]) - before) / answered * 1e6)
-            rows += _compared(
-                f"a request of {label} through Envoy", [statistics.median(each) for each in spent], "µs CPU"
-            )
-    return rows
+                        scraping = idle[which] * (clock() - started)
+                        spent[which] += family_cpu_seconds(pids[which]) - before - scraping
+            each = [seconds / (_ROUNDS * count) * 1e6 for seconds in spent]
+            rows += _compared(f"a request of {label} through Envoy", each, "µs CPU")
+    return [*_compared("cores that scraping 100 endpoints each 5 s takes", idle, ""), *rows]
 
 
 def _compared(name: str, spent: list[float], unit: str) -> list[Row]:

@@ -144,7 +144,7 @@ async def _serving(ports: list[int], picker: int, transport: str, interval: floa
 async def _scrape_row(ports: list[int]) -> Row:
     [picker] = free_ports(1)
     async with _serving(ports, picker, "http2", _BUSY_INTERVAL) as (pid, _):
-        cores = await _idle_cores(pid)
+        cores = await idle_cores(pid)
     name = "scrape + parse + store of an 80 KB page, all processes"
     return Row(name, cores * 1e6 * _BUSY_INTERVAL / _ENDPOINTS, "µs CPU", 700.0)
 
@@ -163,24 +163,24 @@ async def _rows_of(transport: str, ports: list[int]) -> list[Row]:
         _serving(ports, picker, transport, _QUIET_INTERVAL) as (pid, pages),
         running_envoy(Address("127.0.0.1", admin), routes),
     ):
-        idle_cores = await _idle_cores(pid)
+        idle = await idle_cores(pid)
         for label, size in _SIZES.items():
-            spent = await _through_envoy(pid, f"http://{listens[0]}", size, _REQUESTS[label], idle_cores)
+            spent = await _through_envoy(pid, f"http://{listens[0]}", size, _REQUESTS[label], idle)
             name = f"picker through Envoy, {transport}, {label} body, 100 endpoints, preset reference"
             rows.append(Row(name, spent, "µs CPU/request", budgets.get(label)))
-        rows += await _chunk_rows(pid, [f"http://{each}" for each in listens], idle_cores, transport)
+        rows += await _chunk_rows(pid, [f"http://{each}" for each in listens], idle, transport)
         blocks = await _filled(f"http://{listens[0]}", pages)
         held = sum(map(_resident_mib, family(pid)))
         name = f"resident memory after the load, {transport}, {blocks} prefix blocks, all processes"
     return [*rows, Row(name, held, "MiB", budgets.get("memory"))]
 
 
-async def _chunk_rows(pid: int, urls: list[str], idle_cores: float, transport: str) -> list[Row]:
+async def _chunk_rows(pid: int, urls: list[str], idle: float, transport: str) -> list[Row]:
     """What each piece of a streamed answer costs where answers are withheld from the picker, and where it sees them."""
     rows: list[Row] = []
     for url, mode in zip(urls, ("answers withheld", "full duplex"), strict=True):
-        whole = await _through_envoy(pid, url, SIZES["1.2 KB"], 4 * _STREAMS, idle_cores)
-        streamed = await _through_envoy(pid, url, SIZES["1.2 KB"], _STREAMS, idle_cores, stream=True)
+        whole = await _through_envoy(pid, url, SIZES["1.2 KB"], 4 * _STREAMS, idle)
+        streamed = await _through_envoy(pid, url, SIZES["1.2 KB"], _STREAMS, idle, stream=True)
         budget = _BUDGETS[transport].get("chunk") if mode == "full duplex" else None
         name = f"each chunk of a streamed answer, {transport}, {mode}"
         rows.append(Row(name, (streamed - whole) / EVENTS, "µs CPU", budget))
@@ -202,23 +202,21 @@ async def _blocks(pages: str) -> int:
     return int(float(found[1])) if found else 0
 
 
-async def _idle_cores(pid: int) -> float:
-    """The CPU that scraping takes."""
+async def idle_cores(pid: int, seconds: float = _IDLE_SECONDS) -> float:
+    """The CPU that scraping takes, in cores."""
     clock = asyncio.get_running_loop().time
     before, started = family_cpu_seconds(pid), clock()
-    await asyncio.sleep(_IDLE_SECONDS)
+    await asyncio.sleep(seconds)
     return (family_cpu_seconds(pid) - before) / (clock() - started)
 
 
-async def _through_envoy(
-    pid: int, url: str, size: int, requests: int, idle_cores: float, *, stream: bool = False
-) -> float:
+async def _through_envoy(pid: int, url: str, size: int, requests: int, idle: float, *, stream: bool = False) -> float:
     """Microseconds of CPU per request, without those of scraping."""
     await load(url, size, 200)
     clock = asyncio.get_running_loop().time
     cpu, started = family_cpu_seconds(pid), clock()
     answered, failed = await load(url, size, requests, stream=stream)
-    spent = family_cpu_seconds(pid) - cpu - idle_cores * (clock() - started)
+    spent = family_cpu_seconds(pid) - cpu - idle * (clock() - started)
     if failed:
         raise RuntimeError(f"{failed} of {answered + failed} requests failed")
     return spent / answered * 1e6

@@ -8,6 +8,7 @@ from typing import Literal
 
 import orjson
 
+from picker.errors import RequestError
 from picker.messages import ImmediateReply
 from picker.request import Reason, Rejection, RejectionCode
 
@@ -56,12 +57,12 @@ def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> Immediat
     return ImmediateReply(rejection.status, tuple(headers), body, details)
 
 
-def no_parser(error_format: ErrorFormat) -> Rejection:
+def no_parser(error_format: ErrorFormat) -> RequestError:
     """No configured parser takes the path; the reference picker calls that a bad request."""
     message = "no parser registered matching path suffix"
     if error_format == "reference":
-        return Rejection(400, "BadRequest", message, Reason.UNKNOWN_PATH)
-    return Rejection(404, "NotFound", message, Reason.UNKNOWN_PATH)
+        return RequestError(message, reason=Reason.UNKNOWN_PATH)
+    return RequestError(message, "NotFound", 404, Reason.UNKNOWN_PATH)
 
 
 def of_bodyless(rejection: Rejection, error_format: ErrorFormat) -> Rejection:

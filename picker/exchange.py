@@ -7,10 +7,12 @@ goes out before any piece of body, trailers come last; a body piece sent earlier
 Theory of operation. The two directions are two machines that share one decision:
 
     request   START → BUFFERING → SENT              headers, body; routed when the body has ended
+              START → BUFFERING → READING → SENT    the same with a large body: it is read in steps of `go_on`
               START → SENT                          no body: routed at the headers
               START → FORWARDING → SENT             an upgrade (WebSocket), or a body the gateway keeps to itself:
                                                     routed at the headers, what follows passes on
-              START | BUFFERING → ABANDONED         somebody else answers: nothing is routed
+              START | BUFFERING | READING → ABANDONED
+                                                    the gateway answers by itself: nothing is routed
     response  WAITING → STREAMING → ENDED
 
 The exchange is over when it has answered the client itself, failed, or the stream has ended. Whatever happens, a
@@ -21,6 +23,7 @@ stream, and so is a client's abort after the response headers: Envoy says the sa
 completed. Where bodies are shown, a stream that ends before the body has was aborted.
 """
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, Literal
 
 from picker.answers import immediate_reply, no_parser, of_bodyless
@@ -58,7 +61,7 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.parsing import UNREAD, decoded, of_upgrade, parse_body
+from picker.parsing import UNREAD, Route, decoded, of_upgrade, parse_body
 from picker.pieces import Pieces
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
@@ -77,6 +80,8 @@ _UNKNOWN_USAGE: Final = Usage()
 _NO_HEADERS: Final = Headers(())
 _UUID_VERSION_4: Final = (0x4 << 76) | (0x2 << 62)
 _UUID_FREE: Final = ((1 << 128) - 1) & ~((0xF << 76) | (0x3 << 62))
+_SENDS_A_STEP: Final = 16
+_UNDECIDED: Final = (RequestState.START, RequestState.BUFFERING, RequestState.READING)
 _FAILED: Final = Rejection(500, "Internal", "the exchange failed", Reason.INTERNAL)
 
 
@@ -96,6 +101,9 @@ class Exchange:
         self._opened_at: float | None = None
         self._headers = _NO_HEADERS
         self._pieces: Pieces | None = None
+        # What is still to be done with a large body, and how much of that is kept.
+        self._steps: Generator[list[Send], float, None] | None = None
+        self._kept_bytes = 0
         # What was decided, until the director is told how it ended.
         self._open: tuple[InferenceRequest, Decision] | None = None
         # What the response said.
@@ -120,10 +128,16 @@ class Exchange:
         return (state is RequestState.START or state is RequestState.BUFFERING) and not self._over
 
     @property
+    def pending(self) -> bool:
+        """Whether there are steps to do with a large body that is whole: see `go_on`."""
+        return self._steps is not None
+
+    @property
     def held_bytes(self) -> int:
-        """What it keeps of bodies: of the request's until that is routed, of a response's where one is held back."""
+        """What it keeps of bodies: of the request's until that is sent on, of a response's where one is held back."""
         pieces, body = self._pieces, self._body
-        return (pieces.size_bytes if pieces is not None else 0) + (body.held_bytes if body is not None else 0)
+        request_bytes = pieces.size_bytes if pieces is not None else self._kept_bytes
+        return request_bytes + (body.held_bytes if body is not None else 0)
 
     def receive(self, message: Incoming, now: float) -> list[Send]:
         """Take one message; what to send for it, in order. Never raises on what a gateway or client sends."""
@@ -146,6 +160,23 @@ class Exchange:
         except RequestError as error:
             return self._reject(None, error.rejection)
 
+    def go_on(self, now: float) -> list[Send]:
+        """Do the next step with a large body; what to send for it. To be asked as long as the exchange is `pending`.
+
+        To read 30 MB and to send them on takes 100 ms: other exchanges have their turns between the steps. One exchange
+        should come to the end of its steps before another begins: each keeps several copies of its body meanwhile.
+        """
+        steps = self._steps
+        if steps is None:
+            return []
+        try:
+            return steps.send(now)
+        except StopIteration:
+            self._drop_body()
+            return []
+        except RequestError as error:
+            return self._reject(None, error.rejection)
+
     def closed(self, now: float) -> None:
         """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
 
@@ -162,7 +193,7 @@ class Exchange:
         """Answer with `rejection` where the client still can be answered, and end the stream in any case."""
         if self._over:
             return []
-        if self._request_state is RequestState.BUFFERING:
+        if self._request_state is RequestState.BUFFERING or self._request_state is RequestState.READING:
             return self._reject(None, rejection)
         return self._fail(Fail("UNAVAILABLE", rejection.message), now)
 
@@ -172,7 +203,7 @@ class Exchange:
             # No end of a decision tells of it.
             self._director.refused(self._headers, None, _FAILED)
         self._over = True
-        self._pieces = None
+        self._drop_body()
         self._finish(kind, now)
 
     def _step(self, event: Event, now: float) -> list[Send]:
@@ -218,7 +249,7 @@ class Exchange:
                 if event.end_of_stream:
                     self._request_state = RequestState.SENT
                 return pieces("request", event.body, end_of_stream=event.end_of_stream)
-            case RequestState.SENT if event.body:
+            case RequestState.SENT | RequestState.READING if event.body:
                 return self._fail(Fail("INVALID_ARGUMENT", "RequestBody after the end of the request"), now)
             case _:
                 return []
@@ -240,17 +271,57 @@ class Exchange:
             raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
+        if self._pieces is not None and self._pieces.size_bytes >= self._settings.large_body_bytes:
+            self._request_state = RequestState.READING
+            self._steps = self._route_in_steps(in_trailers)
+            return next(self._steps)
         self._request_state = RequestState.SENT
+        content = self._take_body()
+        route = self._parser()
+        plain = self._decoded(route, content)
+        return self._route(
+            parse_body(route, content if plain is None else plain), WholeBody(content, in_trailers, plain), now
+        )
+
+    def _route_in_steps(self, in_trailers: bool) -> Generator[list[Send], float, None]:
+        """As `_route_body`; each step is what takes some 20 ms with 30 MB, or a piece of the answer."""
+        yield []
+        content = self._take_body()
+        self._kept_bytes = len(content)
+        route = self._parser()
+        yield []
+        plain = self._decoded(route, content)
+        yield []
+        parsed = parse_body(route, content if plain is None else plain)
+        now = yield []
+        self._request_state = RequestState.SENT
+        sends = self._route(parsed, WholeBody(content, in_trailers, plain), now)
+        del content, plain, parsed
+        while sends:
+            step, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
+            self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
+            yield step
+
+    def _take_body(self) -> bytes:
         content = self._pieces.take() if self._pieces is not None else b""
         self._pieces = None
+        return content
+
+    def _drop_body(self) -> None:
+        self._pieces = None
+        self._steps = None
+        self._kept_bytes = 0
+
+    def _parser(self) -> Route:
         route = self._settings.parsers.route(request_path(self._headers))
         if route is None:
-            return self._reject(None, no_parser(self._settings.error_format))
-        plain = None
-        if route.api != "opaque":
-            plain = decoded(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
-        parsed = parse_body(route, content if plain is None else plain)
-        return self._route(parsed, WholeBody(content, in_trailers, plain), now)
+            raise no_parser(self._settings.error_format)
+        return route
+
+    def _decoded(self, route: Route, content: bytes) -> bytes | None:
+        if route.api == "opaque":
+            return None
+        return decoded(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
 
     def _route(self, parsed: ParsedBody | None, body: WholeBody | None, now: float) -> list[Send]:
         request = InferenceRequest(
@@ -268,9 +339,9 @@ class Exchange:
         return route_replies(self._settings, request, verdict, body)
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
-        if self._request_state is RequestState.START or self._request_state is RequestState.BUFFERING:
+        if self._request_state in _UNDECIDED:
             self._request_state = RequestState.ABANDONED
-            self._pieces = None
+            self._drop_body()
         self._response_state = ResponseState.STREAMING
         self._status = response_status(event.headers)
         self._first_byte_at = now
@@ -362,7 +433,7 @@ class Exchange:
 
     def _reject(self, parsed: ParsedBody | None, rejection: Rejection) -> list[Send]:
         self._over = True
-        self._pieces = None
+        self._drop_body()
         self._director.refused(self._headers, parsed, rejection)
         return [immediate_reply(rejection, self._settings.error_format)]
 

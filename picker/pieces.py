@@ -38,15 +38,6 @@ class Pieces:
             self._apart.append(bytes(together))
             self._together = None
 
-    def first(self, count: int) -> bytes:
-        """The first `count` bytes, fewer where fewer came."""
-        head = b""
-        for piece in self._apart:
-            head += piece[: count - len(head)]
-            if len(head) == count:
-                return head
-        return head + bytes(self._together or b"")[: count - len(head)]
-
     def take(self) -> bytes:
         """Everything, which is kept no longer."""
         if self._together is not None:

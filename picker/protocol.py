@@ -21,6 +21,7 @@ class RequestState(enum.Enum):
 
     START = "start"
     BUFFERING = "buffering"
+    READING = "reading"
     FORWARDING = "forwarding"
     SENT = "sent"
     ABANDONED = "abandoned"

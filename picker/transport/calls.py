@@ -43,13 +43,23 @@ OpenCall = Callable[["Calls", str | None, int], Call | None]
 there is no such method."""
 
 
-class Calls:
-    """The calls of one connection, made by `open_call`. For one thread."""
+Step = Callable[[], bool]
+"""Does the next step of something long; whether there are more."""
 
-    def __init__(self, limits: Limits, open_call: OpenCall) -> None:
+
+class Calls:
+    """The calls of one connection, made by `open_call`. For one thread.
+
+    `wants_steps` is told when there are steps to do.
+    """
+
+    def __init__(self, limits: Limits, open_call: OpenCall, wants_steps: Callable[[], None]) -> None:
         self._h2 = ServerConnection(limits)
         self._open_call = open_call
+        self._wants_steps = wants_steps
         self._open: dict[int, Call] = {}
+        # What is still to be done for streams, the first before the others.
+        self._steps: dict[int, Step] = {}
         self._events: list[Event] = []
         self._next = 0
         self._sent_bytes = 0
@@ -140,6 +150,27 @@ class Calls:
         self.feed(data)
         while self.pending:
             self.work(_READ_UNITS)
+        while self._steps:
+            self.step()
+
+    def later(self, stream: int, step: Step) -> None:
+        """There is more to do for a stream than should be done at a stretch."""
+        self._steps[stream] = step
+        self._wants_steps()
+
+    def step(self) -> bool:
+        """Do a step of what came first; whether there are more of it. What came later follows: see `stepping`."""
+        for stream, step in self._steps.items():
+            if step():
+                return True
+            self._steps.pop(stream, None)
+            break
+        return False
+
+    @property
+    def stepping(self) -> bool:
+        """Whether there are steps to do."""
+        return bool(self._steps)
 
     def open_windows(self, may_grow: Callable[[Holding], bool]) -> None:
         """Open the windows that were held back, of those calls that may grow now."""
@@ -184,6 +215,8 @@ class Calls:
         """The connection is gone, and every call with it."""
         # Who made this made the function too: without it nothing holds the other.
         self._open_call = _no_call
+        self._wants_steps = _nothing
+        self._steps = {}
         calls, self._open = self._open, {}
         for call in calls.values():
             call.gone()
@@ -230,6 +263,10 @@ class Calls:
         self._open[event.stream] = call
         if event.ended:
             call.received(b"", ended=True)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _no_call(_calls: Calls, _path: str | None, _stream: int) -> None:

@@ -27,6 +27,7 @@ class ExchangeCall:
         "_answered",
         "_calls",
         "_clock",
+        "_ended",
         "_exchange",
         "_kept_bytes",
         "_messages",
@@ -44,6 +45,7 @@ class ExchangeCall:
         self._clock = clock
         self._messages = Messages(max_message_bytes)
         self._answered = False
+        self._ended = False
         self._over = False
         self._kept_bytes = EXCHANGE_BYTES
         self.holding = Holding(budget, self, arriving=True)
@@ -54,6 +56,7 @@ class ExchangeCall:
         if self._over:
             return
         self.holding.came_bytes += len(data)
+        self._ended = ended
         try:
             self._receive(data)
             if ended and not self._over and not self._messages.whole:
@@ -63,14 +66,20 @@ class ExchangeCall:
             status = error.status if isinstance(error, BadMessage) else "INVALID_ARGUMENT"
             self._finish(trailers(status, str(error)))
         except Exception as error:  # a bug in one exchange must not end the others
-            log_crash(error)
-            self._tell(self._exchange.failed)
-            self._finish(trailers(CRASHED.status, CRASHED.message))
-        if ended and not self._over:
-            self._tell(self._exchange.closed)
-            self._finish(DONE)
+            self._crashed(error)
+        self._settle()
+
+    def step(self) -> bool:
+        """Go on with a large body; whether there is more to do with it."""
         if not self._over:
-            self._account()
+            out: list[bytes] = []
+            try:
+                if self._carry_out(self._exchange.go_on(self._clock()), out):
+                    self._send(out)
+            except Exception as error:  # a bug in one exchange must not end the others
+                self._crashed(error)
+            self._settle()
+        return not self._over and self._exchange.pending
 
     def gone(self) -> None:
         """The stream is over before its time."""
@@ -104,17 +113,44 @@ class ExchangeCall:
             if sends:
                 # The body is read as a whole now: a turn of the loop has time for one that is long.
                 self._calls.units += _SENDS_UNITS + (self.holding.held_bytes + len(message)) // _BYTES_A_UNIT
-            failure = _encoded(sends, out)
-            if failure is not None:
-                self._finish(trailers(failure.status, failure.message), b"".join(out))
+            if not self._carry_out(sends, out):
                 return
-            if exchange.over:
-                self._tell(exchange.closed)
-                self._finish(DONE, b"".join(out))
-                return
+        if exchange.pending:
+            self._calls.later(self._stream, self.step)
+        self._send(out)
+
+    def _carry_out(self, sends: list[Send], out: list[bytes]) -> bool:
+        """Append what is sent to `out`; False: that ends the call, and all of it is sent."""
+        exchange = self._exchange
+        failure = _encoded(sends, out)
+        if failure is not None:
+            self._finish(trailers(failure.status, failure.message), b"".join(out))
+            return False
+        if exchange.over:
+            self._tell(exchange.closed)
+            self._finish(DONE, b"".join(out))
+            return False
+        return True
+
+    def _send(self, out: list[bytes]) -> None:
         if out:
             self._begin()
             self._calls.send(self._stream, b"".join(out))
+
+    def _settle(self) -> None:
+        """End what has come to its end, and account for what has not."""
+        if self._over:
+            return
+        if self._ended and not self._exchange.pending:
+            self._tell(self._exchange.closed)
+            self._finish(DONE)
+        else:
+            self._account()
+
+    def _crashed(self, error: Exception) -> None:
+        log_crash(error)
+        self._tell(self._exchange.failed)
+        self._finish(trailers(CRASHED.status, CRASHED.message))
 
     def _account(self) -> None:
         holding = self.holding

@@ -30,7 +30,7 @@ class GatewayConnection(asyncio.Protocol):
     def __init__(self, port: Port, new_exchange: NewExchange | None) -> None:
         self._port = port
         self._new_exchange = new_exchange
-        self._calls = Calls(port.limits, self._call)
+        self._calls = Calls(port.limits, self._call, self._wants_steps)
         self._transport: asyncio.Transport | None = None
         # Ends it as long as its handshake goes on.
         self._cut_door: Callable[[], None] | None = None
@@ -60,6 +60,11 @@ class GatewayConnection(asyncio.Protocol):
     def pending(self) -> bool:
         """Whether there is more to do with what has come."""
         return self._calls.pending
+
+    @property
+    def stepping(self) -> bool:
+        """Whether there are steps to do of what is too long for a turn."""
+        return self._calls.stepping
 
     # What the transport tells
 
@@ -147,6 +152,14 @@ class GatewayConnection(asyncio.Protocol):
             self.open_windows()
         if port.budget.over or port.budget.waited_for:
             port.relieve()
+
+    def step(self) -> bool:
+        """Do a step of the longest work that has come; whether there are more of that."""
+        more = self._calls.step()
+        self.flush()
+        if self._port.budget.waited_for:
+            self._port.relieve()
+        return more
 
     def leave(self) -> None:
         """Take no new calls."""
@@ -252,6 +265,9 @@ class GatewayConnection(asyncio.Protocol):
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
+
+    def _wants_steps(self) -> None:
+        self._port.later(self)
 
     def _call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
         port = self._port

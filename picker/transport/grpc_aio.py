@@ -47,6 +47,8 @@ class GrpcTransport:
         """What exchanges hold of bodies."""
         self._notes = LimitNotes(self.counts)
         self._calls: dict[HeldExchange, None] = {}
+        # Each large body is kept in several copies while its steps are done.
+        self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
         self._servers: list[grpc.aio.Server] = []
         self._ports: list[int] = []
@@ -166,7 +168,7 @@ class GrpcTransport:
                 return Fail("INVALID_ARGUMENT", str(error))
             sends = exchange.receive(message, self._clock())
             call.account(len(data), kept_bytes(message, len(data)))
-            failure = await _write(sends, context)
+            failure = await _write(sends, context) or await self._go_on(call, context)
             if failure is not None:
                 return failure
             if exchange.over:
@@ -175,6 +177,17 @@ class GrpcTransport:
             while not call.may_go_on:  # noqa: ASYNC110 # while memory is short alone
                 await asyncio.sleep(_HELD_BACK_SECONDS)
         return None
+
+    async def _go_on(self, call: HeldExchange, context: "Context") -> Fail | None:
+        """Go through the steps of a large body, if there is one, while others have their turns."""
+        failure: Fail | None = None
+        if call.exchange.pending:
+            async with self._one_at_a_time:
+                while failure is None and call.exchange.pending:
+                    await asyncio.sleep(0)
+                    failure = await _write(call.exchange.go_on(self._clock()), context)
+                    call.account(0, 0)
+        return failure
 
     def _relieve(self) -> None:
         while (victim := self.budget.victim()) is not None:

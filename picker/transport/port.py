@@ -46,6 +46,8 @@ class Port:
             settings.max_connections, settings.max_peer_connections, lambda connection: connection.idle_since
         )
         self.connections: dict[GatewayConnection, None] = {}
+        # Those that have steps to do of what is too long for a turn of the loop.
+        self._stepping: dict[GatewayConnection, None] = {}
 
     # Places
 
@@ -69,6 +71,7 @@ class Port:
         self.connections.pop(connection, None)
         self.places.leave(connection.peer, connection)
         self.turns.forget(connection)
+        self._stepping.pop(connection, None)
 
     def lost_by_fault(self, connection: "GatewayConnection") -> None:
         """A gateway loses its connection by what it sent."""
@@ -84,13 +87,21 @@ class Port:
     def did(self, connection: "GatewayConnection", units: int) -> None:
         """A connection has worked."""
         self.turns.did(connection, units)
-        if self._turn is None and self.turns.used:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+        if self.turns.used:
+            self._ask_turn()
 
     def wait(self, connection: "GatewayConnection") -> None:
         """A connection has more to do than this turn of the loop has room for."""
         self._notes.acted("loop_turn", connection.peer, self.clock(), logging.DEBUG)
         self.turns.wait(connection)
+        self._ask_turn()
+
+    def later(self, connection: "GatewayConnection") -> None:
+        """A connection has steps to do of what is too long for a turn; harmless when repeated."""
+        self._stepping[connection] = None
+        self._ask_turn()
+
+    def _ask_turn(self) -> None:
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
@@ -100,8 +111,18 @@ class Port:
         turns.begin(self.clock())
         while (connection := turns.next()) is not None:
             connection.work()
-        if turns.waiting and self._turn is None:
-            self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+        self._step()
+        if turns.waiting or self._stepping:
+            self._ask_turn()
+
+    def _step(self) -> None:
+        """Do one step: what was begun comes to its end before the next is, for it keeps copies of a body meanwhile."""
+        connection = next(iter(self._stepping), None)
+        if connection is None or connection.step():
+            return
+        self._stepping.pop(connection, None)
+        if connection.stepping:
+            self._stepping[connection] = None
 
     # Memory
 

@@ -209,7 +209,7 @@ def gateway_connections() -> Target:
         return ExchangeCall(calls, stream, exchange, books.clock, budget, _MAX_MESSAGE_BYTES)
 
     def target(data: bytes) -> None:
-        calls, written, reader = Calls(LIMITS, call), bytearray(), Reader()
+        calls, written, reader = Calls(LIMITS, call, lambda: None), bytearray(), Reader()
         for piece in data.split(b"\xfe" * 4):
             calls.receive(piece)
             written += b"".join(calls.take())

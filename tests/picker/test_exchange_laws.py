@@ -1,8 +1,11 @@
 """Laws of the exchange under any messages in any order."""
 
+import gzip
 import itertools
 import random
+from typing import Final, Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +46,9 @@ _BODIES = st.one_of(
     st.binary(max_size=12),
 )
 _HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(lambda items: Headers(tuple(items)))
-_EVENTS: st.SearchStrategy[Event] = st.one_of(
+_STEP: Final = "step"
+_EVENTS: st.SearchStrategy[Event | Literal["step"]] = st.one_of(
+    st.just(_STEP),
     st.builds(RequestHeaders, _HEADERS, st.booleans()),
     st.builds(RequestBody, _BODIES, st.booleans()),
     st.just(RequestTrailers()),
@@ -77,22 +82,37 @@ _REJECTION = Rejection(503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
     rejected=st.booleans(),
     echo=st.booleans(),
     crashed=st.booleans(),
+    large_body_bytes=st.sampled_from([1, 1 << 20]),
 )
-def test_any_order_of_messages_ends_in_a_legal_state(
-    events: list[Event], modes: Modes | None, rejected: bool, echo: bool, crashed: bool
+def test_any_order_of_messages_and_steps_ends_in_a_legal_state(
+    events: list[Event | Literal["step"]],
+    modes: Modes | None,
+    rejected: bool,
+    echo: bool,
+    crashed: bool,
+    large_body_bytes: int,
 ) -> None:
     director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None)
     told = (ReportedAttribute("one", Expression("1")),)
-    behaviour = ExchangeSettings(echo_request_headers=echo, max_body_bytes=500, attributes=told)
+    behaviour = ExchangeSettings(
+        echo_request_headers=echo, max_body_bytes=500, attributes=told, large_body_bytes=large_body_bytes
+    )
     exchange = Exchange(behaviour, director, random.Random(1))
     sends: list[Send] = []
+    first = True
     for second, event in enumerate(events):
-        sends += exchange.receive(Incoming(event, modes=modes if second == 0 else None), float(second))
+        if event == _STEP:
+            sends += exchange.go_on(float(second))
+            continue
+        sends += exchange.receive(Incoming(event, modes=modes if first else None), float(second))
+        first = False
     (exchange.failed if crashed else exchange.closed)(100.0)
     assert director.open == 0
     assert director.finished_decisions == director.decisions
     assert len(director.decisions) <= 1
     assert exchange.over
+    assert not exchange.pending
+    assert exchange.go_on(101.0) == []
     answered = [send.status for send in sends if isinstance(send, ImmediateReply)]
     failed = crashed or any(isinstance(send, Fail) for send in sends)
     begun = any(isinstance(send, HeadersReply) for send in sends)
@@ -139,3 +159,70 @@ def test_bodies_pass_unchanged_however_they_are_cut(body: bytes, cuts: list[int]
     end = RequestTrailers() if trailers else RequestBody(b"", True)
     sends += exchange.receive(Incoming(end), 0.0)
     assert b"".join(send.body for send in sends if isinstance(send, BodyReply)) == body
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    length=st.integers(1, 5) | st.integers(900_000, 3_000_000),
+    content=st.sampled_from([b"word ", b"\\u00e4", b"\xff"]),
+    encoding=st.sampled_from(["", "gzip", "x"]),
+    target=st.sampled_from(["", "t"]),
+    rejected=st.booleans(),
+    trailers=st.booleans(),
+)
+def test_a_body_read_in_steps_is_answered_as_one_read_at_once(
+    length: int, content: bytes, encoding: str, target: str, rejected: bool, trailers: bool
+) -> None:
+    body = b'{"model":"m","prompt":"' + content * (length // len(content)) + b'"}'
+    if encoding == "gzip":
+        body = gzip.compress(body, 1)
+    answers: list[list[Send]] = []
+    for large_body_bytes in (1, 1 << 30):
+        director = FakeDirector(target_model=target or None, rejection=_REJECTION if rejected else None)
+        exchange = Exchange(ExchangeSettings(large_body_bytes=large_body_bytes), director, random.Random(1))
+        items = ((":path", b"/v1/completions"), ("content-encoding", encoding.encode()))
+        sends = exchange.receive(Incoming(RequestHeaders(Headers(items))), 0.0)
+        sends += exchange.receive(Incoming(RequestBody(body, not trailers)), 0.0)
+        if trailers:
+            sends += exchange.receive(Incoming(RequestTrailers()), 0.0)
+        held = [exchange.held_bytes]
+        while exchange.pending:
+            step = exchange.go_on(1.0)
+            assert len(step) <= 17
+            sends += step
+            held.append(exchange.held_bytes)
+        assert held[0] == (len(body) if large_body_bytes == 1 else 0)
+        assert held[-1] == 0
+        answers.append(sends)
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_gateway_that_answers_by_itself_meanwhile_ends_the_reading(steps: int) -> None:
+    director = FakeDirector()
+    exchange = Exchange(ExchangeSettings(large_body_bytes=1), director, random.Random(1))
+    exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/v1/completions"),)))), 0.0)
+    assert exchange.receive(Incoming(RequestBody(b'{"model":"m","prompt":"p"}', True)), 0.0) == []
+    for _ in range(steps):
+        exchange.go_on(0.0)
+    decided = bool(director.decisions)
+    assert decided == (steps == 4)
+    answer = exchange.receive(Incoming(ResponseHeaders(Headers(((":status", b"504"),)), True)), 1.0)
+    assert answer == [HeadersReply("response")]
+    assert exchange.pending == decided
+    exchange.closed(2.0)
+    assert len(director.decisions) == decided
+    assert director.open == 0
+
+
+def test_an_exchange_whose_body_is_read_in_steps_can_be_given_up() -> None:
+    director = FakeDirector()
+    exchange = Exchange(ExchangeSettings(large_body_bytes=1), director, random.Random(1))
+    exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/v1/completions"),)))), 0.0)
+    exchange.receive(Incoming(RequestBody(b'{"model":"m","prompt":"p"}', True)), 0.0)
+    [answer] = exchange.give_up(_REJECTION, 1.0)
+    assert isinstance(answer, ImmediateReply)
+    assert answer.status == 503
+    assert not exchange.pending
+    assert exchange.held_bytes == 0
+    assert director.refusals == [_REJECTION]

@@ -84,60 +84,62 @@ def method_of(fields: Fields) -> str | None:
 class Messages:
     """Cuts the bytes of one call into messages of at most `max_bytes`."""
 
-    __slots__ = ("_max_bytes", "_pieces", "_wanted_bytes")
+    __slots__ = ("_head", "_max_bytes", "_missing_bytes", "_pieces")
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        # What came of a prefix, and of the message behind one: how much of that is still to come.
+        self._head = b""
         self._pieces: Pieces | None = None
-        self._wanted_bytes = 0
+        self._missing_bytes = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take in the next bytes; the messages that are whole now. Raises `BadMessage`."""
-        pieces = self._pieces
-        if pieces is not None:
-            pieces.add(data)
-            # Looked at again only once the message that began is whole.
-            if pieces.size_bytes < self._wanted_bytes or pieces.size_bytes < self._wanted(pieces):
-                return []
-            data = pieces.take()
-            self._pieces = None
         messages: list[bytes] = []
         place, stop = 0, len(data)
+        pieces = self._pieces
+        if pieces is not None:
+            place = self._missing_bytes
+            if place > stop:
+                pieces.add(data)
+                self._missing_bytes = place - stop
+                return messages
+            pieces.add(data if place == stop else data[:place])
+            messages.append(pieces.take())
+            self._pieces = None
+        elif self._head:
+            data = self._head + data
+            stop = len(data)
+            self._head = b""
         while stop - place >= _PREFIX_BYTES:
             size = data[place + 1] << 24 | data[place + 2] << 16 | data[place + 3] << 8 | data[place + 4]
             self._check(data[place], size)
-            end = place + _PREFIX_BYTES + size
+            place += _PREFIX_BYTES
+            end = place + size
             if end > stop:
-                break
-            messages.append(data[place + _PREFIX_BYTES : end])
+                self._pieces = Pieces()
+                self._pieces.add(data[place:])
+                self._missing_bytes = end - stop
+                return messages
+            messages.append(data[place:end])
             place = end
-        if place < stop:
-            self._pieces = Pieces()
-            self._pieces.add(data[place:])
-            self._wanted_bytes = _PREFIX_BYTES
+        self._head = data[place:]
         return messages
 
     @property
     def whole(self) -> bool:
         """Whether no message has begun and not ended."""
-        return self._pieces is None
+        return self._pieces is None and not self._head
 
     @property
     def held_bytes(self) -> int:
         """What is kept of a message that has begun."""
-        return 0 if self._pieces is None else self._pieces.size_bytes
+        return len(self._head) if self._pieces is None else self._pieces.size_bytes
 
     def clear(self) -> None:
         """Keep nothing."""
+        self._head = b""
         self._pieces = None
-
-    def _wanted(self, pieces: Pieces) -> int:
-        """How many bytes the message that has begun takes, its prefix with it."""
-        prefix = pieces.first(_PREFIX_BYTES)
-        size = int.from_bytes(prefix[1:], "big")
-        self._check(prefix[0], size)
-        self._wanted_bytes = _PREFIX_BYTES + size
-        return self._wanted_bytes
 
     def _check(self, flag: int, size: int) -> None:
         if flag:
