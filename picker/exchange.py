@@ -61,7 +61,7 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.parsing import UNREAD, Route, decoded, of_upgrade, parse_body
+from picker.parsing import UNREAD, Outline, Route, decoding, json_of, of_upgrade, outlined, parse_body, parse_outline
 from picker.pieces import Pieces
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
@@ -271,32 +271,44 @@ class Exchange:
             raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
-        if self._pieces is not None and self._pieces.size_bytes >= self._settings.large_body_bytes:
+        size_bytes = 0 if self._pieces is None else self._pieces.size_bytes
+        # What an encoded body comes to is known only when it is decoded.
+        if size_bytes >= self._settings.large_body_bytes or self._headers.get(CONTENT_ENCODING):
             self._request_state = RequestState.READING
             self._steps = self._route_in_steps(in_trailers)
             return next(self._steps)
         self._request_state = RequestState.SENT
         content = self._take_body()
-        route = self._parser()
-        plain = self._decoded(route, content)
-        return self._route(
-            parse_body(route, content if plain is None else plain), WholeBody(content, in_trailers, plain), now
-        )
+        return self._route(parse_body(self._parser(), content), WholeBody(content, in_trailers), now)
 
     def _route_in_steps(self, in_trailers: bool) -> Generator[list[Send], float, None]:
-        """As `_route_body`; each step is what takes some 20 ms with 30 MB, or a piece of the answer."""
+        """As `_route_body`; each step takes some milliseconds, 20 at most."""
         yield []
         content = self._take_body()
         self._kept_bytes = len(content)
         route = self._parser()
         yield []
-        plain = self._decoded(route, content)
-        yield []
-        parsed = parse_body(route, content if plain is None else plain)
+        plain: bytes | None = None
+        text, span = content, None
+        if route.api != "opaque":
+            encoded = decoding(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
+            if encoded is not None:
+                for _ in encoded.steps():
+                    yield []
+                text = plain = encoded.content
+        document = json_of(route, text)
+        if document is not None and outlined(document):
+            outline = Outline(document)
+            for _ in outline.steps():
+                yield []
+            span = outline.model_span
+            parsed = parse_outline(route, outline)
+        else:
+            parsed = parse_body(route, text)
         now = yield []
         self._request_state = RequestState.SENT
-        sends = self._route(parsed, WholeBody(content, in_trailers, plain), now)
-        del content, plain, parsed
+        sends = self._route(parsed, WholeBody(content, in_trailers, plain, span), now)
+        del content, text, plain, document, parsed
         while sends:
             step, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
             self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
@@ -317,11 +329,6 @@ class Exchange:
         if route is None:
             raise no_parser(self._settings.error_format)
         return route
-
-    def _decoded(self, route: Route, content: bytes) -> bytes | None:
-        if route.api == "opaque":
-            return None
-        return decoded(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
 
     def _route(self, parsed: ParsedBody | None, body: WholeBody | None, now: float) -> list[Send]:
         request = InferenceRequest(

@@ -19,7 +19,8 @@ class ExchangeSettings:
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
     gateway at the end of a response that it shows; with `report_served`, response headers say who answered.
     `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
-    on which revision of the store a request was decided. A body of `large_body_bytes` or more is read in steps.
+    on which revision of the store a request was decided. A body of `large_body_bytes` or more, or one
+    that is encoded, is read in steps.
     """
 
     error_format: ErrorFormat = "openai"
@@ -33,7 +34,7 @@ class ExchangeSettings:
     report_served: bool = False
     ignored_headers: frozenset[str] = ignored(())
     tell_revision: bool = False
-    large_body_bytes: int = 1 << 20
+    large_body_bytes: int = 1 << 18
 
     def __post_init__(self) -> None:
         if self.max_body_bytes < 1 or self.destination_count < 1:

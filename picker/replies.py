@@ -17,22 +17,26 @@ PIECE_BYTES: Final = 62_000
 class WholeBody:
     """A request body in full; `in_trailers`: trailers end the request, not its last piece.
 
-    `plain` is what it is without its content encodings; None: it has none.
+    `plain` is what it is without its content encodings; None: it has none. `model_span` is where the name of the model
+    stands in that, where it is known.
     """
 
     content: Final[bytes]
     in_trailers: Final[bool]
     plain: Final[bytes | None]
+    model_span: Final[tuple[int, int] | None]
 
     def __init__(
         self,
         content: bytes,
         in_trailers: bool = False,
         plain: bytes | None = None,
+        model_span: tuple[int, int] | None = None,
     ) -> None:
         self.content = content
         self.in_trailers = in_trailers
         self.plain = plain
+        self.model_span = model_span
 
 
 def route_replies(
@@ -68,7 +72,7 @@ def _content(request: InferenceRequest, decision: Decision, body: WholeBody) -> 
     if parsed is None or parsed.api == "opaque" or parsed.framing or target in ("", parsed.model):
         return body.content
     plain = body.content if body.plain is None else body.plain
-    return with_model(plain, target, named=parsed.has_model)
+    return with_model(plain, target, named=parsed.has_model, span=body.model_span)
 
 
 def _headers_reply(

@@ -3,9 +3,10 @@
 Pure functions of bytes. The JSON or protobuf of a body is decoded once, here; nothing decoded leaves the package.
 """
 
-from picker.parsing.encodings import decoded
-from picker.parsing.framed import parse_body
+from picker.parsing.encodings import decoding
+from picker.parsing.framed import json_of, parse_body, parse_outline
 from picker.parsing.model_span import with_model
+from picker.parsing.outline import Outline, outlined
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
 from picker.parsing.unread import UNREAD, of_upgrade
 
@@ -13,11 +14,15 @@ __all__ = [
     "DEFAULT_PARSERS",
     "PARSER_TYPES",
     "UNREAD",
+    "Outline",
     "ParserTable",
     "Route",
-    "decoded",
+    "decoding",
+    "json_of",
     "longest_suffix",
     "of_upgrade",
+    "outlined",
     "parse_body",
+    "parse_outline",
     "with_model",
 ]

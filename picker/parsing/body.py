@@ -9,6 +9,7 @@ import orjson
 
 from picker.errors import RequestError, invalid_json
 from picker.parsing.media import media_hashes
+from picker.parsing.outline import Outline
 from picker.parsing.prompt import chat_prompt, conversation_prompt, estimated_tokens, responses_prompt, text_or_tokens
 from picker.parsing.table import Route
 from picker.request import Api, ParsedBody
@@ -29,6 +30,15 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
     """What `body`, sent to a path of `route`, says. Raises RequestError with words for the client."""
     if route.api == "opaque":
         return ParsedBody(api="opaque", model="", prompt=b"", prompt_tokens=0)
+    return _parsed(route, body, 0)
+
+
+def parse_outline(route: Route, outline: Outline) -> ParsedBody:
+    """What the body of an outline says; its length is that of the whole."""
+    return _parsed(route, outline.document, estimated_tokens(outline.text_bytes) + outline.numbers)
+
+
+def _parsed(route: Route, body: bytes, left_out_tokens: int) -> ParsedBody:
     document = _document(body)
     model = _model(document)
     prompt, tokens = _PROMPTS[route.api](document)
@@ -36,7 +46,7 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
         api=route.api,
         model=model,
         prompt=prompt,
-        prompt_tokens=tokens,
+        prompt_tokens=tokens + left_out_tokens,
         max_output_tokens=_max_output_tokens(document, route.api),
         cache_salt=_cache_salt(document, route.api),
         has_model="model" in document,

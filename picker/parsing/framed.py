@@ -4,7 +4,7 @@ What the message says cannot be rewritten: the picker knows only parts of it. Fr
 compressed, its length in four bytes, the message (gRPC over HTTP/2, "Length-Prefixed-Message").
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -16,6 +16,8 @@ from xxhash import xxh3_64_intdigest
 from picker.errors import RequestError
 from picker.parsing.body import MAX_OUTPUT_TOKENS
 from picker.parsing.body import parse_body as parse_document
+from picker.parsing.body import parse_outline as parse_document_outline
+from picker.parsing.outline import Outline
 from picker.parsing.prompt import estimated_tokens
 from picker.parsing.table import Route
 from picker.proto import vertex_ai_pb2, vllm_engine_pb2
@@ -25,6 +27,9 @@ FRAME_HEAD_BYTES: Final = 5
 
 # Longer than the context of any model.
 _MOST_TOKENS: Final = 1 << 24
+# Prefixes are looked at no further.
+_KEPT_TOKENS: Final = 1 << 17
+_MOST_MEDIA: Final = 10_000
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -34,6 +39,18 @@ def parse_body(route: Route, body: bytes) -> ParsedBody:
     if route.framing is None:
         return parse_document(route, body)
     return _READERS[route.framing, route.api](route, _message(body))
+
+
+def parse_outline(route: Route, outline: Outline) -> ParsedBody:
+    """As `parse_body`, of an outline of the JSON in the body (see `json_of`)."""
+    return _within(route, parse_document_outline(route, outline))
+
+
+def json_of(route: Route, body: bytes) -> bytes | None:
+    """The JSON document in a body; None: what is read of it is none. Raises RequestError."""
+    if route.framing is None:
+        return None if route.api == "opaque" else body
+    return _http_body(_message(body)) if _READERS[route.framing, route.api] is _chat else None
 
 
 def _message(body: bytes) -> bytes:
@@ -71,9 +88,15 @@ def _generate(route: Route, message: bytes) -> ParsedBody:
         prompt=prompt,
         prompt_tokens=tokens,
         max_output_tokens=params.max_tokens if limited else None,
-        media=tuple(dict.fromkeys(xxh3_64_intdigest(each.encode()) for each in request.mm_inputs.mm_hashes)),
+        media=_media(request.mm_inputs.mm_hashes),
         framing=route.framing,
     )
+
+
+def _media(hashes: Sequence[str]) -> tuple[int, ...]:
+    if len(hashes) > _MOST_MEDIA:
+        raise RequestError(f"mm_inputs must hold at most {_MOST_MEDIA} hashes")
+    return tuple(dict.fromkeys(xxh3_64_intdigest(each.encode()) for each in hashes))
 
 
 def _embed(route: Route, message: bytes) -> ParsedBody:
@@ -91,16 +114,24 @@ def _tokens(tokenized: vllm_engine_pb2.TokenizedInput) -> tuple[bytes, int]:
     ids = tokenized.input_ids
     if len(ids) > _MOST_TOKENS:
         raise RequestError(f"input_ids must hold at most {_MOST_TOKENS} token ids")
-    return np.fromiter(ids, dtype="<u4", count=len(ids)).tobytes(), len(ids)
+    return np.array(ids[:_KEPT_TOKENS], dtype="<u4").tobytes(), len(ids)
 
 
 def _chat(route: Route, message: bytes) -> ParsedBody:
+    return _within(route, parse_document(route, _http_body(message)))
+
+
+def _http_body(message: bytes) -> bytes:
     """Vertex AI wraps the JSON of OpenAI's chat completions."""
     request = _decoded(vertex_ai_pb2.ChatCompletionsRequest, message)
     if not request.HasField("http_body"):
         raise RequestError("invalid chat completions request: must have http_body")
-    document = parse_document(route, request.http_body.data)
-    return replace(document, has_model=False, framing=route.framing)
+    return request.http_body.data
+
+
+def _within(route: Route, document: ParsedBody) -> ParsedBody:
+    """What a document says that comes in a message, if it does: its model cannot be rewritten there."""
+    return document if route.framing is None else replace(document, has_model=False, framing=route.framing)
 
 
 _READERS: Final[Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]]] = MappingProxyType(

@@ -37,13 +37,16 @@ def _find(body: bytes) -> tuple[int, int]:
     return _numbered(body, [match.span(1) for match in pattern.finditer(body)])
 
 
-def with_model(body: bytes, model: str, *, named: bool) -> bytes:
-    """`body`, a JSON object, with another model: in place of what it names (text or null), else put first."""
+def with_model(body: bytes, model: str, *, named: bool, span: tuple[int, int] | None = None) -> bytes:
+    """`body`, a JSON object, with another model: in place of what it names (text or null), else put first.
+
+    `span` is where that stands, where it is known.
+    """
     name = orjson.dumps(model)
     if not named:
         start = body.index(b"{") + 1
         return b"".join((body[:start], b'"model":', name, b",", body[start:]))
-    start, end = _find(body)
+    start, end = span or _find(body)
     return b"".join((body[:start], name, body[end:]))
 
 

@@ -28,6 +28,8 @@ class Playbook:
         incoming = message if isinstance(message, Incoming) else Incoming(message)
         self._script.append(f">> {incoming.event}")
         self._unread = self.exchange.receive(incoming, self.now)
+        while self.exchange.pending:
+            self._unread += self.exchange.go_on(self.now)
         self.sent += self._unread
         self.now += 1.0
         return self

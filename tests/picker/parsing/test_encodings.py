@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from picker.errors import RequestError
 from picker.exchange import Exchange, ExchangeSettings
 from picker.messages import BodyReply, HeadersReply, ImmediateReply, Incoming, RequestBody, Send
-from picker.parsing import decoded
+from picker.parsing import decoding
 from tests.fakes.director import FakeDirector
 from tests.picker.test_exchange import post
 
@@ -23,6 +23,16 @@ LIMIT = 32 << 20
 BODY = b'{"model": "m", "prompt": "hello there"}'
 
 Encode = Callable[[bytes], bytes]
+
+
+def decoded(body: bytes, name: str, limit: int) -> bytes | None:
+    """`body` without its encodings; None: it has none."""
+    found = decoding(body, name, limit)
+    if found is None:
+        return None
+    for _ in found.steps():
+        pass
+    return found.content
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -175,7 +185,10 @@ def test_a_bomb_takes_little_memory(name: str, encode: Encode) -> None:
 def asked(director: FakeDirector, body: bytes, *headers: tuple[str, str], path: str = "/v1/completions") -> list[Send]:
     exchange = Exchange(ExchangeSettings(max_body_bytes=1 << 20), director, random.Random(1))
     assert exchange.receive(Incoming(post(*headers, path=path)), 0.0) == []
-    return exchange.receive(Incoming(RequestBody(body, end_of_stream=True)), 0.1)
+    sends = exchange.receive(Incoming(RequestBody(body, end_of_stream=True)), 0.1)
+    while exchange.pending:
+        sends += exchange.go_on(0.1)
+    return sends
 
 
 def passed_on(sends: list[Send]) -> bytes:

@@ -1,5 +1,6 @@
 """What scheduling learns from gRPC requests, and how hostile ones are refused."""
 
+import random
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from picker.errors import RequestError
+from picker.exchange import Exchange, ExchangeSettings
+from picker.messages import BodyReply, Incoming, RequestBody, RequestHeaders, Send
 from picker.parsing import ParserTable, parse_body
-from picker.request import ParsedBody
+from picker.request import Headers, ParsedBody
 from picker.wire_bytes import varint
+from tests.fakes.director import FakeDirector
 
 PARSERS = ParserTable.of(("vllmgrpc-parser", "vertexai-parser"))
 GENERATE = "/vllm.grpc.engine.VllmEngine/Generate"
@@ -119,6 +123,35 @@ IDS = [1, 127, 128, 151_643, 2**32 - 1]
 )
 def test_what_a_message_says(path: str, message: bytes, expected: ParsedBody) -> None:
     assert parsed(path, framed(message)) == expected
+
+
+def test_of_many_token_ids_the_first_stay_and_all_are_counted() -> None:
+    found = parsed(GENERATE, framed(field(2, packed([7] * 300_000))))
+    assert found.prompt_tokens == 300_000
+    assert found.prompt == words([7] * (1 << 17))
+
+
+def test_more_images_than_any_engine_takes_are_refused() -> None:
+    with pytest.raises(RequestError, match="at most 10000"):
+        parsed(GENERATE, framed(field(3, b"text") + field(7, field(6, b"a") * 10_001)))
+
+
+def test_a_large_document_in_a_message_is_outlined() -> None:
+    director = FakeDirector(target_model="other")
+    exchange = Exchange(ExchangeSettings(parsers=PARSERS), director, random.Random(1))
+    content = orjson.dumps({"model": "m", "messages": [{"role": "user", "content": "hello " * 500_000}]})
+    body = framed(field(1, b"projects/p") + field(2, field(2, content)))
+    exchange.receive(Incoming(RequestHeaders(Headers(((":path", CHAT.encode()),)))), 0.0)
+    exchange.receive(Incoming(RequestBody(body, end_of_stream=True)), 0.0)
+    sends: list[Send] = []
+    while exchange.pending:
+        sends += exchange.go_on(0.0)
+    assert b"".join(each.body for each in sends if isinstance(each, BodyReply)) == body
+    [request] = director.requests
+    assert request.body is not None
+    assert (request.body.model, request.body.has_model, request.body.framing) == ("m", False, "vertex")
+    assert request.body.prompt_tokens == pytest.approx(750_000, rel=0.01)
+    assert len(request.body.prompt) < len(content) // 2
 
 
 def test_token_ids_share_prefixes_with_those_sent_over_http() -> None:
