@@ -25,7 +25,9 @@ KEPT_BYTES: Final = 1 << 20
 KEPT_NUMBERS: Final = 1 << 17
 """How many numbers are kept of long lists."""
 
-_LONG_BYTES: Final = 1_024
+_LONG_TEXT_BYTES: Final = 64
+_LONG_LIST_BYTES: Final = 1_024
+_MOST_BYTES: Final = 16 << 20
 _WINDOW_BYTES: Final = 1 << 18
 _TEXTS_A_STEP: Final = 5_000
 
@@ -100,12 +102,13 @@ class Outline:
         self._parts.append(body[self._copied :])
         self.document = b"".join(self._parts)
         self._parts = []
+        if len(self.document) > _MOST_BYTES:
+            raise _too_large(f"{_MOST_BYTES} bytes beside long texts and lists of numbers")
 
     def _mark(self, count: int) -> None:
         self._marks += count
         if self._marks > MOST_MARKS:
-            message = f"the request body has more than {MOST_MARKS} lists, objects, texts and other values"
-            raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
+            raise _too_large(f"{MOST_MARKS} lists, objects, texts and other values")
 
     def _structure(self, start: int, end: int) -> None:
         """Go through what is no text."""
@@ -113,7 +116,7 @@ class Outline:
         opened = body.count(b"[", start, end) + body.count(b"{", start, end)
         self._depth += opened - body.count(b"]", start, end) - body.count(b"}", start, end)
         commas = body.count(b",", start, end)
-        if end - start >= _LONG_BYTES:
+        if end - start >= _LONG_LIST_BYTES:
             for found in _NUMBERS.finditer(body, start, end):
                 commas -= self._long_numbers(found.start(), found.end())
         self._mark(opened + commas)
@@ -142,7 +145,7 @@ class Outline:
             self.model_span = (start, end + 1)
         elif self._depth == 1 and size <= _LONGEST_KEY_BYTES and _is_model(body[start : end + 1]):
             self._model_key(end + 1)
-        if size < _LONG_BYTES:
+        if size < _LONG_TEXT_BYTES:
             return
         kept = min(size, self._room_bytes)
         self._room_bytes -= kept
@@ -161,6 +164,10 @@ class Outline:
     def _leave_out(self, start: int, end: int, instead: bytes = b"") -> None:
         self._parts += (self._body[self._copied : start], instead)
         self._copied = end
+
+
+def _too_large(what: str) -> RequestError:
+    return RequestError(f"the request body has more than {what}", "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
 
 
 def _is_model(text: bytes) -> bool:

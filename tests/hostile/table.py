@@ -110,6 +110,9 @@ _CLIENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
         "`stream_options` of other types", "what the server answers: 200, 400 or 422"
     ),
     "test_bodies_of_30_mb_at_once_stay_within_memory": _one("bodies of 30 MB at once", "200, or a refusal"),
+    "test_bodies_that_are_slow_to_decode_keep_no_one_waiting": _named(
+        "30 MB, also encoded: ", test_clients.SLOW_VALUES, "413, or 200 where it is one list of numbers"
+    ),
     "test_an_announced_body_that_is_too_large_is_refused_before_it_comes": _one(
         "a body of a terabyte, announced", "413"
     ),
