@@ -1,6 +1,5 @@
 """Admission: whether a request is scheduled now or shed for load, and the HTTP forms of every refusal."""
 
-import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,9 +16,6 @@ OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-
 
 REJECTED_SATURATED: Final = "rejected-saturated"
 REJECTED_NO_ENDPOINTS: Final = "rejected-no-endpoints"
-REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-REJECTED_CONTEXT_CANCELLED: Final = "rejected-context-cancelled"
-REJECTED_SHUTTING_DOWN: Final = "rejected-shutting-down"
 
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "BadRequest": 400,
@@ -124,68 +120,3 @@ def shed_for_load(retry_after_seconds: float) -> Rejection:
     """The answer to a sheddable request there is no room for."""
     message = "system saturated, sheddable request dropped"
     return rejection("ResourceExhausted", message, Reason.SATURATED, REJECTED_SATURATED, retry_after_seconds)
-
-
-class QueueOutcome(enum.Enum):
-    """How a request left the flow-control queue, in the field's names."""
-
-    DISPATCHED = "Dispatched"
-    REJECTED_CAPACITY = "RejectedCapacity"
-    REJECTED_NO_ENDPOINTS = "RejectedNoEndpoints"
-    REJECTED_OTHER = "RejectedOther"
-    EVICTED_TTL = "EvictedTTL"
-    EVICTED_NO_ENDPOINTS = "EvictedNoEndpoints"
-    EVICTED_CONTEXT_CANCELLED = "EvictedContextCancelled"
-    EVICTED_OTHER = "EvictedOther"
-
-
-class QueueFailure(enum.Enum):
-    """Why, where the outcome alone does not say."""
-
-    NONE = ""
-    TTL = "ttl"
-    CANCELLED = "cancelled"
-    NOT_RUNNING = "not running"
-    UNEXPECTED = "unexpected"
-
-
-@dataclass(frozen=True, slots=True)
-class HttpForm:
-    """Code and dropped reason of a refusal."""
-
-    code: RejectionCode
-    reason: str | None = None
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return STATUS_OF_CODE[self.code]
-
-
-_NO_ENDPOINTS: Final = HttpForm("ServiceUnavailable", REJECTED_NO_ENDPOINTS)
-_CANCELLED: Final = HttpForm("ServiceUnavailable", REJECTED_CONTEXT_CANCELLED)
-_BY_OUTCOME: Final[Mapping[QueueOutcome, HttpForm]] = {
-    QueueOutcome.REJECTED_CAPACITY: HttpForm("ResourceExhausted", REJECTED_SATURATED),
-    QueueOutcome.REJECTED_NO_ENDPOINTS: _NO_ENDPOINTS,
-    QueueOutcome.EVICTED_NO_ENDPOINTS: _NO_ENDPOINTS,
-    QueueOutcome.EVICTED_CONTEXT_CANCELLED: _CANCELLED,
-}
-_BY_FAILURE: Final[Mapping[QueueFailure, HttpForm]] = {
-    QueueFailure.CANCELLED: _CANCELLED,
-    QueueFailure.NOT_RUNNING: HttpForm("ServiceUnavailable", REJECTED_SHUTTING_DOWN),
-}
-
-
-def http_form(outcome: QueueOutcome, failure: QueueFailure, *, pool_empty: bool) -> HttpForm | None:
-    """What the client is told; None when the request was dispatched.
-
-    An expired wait is 503 while the pool has no endpoints, 429 while it has: only the second goes away by itself when
-    load falls.
-    """
-    if outcome is QueueOutcome.DISPATCHED:
-        return None
-    if outcome is QueueOutcome.EVICTED_TTL or failure is QueueFailure.TTL:
-        if pool_empty:
-            return _NO_ENDPOINTS
-        return HttpForm("ResourceExhausted", REJECTED_TTL_EXPIRED)
-    return _BY_OUTCOME.get(outcome) or _BY_FAILURE.get(failure) or HttpForm("Internal")

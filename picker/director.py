@@ -23,7 +23,7 @@ from picker.director_books import DirectorSettings, DirectorStats
 from picker.output_length import OutputLengths
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
 from picker.scheduling.memory import PoolMemory, Promise
@@ -126,7 +126,7 @@ class PoolDirector:
             self._index.share_with(self._pools)
         self._config = config
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
         snapshot = self._snapshots.snapshot(self._pool)
         if request.body is None:
@@ -194,7 +194,7 @@ class PoolDirector:
         if snapshot is not None and not snapshot.columns.ready.any():
             self._accounts.turn_away(self._pool, now)
 
-    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Decision | Rejection:
+    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Verdict:
         """A request without a body goes to any ready endpoint, to one with fresh metrics if there is one."""
         if snapshot is None:
             return self._unavailable()
@@ -241,7 +241,7 @@ class PoolDirector:
 
     def _decide(
         self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
-    ) -> Decision | Rejection:
+    ) -> Verdict:
         model = body.model
         if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)

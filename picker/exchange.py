@@ -11,7 +11,9 @@ Theory of operation. The two directions are two machines that share one decision
               START → SENT                          no body: routed at the headers
               START → FORWARDING → SENT             an upgrade (WebSocket), or a body the gateway keeps to itself:
                                                     routed at the headers, what follows passes on
-              START | BUFFERING | READING → ABANDONED
+              … → HELD → SENT | FORWARDING          the director lets the request wait, wherever it is routed above:
+                                                    what comes meanwhile is kept
+              START | BUFFERING | READING | HELD → ABANDONED
                                                     the gateway answers by itself: nothing is routed
     response  WAITING → STREAMING → ENDED
 
@@ -65,7 +67,18 @@ from picker.parsing import UNREAD, Outline, Route, decoding, json_of, of_upgrade
 from picker.pieces import Pieces
 from picker.protocol import RequestState, ResponseState, legal, refusal
 from picker.replies import WholeBody, pieces, route_replies
-from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.request import (
+    Decision,
+    Director,
+    Headers,
+    Held,
+    InferenceRequest,
+    Outcome,
+    ParsedBody,
+    Reason,
+    Rejection,
+    Verdict,
+)
 from picker.response import BodyPlan, Usage, VisibleBody, names_to_restore, reported
 
 if TYPE_CHECKING:
@@ -81,7 +94,7 @@ _NO_HEADERS: Final = Headers(())
 _UUID_VERSION_4: Final = (0x4 << 76) | (0x2 << 62)
 _UUID_FREE: Final = ((1 << 128) - 1) & ~((0xF << 76) | (0x3 << 62))
 _SENDS_A_STEP: Final = 16
-_UNDECIDED: Final = (RequestState.START, RequestState.BUFFERING, RequestState.READING)
+_UNDECIDED: Final = (RequestState.START, RequestState.BUFFERING, RequestState.READING, RequestState.HELD)
 _FAILED: Final = Rejection(500, "Internal", "the exchange failed", Reason.INTERNAL)
 
 
@@ -104,6 +117,11 @@ class Exchange:
         # What is still to be done with a large body, and how much of that is kept.
         self._steps: Generator[list[Send], float, None] | None = None
         self._kept_bytes = 0
+        # A request that waits for its verdict, where it goes on then, and what ended its body meanwhile.
+        self._held: Held | None = None
+        self._waiting: tuple[InferenceRequest, WholeBody | None] | None = None
+        self._after = RequestState.SENT
+        self._last: Event | None = None
         # What was decided, until the director is told how it ended.
         self._open: tuple[InferenceRequest, Decision] | None = None
         # What the response said.
@@ -136,8 +154,13 @@ class Exchange:
     def held_bytes(self) -> int:
         """What it keeps of bodies: of the request's until that is sent on, of a response's where one is held back."""
         pieces, body = self._pieces, self._body
-        request_bytes = pieces.size_bytes if pieces is not None else self._kept_bytes
+        request_bytes = self._kept_bytes + (pieces.size_bytes if pieces is not None else 0)
         return request_bytes + (body.held_bytes if body is not None else 0)
+
+    @property
+    def held(self) -> Held | None:
+        """The request that waits for its verdict, which is for `resume`; None: it does not wait."""
+        return self._held
 
     def receive(self, message: Incoming, now: float) -> list[Send]:
         """Take one message; what to send for it, in order. Never raises on what a gateway or client sends."""
@@ -172,10 +195,27 @@ class Exchange:
         try:
             return steps.send(now)
         except StopIteration:
-            self._drop_body()
+            self._steps = None
             return []
         except RequestError as error:
             return self._reject(None, error.rejection)
+
+    def resume(self, verdict: Verdict, now: float) -> list[Send]:
+        """Go on with a request that waited; what to send for it. Further steps may follow: see `pending`."""
+        waiting = self._waiting
+        if waiting is None:
+            raise ValueError("the exchange does not wait for a verdict")
+        self._held = self._waiting = None
+        self._kept_bytes = 0
+        self._request_state = self._after
+        request, body = waiting
+        sends = self._answered(request, verdict, body)
+        late, last = self._take_body(), self._last
+        if late and not self._over:
+            sends += self._step(RequestBody(late), now)
+        if last is not None and not self._over:
+            sends += self._step(last, now)
+        return self._in_groups(sends)
 
     def closed(self, now: float) -> None:
         """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
@@ -193,7 +233,7 @@ class Exchange:
         """Answer with `rejection` where the client still can be answered, and end the stream in any case."""
         if self._over:
             return []
-        if self._request_state is RequestState.BUFFERING or self._request_state is RequestState.READING:
+        if self._request_state in _UNDECIDED and self._request_state is not RequestState.START:
             return self._reject(None, rejection)
         return self._fail(Fail("UNAVAILABLE", rejection.message), now)
 
@@ -203,7 +243,7 @@ class Exchange:
             # No end of a decision tells of it.
             self._director.refused(self._headers, None, _FAILED)
         self._over = True
-        self._drop_body()
+        self._drop_request()
         self._finish(kind, now)
 
     def _step(self, event: Event, now: float) -> list[Send]:
@@ -239,17 +279,18 @@ class Exchange:
     def _request_body(self, event: RequestBody, now: float) -> list[Send]:
         match self._request_state:
             case RequestState.BUFFERING:
-                pieces_of_body = self._pieces
-                if pieces_of_body is None:
-                    pieces_of_body = self._pieces = Pieces()
-                pieces_of_body.add(event.body)
-                self._check_size(pieces_of_body.size_bytes)
+                self._keep(event.body)
                 return self._route_body(now, in_trailers=False) if event.end_of_stream else []
+            case RequestState.HELD if self._after is RequestState.FORWARDING:
+                self._keep(event.body)
+                if event.end_of_stream:
+                    self._last = RequestBody(b"", end_of_stream=True)
+                return []
             case RequestState.FORWARDING:
                 if event.end_of_stream:
                     self._request_state = RequestState.SENT
                 return pieces("request", event.body, end_of_stream=event.end_of_stream)
-            case RequestState.SENT | RequestState.READING if event.body:
+            case RequestState.SENT | RequestState.READING | RequestState.HELD if event.body:
                 return self._fail(Fail("INVALID_ARGUMENT", "RequestBody after the end of the request"), now)
             case _:
                 return []
@@ -261,8 +302,18 @@ class Exchange:
             case RequestState.FORWARDING:
                 self._request_state = RequestState.SENT
                 return [TrailersReply("request")]
+            case RequestState.HELD if self._after is RequestState.FORWARDING:
+                self._last = RequestTrailers()
+                return []
             case _:
                 return []
+
+    def _keep(self, piece: bytes) -> None:
+        kept = self._pieces
+        if kept is None:
+            kept = self._pieces = Pieces()
+        kept.add(piece)
+        self._check_size(kept.size_bytes)
 
     def _check_size(self, size_bytes: int) -> None:
         limit = self._settings.max_body_bytes
@@ -308,21 +359,24 @@ class Exchange:
         now = yield []
         self._request_state = RequestState.SENT
         sends = self._route(parsed, WholeBody(content, in_trailers, plain, span), now)
-        del content, text, plain, document, parsed
-        while sends:
-            step, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
-            self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
-            yield step
+        if self._held is None:
+            del content, text, plain, document, parsed
+            yield from self._send_in_steps(sends)
 
     def _take_body(self) -> bytes:
         content = self._pieces.take() if self._pieces is not None else b""
         self._pieces = None
         return content
 
-    def _drop_body(self) -> None:
+    def _drop_request(self) -> None:
+        """Nothing more becomes of the request."""
         self._pieces = None
         self._steps = None
         self._kept_bytes = 0
+        self._waiting = None
+        held, self._held = self._held, None
+        if held is not None:
+            held.give_up()
 
     def _parser(self) -> Route:
         route = self._settings.parsers.route(request_path(self._headers))
@@ -340,15 +394,38 @@ class Exchange:
             size_bytes=len(body.content) if body else 0,
         )
         verdict = self._director.direct(request, now)
+        if isinstance(verdict, Held):
+            self._held = verdict
+            self._waiting = (request, body)
+            self._kept_bytes = request.size_bytes
+            self._after, self._request_state = self._request_state, RequestState.HELD
+            return []
+        return self._answered(request, verdict, body)
+
+    def _answered(self, request: InferenceRequest, verdict: Verdict, body: WholeBody | None) -> list[Send]:
         if isinstance(verdict, Rejection):
-            return self._reject(parsed, verdict if parsed else of_bodyless(verdict, self._settings.error_format))
+            refusal_of = verdict if request.body else of_bodyless(verdict, self._settings.error_format)
+            return self._reject(request.body, refusal_of)
         self._open = (request.remembered(), verdict)
         return route_replies(self._settings, request, verdict, body)
+
+    def _in_groups(self, sends: list[Send]) -> list[Send]:
+        """The first of `sends`; where there are many, the others follow in steps."""
+        if len(sends) <= _SENDS_A_STEP:
+            return sends
+        self._steps = self._send_in_steps(sends)
+        return next(self._steps)
+
+    def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], float, None]:
+        while sends:
+            step, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
+            self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
+            yield step
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
         if self._request_state in _UNDECIDED:
             self._request_state = RequestState.ABANDONED
-            self._drop_body()
+            self._drop_request()
         self._response_state = ResponseState.STREAMING
         self._status = response_status(event.headers)
         self._first_byte_at = now
@@ -440,7 +517,7 @@ class Exchange:
 
     def _reject(self, parsed: ParsedBody | None, rejection: Rejection) -> list[Send]:
         self._over = True
-        self._drop_body()
+        self._drop_request()
         self._director.refused(self._headers, parsed, rejection)
         return [immediate_reply(rejection, self._settings.error_format)]
 

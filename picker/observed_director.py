@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.histogram import Histogram
-from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import Decision, Director, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 # The type is said: the compiler does not set a tuple of floats whose length it knows.
 DECISION_BOUNDS: Final[tuple[float, ...]] = (
@@ -32,7 +32,7 @@ class ObservedDirector:
         self._clock = clock
         self.durations = Histogram(DECISION_BOUNDS)
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """See `Director`."""
         began = self._clock()
         verdict = self._director.direct(request, now)

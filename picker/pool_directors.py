@@ -9,7 +9,7 @@ from picker.config import PickerConfig
 from picker.director import Accounts, PoolDirector
 from picker.director_books import DirectorStats
 from picker.picks import Picks
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 
 POOL_HEADER: Final = "x-llm-d-inference-pool"
 
@@ -76,7 +76,7 @@ class PoolDirectors:
         """The director of `pool`, for those who look at its records."""
         return self._directors.get(pool)
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """The decision of the named pool's director."""
         if self._untrimmed and not self._untrimmed[-1].trim():
             self._untrimmed.pop()

@@ -22,6 +22,7 @@ class RequestState(enum.Enum):
     START = "start"
     BUFFERING = "buffering"
     READING = "reading"
+    HELD = "held"
     FORWARDING = "forwarding"
     SENT = "sent"
     ABANDONED = "abandoned"

@@ -8,15 +8,7 @@ from collections.abc import Callable, Container
 from typing import Final
 
 from infscale.histogram import Histogram
-from picker.request import (
-    Decision,
-    Director,
-    Headers,
-    InferenceRequest,
-    Outcome,
-    ParsedBody,
-    Rejection,
-)
+from picker.request import Decision, Director, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 FAIRNESS_HEADERS: Final = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 OTHER: Final = "other"
@@ -140,7 +132,7 @@ class ReferenceCounts:
         self.attempts: dict[tuple[str, str, str], int] = {}
         """Decisions by "success" or "failure", the model sent, and the authority chosen ("" where there is none)."""
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """See `Director`."""
         verdict = self._director.direct(request, now)
         body = request.body

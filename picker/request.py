@@ -1,7 +1,7 @@
 """What the exchange hands to the director and what comes back: the picker's inner contract."""
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -378,11 +378,50 @@ class Outcome:
         return False if self.kind == "completed" and self.status is not None else None
 
 
+Verdict = Decision | Rejection
+"""What becomes of a request once nothing keeps it waiting."""
+
+
+class Held:
+    """A request that waits for its verdict.
+
+    What holds it calls `resolve` once, as long as it is `waiting`. `given_up` is called if the request stops waiting
+    before that: its client has left, its gateway has answered, or its exchange has ended.
+    """
+
+    __slots__ = ("_given_up", "_listener", "waiting")
+
+    def __init__(self, given_up: Callable[[], None]) -> None:
+        self._given_up = given_up
+        self._listener: Callable[[Verdict], None] | None = None
+        self.waiting = True
+        """Whether a verdict is still wanted."""
+
+    def listen(self, listener: Callable[[Verdict], None]) -> None:
+        """Have `listener` told of the verdict: what carries the exchange."""
+        self._listener = listener
+
+    def resolve(self, verdict: Verdict) -> None:
+        """Tell the verdict. Raises ValueError where none is wanted: a decision would have no end."""
+        listener, self._listener = self._listener, None
+        if not self.waiting or listener is None:
+            raise ValueError("the request does not wait")
+        self.waiting = False
+        listener(verdict)
+
+    def give_up(self) -> None:
+        """The request waits no longer. Harmless when repeated, and after the verdict."""
+        if self.waiting:
+            self.waiting = False
+            self._listener = None
+            self._given_up()
+
+
 class Director(Protocol):
     """Decides where requests go and keeps the books. Called from one thread; never blocks, never awaits."""
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
-        """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
+        """Choose destinations for `request` and charge the first, or hold it; `now` is monotonic seconds."""
         ...
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:

@@ -38,9 +38,23 @@ class Call(Protocol):
         ...
 
 
-OpenCall = Callable[["Calls", str | None, int], Call | None]
-"""Makes the call of a method's path on a stream: the path is None for a request that is no gRPC, the answer None where
-there is no such method."""
+class Owner(Protocol):
+    """The connection on which the calls are."""
+
+    def open_call(self, calls: "Calls", path: str | None, stream: int) -> Call | None:
+        """Make the call of a method's path on a stream.
+
+        The path is None for a request that is no gRPC, the answer None where there is no such method.
+        """
+        ...
+
+    def wants_steps(self) -> None:
+        """There are steps to do: see `Calls.step`."""
+        ...
+
+    def flush(self) -> None:
+        """A call has said something outside a read: write it."""
+        ...
 
 
 Step = Callable[[], bool]
@@ -48,15 +62,11 @@ Step = Callable[[], bool]
 
 
 class Calls:
-    """The calls of one connection, made by `open_call`. For one thread.
+    """The calls of one connection, its `owner`. For one thread."""
 
-    `wants_steps` is told when there are steps to do.
-    """
-
-    def __init__(self, limits: Limits, open_call: OpenCall, wants_steps: Callable[[], None]) -> None:
+    def __init__(self, limits: Limits, owner: Owner) -> None:
         self._h2 = ServerConnection(limits)
-        self._open_call = open_call
-        self._wants_steps = wants_steps
+        self._owner = owner
         self._open: dict[int, Call] = {}
         # What is still to be done for streams, the first before the others.
         self._steps: dict[int, Step] = {}
@@ -156,7 +166,7 @@ class Calls:
     def later(self, stream: int, step: Step) -> None:
         """There is more to do for a stream than should be done at a stretch."""
         self._steps[stream] = step
-        self._wants_steps()
+        self._owner.wants_steps()
 
     def step(self) -> bool:
         """Do a step of what came first; whether there are more of it. What came later follows: see `stepping`."""
@@ -213,13 +223,16 @@ class Calls:
 
     def lost(self) -> None:
         """The connection is gone, and every call with it."""
-        # Who made this made the function too: without it nothing holds the other.
-        self._open_call = _no_call
-        self._wants_steps = _nothing
+        # The owner holds this too: without it nothing holds the other.
+        self._owner = _GONE
         self._steps = {}
         calls, self._open = self._open, {}
         for call in calls.values():
             call.gone()
+
+    def woken(self) -> None:
+        """A call has said something outside a read."""
+        self._owner.flush()
 
     def answer(self, stream: int, block: bytes) -> None:
         """Begin the answer of a call with a header block."""
@@ -255,7 +268,7 @@ class Calls:
             call.gone()
 
     def _opened(self, event: Opened) -> None:
-        call = self._open_call(self, method_of(event.fields), event.stream)
+        call = self._owner.open_call(self, method_of(event.fields), event.stream)
         if call is None:
             self.answer(event.stream, ANSWER)
             self.send(event.stream, b"", trailers("UNIMPLEMENTED", "there is no such method here"))
@@ -265,9 +278,17 @@ class Calls:
             call.received(b"", ended=True)
 
 
-def _nothing() -> None:
-    return None
+class _NoOwner:
+    """The owner of what is left of a connection that is gone."""
+
+    def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
+        return None
+
+    def wants_steps(self) -> None:
+        return None
+
+    def flush(self) -> None:
+        return None
 
 
-def _no_call(_calls: Calls, _path: str | None, _stream: int) -> None:
-    return None
+_GONE: Final = _NoOwner()

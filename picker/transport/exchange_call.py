@@ -7,6 +7,7 @@ from picker import wire
 from picker.errors import WireError
 from picker.exchange import Exchange
 from picker.messages import Fail, Send
+from picker.request import Verdict
 from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.calls import Calls
 from picker.transport.crash import CRASHED, log_crash
@@ -72,13 +73,7 @@ class ExchangeCall:
     def step(self) -> bool:
         """Go on with a large body; whether there is more to do with it."""
         if not self._over:
-            out: list[bytes] = []
-            try:
-                if self._carry_out(self._exchange.go_on(self._clock()), out):
-                    self._send(out)
-            except Exception as error:  # a bug in one exchange must not end the others
-                self._crashed(error)
-            self._settle()
+            self._act(self._exchange.go_on)
         return not self._over and self._exchange.pending
 
     def gone(self) -> None:
@@ -115,9 +110,22 @@ class ExchangeCall:
                 self._calls.units += _SENDS_UNITS + (self.holding.held_bytes + len(message)) // _BYTES_A_UNIT
             if not self._carry_out(sends, out):
                 return
-        if exchange.pending:
-            self._calls.later(self._stream, self.step)
         self._send(out)
+
+    def _resumed(self, verdict: Verdict) -> None:
+        """The request that waited has its verdict."""
+        self._act(lambda now: self._exchange.resume(verdict, now))
+        self._calls.woken()
+
+    def _act(self, how: Callable[[float], list[Send]]) -> None:
+        """Do what no message of the gateway asks for."""
+        out: list[bytes] = []
+        try:
+            if self._carry_out(how(self._clock()), out):
+                self._send(out)
+        except Exception as error:  # a bug in one exchange must not end the others
+            self._crashed(error)
+        self._settle()
 
     def _carry_out(self, sends: list[Send], out: list[bytes]) -> bool:
         """Append what is sent to `out`; False: that ends the call, and all of it is sent."""
@@ -138,14 +146,20 @@ class ExchangeCall:
             self._calls.send(self._stream, b"".join(out))
 
     def _settle(self) -> None:
-        """End what has come to its end, and account for what has not."""
+        """End what has come to its end; have what has not gone on with, and account for it."""
         if self._over:
             return
-        if self._ended and not self._exchange.pending:
-            self._tell(self._exchange.closed)
+        exchange = self._exchange
+        held = exchange.held
+        if exchange.pending:
+            self._calls.later(self._stream, self.step)
+        elif held is not None:
+            held.listen(self._resumed)
+        elif self._ended:
+            self._tell(exchange.closed)
             self._finish(DONE)
-        else:
-            self._account()
+            return
+        self._account()
 
     def _crashed(self, error: Exception) -> None:
         log_crash(error)

@@ -30,7 +30,7 @@ class GatewayConnection(asyncio.Protocol):
     def __init__(self, port: Port, new_exchange: NewExchange | None) -> None:
         self._port = port
         self._new_exchange = new_exchange
-        self._calls = Calls(port.limits, self._call, self._wants_steps)
+        self._calls = Calls(port.limits, self)
         self._transport: asyncio.Transport | None = None
         # Ends it as long as its handshake goes on.
         self._cut_door: Callable[[], None] | None = None
@@ -174,7 +174,7 @@ class GatewayConnection(asyncio.Protocol):
             self._cut_door()
 
     def flush(self) -> None:
-        """Write what is to be sent."""
+        """Write what is to be sent; see `picker.transport.calls.Owner`."""
         out = self._calls.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
@@ -196,6 +196,23 @@ class GatewayConnection(asyncio.Protocol):
 
     def go_on(self) -> None:
         """See `picker.transport.budget.Holder`: answers do not wait for memory."""
+
+    def wants_steps(self) -> None:
+        """See `picker.transport.calls.Owner`."""
+        self._port.later(self)
+
+    def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
+        """See `picker.transport.calls.Owner`."""
+        port = self._port
+        if path is None:
+            return PlainCall(calls, stream, port.budget)
+        if path == _PROCESS and self._new_exchange is not None:
+            return ExchangeCall(calls, stream, self._new_exchange(), port.clock, port.budget, port.max_message_bytes)
+        if path == _CHECK:
+            return HealthCheck(calls, stream, port.budget, port.health)
+        if path == _WATCH:
+            return HealthWatch(calls, stream, port.budget, port.health, port.tasks)
+        return None
 
     # Time, as it is looked at from time to time
 
@@ -265,21 +282,6 @@ class GatewayConnection(asyncio.Protocol):
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
-
-    def _wants_steps(self) -> None:
-        self._port.later(self)
-
-    def _call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
-        port = self._port
-        if path is None:
-            return PlainCall(calls, stream, port.budget)
-        if path == _PROCESS and self._new_exchange is not None:
-            return ExchangeCall(calls, stream, self._new_exchange(), port.clock, port.budget, port.max_message_bytes)
-        if path == _CHECK:
-            return HealthCheck(calls, stream, port.budget, port.health)
-        if path == _WATCH:
-            return HealthWatch(calls, stream, port.budget, port.health, port.tasks, self.flush)
-        return None
 
 
 def _address(transport: asyncio.BaseTransport) -> str:

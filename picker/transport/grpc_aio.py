@@ -13,6 +13,7 @@ from infscale.errors import StartError
 from picker import wire
 from picker.errors import WireError
 from picker.messages import Fail, Send
+from picker.request import Verdict
 from picker.transport.budget import Budget
 from picker.transport.certificate_files import CertificateFiles
 from picker.transport.crash import CRASHED, log_crash
@@ -50,6 +51,7 @@ class GrpcTransport:
         # Each large body is kept in several copies while its steps are done.
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
         self._servers: list[grpc.aio.Server] = []
         self._ports: list[int] = []
 
@@ -80,6 +82,7 @@ class GrpcTransport:
                 # Left without the block's own error, which the group would wrap in an ExceptionGroup.
                 stack.push_async_callback(tasks.__aexit__, None, None, None)
                 stack.callback(tasks.create_task(self._sweep()).cancel)
+                self._tasks = tasks
                 self._stack = stack.pop_all()
         except BaseException:
             await self._stop(0.0)
@@ -146,7 +149,7 @@ class GrpcTransport:
             async with asyncio.timeout(None) as call.patience:
                 failure = await self._converse(call, requests, context)
         except TimeoutError:
-            failure = await _write(call.last_words(), context)
+            failure = call.failure if call.stopped else await _write(call.last_words(), context)
         except Exception:
             exchange.failed(self._clock())
             raise
@@ -166,27 +169,53 @@ class GrpcTransport:
             except WireError as error:
                 exchange.failed(self._clock())
                 return Fail("INVALID_ARGUMENT", str(error))
-            sends = exchange.receive(message, self._clock())
+            call.unsaid += exchange.receive(message, self._clock())
             call.account(len(data), kept_bytes(message, len(data)))
-            failure = await _write(sends, context) or await self._go_on(call, context)
+            failure = await self._say(call, context)
             if failure is not None:
                 return failure
             if exchange.over:
                 break
+            if exchange.held is not None:
+                exchange.held.listen(lambda verdict: self._resumed(call, verdict, context))
             self._relieve()
             while not call.may_go_on:  # noqa: ASYNC110 # while memory is short alone
                 await asyncio.sleep(_HELD_BACK_SECONDS)
         return None
 
-    async def _go_on(self, call: HeldExchange, context: "Context") -> Fail | None:
-        """Go through the steps of a large body, if there is one, while others have their turns."""
-        failure: Fail | None = None
-        if call.exchange.pending:
-            async with self._one_at_a_time:
-                while failure is None and call.exchange.pending:
-                    await asyncio.sleep(0)
-                    failure = await _write(call.exchange.go_on(self._clock()), context)
-                    call.account(0, 0)
+    def _resumed(self, call: HeldExchange, verdict: Verdict, context: "Context") -> None:
+        """The request that waited has its verdict: its task waits for the gateway, so that another one says it."""
+        try:
+            call.unsaid += call.exchange.resume(verdict, self._clock())
+        except Exception as error:  # a bug in one exchange must not end the others
+            log_crash(error)
+            call.exchange.failed(self._clock())
+            call.stop(CRASHED)
+            return
+        call.account(0, 0)
+        self._tasks.create_task(self._say_by_itself(call, context))
+
+    async def _say_by_itself(self, call: HeldExchange, context: "Context") -> None:
+        try:
+            failure = await self._say(call, context)
+            if failure is not None or call.exchange.over:
+                call.stop(failure)
+        except Exception as error:  # the task of the exchange finds its stream broken, too
+            log_crash(error)
+            call.stop(CRASHED)
+
+    async def _say(self, call: HeldExchange, context: "Context") -> Fail | None:
+        """Send what is to be sent, and go through the steps of a large body; the failure that ends it."""
+        exchange = call.exchange
+        async with call.saying:
+            failure = await _write(call.unsaid, context)
+            if failure is None and exchange.pending:
+                async with self._one_at_a_time:
+                    while failure is None and exchange.pending:
+                        await asyncio.sleep(0)
+                        call.unsaid += exchange.go_on(self._clock())
+                        call.account(0, 0)
+                        failure = await _write(call.unsaid, context)
         return failure
 
     def _relieve(self) -> None:
@@ -209,8 +238,9 @@ class GrpcTransport:
 
 
 async def _write(sends: list[Send], context: "Context") -> Fail | None:
-    """Send what is to be sent; the failure among it, which ends the stream."""
-    for send in sends:
+    """Send what is to be sent, which is then taken out of `sends`; the failure among it, which ends the stream."""
+    while sends:
+        send = sends.pop(0)
         if isinstance(send, Fail):
             return send
         await context.write(wire.encode(send))

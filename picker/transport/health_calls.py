@@ -86,22 +86,13 @@ class HealthCheck:
 
 
 class HealthWatch:
-    """A health watch: a task of `watches` until the client leaves; `flush` sends what it said."""
+    """A health watch: a task of `watches` until the client leaves."""
 
-    def __init__(
-        self,
-        calls: Calls,
-        stream: int,
-        budget: Budget,
-        health: Health,
-        watches: asyncio.TaskGroup,
-        flush: Callable[[], None],
-    ) -> None:
+    def __init__(self, calls: Calls, stream: int, budget: Budget, health: Health, watches: asyncio.TaskGroup) -> None:
         self._calls = calls
         self._stream = stream
         self._health = health
         self._watches = watches
-        self._flush = flush
         self._question = _Question(calls, stream, budget, self._asked)
         self.holding = self._question.holding
         self._watching: asyncio.Task[None] | None = None
@@ -126,6 +117,6 @@ class HealthWatch:
         self._calls.answer(self._stream, ANSWER)
         async for status in self._health.watch(service):
             self._calls.send(self._stream, framed(status.SerializeToString()))
-            self._flush()
+            self._calls.woken()
         self._calls.send(self._stream, b"", DONE)
-        self._flush()
+        self._calls.woken()

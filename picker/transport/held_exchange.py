@@ -3,7 +3,7 @@
 import asyncio
 
 from picker.exchange import Exchange
-from picker.messages import Send
+from picker.messages import Fail, Send
 from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.endings import EXCHANGE_BYTES, rejection
 from picker.transport.interface import Clock
@@ -16,6 +16,12 @@ class HeldExchange:
         self.exchange = exchange
         self.patience: asyncio.Timeout | None = None
         self.holding = Holding(budget, self, arriving=True)
+        self.unsaid: list[Send] = []
+        """What is to be sent, in order; one task at a time sends it, in turns by `saying`."""
+        self.saying = asyncio.Lock()
+        self.stopped = False
+        """Whether it has come to its end outside its task, with `failure` or in order."""
+        self.failure: Fail | None = None
         self._clock = clock
         self._budget = budget
         self._kept_bytes = EXCHANGE_BYTES
@@ -44,6 +50,12 @@ class HeldExchange:
         self.close()
         if self._why is None and self.patience is not None:
             self._why = why
+            self.patience.reschedule(asyncio.get_running_loop().time())
+
+    def stop(self, failure: Fail | None) -> None:
+        """Have its task end it."""
+        self.stopped, self.failure = True, failure
+        if self.patience is not None:
             self.patience.reschedule(asyncio.get_running_loop().time())
 
     def last_words(self) -> list[Send]:

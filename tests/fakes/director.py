@@ -3,18 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 
 @dataclass
 class FakeDirector:
-    """Routes to `destinations` (as `target_model` if given) unless `rejection` is set; fails where it is told to."""
+    """Routes to `destinations` (as `target_model` if given) unless `rejection` is set; fails where it is told to.
+
+    With `hold` requests wait until `let_go`.
+    """
 
     destinations: tuple[str, ...] = ("10.0.0.1:8000", "10.0.0.2:8000")
     target_model: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     rejection: Rejection | None = None
     crash_on: str | None = None
+    hold: bool = False
+    held: list[tuple[InferenceRequest, Held]] = field(default_factory=list[tuple[InferenceRequest, Held]])
+    given_up: int = 0
     requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
     decisions: list[Decision] = field(default_factory=list[Decision])
     heard: list[Outcome] = field(default_factory=list[Outcome])
@@ -23,9 +29,28 @@ class FakeDirector:
     outcomes: list[Outcome] = field(default_factory=list[Outcome])
     finished_decisions: list[Decision] = field(default_factory=list[Decision])
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         self._maybe_crash("direct")
         self.requests.append(request)
+        if self.hold:
+            held = Held(self._given_up)
+            self.held.append((request, held))
+            return held
+        return self._verdict(request)
+
+    def let_go(self) -> bool:
+        """Decide the request that waited longest; whether there was one."""
+        while self.held:
+            request, held = self.held.pop(0)
+            if held.waiting:
+                held.resolve(self._verdict(request))
+                return True
+        return False
+
+    def _given_up(self) -> None:
+        self.given_up += 1
+
+    def _verdict(self, request: InferenceRequest) -> Verdict:
         if self.rejection is not None:
             return self.rejection
         model = request.body.model if request.body else ""

@@ -202,14 +202,21 @@ def gateway_connections() -> Target:
     settings, rng = ExchangeSettings(max_body_bytes=100_000, destination_count=2), random.Random(2)
     budget = Budget(1 << 30, 100_000)
 
-    def call(calls: Calls, path: str | None, stream: int) -> Call | None:
-        exchange = Exchange(settings, books, rng)
-        if path is None:
-            return None
-        return ExchangeCall(calls, stream, exchange, books.clock, budget, _MAX_MESSAGE_BYTES)
+    class Connection:
+        def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
+            exchange = Exchange(settings, books, rng)
+            if path is None:
+                return None
+            return ExchangeCall(calls, stream, exchange, books.clock, budget, _MAX_MESSAGE_BYTES)
+
+        def wants_steps(self) -> None:
+            """The calls do them as soon as they have gone through a read."""
+
+        def flush(self) -> None:
+            """Nothing is said outside reads."""
 
     def target(data: bytes) -> None:
-        calls, written, reader = Calls(LIMITS, call, lambda: None), bytearray(), Reader()
+        calls, written, reader = Calls(LIMITS, Connection()), bytearray(), Reader()
         for piece in data.split(b"\xfe" * 4):
             calls.receive(piece)
             written += b"".join(calls.take())

@@ -1,17 +1,12 @@
 """Who is shed, and which HTTP form a refusal has."""
 
-from typing import Any
-
 import pytest
 
 from infscale.endpoint import Objective, ObjectKey, Phase, Pool
 from picker.admission import (
     STATUS_OF_CODE,
     Priorities,
-    QueueFailure,
-    QueueOutcome,
     admit,
-    http_form,
     pool_saturation,
 )
 from picker.director_books import DirectorSettings
@@ -143,30 +138,3 @@ def test_the_reference_takes_an_unknown_objective_for_none() -> None:
 )
 def test_codes_have_their_status(code: str, status: int) -> None:
     assert STATUS_OF_CODE[code] == status
-
-
-@pytest.mark.parametrize("case", TABLES["flow_control_outcome_to_http"])
-def test_queue_outcome_vectors_hold(case: dict[str, Any]) -> None:
-    failure = QueueFailure(case.get("err", ""))
-    form = http_form(QueueOutcome(case["outcome"]), failure, pool_empty=case.get("pool_empty", False))
-    if "status" not in case:
-        assert form is None
-        return
-    assert form is not None
-    assert (form.status, form.reason) == (case["status"], case.get("reason"))
-
-
-@pytest.mark.parametrize(
-    ("outcome", "failure", "status", "reason"),
-    [
-        (QueueOutcome.EVICTED_TTL, QueueFailure.NONE, 503, "rejected-no-endpoints"),
-        (QueueOutcome.REJECTED_CAPACITY, QueueFailure.NONE, 429, "rejected-saturated"),
-        (QueueOutcome.EVICTED_CONTEXT_CANCELLED, QueueFailure.NONE, 503, "rejected-context-cancelled"),
-    ],
-)
-def test_an_empty_pool_turns_an_expired_wait_into_unavailable(
-    outcome: QueueOutcome, failure: QueueFailure, status: int, reason: str
-) -> None:
-    form = http_form(outcome, failure, pool_empty=True)
-    assert form is not None
-    assert (form.status, form.reason) == (status, reason)

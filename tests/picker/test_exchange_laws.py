@@ -3,7 +3,7 @@
 import gzip
 import itertools
 import random
-from typing import Final, Literal
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -29,7 +29,7 @@ from picker.messages import (
     Send,
     TrailersReply,
 )
-from picker.request import Headers, Reason, Rejection
+from picker.request import Headers, Held, Reason, Rejection, Verdict
 from picker.response import ReportedAttribute
 from picker.response.expressions import Expression
 from picker.wire import encode
@@ -46,9 +46,9 @@ _BODIES = st.one_of(
     st.binary(max_size=12),
 )
 _HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(lambda items: Headers(tuple(items)))
-_STEP: Final = "step"
-_EVENTS: st.SearchStrategy[Event | Literal["step"]] = st.one_of(
-    st.just(_STEP),
+Act = Literal["step", "let go"]
+_EVENTS: st.SearchStrategy[Event | Act] = st.one_of(
+    st.sampled_from(["step", "let go"]),
     st.builds(RequestHeaders, _HEADERS, st.booleans()),
     st.builds(RequestBody, _BODIES, st.booleans()),
     st.just(RequestTrailers()),
@@ -83,16 +83,18 @@ _REJECTION = Rejection(503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
     echo=st.booleans(),
     crashed=st.booleans(),
     large_body_bytes=st.sampled_from([1, 1 << 20]),
+    hold=st.booleans(),
 )
-def test_any_order_of_messages_and_steps_ends_in_a_legal_state(
-    events: list[Event | Literal["step"]],
+def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
+    events: list[Event | Act],
     modes: Modes | None,
     rejected: bool,
     echo: bool,
     crashed: bool,
     large_body_bytes: int,
+    hold: bool,
 ) -> None:
-    director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None)
+    director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None, hold=hold)
     told = (ReportedAttribute("one", Expression("1")),)
     behaviour = ExchangeSettings(
         echo_request_headers=echo, max_body_bytes=500, attributes=told, large_body_bytes=large_body_bytes
@@ -100,12 +102,23 @@ def test_any_order_of_messages_and_steps_ends_in_a_legal_state(
     exchange = Exchange(behaviour, director, random.Random(1))
     sends: list[Send] = []
     first = True
+
+    def told(verdict: Verdict) -> None:
+        sends.extend(exchange.resume(verdict, 99.0))
+
     for second, event in enumerate(events):
-        if event == _STEP:
-            sends += exchange.go_on(float(second))
-            continue
-        sends += exchange.receive(Incoming(event, modes=modes if first else None), float(second))
-        first = False
+        now = float(second)
+        if event == "let go":
+            director.let_go()
+        elif event == "step":
+            sends += exchange.go_on(now)
+        else:
+            sends += exchange.receive(Incoming(event, modes=modes if first else None), now)
+            first = False
+        if exchange.held is not None:
+            exchange.held.listen(told)
+    waiting = exchange.held is not None
+    given_up = director.given_up
     (exchange.failed if crashed else exchange.closed)(100.0)
     assert director.open == 0
     assert director.finished_decisions == director.decisions
@@ -113,6 +126,8 @@ def test_any_order_of_messages_and_steps_ends_in_a_legal_state(
     assert exchange.over
     assert not exchange.pending
     assert exchange.go_on(101.0) == []
+    assert director.given_up == given_up + waiting
+    assert not director.let_go()
     answered = [send.status for send in sends if isinstance(send, ImmediateReply)]
     failed = crashed or any(isinstance(send, Fail) for send in sends)
     begun = any(isinstance(send, HeadersReply) for send in sends)
@@ -226,3 +241,98 @@ def test_an_exchange_whose_body_is_read_in_steps_can_be_given_up() -> None:
     assert not exchange.pending
     assert exchange.held_bytes == 0
     assert director.refusals == [_REJECTION]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    body=st.binary(min_size=1, max_size=400),
+    cuts=st.lists(st.integers(0, 400), max_size=5),
+    trailers=st.booleans(),
+    moment=st.integers(0, 8),
+    kind=st.sampled_from(["body", "upgrade", "unread"]),
+)
+def test_a_request_that_waited_is_answered_as_one_that_did_not(
+    body: bytes, cuts: list[int], trailers: bool, moment: int, kind: str
+) -> None:
+    answers: list[list[Send]] = []
+    for hold in (False, True):
+        director = FakeDirector(hold=hold)
+        exchange = Exchange(ExchangeSettings(), director, random.Random(1))
+        sends: list[Send] = []
+        edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+        items = [
+            (":path", b"/opaque"),
+            *([("upgrade", b"websocket"), ("connection", b"upgrade")] * (kind == "upgrade")),
+        ]
+        modes = Modes(BodyMode.NONE, BodyMode.NONE) if kind == "unread" else None
+        events: list[Event] = [RequestHeaders(Headers(items))]
+        events += [RequestBody(body[start:stop]) for start, stop in itertools.pairwise(edges)]
+        events.append(RequestTrailers() if trailers else RequestBody(b"", True))
+        for number, event in enumerate(events):
+            sends += exchange.receive(Incoming(event, modes=modes if not number else None), 0.0)
+            if exchange.held is not None:
+                exchange.held.listen(lambda verdict, said=sends, of=exchange: said.extend(of.resume(verdict, 0.0)))  # type: ignore[misc]
+            if number == moment:
+                director.let_go()
+        director.let_go()
+        assert exchange.held is None
+        assert len(director.decisions) == 1
+        answers.append([each for each in sends if not isinstance(each, BodyReply)])
+        assert b"".join(send.body for send in sends if isinstance(send, BodyReply)) == body
+        ends = [send.end_of_stream for send in sends if isinstance(send, BodyReply)]
+        assert ends.count(True) == (not trailers)
+        exchange.closed(1.0)
+    assert answers[0] == answers[1]
+
+
+def test_a_large_body_that_waited_is_sent_on_in_steps() -> None:
+    director = FakeDirector(hold=True)
+    exchange = Exchange(ExchangeSettings(), director, random.Random(1))
+    body = b'{"model":"m","prompt":"' + b"word " * 600_000 + b'"}'
+    exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/v1/completions"),)))), 0.0)
+    exchange.receive(Incoming(RequestBody(body, True)), 0.0)
+    while exchange.pending:
+        assert exchange.go_on(0.0) == []
+    assert exchange.held is not None
+    assert exchange.held_bytes == len(body)
+    assert not exchange.arriving
+    sends: list[Send] = []
+    exchange.held.listen(lambda verdict: sends.extend(exchange.resume(verdict, 1.0)))
+    assert director.let_go()
+    assert 1 < len(sends) <= 17
+    while exchange.pending:
+        sends += exchange.go_on(1.0)
+    assert b"".join(send.body for send in sends if isinstance(send, BodyReply)) == body
+    assert exchange.held_bytes == 0
+
+
+def test_what_comes_meanwhile_is_bounded() -> None:
+    director = FakeDirector(hold=True)
+    exchange = Exchange(ExchangeSettings(max_body_bytes=100), director, random.Random(1))
+    headers = Headers(((":path", b"/x"), ("upgrade", b"websocket"), ("connection", b"upgrade")))
+    assert exchange.receive(Incoming(RequestHeaders(headers)), 0.0) == []
+    assert exchange.receive(Incoming(RequestBody(b"x" * 90)), 0.0) == []
+    assert exchange.held_bytes == 90
+    [answer] = exchange.receive(Incoming(RequestBody(b"x" * 90)), 0.0)
+    assert isinstance(answer, ImmediateReply)
+    assert answer.status == 413
+    assert director.given_up == 1
+
+
+def test_a_verdict_is_told_once_and_only_where_it_is_wanted() -> None:
+    told: list[object] = []
+    gone: list[str] = []
+    held = Held(lambda: gone.append("given up"))
+    held.listen(told.append)
+    held.resolve(_REJECTION)
+    held.give_up()
+    with pytest.raises(ValueError, match="does not wait"):
+        held.resolve(_REJECTION)
+    assert (told, gone) == ([_REJECTION], [])
+    other = Held(lambda: gone.append("given up"))
+    other.listen(told.append)
+    other.give_up()
+    other.give_up()
+    with pytest.raises(ValueError, match="does not wait"):
+        other.resolve(_REJECTION)
+    assert (len(told), gone) == (1, ["given up"])

@@ -28,7 +28,7 @@ from picker.director_books import DirectorSettings
 from picker.exchange import Exchange, ExchangeSettings
 from picker.headers import DESTINATION_SCORES
 from picker.parsing import ParserTable
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 Case = dict[str, Any]
 
@@ -49,7 +49,7 @@ class RecordingDirector:
         self.decisions: list[tuple[InferenceRequest, Decision]] = []
         self.outcomes: list[Outcome] = []
 
-    def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         answer = self._director.direct(request, now)
         if isinstance(answer, Decision):
             self.decisions.append((request, answer))

@@ -50,12 +50,19 @@ class Owner:
     def __init__(self) -> None:
         self.made: dict[int, Noted] = {}
         self.paths: list[str | None] = []
-        self.calls = Calls(Limits(), self.open, lambda: None)
+        self.asked = self.flushed = 0
+        self.calls = Calls(Limits(), self)
 
-    def open(self, calls: Calls, path: str | None, stream: int) -> Call | None:
+    def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
         del calls
         self.paths.append(path)
         return self.made.setdefault(stream, Noted()) if path == "/p/M" else None
+
+    def wants_steps(self) -> None:
+        self.asked += 1
+
+    def flush(self) -> None:
+        self.flushed += 1
 
 
 def opened(stream: int) -> bytes:

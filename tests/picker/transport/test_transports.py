@@ -26,6 +26,7 @@ from grpc_health.v1 import health_pb2
 from infscale.errors import StartError
 from picker.exchange import Exchange, ExchangeSettings
 from picker.proto import ext_proc_pb2 as pb
+from picker.request import Reason, Rejection
 from picker.transport.grpc_aio import GrpcTransport
 from picker.transport.http2 import Http2Transport
 from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, Transport, TransportSettings
@@ -111,6 +112,82 @@ async def test_a_cancelled_stream_releases_its_decision(picker: Picker) -> None:
         stream.cancel()
         await until(lambda: picker.director.open == 0)
     assert picker.director.outcome.kind == "aborted"
+
+
+# Requests that wait for their verdicts
+
+
+@pytest.mark.parametrize("body", [BODY, b'{"model":"m","prompt":"' + b"word " * 400_000 + b'"}'], ids=["short", "long"])
+async def test_a_request_that_waited_is_answered_without_a_message_of_its_gateway(picker: Picker, body: bytes) -> None:
+    picker.director.hold = True
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        for start in range(0, len(body), 60_000):
+            piece = body[start : start + 60_000]
+            await stream.write(gateway.body(piece, end_of_stream=start + 60_000 >= len(body)))
+        await until(lambda: bool(picker.director.held))
+        await asyncio.sleep(0)
+        assert picker.director.let_go()
+        assert (await gateway.answer(stream)).request_headers.response.clear_route_cache
+        passed, ended = b"", False
+        while not ended:
+            piece_of_answer = (await gateway.answer(stream)).request_body.response.body_mutation.streamed_response
+            passed, ended = passed + piece_of_answer.body, piece_of_answer.end_of_stream
+        assert passed == body
+        await stream.write(gateway.response_headers((":status", "200")))
+        assert (await gateway.answer(stream)).HasField("response_headers")
+        await stream.done_writing()
+        assert await stream.code() is grpc.StatusCode.OK
+    assert picker.director.outcome.kind == "completed"
+
+
+async def test_a_request_that_waited_can_be_refused(picker: Picker) -> None:
+    picker.director.hold = True
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await until(lambda: bool(picker.director.held))
+        picker.director.rejection = Rejection(503, "ServiceUnavailable", "the queue is full", Reason.SATURATED)
+        assert picker.director.let_go()
+        assert (await gateway.answer(stream)).immediate_response.status.code == 503
+        assert await stream.code() is grpc.StatusCode.OK
+    assert picker.director.open == 0
+
+
+async def test_a_request_whose_gateway_leaves_waits_no_longer(picker: Picker) -> None:
+    picker.director.hold = True
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await until(lambda: bool(picker.director.held))
+        stream.cancel()
+        await until(lambda: picker.director.given_up == 1)
+        assert not picker.director.let_go()
+    assert picker.director.decisions == []
+
+
+async def test_a_bug_behind_a_verdict_ends_that_exchange_only(picker: Picker, caplog: pytest.LogCaptureFixture) -> None:
+    picker.director.hold = True
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await until(lambda: bool(picker.director.held))
+        picker.director.destinations = (None,)  # type: ignore[assignment]
+        assert picker.director.let_go()
+        assert await stream.code() is grpc.StatusCode.INTERNAL
+    assert picker.director.open == 0
+    assert "exchange failed" in caplog.text
+
+
+async def test_a_stop_ends_requests_that_wait(picker: Picker) -> None:
+    picker.director.hold = True
+    async with connected(picker.transport(drain_seconds=0.05, notice_seconds=0.0)) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await until(lambda: bool(picker.director.held))
+    assert picker.director.given_up == 1
+    assert not picker.director.let_go()
 
 
 @pytest.mark.parametrize(
