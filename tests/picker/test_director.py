@@ -319,10 +319,18 @@ def test_a_missing_model_is_the_clients_fault_also_while_there_is_no_endpoint() 
     assert Bench(0).refused(NAMELESS).status == 400
 
 
+class Broken(dict[str, int]):
+    """Counts that cannot be written."""
+
+    def __setitem__(self, key: str, value: int) -> None:
+        raise RuntimeError(key)
+
+
 def test_a_decision_that_fails_charges_nobody() -> None:
     bench = Bench(1)
-    bench.director.records = None  # type: ignore[assignment]  # anything that breaks after the choice
-    with pytest.raises(AttributeError):
+    bench.director.direct(replace(ask(), body=None), 0.1)
+    bench.director.stats.picks = Broken()
+    with pytest.raises(RuntimeError):
         bench.director.direct(ask(), 0.1)
     assert bench.in_flight() == ([0.0], [0.0])
 

@@ -44,6 +44,8 @@ def ask(
     sends = exchange.receive(Incoming(event, subset=subset), now)
     if body is not None and not sends:
         sends = exchange.receive(Incoming(RequestBody(body, end_of_stream=True)), now)
+    while exchange.pending:
+        sends += exchange.go_on(now)
     exchange.closed(now)
     (reply,) = sends
     assert isinstance(reply, ImmediateReply)
