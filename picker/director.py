@@ -23,10 +23,10 @@ from picker.director_books import DirectorSettings, DirectorStats
 from picker.output_length import OutputLengths
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Promise, Reason, Rejection
 from picker.rewrite import RewriteTable, target_model
 from picker.scheduling.admitters import admitted
-from picker.scheduling.memory import PoolMemory, Promise
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import Objectives, Prediction
 from picker.scheduling.profile import Selection

@@ -6,8 +6,9 @@ import random
 import pytest
 
 from infscale.metrics.snapshot import IntArray
+from picker.request import Promise
 from picker.scheduling.admitters import LatencyObjectiveAdmitter
-from picker.scheduling.memory import PoolMemory, Promise
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import USUAL_PREFILL_THROUGHPUT, Objectives, Prediction, predict
 from picker.scheduling.scorers.latency import LatencyScorer
