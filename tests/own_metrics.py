@@ -11,13 +11,13 @@ from adapter.telemetry import AdapterCollector
 from infscale.metrics.store import MetricStore
 from infscale.own_process import ProcessCollector
 from infscale.telemetry import SourcesCollector, StoreCollector
-from picker.director import PoolDirector
-from picker.observed_director import ObservedDirector
-from picker.pool_averages import PoolAveragesCollector
-from picker.pool_directors import PoolDirectors
-from picker.reference_counts import ReferenceCounts
-from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector
-from picker.telemetry import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.directing.director import PoolDirector
+from picker.directing.observed_director import ObservedDirector
+from picker.directing.pool_directors import PoolDirectors
+from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.telemetry.pool_averages import PoolAveragesCollector
+from picker.telemetry.reference_counts import ReferenceCounts
+from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
 from picker.transport.budget import Budget
 from picker.transport.limits import LimitCounts
 

@@ -16,7 +16,7 @@ from infscale.config import read_config
 from infscale.discovery.state import read_state
 from infscale.document import from_plain, load, whole
 from infscale.errors import ConfigError
-from picker.config import load_picker_config
+from picker.epp_config.loader import load_picker_config
 
 ROOT = Path(__file__).parents[1]
 CASES = sorted((ROOT / "tests" / "cases" / "configs").iterdir())

@@ -14,7 +14,7 @@ from infscale.discovery.state import read_state
 from infscale.document import Field, load, whole
 from infscale.endpoint import DiscoveryState
 from infscale.problems import Problems
-from picker.config import PickerConfig, preset
+from picker.epp_config.loader import PickerConfig, preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from prometheus_client.registry import Collector
 from infscale import __version__
 from infscale.metrics.store import MetricStore
 from infscale.telemetry import DebugPage
-from picker.observed_director import ObservedDirector
-from picker.picks import picks_document
-from picker.pool_averages import PoolAveragesCollector
-from picker.pool_directors import PoolDirectors
-from picker.reference_counts import ReferenceCounts
-from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
-from picker.telemetry import PickerCollector
+from picker.directing.observed_director import ObservedDirector
+from picker.directing.picks import picks_document
+from picker.directing.pool_directors import PoolDirectors
+from picker.telemetry.counts import PickerCollector
+from picker.telemetry.pool_averages import PoolAveragesCollector
+from picker.telemetry.reference_counts import ReferenceCounts
+from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
 
 
 class Observing:

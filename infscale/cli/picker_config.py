@@ -4,9 +4,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from infscale.watched_file import look_at
-from picker.config import PickerConfig, load_picker_config
-from picker.extensions import ENTRY_POINTS, with_entry_points
-from picker.scheduling.registry import BUILT_IN
+from picker.epp_config.extensions import ENTRY_POINTS, with_entry_points
+from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.epp_config.registry import BUILT_IN
 
 
 def read_picker_config(path: Path) -> PickerConfig:

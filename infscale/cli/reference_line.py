@@ -18,7 +18,7 @@ from infscale.cli.serve import serve
 from infscale.config import ServeConfig
 from infscale.errors import ConfigError
 from infscale.listening import EVERY_ADDRESS, has_every_address
-from picker.discovery_source import FileSource
+from picker.epp_config.discovery_source import FileSource
 
 _OWN = ("--config", "-config")
 _LIFETIME = timedelta(days=3650)

@@ -29,7 +29,7 @@ from infscale.document import quoted
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import SelectorError
 from infscale.labels import Selector
-from picker.discovery_source import FileSource
+from picker.epp_config.discovery_source import FileSource
 
 DEFAULT_POOL_NAME = "epp"
 

@@ -13,8 +13,8 @@ from infscale.errors import ConfigError
 from infscale.log import where
 from infscale.metrics.snapshot import PoolSettings
 from infscale.watched_file import Look, WatchedFile
-from picker.config import PickerConfig, preset
-from picker.telemetry import ReloadStats
+from picker.epp_config.loader import PickerConfig, preset
+from picker.telemetry.counts import ReloadStats
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 from infscale.config import ScrapeSettings
 from infscale.document import quoted
 from infscale.errors import ConfigError
-from picker.scraping import ScrapeWishes
+from picker.epp_config.scraping_parameters import ScrapeWishes
 
 _DEFAULT = ScrapeSettings()
 _KEEP_ONE = "remove one or make them equal"

@@ -34,17 +34,17 @@ from infscale.scrape.processes import ScrapeProcesses
 from infscale.scrape.target import TargetTemplate
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.telemetry import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
-from picker.candidates import takes_requests
-from picker.config import PickerConfig
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
-from picker.exchange import Exchange, ExchangeSettings
+from picker.directing.candidates import takes_requests
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.directing.pool_directors import PoolDirectors
+from picker.directing.served_models import NO_LISTS
+from picker.epp_config.loader import PickerConfig
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
-from picker.pool_directors import PoolDirectors
-from picker.served import NO_LISTS
-from picker.telemetry import PortCollector, ReloadCollector
-from picker.transport.http2 import Http2Transport
+from picker.telemetry.counts import PortCollector, ReloadCollector
 from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
+from picker.transport.server.http2 import Http2Transport
 
 _LOG = logging.getLogger(__name__)
 
@@ -350,7 +350,7 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
 
     if picker.transport == "grpc_aio":
         # Its library takes 10 MiB, which those who do not choose it need not have.
-        from picker.transport.grpc_aio import GrpcTransport
+        from picker.transport.grpcio_server.grpc_aio import GrpcTransport
 
         return GrpcTransport(settings, new_exchange, clock, ready)
     return Http2Transport(settings, new_exchange, clock, ready)

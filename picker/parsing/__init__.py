@@ -7,17 +7,14 @@ from picker.parsing.encodings import decoded
 from picker.parsing.framed import parse_body
 from picker.parsing.model_span import with_model
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
-from picker.parsing.unread import UNREAD, of_upgrade
 
 __all__ = [
     "DEFAULT_PARSERS",
     "PARSER_TYPES",
-    "UNREAD",
     "ParserTable",
     "Route",
     "decoded",
     "longest_suffix",
-    "of_upgrade",
     "parse_body",
     "with_model",
 ]

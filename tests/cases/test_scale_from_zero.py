@@ -16,8 +16,8 @@ from infscale.metrics.table import MetricTable
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
 from infscale.planner.hpa_rules import Bounds
 from infscale.planner.workload import PodState, Workload
-from picker.config import preset
-from picker.director import PoolDirector
+from picker.directing.director import PoolDirector
+from picker.epp_config.loader import preset
 from picker.request import InferenceRequest, ParsedBody, Rejection
 from tests.adapter.support import E1, G2, POOLS, external_values
 from tests.adapter.support import values as values_of

@@ -30,7 +30,7 @@ from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError
 from infscale.labels import Selector
 from infscale.metrics.engines import EngineNames
-from picker.discovery_source import FileSource
+from picker.epp_config.discovery_source import FileSource
 
 ROOT = Path(__file__).parents[2]
 GROUP = "inference.networking.k8s.io"

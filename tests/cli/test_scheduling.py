@@ -20,8 +20,8 @@ from infscale.cli.serving import Serving, clock, serving
 from infscale.config import load_config
 from infscale.errors import ConfigError
 from infscale.metrics.sample import EngineSample
-from picker.config import PickerConfig, load_picker_config
-from picker.telemetry import ReloadCollector
+from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.telemetry.counts import ReloadCollector
 from tests.picker.transport import gateway
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"

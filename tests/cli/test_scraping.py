@@ -21,9 +21,9 @@ from infscale.metrics.engines import EngineNames
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.scrape.trust import PageCertificates
-from picker.config import load_picker_config
-from picker.discovery_source import FileSource
-from picker.scraping import NO_WISHES, ScrapeWishes
+from picker.epp_config.discovery_source import FileSource
+from picker.epp_config.loader import load_picker_config
+from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from tests.metrics.test_engines import RENAMED
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"

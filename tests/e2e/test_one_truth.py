@@ -22,9 +22,9 @@ from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store import MetricStore
 from infscale.quantity import parse_quantity
-from picker.director_books import DirectorSettings
+from picker.directing.director_books import DirectorSettings
 from picker.request import Headers
-from picker.scheduling.filters import SaturationFilter
+from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from tests.e2e.gateway import Gateway, gateway

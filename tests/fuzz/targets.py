@@ -29,16 +29,16 @@ from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store import MetricStore
 from infscale.periodic import FetchError
 from infscale.sources.dcgm import DcgmReader
-from picker.config import load_picker_config, preset
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import load_picker_config, preset
 from picker.errors import RequestError
-from picker.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import DEFAULT_PARSERS, parse_body
 from picker.request import Decision, Headers, InferenceRequest, Outcome
 from picker.transport.budget import Budget
-from picker.transport.calls import Call, Calls
-from picker.transport.exchange_call import ExchangeCall
+from picker.transport.server.calls import Call, Calls
+from picker.transport.server.exchange_call import ExchangeCall
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
 
 Target = Callable[[bytes], None]

@@ -9,8 +9,8 @@ after the one before. A difference fails with the conversation so far.
 from collections.abc import Sequence
 from typing import Self
 
-from picker.exchange import Exchange
-from picker.messages import Event, Incoming, Send
+from picker.ext_proc.exchange import Exchange
+from picker.ext_proc.messages import Event, Incoming, Send
 
 
 class Playbook:

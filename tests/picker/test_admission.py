@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infscale.endpoint import Objective, ObjectKey, Phase, Pool
-from picker.admission import (
+from picker.directing.admission import (
     STATUS_OF_CODE,
     Priorities,
     QueueFailure,
@@ -14,7 +14,7 @@ from picker.admission import (
     http_form,
     pool_saturation,
 )
-from picker.director_books import DirectorSettings
+from picker.directing.director_books import DirectorSettings
 from picker.request import Headers
 from tests.fakes.pools import POOL, FakePool
 from tests.reference_tables import TABLES

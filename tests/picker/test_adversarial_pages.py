@@ -22,9 +22,9 @@ from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store import MetricStore
 from infscale.telemetry import StoreCollector
-from picker.config import PickerConfig, load_picker_config, preset
-from picker.director import PoolDirector
-from picker.presets import PRESETS
+from picker.directing.director import PoolDirector
+from picker.epp_config.loader import PickerConfig, load_picker_config, preset
+from picker.epp_config.presets import PRESETS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 from tests.scrape.pages import vllm_page

@@ -7,19 +7,19 @@ import pytest
 from infscale.errors import ConfigError
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from picker.config import API_VERSIONS, DEFAULT_PARSERS, PickerConfig, load_picker_config, preset
-from picker.discovery_source import FileSource
+from picker.epp_config import registry
+from picker.epp_config.discovery_source import FileSource
+from picker.epp_config.loader import API_VERSIONS, DEFAULT_PARSERS, PickerConfig, load_picker_config, preset
+from picker.epp_config.presets import DEFAULT_PRESET, PRESETS
+from picker.epp_config.reference_names import REFERENCE_ONLY
+from picker.epp_config.scraping_parameters import ScrapeWishes
 from picker.parsing.table import PARSER_TYPES
-from picker.prefix_index import PrefixSettings
-from picker.presets import DEFAULT_PRESET, PRESETS
-from picker.scheduling import registry
-from picker.scheduling.filters import SaturationFilter
+from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.pickers import MaxScorePicker, RandomPicker
+from picker.scheduling.prefix_index import PrefixSettings
 from picker.scheduling.profile import Profile
-from picker.scheduling.reference import REFERENCE_ONLY
 from picker.scheduling.scorers.affinity import PrefixCacheScorer
 from picker.scheduling.scorers.load import KvCacheUtilizationScorer, QueueScorer
-from picker.scraping import ScrapeWishes
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from infscale.errors import ConfigError
-from picker.config import PickerConfig, load_picker_config
-from picker.scheduling.attributes import COLUMNS, EndpointAttributeScorer
-from picker.scheduling.reference import REFERENCE_ONLY
-from picker.scheduling.registry import KINDS
+from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.epp_config.reference_names import REFERENCE_ONLY
+from picker.epp_config.registry import KINDS
+from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeScorer
 
 CASES = Path(__file__).parents[1] / "cases" / "configs"
 V1 = "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\n"

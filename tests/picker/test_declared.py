@@ -3,7 +3,7 @@
 import pytest
 
 from infscale.errors import ConfigError
-from picker.config import PickerConfig, load_picker_config
+from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.scheduling.admitters import ProbabilisticAdmitter
 from tests.fakes.pools import FakePool, context
 

@@ -23,12 +23,12 @@ from infscale.endpoint import (
 from infscale.metrics.sample import EngineSample, FloatArray, LoraState, ModelLoad
 from infscale.metrics.snapshot import IntArray
 from infscale.metrics.store import MetricStore
-from picker.config import load_picker_config, preset
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import load_picker_config, preset
+from picker.epp_config.registry import BUILT_IN, Plugins
 from picker.request import Api, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.scheduling.plugin import SchedulingContext
-from picker.scheduling.registry import BUILT_IN, Plugins
 from tests.fakes.counts import counts_of
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey
-from picker.director_books import DirectorSettings
+from picker.directing.director_books import DirectorSettings
 from picker.request import InferenceRequest, Outcome
 from tests.fakes.pools import headers
 from tests.picker.test_director import PROMPT, Bench, ask, done

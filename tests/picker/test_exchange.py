@@ -6,8 +6,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import (
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     Fail,
@@ -25,8 +25,8 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
+from picker.ext_proc.replies import pieces
 from picker.parsing import ParserTable
-from picker.replies import pieces
 from picker.request import Headers, Reason, Rejection
 from tests.fakes.director import FakeDirector
 from tests.picker.playbook import Playbook

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import (
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     Event,
@@ -29,10 +29,10 @@ from picker.messages import (
     Send,
     TrailersReply,
 )
+from picker.ext_proc.wire_codec import encode
 from picker.request import Headers, Reason, Rejection
 from picker.response import ReportedAttribute
 from picker.response.expressions import Expression
-from picker.wire import encode
 from tests.fakes.director import FakeDirector
 
 _NAMES = st.sampled_from(

@@ -13,15 +13,15 @@ from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store import MetricStore
-from picker.config import PickerConfig, load_picker_config
-from picker.director import PoolDirector
-from picker.extensions import with_entry_points
+from picker.directing.director import PoolDirector
+from picker.epp_config.extensions import with_entry_points
+from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.epp_config.parameters import Given
+from picker.epp_config.registry import BUILT_IN, Kind, Plugins
 from picker.request import Decision, InferenceRequest, ParsedBody, Reason, Rejection
-from picker.scheduling.parameters import Given
 from picker.scheduling.pickers import RandomPicker
 from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer, Screener
 from picker.scheduling.profile import bounded
-from picker.scheduling.registry import BUILT_IN, Kind, Plugins
 from picker.scheduling.scorers.load import QueueScorer
 from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
 
@@ -148,7 +148,7 @@ def test_stages_may_answer_with_what_numpy_gives_them() -> None:
     [
         (Plugins(scorers={"queue-scorer": queue}), "there is already a plugin type 'queue-scorer'"),
         (Plugins(scorers={"openai-parser": queue}), "there is already a plugin type 'openai-parser'"),
-        ({"scorers": {}}, r"expected a picker.scheduling.registry.Plugins, got dict"),
+        ({"scorers": {}}, r"expected a picker.epp_config.registry.Plugins, got dict"),
         (ModuleNotFoundError("No module named 'acme_plugins'"), "cannot be loaded: No module named 'acme_plugins'"),
     ],
     ids=["taken", "a fact", "something else", "not there"],

@@ -7,9 +7,9 @@ from itertools import count
 import orjson
 
 from infscale.endpoint import ObjectKey
-from picker.observed_director import ObservedDirector
+from picker.directing.observed_director import ObservedDirector
+from picker.directing.picks import SHOWN, picks_document
 from picker.pick_record import KEPT_CHARACTERS, KEPT_SCORES, PickRecord
-from picker.picks import SHOWN, picks_document
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
 from tests.picker.test_pool_directors import CHAT, CODE, Bench, ask
 

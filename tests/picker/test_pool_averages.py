@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from infscale.endpoint import Phase
 from infscale.metrics.dialects import NobodyCounted, interpret
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from picker.config import load_picker_config
-from picker.pool_averages import PoolAveragesCollector
+from picker.epp_config.loader import load_picker_config
+from picker.telemetry.pool_averages import PoolAveragesCollector
 from tests.fakes.pools import POOL, FakePool
 
 EXTRACTOR = """\

@@ -8,11 +8,11 @@ import pytest
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store import MetricStore
-from picker.config import PickerConfig, preset
-from picker.director import PoolDirector
-from picker.pool_directors import POOL_HEADER, PoolDirectors
-from picker.prefix_index import PrefixSettings
+from picker.directing.director import PoolDirector
+from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
+from picker.epp_config.loader import PickerConfig, preset
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from picker.scheduling.prefix_index import PrefixSettings
 
 CHAT, CODE, OTHER_CHAT = ObjectKey("llm", "chat"), ObjectKey("llm", "code"), ObjectKey("test", "chat")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import Endpoint
-from picker.prefix_index import ENTRY_BYTES, PrefixIndex, PrefixSettings, block_ends
+from picker.scheduling.prefix_index import ENTRY_BYTES, PrefixIndex, PrefixSettings, block_ends
 from tests.fakes.pools import endpoint
 
 BLOCK = 256

@@ -9,10 +9,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import EngineSample, ModelLoad
 from infscale.own_metrics import OwnMetrics
-from picker.observed_director import ObservedDirector
-from picker.reference_counts import MAX_ATTEMPTS, MAX_FLOWS, MAX_SERIES, MAX_STRANGE_MODELS, OTHER, ReferenceCounts
-from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
+from picker.directing.observed_director import ObservedDirector
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
+from picker.telemetry.reference_counts import (
+    MAX_ATTEMPTS,
+    MAX_FLOWS,
+    MAX_SERIES,
+    MAX_STRANGE_MODELS,
+    OTHER,
+    ReferenceCounts,
+)
+from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
 from tests.picker.test_pool_directors import CHAT, OTHER_CHAT, Bench
 
 REQUEST = {"model_name": "m", "target_model_name": "m", "fairness_id": "default-flow", "priority": "0"}

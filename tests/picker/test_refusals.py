@@ -7,11 +7,11 @@ from types import MappingProxyType
 import pytest
 
 from infscale.histogram import Histogram
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import ImmediateReply, Incoming, RequestBody, RequestHeaders
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import ImmediateReply, Incoming, RequestBody, RequestHeaders
 from picker.parsing import ParserTable
 from picker.request import Headers, Reason
-from picker.telemetry import PickerCollector
+from picker.telemetry.counts import PickerCollector
 from tests.picker.test_pool_directors import CHAT, CODE, Bench
 
 SETTINGS = ExchangeSettings(max_body_bytes=100, parsers=ParserTable.of(("openai-parser",)))

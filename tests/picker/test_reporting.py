@@ -6,9 +6,10 @@ import re
 import pytest
 
 from infscale.errors import ConfigError
-from picker.config import PickerConfig, load_picker_config
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import (
+from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.epp_config.reporting import NO_REPORTING, Reporting
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     HeadersReply,
@@ -22,7 +23,6 @@ from picker.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.reporting import NO_REPORTING, Reporting
 from picker.response import ReportedAttribute
 from picker.response.expressions import Expression
 from tests.fakes.director import FakeDirector

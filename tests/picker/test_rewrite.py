@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infscale.endpoint import ObjectKey, Pool, Rewrite, RewriteRule, RewriteTarget
-from picker.rewrite import RewriteTable, chosen_target, target_model
+from picker.directing.rewrite import RewriteTable, chosen_target, target_model
 from tests.fakes.pools import NO_HEADERS, POOL, headers
 from tests.reference_tables import TABLES
 

@@ -7,7 +7,7 @@ import pytest
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState, frozen
-from picker.subset import named_rows
+from picker.scheduling.subset import named_rows
 from tests.fakes.pools import POOL
 from tests.reference_tables import TABLES
 

@@ -15,10 +15,10 @@ from infscale.metrics.published import BY_NAME
 from infscale.metrics.sample import REFUSED, EngineSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from picker.candidates import takes_requests
-from picker.config import load_picker_config
-from picker.director_books import DirectorSettings
-from picker.presets import PRESETS
+from picker.directing.candidates import takes_requests
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import load_picker_config
+from picker.epp_config.presets import PRESETS
 from tests.fakes.pools import POOL, headers
 from tests.picker.test_director import REFUSING, Bench, ask, done, get
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picker import wire
 from picker.errors import WireError
-from picker.messages import (
+from picker.ext_proc import wire_codec as wire
+from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     Event,

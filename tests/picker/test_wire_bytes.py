@@ -4,9 +4,9 @@ from google.protobuf import struct_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.messages import BodyReply, HeadersReply, Side
+from picker.ext_proc.messages import BodyReply, HeadersReply, Side
+from picker.ext_proc.wire_bytes import body_reply, headers_reply, varint
 from picker.proto import ext_proc_pb2 as pb
-from picker.wire_bytes import body_reply, headers_reply, varint
 
 SIDES = st.sampled_from(["request", "response"])
 NAMES = st.text(max_size=200)

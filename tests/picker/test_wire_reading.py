@@ -5,11 +5,11 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from picker import wire
 from picker.errors import WireError
-from picker.messages import Event, Incoming, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
+from picker.ext_proc import wire_codec as wire
+from picker.ext_proc.messages import Event, Incoming, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
+from picker.ext_proc.wire_reading import read_event
 from picker.proto import ext_proc_pb2 as pb
-from picker.wire_reading import read_event
 
 KEYS = st.sampled_from([":path", "Content-Type", "x-request-id", "k" * 200, "naïve"]) | st.text(min_size=1, max_size=12)
 VALUES = st.sampled_from([b"", b"/v1/completions", b"\xff", b"v" * 127, b"v" * 128, b"v" * 20_000]) | st.binary()

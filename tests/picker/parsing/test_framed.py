@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from picker.errors import RequestError
+from picker.ext_proc.wire_bytes import varint
 from picker.parsing import ParserTable, parse_body
 from picker.request import ParsedBody
-from picker.wire_bytes import varint
 
 PARSERS = ParserTable.of(("vllmgrpc-parser", "vertexai-parser"))
 GENERATE = "/vllm.grpc.engine.VllmEngine/Generate"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from picker.request import Framing, Headers, ParsedBody
 from picker.response import BodyPlan, Usage, VisibleBody
-from picker.response.frames import FrameBuffer
+from picker.response.grpc_messages import FrameBuffer
 from tests.picker.parsing.test_framed import field, framed
 
 GRPC = Headers((("content-type", b"application/grpc+proto"),))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from picker.scheduling.attributes import (
+from picker.scheduling.endpoint_attributes import (
     ALIASES,
     COLUMNS,
     Attribute,

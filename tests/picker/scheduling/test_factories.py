@@ -2,19 +2,19 @@
 
 import pytest
 
-from picker.config import PickerConfig, load_picker_config
+from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.scheduling.admitters import LatencyObjectiveAdmitter
-from picker.scheduling.attributes import COLUMNS, EndpointAttributeFilter, EndpointAttributeScorer
 from picker.scheduling.context_length import ContextLength
-from picker.scheduling.guards import BoundedLoadFilter, ErrorMemoryFilter
-from picker.scheduling.legacy_tree import LegacyTreeFilter
+from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeFilter, EndpointAttributeScorer
+from picker.scheduling.filters.guards import BoundedLoadFilter, ErrorMemoryFilter
+from picker.scheduling.filters.legacy_tree import LegacyTreeFilter
+from picker.scheduling.filters.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 from picker.scheduling.plugin import Filter, PredictionSettings, Scorer
 from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.latency import LatencyScorer
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import LmetricScorer
-from picker.scheduling.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 

@@ -6,7 +6,7 @@ from infscale.endpoint import Phase
 from infscale.labels import Selector
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from picker.scheduling.filters import (
+from picker.scheduling.filters.eligibility import (
     FreshMetricsFilter,
     HeaderTestingFilter,
     LabelSelectorFilter,

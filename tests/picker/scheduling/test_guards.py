@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from picker.scheduling.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter, Measure
+from picker.scheduling.filters.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter, Measure
 from picker.scheduling.memory import PoolMemory
 from tests.fakes.pools import FakePool, context
 

@@ -8,11 +8,11 @@ import pytest
 from infscale.metrics.snapshot import IntArray
 from picker.request import Promise
 from picker.scheduling.admitters import LatencyObjectiveAdmitter
+from picker.scheduling.filters.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import USUAL_PREFILL_THROUGHPUT, Objectives, Prediction, predict
 from picker.scheduling.scorers.latency import LatencyScorer
-from picker.scheduling.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
 from tests.fakes.pools import NO_HEADERS, FakePool, Numbers, context, headers
 
 STREAMING = PredictionSettings(streaming=True)

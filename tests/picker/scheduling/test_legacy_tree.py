@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from infscale.metrics.sample import LoraState
-from picker.config import preset
-from picker.scheduling.legacy_tree import LegacyTreeFilter, least_bucket
+from picker.epp_config.loader import preset
+from picker.scheduling.filters.legacy_tree import LegacyTreeFilter, least_bucket
 from picker.scheduling.plugin import RequestFacts
 from tests.fakes.pools import NO_HEADERS, FakePool, Numbers, context
 

@@ -4,7 +4,7 @@ import pytest
 
 from infscale.errors import ConfigError
 from infscale.labels import Selector
-from picker.config import PickerConfig, load_picker_config
+from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.scheduling.rollout import Gate, HeaderSelector, RolloutScreener
 from tests.picker.scheduling.test_rollout import REVISION, SLICE, gate
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.metrics.sample import LoraState
-from picker.scheduling.attributes import COLUMNS, EndpointAttributeScorer
 from picker.scheduling.context_length import ContextLength
+from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeScorer
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.affinity import (

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from picker.config import preset
-from picker.scheduling.stickiness import PrefixCacheAffinityFilter
+from picker.epp_config.loader import preset
+from picker.scheduling.filters.stickiness import PrefixCacheAffinityFilter
 from tests.fakes.pools import FakePool, context
 
 

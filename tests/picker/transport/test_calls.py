@@ -4,11 +4,11 @@ import gc
 import weakref
 
 from picker.transport.budget import Budget, Holding
-from picker.transport.calls import Call, Calls
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
+from picker.transport.server.calls import Call, Calls
 
 OPEN = b"".join(
     literal(name, value)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from picker.transport.certificate_files import CertificateFiles
+from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from tests.picker.transport.test_transports import certificate
 
 

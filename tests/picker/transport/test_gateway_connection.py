@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest_asyncio
 
-from picker.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.budget import Budget
-from picker.transport.gateway_connection import GatewayConnection
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, Setting
@@ -18,8 +17,9 @@ from picker.transport.h2.grpc import DONE, framed
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
-from picker.transport.port import Port
-from picker.transport.turns import SLICE_UNITS, TURN_UNITS
+from picker.transport.server.gateway_connection import GatewayConnection
+from picker.transport.server.port import Port
+from picker.transport.server.turns import SLICE_UNITS, TURN_UNITS
 from tests.fakes.director import FakeDirector
 from tests.hostile.raw import opened
 from tests.picker.transport import gateway

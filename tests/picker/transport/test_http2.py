@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from lab.certificates import Authority, KeyPair
-from picker.exchange import Exchange, ExchangeSettings
-from picker.transport.certificates import ServingTls
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
-from picker.transport.http2 import Http2Transport
 from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, TransportSettings
+from picker.transport.server.http2 import Http2Transport
+from picker.transport.server.server_tls import ServingTls
 from tests.fakes.director import FakeDirector
 from tests.picker.transport import gateway
 from tests.picker.transport.h2.test_connection import BLOCK

@@ -1,7 +1,7 @@
 """Turns of the loop, and places among connections: pure decisions about which goes first and which goes."""
 
-from picker.transport.places import MOST_NEW, Places
-from picker.transport.turns import SLICE_UNITS, TURN_UNITS, Turns
+from picker.transport.server.places import MOST_NEW, Places
+from picker.transport.server.turns import SLICE_UNITS, TURN_UNITS, Turns
 
 
 def test_a_turn_ends_and_those_that_wait_go_on_in_the_next() -> None:
