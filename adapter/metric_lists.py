@@ -15,7 +15,7 @@ from adapter.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion, ExternalR
 from adapter.provider import ExternalValues, Kind, ObjectValues
 from infscale.endpoint import ObjectKey
 from infscale.labels import Operator, Requirement, Selector
-from infscale.metrics.readings import Readings
+from infscale.metrics.published.readings import Readings
 from infscale.metrics.sample import FloatArray
 from infscale.quantity import MAX_QUANTITY, format_quantities, format_quantity
 

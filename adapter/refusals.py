@@ -6,10 +6,10 @@ from adapter.errors import BadRequest, NotFound, Unavailable
 from adapter.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
 from adapter.rules import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
 from infscale.labels import model_key
-from infscale.metrics.published import PublishedMetric
+from infscale.metrics.published.catalogue import PublishedMetric
+from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.table import MetricTable
-from infscale.metrics.windowed import Unknown
 
 _LISTED = 5
 _LABELS = frozenset({POOL, MODEL, MODEL_KEY})

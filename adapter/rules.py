@@ -1,7 +1,7 @@
 """Which parts of which pools make an answer, and how the parts become one value.
 
-Within a pool the core's contract about unknown values decides (`infscale.metrics.answers`); here it is carried over
-several pools: an answer that would lack one of its pools is unknown, because a smaller sum scales down.
+Within a pool the core's contract about unknown values decides (`infscale.metrics.published.answers`); here it is
+carried over several pools: an answer that would lack one of its pools is unknown, because a smaller sum scales down.
 """
 
 import math
@@ -13,11 +13,11 @@ import numpy as np
 from adapter.errors import BadRequest
 from infscale.endpoint import EndpointKey
 from infscale.labels import Selector, model_key
-from infscale.metrics.answers import group_reading, models, serving, weight, whole
-from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.answers import group_reading, models, serving, weight, whole
+from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot, count_of
-from infscale.metrics.windowed import Unknown
 from infscale.quantity import MAX_QUANTITY
 
 POOL, MODEL, MODEL_KEY = "pool", "model", "model_key"

@@ -34,7 +34,7 @@ from infscale.certificates import CertificatePair
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.own_metrics import OwnMetrics
 
 _SHUTDOWN_SECONDS = 5.0

@@ -29,14 +29,14 @@ from adapter.rules import (
 )
 from adapter.selections import Selections
 from infscale.endpoint import DescribedObject, ObjectKey, Phase, Pool
-from infscale.metrics.answers import group_reading, pod_readings
-from infscale.metrics.published import PublishedMetric
-from infscale.metrics.readings import Readings
+from infscale.metrics.published.answers import group_reading, pod_readings
+from infscale.metrics.published.catalogue import PublishedMetric
+from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.readings import Readings
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.quantity import MAX_QUANTITY
 
 PODS = GroupResource("pods")

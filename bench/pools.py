@@ -1,8 +1,8 @@
 """A metrics page as an engine serves it, and stores filled with it."""
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.dialects import VLLM, Interpreter
-from infscale.metrics.store import MetricStore
+from infscale.metrics.pages.dialects import VLLM, Interpreter
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.sim.families import PageView, RankView
 from infscale.sim.page_skins import page_for
 from infscale.sim.pages import EngineSkin, PageSubject

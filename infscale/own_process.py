@@ -7,7 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector as UsualMetrics
 
 from infscale import __version__
-from infscale.metrics import store
+from infscale.metrics.store import metrics_store as store
 from infscale.own_metrics import BlockingCollector
 
 

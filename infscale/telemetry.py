@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 
 from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
 from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
-from infscale.metrics.answers import group_reading, models
-from infscale.metrics.inspection import snapshot_document
-from infscale.metrics.published import PUBLISHED, PublishedMetric
+from infscale.metrics.published.answers import group_reading, models
+from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.own_metrics import CONTENT_TYPE, OwnMetrics

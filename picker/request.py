@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.dispatch import Charge
+from infscale.metrics.store.dispatch import Charge
 from picker.pick_record import NO_SCORES, PickRecord
 
 Api = Literal[

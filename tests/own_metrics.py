@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from adapter.stats import AdapterStats
 from adapter.telemetry import AdapterCollector
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.own_process import ProcessCollector
 from infscale.telemetry import SourcesCollector, StoreCollector
 from picker.directing.director import PoolDirector

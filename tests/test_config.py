@@ -35,8 +35,8 @@ from infscale.config.settings import keys_of
 from infscale.document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.metrics.engines import EngineNames
-from infscale.metrics.published import Aggregation
+from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 

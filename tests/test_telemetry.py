@@ -9,10 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.published import PUBLISHED, PublishedMetric
+from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample, ModelLoad
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
 from infscale.telemetry import SourcesCollector, TelemetryListen, TelemetryServer
 

@@ -25,8 +25,8 @@ from infscale.certificates import CertificatePair
 from infscale.config import AdapterSettings as AdapterConfig
 from infscale.config import ServeConfig
 from infscale.kube.client import KubeClient
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 
 _CHECK_SECONDS = 15.0
 _STEPS_AT_ONCE = 20

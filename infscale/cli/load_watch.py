@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from infscale.config.settings import UnknownLoad
 from infscale.endpoint import ObjectKey
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from prometheus_client.registry import Collector
 
 from infscale import __version__
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry import DebugPage
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import picks_document

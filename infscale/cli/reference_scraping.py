@@ -8,8 +8,8 @@ from infscale.config import ScrapeSettings
 from infscale.config.settings import Scheme
 from infscale.config.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.document import quoted
-from infscale.metrics.engines import EngineNames
-from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.snapshot import PoolSettings
 
 _TIMEOUT_SHARE = 0.8

@@ -23,8 +23,8 @@ from infscale.client_headers import ignored
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.client import KubeClient
-from infscale.metrics.store import MetricStore, StoreSettings
-from infscale.metrics.table import MetricTable
+from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from infscale.own_process import ProcessCollector
 from infscale.periodic import ScrapeHealth, TaskSet
 from infscale.scrape.model_lists import ListSettings, ModelLists

@@ -7,9 +7,9 @@ from typing import TypeVar, get_args
 
 from infscale.config.values import Section, one_of, url_path
 from infscale.document import Field, quoted
-from infscale.metrics.dialects import DIALECTS
-from infscale.metrics.engines import EngineNames
-from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import CounterName, HistogramName
 from infscale.problems import AlreadySaid
 

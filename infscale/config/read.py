@@ -39,12 +39,12 @@ from infscale.discovery import names
 from infscale.document import Field, load, quoted, whole
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
-from infscale.metrics.answers import GPU_STALENESS_SECONDS
-from infscale.metrics.dialects import DIALECTS
-from infscale.metrics.published import Aggregation
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
+from infscale.metrics.published.catalogue import Aggregation
+from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.watched_file import MAX_FILE_BYTES, Look, unreadable
 
 DIALECT_NAMES = ("auto", *DIALECTS)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
-from infscale.metrics.engines import EngineNames, Engines
-from infscale.metrics.published import Aggregation
+from infscale.metrics.pages.written_dialects import EngineNames, Engines
+from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.trust import PageCertificates
@@ -173,7 +173,7 @@ class PoolOverrides:
 
 @dataclass(frozen=True, slots=True)
 class FormulaSettings:
-    """A metric made of published ones; see `infscale.metrics.formula` for the language of `formula`."""
+    """A metric made of published ones; see `infscale.metrics.published.formula` for the language of `formula`."""
 
     name: str
     formula: str

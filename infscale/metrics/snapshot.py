@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
-from infscale.metrics.model_table import EMPTY, ModelTable
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_REFUSALS,
@@ -28,7 +27,8 @@ from infscale.metrics.sample import (
     ScrapeFailure,
 )
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from infscale.metrics.window import WindowSummary
+from infscale.metrics.windows.model_table import EMPTY, ModelTable
+from infscale.metrics.windows.window import WindowSummary
 from infscale.value import entity
 
 BoolArray = NDArray[np.bool_]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from infscale.endpoint import Objective, Pool
-from infscale.metrics.answers import group_reading
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.published.answers import group_reading
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from picker.directing.director_books import DirectorSettings

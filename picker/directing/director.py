@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey, Pool
-from infscale.metrics.dispatch import Charge
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.metrics.store.dispatch import Charge
 from picker.directing.admission import (
     REJECTED_NO_ENDPOINTS,
     Priorities,

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from typing import Final
 
-from infscale.metrics.bounds import MAX_OUTPUT_TOKENS
+from infscale.metrics.pages.bounds import MAX_OUTPUT_TOKENS
 from infscale.metrics.snapshot import PoolSnapshot
 
 _MODELS_REMEMBERED: Final = 1024

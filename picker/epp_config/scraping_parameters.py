@@ -6,8 +6,8 @@ from pathlib import Path
 from infscale.config.dialects import metric_spec
 from infscale.config.values import url_path
 from infscale.document import Field, quoted
-from infscale.metrics.dialects import DIALECTS
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.problems import AlreadySaid
 from infscale.scrape.trust import PageCertificates
 from picker.epp_config.parameters import Given, Parameters

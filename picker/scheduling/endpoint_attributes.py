@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from infscale.endpoint import Endpoint
-from infscale.metrics.answers import observed_at
-from infscale.metrics.columns import Column, ColumnReader, InFlight, Load, Saturation
-from infscale.metrics.gpus import GpuReader
-from infscale.metrics.published import PUBLISHED, PublishedMetric
+from infscale.metrics.published.answers import observed_at
+from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.column_readers import Column, ColumnReader, InFlight, Load, Saturation
+from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.by_endpoints import ByEndpoints

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infscale.metrics.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
+from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.value import entity
 from picker.request import Headers
 from picker.scheduling.plugin import SchedulingContext

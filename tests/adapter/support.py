@@ -15,10 +15,10 @@ from adapter.refusals import not_found, unknown_metric
 from adapter.store_provider import StoreProvider
 from infscale.endpoint import DescribedObject, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.labels import Selector
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 
 README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
 VECTORS = Path(__file__).parent.parent / "vectors"

@@ -9,7 +9,7 @@ import yaml
 from adapter.documents import AGGREGATED, RESOURCES, Clock, constant_documents
 from adapter.negotiation import Conversion
 from adapter.paths import Document, parse
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.published.catalogue import PUBLISHED
 
 DOCUMENTS = constant_documents(["queue_depth"], "0.1.0")
 

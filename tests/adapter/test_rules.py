@@ -6,11 +6,11 @@ import pytest
 from adapter.rules import Part, combined, label_sets
 from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.published import BY_NAME, Aggregation
+from infscale.metrics.published.catalogue import BY_NAME, Aggregation
+from infscale.metrics.published.metric_table import formula_metric
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, Reading
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import formula_metric
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
 
 PRESSURE = "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.5)"
 

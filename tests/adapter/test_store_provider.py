@@ -11,8 +11,8 @@ from adapter.store_provider import StoreProvider
 from infscale.config import FormulaSettings
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, Phase, Workload
 from infscale.labels import Selector, model_key
-from infscale.metrics.published import PUBLISHED
-from infscale.metrics.table import MetricTable
+from infscale.metrics.published.catalogue import PUBLISHED
+from infscale.metrics.published.metric_table import MetricTable
 from tests.adapter.support import G2, MODEL, POOLS, World, external_values, values
 
 KEY = model_key(MODEL)

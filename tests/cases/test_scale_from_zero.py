@@ -9,10 +9,10 @@ from adapter.paths import ExternalRequest, ObjectRequest, parse
 from adapter.store_provider import StoreProvider
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
 from infscale.planner.hpa_rules import Bounds
 from infscale.planner.workload import PodState, Workload

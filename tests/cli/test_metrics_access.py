@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 
 from infscale.cli.metrics_access import MetricsAccess
 from infscale.kube.errors import Rejected
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry import TelemetryListen, TelemetryServer
 from tests.fakes.cluster import ACCESS, TOKENS, FakeCluster, JsonObject
 

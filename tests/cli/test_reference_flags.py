@@ -29,7 +29,7 @@ from infscale.config import (
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError
 from infscale.labels import Selector
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.written_dialects import EngineNames
 from picker.epp_config.discovery_source import FileSource
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from infscale.cli.scraping import scraping
 from infscale.cli.serving import Serving, serving
 from infscale.config import ScrapeSettings, ServeConfig, load_config
 from infscale.errors import ConfigError
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.scrape.trust import PageCertificates

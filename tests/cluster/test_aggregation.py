@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from adapter.server import AdapterServer, AdapterSettings
 from infscale.errors import StartError
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.published.catalogue import PUBLISHED
 from lab import documents
 from lab.controlplane import ControlPlane, Document
 from tests.adapter.support import World

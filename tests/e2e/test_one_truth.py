@@ -20,7 +20,7 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, 
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.quantity import parse_quantity
 from picker.directing.director_books import DirectorSettings
 from picker.request import Headers

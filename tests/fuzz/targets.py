@@ -24,9 +24,9 @@ from infscale.discovery.state import read_state
 from infscale.document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
-from infscale.metrics.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
 from infscale.metrics.sample import EngineSample, GpuSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
 from infscale.sources.dcgm import DcgmReader
 from picker.directing.director import PoolDirector

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from infscale.metrics import functions
+from infscale.metrics.windows import window_functions as functions
 
 END = 60
 WINDOWS = (5, 17, 30)

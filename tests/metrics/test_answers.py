@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
-from infscale.metrics.latency import statistic_of
-from infscale.metrics.published import BY_NAME, PUBLISHED
+from infscale.metrics.published.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
+from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.windows.latency_statistics import statistic_of
 from tests.fakes.counts import counts_of
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})

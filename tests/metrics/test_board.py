@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.model_table import FewRows
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.windows.model_table import FewRows
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 ROWS = 3

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ExpositionError
-from infscale.metrics.answers import group_reading
-from infscale.metrics.bounds import MAX_CHARGE_TOKENS, charged, ratio
-from infscale.metrics.dialects import SGLANG, VLLM, CacheNumber, Dialect, Interpreter, interpret
-from infscale.metrics.exposition import MetricSpec, Selection, unasked_families
-from infscale.metrics.inspection import snapshot_document
-from infscale.metrics.model_table import Speakers
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.pages.bounds import MAX_CHARGE_TOKENS, charged, ratio
+from infscale.metrics.pages.dialects import SGLANG, VLLM, CacheNumber, Dialect, Interpreter, interpret
+from infscale.metrics.pages.exposition import MetricSpec, Selection, unasked_families
+from infscale.metrics.published.answers import group_reading
+from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.inspection import snapshot_document
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample
-from infscale.metrics.store import MetricStore
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.windows.model_table import Speakers
 from tests.fakes.counts import counters_of
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infscale.errors import ExpositionError
-from infscale.metrics.dialects import (
+from infscale.metrics.pages.dialects import (
     DIALECTS,
     SGLANG,
     TRITON_TENSORRT_LLM,
@@ -21,7 +21,7 @@ from infscale.metrics.dialects import (
     detect,
     interpret,
 )
-from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.sample import EngineSample, LoraState, ModelLoad
 from tests.fakes.counts import counters_of
 from tests.reference_tables import TABLES

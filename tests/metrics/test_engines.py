@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from infscale.metrics.dialects import DIALECTS, SGLANG, TRTLLM_SERVE, VLLM, CacheNumber, Dialect, detect, interpret
-from infscale.metrics.engines import EngineNames, Engines
-from infscale.metrics.exposition import MetricSpec
+from infscale.metrics.pages.dialects import (
+    DIALECTS,
+    SGLANG,
+    TRTLLM_SERVE,
+    VLLM,
+    CacheNumber,
+    Dialect,
+    detect,
+    interpret,
+)
+from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.written_dialects import EngineNames, Engines
 from infscale.metrics.sample import LoraState
 from tests.fakes.counts import counters_of
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import MAX_SERIES, MetricSpec, Selection, Series, select, unasked_families
+from infscale.metrics.pages.exposition import MAX_SERIES, MetricSpec, Selection, Series, select, unasked_families
 from tests.reference_tables import TABLES
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.errors import FormulaError
-from infscale.metrics.formula import (
+from infscale.metrics.published.formula import (
     MAX_CHARACTERS,
     MAX_DEPTH,
     Binary,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.metrics import functions
 from infscale.metrics.sample import Histogram
+from infscale.metrics.windows import window_functions as functions
 
 INF = math.inf
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.metrics.history import EndpointHistory
 from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
+from infscale.metrics.store.history import EndpointHistory
 from tests.fakes.counts import counts_of
 
 BOUNDS = (1.0, math.inf)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.errors import ExpositionError
-from infscale.metrics.exposition import Selection
-from infscale.metrics.lines import Cut, LineFinder
+from infscale.metrics.pages.exposition import Selection
+from infscale.metrics.pages.page_lines import Cut, LineFinder
 
 NAMES = ("up", "up_total")
 PAGE = b'# TYPE up gauge\nup{a="1"} 1\nup_total{a="1"} 2\nup_to 3\nuptime 4\n\nother{a="up 1"} 5\n'

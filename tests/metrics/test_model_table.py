@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.metrics.model_table import (
+from infscale.metrics.sample import FloatArray, ModelLoad
+from infscale.metrics.windows.model_table import (
     CELLS,
     COVERED,
     LEAVING,
@@ -23,8 +24,7 @@ from infscale.metrics.model_table import (
     cells,
     cells_of,
 )
-from infscale.metrics.sample import FloatArray, ModelLoad
-from infscale.metrics.window import ModelWindow, WindowSummary
+from infscale.metrics.windows.window import ModelWindow, WindowSummary
 
 MODELS = st.sampled_from(["", "a", "b", "c"])
 NUMBERS = st.none() | st.floats(0, 100)

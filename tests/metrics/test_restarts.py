@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM, Dialect, Interpreter
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM, Dialect, Interpreter
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import REFUSED, EngineSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 ENDPOINT = Endpoint(EndpointKey("llm", "vllm-0"), "10.0.0.1", 8000)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.metrics.series import BoundedSeries
+from infscale.metrics.store.series import BoundedSeries
 
 
 @given(st.lists(st.floats(0.001, 5.0), min_size=1, max_size=300), st.floats(1.0, 30.0), st.floats(0.1, 1.0))

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.dispatch import Charge
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from infscale.metrics.store import MetricStore, StoreSettings
+from infscale.metrics.store.dispatch import Charge
+from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from tests.fakes.counts import counts_of
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})

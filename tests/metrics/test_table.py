@@ -7,13 +7,13 @@ import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.errors import FormulaError
-from infscale.metrics.answers import group_reading, models, pod_readings, weight
-from infscale.metrics.published import PUBLISHED, Aggregation, PublishedMetric, Source
+from infscale.metrics.published.answers import group_reading, models, pod_readings, weight
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, PublishedMetric, Source
+from infscale.metrics.published.metric_table import MetricTable, formula_metric
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, LoraState, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable, formula_metric
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 

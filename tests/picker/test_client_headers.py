@@ -22,7 +22,7 @@ from infscale.endpoint import (
 )
 from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, Route, bootstrap
 from infscale.metrics.sample import EngineSample, ModelLoad
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors

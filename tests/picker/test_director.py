@@ -22,7 +22,7 @@ from infscale.endpoint import (
 )
 from infscale.metrics.sample import EngineSample, FloatArray, LoraState, ModelLoad
 from infscale.metrics.snapshot import IntArray
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset

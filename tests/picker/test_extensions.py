@@ -12,7 +12,7 @@ import pytest
 from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.epp_config.extensions import with_entry_points
 from picker.epp_config.loader import PickerConfig, load_picker_config

@@ -7,7 +7,7 @@ import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
 from picker.epp_config.loader import PickerConfig, preset

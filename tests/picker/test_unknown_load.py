@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase
-from infscale.metrics.answers import group_reading
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.published.answers import group_reading
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.sample import REFUSED, EngineSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings

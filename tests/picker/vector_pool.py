@@ -21,7 +21,7 @@ from infscale.endpoint import (
     RewriteTarget,
 )
 from infscale.metrics.sample import EngineSample, LoraState
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import DIALECTS, VLLM
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.dialects import DIALECTS, VLLM
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
 from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup, ordered, read_order, shares

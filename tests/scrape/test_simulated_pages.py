@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter, detect, interpret
+from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter, detect, interpret
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target
 from infscale.sim.families import PageView, RankView

@@ -8,7 +8,7 @@ import pytest
 from infscale.client_headers import ignored
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
 from picker.epp_config.loader import load_picker_config

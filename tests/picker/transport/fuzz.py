@@ -25,7 +25,7 @@ from hyperframe.frame import Frame as PeerFrame
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import preset

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from infscale.metrics.dialects import DIALECTS, ENGINE_LABELS, CacheNumber, Dialect
-from infscale.metrics.exposition import MetricSpec
-from infscale.metrics.interpretation import Specs
+from infscale.metrics.pages.dialects import DIALECTS, ENGINE_LABELS, CacheNumber, Dialect
+from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.interpretation import Specs
 from infscale.metrics.sample import CounterName, HistogramName
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
-from infscale.metrics.history import EndpointHistory
-from infscale.metrics.ledger import Ledger
 from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, Life, ScrapeFailure
-from infscale.metrics.window import WindowSummary
+from infscale.metrics.store.history import EndpointHistory
+from infscale.metrics.store.ledger import Ledger
+from infscale.metrics.windows.window import WindowSummary
 
 
 @dataclass(slots=True)

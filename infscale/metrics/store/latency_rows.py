@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from infscale.metrics.latency import PUBLISHED_LATENCIES
-from infscale.metrics.model_table import Speakers
 from infscale.metrics.sample import FloatArray, Histogram, HistogramName
 from infscale.metrics.snapshot import IntArray, LatencyRows
-from infscale.metrics.window import WindowSummary
+from infscale.metrics.windows.latency_statistics import PUBLISHED_LATENCIES
+from infscale.metrics.windows.model_table import Speakers
+from infscale.metrics.windows.window import WindowSummary
 
 _Key = tuple[HistogramName, str | None]
 

@@ -13,15 +13,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.columns import ColumnReader, InFlight, WithoutEndpoint
-from infscale.metrics.formula import Valued, evaluate
-from infscale.metrics.gpus import GpuReader, gpu_members
-from infscale.metrics.model_table import SERVES, cells
-from infscale.metrics.published import Aggregation, Formula, PublishedMetric, Source
-from infscale.metrics.readings import Readings
+from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
+from infscale.metrics.published.formula import Valued, evaluate
+from infscale.metrics.published.gpu_readers import GpuReader, gpu_members
+from infscale.metrics.published.readings import Readings
+from infscale.metrics.published.window_readers import (
+    Group,
+    HistogramReader,
+    MergingReader,
+    QueueLatency,
+    Unknown,
+    covered_seconds,
+)
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
-from infscale.metrics.windowed import Group, HistogramReader, MergingReader, QueueLatency, Unknown, covered_seconds
+from infscale.metrics.windows.model_table import SERVES, cells
 
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""

@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from infscale.metrics.model_table import RUNNING, WAITING, WAITING_TOKENS, cells
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.windows.model_table import RUNNING, WAITING, WAITING_TOKENS, cells
 
 
 class ColumnReader(Protocol):

@@ -8,8 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from infscale.metrics.bounds import MAX_RATE_PER_SECOND
-from infscale.metrics.latency import leaving_rates, prefill_seconds, statistics, with_wholes
+from infscale.metrics.pages.bounds import MAX_RATE_PER_SECOND
 from infscale.metrics.sample import (
     NO_REFUSALS,
     CounterKey,
@@ -22,9 +21,10 @@ from infscale.metrics.sample import (
     HistogramName,
     Statistic,
 )
-from infscale.metrics.series import BoundedSeries
 from infscale.metrics.snapshot import BoolArray
-from infscale.metrics.window import FULL_COVERAGE, ModelWindow, WindowSummary
+from infscale.metrics.store.series import BoundedSeries
+from infscale.metrics.windows.latency_statistics import leaving_rates, prefill_seconds, statistics, with_wholes
+from infscale.metrics.windows.window import FULL_COVERAGE, ModelWindow, WindowSummary
 
 _RESOLUTION_SECONDS: Final = 0.5
 # A window is summed up again when it ends this much later: what scrapes in between add to half a minute is little, and

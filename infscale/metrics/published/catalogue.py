@@ -1,7 +1,7 @@
 """The published metrics: name, unit, meaning, source, aggregation.
 
 README, adapter, dashboards and every later reader take names, units and meanings from here. What is configured beside
-them is in `infscale.metrics.table`.
+them is in `infscale.metrics.published.metric_table`.
 """
 
 import enum
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from infscale.metrics import formula
-from infscale.metrics.columns import (
+from infscale.metrics.published import formula
+from infscale.metrics.published.column_readers import (
     Column,
     ColumnReader,
     InFlight,
@@ -20,10 +20,10 @@ from infscale.metrics.columns import (
     WithoutEndpoint,
     reads,
 )
-from infscale.metrics.gpus import GpuReader
-from infscale.metrics.latency import STATISTICS, quantile_of
+from infscale.metrics.published.gpu_readers import GpuReader
+from infscale.metrics.published.window_readers import HistogramReader, MergingReader, QueueLatency, Rate
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
-from infscale.metrics.windowed import HistogramReader, MergingReader, QueueLatency, Rate
+from infscale.metrics.windows.latency_statistics import STATISTICS, quantile_of
 
 
 class Source(enum.Enum):

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import (
+from infscale.metrics.pages.bounds import (
     ATTRIBUTE,
     CACHE_NUMBER,
     COUNT,
@@ -23,8 +23,8 @@ from infscale.metrics.bounds import (
     TOKENS,
     Bounds,
 )
-from infscale.metrics.exposition import Labels, Layout, MetricSpec, Selected, Selection, Series
-from infscale.metrics.interpretation import (
+from infscale.metrics.pages.exposition import Labels, Layout, MetricSpec, Selected, Selection, Series
+from infscale.metrics.pages.interpretation import (
     CountPlan,
     LayoutReader,
     Refused,

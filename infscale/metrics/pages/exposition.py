@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import MAX_LABELS, MAX_LABELS_OF_PAGE, MAX_LINE_BYTES, MAX_SERIES
-from infscale.metrics.lines import Cut, LineFinder
+from infscale.metrics.pages.bounds import MAX_LABELS, MAX_LABELS_OF_PAGE, MAX_LINE_BYTES, MAX_SERIES
+from infscale.metrics.pages.page_lines import Cut, LineFinder
 
 Labels = Mapping[str, str]
 
@@ -199,7 +199,7 @@ class Selection:
 
         `whole` is False when the transport cannot vouch that the body ended where the server meant it to end; then a
         missing final newline counts as truncation. Raises ExpositionError when the page is truncated, a line of an
-        asked name is malformed, or there is more of something than `infscale.metrics.bounds` allows.
+        asked name is malformed, or there is more of something than `infscale.metrics.pages.bounds` allows.
         """
         _check_end(page, whole)
         parted = self._parted(self._lines.cut(page))

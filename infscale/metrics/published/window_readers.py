@@ -7,13 +7,13 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from infscale.metrics import functions
-from infscale.metrics.columns import Load
-from infscale.metrics.latency import statistic_of
-from infscale.metrics.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
+from infscale.metrics.published.column_readers import Load
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
-from infscale.metrics.window import FULL_COVERAGE, WindowSummary
+from infscale.metrics.windows import window_functions as functions
+from infscale.metrics.windows.latency_statistics import statistic_of
+from infscale.metrics.windows.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
+from infscale.metrics.windows.window import FULL_COVERAGE, WindowSummary
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import MAX_LINES
+from infscale.metrics.pages.bounds import MAX_LINES
 
 _Bytes = NDArray[np.uint8]
 _Places = NDArray[np.intp]

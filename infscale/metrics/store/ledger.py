@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from infscale.metrics.dispatch import Charge
+from infscale.metrics.store.dispatch import Charge
 
 
 class Ledger:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.errors import ExpositionError
-from infscale.metrics.bounds import (
+from infscale.metrics.pages.bounds import (
     COUNT,
     MAX_BUCKETS,
     MAX_COUNTS,
@@ -26,7 +26,7 @@ from infscale.metrics.bounds import (
     Bounds,
     ratio,
 )
-from infscale.metrics.exposition import Labels, Layout, MetricSpec
+from infscale.metrics.pages.exposition import Labels, Layout, MetricSpec
 from infscale.metrics.sample import (
     NO_COUNTS,
     CounterKey,

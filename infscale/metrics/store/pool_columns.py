@@ -10,14 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from infscale.metrics.latency_rows import LatencyTable
-from infscale.metrics.ledger import Ledger
-from infscale.metrics.model_table import ModelColumns, cells_of
-from infscale.metrics.record import EndpointRecord
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
-from infscale.metrics.turned_away import TurnedAway
-from infscale.metrics.window import WindowSummary
+from infscale.metrics.store.endpoint_record import EndpointRecord
+from infscale.metrics.store.latency_rows import LatencyTable
+from infscale.metrics.store.ledger import Ledger
+from infscale.metrics.store.turned_away import TurnedAway
+from infscale.metrics.windows.model_table import ModelColumns, cells_of
+from infscale.metrics.windows.window import WindowSummary
 
 NUMBERS: Final = (
     "observed_at",

@@ -13,9 +13,9 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infscale.metrics.latency import PUBLISHED_LATENCIES, STATISTICS
 from infscale.metrics.sample import FloatArray, HistogramName, ModelLoad, Statistic
-from infscale.metrics.window import WindowSummary
+from infscale.metrics.windows.latency_statistics import PUBLISHED_LATENCIES, STATISTICS
+from infscale.metrics.windows.window import WindowSummary
 
 PRESENT, SERVES, WAITING, RUNNING, WAITING_TOKENS, LEAVING, WAITING_SINCE, COVERED, PREFILL = range(9)
 """Cells: whether anything is said; whether the model is served; requests and tokens; requests per second that leave the

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
-from infscale.metrics.board import PoolBoard
-from infscale.metrics.bounds import charged
-from infscale.metrics.dispatch import Charge
-from infscale.metrics.history import EndpointHistory
-from infscale.metrics.record import EndpointRecord
-from infscale.metrics.restarts import began_anew, same_process
+from infscale.metrics.pages.bounds import charged
 from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
-from infscale.metrics.turned_away import TurnedAway
+from infscale.metrics.store.dispatch import Charge
+from infscale.metrics.store.endpoint_record import EndpointRecord
+from infscale.metrics.store.history import EndpointHistory
+from infscale.metrics.store.pool_columns import PoolBoard
+from infscale.metrics.store.restarts import began_anew, same_process
+from infscale.metrics.store.turned_away import TurnedAway
 
 FROZEN_PAGE: Final = "its page stands still although requests were answered"
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from infscale.errors import FormulaError
-from infscale.metrics.formula import operands, parse
-from infscale.metrics.published import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
+from infscale.metrics.published.formula import operands, parse
 from infscale.suggestions import short_list
 
 FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
@@ -23,8 +23,9 @@ _SOURCES = (Source.ENGINE, Source.GPU, Source.KUBERNETES, Source.PICKER)
 class FormulaDefinition(Protocol):
     """A metric made of published ones, as a configuration writes it.
 
-    `formula` is in the language of `infscale.metrics.formula`; `aggregation` is one of `FORMULA_AGGREGATIONS`: the
-    formula on the values of a group, or the mean or the sum of its values on single endpoints.
+    `formula` is in the language of `infscale.metrics.published.formula`; `aggregation` is one of
+    `FORMULA_AGGREGATIONS`: the formula on the values of a group, or the mean or the sum of its values on single
+    endpoints.
     """
 
     @property

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from infscale.metrics.published.window_readers import Group
 from infscale.metrics.sample import FloatArray, GpuShare
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from infscale.metrics.windowed import Group
 
 _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_used_ratio", "gpu_utilization"]
 
