@@ -21,9 +21,9 @@ from adapter.ownership import (
     judged,
     read_api_service,
 )
-from infscale.kube.client import PatchKind
-from infscale.kube.errors import KubeError, NotFound
-from infscale.log import where
+from infscale.kube.api.client import PatchKind
+from infscale.kube.api.errors import KubeError, NotFound
+from infscale.process.log import where
 
 API_SERVICES_PATH = "/apis/apiregistration.k8s.io/v1/apiservices"
 CONDITION = "OtherAdaptersMetricsServed"

@@ -22,7 +22,7 @@ from adapter.paths import ExternalRequest, MetricRequest, ObjectRequest, Request
 from adapter.peer import peer_of
 from adapter.responder import PathKind, Reply, Responder, kind_of, refusal
 from adapter.stats import AdapterStats
-from infscale.own_metrics import CONTENT_TYPE, Page
+from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
 
 WRITE_TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 262_144

@@ -14,7 +14,7 @@ from adapter.errors import CertificateRefused, Unauthorized
 from adapter.identity import ANONYMOUS, User, authenticated
 from adapter.reviews import Reviews
 from adapter.trust import FrontProxy, Trust
-from infscale.kube.errors import Forbidden, KubeError
+from infscale.kube.api.errors import Forbidden, KubeError
 
 TOKEN_REVIEW_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 # a path
 TRUST_UNREAD = "the ConfigMap kube-system/extension-apiserver-authentication was not read yet"

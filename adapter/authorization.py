@@ -8,7 +8,7 @@ from adapter.cache import SharedAnswers
 from adapter.errors import ApiError, Forbidden, InternalError
 from adapter.identity import ANONYMOUS, User
 from adapter.reviews import Reviews
-from infscale.kube import errors as kube
+from infscale.kube.api import errors as kube
 
 REMEMBERED_DECISIONS = 8_192
 LIFETIME_SECONDS = 10.0

@@ -12,7 +12,7 @@ from adapter.errors import ApiError, BadRequest, Unavailable
 from adapter.foreign import LIST_PATH, ForeignMetric, NotAList, converted, question, read_names
 from adapter.paths import CustomVersion, ObjectRequest
 from adapter.refusals import subject
-from infscale.kube.errors import Forbidden, KubeError, NotFound, Rejected, Unreachable
+from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Rejected, Unreachable
 
 _MAX_AT_ONCE = 64
 

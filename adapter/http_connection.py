@@ -10,7 +10,7 @@ from adapter.connections import Connection, Connections
 from adapter.errors import ApiError, BadRequest, HeadTooLarge, InternalError
 from adapter.responder import PathKind, Reply, refusal
 from adapter.stats import AdapterStats
-from infscale.log import where
+from infscale.process.log import where
 
 MAX_LINE_BYTES = 32_768
 MAX_FIELD_BYTES = 16_384

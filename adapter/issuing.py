@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from infscale.certificates import CLOCK_SKEW, CertificatePair, builder, common_name, for_server, private_pem
+from infscale.process.certificates import CLOCK_SKEW, CertificatePair, builder, common_name, for_server, private_pem
 
 CA_NAME = "infscale adapter CA"
 _RENEWED_AFTER = 2 / 3

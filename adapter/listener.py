@@ -12,7 +12,7 @@ from functools import partial
 
 from adapter.connections import Connection, Connections
 from adapter.http_connection import StatusServer
-from infscale.log import where
+from infscale.process.log import where
 
 _BACKLOG = 512
 _RECEIVED_BYTES = 32_768

@@ -19,9 +19,9 @@ from cryptography.exceptions import InvalidSignature
 
 from adapter.issuing import Authority, Subject, begun, renewal
 from adapter.ownership import API_SERVICES
-from infscale.certificates import CertificatePair
-from infscale.kube.errors import Conflict, KubeError, NotFound
-from infscale.log import where
+from infscale.kube.api.errors import Conflict, KubeError, NotFound
+from infscale.process.certificates import CertificatePair
+from infscale.process.log import where
 
 _API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from infscale.backoff import Backoff
-from infscale.kube.errors import Unreachable
+from infscale.kube.api.errors import Unreachable
 
 _BACKOFF = Backoff(base_seconds=0.5, factor=1.5, cap_seconds=3.0)
 
@@ -21,7 +21,7 @@ class CreatesReviews(Protocol):
     """Creates objects in the cluster."""
 
     async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create `body` at the API path and return what became of it. Raises `infscale.kube.errors.KubeError`."""
+        """Create `body` at the API path and return what became of it. Raises `infscale.kube.api.errors.KubeError`."""
         ...
 
 

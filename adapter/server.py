@@ -30,12 +30,12 @@ from adapter.telemetry import AdapterCollector
 from adapter.tls import ServingCertificate, TlsSettings
 from adapter.trust import Trust
 from infscale import __version__
-from infscale.certificates import CertificatePair
 from infscale.endpoint import authority
 from infscale.errors import StartError
-from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
 from infscale.metrics.published.catalogue import BY_NAME
-from infscale.own_metrics import OwnMetrics
+from infscale.process.certificates import CertificatePair
+from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.telemetry.own_metrics import OwnMetrics
 
 _SHUTDOWN_SECONDS = 5.0
 _LIST_SECONDS = 30.0

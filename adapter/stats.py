@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from adapter.connections import Closed
-from infscale.histogram import Histogram
+from infscale.telemetry.histogram import Histogram
 
 DURATION_BOUNDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 """Upper bounds of the duration buckets in seconds; one more bucket takes what is slower."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapter.issuing import Authority, Subject
-from infscale.certificates import CertificatePair
 from infscale.errors import StartError
+from infscale.process.certificates import CertificatePair
 
 _LIFETIME = timedelta(days=3650)
 

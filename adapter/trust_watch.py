@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from adapter.errors import TrustError
 from adapter.trust import Trust, parse_trust
 from infscale.backoff import Backoff
-from infscale.kube.errors import Forbidden, Gone, KubeError
-from infscale.log import where
+from infscale.kube.api.errors import Forbidden, Gone, KubeError
+from infscale.process.log import where
 
 NAMESPACE = "kube-system"
 NAME = "extension-apiserver-authentication"
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class ReadsConfigMaps(Protocol):
-    """Lists and watches objects of the cluster by API path. Both raise `infscale.kube.errors.KubeError`."""
+    """Lists and watches objects of the cluster by API path. Both raise `infscale.kube.api.errors.KubeError`."""
 
     async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
         """The object or list at `path`."""

@@ -9,8 +9,8 @@ from prometheus_client.registry import Collector
 from adapter.stats import AdapterStats
 from adapter.telemetry import AdapterCollector
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.own_process import ProcessCollector
-from infscale.telemetry import SourcesCollector, StoreCollector
+from infscale.telemetry.own_process import ProcessCollector
+from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors

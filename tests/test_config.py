@@ -32,7 +32,7 @@ from infscale.config import (
 )
 from infscale.config.read import DIALECT_NAMES
 from infscale.config.settings import keys_of
-from infscale.document import Plain, from_plain, load
+from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
 from infscale.metrics.pages.written_dialects import EngineNames

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.document import Field, Plain, from_plain, load, load_all, quoted
+from infscale.documents.strict_document import Field, Plain, from_plain, load, load_all, quoted
 from infscale.errors import ConfigError
 
 

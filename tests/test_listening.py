@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infscale.cli.serving import serving
 from infscale.config import load_config
-from infscale.listening import cannot_listen, every_address, has_every_address
+from infscale.process.listening import cannot_listen, every_address, has_every_address
+from infscale.serving.composition import serving
 
 needs_ipv6 = pytest.mark.skipif(not has_every_address(), reason="the machine has no IPv6")
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from infscale import log
+from infscale.process import log
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from infscale.config import read_config
 from infscale.discovery.state import read_state
-from infscale.document import from_plain, load, whole
+from infscale.documents.strict_document import from_plain, load, whole
 from infscale.errors import ConfigError
 from picker.epp_config.loader import load_picker_config
 

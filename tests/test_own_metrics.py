@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from infscale.own_metrics import OwnMetrics
+from infscale.telemetry.own_metrics import OwnMetrics
 
 
 class Counted(Collector):

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.document import Field, load, whole
+from infscale.documents.problems import MAX_PROBLEMS, AlreadySaid, Attempt, Problems
+from infscale.documents.strict_document import Field, load, whole
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.problems import MAX_PROBLEMS, AlreadySaid, Attempt, Problems
 
 
 def raised(problems: Problems) -> ConfigError:

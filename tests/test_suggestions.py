@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.suggestions import did_you_mean, nearest, short_list
+from infscale.documents.suggestions import did_you_mean, nearest, short_list
 
 WORDS = ("queue-scorer", "kv-cache-utilization-scorer", "prefix-cache-scorer", "interval_seconds", "max-score-picker")
 

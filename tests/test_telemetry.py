@@ -14,7 +14,7 @@ from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample, ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
-from infscale.telemetry import SourcesCollector, TelemetryListen, TelemetryServer
+from infscale.telemetry.telemetry_server import SourcesCollector, TelemetryListen, TelemetryServer
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]

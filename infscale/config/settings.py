@@ -12,7 +12,7 @@ from infscale.metrics.pages.written_dialects import EngineNames, Engines
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 
 NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 """Metadata of a field that is no key of the file."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
+from infscale.frozen_values import entity
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_REFUSALS,
@@ -29,7 +30,6 @@ from infscale.metrics.sample import (
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.windows.model_table import EMPTY, ModelTable
 from infscale.metrics.windows.window import WindowSummary
-from infscale.value import entity
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.pages.dialects import DIALECTS, PAGE_PATH, VLLM, Dialect
 from infscale.metrics.pages.written_dialects import Engines
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from infscale.histogram import Histogram
+from infscale.telemetry.histogram import Histogram
 from picker.request import Decision, Director, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 
 # The type is said: the compiler does not set a tuple of floats whose length it knows.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 
 _ALONE = "replicas that tell each other what they do are not available in this version"
 _KEYS = ("discovery", "injectDefaults", "peerDiscovery", "sources")

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from infscale.document import Field, quoted
-from infscale.problems import AlreadySaid
-from infscale.suggestions import did_you_mean, short_list
+from infscale.documents.problems import AlreadySaid
+from infscale.documents.strict_document import Field, quoted
+from infscale.documents.suggestions import did_you_mean, short_list
 from picker.epp_config import registry
 from picker.epp_config.detector import Detector, headroom, read_detector
 from picker.epp_config.parameters import Given

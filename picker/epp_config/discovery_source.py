@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 from picker.epp_config.registry import CLUSTER_FILE, Plugin
 
 

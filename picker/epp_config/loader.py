@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from infscale.document import Field, load, whole
+from infscale.documents.problems import AlreadySaid, Attempt
+from infscale.documents.strict_document import Field, load, whole
+from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
-from infscale.problems import AlreadySaid, Attempt
-from infscale.suggestions import did_you_mean
 from picker.epp_config import registry
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 from picker.epp_config.parameters import Given
 from picker.response.expressions import Expression
 from picker.response.reported_attributes import DEFAULT_NAMESPACE, ReportedAttribute

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infscale.config.dialects import metric_spec
+from infscale.config.configured_dialects import metric_spec
 from infscale.config.values import url_path
-from infscale.document import Field, quoted
+from infscale.documents.problems import AlreadySaid
+from infscale.documents.strict_document import Field, quoted
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.written_dialects import EngineNames
-from infscale.problems import AlreadySaid
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 from picker.epp_config.parameters import Given, Parameters
 
 SOURCE = "metrics-data-source"

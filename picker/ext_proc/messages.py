@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from infscale.value import value
+from infscale.frozen_values import value
 from picker.request import Headers
 
 Side = Literal["request", "response"]

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-from infscale.value import value
+from infscale.frozen_values import value
 from picker.pieces import Pieces
 from picker.request import Headers, ParsedBody
 from picker.response.grpc_messages import FrameBuffer, FrameUsageReader

@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
-from infscale.histogram import Histogram
+from infscale.telemetry.histogram import Histogram
 from picker.directing.director_books import DirectorStats
 from picker.directing.pool_directors import PoolDirectors
 from picker.request import Reason

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.telemetry import Snapshots
+from infscale.telemetry.telemetry_server import Snapshots
 
 _LABELS = ("name", "pool")
 _AVERAGES: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {

@@ -7,7 +7,7 @@ share one, `OTHER`. Names that a pool's endpoints serve keep room to themselves.
 from collections.abc import Callable, Container
 from typing import Final
 
-from infscale.histogram import Histogram
+from infscale.telemetry.histogram import Histogram
 from picker.request import (
     Decision,
     Director,

@@ -13,10 +13,10 @@ import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from infscale.histogram import Histogram, merged
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.telemetry import Snapshots
+from infscale.telemetry.histogram import Histogram, merged
+from infscale.telemetry.telemetry_server import Snapshots
 from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels

@@ -22,8 +22,8 @@ from adapter.http_connection import StatusServer
 from adapter.responder import Responder
 from adapter.stats import AdapterStats
 from adapter.trust import Trust
-from infscale.kube.errors import Unreachable
-from infscale.own_metrics import OwnMetrics
+from infscale.kube.api.errors import Unreachable
+from infscale.telemetry.own_metrics import OwnMetrics
 from tests.adapter.support import E1, G2, golden_world, vectors
 from tests.fakes.certificates import SERVER, Issued, authority
 from tests.fakes.cluster import FakeCluster, JsonObject

@@ -14,7 +14,7 @@ from adapter.errors import Unauthorized
 from adapter.identity import ANONYMOUS, User
 from adapter.reviews import Patience, Reviews
 from adapter.trust import Trust, parse_trust
-from infscale.kube.errors import Forbidden, KubeError, Unreachable
+from infscale.kube.api.errors import Forbidden, KubeError, Unreachable
 from tests.fakes.certificates import NOW, SERVER, Issued, authority
 from tests.fakes.cluster import TOKENS, FakeCluster
 

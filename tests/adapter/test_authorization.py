@@ -11,7 +11,7 @@ from adapter.authorization import MAX_REMEMBERED_CHARACTERS, Authorizer
 from adapter.errors import Forbidden, InternalError
 from adapter.identity import ANONYMOUS, MASTERS, User
 from adapter.reviews import Patience, Reviews
-from infscale.kube import errors as kube
+from infscale.kube.api import errors as kube
 from tests.fakes.cluster import FakeCluster
 
 BOB = User("bob", groups=("dev",))

@@ -4,8 +4,8 @@ import pytest
 
 from adapter.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, findings, news
 from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, ScaledMetric, Workload
-from infscale.kube.autoscalers import MAX_METRICS
-from infscale.kube.objects import AUTOSCALER
+from infscale.kube.autoscaler_specs import MAX_METRICS
+from infscale.kube.watched_objects import AUTOSCALER
 from infscale.labels import Selector, model_key
 from tests.adapter.support import MODEL, World
 

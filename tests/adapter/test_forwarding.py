@@ -15,7 +15,7 @@ from adapter.errors import BadRequest, Unavailable
 from adapter.foreign import LIST_PATH, MAX_ITEMS, MAX_NAMES, ForeignMetric, NotAList, converted, question, read_names
 from adapter.forwarding import Forwarder, ForwardSettings, Outcome
 from adapter.paths import Document, ObjectRequest, parse
-from infscale.kube.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, TooLarge, Unreachable
+from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, TooLarge, Unreachable
 from tests.adapter.support import G1, G2
 
 ITEM = {

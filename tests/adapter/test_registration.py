@@ -27,8 +27,8 @@ from adapter.registration import (
     read_secret,
     secret_of,
 )
-from infscale.certificates import CertificatePair
-from infscale.kube.errors import Conflict, KubeError, NotFound, Unreachable
+from infscale.kube.api.errors import Conflict, KubeError, NotFound, Unreachable
+from infscale.process.certificates import CertificatePair
 
 NOW = datetime(2026, 8, 20, 10, tzinfo=UTC)
 SUBJECT = Subject("infscale-adapter", "infscale-system")

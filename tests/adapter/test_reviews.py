@@ -7,7 +7,7 @@ import pytest
 
 from adapter.reviews import Patience, Reviews
 from infscale.backoff import Backoff
-from infscale.kube.errors import Forbidden, KubeError, NotFound, Unreachable
+from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Unreachable
 from tests.fakes.cluster import ACCESS, FakeCluster
 
 QUICK = Patience(limit_seconds=5.0, tries=3, backoff=Backoff(base_seconds=0.001, factor=1.5, cap_seconds=0.01))

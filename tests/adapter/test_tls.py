@@ -14,8 +14,8 @@ from cryptography.x509.oid import ExtensionOID
 from adapter.issuing import Authority, Subject
 from adapter.server import AdapterServer, AdapterSettings
 from adapter.tls import ServingCertificate, TlsSettings
-from infscale.certificates import CertificatePair
 from infscale.errors import StartError
+from infscale.process.certificates import CertificatePair
 from tests.adapter.support import vector_world
 
 NOW = datetime(2026, 8, 20, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from adapter.trust import Trust, parse_trust
 from adapter.trust_watch import TrustFollower
 from infscale.backoff import Backoff
-from infscale.kube.errors import Forbidden, Gone, Unreachable
+from infscale.kube.api.errors import Forbidden, Gone, Unreachable
 from tests.adapter.test_trust import FULL, OTHER_CA
 from tests.fakes.cluster import FakeCluster
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.config.read import read_config
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, detect, interpret
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.written_dialects import EngineNames

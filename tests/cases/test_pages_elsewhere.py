@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from infscale.config.read import read_config
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.pages.dialects import (
     SGLANG,

@@ -15,7 +15,7 @@ from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
 from infscale.planner.hpa_rules import Bounds
-from infscale.planner.workload import PodState, Workload
+from infscale.planner.scale_target import PodState, Workload
 from picker.directing.director import PoolDirector
 from picker.epp_config.loader import preset
 from picker.request import InferenceRequest, ParsedBody, Rejection

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.errors import StartError
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from infscale.cli.demo_hpa import HPA_METRICS, Advice, HpaMetric, RawAnswer, advise
+from infscale.demo.asked_by_hpa import HPA_METRICS, Advice, HpaMetric, RawAnswer, advise
 from infscale.planner.hpa import Source
 from infscale.planner.hpa_rules import History
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infscale.cli.demo_plan import DemoOptions, make_plan
+from infscale.demo.plan import DemoOptions, make_plan
 from infscale.errors import ConfigError
 
 REPORT = Path("report.json")

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from infscale.cli.demo_hpa import HPA_METRICS, RawAnswer, advise
-from infscale.cli.demo_phase import PHASES, Phase, PhaseStatus
-from infscale.cli.demo_view import LiveView, PlainView, Screen, comparison, live, over_line, plain_line
+from infscale.demo.asked_by_hpa import HPA_METRICS, RawAnswer, advise
+from infscale.demo.phase import PHASES, Phase, PhaseStatus
+from infscale.demo.report import DemoReport, EndpointLoad, LoadSample, PhaseRecord, Quantiles
+from infscale.demo.view import LiveView, PlainView, Screen, comparison, live, over_line, plain_line
 from infscale.planner.hpa_rules import History
-from infscale.sim.load import Outcome
-from infscale.sim.report import DemoReport, EndpointLoad, LoadSample, PhaseRecord, Quantiles
+from infscale.sim.load.load_generator import Outcome
 
 ADVICE = advise([(HPA_METRICS[1], RawAnswer(200, b'{"items": [{"value": "6"}]}'))], ["server-0"], 1.0, History())
 STATUS = PhaseStatus(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.cli.go_flags import Flags, parse
 from infscale.errors import ConfigError
+from infscale.reference.go_flags import Flags, parse
 
 BOOLEANS = {"tracing", "secure-serving"}
 VALUED = {"v", "grpc-port", "pool-name", "drain-timeout"}

@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from infscale.cli.load_watch import LoadWatch
 from infscale.config.settings import UnknownLoad
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.serving.load_watch import LoadWatch
 
 POOL = Pool(ObjectKey("default", "chat"), {})
 ENDPOINT = Endpoint(EndpointKey("default", "vllm-0"), "10.0.0.1", 8000)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from aiohttp import ClientSession
 
-from infscale.cli.metrics_access import MetricsAccess
-from infscale.kube.errors import Rejected
+from infscale.kube.api.errors import Rejected
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.telemetry import TelemetryListen, TelemetryServer
+from infscale.serving.metrics_access import MetricsAccess
+from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.fakes.cluster import ACCESS, TOKENS, FakeCluster, JsonObject
 
 READER = {"Authorization": "Bearer good"}

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from aiohttp import web
 
-from infscale.cli.serving import Serving, serving
 from infscale.config import load_config
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.serving.composition import Serving, serving
 from tests.cli.test_scheduling import destination
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import http_server

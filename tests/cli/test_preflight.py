@@ -14,7 +14,7 @@ from adapter.ownership import API_SERVICES, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
 from infscale.cli import preflight
 from infscale.cli.main import main
 from infscale.config import KubernetesSettings
-from infscale.kube import access
+from infscale.kube.api import cluster_access as access
 
 OTHER = {"namespace": "monitoring", "name": "prometheus-adapter"}
 

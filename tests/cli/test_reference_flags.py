@@ -10,9 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.cli import reference_flags
-from infscale.cli.reference_flags import FLAGS, Form, Treatment
-from infscale.cli.reference_translation import Translation, translate
 from infscale.client_headers import TRUSTABLE
 from infscale.config import (
     DiscoverySettings,
@@ -30,6 +27,9 @@ from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError
 from infscale.labels import Selector
 from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.reference import flags as reference_flags
+from infscale.reference.flags import FLAGS, Form, Treatment
+from infscale.reference.translation import Translation, translate
 from picker.epp_config.discovery_source import FileSource
 
 ROOT = Path(__file__).parents[2]

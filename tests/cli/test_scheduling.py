@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from infscale.cli.main import main
-from infscale.cli.scheduling import SchedulingFile, check_change
-from infscale.cli.serving import Serving, clock, serving
 from infscale.config import load_config
 from infscale.errors import ConfigError
 from infscale.metrics.sample import EngineSample
+from infscale.serving.composition import Serving, clock, serving
+from infscale.serving.scheduling import SchedulingFile, check_change
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.telemetry.counts import ReloadCollector
 from tests.picker.transport import gateway

@@ -11,16 +11,16 @@ import pytest
 import yaml
 from aiohttp import web
 
-from infscale.cli import reference_flags
-from infscale.cli.reference_translation import translate
-from infscale.cli.scraping import scraping
-from infscale.cli.serving import Serving, serving
 from infscale.config import ScrapeSettings, ServeConfig, load_config
 from infscale.errors import ConfigError
 from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.scrape.trust import PageCertificates
+from infscale.reference import flags as reference_flags
+from infscale.reference.translation import translate
+from infscale.scrape.tls_trust import PageCertificates
+from infscale.serving.composition import Serving, serving
+from infscale.serving.scraping import scraping
 from picker.epp_config.discovery_source import FileSource
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes

@@ -15,10 +15,10 @@ import grpc
 import pytest
 import yaml
 
-from infscale.cli.serving import serving
 from infscale.config import load_config
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from infscale.serving.composition import serving
 from tests.picker.transport import gateway
 
 CONFLICT = """

@@ -16,7 +16,7 @@ import yaml
 from adapter.api_services import API_SERVICES_PATH, CONDITION
 from adapter.ownership import API_SERVICES, CUSTOM_V1BETA1, CUSTOM_V1BETA2
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import KubeError, NotFound, Unreachable
+from infscale.kube.api.errors import KubeError, NotFound, Unreachable
 from lab import documents
 from lab.controlplane import ControlPlane
 from lab.pods import PodServers

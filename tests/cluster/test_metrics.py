@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import KubeError, NotFound, Unreachable
+from infscale.kube.api.errors import KubeError, NotFound, Unreachable
 from infscale.metrics.published.catalogue import PUBLISHED
 from lab import documents
 from lab.controlplane import ControlPlane

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from infscale.kube.errors import NotFound
+from infscale.kube.api.errors import NotFound
 from lab import documents
 from lab.controlplane import ControlPlane
 from tests.cli.test_reference_line import running

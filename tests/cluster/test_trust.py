@@ -26,11 +26,11 @@ from adapter.registration import Registrar, RegistrationSettings
 from adapter.server import AdapterServer, AdapterSettings, Membership
 from adapter.tls import TlsSettings
 from adapter.trust import Trust
-from infscale.certificates import CertificatePair
 from infscale.config import KubernetesSettings
-from infscale.kube.access import cluster
-from infscale.kube.client import KubeClient
-from infscale.kube.errors import Forbidden, KubeError
+from infscale.kube.api.client import KubeClient
+from infscale.kube.api.cluster_access import cluster
+from infscale.kube.api.errors import Forbidden, KubeError
+from infscale.process.certificates import CertificatePair
 from lab import documents
 from lab.certificates import Authority, KeyPair
 from lab.controlplane import ControlPlane

@@ -5,10 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infscale.cli.serving import Serving
 from infscale.client_headers import TRUSTABLE
 from infscale.config import ServeConfig, load_config
 from infscale.endpoint import ObjectKey
+from infscale.serving.composition import Serving
 from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
 
 POOL: str = FIXTURE["pool"]["name"]

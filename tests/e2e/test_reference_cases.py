@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 from aiohttp import web
 
-from infscale.cli.serving import serving
+from infscale.serving.composition import serving
 from picker.proto import ext_proc_pb2 as pb
 from tests.e2e.reference_pool import configuration, on_loopback, page_of, scraped
 from tests.picker.transport.gateway import Stream, open_stream

@@ -17,12 +17,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import Serving, serving
 from infscale.client_headers import TRUSTABLE
+from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
 from infscale.envoy.config import DESTINATION_HEADER, Address, OriginalDestinationRoute, bootstrap
 from infscale.envoy.process import running_document
+from infscale.serving.composition import Serving, serving
 from tests.e2e.reference_pool import POOL, configuration, on_loopback, page_of, scraped
 from tests.picker.vector_checks import PLAYED, content, contents
 from tests.picker.vector_pool import NAMESPACE, Case

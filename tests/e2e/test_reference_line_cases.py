@@ -9,7 +9,7 @@ import aiohttp
 import grpc.aio
 import pytest
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from tests.cli.test_reference_line import kubeconfig, running
 from tests.e2e.reference_pool import POOL, on_loopback
 from tests.e2e.test_reference_cases import answers, metrics_page

@@ -21,7 +21,7 @@ from adapter.responder import Responder
 from adapter.store_provider import StoreProvider
 from infscale.config import read_config
 from infscale.discovery.state import read_state
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
 from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect

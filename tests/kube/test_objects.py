@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, Pool, ScaledMetric, Workload
-from infscale.kube import objects
-from infscale.kube.objects import DEPLOYMENT, MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
+from infscale.kube import watched_objects as objects
+from infscale.kube.watched_objects import DEPLOYMENT, MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
 from infscale.labels import Selector
 from tests.kube import cluster_objects as made
 

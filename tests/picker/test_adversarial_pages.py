@@ -21,7 +21,7 @@ from infscale.metrics.sample import EngineSample, GpuSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.telemetry import StoreCollector
+from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.epp_config.loader import PickerConfig, load_picker_config, preset
 from picker.epp_config.presets import PRESETS

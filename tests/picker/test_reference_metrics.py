@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import EngineSample, ModelLoad
-from infscale.own_metrics import OwnMetrics
+from infscale.telemetry.own_metrics import OwnMetrics
 from picker.directing.observed_director import ObservedDirector
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.telemetry.reference_counts import (

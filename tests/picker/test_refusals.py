@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import pytest
 
-from infscale.histogram import Histogram
+from infscale.telemetry.histogram import Histogram
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import ImmediateReply, Incoming, RequestBody, RequestHeaders
 from picker.parsing import ParserTable

@@ -27,7 +27,7 @@ from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup,
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 from tests.fakes.counts import counters_of, counts_of
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import RecordingSink, http_server

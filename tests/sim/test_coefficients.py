@@ -3,7 +3,7 @@
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.coefficients import COEFFICIENT_SETS, CoefficientSet, coefficient_set
+from infscale.sim.engine.coefficients import COEFFICIENT_SETS, CoefficientSet, coefficient_set
 
 
 def test_an_unknown_set_is_answered_with_the_names_there_are() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.sim.engine import (
+from infscale.sim.engine.batching import (
     Engine,
     EngineRequest,
     EngineSettings,

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from aiohttp import web
 
-from infscale.sim.load import LoadSettings, Outcome, send_all
-from infscale.sim.workload import LoadRequest
+from infscale.sim.load.load_generator import LoadSettings, Outcome, send_all
+from infscale.sim.load.workload import LoadRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

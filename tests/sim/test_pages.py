@@ -5,11 +5,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client import Histogram as LibraryHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from infscale.sim.families import Page, PageView, RankView, ScalarFamily, label_text
-from infscale.sim.gpu_page import GpuMeter, gpu_page
-from infscale.sim.page_skins import page_for
-from infscale.sim.pages import EngineSkin, PageSubject
-from infscale.sim.recorder import (
+from infscale.sim.engine.recorder import (
     FIRST_TOKEN_BOUNDS,
     REQUEST_BOUNDS,
     TOKEN_GAP_BOUNDS,
@@ -18,7 +14,11 @@ from infscale.sim.recorder import (
     Recorder,
     one_two_five,
 )
-from infscale.sim.vllm_table import SERVED_PATHS
+from infscale.sim.pages.engine_pages import EngineSkin, PageSubject
+from infscale.sim.pages.families import Page, PageView, RankView, ScalarFamily, label_text
+from infscale.sim.pages.gpu_page import GpuMeter, gpu_page
+from infscale.sim.pages.page_skins import page_for
+from infscale.sim.pages.vllm_table import SERVED_PATHS
 
 MODEL = "Qwen/Qwen3-32B"
 

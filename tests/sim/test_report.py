@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.sim.load import Outcome
-from infscale.sim.plot import plot
-from infscale.sim.report import (
+from infscale.demo.plot import plot
+from infscale.demo.report import (
     MEASURES,
     AdapterAnswer,
     DemoReport,
@@ -21,6 +20,7 @@ from infscale.sim.report import (
     Quantiles,
     WantedReplicas,
 )
+from infscale.sim.load.load_generator import Outcome
 
 
 def answered(number: int, ttft: float = 0.1, tpot: float | None = 0.02, endpoint: str = "pod-0") -> Outcome:

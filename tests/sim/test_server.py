@@ -14,7 +14,7 @@ from aiohttp import ClientConnectorError, ClientError
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import StartError
-from infscale.sim.server import Fault, FaultKind, SimServer
+from infscale.sim.http.simulated_servers import Fault, FaultKind, SimServer
 from tests.sim.simulated import CHAT, MODEL, Client, quick_settings, running
 
 
@@ -484,7 +484,7 @@ async def test_the_discovery_document_names_where_the_servers_are() -> None:
 
 
 def test_two_servers_have_two_names() -> None:
-    from infscale.sim.server import SimFleet
+    from infscale.sim.http.simulated_servers import SimFleet
 
     with pytest.raises(ValueError, match="same name"):
         SimFleet([quick_settings("a"), quick_settings("a")], random.Random(1), lambda: 0.0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.errors import ConfigError
-from infscale.sim.traces import TraceRequest, TraceWindow, parse_trace, thin
+from infscale.sim.load.traces import TraceRequest, TraceWindow, parse_trace, thin
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.errors import ConfigError
-from infscale.sim.traces import TraceRequest
-from infscale.sim.workload import (
+from infscale.sim.load.traces import TraceRequest
+from infscale.sim.load.workload import (
     BYTES_PER_TOKEN,
     ChatLoad,
     LoadRequest,

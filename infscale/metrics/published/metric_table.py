@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from infscale.documents.suggestions import short_list
 from infscale.errors import FormulaError
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
 from infscale.metrics.published.formula import operands, parse
-from infscale.suggestions import short_list
 
 FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
 """How a formula may become the value of a group; the first unless something else is asked for."""

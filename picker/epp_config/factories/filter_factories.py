@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
+from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.errors import SelectorError
 from infscale.labels import Selector
-from infscale.suggestions import did_you_mean, short_list
 from picker.epp_config.parameters import Given, one_of
 from picker.scheduling.context_length import CONTEXT_LENGTH_LABEL, ContextLength
 from picker.scheduling.endpoint_attributes import (

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
 from picker.epp_config.factories.filter_factories import attribute_of, context_length
 from picker.epp_config.parameters import Given

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from infscale.document import Field
+from infscale.documents.strict_document import Field
 from infscale.errors import SelectorError
 from infscale.labels import Selector, key_problem
 from picker.epp_config.parameters import Given

@@ -11,7 +11,7 @@ import socket
 import ssl
 from typing import Self
 
-from infscale.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
 from picker.transport.budget import Budget
 from picker.transport.h2.events import Limits
 from picker.transport.health import Health

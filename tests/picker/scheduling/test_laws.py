@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.metrics.sample import LoraState
 from picker.epp_config.parameters import Given
 from picker.epp_config.registry import BUILT_IN
