@@ -6,8 +6,8 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from adapter.stats import AdapterStats
-from adapter.telemetry import AdapterCollector
+from adapter.server.stats import AdapterStats
+from adapter.server.telemetry import AdapterCollector
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from adapter.connections import CAUSES
+from adapter.server.connections import CAUSES
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.presets import PRESETS
 from picker.epp_config.registry import KINDS, Kind

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from adapter.ownership import API_SERVICES, OVERLAYS, Overlay
+from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.config import load_config
 from infscale.metrics.published.catalogue import BY_NAME
 

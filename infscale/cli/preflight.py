@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter.api_services import read_ownership
-from adapter.issuing import Subject
-from adapter.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
+from adapter.registering.api_services import read_ownership
+from adapter.registering.issuing import Subject
+from adapter.registering.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
 from infscale.config import KubernetesSettings
 from infscale.config.settings import DEFAULT_SERVICE
 from infscale.documents.strict_document import quoted

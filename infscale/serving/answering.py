@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 
 from prometheus_client.registry import Collector
 
-from adapter.access import Access, cluster_access
-from adapter.api_services import ApiServices
-from adapter.autoscalers import MOST_FOUND, Finding, checked, news
-from adapter.documents import Clock
-from adapter.forwarding import Forwarder, ForwardSettings
-from adapter.issuing import Subject
-from adapter.provider import Provider
-from adapter.registration import Registrar
-from adapter.server import AdapterServer, AdapterSettings, Membership
-from adapter.tls import TlsSettings
-from adapter.trust import Trust
+from adapter.access.request_access import Access, cluster_access
+from adapter.access.trust import Trust
+from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
+from adapter.answering.forwarding import Forwarder, ForwardSettings
+from adapter.answering.provider import Provider
+from adapter.api.documents import Clock
+from adapter.registering.api_services import ApiServices
+from adapter.registering.issuing import Subject
+from adapter.registering.registration import Registrar
+from adapter.registering.serving_tls import TlsSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
 from infscale.config import AdapterSettings as AdapterConfig
 from infscale.config import ServeConfig
 from infscale.kube.api.client import KubeClient

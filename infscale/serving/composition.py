@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from prometheus_client.registry import Collector
 
-from adapter.server import AdapterServer
-from adapter.store_provider import StoreProvider
+from adapter.answering.store_provider import StoreProvider
+from adapter.server.adapter_server import AdapterServer
 from infscale.client_headers import ignored
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from adapter.access import ClusterAccess
-from adapter.attributes import Asked
-from adapter.authentication import Authenticator, Caller, TokenReviewer
-from adapter.authorization import Authorizer
-from adapter.documents import Clock
+from adapter.access.authentication import Authenticator, Caller, TokenReviewer
+from adapter.access.authorization import Authorizer
+from adapter.access.request_access import ClusterAccess
+from adapter.access.request_attributes import Asked
+from adapter.access.reviews import CreatesReviews, Reviews
+from adapter.api.documents import Clock
 from adapter.errors import ApiError
-from adapter.reviews import CreatesReviews, Reviews
 
 _TOKENS_AT_ONCE = 16
 _ANONYMOUS_AT_ONCE = 8

@@ -15,13 +15,13 @@ from aiohttp import ClientConnectionError, ClientSession, TCPConnector, web
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from adapter.access import ClusterAccess, cluster_access
-from adapter.app import AdapterApp
-from adapter.documents import Clock, constant_documents
-from adapter.http_connection import StatusServer
-from adapter.responder import Responder
-from adapter.stats import AdapterStats
-from adapter.trust import Trust
+from adapter.access.request_access import ClusterAccess, cluster_access
+from adapter.access.trust import Trust
+from adapter.answering.responder import Responder
+from adapter.api.documents import Clock, constant_documents
+from adapter.server.app import AdapterApp
+from adapter.server.http_connection import StatusServer
+from adapter.server.stats import AdapterStats
 from infscale.kube.api.errors import Unreachable
 from infscale.telemetry.own_metrics import OwnMetrics
 from tests.adapter.support import E1, G2, golden_world, vectors

@@ -15,10 +15,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from adapter.documents import Clock
-from adapter.paths import ExternalRequest, ObjectRequest
-from adapter.provider import ExternalValues, Kind, ObjectValues, Provider
-from adapter.server import AdapterServer, AdapterSettings
+from adapter.answering.provider import ExternalValues, Kind, ObjectValues, Provider
+from adapter.api.documents import Clock
+from adapter.api.paths import ExternalRequest, ObjectRequest
+from adapter.server.adapter_server import AdapterServer, AdapterSettings
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import Reading
 from tests.adapter.support import E1, G1, G2, POOLS, World, clock, vector_world, vectors

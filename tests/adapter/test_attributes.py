@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.attributes import Asked, PathAttributes, ResourceAttributes, access_review, attributes_of
+from adapter.access.identity import User
+from adapter.access.request_attributes import Asked, PathAttributes, ResourceAttributes, access_review, attributes_of
+from adapter.api.paths import parse
 from adapter.errors import ApiError
-from adapter.identity import User
-from adapter.paths import parse
 from tests.adapter.support import E1, G1, G2, POOLS, vectors
 
 C = "custom.metrics.k8s.io"

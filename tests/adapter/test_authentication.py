@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from multidict import CIMultiDict
 
-from adapter.authentication import Authenticator, Caller, TokenReviewer, bearer_token
-from adapter.client_certificate import Peer
-from adapter.documents import Clock
+from adapter.access.authentication import Authenticator, Caller, TokenReviewer, bearer_token
+from adapter.access.client_certificate import Peer
+from adapter.access.identity import ANONYMOUS, User
+from adapter.access.reviews import Patience, Reviews
+from adapter.access.trust import Trust, parse_trust
+from adapter.api.documents import Clock
 from adapter.errors import Unauthorized
-from adapter.identity import ANONYMOUS, User
-from adapter.reviews import Patience, Reviews
-from adapter.trust import Trust, parse_trust
 from infscale.kube.api.errors import Forbidden, KubeError, Unreachable
 from tests.fakes.certificates import NOW, SERVER, Issued, authority
 from tests.fakes.cluster import TOKENS, FakeCluster

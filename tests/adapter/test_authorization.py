@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from adapter.attributes import Attributes, PathAttributes, ResourceAttributes
-from adapter.authorization import MAX_REMEMBERED_CHARACTERS, Authorizer
+from adapter.access.authorization import MAX_REMEMBERED_CHARACTERS, Authorizer
+from adapter.access.identity import ANONYMOUS, MASTERS, User
+from adapter.access.request_attributes import Attributes, PathAttributes, ResourceAttributes
+from adapter.access.reviews import Patience, Reviews
 from adapter.errors import Forbidden, InternalError
-from adapter.identity import ANONYMOUS, MASTERS, User
-from adapter.reviews import Patience, Reviews
 from infscale.kube.api import errors as kube
 from tests.fakes.cluster import FakeCluster
 

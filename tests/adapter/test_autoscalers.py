@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, findings, news
+from adapter.answering.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, findings, news
 from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, ScaledMetric, Workload
 from infscale.kube.autoscaler_specs import MAX_METRICS
 from infscale.kube.watched_objects import AUTOSCALER

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.cache import ExpiringCache, SharedAnswers
+from adapter.access.cache import ExpiringCache, SharedAnswers
 
 
 def test_a_value_is_good_until_its_second() -> None:

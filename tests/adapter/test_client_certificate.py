@@ -8,11 +8,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA224
 
-import adapter.client_certificate as module
-from adapter.client_certificate import CertificateVerifier, Peer, verified
+import adapter.access.client_certificate as module
+from adapter.access.client_certificate import CertificateVerifier, Peer, verified
+from adapter.access.identity import User
+from adapter.access.trust import CaBundle
 from adapter.errors import CertificateRefused
-from adapter.identity import User
-from adapter.trust import CaBundle
 from tests.fakes.certificates import CLIENT, NOW, SERVER, Authority, Issued, authority, ca_usage
 
 CA = authority()

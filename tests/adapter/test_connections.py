@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.connections import CAUSES, Closed, Connection, ConnectionLimits, Connections
+from adapter.server.connections import CAUSES, Closed, Connection, ConnectionLimits, Connections
 
 
 class Kept:

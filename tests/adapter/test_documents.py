@@ -6,9 +6,9 @@ import orjson
 import pytest
 import yaml
 
-from adapter.documents import AGGREGATED, RESOURCES, Clock, constant_documents
-from adapter.negotiation import Conversion
-from adapter.paths import Document, parse
+from adapter.api.documents import AGGREGATED, RESOURCES, Clock, constant_documents
+from adapter.api.negotiation import Conversion
+from adapter.api.paths import Document, parse
 from infscale.metrics.published.catalogue import PUBLISHED
 
 DOCUMENTS = constant_documents(["queue_depth"], "0.1.0")

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.forms import Form, rewritten, yaml_text
+from adapter.api.forms import Form, rewritten, yaml_text
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 _WORDS = st.sampled_from(

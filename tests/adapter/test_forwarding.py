@@ -10,11 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.documents import constant_documents
+from adapter.answering.forwarding import Forwarder, ForwardSettings, Outcome
+from adapter.api.documents import constant_documents
+from adapter.api.foreign import (
+    LIST_PATH,
+    MAX_ITEMS,
+    MAX_NAMES,
+    ForeignMetric,
+    NotAList,
+    converted,
+    question,
+    read_names,
+)
+from adapter.api.paths import Document, ObjectRequest, parse
 from adapter.errors import BadRequest, Unavailable
-from adapter.foreign import LIST_PATH, MAX_ITEMS, MAX_NAMES, ForeignMetric, NotAList, converted, question, read_names
-from adapter.forwarding import Forwarder, ForwardSettings, Outcome
-from adapter.paths import Document, ObjectRequest, parse
 from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, TooLarge, Unreachable
 from tests.adapter.support import G1, G2
 

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, TCPConnector
 
-from adapter.connections import ConnectionLimits
-from adapter.server import AdapterServer, AdapterSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings
+from adapter.server.connections import ConnectionLimits
 from tests.adapter.support import vector_world
 from tests.adapter.test_app import Api, trusting
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.documents import Clock
+from adapter.answering.metric_lists import external_list, label_selector, object_list, quantity, status
+from adapter.answering.provider import ExternalValue, ExternalValues, Kind, ObjectValues
+from adapter.api.documents import Clock
+from adapter.api.paths import CustomVersion, ExternalRequest, GroupResource, ObjectRequest
 from adapter.errors import NotFound, TooManyRequests, Unavailable
-from adapter.metric_lists import external_list, label_selector, object_list, quantity, status
-from adapter.paths import CustomVersion, ExternalRequest, GroupResource, ObjectRequest
-from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from infscale.endpoint import ObjectKey
 from infscale.labels import Selector
 from infscale.metrics.sample import Reading

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.documents import AGGREGATED
+from adapter.api.documents import AGGREGATED
+from adapter.api.forms import Form
+from adapter.api.negotiation import MAX_ACCEPT_CHARACTERS, Accepted, Preferences, accepted, negotiated
 from adapter.errors import NotAcceptable
-from adapter.forms import Form
-from adapter.negotiation import MAX_ACCEPT_CHARACTERS, Accepted, Preferences, accepted, negotiated
 
 JSON, YAML = Accepted(Form.JSON), Accepted(Form.YAML)
 V2, V2BETA1 = AGGREGATED

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from adapter.documents import constant_documents
-from adapter.metric_lists import external_list, object_list
-from adapter.paths import Document, ExternalRequest, ObjectRequest, parse
-from adapter.provider import ExternalValues, ObjectValues
+from adapter.answering.metric_lists import external_list, object_list
+from adapter.answering.provider import ExternalValues, ObjectValues
+from adapter.api.documents import constant_documents
+from adapter.api.paths import Document, ExternalRequest, ObjectRequest, parse
 from infscale.labels import Selector
 from tests.adapter.support import E1, G1, G2, clock, golden_world
 

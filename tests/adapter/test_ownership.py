@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from adapter.issuing import Subject
-from adapter.ownership import (
+from adapter.registering.issuing import Subject
+from adapter.registering.ownership import (
     API_SERVICES,
     CUSTOM_V1BETA1,
     CUSTOM_V1BETA2,

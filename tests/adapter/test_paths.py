@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
-from adapter.paths import (
+from adapter.api.paths import (
     MAX_QUERY_CHARACTERS,
     CustomVersion,
     Document,
@@ -18,6 +17,7 @@ from adapter.paths import (
     TelemetryRequest,
     parse,
 )
+from adapter.errors import ApiError, BadRequest, MethodNotAllowed, NotFound
 from infscale.labels import Selector
 from tests.adapter.support import E1, G1, G2
 

@@ -14,8 +14,8 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.issuing import Authority, Subject, begun, renewal
-from adapter.registration import (
+from adapter.registering.issuing import Authority, Subject, begun, renewal
+from adapter.registering.registration import (
     API_SERVICES,
     CaState,
     NotOurs,

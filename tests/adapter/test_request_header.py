@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from adapter.identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, authenticated
-from adapter.request_header import IdentityHeaders
+from adapter.access.identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User, authenticated
+from adapter.access.request_header import IdentityHeaders
 from tests.adapter.support import vectors
 
 USUAL = IdentityHeaders(("X-Remote-User",), ("X-Remote-Group",), ("X-Remote-Uid",), ("X-Remote-Extra-",))

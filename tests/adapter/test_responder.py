@@ -4,11 +4,11 @@ import orjson
 import pytest
 import yaml
 
-from adapter.documents import constant_documents
+from adapter.answering.responder import Responder, refusal
+from adapter.api.documents import constant_documents
+from adapter.api.negotiation import Preferences
+from adapter.api.paths import Document, DocumentRequest, parse
 from adapter.errors import TooManyRequests, Unavailable
-from adapter.negotiation import Preferences
-from adapter.paths import Document, DocumentRequest, parse
-from adapter.responder import Responder, refusal
 from tests.adapter.support import E1, G2, clock, golden_world
 
 DOCUMENTS = constant_documents(["queue_depth"], "0.1.0")

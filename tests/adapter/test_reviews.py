@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from adapter.reviews import Patience, Reviews
+from adapter.access.reviews import Patience, Reviews
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Unreachable
 from tests.fakes.cluster import ACCESS, FakeCluster

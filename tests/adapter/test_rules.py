@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adapter.rules import Part, combined, label_sets
+from adapter.answering.rules import Part, combined, label_sets
 from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation

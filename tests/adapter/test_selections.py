@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.paths import GroupResource
-from adapter.selections import Selections
+from adapter.answering.selections import Selections
+from adapter.api.paths import GroupResource
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey
 from infscale.labels import Selector
 from infscale.metrics.snapshot import PoolSnapshot

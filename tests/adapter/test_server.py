@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from adapter.server import AdapterServer, AdapterSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings
 from infscale.errors import StartError
 from tests.adapter.support import vector_world
 

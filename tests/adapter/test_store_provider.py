@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.paths import ObjectRequest, parse
 from adapter.errors import BadRequest, NotFound, Unavailable
-from adapter.paths import ObjectRequest, parse
-from adapter.store_provider import StoreProvider
 from infscale.config import FormulaSettings
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, Phase, Workload
 from infscale.labels import Selector, model_key

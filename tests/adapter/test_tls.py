@@ -11,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
-from adapter.issuing import Authority, Subject
-from adapter.server import AdapterServer, AdapterSettings
-from adapter.tls import ServingCertificate, TlsSettings
+from adapter.registering.issuing import Authority, Subject
+from adapter.registering.serving_tls import ServingCertificate, TlsSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings
 from infscale.errors import StartError
 from infscale.process.certificates import CertificatePair
 from tests.adapter.support import vector_world

@@ -2,9 +2,9 @@
 
 import pytest
 
+from adapter.access.request_header import IdentityHeaders
+from adapter.access.trust import CaBundle, Trust, parse_trust
 from adapter.errors import TrustError
-from adapter.request_header import IdentityHeaders
-from adapter.trust import CaBundle, Trust, parse_trust
 from tests.fakes.certificates import authority
 
 CA, PROXY_CA, OTHER_CA = (authority(name).pem for name in ("kubernetes", "front-proxy-ca", "other"))

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from adapter.trust import Trust, parse_trust
-from adapter.trust_watch import TrustFollower
+from adapter.access.trust import Trust, parse_trust
+from adapter.access.trust_watch import TrustFollower
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Forbidden, Gone, Unreachable
 from tests.adapter.test_trust import FULL, OTHER_CA

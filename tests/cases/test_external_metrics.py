@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from adapter.answering.store_provider import StoreProvider
 from adapter.errors import BadRequest, NotFound, Unavailable
-from adapter.store_provider import StoreProvider
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import Phase
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation

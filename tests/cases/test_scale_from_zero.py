@@ -4,9 +4,9 @@ import random
 
 import pytest
 
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import NotFound, Unavailable
-from adapter.paths import ExternalRequest, ObjectRequest, parse
-from adapter.store_provider import StoreProvider
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.published.metric_table import MetricTable

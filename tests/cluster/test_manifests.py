@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from adapter.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
+from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
 from infscale.kube.api.errors import NotFound
 from lab import documents
 from lab.controlplane import ControlPlane

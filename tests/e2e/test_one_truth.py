@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.documents import Clock, constant_documents
-from adapter.paths import parse
-from adapter.responder import Responder
-from adapter.store_provider import StoreProvider
+from adapter.answering.responder import Responder
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock, constant_documents
+from adapter.api.paths import parse
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.saturation import SaturationKind, SaturationSettings

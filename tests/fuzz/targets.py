@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from adapter.documents import Clock, constant_documents
+from adapter.answering.responder import Responder
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock, constant_documents
+from adapter.api.negotiation import Preferences
+from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import ApiError
-from adapter.negotiation import Preferences
-from adapter.paths import ExternalRequest, ObjectRequest, parse
-from adapter.responder import Responder
-from adapter.store_provider import StoreProvider
 from infscale.config import read_config
 from infscale.discovery.state import read_state
 from infscale.documents.strict_document import load
