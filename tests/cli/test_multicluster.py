@@ -16,9 +16,9 @@ from aiohttp import web
 from infscale.config import load_config
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.serving.composition import Serving, serving
-from tests.cli.test_scheduling import destination
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import http_server
+from tests.serving.test_scheduling import destination
 
 EPP = """\
 apiVersion: llm-d.ai/v1alpha1

@@ -8,7 +8,7 @@ import pytest
 from picker.ext_proc import wire_codec as wire
 from picker.proto import ext_proc_pb2 as pb
 from tests.picker.parsing.test_framed import field, framed, packed
-from tests.picker.response.test_frames import chunk, complete
+from tests.picker.response.test_grpc_messages import chunk, complete
 from tests.picker.vector_checks import check_route, messages
 from tests.picker.vector_pool import Case, VectorPool
 

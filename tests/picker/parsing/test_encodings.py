@@ -17,7 +17,7 @@ from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, Incoming, RequestBody, Send
 from picker.parsing import decoded
 from tests.fakes.director import FakeDirector
-from tests.picker.test_exchange import post
+from tests.picker.ext_proc.test_exchange import post
 
 LIMIT = 32 << 20
 BODY = b'{"model": "m", "prompt": "hello there"}'

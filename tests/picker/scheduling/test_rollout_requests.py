@@ -15,8 +15,8 @@ from picker.epp_config.loader import load_picker_config
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, ResponseHeaders, Send
 from tests.fakes.pools import POOL
+from tests.picker.ext_proc.test_exchange import BODY, JSON_RESPONSE, headers, post
 from tests.picker.scheduling.test_rollout import ROLE, endpoints, labelled, pods
-from tests.picker.test_exchange import BODY, JSON_RESPONSE, headers, post
 
 CONFIG = f"""\
 apiVersion: llm-d.ai/v1alpha1

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from infscale.serving.composition import serving
 from picker.proto import ext_proc_pb2 as pb
-from tests.e2e.reference_pool import configuration, on_loopback, page_of, scraped
+from tests.e2e.reference.reference_pool import configuration, on_loopback, page_of, scraped
 from tests.picker.transport.gateway import Stream, open_stream
 from tests.picker.vector_checks import CHECKS, PLAYED, check_metrics, messages
 from tests.picker.vector_pool import Case

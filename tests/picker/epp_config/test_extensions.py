@@ -26,7 +26,7 @@ from picker.scheduling.scorers.load import QueueScorer
 from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
-GUIDE = Path(__file__).parents[2] / "docs" / "plugins.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "plugins.md"
 
 
 @dataclass

@@ -18,7 +18,7 @@ from infscale.documents.strict_document import from_plain, load, whole
 from infscale.errors import ConfigError
 from picker.epp_config.loader import load_picker_config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CASES = sorted((ROOT / "tests" / "cases" / "configs").iterdir())
 PICKER = [yaml.safe_load(path.read_text()) for path in CASES]
 PICKER.append(

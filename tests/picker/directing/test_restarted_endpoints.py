@@ -8,7 +8,7 @@ import pytest
 from infscale.metrics.sample import EngineSample
 from tests.fakes.counts import counts_of
 from tests.fakes.pools import POOL
-from tests.picker.test_director import Bench, ask, done, get
+from tests.picker.directing.test_director import Bench, ask, done, get
 
 PROMPTS = [random.Random(number).randbytes(4096) for number in range(4)]
 

@@ -12,7 +12,7 @@ from adapter.access.trust import Trust, parse_trust
 from adapter.access.trust_watch import TrustFollower
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Forbidden, Gone, Unreachable
-from tests.adapter.test_trust import FULL, OTHER_CA
+from tests.adapter.access.test_trust import FULL, OTHER_CA
 from tests.fakes.cluster import FakeCluster
 
 CHANGED = {**FULL, "requestheader-client-ca-file": FULL["requestheader-client-ca-file"] + OTHER_CA}

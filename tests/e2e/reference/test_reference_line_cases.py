@@ -11,8 +11,8 @@ import pytest
 
 from infscale.demo.child_processes import free_ports
 from tests.cli.test_reference_line import kubeconfig, running
-from tests.e2e.reference_pool import POOL, on_loopback
-from tests.e2e.test_reference_cases import answers, metrics_page
+from tests.e2e.reference.reference_pool import POOL, on_loopback
+from tests.e2e.reference.test_reference_cases import answers, metrics_page
 from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving

@@ -12,7 +12,7 @@ from picker.ext_proc.messages import ImmediateReply, Incoming, RequestBody, Requ
 from picker.parsing import ParserTable
 from picker.request import Headers, Reason
 from picker.telemetry.counts import PickerCollector
-from tests.picker.test_pool_directors import CHAT, CODE, Bench
+from tests.picker.directing.test_pool_directors import CHAT, CODE, Bench
 
 SETTINGS = ExchangeSettings(max_body_bytes=100, parsers=ParserTable.of(("openai-parser",)))
 BODY = b'{"model": "m", "prompt": "x"}'

@@ -24,7 +24,7 @@ from infscale.serving.scraping import scraping
 from picker.epp_config.discovery_source import FileSource
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
-from tests.metrics.test_engines import RENAMED
+from tests.metrics.pages.test_written_dialects import RENAMED
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 ACME = EngineNames("acme", None, "q", "r", "", lora="", cache_info="", block_size="", num_blocks="")

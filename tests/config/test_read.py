@@ -40,7 +40,7 @@ from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BASE = Path("/etc/infscale")
 MINIMAL = "discovery: {file: discovery.yaml}\n"
 

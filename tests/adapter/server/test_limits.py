@@ -11,8 +11,8 @@ from aiohttp import ClientSession, TCPConnector
 
 from adapter.server.adapter_server import AdapterServer, AdapterSettings
 from adapter.server.connections import ConnectionLimits
+from tests.adapter.server.test_app import Api, trusting
 from tests.adapter.support import vector_world
-from tests.adapter.test_app import Api, trusting
 
 HEAD = b"GET /livez HTTP/1.1\r\nHost: a\r\n"
 

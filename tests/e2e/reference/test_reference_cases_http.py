@@ -23,7 +23,7 @@ from infscale.endpoint import ObjectKey
 from infscale.envoy.config import DESTINATION_HEADER, Address, OriginalDestinationRoute, bootstrap
 from infscale.envoy.process import running_document
 from infscale.serving.composition import Serving, serving
-from tests.e2e.reference_pool import POOL, configuration, on_loopback, page_of, scraped
+from tests.e2e.reference.reference_pool import POOL, configuration, on_loopback, page_of, scraped
 from tests.picker.vector_checks import PLAYED, content, contents
 from tests.picker.vector_pool import NAMESPACE, Case
 
@@ -39,7 +39,7 @@ PLAIN = {
 METADATA, ROUTE = "x-seen-metadata", "x-seen-route"
 _TYPE = "type.googleapis.com/envoy.extensions"
 
-# What a case says that no client, pod or route can see; tests/e2e/test_reference_cases.py and
+# What a case says that no client, pod or route can see; tests/e2e/reference/test_reference_cases.py and
 # tests/picker/test_ext_proc_vectors.py look at it.
 NOT_VISIBLE = {
     "Content-Length": "Envoy drops it where bodies are full duplex, and sends chunks that end with the body",

@@ -20,7 +20,7 @@ from picker.telemetry.reference_counts import (
     ReferenceCounts,
 )
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
-from tests.picker.test_pool_directors import CHAT, OTHER_CHAT, Bench
+from tests.picker.directing.test_pool_directors import CHAT, OTHER_CHAT, Bench
 
 REQUEST = {"model_name": "m", "target_model_name": "m", "fairness_id": "default-flow", "priority": "0"}
 STREAMED = Outcome(

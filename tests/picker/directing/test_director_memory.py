@@ -8,7 +8,7 @@ from infscale.endpoint import DiscoveryState, Objective, ObjectKey
 from picker.directing.director_books import DirectorSettings
 from picker.request import InferenceRequest, Outcome
 from tests.fakes.pools import headers
-from tests.picker.test_director import PROMPT, Bench, ask, done
+from tests.picker.directing.test_director import PROMPT, Bench, ask, done
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 # Endpoint 0 looks best to the scorer whatever it answers.

@@ -20,7 +20,7 @@ from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.presets import PRESETS
 from tests.fakes.pools import POOL, headers
-from tests.picker.test_director import REFUSING, Bench, ask, done, get
+from tests.picker.directing.test_director import REFUSING, Bench, ask, done, get
 
 LOST = 100.0
 """A second at which nothing is fresh any more."""

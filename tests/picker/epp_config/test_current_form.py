@@ -10,7 +10,7 @@ from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import KINDS
 from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeScorer
 
-CASES = Path(__file__).parents[1] / "cases" / "configs"
+CASES = Path(__file__).parents[2] / "cases" / "configs"
 V1 = "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\n"
 BEFORE = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 

@@ -26,8 +26,8 @@ from picker.ext_proc.messages import (
 from picker.response import ReportedAttribute
 from picker.response.expressions import Expression
 from tests.fakes.director import FakeDirector
-from tests.picker.playbook import Playbook
-from tests.picker.test_exchange import BODY, JSON_RESPONSE, headers, post, routed, whole
+from tests.picker.ext_proc.playbook import Playbook
+from tests.picker.ext_proc.test_exchange import BODY, JSON_RESPONSE, headers, post, routed, whole
 
 COST = ReportedAttribute("cost", Expression("usage.completion_tokens"))
 ANSWER = b'{"usage":{"completion_tokens":7}}'

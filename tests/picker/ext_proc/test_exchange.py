@@ -29,7 +29,7 @@ from picker.ext_proc.replies import pieces
 from picker.parsing import ParserTable
 from picker.request import Headers, Reason, Rejection
 from tests.fakes.director import FakeDirector
-from tests.picker.playbook import Playbook
+from tests.picker.ext_proc.playbook import Playbook
 from tests.reference_tables import TABLES
 
 BODY = b'{"model":"m","prompt":"hello"}'

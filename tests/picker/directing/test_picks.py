@@ -11,7 +11,7 @@ from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import SHOWN, picks_document
 from picker.pick_record import KEPT_CHARACTERS, KEPT_SCORES, PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
-from tests.picker.test_pool_directors import CHAT, CODE, Bench, ask
+from tests.picker.directing.test_pool_directors import CHAT, CODE, Bench, ask
 
 POOL = ObjectKey("llm", "chat")
 WALL = datetime(2026, 11, 30, 12, 0, 10, tzinfo=UTC)
