@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from adapter.documents import Clock, constant_documents
-from adapter.paths import parse
-from adapter.responder import Responder
-from adapter.store_provider import StoreProvider
+from adapter.answering.responder import Responder
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock, constant_documents
+from adapter.api.paths import parse
 from bench.pools import filled_store
 from bench.rows import Row, cpu_microseconds
 from infscale.endpoint import DescribedObject, ObjectKey

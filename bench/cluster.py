@@ -15,7 +15,7 @@ import aiohttp
 from bench.gateway import child, cpu_seconds
 from bench.rows import Row, machine
 from bench.tls_client import TlsClient, tls_client
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from lab import documents
 from lab.controlplane import ControlPlane
 from lab.stack import cluster

@@ -17,7 +17,7 @@ import yaml
 from bench.backends import EVENTS
 from bench.memory import SIZES
 from bench.rows import Row
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 

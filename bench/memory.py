@@ -10,10 +10,11 @@ import orjson
 from bench.pools import PAGE, filled_store, page_interpreter
 from bench.rows import Row, cpu_microseconds
 from infscale.endpoint import ObjectKey
-from picker.config import preset
-from picker.director import PoolDirector
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import (
+from picker.directing.director import PoolDirector
+from picker.epp_config.loader import preset
+from picker.epp_config.presets import PRESETS
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import (
     BodyMode,
     Fail,
     Incoming,
@@ -22,9 +23,8 @@ from picker.messages import (
     RequestHeaders,
     ResponseHeaders,
 )
-from picker.presets import PRESETS
+from picker.ext_proc.wire_codec import encode
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
-from picker.wire import encode
 
 POOL = ObjectKey("bench", "pool")
 _MODES = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.NONE)

@@ -23,7 +23,7 @@ import yaml
 from bench.gateway import child, family_cpu_seconds, until
 from bench.memory import prompts
 from bench.rows import Row, machine
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import die_with_parent, running_envoy
 

@@ -1,13 +1,13 @@
 """A metrics page as an engine serves it, and stores filled with it."""
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.dialects import VLLM, Interpreter
-from infscale.metrics.store import MetricStore
-from infscale.sim.families import PageView, RankView
-from infscale.sim.page_skins import page_for
-from infscale.sim.pages import EngineSkin, PageSubject
-from infscale.sim.recorder import HttpRecorder, Recorder
-from infscale.sim.vllm_table import SERVED_PATHS
+from infscale.metrics.pages.dialects import VLLM, Interpreter
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.sim.engine.recorder import HttpRecorder, Recorder
+from infscale.sim.pages.engine_pages import EngineSkin, PageSubject
+from infscale.sim.pages.families import PageView, RankView
+from infscale.sim.pages.page_skins import page_for
+from infscale.sim.pages.vllm_table import SERVED_PATHS
 
 
 def _page(requests: int) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from picker import exchange
+from picker.ext_proc import exchange
 
 ROUNDS = 5
 

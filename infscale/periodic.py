@@ -18,7 +18,7 @@ import xxhash
 
 from infscale.backoff import Backoff
 from infscale.errors import ExpositionError, InfscaleError
-from infscale.value import value
+from infscale.frozen_values import value
 
 if TYPE_CHECKING:
     import random

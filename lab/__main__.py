@@ -19,7 +19,7 @@ from rich.live import Live
 
 from infscale.endpoint import ObjectKey
 from infscale.errors import InfscaleError
-from infscale.kube.errors import KubeError
+from infscale.kube.api.errors import KubeError
 from lab import documents
 from lab.controlplane import TOOLS, ControlPlane
 from lab.load import Load, load_on

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from infscale.certificates import builder, private_pem
+from infscale.process.certificates import builder, private_pem
 
 _LIFETIME = timedelta(days=30)
 _KEY_BITS = 2048

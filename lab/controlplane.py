@@ -14,10 +14,10 @@ import aiohttp
 import yaml
 from yarl import URL
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.errors import StartError
-from infscale.kube.client import Credentials, KubeClient, PatchKind
-from infscale.kube.errors import KubeError, NotFound, Unreachable
+from infscale.kube.api.client import Credentials, KubeClient, PatchKind
+from infscale.kube.api.errors import KubeError, NotFound, Unreachable
 from lab.certificates import Authority, KeyPair, signing_keys
 from lab.processes import Running, running
 

@@ -5,8 +5,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.kube.client import PatchKind
+from infscale.demo.child_processes import free_ports
+from infscale.kube.api.client import PatchKind
 from lab.controlplane import TOOLS, ControlPlane, Document
 from lab.processes import Running, running
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from infscale.sim.load import POD_HEADER
+from infscale.sim.load.load_generator import POD_HEADER
 from lab.system import POOL_HEADER
 
 _TIMEOUT_SECONDS = 120.0

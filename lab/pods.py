@@ -24,14 +24,14 @@ from aiohttp import web
 from infscale.config import KubernetesSettings
 from infscale.endpoint import ObjectKey
 from infscale.errors import StartError
-from infscale.kube.access import cluster
-from infscale.kube.client import KubeClient
+from infscale.kube.api.client import KubeClient
+from infscale.kube.api.cluster_access import cluster
+from infscale.kube.api.resources import PODS
 from infscale.kube.reflector import Reflector
-from infscale.kube.resources import PODS
 from infscale.kube.watching import ReflectorSettings
-from infscale.sim.coefficients import coefficient_set
-from infscale.sim.server import SimServer, SimServerSettings
-from infscale.sim.steps import EngineSettings
+from infscale.sim.engine.coefficients import coefficient_set
+from infscale.sim.engine.steps import EngineSettings
+from infscale.sim.http.simulated_servers import SimServer, SimServerSettings
 
 CONTAINER = "server"
 """The container of a pod that is a model server."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from infscale.kube.errors import NotFound, Unreachable
+from infscale.kube.api.errors import NotFound, Unreachable
 from lab import documents
 from lab.controlplane import ControlPlane, control_plane
 from lab.definitions import definitions

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
 from infscale.envoy.config import Address, OriginalDestinationRoute
 from infscale.envoy.process import running_envoy

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.dispatch import Charge
+from infscale.metrics.store.dispatch import Charge
 from picker.pick_record import NO_SCORES, PickRecord
-from picker.scheduling.memory import Promise
 
 Api = Literal[
     "chat_completions",
@@ -199,6 +198,14 @@ class InferenceRequest:
             self.subset,
             self.size_bytes,
         )
+
+
+@dataclass(slots=True, eq=False)
+class Promise:
+    """What a request in flight was promised: so many seconds per output token, by the endpoint at `authority`."""
+
+    authority: str
+    seconds_per_token: float
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

@@ -6,18 +6,18 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from adapter.stats import AdapterStats
-from adapter.telemetry import AdapterCollector
-from infscale.metrics.store import MetricStore
-from infscale.own_process import ProcessCollector
-from infscale.telemetry import SourcesCollector, StoreCollector
-from picker.director import PoolDirector
-from picker.observed_director import ObservedDirector
-from picker.pool_averages import PoolAveragesCollector
-from picker.pool_directors import PoolDirectors
-from picker.reference_counts import ReferenceCounts
-from picker.reference_metrics import ReferenceCollector, ReferencePoolCollector
-from picker.telemetry import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from adapter.server.stats import AdapterStats
+from adapter.server.telemetry import AdapterCollector
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.telemetry.own_process import ProcessCollector
+from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector
+from picker.directing.director import PoolDirector
+from picker.directing.observed_director import ObservedDirector
+from picker.directing.pool_directors import PoolDirectors
+from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.telemetry.pool_averages import PoolAveragesCollector
+from picker.telemetry.reference_counts import ReferenceCounts
+from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
 from picker.transport.budget import Budget
 from picker.transport.limits import LimitCounts
 

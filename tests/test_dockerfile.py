@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "Dockerfile").read_text()
 # What the steps build to C here: all of it takes two minutes, and CI builds all of it elsewhere.
-COMPILED = ["infscale/metrics/window.py", "infscale/metrics/ledger.py"]
+COMPILED = ["infscale/metrics/windows/window.py", "infscale/metrics/store/ledger.py"]
 
 # Packages are fetched and installed, and a wheel is built.
 pytestmark = pytest.mark.timeout(300)
@@ -127,7 +127,7 @@ def test_its_steps_give_a_program_that_runs_and_writes_nothing(tmp_path: Path) -
     assert run("infscale", "--version").startswith("infscale ")
     assert "can be used" in run("infscale", "lint-config", str(config(tmp_path)))
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    where = run("python3", "-c", "import infscale.metrics.window as each; print(each.__file__)").strip()
+    where = run("python3", "-c", "import infscale.metrics.windows.window as each; print(each.__file__)").strip()
     assert Path(where).is_relative_to(image)
     assert where.endswith(suffix)
     assert sorted(str(each) for each in image.rglob("*")) == before

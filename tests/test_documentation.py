@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from adapter.connections import CAUSES
-from picker.config import load_picker_config
-from picker.presets import PRESETS
-from picker.scheduling.registry import KINDS, Kind
+from adapter.server.connections import CAUSES
+from picker.epp_config.loader import load_picker_config
+from picker.epp_config.presets import PRESETS
+from picker.epp_config.registry import KINDS, Kind
 from picker.transport.limits import MEANINGS
 
 ROOT = Path(__file__).parent.parent

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from adapter.ownership import API_SERVICES, OVERLAYS, Overlay
+from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.config import load_config
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.published.catalogue import BY_NAME
 
 MANIFESTS = Path(__file__).parent.parent / "manifests"
 ADAPTER = MANIFESTS / "adapter"

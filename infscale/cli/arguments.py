@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from infscale.documents.watched_file import unreadable
 from infscale.errors import ConfigError
-from infscale.watched_file import unreadable
 
 
 def refuse_unreadable(flag: str, path: Path, place: str = "") -> None:

@@ -9,14 +9,14 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from infscale.cli.configured import Configured, discovered, read_configured
-from infscale.cli.picker_config import parse_picker_config
 from infscale.cli.picker_report import report as picker_report
 from infscale.config.read import read_text
-from infscale.document import load
+from infscale.documents.problems import Problems
+from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
-from infscale.problems import Problems
+from infscale.serving.configured import Configured, discovered, read_configured
+from infscale.serving.picker_config import parse_picker_config
 
 _OF_DISCOVERY = ("endpoints", "objects")
 _OF_PICKER = ("apiVersion", "kind", "plugins", "schedulingProfiles")

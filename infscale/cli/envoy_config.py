@@ -11,14 +11,14 @@ from typing import Literal, get_args
 import yaml
 
 from infscale.cli.arguments import refuse_unreadable
-from infscale.cli.configured import Configured, read_configured
 from infscale.config import ListenAddress
 from infscale.config.read import read_text
 from infscale.config.values import listen
-from infscale.document import from_plain, load
+from infscale.documents.strict_document import from_plain, load
 from infscale.endpoint import DiscoveryState, FailureMode, Pool, is_host_name
 from infscale.envoy.config import Address, Document, OriginalDestinationRoute, PickerRoute, bootstrap
 from infscale.errors import ConfigError, StartError
+from infscale.serving.configured import Configured, read_configured
 
 ClusterKind = Literal["known", "original-dst"]
 

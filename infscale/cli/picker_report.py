@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from picker.config import PickerConfig
-from picker.declared import DeclaredPlugin
-from picker.scraping import ScrapeWishes
+from picker.epp_config.declared import DeclaredPlugin
+from picker.epp_config.loader import PickerConfig
+from picker.epp_config.scraping_parameters import ScrapeWishes
 
 
 def report(config: PickerConfig, source: str) -> Sequence[str]:

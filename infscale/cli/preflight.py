@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapter.api_services import read_ownership
-from adapter.issuing import Subject
-from adapter.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
+from adapter.registering.api_services import read_ownership
+from adapter.registering.issuing import Subject
+from adapter.registering.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
 from infscale.config import KubernetesSettings
 from infscale.config.settings import DEFAULT_SERVICE
-from infscale.document import quoted
+from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
-from infscale.kube.client import KubeClient
-from infscale.kube.errors import KubeError
-from infscale.kube.resources import AUTOSCALERS
+from infscale.kube.api.client import KubeClient
+from infscale.kube.api.errors import KubeError
+from infscale.kube.api.resources import AUTOSCALERS
 
 _PAGE = 500
 _MOST_PAGES = 40
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     place = KubernetesSettings(arguments.kubeconfig or Path.home() / ".kube" / "config", arguments.context)
     # The Kubernetes client takes 47 MiB and is imported where there is a cluster.
-    from infscale.kube.access import cluster
+    from infscale.kube.api.cluster_access import cluster
 
     found = asyncio.run(looked_at(cluster(place)))
     for line in report(found):

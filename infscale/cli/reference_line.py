@@ -7,18 +7,18 @@ from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from infscale.certificates import self_signed
-from infscale.cli import reference_flags
 from infscale.cli.arguments import refuse_unreadable
-from infscale.cli.go_flags import Flags
-from infscale.cli.picker_config import parse_picker_config, read_picker_config
-from infscale.cli.reference_translation import IPV4_ADDRESSES, translate, with_certificate
-from infscale.cli.scheduling import CONFIG_TEXT
 from infscale.cli.serve import serve
 from infscale.config import ServeConfig
 from infscale.errors import ConfigError
-from infscale.listening import EVERY_ADDRESS, has_every_address
-from picker.discovery_source import FileSource
+from infscale.process.certificates import self_signed
+from infscale.process.listening import EVERY_ADDRESS, has_every_address
+from infscale.reference import flags as reference_flags
+from infscale.reference.go_flags import Flags
+from infscale.reference.translation import IPV4_ADDRESSES, translate, with_certificate
+from infscale.serving.picker_config import parse_picker_config, read_picker_config
+from infscale.serving.scheduling import CONFIG_TEXT
+from picker.epp_config.discovery_source import FileSource
 
 _OWN = ("--config", "-config")
 _LIFETIME = timedelta(days=3650)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import uvloop
 
-from infscale import log
 from infscale.cli.arguments import refuse_unreadable
-from infscale.cli.serving import PARTS, serving
 from infscale.config import ServeConfig, load_config
-from infscale.garbage import give_memory_back, spare_collections
+from infscale.process import log
+from infscale.process.garbage import give_memory_back, spare_collections
+from infscale.serving.composition import PARTS, serving
 
 _LOG = logging.getLogger(__name__)
 

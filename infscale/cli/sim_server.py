@@ -11,10 +11,10 @@ import uvloop
 import yaml
 
 from infscale.errors import ConfigError, StartError
-from infscale.sim.coefficients import COEFFICIENT_SETS, coefficient_set
-from infscale.sim.engine import EngineSettings
-from infscale.sim.pages import EngineSkin
-from infscale.sim.server import SimFleet, SimServerSettings
+from infscale.sim.engine.batching import EngineSettings
+from infscale.sim.engine.coefficients import COEFFICIENT_SETS, coefficient_set
+from infscale.sim.http.simulated_servers import SimFleet, SimServerSettings
+from infscale.sim.pages.engine_pages import EngineSkin
 
 _DEFAULT_SET = "llama-3.1-8b-h100"
 

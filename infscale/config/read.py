@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from infscale.client_headers import TRUSTABLE
 from infscale.config import values
-from infscale.config.dialects import dialects
+from infscale.config.configured_dialects import dialects
 from infscale.config.settings import (
     AdapterSettings,
     DcgmPods,
@@ -36,16 +36,16 @@ from infscale.config.settings import (
 )
 from infscale.config.values import Files, Section
 from infscale.discovery import names
-from infscale.document import Field, load, quoted, whole
+from infscale.documents.strict_document import Field, load, quoted, whole
+from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
-from infscale.metrics.answers import GPU_STALENESS_SECONDS
-from infscale.metrics.dialects import DIALECTS
-from infscale.metrics.published import Aggregation
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
+from infscale.metrics.published.catalogue import Aggregation
+from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.table import FORMULA_AGGREGATIONS, MetricTable
-from infscale.watched_file import MAX_FILE_BYTES, Look, unreadable
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 

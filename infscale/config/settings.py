@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
-from infscale.metrics.engines import EngineNames, Engines
-from infscale.metrics.published import Aggregation
+from infscale.metrics.pages.written_dialects import EngineNames, Engines
+from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 
 NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
 """Metadata of a field that is no key of the file."""
@@ -173,7 +173,7 @@ class PoolOverrides:
 
 @dataclass(frozen=True, slots=True)
 class FormulaSettings:
-    """A metric made of published ones; see `infscale.metrics.formula` for the language of `formula`."""
+    """A metric made of published ones; see `infscale.metrics.published.formula` for the language of `formula`."""
 
     name: str
     formula: str

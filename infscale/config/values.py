@@ -8,8 +8,8 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from infscale.config.settings import ListenAddress, PickerTlsFiles, TlsFiles, TlsVersion, keys_of
-from infscale.document import Field, quoted, seconds_of_duration
-from infscale.problems import Attempt
+from infscale.documents.problems import Attempt
+from infscale.documents.strict_document import Field, quoted, seconds_of_duration
 
 MIN_INTERVAL_SECONDS = 0.01
 MAX_SECONDS = 86_400.0

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from infscale.document import Field, read_whole
+from infscale.documents.strict_document import Field, read_whole
+from infscale.documents.watched_file import Look
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
-from infscale.watched_file import Look
 
 APART_BYTES = 64 * 1024
 """From which size on a file is read apart: smaller ones take milliseconds, and a process a fraction of a second."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from infscale.discovery.apart import APART_BYTES, Question, read_apart
 from infscale.discovery.state import read_state
-from infscale.document import Field, read_whole
+from infscale.documents.strict_document import Field, read_whole
+from infscale.documents.watched_file import Look, WatchedFile
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
-from infscale.watched_file import Look, WatchedFile
 
 _LOG = logging.getLogger(__name__)
 

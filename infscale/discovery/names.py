@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from infscale.document import Field, quoted
+from infscale.documents.strict_document import Field, quoted
 from infscale.endpoint import ObjectKey
 from infscale.labels import key_problem, value_problem
 

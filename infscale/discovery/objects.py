@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infscale.discovery import names
-from infscale.document import Field, quoted
+from infscale.documents.strict_document import Field, quoted
 from infscale.endpoint import (
     DescribedObject,
     FailureMode,

@@ -8,7 +8,9 @@ from types import MappingProxyType
 
 from infscale.discovery import names
 from infscale.discovery.objects import DEFAULT_NAMESPACE, InferenceObject, read_object
-from infscale.document import Field, quoted
+from infscale.documents.problems import Attempt
+from infscale.documents.strict_document import Field, quoted
+from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import (
     DescribedObject,
     DiscoveryState,
@@ -21,8 +23,6 @@ from infscale.endpoint import (
     Rewrite,
     is_host_name,
 )
-from infscale.problems import Attempt
-from infscale.suggestions import did_you_mean, short_list
 
 DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
 """The pool of a document that has no `InferencePool`."""

@@ -19,8 +19,8 @@ from infscale.endpoint import (
     Workload,
     authority,
 )
-from infscale.kube.objects import PodRecord, Record
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, workload_of
+from infscale.kube.watched_objects import PodRecord, Record
 
 ValueT = TypeVar("ValueT")
 Records = dict[ObjectKey, Record[ValueT]]

@@ -9,10 +9,10 @@ from typing import Any
 
 from infscale.discovery.objects import InferenceModel
 from infscale.endpoint import Objective, ObjectKey, Rewrite
-from infscale.kube import objects
+from infscale.kube import watched_objects as objects
+from infscale.kube.api.resources import Resource
 from infscale.kube.assembly import SeenObjects, models_in_use
-from infscale.kube.objects import Condition, Definition, Record, Standing
-from infscale.kube.resources import Resource
+from infscale.kube.watched_objects import Condition, Definition, Record, Standing
 
 ACCEPTED = "Accepted"
 LOAD_KNOWN = "LoadKnown"

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
 from infscale.errors import ConfigError, StartError
-from infscale.kube import objects, resources
+from infscale.kube import watched_objects as objects
+from infscale.kube.api import resources
+from infscale.kube.api.errors import Forbidden, KubeError
+from infscale.kube.api.resources import Resource
 from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
 from infscale.kube.conditions import judge
-from infscale.kube.errors import Forbidden, KubeError
-from infscale.kube.objects import Definition, Object, Record
 from infscale.kube.reflector import Follows, Reflector
-from infscale.kube.resources import Resource
 from infscale.kube.status import Patches, StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
+from infscale.kube.watched_objects import Definition, Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase, Pool, Workload
-from infscale.kube.objects import Container, PodRecord
+from infscale.kube.watched_objects import Container, PodRecord
 
 _PORT = re.compile(r"[0-9]{1,5}")
 

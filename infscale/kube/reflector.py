@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
-from infscale.kube.objects import key_of
-from infscale.kube.resources import Resource
+from infscale.kube.api.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
+from infscale.kube.api.resources import Resource
+from infscale.kube.watched_objects import key_of
 from infscale.kube.watching import (
     Change,
     Next,
@@ -22,7 +22,7 @@ from infscale.kube.watching import (
     read_event,
     when_absent,
 )
-from infscale.log import where
+from infscale.process.log import where
 
 if TYPE_CHECKING:
     import random

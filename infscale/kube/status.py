@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
+from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
+from infscale.kube.api.resources import Resource
 from infscale.kube.conditions import Judged, Verdict, as_patch, updated
-from infscale.kube.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
-from infscale.kube.resources import Resource
 
 if TYPE_CHECKING:
     import random

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Set
 from typing import Generic, TypeVar
 
 from infscale.endpoint import ObjectKey, Workload
-from infscale.kube.objects import Definition, Object, PodRecord, Record, controller_of, key_of, read_pod
 from infscale.kube.pods import remembering
+from infscale.kube.watched_objects import Definition, Object, PodRecord, Record, controller_of, key_of, read_pod
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 from infscale.backoff import Backoff
-from infscale.kube.errors import Forbidden, KubeError, Unreachable, error_of_status
+from infscale.kube.api.errors import Forbidden, KubeError, Unreachable, error_of_status
 
 if TYPE_CHECKING:
     import random

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
-from infscale.metrics.model_table import EMPTY, ModelTable
+from infscale.frozen_values import entity
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_REFUSALS,
@@ -28,8 +28,8 @@ from infscale.metrics.sample import (
     ScrapeFailure,
 )
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from infscale.metrics.window import WindowSummary
-from infscale.value import entity
+from infscale.metrics.windows.model_table import EMPTY, ModelTable
+from infscale.metrics.windows.window import WindowSummary
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.intp]

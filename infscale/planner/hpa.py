@@ -20,7 +20,7 @@ from infscale.planner.hpa_replicas import (
     total,
 )
 from infscale.planner.hpa_rules import Bounds, History, Limit, Reason, limit_rate, stabilize
-from infscale.planner.workload import ControllerSettings, PodValue, Tolerance, Workload
+from infscale.planner.scale_target import ControllerSettings, PodValue, Tolerance, Workload
 from infscale.quantity import milli_value
 
 _DEFAULT_SETTINGS = ControllerSettings()

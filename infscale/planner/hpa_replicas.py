@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from infscale.errors import InfscaleError
-from infscale.planner.workload import ControllerSettings, PodPhase, PodState, PodValue, Tolerance, Workload
+from infscale.planner.scale_target import ControllerSettings, PodPhase, PodState, PodValue, Tolerance, Workload
 
 MAX_REPLICAS = 2**31 - 1
 """The controller counts replicas in 32 bits; what asks for more gets this."""

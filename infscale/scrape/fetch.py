@@ -16,8 +16,8 @@ from yarl import URL
 from infscale.metrics.sample import REFUSED
 from infscale.periodic import FetchError, Unreachable
 from infscale.scrape.answer import CLOSED, Answer, Page, Room
-from infscale.scrape.connection import Asking, Connection, Stale
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.page_connection import Asking, Connection, Stale
+from infscale.scrape.tls_trust import PageCertificates
 
 if TYPE_CHECKING:
     from infscale.scrape.h2c import H2cConnection

@@ -15,7 +15,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from infscale.scrape.answer import Answer, Page
-from infscale.scrape.connection import Asking, Stale
+from infscale.scrape.page_connection import Asking, Stale
 
 _NO_HTTP2 = "the server does not speak HTTP/2"
 _HEAD_BYTES = 9

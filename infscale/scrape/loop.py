@@ -9,8 +9,8 @@ from yarl import URL
 
 from infscale.endpoint import EndpointKey
 from infscale.errors import ExpositionError
-from infscale.metrics.dialects import Dialect, Interpreter, MissingMetrics, detect
-from infscale.metrics.exposition import is_html, is_json, unasked_families
+from infscale.metrics.pages.dialects import Dialect, Interpreter, MissingMetrics, detect
+from infscale.metrics.pages.exposition import is_html, is_json, unasked_families
 from infscale.metrics.sample import EngineSample
 from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
 from infscale.scrape.answer import Page, Room

@@ -30,7 +30,7 @@ from infscale.periodic import (
     repeat,
 )
 from infscale.scrape.fetch import PageClient
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 
 if TYPE_CHECKING:
     import random

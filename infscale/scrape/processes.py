@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
-from infscale.log import where
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
+from infscale.process.log import where
 from infscale.scrape.loop import ScrapeSink
 from infscale.scrape.pipe import HEARTBEAT_SECONDS, Found, FoundReader, Frames, Setup, ordered, shares
 from infscale.scrape.pool import ScrapePool

@@ -5,9 +5,9 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import DIALECTS, PAGE_PATH, VLLM, Dialect
-from infscale.metrics.engines import Engines
-from infscale.scrape.trust import PageCertificates
+from infscale.metrics.pages.dialects import DIALECTS, PAGE_PATH, VLLM, Dialect
+from infscale.metrics.pages.written_dialects import Engines
+from infscale.scrape.tls_trust import PageCertificates
 
 
 @dataclass(frozen=True, slots=True)

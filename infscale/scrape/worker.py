@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from infscale import log
 from infscale.endpoint import EndpointKey
-from infscale.garbage import spare_collections
-from infscale.log import where
 from infscale.metrics.sample import EngineSample
+from infscale.process import log
+from infscale.process.garbage import spare_collections
+from infscale.process.log import where
 from infscale.scrape.pipe import HEARTBEAT, HEARTBEAT_SECONDS, Found, FoundWriter, Frames, Setup, read_order
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import Target

@@ -4,9 +4,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from infscale.sim.coefficients import CoefficientSet
-from infscale.sim.pages import EngineSkin
-from infscale.sim.steps import EngineSettings
+from infscale.sim.engine.coefficients import CoefficientSet
+from infscale.sim.engine.steps import EngineSettings
+from infscale.sim.pages.engine_pages import EngineSkin
 
 
 class FaultKind(enum.Enum):

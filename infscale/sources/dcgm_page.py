@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import chain
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.bounds import BYTES, ratio
-from infscale.metrics.exposition import Labels, Selection
+from infscale.metrics.pages.bounds import BYTES, ratio
+from infscale.metrics.pages.exposition import Labels, Selection
 from infscale.metrics.sample import GpuSample, GpuShare
 from infscale.periodic import FetchError
 

@@ -8,19 +8,16 @@ from picker.parsing.framed import json_of, parse_body, parse_outline
 from picker.parsing.model_span import with_model
 from picker.parsing.outline import Outline, outlined
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
-from picker.parsing.unread import UNREAD, of_upgrade
 
 __all__ = [
     "DEFAULT_PARSERS",
     "PARSER_TYPES",
-    "UNREAD",
     "Outline",
     "ParserTable",
     "Route",
     "decoding",
     "json_of",
     "longest_suffix",
-    "of_upgrade",
     "outlined",
     "parse_body",
     "parse_outline",

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from infscale.value import value
+from infscale.frozen_values import value
 
 _DATA: Final = b"data:"
 _DONE: Final = b"[DONE]"

@@ -10,14 +10,7 @@ import numpy as np
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
-
-
-@dataclass(slots=True, eq=False)
-class Promise:
-    """What a request in flight was promised: so many seconds per output token, by the endpoint at `authority`."""
-
-    authority: str
-    seconds_per_token: float
+from picker.request import Promise
 
 
 @dataclass(slots=True)

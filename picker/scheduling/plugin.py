@@ -7,9 +7,9 @@ decision can be repeated from its inputs.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from infscale.frozen_values import value
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from infscale.value import value
 from picker.request import Headers
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 

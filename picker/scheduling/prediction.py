@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infscale.metrics.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
+from infscale.frozen_values import entity
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
-from infscale.value import entity
+from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
 from picker.request import Headers
 from picker.scheduling.plugin import SchedulingContext
 

@@ -4,7 +4,7 @@ import logging
 import traceback
 from pathlib import Path
 
-from picker.messages import Fail
+from picker.ext_proc.messages import Fail
 
 CRASHED = Fail("INTERNAL", "the picker failed on this request; its log says where")
 """What the gateway is told."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from picker.errors import WireError
-from picker.messages import Incoming, RequestBody, ResponseBody
+from picker.ext_proc.messages import Incoming, RequestBody, ResponseBody
 from picker.request import Reason, Rejection
 from picker.transport.budget import Ending
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
-from picker.exchange import Exchange
+from picker.ext_proc.exchange import Exchange
 from picker.transport.budget import Budget
 from picker.transport.limits import LimitCounts
 

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from adapter.documents import Clock
+from adapter.answering.provider import ExternalValue, ExternalValues, Kind, ObjectValues
+from adapter.answering.refusals import not_found, unknown_metric
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock
+from adapter.api.paths import ExternalRequest, GroupResource, MetricRequest, ObjectRequest, parse
 from adapter.errors import NotFound
-from adapter.paths import ExternalRequest, GroupResource, MetricRequest, ObjectRequest, parse
-from adapter.provider import ExternalValue, ExternalValues, Kind, ObjectValues
-from adapter.refusals import not_found, unknown_metric
-from adapter.store_provider import StoreProvider
 from infscale.endpoint import DescribedObject, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.labels import Selector
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 
 README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
 VECTORS = Path(__file__).parent.parent / "vectors"

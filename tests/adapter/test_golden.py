@@ -11,11 +11,11 @@ import orjson
 import pytest
 import yaml
 
-from adapter.documents import AGGREGATED, constant_documents
+from adapter.answering.responder import Reply, Responder, refusal
+from adapter.api.documents import AGGREGATED, constant_documents
+from adapter.api.negotiation import Preferences
+from adapter.api.paths import Document, DocumentRequest, Probe, ProbeRequest, parse
 from adapter.errors import ApiError
-from adapter.negotiation import Preferences
-from adapter.paths import Document, DocumentRequest, Probe, ProbeRequest, parse
-from adapter.responder import Reply, Responder, refusal
 from tests.adapter.support import clock, golden_world, rows, vectors
 
 DIFFERENT = {row[0].strip("`"): int(row[2][:3]) for row in rows("Differences from the reference adapter")}

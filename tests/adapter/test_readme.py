@@ -3,7 +3,7 @@
 import re
 
 from adapter.errors import ApiError
-from infscale.metrics.published import PUBLISHED, Aggregation
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from tests.adapter.support import rows
 
 WORDS = {

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.config.read import read_config
-from infscale.document import load
-from infscale.metrics.dialects import SGLANG, VLLM, Dialect, detect, interpret
-from infscale.metrics.engines import EngineNames
-from infscale.metrics.exposition import MetricSpec
+from infscale.documents.strict_document import load
+from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, detect, interpret
+from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import EngineSample
 
 PAGES = Path(__file__).parent / "pages"

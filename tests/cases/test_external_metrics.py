@@ -5,12 +5,12 @@ import re
 
 import pytest
 
+from adapter.answering.store_provider import StoreProvider
 from adapter.errors import BadRequest, NotFound, Unavailable
-from adapter.store_provider import StoreProvider
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import Phase
-from infscale.metrics.published import PUBLISHED, Aggregation
-from infscale.metrics.table import MetricTable
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
+from infscale.metrics.published.metric_table import MetricTable
 from tests.adapter.support import World, external_values
 
 

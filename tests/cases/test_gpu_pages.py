@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from adapter.errors import Unavailable
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.answers import group_reading, pod_readings, weight
-from infscale.metrics.dialects import VLLM, interpret
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.pages.dialects import VLLM, interpret
+from infscale.metrics.published.answers import group_reading, pod_readings, weight
+from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.sources.dcgm_page import DcgmReader
 from tests.adapter.support import POOLS, World
 

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.answers import group_reading, pod_readings
-from infscale.metrics.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter
-from infscale.metrics.published import BY_NAME
+from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter
+from infscale.metrics.published.answers import group_reading, pod_readings
+from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.metrics.windowed import Unknown
+from infscale.metrics.store.metrics_store import MetricStore
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 QUEUE = "queue_latency_p90_seconds"

@@ -7,9 +7,9 @@ import pytest
 from aiohttp import web
 
 from infscale.config.read import read_config
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import (
+from infscale.metrics.pages.dialects import (
     SGLANG,
     TRTLLM_SERVE,
     VLLM,
@@ -19,8 +19,8 @@ from infscale.metrics.dialects import (
     detect,
     interpret,
 )
-from infscale.metrics.engines import Engines
-from infscale.metrics.exposition import is_json
+from infscale.metrics.pages.exposition import is_json
+from infscale.metrics.pages.written_dialects import Engines
 from infscale.periodic import Outcome
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target, TargetTemplate

@@ -4,20 +4,20 @@ import random
 
 import pytest
 
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import NotFound, Unavailable
-from adapter.paths import ExternalRequest, ObjectRequest, parse
-from adapter.store_provider import StoreProvider
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.snapshot import PoolSettings
-from infscale.metrics.store import MetricStore
-from infscale.metrics.table import MetricTable
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
 from infscale.planner.hpa_rules import Bounds
-from infscale.planner.workload import PodState, Workload
-from picker.config import preset
-from picker.director import PoolDirector
+from infscale.planner.scale_target import PodState, Workload
+from picker.directing.director import PoolDirector
+from picker.epp_config.loader import preset
 from picker.request import InferenceRequest, ParsedBody, Rejection
 from tests.adapter.support import E1, G2, POOLS, external_values
 from tests.adapter.support import values as values_of

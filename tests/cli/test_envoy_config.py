@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
 from infscale.cli.main import main
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.process import die_with_parent, find_envoy
 
 README = (Path(__file__).parents[2] / "README.md").read_text()

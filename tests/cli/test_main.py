@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infscale.cli.main import adapter_main, main, picker_main
-from infscale.document import load
+from infscale.documents.strict_document import load
 
 EXAMPLES = Path(__file__).parents[2] / "manifests" / "examples"
 ENDPOINTS = "endpoints: [{name: a, address: 127.0.0.1, port: '1'}]\n"

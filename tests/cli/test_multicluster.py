@@ -13,12 +13,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from infscale.cli.serving import Serving, serving
 from infscale.config import load_config
 from infscale.metrics.snapshot import PoolSnapshot
-from tests.cli.test_scheduling import destination
+from infscale.serving.composition import Serving, serving
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import http_server
+from tests.serving.test_scheduling import destination
 
 EPP = """\
 apiVersion: llm-d.ai/v1alpha1

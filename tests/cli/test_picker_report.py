@@ -3,8 +3,8 @@
 import pytest
 
 from infscale.cli.picker_report import report
-from picker.config import load_picker_config, preset
-from picker.presets import PRESETS
+from picker.epp_config.loader import load_picker_config, preset
+from picker.epp_config.presets import PRESETS
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 BODY = """\

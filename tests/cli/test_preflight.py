@@ -9,12 +9,12 @@ import pytest
 import yaml
 from aiohttp import web
 
-from adapter.api_services import API_SERVICES_PATH
-from adapter.ownership import API_SERVICES, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
+from adapter.registering.api_services import API_SERVICES_PATH
+from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
 from infscale.cli import preflight
 from infscale.cli.main import main
 from infscale.config import KubernetesSettings
-from infscale.kube import access
+from infscale.kube.api import cluster_access as access
 
 OTHER = {"namespace": "monitoring", "name": "prometheus-adapter"}
 

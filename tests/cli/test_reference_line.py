@@ -20,8 +20,8 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from infscale.cli.demo_helpers import free_ports
 from infscale.cli.main import picker_main
+from infscale.demo.child_processes import free_ports
 from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 
-from adapter.server import AdapterServer, AdapterSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings
 from infscale.errors import StartError
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.published.catalogue import PUBLISHED
 from lab import documents
 from lab.controlplane import ControlPlane, Document
 from tests.adapter.support import World

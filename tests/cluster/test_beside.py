@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from adapter.api_services import API_SERVICES_PATH, CONDITION
-from adapter.ownership import API_SERVICES, CUSTOM_V1BETA1, CUSTOM_V1BETA2
+from adapter.registering.api_services import API_SERVICES_PATH, CONDITION
+from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, CUSTOM_V1BETA2
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import KubeError, NotFound, Unreachable
+from infscale.kube.api.errors import KubeError, NotFound, Unreachable
 from lab import documents
 from lab.controlplane import ControlPlane
 from lab.pods import PodServers

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from adapter.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
-from infscale.kube.errors import NotFound
+from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
+from infscale.kube.api.errors import NotFound
 from lab import documents
 from lab.controlplane import ControlPlane
 from lab.system import ACCOUNT, ACCOUNT_GROUPS

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import KubeError, NotFound, Unreachable
-from infscale.metrics.published import PUBLISHED
+from infscale.kube.api.errors import KubeError, NotFound, Unreachable
+from infscale.metrics.published.catalogue import PUBLISHED
 from lab import documents
 from lab.controlplane import ControlPlane
 from lab.load import Load, load_on

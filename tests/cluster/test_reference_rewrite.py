@@ -8,14 +8,14 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from infscale.kube.errors import NotFound
+from infscale.kube.api.errors import NotFound
 from lab import documents
 from lab.controlplane import ControlPlane
 from tests.cli.test_reference_line import running
 from tests.cluster.watching import until
-from tests.e2e.reference_pool import objects
-from tests.e2e.test_reference_cases import answers, metrics_page
-from tests.e2e.test_reference_line_cases import arguments, fresh, page
+from tests.e2e.reference.reference_pool import objects
+from tests.e2e.reference.test_reference_cases import answers, metrics_page
+from tests.e2e.reference.test_reference_line_cases import arguments, fresh, page
 from tests.picker.reference_cases import MORE, NEEDS_CRDS
 from tests.picker.transport.gateway import open_stream
 from tests.picker.vector_checks import CHECKS, check_metrics

@@ -18,19 +18,19 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 
-from adapter.access import Access, Admission, cluster_access
-from adapter.attributes import Asked
-from adapter.authentication import Caller
-from adapter.documents import Clock
-from adapter.registration import Registrar, RegistrationSettings
-from adapter.server import AdapterServer, AdapterSettings, Membership
-from adapter.tls import TlsSettings
-from adapter.trust import Trust
-from infscale.certificates import CertificatePair
+from adapter.access.authentication import Caller
+from adapter.access.request_access import Access, Admission, cluster_access
+from adapter.access.request_attributes import Asked
+from adapter.access.trust import Trust
+from adapter.api.documents import Clock
+from adapter.registering.registration import Registrar, RegistrationSettings
+from adapter.registering.serving_tls import TlsSettings
+from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
 from infscale.config import KubernetesSettings
-from infscale.kube.access import cluster
-from infscale.kube.client import KubeClient
-from infscale.kube.errors import Forbidden, KubeError
+from infscale.kube.api.client import KubeClient
+from infscale.kube.api.cluster_access import cluster
+from infscale.kube.api.errors import Forbidden, KubeError
+from infscale.process.certificates import CertificatePair
 from lab import documents
 from lab.certificates import Authority, KeyPair
 from lab.controlplane import ControlPlane

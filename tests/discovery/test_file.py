@@ -12,9 +12,9 @@ from infscale.discovery.apart import APART_BYTES
 from infscale.discovery.file import FileDiscovery, log_refusal
 from infscale.discovery.protocol import Discovery
 from infscale.discovery.state import read_state
+from infscale.documents.watched_file import MAX_FILE_BYTES
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.watched_file import MAX_FILE_BYTES
 
 
 def document(*names: str) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.discovery.objects import READERS, InferenceModel, InferenceObject, read_model, read_object
-from infscale.document import Plain, from_plain, load
+from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import (
     DescribedObject,
     FailureMode,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.discovery.state import DEFAULT_POOL, read_state
-from infscale.document import from_plain, load
+from infscale.documents.strict_document import from_plain, load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.errors import ConfigError
 

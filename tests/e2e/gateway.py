@@ -11,14 +11,14 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import Serving, serving
 from infscale.config import ServeConfig, load_config
+from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.sim.server import SimFleet, SimServerSettings
+from infscale.serving.composition import Serving, serving
+from infscale.sim.http.simulated_servers import SimFleet, SimServerSettings
 
 POOL = ObjectKey("default", "default")
 STALENESS_LIMIT_SECONDS = 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infscale.metrics.model_table import PREFILL, cells
+from infscale.metrics.windows.model_table import PREFILL, cells
 from tests.e2e.gateway import Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 

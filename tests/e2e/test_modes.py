@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from infscale.sim.engine import StepCoefficients
+from infscale.sim.engine.batching import StepCoefficients
 from infscale.sim.settings import Fault, FaultKind, SimServerSettings
-from picker.director import PoolDirector
+from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 

@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapter.documents import Clock, constant_documents
-from adapter.paths import parse
-from adapter.responder import Responder
-from adapter.store_provider import StoreProvider
+from adapter.answering.responder import Responder
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock, constant_documents
+from adapter.api.paths import parse
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.quantity import parse_quantity
-from picker.director_books import DirectorSettings
+from picker.directing.director_books import DirectorSettings
 from picker.request import Headers
-from picker.scheduling.filters import SaturationFilter
+from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from tests.e2e.gateway import Gateway, gateway

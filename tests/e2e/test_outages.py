@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import Serving, serving
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
+from infscale.serving.composition import Serving, serving
 from tests.e2e.gateway import POOL, serve_config
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infscale.cli.serving import Serving, serving
-from infscale.sim.server import SimFleet, SimServer
+from infscale.serving.composition import Serving, serving
+from infscale.sim.http.simulated_servers import SimFleet, SimServer
 from infscale.sim.settings import Fault, FaultKind
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody
 from tests.e2e.gateway import POOL, serve_config

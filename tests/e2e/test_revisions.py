@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import serving
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute, bootstrap
 from infscale.envoy.process import running_document
-from infscale.sim.server import SimFleet
+from infscale.serving.composition import serving
+from infscale.sim.http.simulated_servers import SimFleet
 from tests.e2e.gateway import Gateway, serve_config
 from tests.sim.simulated import MODEL, quick_settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from picker.transport.h2 import frames
 from tests.e2e.programs import program
 from tests.hostile.raw import connected

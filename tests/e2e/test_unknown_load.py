@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import Serving, serving
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute, RoundRobinRoute, bootstrap
 from infscale.envoy.process import running_document
-from infscale.sim.server import SimFleet
+from infscale.serving.composition import Serving, serving
+from infscale.sim.http.simulated_servers import SimFleet
 from tests.cli.test_reference_line import kubeconfig as kubeconfig_of
 from tests.cli.test_reference_line import running as reference_line
 from tests.e2e.gateway import POOL, serve_config

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
-from infscale.kube.errors import KubeError
+from infscale.kube.api.errors import KubeError
 
 JsonObject = dict[str, Any]
 TOKENS = "/apis/authentication.k8s.io/v1/tokenreviews"

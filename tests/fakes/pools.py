@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
-from infscale.metrics.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolSnapshot, PoolState
+from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import (

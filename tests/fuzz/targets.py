@@ -13,32 +13,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
-from adapter.documents import Clock, constant_documents
+from adapter.answering.responder import Responder
+from adapter.answering.store_provider import StoreProvider
+from adapter.api.documents import Clock, constant_documents
+from adapter.api.negotiation import Preferences
+from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import ApiError
-from adapter.negotiation import Preferences
-from adapter.paths import ExternalRequest, ObjectRequest, parse
-from adapter.responder import Responder
-from adapter.store_provider import StoreProvider
 from infscale.config import read_config
 from infscale.discovery.state import read_state
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
-from infscale.metrics.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
 from infscale.metrics.sample import EngineSample, GpuSample
-from infscale.metrics.store import MetricStore
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
 from infscale.sources.dcgm import DcgmReader
-from picker.config import load_picker_config, preset
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import load_picker_config, preset
 from picker.errors import RequestError
-from picker.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import DEFAULT_PARSERS, parse_body
 from picker.request import Decision, Headers, InferenceRequest, Outcome
 from picker.transport.budget import Budget
-from picker.transport.calls import Call, Calls
-from picker.transport.exchange_call import ExchangeCall
+from picker.transport.server.calls import Call, Calls
+from picker.transport.server.exchange_call import ExchangeCall
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
 
 Target = Callable[[bytes], None]

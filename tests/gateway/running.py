@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.process import find_envoy
 from infscale.errors import StartError
 from lab.controlplane import TOOLS

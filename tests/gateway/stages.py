@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import Serving, serving
-from infscale.sim.engine import StepCoefficients
-from infscale.sim.server import SimFleet
-from picker.director import PoolDirector
+from infscale.demo.child_processes import free_ports
+from infscale.serving.composition import Serving, serving
+from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.http.simulated_servers import SimFleet
+from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, serve_config
 from tests.gateway.documents import Here, example, on_this_machine
 from tests.gateway.running import envoy_gateway

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.errors import StartError
 from tests.cli.test_reference_line import running
 from tests.gateway.documents import Here, example, on_this_machine

@@ -30,7 +30,7 @@ from typing import Any
 import orjson
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.process import die_with_parent
 
 LATENCY_SECONDS = 0.05
@@ -351,7 +351,7 @@ def installed(folder: Path, servers: int = 2, **sections: Mapping[str, object]) 
         _wait_for(found, running_servers)
         command = ("infscale.cli.main", "serve", "--config", str(folder / "serve.yaml"))
         serve = stack.enter_context(program(folder, "serve", *command))
-        serve.wait_for("infscale.cli.serving: serving")
+        serve.wait_for("infscale.serving.composition: serving")
         prober = Prober(picker)
         stack.callback(prober.close)
         endpoints = yaml.safe_load(found.read_text())["endpoints"]

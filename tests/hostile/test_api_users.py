@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from adapter.connections import ConnectionLimits
+from adapter.server.connections import ConnectionLimits
 from tests.hostile.api import G2, WAITING, blind, get, served, user, users
 from tests.hostile.harness import Installed
 

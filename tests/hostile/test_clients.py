@@ -17,7 +17,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from tests.hostile.harness import LATENCY_SECONDS, Attack, Installed, installed

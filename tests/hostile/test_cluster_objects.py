@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from tests.cli.test_reference_line import kubeconfig
 from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.hostile.harness import MEMORY_BYTES, Program, memory_bytes, program
@@ -70,7 +70,7 @@ async def test_large_and_strange_objects_take_nobody_with_them(tmp_path: Path) -
         (tmp_path / "serve.yaml").write_text(yaml.safe_dump(document))
         command = ("infscale.cli.main", "serve", "--config", str(tmp_path / "serve.yaml"))
         with program(tmp_path, "serve", *command) as running:
-            await asyncio.to_thread(running.wait_for, "infscale.cli.serving: serving")
+            await asyncio.to_thread(running.wait_for, "infscale.serving.composition: serving")
             await served_on(cluster, running, f"http://127.0.0.1:{telemetry}")
             said = running.said()
     assert "Traceback" not in said

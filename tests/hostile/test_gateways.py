@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from lab.certificates import Authority
 from picker.proto import ext_proc_pb2 as pb
 from picker.transport.h2 import frames
@@ -400,7 +400,7 @@ async def test_handshakes_that_never_end_keep_no_gateway_out(tmp_path: Path) -> 
     context.set_alpn_protocols(["h2"])
     command = ("infscale.cli.main", "serve", "--config", str(tmp_path / "serve.yaml"))
     with program(tmp_path, "serve", *command) as serve:
-        await asyncio.to_thread(serve.wait_for, "infscale.cli.serving: serving")
+        await asyncio.to_thread(serve.wait_for, "infscale.serving.composition: serving")
         async with contextlib.AsyncExitStack() as stack:
             hello = b"\x16\x03\x01"
             half_open = [await stack.enter_async_context(connected(port, greeting=hello)) for _ in range(200)]

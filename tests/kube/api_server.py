@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import orjson
 from aiohttp import web
 
-from infscale.kube.errors import Forbidden, KubeError, NotFound
+from infscale.kube.api.errors import Forbidden, KubeError, NotFound
 from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube.fake_cluster import FakeCluster
 

@@ -5,7 +5,7 @@ import copy
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from infscale.kube.errors import Forbidden, NotFound, Unreachable
+from infscale.kube.api.errors import Forbidden, NotFound, Unreachable
 
 Json = dict[str, Any]
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import ObjectKey, Phase, Workload
-from infscale.kube import objects
+from infscale.kube import watched_objects as objects
 from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
-from infscale.kube.objects import Definition, read_pod
 from infscale.kube.pods import remembering
+from infscale.kube.watched_objects import Definition, read_pod
 from tests.kube import cluster_objects as made
 
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import ObjectKey
-from infscale.kube import objects
+from infscale.kube import watched_objects as objects
 from infscale.kube.assembly import SeenObjects
 from infscale.kube.conditions import Judged, Verdict, as_patch, judge, updated
-from infscale.kube.objects import Condition, Standing
+from infscale.kube.watched_objects import Condition, Standing
 from tests.kube import cluster_objects as made
 from tests.kube.test_assembly import records
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from infscale.endpoint import ObjectKey, Phase, Pool, Workload
-from infscale.kube.objects import read_pod
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, remembering, workload_of
+from infscale.kube.watched_objects import read_pod
 from tests.kube import cluster_objects as made
 
 DELETED: made.Json = {"deletionTimestamp": "2026-01-31T13:00:00Z"}

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
-from infscale.kube.errors import Gone, TooLarge
-from infscale.kube.objects import PodRecord
+from infscale.kube.api.errors import Gone, TooLarge
+from infscale.kube.api.resources import PODS
 from infscale.kube.reflector import Reflector
-from infscale.kube.resources import PODS
 from infscale.kube.tables import Table, read_pod_again
+from infscale.kube.watched_objects import PodRecord
 from infscale.kube.watching import ReflectorSettings
 from tests.kube import cluster_objects as made
 

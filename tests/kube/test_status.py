@@ -11,11 +11,11 @@ import pytest
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
+from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, Unreachable
+from infscale.kube.api.resources import OBJECTIVES
 from infscale.kube.conditions import Judged, Verdict
-from infscale.kube.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, Unreachable
-from infscale.kube.objects import Condition, Standing
-from infscale.kube.resources import OBJECTIVES
 from infscale.kube.status import StatusSettings, StatusWriter
+from infscale.kube.watched_objects import Condition, Standing
 
 GOOD = Verdict(True, "Accepted", "in effect for InferencePool pool")
 BAD = Verdict(False, "PoolNotFound", "there is no InferencePool pool in namespace chat")

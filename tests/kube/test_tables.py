@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import ObjectKey
-from infscale.kube import objects
-from infscale.kube.objects import PodRecord
+from infscale.kube import watched_objects as objects
 from infscale.kube.tables import Refusals, Table, read_pod_again
+from infscale.kube.watched_objects import PodRecord
 from tests.kube import cluster_objects as made
 
 

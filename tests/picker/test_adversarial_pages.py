@@ -13,18 +13,18 @@ from prometheus_client.core import Metric
 
 from infscale.endpoint import DiscoveryState, Endpoint, Pool
 from infscale.errors import ExpositionError
-from infscale.metrics.answers import group_reading, models, pod_readings
-from infscale.metrics.dialects import SGLANG, VLLM, Dialect, Interpreter
-from infscale.metrics.inspection import snapshot_document
-from infscale.metrics.published import PUBLISHED
+from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, Interpreter
+from infscale.metrics.published.answers import group_reading, models, pod_readings
+from infscale.metrics.published.catalogue import PUBLISHED
+from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import EngineSample, GpuSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from infscale.metrics.store import MetricStore
-from infscale.telemetry import StoreCollector
-from picker.config import PickerConfig, load_picker_config, preset
-from picker.director import PoolDirector
-from picker.presets import PRESETS
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.telemetry.telemetry_server import StoreCollector
+from picker.directing.director import PoolDirector
+from picker.epp_config.loader import PickerConfig, load_picker_config, preset
+from picker.epp_config.presets import PRESETS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 from tests.scrape.pages import vllm_page

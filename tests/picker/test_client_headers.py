@@ -22,14 +22,14 @@ from infscale.endpoint import (
 )
 from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, Route, bootstrap
 from infscale.metrics.sample import EngineSample, ModelLoad
-from infscale.metrics.store import MetricStore
-from picker.config import load_picker_config
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
-from picker.exchange import Exchange, ExchangeSettings
-from picker.headers import wants_upgrade
-from picker.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, RequestHeaders, Send
-from picker.pool_directors import PoolDirectors
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.directing.pool_directors import PoolDirectors
+from picker.epp_config.loader import load_picker_config
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.headers import wants_upgrade
+from picker.ext_proc.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, RequestHeaders, Send
 from picker.request import Headers
 from tests.test_documentation import ROOT, rows
 

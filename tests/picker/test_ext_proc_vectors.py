@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from picker import wire
-from picker.headers import DESTINATION, DESTINATION_SCORES
-from picker.messages import Fail
+from picker.ext_proc import wire_codec as wire
+from picker.ext_proc.headers import DESTINATION, DESTINATION_SCORES
+from picker.ext_proc.messages import Fail
 from picker.proto import ext_proc_pb2 as pb
 from tests.picker.vector_checks import CHECKS, PLAYED, SKIPPED, messages
 from tests.picker.vector_pool import CASES, Case, VectorPool

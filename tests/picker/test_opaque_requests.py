@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from picker import wire
+from picker.ext_proc import wire_codec as wire
 from picker.proto import ext_proc_pb2 as pb
 from tests.picker.parsing.test_framed import field, framed, packed
-from tests.picker.response.test_frames import chunk, complete
+from tests.picker.response.test_grpc_messages import chunk, complete
 from tests.picker.vector_checks import check_route, messages
 from tests.picker.vector_pool import Case, VectorPool
 

@@ -21,12 +21,12 @@ from infscale.endpoint import (
     RewriteTarget,
 )
 from infscale.metrics.sample import EngineSample, LoraState
-from infscale.metrics.store import MetricStore
-from picker.config import load_picker_config
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
-from picker.exchange import Exchange, ExchangeSettings
-from picker.headers import DESTINATION_SCORES
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import load_picker_config
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.headers import DESTINATION_SCORES
 from picker.parsing import ParserTable
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 

@@ -26,7 +26,7 @@ from infscale.planner.hpa_rules import (
     ScalingRules,
     SelectPolicy,
 )
-from infscale.planner.workload import PodState, PodValue, Workload
+from infscale.planner.scale_target import PodState, PodValue, Workload
 
 NOW = 1_000_000.0
 

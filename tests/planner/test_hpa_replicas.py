@@ -19,7 +19,7 @@ from infscale.planner.hpa_replicas import (
     by_value,
     total,
 )
-from infscale.planner.workload import ControllerSettings, PodPhase, PodState, PodValue, Tolerance, Workload
+from infscale.planner.scale_target import ControllerSettings, PodPhase, PodState, PodValue, Tolerance, Workload
 from infscale.quantity import milli_value, parse_quantity
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "hpa_replica_calc.json").read_text())

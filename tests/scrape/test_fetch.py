@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from infscale.certificates import CertificatePair, self_signed
 from infscale.periodic import FetchError, Rejected, Unreachable
+from infscale.process.certificates import CertificatePair, self_signed
 from infscale.scrape.answer import Answer, Page, Room
 from infscale.scrape.fetch import PageClient
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 from tests.fakes.certificates import Issued
 from tests.fakes.certificates import authority as certificate_authority
 from tests.scrape.servers import gzipped, http_server, raw_page, raw_server

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import VLLM, Dialect, Interpreter
+from infscale.metrics.pages.dialects import VLLM, Dialect, Interpreter
 from infscale.periodic import Outcome
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import VLLM
+from infscale.metrics.pages.dialects import VLLM
 from infscale.scrape.pool import ScrapePool, ScrapeSettings
 from infscale.scrape.target import Target
 from tests.scrape.pages import vllm_page

@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import DIALECTS, VLLM
-from infscale.metrics.engines import EngineNames
+from infscale.metrics.pages.dialects import DIALECTS, VLLM
+from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
 from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup, ordered, read_order, shares
 from infscale.scrape.pool import ScrapePool
 from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
-from infscale.scrape.trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates
 from tests.fakes.counts import counters_of, counts_of
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import RecordingSink, http_server

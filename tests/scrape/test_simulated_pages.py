@@ -5,14 +5,14 @@ from contextlib import closing
 import pytest
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter, detect, interpret
+from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter, detect, interpret
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target
-from infscale.sim.families import PageView, RankView
-from infscale.sim.page_skins import page_for
-from infscale.sim.pages import EngineSkin, PageSubject
-from infscale.sim.recorder import HttpRecorder, Recorder
-from infscale.sim.vllm_table import SERVED_PATHS
+from infscale.sim.engine.recorder import HttpRecorder, Recorder
+from infscale.sim.pages.engine_pages import EngineSkin, PageSubject
+from infscale.sim.pages.families import PageView, RankView
+from infscale.sim.pages.page_skins import page_for
+from infscale.sim.pages.vllm_table import SERVED_PATHS
 from tests.fakes.counts import counters_of
 from tests.scrape.servers import RecordingSink
 from tests.sim.simulated import quick_settings, running

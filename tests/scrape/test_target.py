@@ -1,8 +1,8 @@
 import pytest
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.dialects import DIALECTS, SGLANG, VLLM, Dialect
-from infscale.metrics.engines import Engines
+from infscale.metrics.pages.dialects import DIALECTS, SGLANG, VLLM, Dialect
+from infscale.metrics.pages.written_dialects import Engines
 from infscale.scrape.target import Target, TargetTemplate
 
 KEY = EndpointKey("default", "a")

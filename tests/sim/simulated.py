@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 
-from infscale.sim.coefficients import coefficient_set
-from infscale.sim.engine import EngineSettings, StepCoefficients
-from infscale.sim.server import SimFleet, SimServer, SimServerSettings
+from infscale.sim.engine.batching import EngineSettings, StepCoefficients
+from infscale.sim.engine.coefficients import coefficient_set
+from infscale.sim.http.simulated_servers import SimFleet, SimServer, SimServerSettings
 
 MODEL = "test/model"
 QUICK = replace(coefficient_set("llama-3.1-8b-h100"), steps=StepCoefficients(0.0005, 1e-6, 0.0, 0.0), num_blocks=512)

@@ -25,7 +25,7 @@ import aiohttp
 import h2.exceptions
 import yaml
 
-from infscale.cli.demo_helpers import free_ports
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from tests.hostile.harness import Program, memory_bytes, program

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infscale.metrics.answers import GPU_STALENESS_SECONDS
-from infscale.metrics.gpus import GpuReader
+from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
+from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext

@@ -4,8 +4,8 @@ It does no input or output. `feed` takes what came, and `read` returns what stre
 work as asked; whatever the protocol itself answers (settings, pings, windows, faults) is among the bytes that `take`
 gives. The peer may hold at most `Limits.max_streams` streams open, and whatever it can make this side keep is bounded.
 
-Work is counted in units of about a microsecond (see `picker.transport.turns`): a frame is one, and what costs more with
-its length counts more.
+Work is counted in units of about a microsecond (see `picker.transport.server.turns`): a frame is one, and what costs
+more with its length counts more.
 
 A server of one method needs little of HTTP/2: it advertises a header table of size 0, so that header blocks carry no
 state once the peer has acknowledged that; it never pushes, and it ignores priorities, as RFC 9113 allows.

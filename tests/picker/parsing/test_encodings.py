@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import BodyReply, HeadersReply, ImmediateReply, Incoming, RequestBody, Send
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, Incoming, RequestBody, Send
 from picker.parsing import decoding
 from tests.fakes.director import FakeDirector
-from tests.picker.test_exchange import post
+from tests.picker.ext_proc.test_exchange import post
 
 LIMIT = 32 << 20
 BODY = b'{"model": "m", "prompt": "hello there"}'

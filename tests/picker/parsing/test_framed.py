@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from picker.errors import RequestError
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import BodyReply, Incoming, RequestBody, RequestHeaders, Send
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import BodyReply, Incoming, RequestBody, RequestHeaders, Send
+from picker.ext_proc.wire_bytes import varint
 from picker.parsing import ParserTable, parse_body
 from picker.request import Headers, ParsedBody
-from picker.wire_bytes import varint
 from tests.fakes.director import FakeDirector
 
 PARSERS = ParserTable.of(("vllmgrpc-parser", "vertexai-parser"))

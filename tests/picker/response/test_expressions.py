@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.response.attributes import ReportedAttribute, reported
 from picker.response.expressions import Expression
+from picker.response.reported_attributes import ReportedAttribute, reported
 from picker.response.usage import Usage
 
 USAGE = {"prompt_tokens": 32.0, "completion_tokens": 10.0, "prompt_tokens_details.cached_tokens": 8.0}

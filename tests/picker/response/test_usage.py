@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from picker.request import Headers
 from picker.response import BodyPlan, Usage, UsageReader, VisibleBody
-from picker.response.lines import LineBuffer
+from picker.response.stream_lines import LineBuffer
 from tests.reference_tables import TABLES
 
 EVENTS = Headers((("content-type", b"text/event-stream; charset=utf-8"),))

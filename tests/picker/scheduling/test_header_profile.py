@@ -3,10 +3,10 @@
 import pytest
 
 from infscale.errors import ConfigError
-from picker.config import load_picker_config
+from picker.epp_config.loader import load_picker_config
 from picker.request import Headers, Rejection
 from tests.fakes.pools import NO_HEADERS, headers
-from tests.picker.test_director import Bench, ask
+from tests.picker.directing.test_director import Bench, ask
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 PROFILES = """\

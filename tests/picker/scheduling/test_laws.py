@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.document import load
+from infscale.documents.strict_document import load
 from infscale.metrics.sample import LoraState
+from picker.epp_config.parameters import Given
+from picker.epp_config.registry import BUILT_IN
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.parameters import Given
 from picker.scheduling.plugin import PredictionSettings, RequestFacts, SchedulingContext
 from picker.scheduling.profile import bounded
-from picker.scheduling.registry import BUILT_IN
 from tests.fakes.pools import FakePool, context, headers
 
 # Types that need parameters, or do nothing without.

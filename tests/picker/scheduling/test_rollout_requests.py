@@ -8,15 +8,15 @@ import pytest
 from infscale.client_headers import ignored
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
-from picker.config import load_picker_config
-from picker.director import PoolDirector
-from picker.exchange import Exchange, ExchangeSettings
-from picker.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, ResponseHeaders, Send
-from picker.pool_directors import POOL_HEADER, PoolDirectors
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
+from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
+from picker.epp_config.loader import load_picker_config
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, ResponseHeaders, Send
 from tests.fakes.pools import POOL
+from tests.picker.ext_proc.test_exchange import BODY, JSON_RESPONSE, headers, post
 from tests.picker.scheduling.test_rollout import ROLE, endpoints, labelled, pods
-from tests.picker.test_exchange import BODY, JSON_RESPONSE, headers, post
 
 CONFIG = f"""\
 apiVersion: llm-d.ai/v1alpha1

@@ -25,21 +25,21 @@ from hyperframe.frame import Frame as PeerFrame
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.sample import EngineSample
-from infscale.metrics.store import MetricStore
-from picker.config import preset
-from picker.director import PoolDirector
-from picker.director_books import DirectorSettings
-from picker.exchange import Exchange, ExchangeSettings
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.epp_config.loader import preset
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.transport.budget import Budget
-from picker.transport.gateway_connection import GatewayConnection
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
-from picker.transport.port import Port
+from picker.transport.server.gateway_connection import GatewayConnection
+from picker.transport.server.port import Port
 from tests.picker.transport.damage import Corpus, corpus, damaged, pieces, script, split_anew
 
 LIMITS = Limits(max_streams=50, window_bytes=1 << 17, queued_bytes=1 << 18)

@@ -16,12 +16,12 @@ from random import Random
 
 import aiohttp
 
-from infscale.cli.demo_helpers import free_ports
-from infscale.cli.serving import serving
+from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
-from infscale.sim.engine import StepCoefficients
-from infscale.sim.server import SimFleet
+from infscale.serving.composition import serving
+from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.http.simulated_servers import SimFleet
 from tests.e2e.gateway import POOL, serve_config
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.controlplane import TOOLS
-from picker.exchange import Exchange, ExchangeSettings
-from picker.transport.http2 import Http2Transport
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.interface import TransportSettings
+from picker.transport.server.http2 import Http2Transport
 from tests.fakes.director import FakeDirector
 
 pytestmark = [pytest.mark.h2spec, pytest.mark.timeout(120)]

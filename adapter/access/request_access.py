@@ -1,0 +1,146 @@
+"""Who may ask the adapter what: authentication, then authorization, on the same request that is answered."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from adapter.access.authentication import Authenticator, Caller, TokenReviewer
+from adapter.access.authorization import Authorizer
+from adapter.access.request_attributes import Asked, Attributes, PathAttributes, attributes_of
+from adapter.access.reviews import CreatesReviews, Reviews
+from adapter.access.trust import Trust
+from adapter.access.trust_watch import ReadsConfigMaps, TrustFollower
+from adapter.api.documents import Clock
+from adapter.api.paths import Probe
+from adapter.errors import ApiError, Unauthorized
+
+ALWAYS_ALLOWED = frozenset(probe.value for probe in Probe)
+"""Paths that anybody may ask for, answered before anything is proven: probes may not wait for the API server."""
+
+_ANONYMOUS_AT_ONCE = 8
+_TOKENS_AT_ONCE = 16
+_QUIET_SECONDS = 60.0
+_MAX_CAUSES = 64
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who was let in to do what; both None where nobody asked who it is."""
+
+    user: str | None = None
+    attributes: Attributes | None = None
+
+
+OPEN = Admission()
+
+
+class Access(Protocol):
+    """Decides whether a request may be answered."""
+
+    async def admit(self, caller: Caller, asked: Asked) -> Admission:
+        """Return if it may. Raises `Unauthorized`, `Forbidden`, or `InternalError` when nobody can say."""
+        ...
+
+
+class OpenAccess:
+    """Lets everybody in: for an adapter that only this machine can reach."""
+
+    async def admit(self, caller: Caller, asked: Asked) -> Admission:
+        """Always returns."""
+        del caller, asked
+        return OPEN
+
+
+class ClusterAccess:
+    """Lets in whom the cluster lets in. `trust` gives whom it trusts now, None while that is not known."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        trust: Callable[[], Trust | None],
+        clock: Callable[[], Clock],
+    ) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+        self._trust = trust
+        self._clock = clock
+        self._said: dict[str, float] = {}
+
+    @property
+    def trust(self) -> Trust | None:
+        """Whom the cluster trusts now."""
+        return self._trust()
+
+    async def admit(self, caller: Caller, asked: Asked) -> Admission:
+        """As `Access.admit`; health paths cost nothing."""
+        attributes = attributes_of(asked)
+        if isinstance(attributes, PathAttributes) and attributes.path in ALWAYS_ALLOWED:
+            return OPEN
+        clock = self._clock()
+        name: str | None = None
+        try:
+            user = await self._authenticator.user(caller, self.trust, clock)
+            name = user.name
+            await self._authorizer.check(user, attributes)
+        except ApiError as error:
+            if isinstance(error, Unauthorized):
+                self._say(error.cause, clock.monotonic)
+            audit(Admission(name, attributes), asked, error.code)
+            raise
+        return Admission(name, attributes)
+
+    def _say(self, cause: str, now: float) -> None:
+        """Log why callers are refused, each cause once in a while; clients are not told."""
+        if now - self._said.get(cause, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            return
+        if len(self._said) >= _MAX_CAUSES:
+            self._said.clear()
+        self._said[cause] = now
+        _log.warning("requests are refused as unauthorized: %s", cause)
+
+
+def audit(admission: Admission, asked: Asked, code: int) -> None:
+    """Note at debug level who asked for what and what came of it; a path that is none of ours is not repeated."""
+    attributes = admission.attributes
+    if attributes is None or not _log.isEnabledFor(logging.DEBUG):
+        return
+    subject = "other" if asked.request is None else attributes.subject
+    fields = {"user": admission.user, "verb": attributes.verb, "resource": subject, "code": code}
+    _log.debug("request", extra={"fields": fields})
+
+
+class AsksCluster(CreatesReviews, ReadsConfigMaps, Protocol):
+    """All of the cluster's API that access needs."""
+
+
+@asynccontextmanager
+async def cluster_access(
+    client: AsksCluster, use: Callable[[Trust], None], clock: Callable[[], Clock], rng: random.Random
+) -> AsyncGenerator[ClusterAccess]:
+    """Access as `client`'s cluster grants it. `use` gets every new trust, for TLS to ask for its certificates.
+
+    It works from the start: until the cluster says whom it trusts, certificates are refused and the rest goes on.
+    """
+
+    def monotonic() -> float:
+        return clock().monotonic
+
+    follower = TrustFollower(client, use, rng)
+    authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), monotonic))
+    authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), monotonic)
+    tasks = asyncio.TaskGroup()
+    await tasks.__aenter__()
+    following = tasks.create_task(follower.follow())
+    try:
+        yield ClusterAccess(authenticator, authorizer, lambda: follower.trust, clock)
+    finally:
+        following.cancel()
+        # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+        await tasks.__aexit__(None, None, None)

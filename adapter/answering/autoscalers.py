@@ -1,0 +1,142 @@
+"""What autoscalers will ask, and which of their questions name something that does not exist.
+
+An HPA shows such a mistake in its own conditions only, where nobody looks before it is needed. Questions are asked here
+as the HPA controller asks them, of the same provider, so that what is said is what it will be told.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from adapter.answering.provider import Provider
+from adapter.api.paths import (
+    ALL,
+    EVERYTHING,
+    CustomVersion,
+    ExternalRequest,
+    GroupResource,
+    MetricRequest,
+    ObjectRequest,
+)
+from adapter.errors import BadRequest, NotFound, Unavailable
+from infscale.endpoint import Autoscaler, DescribedObject, DiscoveryState, MetricForm, ObjectKey, ScaledMetric
+from infscale.labels import Selector
+
+MOST_OF_ONE = 3
+MOST_AT_ONCE = 20
+"""Lines of one round of checks; the rest is counted."""
+MOST_FOUND = 5_000
+"""Findings that are remembered from one round to the next."""
+
+_POOLS = GroupResource("inferencepools", "inference.networking.k8s.io")
+_NAMESPACES = GroupResource("namespaces")
+_PODS = GroupResource("pods")
+_POOL_KIND = "InferencePool"
+_NAMESPACE_KIND = "Namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One metric of an autoscaler that cannot be answered as it is written."""
+
+    autoscaler: ObjectKey
+    metric: str
+    problem: str
+
+
+Objects = Mapping[tuple[str, ObjectKey], DescribedObject]
+"""Described objects by kind and key."""
+
+
+def question(autoscaler: Autoscaler, metric: ScaledMetric, objects: Objects) -> MetricRequest | None:
+    """The request the HPA controller makes for `metric`; None where it names an object that discovery does not know.
+
+    Source: pkg/controller/podautoscaler/metrics/client.go of Kubernetes.
+    """
+    namespace = autoscaler.key.namespace
+    if metric.form is MetricForm.EXTERNAL:
+        return ExternalRequest(namespace, metric.name, metric.selector)
+    if metric.form is MetricForm.PODS:
+        target = objects.get((autoscaler.target.kind, ObjectKey(namespace, autoscaler.target.name)))
+        if target is None or target.selector is None:
+            return None
+        return _asked(metric, _PODS, ObjectKey(namespace, ALL), target.selector)
+    kind, name = metric.described or ("", "")
+    if kind == _NAMESPACE_KIND:
+        # The controller asks for the HPA's own namespace, whatever name is written.
+        return _asked(metric, _NAMESPACES, ObjectKey("", namespace))
+    key = ObjectKey(namespace, name)
+    if kind == _POOL_KIND:
+        return _asked(metric, _POOLS, key)
+    described = objects.get((kind, key))
+    return None if described is None else _asked(metric, GroupResource(described.resource, described.group), key)
+
+
+def _asked(
+    metric: ScaledMetric, resource: GroupResource, key: ObjectKey, labels: Selector = EVERYTHING
+) -> ObjectRequest:
+    version = CustomVersion.V1BETA2
+    return ObjectRequest(version, resource, key.namespace, key.name, metric.name, labels, metric.selector)
+
+
+def findings(
+    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool] = lambda _: False
+) -> Iterator[Finding]:
+    """Every metric that is refused for what it names; unknown values are no finding, they pass.
+
+    `knows` says which custom metrics another adapter has, which is asked for them.
+    """
+    return (each for each in checked(provider, state, now, knows) if each is not None)
+
+
+def checked(
+    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
+) -> Iterator[Finding | None]:
+    """As `findings`, one step for each metric that is looked at: the caller can let others in between."""
+    objects = {(each.kind, each.key): each for each in state.objects}
+    for autoscaler in state.autoscalers:
+        if not autoscaler.is_whole:
+            looked_at = f"it has too many metrics: the first {len(autoscaler.metrics)} of ours are looked at"
+            yield Finding(autoscaler.key, "*", looked_at)
+        for metric in dict.fromkeys(autoscaler.metrics):
+            asked = question(autoscaler, metric, objects)
+            yield None if asked is None else _refused(provider, autoscaler, asked, now, knows)
+
+
+def _refused(
+    provider: Provider, autoscaler: Autoscaler, asked: MetricRequest, now: float, knows: Callable[[str], bool]
+) -> Finding | None:
+    try:
+        if isinstance(asked, ObjectRequest):
+            provider.objects(asked, now)
+        else:
+            provider.external(asked, now)
+    except (NotFound, BadRequest) as error:
+        if isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric):
+            return None
+        return Finding(autoscaler.key, asked.metric, str(error))
+    except Unavailable:
+        return None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a round has to say: the findings that are told, and how many more there are."""
+
+    told: tuple[Finding, ...]
+    more: int
+
+
+def news(found: Iterable[Finding], known: frozenset[Finding]) -> Said:
+    """The findings that were not `known`, at most `MOST_OF_ONE` of an autoscaler and `MOST_AT_ONCE` in all."""
+    told: list[Finding] = []
+    of_one: Counter[ObjectKey] = Counter()
+    more = 0
+    for each in sorted(set(found) - known, key=str):
+        of_one[each.autoscaler] += 1
+        if len(told) < MOST_AT_ONCE and of_one[each.autoscaler] <= MOST_OF_ONE:
+            told.append(each)
+        else:
+            more += 1
+    return Said(tuple(told), more)

@@ -1,0 +1,148 @@
+"""The HTTP shell: reads a request, lets the pure parts answer, writes the bytes.
+
+There is no router: the path is parsed once, decoded, by `adapter.api.paths`, and every error, aiohttp's own included,
+leaves as a Kubernetes `Status`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+
+from aiohttp import hdrs, web
+
+from adapter.access.authentication import Caller
+from adapter.access.peer import peer_of
+from adapter.access.request_access import Access, OpenAccess, audit
+from adapter.access.request_attributes import Asked
+from adapter.answering.responder import PathKind, Reply, Responder, kind_of, refusal
+from adapter.api.documents import Clock
+from adapter.api.negotiation import Preferences
+from adapter.api.paths import ExternalRequest, MetricRequest, ObjectRequest, Request, TelemetryRequest, parse
+from adapter.errors import ApiError, TooManyRequests
+from adapter.server.connections import ConnectionLimits, Connections
+from adapter.server.http_connection import StatusHandler, StatusServer
+from adapter.server.stats import AdapterStats
+from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
+
+WRITE_TIMEOUT_SECONDS = 30.0
+PIECE_BYTES = 262_144
+_REMEMBERED_REQUESTS = 1_024
+_REMEMBERED_CHARACTERS = 512
+
+_NOT_FOUND = 404
+_BUSY = "the adapter is answering as many requests as it takes at once; ask again"
+
+
+class AdapterApp:
+    """Answers what `access` admits with a `Responder`; takes at most `max_in_flight` metric requests at once.
+
+    `page` has the process' own metrics.
+    """
+
+    def __init__(
+        self,
+        responder: Responder,
+        page: Page,
+        clock: Callable[[], Clock],
+        stats: AdapterStats,
+        max_in_flight: int = 400,
+        access: Access | None = None,
+    ) -> None:
+        self._responder = responder
+        self._page = page
+        self._clock = clock
+        self._stats = stats
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._access = access or OpenAccess()
+        # Autoscalers ask the same again and again.
+        self._remembered = lru_cache(maxsize=_REMEMBERED_REQUESTS)(parse)
+
+    def server(self, limits: ConnectionLimits | None = None) -> StatusServer:
+        """An aiohttp server of this app on the running loop, which keeps connections within `limits`."""
+        connections = Connections(limits or ConnectionLimits(), self._stats.closed, asyncio.get_running_loop().time)
+        self._stats.connections = lambda: connections.counts
+        return StatusServer(self.handle, _response, self._stats, connections)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever it is."""
+        started = self._clock().monotonic
+        kind = PathKind.OTHER
+        parsed: Request | ApiError
+        try:
+            parsed = self._parsed(request.method, request.path, request.rel_url.raw_query_string)
+        except ApiError as error:
+            parsed = error
+        else:
+            kind = kind_of(parsed)
+        try:
+            response = await self._admitted(request, parsed)
+        except ApiError as error:
+            response = _response(refusal(error))
+        self._stats.record(kind.value, response.status, self._clock().monotonic - started)
+        return response
+
+    def _parsed(self, method: str, path: str, query: str) -> Request:
+        short = len(path) + len(query) <= _REMEMBERED_CHARACTERS
+        return (self._remembered if short else parse)(method, path, query)
+
+    async def _admitted(self, request: web.BaseRequest, parsed: Request | ApiError) -> web.StreamResponse:
+        """The answer to a request, or why it has none: only for who may ask, so that nobody learns what exists."""
+        asked = Asked(request.method, request.path, None if isinstance(parsed, ApiError) else parsed)
+        peer = peer_of(request.transport)
+        admission = await self._access.admit(Caller(request.headers, peer), asked)
+        if peer is not None and admission.user is not None and isinstance(request.protocol, StatusHandler):
+            request.protocol.prove()
+        if isinstance(parsed, ApiError):
+            response: web.StreamResponse = _response(refusal(parsed))
+        else:
+            response = await self._answered(request, parsed)
+        audit(admission, asked, response.status)
+        return response
+
+    async def _answered(self, request: web.BaseRequest, asked: Request) -> web.StreamResponse:
+        if isinstance(asked, TelemetryRequest):
+            return _response(Reply(200, await self._page.written(), CONTENT_TYPE))
+        wanted = Preferences(request.headers.get(hdrs.ACCEPT), request.headers.get(hdrs.IF_NONE_MATCH))
+        if not isinstance(asked, ObjectRequest | ExternalRequest):
+            return _response(self._responder.answer(asked, self._clock(), wanted))
+        if self._in_flight >= self._max_in_flight:
+            return _response(refusal(TooManyRequests(_BUSY)))
+        response = await self._own(request, asked, wanted)
+        if response.status == _NOT_FOUND and isinstance(asked, ObjectRequest):
+            # Not among those in flight: another adapter that hangs keeps no client from what infscale knows.
+            found = await self._responder.elsewhere(asked, wanted)
+            response = response if found is None else _response(found)
+        return response
+
+    async def _own(self, request: web.BaseRequest, asked: MetricRequest, wanted: Preferences) -> web.StreamResponse:
+        """The answer from the store."""
+        self._in_flight += 1
+        try:
+            reply = self._responder.answer(asked, self._clock(), wanted)
+            if len(reply.body) <= PIECE_BYTES:
+                return _response(reply)
+            # Written here so that clients who read slowly count as in flight, and not for ever.
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                return await _written(request, reply)
+        finally:
+            self._in_flight -= 1
+
+
+async def _written(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Write `reply` piece by piece: a TLS transport takes whatever it is given at once, however slowly it is read."""
+    response = web.StreamResponse(status=reply.code, headers=_headers(reply))
+    response.content_length = len(reply.body)
+    await response.prepare(request)
+    for start in range(0, len(reply.body), PIECE_BYTES):
+        await response.write(reply.body[start : start + PIECE_BYTES])
+    await response.write_eof()
+    return response
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(status=reply.code, body=reply.body, headers=_headers(reply))
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    return {hdrs.CONTENT_TYPE: reply.content_type, hdrs.CACHE_CONTROL: "no-cache, private", **reply.headers}

@@ -1,0 +1,156 @@
+"""Accepts connections of the adapter: each is counted and bounded before its TLS handshake begins."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from adapter.server.connections import Connection, Connections
+from adapter.server.http_connection import StatusServer
+from infscale.process.log import where
+
+_BACKLOG = 512
+_RECEIVED_BYTES = 32_768
+_PAUSE_SECONDS = 0.1
+_QUIET_SECONDS = 60.0
+_SHUTDOWN_SECONDS = 5.0
+# A peer that has gone already is no fault of the socket that listens.
+_PASSING = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR})
+
+_log = logging.getLogger(__name__)
+
+
+async def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to `host` and `port`. Raises OSError where that cannot be."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+@dataclass(slots=True)
+class Listener:
+    """Serves what comes to a bound socket while its block `accepting` runs; owns the socket and the handshakes."""
+
+    bound: socket.socket
+    context: ssl.SSLContext
+    server: StatusServer
+    _quiet_until: float = field(default=0.0, init=False)
+
+    @property
+    def connections(self) -> Connections:
+        """The connections there are."""
+        return self.server.limited
+
+    def listen(self) -> int:
+        """Listen from now on; gives the port. Raises OSError."""
+        self.bound.setblocking(False)
+        # Connections inherit it: how much each can have the loop take in at a time, of all that are ready.
+        self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_BYTES)
+        self.bound.listen(_BACKLOG)
+        return int(self.bound.getsockname()[1])
+
+    @asynccontextmanager
+    async def accepting(self) -> AsyncGenerator[None, None]:
+        """Accept until the block ends; the socket is closed then."""
+        tasks = asyncio.TaskGroup()
+        await tasks.__aenter__()
+        running = tasks.create_task(self._accept())
+        try:
+            yield
+        finally:
+            running.cancel()
+            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+            await tasks.__aexit__(None, None, None)
+            self.bound.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as handshakes:
+            while True:
+                try:
+                    accepted, address = await loop.sock_accept(self.bound)
+                except OSError as error:
+                    await self._failed(error)
+                    continue
+                connection = self.connections.admit(str(address[0]), partial(_cut, accepted))
+                _Handshake(accepted, connection, self).begin(handshakes)
+
+    async def _failed(self, error: OSError) -> None:
+        if error.errno in _PASSING:
+            return
+        now = asyncio.get_running_loop().time()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            _log.error("the adapter cannot accept connections now: %s", error.strerror or error)
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class _Handshake:
+    """One connection from its acceptance until its protocol handler has it; guards whose its socket is."""
+
+    def __init__(self, accepted: socket.socket, connection: Connection, listener: Listener) -> None:
+        self._accepted: socket.socket | None = accepted
+        self._connection = connection
+        self._connections = listener.connections
+        self._server = listener.server
+        self._context = listener.context
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Shake hands, as one of `tasks`."""
+        tasks.create_task(self._run()).add_done_callback(self._close)
+
+    def _close(self, _: object) -> None:
+        """A task that is cancelled before its first step has given its socket away to nothing."""
+        if self._accepted is not None:
+            self._accepted.close()
+            self._connections.release(self._connection)
+
+    async def _run(self) -> None:
+        accepted, self._accepted = self._accepted, None
+        if accepted is None:
+            raise RuntimeError("a handshake runs once")
+        connection, connections = self._connection, self._connections
+        seconds = connections.limits.handshake_seconds
+        try:
+            # The loop's own limit of a handshake has no error of its own.
+            async with asyncio.timeout(seconds):
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: self._server.handler(connection),
+                    accepted,
+                    ssl=self._context,
+                    ssl_handshake_timeout=2 * seconds,
+                    ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+                )
+        except TimeoutError:
+            connections.close(connection, "handshake_timeout")
+        except OSError:
+            # No TLS, or none that we take; the client knows.
+            connections.release(connection)
+        except Exception as error:
+            # The top of a connection's life: what one provokes ends that one alone.
+            connections.release(connection)
+            _log.error("the adapter failed at a TLS handshake: %s", where(error))
+        except BaseException:
+            connections.release(connection)
+            raise
+
+
+def _cut(accepted: socket.socket) -> None:
+    """End a connection whose handshake has not ended."""
+    try:
+        accepted.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return

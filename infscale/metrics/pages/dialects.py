@@ -1,0 +1,535 @@
+"""What engines call our metrics, and how a page in an engine's words becomes an `EngineSample`.
+
+A dialect is a row of a table: names in order of preference, current ones before legacy ones. Supporting another engine
+means another row.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, Final
+
+from infscale.errors import ExpositionError
+from infscale.metrics.pages.bounds import (
+    ATTRIBUTE,
+    CACHE_NUMBER,
+    COUNT,
+    MAX_LORA_NAMES,
+    MAX_MODELS,
+    MAX_NAME_LENGTH,
+    RATIO,
+    REQUESTS,
+    TOKENS,
+    Bounds,
+)
+from infscale.metrics.pages.exposition import Labels, Layout, MetricSpec, Selected, Selection, Series
+from infscale.metrics.pages.interpretation import (
+    CountPlan,
+    LayoutReader,
+    Refused,
+    Rows,
+    Specs,
+    Totals,
+    highest_ratio,
+    summed,
+    taken,
+)
+from infscale.metrics.sample import (
+    NO_ATTRIBUTES,
+    NO_REFUSALS,
+    CounterName,
+    EngineSample,
+    HistogramName,
+    LoraState,
+    ModelLoad,
+)
+
+ENGINE_LABELS: Final = ("llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type")
+"""Endpoint labels that name the dialect, in order of precedence."""
+
+
+PAGE_PATH: Final = "/metrics"
+"""Where a server's metrics page is, unless its dialect or the configuration says otherwise."""
+
+
+class NobodyCounted(ExpositionError):
+    """The page is an average over nobody: what it says is left over from when there was somebody."""
+
+
+class MissingMetrics(ExpositionError):
+    """The page is well formed but has none of what is read of an engine over time: another page was meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheNumber:
+    """Where an engine says how its KV cache is sized: the value of a sample, or its label `label`."""
+
+    spec: MetricSpec
+    label: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return CacheNumber, (self.spec, self.label)
+
+    def of(self, labels: Labels, value: float) -> int:
+        """The whole number a series gives; 0, which no cache is sized by, where it gives none that can be one."""
+        number = value if self.label is None else float(_whole(labels.get(self.label, "")) or 0)
+        return int(number) if CACHE_NUMBER.hold(number) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One engine's names for our metrics; of several specs the first that the page has is used.
+
+    `model_label` tells which model a series is about. `scheduler_label` numbers schedulers with queues of their own, as
+    data-parallel ranks are: where there is one, every other label named ``…_rank`` numbers processes of one scheduler
+    that all report the same, of which the lowest counts. Everything else that series differ in (data-parallel rank,
+    finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
+    from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
+    our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
+    servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
+    `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
+    `path` is where on its server the page is (None: at `PAGE_PATH`). `lora_loaded` has a series for each LoRA adapter
+    that is loaded, idle or not.
+    """
+
+    name: str
+    waiting: Specs
+    running: Specs
+    kv_utilization: Specs = ()
+    kv_used_tokens: Specs = ()
+    waiting_tokens: Specs = ()
+    block_size: tuple[CacheNumber, ...] = ()
+    num_blocks: tuple[CacheNumber, ...] = ()
+    lora: MetricSpec | None = None
+    histograms: Mapping[HistogramName, Specs] = field(default_factory=dict[HistogramName, Specs], hash=False)
+    counters: Mapping[CounterName, Specs] = field(default_factory=dict[CounterName, Specs], hash=False)
+    attributes: tuple[tuple[str, MetricSpec], ...] = ()
+    model_label: str = "model_name"
+    scheduler_label: str | None = None
+    members: Specs = ()
+    awake: Specs = ()
+    asleep: Specs = ()
+    start_time: Specs = (MetricSpec("process_start_time_seconds"),)
+    path: str | None = None
+    lora_loaded: MetricSpec | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled: one of the table by its name, so that it is the same object wherever it arrives."""
+        if DIALECTS.get(self.name) is self:
+            return _of_the_table, (self.name,)
+        return Dialect, tuple(getattr(self, each.name) for each in fields(self))
+
+    @property
+    def loads(self) -> tuple[str, ...]:
+        """The sample names that tell how many requests wait and run, which no other engine's page has."""
+        return tuple([spec.name for spec in (*self.waiting, *self.running)])
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The sample names of what changes while an engine works, of which a page has at least one."""
+        gauges = (*self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
+        counters = [spec for specs in self.counters.values() for spec in specs]
+        names = [*self.loads, *(spec.name for spec in (*gauges, *counters))]
+        for specs in self.histograms.values():
+            names += [spec.name + suffix for spec in specs for suffix in ("_bucket", "_sum")]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every sample name the dialect reads, each once: what to ask a server for with ``name[]``."""
+        names = [*self.signals]
+        names += [spec.name for spec in (*self.members, *self.awake, *self.asleep, *self.start_time)]
+        names += [number.spec.name for number in (*self.block_size, *self.num_blocks)]
+        names += [spec.name for spec in (self.lora, self.lora_loaded) if spec is not None]
+        names += [spec.name for _, spec in self.attributes]
+        return tuple(dict.fromkeys(names))
+
+
+def _specs(*texts: str) -> Specs:
+    return tuple(spec for spec in map(MetricSpec.parse, texts) if spec is not None)
+
+
+def _totals(*names: str) -> Specs:
+    """Gauges that an engine scheduling by priority also splits by it: the total stands beside its parts."""
+    return _specs(*(text for name in names for text in (f'{name}{{priority=""}}', name)))
+
+
+VLLM: Final = Dialect(
+    name="vllm",
+    waiting=_specs("vllm:num_requests_waiting"),
+    running=_specs("vllm:num_requests_running"),
+    kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    waiting_tokens=_specs("vllm:approximate_uncached_tokens_waiting", "vllm:num_tokens_waiting"),
+    block_size=(CacheNumber(MetricSpec("vllm:cache_config_info"), "block_size"),),
+    num_blocks=(CacheNumber(MetricSpec("vllm:cache_config_info"), "num_gpu_blocks"),),
+    lora=MetricSpec("vllm:lora_requests_info"),
+    lora_loaded=MetricSpec("vllm:lora_adapter_loaded"),
+    histograms={
+        "queue_time": _specs("vllm:request_queue_time_seconds"),
+        "prefill_time": _specs("vllm:request_prefill_time_seconds"),
+        "time_to_first_token": _specs("vllm:time_to_first_token_seconds"),
+        "inter_token_latency": _specs("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+        "request_latency": _specs("vllm:e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("vllm:prompt_tokens_total"),
+        "generation_tokens": _specs("vllm:generation_tokens_total"),
+        "prefix_queries": _specs("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
+        "prefix_hits": _specs("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
+        "requests_finished": _specs("vllm:request_success_total"),
+        "preemptions": _specs("vllm:num_preemptions_total"),
+    },
+    awake=_specs("vllm:engine_sleep_state{sleep_state=awake}"),
+    asleep=_specs(
+        "vllm:engine_sleep_state{sleep_state=weights_offloaded}", "vllm:engine_sleep_state{sleep_state=discard_all}"
+    ),
+)
+
+SGLANG: Final = Dialect(
+    name="sglang",
+    waiting=_totals("sglang:num_queue_reqs"),
+    running=_totals("sglang:num_running_reqs"),
+    kv_utilization=_totals("sglang:token_usage"),
+    kv_used_tokens=_totals("sglang:kv_used_tokens", "sglang:num_used_tokens"),
+    waiting_tokens=_totals("sglang:num_waiting_uncached_tokens"),
+    block_size=(
+        CacheNumber(MetricSpec("sglang:cache_config_info"), "page_size"),
+        CacheNumber(MetricSpec("sglang:page_size")),
+    ),
+    num_blocks=(
+        CacheNumber(MetricSpec("sglang:cache_config_info"), "num_pages"),
+        CacheNumber(MetricSpec("sglang:num_pages")),
+    ),
+    histograms={
+        "queue_time": _specs(
+            "sglang:queue_time_seconds", "sglang:per_stage_req_latency_seconds{stage=prefill_waiting}"
+        ),
+        "time_to_first_token": _specs("sglang:time_to_first_token_seconds"),
+        "inter_token_latency": _specs("sglang:inter_token_latency_seconds", "sglang:time_per_output_token_seconds"),
+        "request_latency": _specs("sglang:e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("sglang:prompt_tokens_total"),
+        "generation_tokens": _specs("sglang:generation_tokens_total"),
+        # Every prompt token is looked up in the radix cache.
+        "prefix_queries": _specs("sglang:prompt_tokens_total"),
+        "prefix_hits": _specs("sglang:cached_tokens_total"),
+        "requests_finished": _specs("sglang:num_requests_total"),
+        "preemptions": _specs("sglang:num_retracted_requests_total"),
+    },
+    scheduler_label="dp_rank",
+)
+
+TRTLLM_SERVE: Final = Dialect(
+    name="trtllm-serve",
+    waiting=_specs("trtllm_num_requests_waiting"),
+    running=_specs("trtllm_num_requests_running"),
+    kv_utilization=_specs("trtllm_kv_cache_utilization"),
+    block_size=tuple(map(CacheNumber, _specs("trtllm_kv_cache_tokens_per_block"))),
+    num_blocks=tuple(map(CacheNumber, _specs("trtllm_kv_cache_max_blocks"))),
+    histograms={
+        # Names without the prefix are those of version 1.0, whose page has no gauges.
+        "queue_time": _specs("trtllm_request_queue_time_seconds", "request_queue_time_seconds"),
+        "time_to_first_token": _specs("trtllm_time_to_first_token_seconds", "time_to_first_token_seconds"),
+        "inter_token_latency": _specs("trtllm_time_per_output_token_seconds", "time_per_output_token_seconds"),
+        "request_latency": _specs("trtllm_e2e_request_latency_seconds", "e2e_request_latency_seconds"),
+    },
+    counters={
+        "prompt_tokens": _specs("trtllm_prompt_tokens_total"),
+        "generation_tokens": _specs("trtllm_generation_tokens_total"),
+        "prefix_queries": _specs("trtllm_prompt_tokens_total"),
+        "prefix_hits": _specs("trtllm_prompt_cached_tokens_total"),
+        "requests_finished": _specs("trtllm_request_success_total", "request_success_total"),
+    },
+    path="/prometheus/metrics",
+)
+
+TRITON_TENSORRT_LLM: Final = Dialect(
+    name="triton-tensorrt-llm",
+    waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
+    running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
+    kv_utilization=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}"),
+    block_size=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}"))),
+    num_blocks=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}"))),
+    model_label="model",
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {dialect.name: dialect for dialect in (VLLM, SGLANG, TRTLLM_SERVE, TRITON_TENSORRT_LLM)}
+)
+"""Every known dialect by the name an endpoint label gives it."""
+
+
+_MOST_DIGITS: Final = 12
+
+
+def _of_the_table(name: str) -> Dialect:
+    return DIALECTS[name]
+
+
+def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) -> Dialect | None:
+    """The first dialect whose waiting or running requests are on the page, else of which anything is; None: none.
+
+    Raises ExpositionError for a truncated or malformed page.
+    """
+    candidates = tuple(dialects)
+    for of_each in ([(one, one.loads) for one in candidates], [(one, one.signals) for one in candidates]):
+        found = Selection([name for _, names in of_each for name in names]).read(page).layout.rows
+        for one, names in of_each:
+            if any(name in found for name in names):
+                return one
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Where on pages of one layout a dialect's words stand; None and empty: nowhere."""
+
+    waiting: Totals | None
+    running: Totals | None
+    waiting_tokens: Totals | None
+    kv_utilization: Rows | None
+    kv_used_tokens: Totals | None
+    block_size: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
+    num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
+    counts: CountPlan
+    attributes: tuple[tuple[str, int], ...]
+    members: Totals | None
+    awake: Rows
+    asleep: Rows
+    start_time: Rows
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the page has nothing that changes while an engine works."""
+        gauges = (self.waiting, self.running, self.waiting_tokens, self.kv_utilization, self.kv_used_tokens)
+        return self.counts.is_empty and all(gauge is None for gauge in gauges)
+
+    @classmethod
+    def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
+        """The plan for pages of `layout`. Raises ExpositionError when buckets do not make a histogram."""
+        reader = LayoutReader(layout, dialect.model_label, dialect.scheduler_label)
+
+        def totals(specs: Specs) -> Totals | None:
+            groups = reader.groups(specs)
+            return None if groups is None else Totals(groups)
+
+        plan = cls(
+            waiting=totals(dialect.waiting),
+            running=totals(dialect.running),
+            waiting_tokens=totals(dialect.waiting_tokens),
+            kv_utilization=reader.rows(dialect.kv_utilization),
+            kv_used_tokens=totals(dialect.kv_used_tokens),
+            block_size=tuple((each, tuple(reader.series(each.spec))) for each in dialect.block_size),
+            num_blocks=tuple((each, tuple(reader.series(each.spec))) for each in dialect.num_blocks),
+            counts=CountPlan(
+                [
+                    ((name, model), rows)
+                    for name, specs in dialect.counters.items()
+                    for model, rows in reader.groups(specs) or ()
+                ],
+                [each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)],
+            ),
+            attributes=tuple((name, rows[0]) for name, spec in dialect.attributes if (rows := reader.rows((spec,)))),
+            members=totals(dialect.members),
+            awake=_rows_of_all(reader, dialect.awake),
+            asleep=_rows_of_all(reader, dialect.asleep),
+            start_time=_rows_of_all(reader, dialect.start_time),
+        )
+        loads = [each.groups for each in (plan.waiting, plan.running, plan.waiting_tokens) if each is not None]
+        models = {model for groups in loads for model, _ in groups} | plan.counts.models
+        if len(models) > MAX_MODELS:
+            raise ExpositionError(f"page with more than {MAX_MODELS} models")
+        return plan
+
+
+class Interpreter:
+    """Turns pages of one dialect into samples; remembers label sets and what follows from layouts from page to page.
+
+    One per dialect is enough: endpoints of one pool share most label strings. Not for use by several threads at once.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.names = dialect.names
+        self._selection = Selection(self.names, apart=_apart(dialect))
+
+    def interpret(self, page: bytes, *, whole: bool = True) -> EngineSample:
+        """The sample `page` holds; `whole` as in `Selection.read`.
+
+        What is absent is None or left out, and so is what is not within its bounds, of which `refused` says why. Raises
+        MissingMetrics when the page has neither loads nor counters nor histograms, NobodyCounted when it is an average
+        over none, ExpositionError when it is truncated or malformed.
+        """
+        selected = self._selection.read(page, whole=whole)
+        values, plan = selected.values, self._plan(selected.layout)
+        if plan.members is not None and not (summed(plan.members.read(values)) or 0.0) > 0.0:
+            raise NobodyCounted("the page is an average over no endpoint")
+        if plan.says_nothing:
+            raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
+        waiting = None if plan.waiting is None else plan.waiting.read(values)
+        running = None if plan.running is None else plan.running.read(values)
+        waiting_tokens = None if plan.waiting_tokens is None else plan.waiting_tokens.read(values)
+        block_size = next(iter(_counts(plan.block_size, values)), None)
+        blocks = _counts(plan.num_blocks, values)
+        refused: Refused = {}
+        kv_utilization = None if plan.kv_utilization is None else highest_ratio(values, plan.kv_utilization)
+        kv_utilization = taken("kv_utilization", kv_utilization, RATIO, refused)
+        kv_used_tokens = _kv_used_tokens(plan, values, blocks, 0 if kv_utilization is None else block_size)
+        return EngineSample(
+            waiting=taken("waiting", summed(waiting), REQUESTS, refused),
+            running=taken("running", summed(running), REQUESTS, refused),
+            kv_utilization_ratio=kv_utilization,
+            models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
+            lora=self._lora(selected, refused),
+            block_size_tokens=block_size,
+            num_blocks=sum(blocks) or None,
+            counts=plan.counts.read(values, refused),
+            fingerprint=selected.fingerprint,
+            waiting_tokens=taken("waiting_tokens", summed(waiting_tokens), TOKENS, refused),
+            kv_used_tokens=taken("kv_used_tokens", kv_used_tokens, TOKENS, refused),
+            attributes=_attributes(plan, values) if plan.attributes else NO_ATTRIBUTES,
+            refused=refused or NO_REFUSALS,
+            asleep=_asleep(plan, values),
+            started_at=_started_at(plan, values),
+        )
+
+    def _lora(self, selected: Selected, refused: Refused) -> LoraState | None:
+        spec, loaded_spec = self.dialect.lora, self.dialect.lora_loaded
+        state = None if spec is None else _lora_state(selected.series(spec.name), spec)
+        if loaded_spec is not None:
+            loaded = _loaded(selected.series(loaded_spec.name), loaded_spec)
+            if loaded:
+                state = replace(state or _NO_LORA, loaded=loaded)
+        if state is None:
+            return None
+        names = state.names
+        if len(names) > MAX_LORA_NAMES:
+            refused["lora"] = f"the page names {len(names)} LoRA adapters, more than {MAX_LORA_NAMES}"
+        elif any([len(name) > MAX_NAME_LENGTH for name in names]):
+            refused["lora"] = f"the page names a LoRA adapter by more than {MAX_NAME_LENGTH} letters"
+        return None if "lora" in refused else state
+
+    def _plan(self, layout: Layout) -> _Plan:
+        plan: _Plan | ExpositionError | None = layout.derived.get(_Plan)
+        if plan is None:
+            try:
+                plan = _Plan.of(self.dialect, layout)
+            except ExpositionError as error:
+                # Why there is none does not change either.
+                plan = ExpositionError(*error.args)
+            layout.derived[_Plan] = plan
+        if isinstance(plan, ExpositionError):
+            raise ExpositionError(*plan.args)
+        return plan
+
+
+def interpret(page: bytes, dialect: Dialect, *, whole: bool = True) -> EngineSample:
+    """The sample of one page, as `Interpreter.interpret`, which a reader of many pages keeps instead."""
+    return Interpreter(dialect).interpret(page, whole=whole)
+
+
+def _kv_used_tokens(
+    plan: _Plan, values: Sequence[float], blocks: Sequence[int], block_size: int | None
+) -> float | None:
+    """Tokens in the KV caches of all ranks, which are of one size."""
+    if plan.kv_used_tokens is not None:
+        return summed(plan.kv_used_tokens.read(values))
+    if plan.kv_utilization is None or not blocks or not block_size:
+        return None
+    return sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size
+
+
+def _rows_of_all(reader: LayoutReader, specs: Specs) -> Rows:
+    """The rows of every one of `specs`, not of the first alone."""
+    return tuple(row for spec in specs for row in reader.rows((spec,)) or ())
+
+
+def _asleep(plan: _Plan, values: Sequence[float]) -> bool:
+    """Whether the engine says that it sleeps; one rank that does is enough, because a request may go to it."""
+    return any([values[row] == 0.0 for row in plan.awake]) or any([values[row] > 0.0 for row in plan.asleep])
+
+
+def _started_at(plan: _Plan, values: Sequence[float]) -> float | None:
+    """When the newest process of the page started; None where it does not say, or says what cannot be."""
+    times = [values[row] for row in plan.start_time if COUNT.hold(values[row])]
+    return max(times, default=None)
+
+
+def _attributes(plan: _Plan, values: Sequence[float]) -> dict[str, float]:
+    return {name: values[row] for name, row in plan.attributes if ATTRIBUTE.hold(values[row])}
+
+
+def _counts(
+    sources: Iterable[tuple[CacheNumber, tuple[tuple[int, Labels], ...]]], values: Sequence[float]
+) -> list[int]:
+    """Positive whole numbers of the first source that has any, one per rank."""
+    for source, series in sources:
+        counts = [source.of(labels, values[row]) for row, labels in series]
+        if any(counts):
+            return [count for count in counts if count]
+    return []
+
+
+def _model_loads(
+    waiting: Mapping[str, float], running: Mapping[str, float], tokens: Mapping[str, float]
+) -> dict[str, ModelLoad]:
+    models = dict.fromkeys((*waiting, *running))
+    return {
+        model: ModelLoad(_of(model, waiting, REQUESTS), _of(model, running, REQUESTS), _of(model, tokens, TOKENS))
+        for model in models
+    }
+
+
+def _of(model: str, numbers: Mapping[str, float], bounds: Bounds) -> float | None:
+    value = numbers.get(model, math.nan)
+    return value if bounds.lowest <= value <= bounds.highest else None
+
+
+def _apart(dialect: Dialect) -> tuple[str, ...]:
+    """The name whose labels are others on every page, if nothing else is read from it."""
+    lora = dialect.lora
+    if lora is None or lora.name in replace(dialect, lora=None).names:
+        return ()
+    return (lora.name,)
+
+
+def _lora_state(series: Sequence[Series], spec: MetricSpec) -> LoraState | None:
+    """The series whose value, the time it was last true, is the newest; an engine leaves old ones on the page."""
+    dated = [
+        (each.value, place)
+        for place, each in enumerate(series)
+        if math.isfinite(each.value) and spec.matches(each.labels)
+    ]
+    if not dated:
+        return None
+    labels = series[max(dated)[1]].labels
+    return LoraState(
+        running=_comma_separated(labels.get("running_lora_adapters", "")),
+        waiting=_comma_separated(labels.get("waiting_lora_adapters", "")),
+        max_adapters=_whole(labels.get("max_lora", "")),
+    )
+
+
+_NO_LORA: Final = LoraState(frozenset(), frozenset(), None)
+
+
+def _loaded(series: Sequence[Series], spec: MetricSpec) -> frozenset[str]:
+    """The LoRA adapters with a series that is not 0; one that is loaded in several places has several."""
+    return frozenset(
+        name
+        for each in series
+        if each.value > 0 and spec.matches(each.labels)
+        if (name := each.labels.get("adapter_name") or each.labels.get("lora_name", ""))
+    )
+
+
+def _whole(text: str) -> int | None:
+    """The whole number a label gives; None where it gives none, or one with more digits than anything counts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+
+
+def _comma_separated(text: str) -> frozenset[str]:
+    return frozenset(name for name in map(str.strip, text.split(",")) if name)

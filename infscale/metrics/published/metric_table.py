@@ -1,0 +1,149 @@
+"""The table of metrics: the published ones and the formulas a configuration adds."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from infscale.documents.suggestions import short_list
+from infscale.errors import FormulaError
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
+from infscale.metrics.published.formula import operands, parse
+
+FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
+"""How a formula may become the value of a group; the first unless something else is asked for."""
+
+_NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
+_UNIT_PATTERN = re.compile(r"[a-z0-9_/]{0,40}", re.ASCII)
+# A value that depends on several sources is missing when the first of these is.
+_SOURCES = (Source.ENGINE, Source.GPU, Source.KUBERNETES, Source.PICKER)
+
+
+class FormulaDefinition(Protocol):
+    """A metric made of published ones, as a configuration writes it.
+
+    `formula` is in the language of `infscale.metrics.published.formula`; `aggregation` is one of
+    `FORMULA_AGGREGATIONS`: the formula on the values of a group, or the mean or the sum of its values on single
+    endpoints.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower-case name with the unit in it."""
+        ...
+
+    @property
+    def formula(self) -> str:
+        """The text of the formula."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """The unit of its values; empty where they have none."""
+        ...
+
+    @property
+    def meaning(self) -> str:
+        """What it says, for people."""
+        ...
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How the value of a group is made."""
+        ...
+
+
+class MetricTable:
+    """Metrics by name, in order: the published ones first."""
+
+    __slots__ = ("_metrics",)
+
+    def __init__(self, metrics: Iterable[PublishedMetric] = PUBLISHED) -> None:
+        self._metrics: Mapping[str, PublishedMetric] = MappingProxyType({metric.name: metric for metric in metrics})
+
+    @classmethod
+    def of(cls, definitions: Iterable[FormulaDefinition] = ()) -> "MetricTable":
+        """The published metrics and these formulas.
+
+        Raises `FormulaError` for a formula that is unusable, and for a name that is taken.
+        """
+        metrics = {metric.name: metric for metric in PUBLISHED}
+        for definition in definitions:
+            if definition.name in metrics:
+                raise FormulaError(f"{definition.name}: there is a metric of that name, choose another")
+            metrics[definition.name] = formula_metric(definition)
+        return cls(metrics.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name."""
+        return tuple(self._metrics)
+
+    def get(self, name: str) -> PublishedMetric | None:
+        """The metric of that name; None when there is none."""
+        return self._metrics.get(name)
+
+    def near(self, name: str) -> str | None:
+        """The name that `name` was most likely meant to be."""
+        return next(iter(difflib.get_close_matches(name, self._metrics, n=1)), None)
+
+    def __iter__(self) -> Iterator[PublishedMetric]:
+        return iter(self._metrics.values())
+
+    def __len__(self) -> int:
+        return len(self._metrics)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._metrics
+
+
+_BUILT_IN = MetricTable()
+
+
+def formula_metric(definition: FormulaDefinition) -> PublishedMetric:
+    """The metric that `definition` describes; raises `FormulaError`, which begins with its name."""
+    try:
+        _check_words(definition)
+        reader = _reader(definition.formula)
+    except FormulaError as error:
+        raise FormulaError(f"{definition.name}: {error}") from error
+    sources = {operand.source for operand in reader.operands}
+    return PublishedMetric(
+        definition.name,
+        definition.unit,
+        definition.meaning,
+        next(source for source in _SOURCES if source in sources),
+        definition.aggregation,
+        reader,
+        per_model=any(operand.per_model for operand in reader.operands),
+    )
+
+
+def _check_words(definition: FormulaDefinition) -> None:
+    if not _NAME_PATTERN.fullmatch(definition.name):
+        raise FormulaError("a metric's name has at most 100 lower-case letters, digits and _, a letter first")
+    if not _UNIT_PATTERN.fullmatch(definition.unit):
+        raise FormulaError("a unit has at most 40 lower-case letters, digits, _ and /")
+    if not carries_unit(definition.name, definition.unit):
+        part = "per_second" if definition.unit == "1/second" else definition.unit
+        raise FormulaError(f"the name says its unit: end it in _{part}, or correct the unit")
+    if definition.aggregation not in FORMULA_AGGREGATIONS:
+        words = ", ".join(each.value for each in FORMULA_AGGREGATIONS)
+        raise FormulaError(f"a formula's aggregation is one of {words}")
+
+
+def _reader(text: str) -> Formula:
+    expression = parse(text)
+    names = operands(expression)
+    if not names:
+        raise FormulaError("a formula reads at least one published metric")
+    found: list[PublishedMetric] = []
+    for name in names:
+        metric = _BUILT_IN.get(name)
+        if metric is None:
+            near = _BUILT_IN.near(name)
+            meant = f"did you mean {near}?" if near else f"published are {short_list(_BUILT_IN.names)}"
+            raise FormulaError(f"{name} is no published metric, {meant}")
+        found.append(metric)
+    return Formula(expression, tuple(found))

@@ -1,0 +1,65 @@
+"""What the store keeps of one endpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from infscale.endpoint import Endpoint, ObjectKey, Phase
+from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, Life, ScrapeFailure
+from infscale.metrics.store.history import EndpointHistory
+from infscale.metrics.store.ledger import Ledger
+from infscale.metrics.windows.window import WindowSummary
+
+
+@dataclass(slots=True)
+class EndpointRecord:
+    """What is known of one endpoint.
+
+    `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
+    of the first request that was answered although the page has not moved since: the page is frozen. `life` is another
+    object each time the engine lost what it had: it began anew, fell asleep, or emptied its cache.
+    """
+
+    endpoint: Endpoint
+    history: EndpointHistory
+    ledger: Ledger = field(default_factory=Ledger)
+    sample: EngineSample | None = None
+    summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
+    observed_at: float = -np.inf
+    gpu: GpuSample | None = None
+    gpu_observed_at: float = -np.inf
+    failure: ScrapeFailure | None = None
+    moved_at: float = -np.inf
+    unmoved_since: float | None = None
+    life: Life = field(default_factory=Life)
+    rows: list[tuple[ObjectKey, int]] = field(default_factory=list[tuple[ObjectKey, int]])
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why values of its pages are not taken, by the names of `Columns`, of histograms and of counters."""
+        of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
+        of_gpu = NO_REFUSALS if self.gpu is None else self.gpu.refused
+        jumped = self.history.jumped
+        if not of_gpu and not jumped:
+            return of_engine
+        return {**jumped, **of_engine, **of_gpu} if of_engine or jumped else of_gpu
+
+    @property
+    def must_move(self) -> bool:
+        """Whether an answered request always shows on the page: gauges alone may look as before."""
+        return self.sample is not None and self.sample.counts.layout.width > 0
+
+    def begins_anew(self) -> None:
+        """Nothing is cached there any more."""
+        self.life = Life()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the engine last said that it sleeps."""
+        return self.sample is not None and self.sample.asleep
+
+    @property
+    def ready(self) -> bool:
+        """Whether the endpoint may be sent requests."""
+        return self.endpoint.phase is Phase.READY

@@ -1,0 +1,251 @@
+"""The metrics store: the one owner of what is known about endpoints, and the publisher of snapshots.
+
+Sources record into it, picker and adapter read snapshots from it. It runs in one thread; every change has the next
+revision number, and whoever reads a pool after it gets a new immutable `PoolSnapshot` with that number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
+from infscale.metrics.pages.bounds import charged
+from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
+from infscale.metrics.store.dispatch import Charge
+from infscale.metrics.store.endpoint_record import EndpointRecord
+from infscale.metrics.store.history import EndpointHistory
+from infscale.metrics.store.pool_columns import PoolBoard
+from infscale.metrics.store.restarts import began_anew, same_process
+from infscale.metrics.store.turned_away import TurnedAway
+
+FROZEN_PAGE: Final = "its page stands still although requests were answered"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """How the store judges its sources.
+
+    `reconcile_after_seconds`: how long an endpoint must report less than was charged before charges are written off;
+    at least one scrape interval. `probation_seconds`: how long a page that did not move although requests were
+    dispatched is held against an endpoint that gets no more of them.
+    """
+
+    reconcile_after_seconds: float = 1.0
+    probation_seconds: float = 60.0
+
+
+class MetricStore:
+    """Owner of observations, dispatch accounting and published snapshots; call it from one thread only."""
+
+    def __init__(
+        self,
+        store_id: str,
+        settings: StoreSettings | None = None,
+        default_pool: PoolSettings | None = None,
+        pools: Mapping[ObjectKey, PoolSettings] | None = None,
+    ) -> None:
+        self._id = store_id
+        self._settings = settings or StoreSettings()
+        self._default_pool = default_pool or PoolSettings()
+        self._pool_settings = dict(pools or {})
+        self._number = 0
+        self._charge_number = 0
+        self._discovery = DiscoveryState()
+        self._records: dict[EndpointKey, EndpointRecord] = {}
+        self._boards: dict[ObjectKey, PoolBoard] = {}
+        self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
+        self.written_off = 0
+
+    # Reading
+
+    @property
+    def discovery(self) -> DiscoveryState:
+        """The discovery state the snapshots are made of."""
+        return self._discovery
+
+    def pools(self) -> tuple[ObjectKey, ...]:
+        """The pools there are, in discovery order."""
+        return tuple(self._boards)
+
+    def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
+        """The current view of `pool`; None when there is no such pool."""
+        board = self._boards.get(pool)
+        return None if board is None else board.snapshot()
+
+    def snapshots(self) -> tuple[PoolSnapshot, ...]:
+        """The current views of all pools."""
+        return tuple(board.snapshot() for board in self._boards.values())
+
+    # What sources write
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery: new endpoints start unknown, known ones keep what is known, gone ones are forgotten."""
+        records: dict[EndpointKey, EndpointRecord] = {}
+        for endpoint in state.endpoints:
+            known = self._records.get(endpoint.key)
+            if known is None or known.endpoint.authority != endpoint.authority:
+                known = EndpointRecord(endpoint, EndpointHistory(self._windows))
+            elif known.endpoint.incarnation != endpoint.incarnation:
+                known.begins_anew()
+            known.endpoint = endpoint
+            known.rows = []
+            records[endpoint.key] = known
+        self._records = records
+        self._discovery = state
+        self._look_back()
+        self._boards = {pool.key: self._placed(pool) for pool in state.pools}
+
+    def configure(self, pool: ObjectKey, settings: PoolSettings) -> None:
+        """Judge `pool` by `settings` from now on, for both readers at once."""
+        self._pool_settings[pool] = settings
+        board = self._boards.get(pool)
+        if board is None or board.state.settings == settings:
+            return
+        self._look_back()
+        self._boards[pool] = self._board(board.state.judged_by(settings), board.turned_away)
+
+    def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
+        """Take in a successful scrape that started at `at`."""
+        record = self._records.get(key)
+        if record is None:
+            return
+        # First what may be refused: of a sample that cannot be taken in, nothing is.
+        record.history.observe(sample, at)
+        summaries = record.history.summaries()
+        if _lost_its_cache(record, sample):
+            record.begins_anew()
+        moved = record.sample is None or not sample.fingerprint or sample.fingerprint != record.sample.fingerprint
+        if moved or self._served_probation(record, at):
+            record.unmoved_since = None
+        if moved:
+            record.moved_at = at
+        record.sample = sample
+        record.failure = _standing_still(record)
+        # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
+        record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
+        record.summaries = summaries
+        if moved and sample.waiting is not None and sample.running is not None:
+            self._reconcile(record, sample.waiting + sample.running, at)
+        self._observed(record)
+
+    def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
+        """Take in a scrape that failed at `at`: what was known ages on, nothing is replaced by 0."""
+        record = self._records.get(key)
+        if record is None:
+            return
+        before = record.failure.consecutive if record.failure else 0
+        if _refuses(record) != (cause == REFUSED):
+            # Nothing listens at the address any more, or something does again: another process in either case.
+            record.begins_anew()
+        record.failure = ScrapeFailure(at, cause, before + 1)
+        self._observed(record)
+
+    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
+        """Take in GPU readings for the pod of `key`."""
+        record = self._records.get(key)
+        if record is not None:
+            record.gpu, record.gpu_observed_at = sample, at
+            self._observed(record)
+
+    # Dispatch accounting
+
+    def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
+        """Book one dispatch to the endpoint in `row` of the pool's current snapshot; `tokens` as `charged`."""
+        endpoint = self._boards[pool].state.endpoints[row]
+        record = self._records[endpoint.key]
+        self._charge_number += 1
+        charge = Charge(self._charge_number, pool, endpoint.key, model, charged(tokens), now)
+        record.ledger.add(charge)
+        self._book(record)
+        return charge
+
+    def turn_away(self, pool: ObjectKey, now: float) -> None:
+        """Count one request to `pool`, which has no ready endpoint."""
+        board = self._boards.get(pool)
+        if board is not None:
+            self._number += 1
+            board.turn_away(now, self._number)
+
+    def release(self, charge: Charge, *, answered: bool) -> None:
+        """End a dispatch; `answered` says that the endpoint served it, so that its metrics must have moved.
+
+        A charge that was written off, or whose endpoint is gone, is no longer booked anywhere.
+        """
+        record = self._records.get(charge.endpoint)
+        if record is None:
+            return
+        if answered and record.must_move and record.unmoved_since is None and charge.at > record.moved_at:
+            record.unmoved_since = charge.at
+        if record.ledger.remove(charge.number) is not None:
+            self._book(record)
+
+    def _served_probation(self, record: EndpointRecord, at: float) -> bool:
+        since = record.unmoved_since
+        return since is not None and not len(record.ledger) and at - since > self._settings.probation_seconds
+
+    def _reconcile(self, record: EndpointRecord, reported: float, at: float) -> None:
+        written_off = record.ledger.reconcile(reported, at, self._settings.reconcile_after_seconds)
+        self.written_off += len(written_off)
+        if written_off:
+            self._book(record)
+
+    # Publishing
+
+    def _settings_of(self, pool: ObjectKey) -> PoolSettings:
+        return self._pool_settings.get(pool, self._default_pool)
+
+    def _look_back(self) -> None:
+        """Have histories sum up the windows that the pools of today ask for."""
+        windows = {self._settings_of(pool.key).window_seconds for pool in self._discovery.pools}
+        wanted = tuple(sorted(windows)) or self._windows
+        if wanted == self._windows:
+            return
+        self._windows = wanted
+        for record in self._records.values():
+            record.history.look_back(wanted)
+            record.summaries = record.history.summaries()
+
+    def _placed(self, pool: Pool) -> PoolBoard:
+        endpoints = self._discovery.members(pool)
+        for row, endpoint in enumerate(endpoints):
+            self._records[endpoint.key].rows.append((pool.key, row))
+        unknown = Columns.unknown(endpoints)
+        before = self._boards.get(pool.key)
+        turned_away = TurnedAway() if before is None else before.turned_away
+        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown), turned_away)
+
+    def _board(self, state: PoolState, turned_away: TurnedAway) -> PoolBoard:
+        self._number += 1
+        records = [self._records[endpoint.key] for endpoint in state.endpoints]
+        return PoolBoard(state, self._id, records, self._number, turned_away)
+
+    def _observed(self, record: EndpointRecord) -> None:
+        for pool, row in record.rows:
+            self._number += 1
+            self._boards[pool].observed(row, record, self._number)
+
+    def _book(self, record: EndpointRecord) -> None:
+        for pool, row in record.rows:
+            self._number += 1
+            self._boards[pool].booked(row, record.ledger, self._number)
+
+
+def _refuses(record: EndpointRecord) -> bool:
+    return record.failure is not None and record.failure.cause == REFUSED
+
+
+def _lost_its_cache(record: EndpointRecord, sample: EngineSample) -> bool:
+    """Whether the engine has lost what it had cached since it was last looked at."""
+    before = record.sample
+    if _refuses(record) and not same_process(before, sample):
+        return True
+    return before is not None and (before.asleep != sample.asleep or began_anew(before, sample))
+
+
+def _standing_still(record: EndpointRecord) -> ScrapeFailure | None:
+    """The failure that a page is which was fetched and does not move, always the same one; None for one that does."""
+    since, known = record.unmoved_since, record.failure
+    if since is None:
+        return None
+    return known if known is not None and known.cause == FROZEN_PAGE else ScrapeFailure(since, FROZEN_PAGE)

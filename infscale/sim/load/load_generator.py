@@ -1,0 +1,184 @@
+"""An open-loop load generator: sends requests when they are due, whatever the answers do, and measures their streams.
+
+Every time is measured from when a request was due, so that a late send counts as waiting and nothing is omitted when
+answers are slow. Streams are scanned as bytes; only the last event, which carries the usage, is parsed.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import aiohttp
+import orjson
+
+from infscale.sim.load.workload import LoadRequest
+
+POD_HEADER = "x-inference-pod"
+"""Response header in which an endpoint names itself."""
+
+_FIRST_TOKEN = re.compile(rb'"(?:content|text)": ?"(?!")')
+_DONE = b"data: [DONE]"
+_TAIL_BYTES = 4096
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """Where the load goes and when it gives up: an answer may take `timeout_seconds` from when it was due."""
+
+    base_url: str
+    timeout_seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request; times in seconds.
+
+    `due_at` and `ended_at` count from the start of the phase, `lag_seconds` is how late it was sent, `ttft_seconds` how
+    long after it was due the first token came, `tpot_seconds` the mean gap between tokens (None with fewer than two).
+    `failure` is None for an answer that came whole.
+    """
+
+    number: int
+    due_at: float
+    lag_seconds: float
+    ended_at: float
+    status: int | None = None
+    endpoint: str = ""
+    ttft_seconds: float | None = None
+    tpot_seconds: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    failure: str | None = None
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What was seen of one answer: `first_at` and `last_at` on the loop's clock, and the last bytes."""
+
+    first_at: float | None = None
+    last_at: float = 0.0
+    tail: bytes = b""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take in bytes that arrived at `now`."""
+        self.tail = data[-_TAIL_BYTES:] if len(data) >= _TAIL_BYTES else (self.tail + data)[-_TAIL_BYTES:]
+        if self.first_at is None:
+            # The tail covers an event cut in two; the first token is far from the end of 4 KiB.
+            if _FIRST_TOKEN.search(self.tail) is None:
+                return
+            self.first_at = now
+        self.last_at = now
+
+
+async def send_all(requests: Sequence[LoadRequest], settings: LoadSettings, record: Callable[[Outcome], None]) -> None:
+    """Send every request when it is due and hand each outcome to `record`; returns when all have ended.
+
+    Bounded by the last request's time plus the timeout. Failures are outcomes; nothing is raised for them.
+    """
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0)
+    loop = asyncio.get_running_loop()
+    async with (
+        aiohttp.ClientSession(settings.base_url, connector=connector, timeout=timeout) as session,
+        asyncio.TaskGroup() as tasks,
+    ):
+        started = loop.time()
+        for number, request in enumerate(requests):
+            await asyncio.sleep(started + request.at_seconds - loop.time())
+            tasks.create_task(_send(session, number, request, started, settings, record))
+
+
+async def _send(
+    session: aiohttp.ClientSession,
+    number: int,
+    request: LoadRequest,
+    started: float,
+    settings: LoadSettings,
+    record: Callable[[Outcome], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    due = started + request.at_seconds
+    lag = loop.time() - due
+    stream = _Stream()
+    status, endpoint, failure = None, "", None
+    try:
+        async with (
+            asyncio.timeout_at(due + settings.timeout_seconds),
+            session.post(request.path, data=request.body, headers={"Content-Type": "application/json"}) as response,
+        ):
+            status = response.status
+            endpoint = response.headers.get(POD_HEADER, "")
+            async for data in response.content.iter_any():
+                stream.feed(data, loop.time())
+        failure = _failure(status, stream)
+    except aiohttp.ClientConnectorError:
+        failure = "connection refused"
+    except aiohttp.ClientError:
+        failure = "stream cut"
+    except TimeoutError:
+        failure = "timeout"
+    usage = _usage(stream.tail) if failure is None else _Usage()
+    first, gaps = stream.first_at, usage.output_tokens - 1
+    record(
+        Outcome(
+            number=number,
+            due_at=request.at_seconds,
+            lag_seconds=lag,
+            ended_at=loop.time() - started,
+            status=status,
+            endpoint=endpoint,
+            ttft_seconds=None if first is None else first - due,
+            tpot_seconds=None if first is None or gaps < 1 else (stream.last_at - first) / gaps,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=usage.cached_tokens,
+            output_tokens=usage.output_tokens,
+            failure=failure,
+        )
+    )
+
+
+def _failure(status: int, stream: _Stream) -> str | None:
+    if status != 200:
+        return f"status {status}"
+    if _DONE not in stream.tail:
+        return "stream cut"
+    return None if stream.first_at is not None else "no token"
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+def _usage(tail: bytes) -> _Usage:
+    """The usage in the stream's last events; zeros where there is none."""
+    for event in reversed(tail.split(b"\n\n")):
+        if b'"usage"' not in event or not event.startswith(b"data: "):
+            continue
+        try:
+            document: object = orjson.loads(event[len(b"data: ") :])
+        except orjson.JSONDecodeError:
+            continue
+        usage = _mapping(_mapping(document).get("usage"))
+        if usage:
+            details = _mapping(usage.get("prompt_tokens_details"))
+            return _Usage(
+                _count(usage.get("prompt_tokens")),
+                _count(usage.get("completion_tokens")),
+                _count(details.get("cached_tokens")),
+            )
+    return _Usage()
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

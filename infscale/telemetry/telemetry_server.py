@@ -1,0 +1,318 @@
+"""infscale's own `/metrics` and `/debug/snapshot`.
+
+The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import orjson
+from aiohttp import web
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
+from prometheus_client.registry import Collector
+
+from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
+from infscale.metrics.published.answers import group_reading, models
+from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.inspection import snapshot_document
+from infscale.metrics.sample import FloatArray, Reading
+from infscale.metrics.snapshot import PoolSnapshot
+from infscale.periodic import ScrapeHealth
+from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
+
+
+class Snapshots(Protocol):
+    """Who has the pools."""
+
+    def snapshots(self) -> tuple[PoolSnapshot, ...]:
+        """The current view of every pool."""
+        ...
+
+
+class Guard(Protocol):
+    """Who may read ``/metrics``."""
+
+    async def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to somebody who may not; None: the request may be answered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryListen:
+    """Where telemetry listens (port 0: any free one), and who guards ``/metrics``; None: everybody who can connect."""
+
+    host: str
+    port: int
+    guard: Guard | None = None
+
+
+class StoreCollector(Collector):
+    """The store as Prometheus metrics: pools by `metrics`, endpoints with ages, revisions."""
+
+    def __init__(
+        self, store: Snapshots, clock: Callable[[], float], metrics: Iterable[PublishedMetric] = PUBLISHED
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._metrics = tuple(metrics)
+        self._named: dict[ObjectKey, tuple[Sequence[Endpoint], list[dict[str, str]]]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, each from one snapshot per pool, of the moment at which it is asked for."""
+        for metric in self._metrics:
+            yield _pools(metric, self._store.snapshots(), self._clock())
+        for name, (meaning, count) in _COUNTS.items():
+            family = GaugeMetricFamily(name, meaning, labels=["pool"])
+            for snapshot in self._store.snapshots():
+                family.add_metric([str(snapshot.pool)], count(snapshot, self._clock()))
+            yield family
+        for name, (meaning, read) in _COLUMNS.items():
+            family = GaugeMetricFamily(f"infscale_endpoint_{name}", meaning, labels=["pool", "endpoint"])
+            for snapshot in self._store.snapshots():
+                values, labels = read(snapshot, self._clock()), self._labels(snapshot)
+                family.samples += [
+                    Sample(family.name, labels[row], float(values[row]))
+                    for row in np.flatnonzero(np.isfinite(values)).tolist()
+                ]
+            yield family
+
+    def _labels(self, snapshot: PoolSnapshot) -> list[dict[str, str]]:
+        """Those of each row, made again when the pool has other endpoints."""
+        endpoints, labels = self._named.get(snapshot.pool, ((), []))
+        if endpoints is not snapshot.endpoints:
+            pool = str(snapshot.pool)
+            labels = [{"pool": pool, "endpoint": str(endpoint.key)} for endpoint in snapshot.endpoints]
+            self._named[snapshot.pool] = (snapshot.endpoints, labels)
+        return labels
+
+
+def _pools(metric: PublishedMetric, snapshots: tuple[PoolSnapshot, ...], now: float) -> Metric:
+    family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
+    for snapshot in snapshots:
+        for model in models(metric, snapshot):
+            reading = group_reading(metric, snapshot, now, model)
+            if isinstance(reading, Reading):
+                family.add_metric([str(snapshot.pool), model or ""], reading.value)
+    return family
+
+
+_COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
+    "infscale_pool_endpoints": ("endpoints of a pool, ready or not", lambda pool, _: float(len(pool))),
+    "infscale_pool_ready_endpoints": (
+        "endpoints of a pool that are ready",
+        lambda pool, _: float(pool.columns.ready.sum()),
+    ),
+    "infscale_pool_fresh_endpoints": (
+        "ready endpoints of a pool with an observation younger than the staleness limit",
+        lambda pool, now: float((pool.columns.ready & pool.fresh(now)).sum()),
+    ),
+    "infscale_pool_saturated_endpoints": (
+        "endpoints of a pool that are known to be saturated",
+        lambda pool, now: float(pool.saturated(now).sum()),
+    ),
+    "infscale_pool_unknown_load": (
+        "1 while a pool has ready endpoints and the load of none is known: what is in flight decides about requests, "
+        "or they are refused (picker.unknown_load)",
+        lambda pool, now: float(pool.unknown_load(now)),
+    ),
+    "infscale_pool_asleep_endpoints": (
+        "endpoints of a pool whose engine says that it sleeps",
+        lambda pool, _: float(pool.columns.asleep.sum()),
+    ),
+    "infscale_store_revision": (
+        "number of the store's current revision; every decision names one",
+        lambda pool, _: float(pool.number),
+    ),
+}
+_COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
+    "waiting_requests": ("requests queued in an endpoint's engine", lambda pool, _: pool.columns.waiting),
+    "running_requests": ("requests in the running batch of an endpoint's engine", lambda pool, _: pool.columns.running),
+    "waiting_tokens": (
+        "prompt tokens of the requests queued in an endpoint's engine",
+        lambda pool, _: pool.columns.waiting_tokens,
+    ),
+    "kv_cache_utilization_ratio": (
+        "share of an endpoint's KV-cache blocks in use, 0 to 1",
+        lambda pool, _: pool.columns.kv_utilization,
+    ),
+    "kv_cache_used_tokens": (
+        "tokens that an endpoint's KV-cache blocks in use have room for",
+        lambda pool, _: pool.columns.kv_used_tokens,
+    ),
+    "in_flight_requests": (
+        "requests that the picker sent to an endpoint and that have not ended",
+        lambda pool, _: pool.in_flight_requests,
+    ),
+    "in_flight_tokens": (
+        "tokens of requests in flight at an endpoint: what is not cached of their prompts, and expected answers",
+        lambda pool, _: pool.in_flight_tokens,
+    ),
+    "saturation_ratio": ("share of an endpoint's capacity in use; 1 is full", lambda pool, now: pool.saturation(now)),
+    "age_seconds": (
+        "age of an endpoint's last observation",
+        lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at),
+    ),
+    "gpu_memory_used_bytes": ("GPU memory in use by an endpoint", lambda pool, _: pool.columns.gpu_memory_used_bytes),
+    "model_load_seconds": (
+        "time from the start of an endpoint's container until its pod was Ready",
+        lambda pool, _: pool.columns.load_seconds,
+    ),
+}
+"""What is told of each endpoint."""
+
+
+class SourcesCollector(Collector):
+    """How scraping and discovery go: `health` is that of endpoints, `exporters` that of exporters of GPUs by address.
+
+    `disconnected_seconds` says how long each watch of a cluster has been without its API server, `replaced` how many
+    scraping processes were replaced, by why, and `faults` how many of their samples could not be taken in.
+    """
+
+    def __init__(
+        self,
+        health: Callable[[], Mapping[str, ScrapeHealth]],
+        refusals: Callable[[], int],
+        disconnected_seconds: Callable[[], Mapping[str, float]] = dict,
+        replaced: Callable[[], Mapping[str, int]] = dict,
+        faults: Callable[[], int] = int,
+        exporters: Callable[[], Mapping[str, ScrapeHealth]] = dict,
+    ) -> None:
+        self._health = health
+        self._exporters = exporters
+        self._refusals = refusals
+        self._disconnected_seconds = disconnected_seconds
+        self._replaced = replaced
+        self._faults = faults
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        yield from _scrapes("infscale_scrape", "endpoint", "pages of an endpoint's metrics", self._health())
+        exporters = self._exporters()
+        yield from _scrapes("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics", exporters)
+        replaced = CounterMetricFamily(
+            "infscale_scrape_processes_replaced", "scraping processes that were replaced, by why", labels=["reason"]
+        )
+        for reason, count in self._replaced().items():
+            replaced.add_metric([reason], count)
+        yield replaced
+        yield CounterMetricFamily(
+            "infscale_scrape_faults", "samples of scraping processes that could not be taken in", self._faults()
+        )
+        yield CounterMetricFamily(
+            "infscale_discovery_refusals",
+            "versions of the discovery file, or of objects of the cluster, that were refused",
+            self._refusals(),
+        )
+        disconnected = GaugeMetricFamily(
+            "infscale_watch_disconnected_seconds",
+            "how long a watch of the cluster has been without its API server",
+            labels=["watch"],
+        )
+        for watch, seconds in self._disconnected_seconds().items():
+            disconnected.add_metric([watch], seconds)
+        yield disconnected
+
+
+def _scrapes(prefix: str, label: str, what: str, health: Mapping[str, ScrapeHealth]) -> Iterator[Metric]:
+    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes of {what} that have begun", labels=[label])
+    failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that gave nothing", labels=[label])
+    duration = GaugeMetricFamily(
+        f"{prefix}_duration_seconds", f"time that the last scrape of {what} took", labels=[label]
+    )
+    size = GaugeMetricFamily(f"{prefix}_page_bytes", f"size of the last of the {what}", labels=[label])
+    for name, each in health.items():
+        scrapes.add_metric([name], each.scrapes)
+        failures.add_metric([name], each.failures)
+        if each.duration_seconds is not None:
+            duration.add_metric([name], each.duration_seconds)
+        if each.page_bytes is not None:
+            size.add_metric([name], each.page_bytes)
+    yield from (scrapes, failures, duration, size)
+
+
+DebugPage = Callable[[], object]
+"""Makes a document of JSON, as things are now."""
+NO_PAGES: Mapping[str, DebugPage] = MappingProxyType({})
+
+
+def _snapshot_page(store: Snapshots, clock: Callable[[], float]) -> DebugPage:
+    def page() -> object:
+        now = clock()
+        return {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
+
+    return page
+
+
+def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
+    async def metrics(request: web.Request) -> web.Response:
+        refusal = await listen.guard.refusal(request) if listen.guard is not None else None
+        if refusal is not None:
+            return refusal
+        asked = request.query.getall("name[]", ())
+        return web.Response(body=await shown.written(asked), headers={"Content-Type": CONTENT_TYPE})
+
+    async def debug(request: web.Request) -> web.Response:
+        page = pages.get(request.match_info["page"])
+        if page is None:
+            return web.Response(status=404, text=f"there is /debug/{', /debug/'.join(pages)}")
+        return web.Response(body=orjson.dumps(page(), option=orjson.OPT_INDENT_2), content_type="application/json")
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    if is_loopback(listen.host):
+        application.router.add_get("/debug/{page}", debug)
+    application.router.add_get("/healthz", healthz)
+    return application
+
+
+class TelemetryServer:
+    """Serves `/metrics`, `/healthz` and `/debug/snapshot`; port 0 takes a free one, read from `port`.
+
+    `pages` are more documents under `/debug/`, by name. Where other machines can connect there is nothing under
+    `/debug/`: it would tell anyone of every endpoint. `metrics` are those that pools have: the table of the
+    configuration, formulas included.
+    """
+
+    def __init__(
+        self,
+        listen: TelemetryListen,
+        store: Snapshots,
+        collectors: Iterable[Collector],
+        clock: Callable[[], float],
+        metrics: Iterable[PublishedMetric] = PUBLISHED,
+        pages: Mapping[str, DebugPage] = NO_PAGES,
+    ) -> None:
+        self._host = listen.host
+        self.port = listen.port
+        shown = OwnMetrics((StoreCollector(store, clock, metrics), *collectors))
+        application = _application(shown, listen, {"snapshot": _snapshot_page(store, clock), **pages})
+        self._runner = web.AppRunner(application, access_log=None)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{authority(self._host, self.port)}"
+
+    async def __aenter__(self) -> "TelemetryServer":
+        await self._runner.setup()
+        try:
+            if self._host == EVERY_ADDRESS:
+                site: web.BaseSite = web.SockSite(self._runner, every_address(self.port))
+            else:
+                site = web.TCPSite(self._runner, self._host, self.port)
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise cannot_listen("telemetry", self._host, self.port, error, "telemetry.listen") from error
+        self.port = int(self._runner.addresses[0][1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()

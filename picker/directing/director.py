@@ -1,0 +1,186 @@
+"""The director: from a request to a destination, on one snapshot.
+
+A request passes the gates (`picker.directing.gates`), is scheduled, and begins its life as a dispatch
+(`picker.directing.dispatches`).
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from infscale.endpoint import DiscoveryState, ObjectKey
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.directing.admission import rejection, shed_for_load
+from picker.directing.candidates import Unseen
+from picker.directing.director_books import DirectorSettings, DirectorStats
+from picker.directing.dispatches import Accounts, Dispatches
+from picker.directing.gates import Gates
+from picker.epp_config.loader import PickerConfig
+from picker.pick_record import PickRecord
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from picker.scheduling.admitters import admitted
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.profile import Selection
+from picker.scheduling.screeners import screened
+
+if TYPE_CHECKING:
+    from random import Random
+
+__all__ = ["Accounts", "PoolDirector", "Snapshots"]
+
+_SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
+# Answered with vectors or scores: nothing is generated.
+_NO_OUTPUT: Final = frozenset({"embeddings"})
+
+
+class Snapshots(Protocol):
+    """Where a decision's one snapshot comes from."""
+
+    def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
+        """The current view of `pool`; None when there is no such pool."""
+        ...
+
+
+class PoolDirector:
+    """The director of one pool; `sync` tells it of objectives and rewrites. Call it from one thread only."""
+
+    def __init__(
+        self,
+        pool: ObjectKey,
+        config: PickerConfig,
+        snapshots: Snapshots,
+        accounts: Accounts,
+        rng: "Random",
+        settings: DirectorSettings | None = None,
+    ) -> None:
+        self._pool = pool
+        self._config = config
+        self._snapshots = snapshots
+        self._accounts = accounts
+        self._rng = rng
+        self._settings = settings or DirectorSettings()
+        self._gates = Gates(pool, self._settings, rng)
+        self._dispatches = Dispatches(pool, config, accounts, self._settings)
+        self._unseen = Unseen()
+
+    @property
+    def stats(self) -> DirectorStats:
+        """Counts since start."""
+        return self._dispatches.stats
+
+    @property
+    def records(self) -> deque[PickRecord]:
+        """The last decisions."""
+        return self._dispatches.records
+
+    @property
+    def prefix_entries(self) -> int:
+        """Blocks that the pool's endpoints are believed to hold, counted once for each endpoint."""
+        return self._dispatches.index.entries
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery: the objectives and rewrites that name this pool apply from the next request on."""
+        self._gates.sync(state)
+        self._dispatches.sync(state)
+
+    def trim(self) -> bool:
+        """Forget a little of what the pool may no longer remember of prompts; whether more is left to forget."""
+        return self._dispatches.index.trim()
+
+    def configure(self, config: PickerConfig) -> None:
+        """Decide by `config` from the next request on; what is known of caches stays unless its settings change."""
+        self._config = config
+        self._dispatches.configure(config)
+
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
+        """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
+        snapshot = self._snapshots.snapshot(self._pool)
+        body = request.body
+        if body is None:
+            return self._anywhere(request, snapshot, now)
+        answer = self._decide(request, body, snapshot, now)
+        if isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS:
+            self._turned_away(snapshot, now)
+        return answer
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """Count `rejection` by its reason and status."""
+        rejections, key = self.stats.rejections, (rejection.reason, rejection.status)
+        rejections[key] = rejections.get(key, 0) + 1
+
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
+        return self._dispatches.response_started(decision, status, served, self._snapshots.snapshot(self._pool), now)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """The exchange of `decision` is over: release its charge and learn from how it went."""
+        self._dispatches.finished(request, decision, outcome, self._snapshots.snapshot(self._pool), now)
+
+    def overheard(self, outcome: Outcome) -> None:
+        """Nothing was charged, so there is nothing to end."""
+
+    def _turned_away(self, snapshot: PoolSnapshot | None, now: float) -> None:
+        """Have a pool without ready endpoints scaled up; requests without a body, as probes are, do not have it so."""
+        if snapshot is not None and not snapshot.columns.ready.any():
+            self._accounts.turn_away(self._pool, now)
+
+    def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Verdict:
+        """A request without a body goes to any endpoint it may have."""
+        if snapshot is None:
+            return self._gates.unavailable()
+        self._dispatches.follow_endpoints(snapshot)
+        rows = self._gates.anywhere(request, snapshot, now)
+        if isinstance(rows, Rejection):
+            return rows
+        row = int(rows[self._rng.randrange(len(rows))])
+        return self._dispatches.begin_anywhere(request, snapshot, row, len(rows), now)
+
+    def _decide(
+        self, request: InferenceRequest, body: ParsedBody, snapshot: PoolSnapshot | None, now: float
+    ) -> Verdict:
+        # The client's own fault comes first: it stays one when endpoints are back.
+        model = self._gates.model(request, body)
+        if isinstance(model, Rejection):
+            return model
+        if snapshot is None:
+            return self._gates.unavailable()
+        dispatches = self._dispatches
+        dispatches.follow(snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now)
+        if isinstance(admission, Rejection):
+            return admission
+        blind = admission.blind
+        chains, prefix = dispatches.cached(body, model)
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.expected_output(model, body.max_output_tokens)
+        facts = RequestFacts(
+            model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
+        )
+        context = self._context(facts, snapshot, prefix, now, blind=blind)
+        selection = self._schedule(context, admission.rows)
+        if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
+            # No endpoint whose load is known will do for this request: one whose load is not may.
+            others = self._gates.of_unknown_load(request, snapshot, now)
+            if len(others):
+                context = self._context(facts, snapshot, prefix, now, blind=True)
+                selection = self._schedule(context, others)
+        if isinstance(selection, Rejection):
+            return selection
+        return dispatches.begin(request, context, selection, chains, snapshot)
+
+    def _context(
+        self, facts: RequestFacts, snapshot: PoolSnapshot, prefix: PrefixMatch, now: float, *, blind: bool
+    ) -> SchedulingContext:
+        seen = self._unseen.of(snapshot) if blind else snapshot
+        memory, predicting = self._dispatches.memory, self._config.predicting
+        return SchedulingContext(facts, seen, prefix, now, self._rng, memory, predicting, blind=blind)
+
+    def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
+        config, retry_after = self._config, self._settings.retry_after_seconds
+        if config.screeners and not len(rows := screened(config.screeners, context, rows)):
+            return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
+        if config.admitters and not admitted(config.admitters, context, rows):
+            return shed_for_load(retry_after)
+        selection = config.scheduler.schedule(context, rows)
+        if selection is None:
+            message = "no endpoints available for the given request"
+            return rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
+        return selection

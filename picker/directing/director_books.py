@@ -1,0 +1,58 @@
+"""What a director is told and what it counts."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from picker.directing.served_models import NO_LISTS, Listed
+from picker.request import Reason
+
+UnknownLoad = Literal["serve", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorSettings:
+    """How one pool's requests are directed.
+
+    `unknown_models`: whether a model that no endpoint serves is refused (404) or left to the endpoint's answer; `lists`
+    says what servers list beside what their metrics name.
+    `unknown_load`: whether ready endpoints are served where no endpoint's load is known, by what is in flight.
+    `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
+    `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
+    those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
+    objective's is worth least, or as much as none.
+    """
+
+    unknown_models: Literal["allow", "reject"] = "allow"
+    unknown_load: UnknownLoad = "serve"
+    lists: Listed = NO_LISTS
+    output_tokens: float = 256.0
+    retry_after_seconds: float = 1.0
+    emit_scores: bool = False
+    records: int = 256
+    trusted_headers: frozenset[str] = frozenset()
+    unknown_objectives: Literal["lowest", "default"] = "lowest"
+
+
+@dataclass(slots=True)
+class DirectorStats:
+    """Counts since start, for /metrics. Endpoints that leave the pool take their counts with them.
+
+    `picks` are by authority, whose endpoint `names` says.
+
+    `rejections` are by reason and status; `outcomes` by how exchanges ended; `responses`
+    by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
+    believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now. `unknown_load` are
+    the dispatches to endpoints whose load was unknown; `unread_answers`
+    those that were encoded.
+    """
+
+    names: dict[str, str] = field(default_factory=dict[str, str])
+    picks: dict[str, int] = field(default_factory=dict[str, int])
+    rejections: dict[tuple[Reason, int], int] = field(default_factory=dict[tuple[Reason, int], int])
+    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    responses: dict[str, int] = field(default_factory=dict[str, int])
+    prompt_tokens: float = 0.0
+    matched_tokens: float = 0.0
+    prefix_blocks: int = 0
+    unknown_load: int = 0
+    unread_answers: int = 0

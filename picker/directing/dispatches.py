@@ -1,0 +1,284 @@
+"""The life of what a director dispatched: charged, remembered, moved where the gateway retries, and ended."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
+from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.store.dispatch import Charge
+from picker.directing.director_books import DirectorSettings, DirectorStats
+from picker.directing.output_length import OutputLengths
+from picker.directing.served_models import accounted
+from picker.epp_config.loader import PickerConfig
+from picker.pick_record import NO_SCORES, PickRecord
+from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.memory import PoolMemory
+from picker.scheduling.plugin import PrefixMatch, SchedulingContext
+from picker.scheduling.prediction import Objectives, Prediction
+from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
+from picker.scheduling.profile import Selection
+
+
+class Accounts(Protocol):
+    """The books of what is in flight."""
+
+    def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
+        """Book a dispatch to the endpoint in `row` of the pool's current snapshot."""
+        ...
+
+    def turn_away(self, pool: ObjectKey, now: float) -> None:
+        """Count a request to `pool`, which has no ready endpoint."""
+        ...
+
+    def release(self, charge: Charge, *, answered: bool) -> None:
+        """End a dispatch; `answered`: the endpoint served it, so its metrics must have moved."""
+        ...
+
+
+def count(counts: dict[str, int], key: str) -> None:
+    """One more of `key`."""
+    counts[key] = counts.get(key, 0) + 1
+
+
+class Dispatches:
+    """What one pool's director dispatched, and what it remembers of it: prefixes, endpoints, lengths of answers."""
+
+    def __init__(self, pool: ObjectKey, config: PickerConfig, accounts: Accounts, settings: DirectorSettings) -> None:
+        self._pool = pool
+        self._config = config
+        self._accounts = accounts
+        self._settings = settings
+        self._outputs = OutputLengths(settings.output_tokens)
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._pools = 1
+        self.index = PrefixIndex(config.prefix)
+        self.memory = PoolMemory()
+        self.stats = DirectorStats()
+        self.records: deque[PickRecord] = deque(maxlen=settings.records)
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery: which endpoints there are, and how many pools share what prompts may take."""
+        self.memory.discovered = state.endpoints
+        self._pools = len(state.pools)
+        self.index.share_with(self._pools)
+
+    def configure(self, config: PickerConfig) -> None:
+        """Go by `config` from now on; what is known of caches stays unless its settings change."""
+        if config.prefix != self._config.prefix:
+            self.index = PrefixIndex(config.prefix)
+            self.index.share_with(self._pools)
+        self._config = config
+
+    def follow(self, snapshot: PoolSnapshot, now: float) -> None:
+        """Bring what is kept per endpoint in line with the snapshot's endpoints."""
+        columns = snapshot.columns
+        self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
+        self.memory.sync(snapshot.endpoints, columns.lives)
+        self._outputs.refresh(snapshot, now)
+        self.follow_endpoints(snapshot)
+
+    def follow_endpoints(self, snapshot: PoolSnapshot) -> None:
+        """Forget the counts of endpoints that left, also of one whose address another has now."""
+        if snapshot.endpoints is not self._endpoints:
+            self._endpoints = snapshot.endpoints
+            names = {endpoint.authority: str(endpoint.key) for endpoint in snapshot.endpoints}
+            before, stats = self.stats.names, self.stats
+            stats.picks = {each: count for each, count in stats.picks.items() if before.get(each) == names.get(each)}
+            stats.names = names
+
+    def expected_output(self, model: str, limit: int | None) -> float:
+        """Tokens of an answer that may have so many at most."""
+        return self._outputs.expect(model, limit)
+
+    def cached(self, body: ParsedBody, model: str) -> tuple[PromptChains, PrefixMatch]:
+        """The prompt's chains and what of it each endpoint holds, in the request's own measure of tokens."""
+        chains = self._chains(body, model)
+        matched = self.index.match(chains)
+        matchable = chains.matchable_bytes
+        if not matchable:
+            return chains, PrefixMatch(matched, 0.0)
+        return chains, PrefixMatch(matched, float(matchable), body.prompt_tokens / len(body.prompt))
+
+    def begin(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection,
+        chains: PromptChains,
+        observed: PoolSnapshot,
+    ) -> Decision:
+        """Charge and remember the choice, and put it into words for the exchange.
+
+        The charge comes last: nothing may fail between it and the decision whose end releases it.
+        """
+        snapshot, facts, prefix, now = context.snapshot, context.request, context.prefix, context.now
+        row = selection.chosen[0]
+        matched = float(prefix.matched[row]) * prefix.tokens_each
+        tokens = facts.prompt_tokens - matched + facts.output_tokens
+        self.index.record(chains, row)
+        self.stats.prefix_blocks = len(self.index)
+        if not matched and not np.count_nonzero(prefix.matched[selection.rows]):
+            self.memory.served_cold(row)
+        if facts.media and self._config.media_items:
+            self.memory.sent_media(row, facts.media, self._config.media_items)
+        endpoints = snapshot.state.endpoints
+        destinations = tuple([endpoints[each].authority for each in selection.chosen])
+        count(self.stats.picks, destinations[0])
+        self.stats.unknown_load += context.blind
+        self.stats.prompt_tokens += facts.prompt_tokens
+        self.stats.matched_tokens += matched
+        scores = NO_SCORES
+        if self._settings.emit_scores:
+            pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
+            scores = {endpoints[each].authority: score for each, score in pairs}
+        record = _recorded(request.request_id, context, selection, destinations, tokens, scores)
+        self.records.append(record)
+        stamped = _stamped(self._config.stamps, endpoints[row])
+        promise = self._promise(context, row, destinations[0])
+        decision = Decision(
+            destinations,
+            facts.target_model,
+            record.revision,
+            self._accounts.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
+            scores,
+            facts.priority,
+            len(selection.rows),
+            matched / prefix.total_tokens if prefix.total else None,
+            self._pool,
+            promise,
+            stamped,
+            record,
+        )
+        if promise is not None:
+            self.memory.keep(promise)
+        return decision
+
+    def begin_anywhere(
+        self, request: InferenceRequest, snapshot: PoolSnapshot, row: int, rows: int, now: float
+    ) -> Decision:
+        """Remember the choice for a request without a body, out of so many rows: nothing is charged for it."""
+        chosen = snapshot.endpoints[row].authority
+        count(self.stats.picks, chosen)
+        record = PickRecord(request.request_id, "", snapshot.revision, now, (chosen,), rows)
+        self.records.append(record)
+        return Decision((chosen,), "", snapshot.revision, candidates=rows, pool=self._pool, record=record)
+
+    def response_started(
+        self, decision: Decision, status: int | None, served: str | None, snapshot: PoolSnapshot | None, now: float
+    ) -> Decision:
+        """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
+        count(self.stats.responses, "unknown" if status is None else f"{status // 100}xx")
+        charge = decision.charge
+        if charge is None or served is None or served == decision.destinations[0]:
+            return decision
+        row = None if snapshot is None else snapshot.state.index.get(served)
+        if snapshot is None or row is None:
+            return replace(decision, response_headers=()) if decision.response_headers else decision
+        stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
+        self._accounts.release(charge, answered=False)
+        moved = self._accounts.charge(self._pool, row, charge.model, charge.tokens, now)
+        promise = self._promised_by(served, decision.promise, snapshot)
+        return replace(decision, charge=moved, promise=promise, response_headers=stamped)
+
+    def finished(
+        self,
+        request: InferenceRequest,
+        decision: Decision,
+        outcome: Outcome,
+        snapshot: PoolSnapshot | None,
+        now: float,
+    ) -> None:
+        """The exchange of `decision` is over: release its charge and learn from how it went."""
+        count(self.stats.outcomes, outcome.kind)
+        chosen = decision.destinations[0]
+        served = outcome.served or chosen
+        if decision.charge is not None:
+            answered = served == chosen and _made_tokens(request, outcome)
+            self._accounts.release(decision.charge, answered=answered)
+        if decision.promise is not None:
+            self.memory.over(decision.promise)
+        if served != chosen and served in self.memory:
+            self.memory.answered(chosen, failed=True, now=now)
+        if outcome.failed is not None:
+            self.memory.answered(served, failed=outcome.failed, now=now)
+        if outcome.unread:
+            self.stats.unread_answers += 1
+        if request.body is None:
+            return
+        if outcome.completion_tokens is not None:
+            self._outputs.observe(decision.target_model, outcome.completion_tokens)
+        if served != chosen:
+            self._learn(request.body, decision.target_model, served, snapshot)
+
+    def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
+        """What the request wants of the endpoint's time per output token, where stages look at it.
+
+        Nothing is promised that is already predicted to be missed: a client that asks for the impossible must not keep
+        endpoints from others.
+        """
+        prediction: Prediction | None = context.derived.get(Prediction)
+        if prediction is None or not context.predicting.streaming or not context.request.output_tokens:
+            return None
+        wanted = Objectives.of(context.request.headers).tpot
+        return Promise(authority, wanted) if wanted and not prediction.tpot_headroom[row] < 0 else None
+
+    def _promised_by(self, authority: str, promise: Promise | None, snapshot: PoolSnapshot) -> Promise | None:
+        """`promise`, kept by another endpoint from now on."""
+        if promise is None:
+            return None
+        self.memory.over(promise)
+        self.memory.sync(snapshot.endpoints)
+        moved = Promise(authority, promise.seconds_per_token)
+        self.memory.keep(moved)
+        return moved
+
+    def _chains(self, body: ParsedBody, model: str) -> PromptChains:
+        # The length keeps a model and a salt from being read as another model and another salt.
+        return self.index.chains(f"{len(model)}:{model}{body.cache_salt}", body.prompt) if body.prompt else NO_CHAINS
+
+    def _learn(self, body: ParsedBody, model: str, served: str, snapshot: PoolSnapshot | None) -> None:
+        """The gateway sent the request elsewhere than chosen: the prefix is cached there."""
+        # The index speaks of the endpoints it last followed; another set is learned from the next request.
+        row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
+        if row is not None:
+            self.index.record(self._chains(body, model), row)
+
+
+def _recorded(
+    request_id: str,
+    context: SchedulingContext,
+    selection: Selection,
+    destinations: tuple[str, ...],
+    tokens: float,
+    scores: Mapping[str, float],
+) -> PickRecord:
+    """What was decided and on which data."""
+    snapshot, row = context.snapshot, selection.chosen[0]
+    return PickRecord(
+        request_id,
+        context.request.target_model,
+        snapshot.revision,
+        context.now,
+        destinations,
+        len(selection.rows),
+        None if context.blind else context.now - float(snapshot.columns.observed_at[row]),
+        selection.score_of(row),
+        tokens,
+        scores,
+    )
+
+
+def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:
+    """Whether the answer is proof that an engine did something its metrics must show."""
+    succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
+    return succeeded and request.body is not None and request.body.generates
+
+
+def _stamped(stamps: tuple[tuple[str, str], ...], endpoint: Endpoint) -> tuple[tuple[str, bytes], ...]:
+    """The headers of `stamps` with the labels of `endpoint` that they carry; those it has not are left out."""
+    found = [(header, endpoint.labels.get(label, "").encode()) for header, label in stamps]
+    return tuple([each for each in found if each[1]])

@@ -1,0 +1,123 @@
+"""Several pools behind one gateway: which pool's director decides, and directors that follow discovery."""
+
+from collections.abc import Callable
+from typing import Final
+
+from infscale.endpoint import DiscoveryState, ObjectKey
+from picker.directing.admission import rejection
+from picker.directing.director import Accounts, PoolDirector
+from picker.directing.director_books import DirectorStats
+from picker.directing.picks import Picks
+from picker.epp_config.loader import PickerConfig
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+
+POOL_HEADER: Final = "x-llm-d-inference-pool"
+
+
+class PoolDirectors:
+    """One director per pool; requests mean the default, or a pool that the gateway names in a header.
+
+    There it is ``name`` or ``namespace/name``; what a client writes into that header does not get here.
+    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew. `accounts`
+    are those of the directors.
+    """
+
+    def __init__(
+        self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None, accounts: Accounts
+    ) -> None:
+        self._build = build
+        self._accounts = accounts
+        self._configured = default
+        self._default: PoolDirector | None = None
+        self._directors: dict[ObjectKey, PoolDirector] = {}
+        self._names: dict[str, PoolDirector | None] = {}
+        # Pools that may hold more of prompts than their share: requests of any pool cut them back.
+        self._untrimmed: list[PoolDirector] = []
+        self.unplaced: dict[tuple[Reason, int], int] = {}
+        """Counts of what was refused without a pool that it was for, by reason and status."""
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Have exactly one director per pool of `state`, each told of its objectives and rewrites."""
+        keys = [pool.key for pool in state.pools]
+        more = len(keys) > len(self._directors)
+        self._directors = {key: self._directors.get(key) or self._build(key) for key in keys}
+        self._names = {}
+        for key, director in self._directors.items():
+            director.sync(state)
+            self._names[str(key)] = director
+            # A bare name that two namespaces have names neither.
+            self._names[key.name] = None if key.name in self._names else director
+        if more or self._untrimmed:
+            self._untrimmed = list(self._directors.values())
+        only = keys[0] if len(keys) == 1 else None
+        default = self._configured or only
+        self._default = self._directors.get(default) if default is not None else None
+
+    def configure(self, config: PickerConfig) -> None:
+        """Have every director decide by `config` from the next request on; `build` is expected to follow it, too."""
+        for director in self._directors.values():
+            director.configure(config)
+
+    def stats(self) -> dict[ObjectKey, DirectorStats]:
+        """Each pool's counts."""
+        return {key: director.stats for key, director in self._directors.items()}
+
+    def picks(self) -> Picks:
+        """The last decisions of each pool."""
+        return {key: (director.records, director.stats.names) for key, director in self._directors.items()}
+
+    def names(self) -> dict[str, str]:
+        """The endpoints of all pools: their names by their authorities."""
+        return {
+            authority: name for director in self._directors.values() for authority, name in director.stats.names.items()
+        }
+
+    def director(self, pool: ObjectKey) -> PoolDirector | None:
+        """The director of `pool`, for those who look at its records."""
+        return self._directors.get(pool)
+
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
+        """The decision of the named pool's director."""
+        if self._untrimmed and not self._untrimmed[-1].trim():
+            self._untrimmed.pop()
+        director = self._named(request.headers)
+        if director is not None:
+            return director.direct(request, now)
+        if request.headers.get(POOL_HEADER) is None:
+            message = "there is no default pool: the gateway names none, and picker.pool is not set"
+            return rejection("NotFound", message, Reason.UNKNOWN_POOL)
+        message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
+        return rejection("NotFound", message, Reason.UNKNOWN_POOL)
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """Have the named pool's director count it, also what was refused before it was asked."""
+        director = self._named(headers)
+        if director is not None:
+            director.refused(headers, body, rejection)
+        else:
+            key = rejection.reason, rejection.status
+            self.unplaced[key] = self.unplaced.get(key, 0) + 1
+
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        """Pass on to the director that decided."""
+        director = self._decider(decision)
+        return decision if director is None else director.response_started(decision, status, served, now)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """Pass on to the director that decided."""
+        director = self._decider(decision)
+        if director is not None:
+            director.finished(request, decision, outcome, now)
+        elif decision.charge is not None:
+            # Its pool is gone; the endpoint may be there for another, or for the same when that comes back.
+            self._accounts.release(decision.charge, answered=False)
+
+    def overheard(self, outcome: Outcome) -> None:
+        """It is no pool's."""
+
+    def _named(self, headers: Headers) -> PoolDirector | None:
+        name = headers.get(POOL_HEADER)
+        return self._default if name is None else self._names.get(name)
+
+    def _decider(self, decision: Decision) -> PoolDirector | None:
+        return None if decision.pool is None else self._directors.get(decision.pool)

@@ -1,0 +1,356 @@
+"""The `EndpointPickerConfig` loader: YAML in the reference's form, both API groups, read strictly, its defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from infscale.documents.problems import AlreadySaid, Attempt
+from infscale.documents.strict_document import Field, load, whole
+from infscale.documents.suggestions import did_you_mean
+from infscale.errors import ConfigError
+from infscale.metrics.snapshot import PoolSettings
+from picker.epp_config import registry
+from picker.epp_config.data_layer import read_data_layer
+from picker.epp_config.declared import Declared, DeclaredPlugin
+from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
+from picker.epp_config.discovery_source import FileSource, read_reference, read_source
+from picker.epp_config.parameters import Given
+from picker.epp_config.presets import PRESETS
+from picker.epp_config.registry import BUILT_IN, Kind, Plugin, Plugins
+from picker.epp_config.reporting import NO_REPORTING, Reporting
+from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
+from picker.parsing.table import DEFAULT_TYPES
+from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings
+from picker.scheduling.prefix_index import PrefixSettings
+from picker.scheduling.profile import Profile, WeightedScorer
+from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
+from picker.scheduling.stages import ProfileHandler, Screener
+
+CURRENT_VERSION = "llm-d.ai/v1"
+API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
+DEFAULT_PARSERS = DEFAULT_TYPES
+FEATURE_GATES: Mapping[str, str] = {
+    "dataLayer": "metrics, models and GPUs are always read through one store",
+    "enableLegacyMetrics": "which metrics there are is not decided by this file",
+    "flowControl": "",
+    "HAPopulateNonLeaderDatastore": "there is no leader; every replica has everything",
+    "prepareDataPlugins": "what plugins need is always there before they run",
+}
+"""The reference's gates, and why each changes nothing here; the one without a reason is refused where it is on."""
+
+_FLOW_CONTROL_KEYS = (
+    "defaultNegativePriorityBand",
+    "defaultPriorityBand",
+    "defaultRequestTTL",
+    "enableEviction",
+    "maxBytes",
+    "maxRequests",
+    "noEndpointRequestTTL",
+    "priorityBands",
+    "saturationDetector",
+    "usageLimitPolicyPluginRef",
+)
+_STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
+
+
+@dataclass(frozen=True, slots=True)
+class PickerConfig:
+    """An `EndpointPickerConfig`, ready to run.
+
+    `detector` None: the configuration says nothing about saturation. `screeners` narrow the candidates one after the
+    other; then `admitters` are asked, and all have to admit. `stamps` are response headers, each with the label of who
+    answered that it carries. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines
+    for the start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares.
+    `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
+    metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
+    """
+
+    scheduler: Scheduler
+    admitters: tuple[Admitter, ...]
+    prefix: PrefixSettings
+    media_items: int
+    parsers: tuple[str, ...]
+    detector: Detector | None
+    notes: tuple[str, ...]
+    plugins: tuple[DeclaredPlugin, ...]
+    discovery: FileSource | None = None
+    scraping: ScrapeWishes = NO_WISHES
+    reporting: Reporting = NO_REPORTING
+    predicting: PredictionSettings = USUAL_PREDICTIONS
+    screeners: tuple[Screener, ...] = ()
+    stamps: tuple[tuple[str, str], ...] = ()
+
+    def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
+        """`base` judged by this configuration's saturation detector, for picker and adapter alike.
+
+        `declared_at` is where `base` takes its saturation from, None when it is only a default. Raises `ConfigError`
+        when both say something and they differ: a pool has one meaning of "saturated".
+        """
+        detector = self.detector
+        if detector is None:
+            return base
+        if declared_at is not None and base.saturation != detector.saturation:
+            problem = f"saturation differs from what {declared_at} says; remove one or make them equal"
+            raise ConfigError(detector.place, detector.path, problem)
+        limit = detector.staleness_limit_seconds or base.staleness_limit_seconds
+        return replace(base, saturation=detector.saturation, staleness_limit_seconds=limit)
+
+
+def load_picker_config(text: str, source: str, plugins: Plugins = BUILT_IN) -> PickerConfig:
+    """The configuration in `text`, of the plugin types given; `source` is the file name errors show.
+
+    Raises `ConfigError` with everything that is wrong.
+    """
+    return whole(load(text, source), lambda root: _Loader(root, plugins).config())
+
+
+def preset(name: str) -> PickerConfig:
+    """One of the shipped configurations (`PRESETS`)."""
+    return load_picker_config(PRESETS[name], f"preset {name}")
+
+
+class _Loader:
+    """Reads one document."""
+
+    def __init__(self, root: Field, plugins: Plugins) -> None:
+        self._root = root
+        self._fields = root.mapping(
+            required=("apiVersion", "kind"),
+            optional=(
+                "dataLayer",
+                "featureGates",
+                "flowControl",
+                "parser",
+                "plugins",
+                "requestHandler",
+                "saturationDetector",
+                "schedulingProfiles",
+            ),
+        )
+        kind = self._fields["kind"].attempt(lambda field: field.choice(("EndpointPickerConfig",)))
+        if kind.refused and not any(name in self._fields for name in ("plugins", "schedulingProfiles")):
+            # Of another kind of document all else would be wrong, too.
+            raise AlreadySaid(root.place, root.path, "it is another kind of document")
+        version = self._fields["apiVersion"].attempt(lambda field: field.choice(API_VERSIONS))
+        self._current = version.or_else(CURRENT_VERSION) == CURRENT_VERSION
+        self._types = plugins
+        items = self._fields["plugins"].attempt(Field.items) if "plugins" in self._fields else Attempt(())
+        self._declared = Declared(items.or_else(None), plugins)
+        self._used_detectors: list[tuple[Field, Detector]] = []
+
+    def config(self) -> PickerConfig:
+        self._feature_gates()
+        self._flow_control()
+        section = self._fields.get("dataLayer")
+        discovery = None if section is None else section.attempt(self._data_layer)
+        scheduler = self._root.attempt(lambda _: self._scheduler())
+        parsers = self._root.attempt(lambda _: self._parsers())
+        detector = self._root.attempt(lambda _: self._agreed_detector())
+        declared = self._declared
+        return PickerConfig(
+            scheduler.value,
+            tuple(declared.admitters.values()),
+            declared.prefix or PrefixSettings(),
+            declared.media_items,
+            parsers.value,
+            detector.value,
+            tuple(declared.notes),
+            declared.summary(),
+            None if discovery is None else discovery.value,
+            declared.scraping,
+            declared.reporting,
+            declared.predicting,
+            tuple(declared.screeners.values()),
+            declared.stamps,
+        )
+
+    # Scheduling
+
+    def _scheduler(self) -> Scheduler:
+        profiles = {profile.name: profile for profile in self._profiles()}
+        declared = self._declared
+        handlers = declared.of_kind(Kind.HANDLER)
+        if len(handlers) > 1:
+            handlers[1].given.declared.report("there is already a profile handler; one runs all profiles")
+        handler: ProfileHandler = SingleProfileHandler()
+        if handlers:
+            handler = declared.handler(handlers[0])
+            declared.use(handlers[0], "every request")
+        if handlers and isinstance(handler, HeaderProfileHandler) and handler.default not in profiles:
+            problem = f"there is no profile {handler.default!r} for requests without the header; give defaultProfile"
+            handlers[0].given.declared.refuse(problem)
+        one_only = not handlers or handlers[0].type == registry.DEFAULT_HANDLER
+        # A plugin that is refused may have been the handler of several.
+        if len(profiles) > 1 and one_only and not declared.any_refused:
+            problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
+            self._fields["schedulingProfiles"].report(problem)
+        return Scheduler(profiles, handler)
+
+    def _profiles(self) -> Sequence[Profile]:
+        if not self._items("schedulingProfiles"):
+            plugins = self._declared.plugins.values()
+            everything = [(each.given.declared, each, 1.0) for each in plugins if each.kind in _STAGES]
+            return (self._profile("default", everything),)
+        names: set[str] = set()
+
+        def read(field: Field) -> Profile:
+            entry = field.mapping(required=("name",), optional=("plugins",))
+            name = entry["name"].attempt(Field.text)
+            if not name.refused and name.value in names:
+                entry["name"].report(f"there is already a profile named {name.value!r}")
+            names.add(name.or_else(""))
+            stages = entry["plugins"].each(self._stage) if "plugins" in entry else ()
+            return self._profile(name.value, stages)
+
+        return self._fields["schedulingProfiles"].each(read)
+
+    def _stage(self, item: Field) -> tuple[Field, Plugin, float]:
+        entry = item.mapping(required=("pluginRef",), optional=("weight",))
+        weight = entry["weight"].attempt(lambda field: field.number(0.0)) if "weight" in entry else Attempt(1.0)
+        return entry["pluginRef"], self._declared.find(entry["pluginRef"]), weight.or_else(1.0)
+
+    def _profile(self, name: str, stages: Sequence[tuple[Field, Plugin, float]]) -> Profile:
+        declared = self._declared
+        filters: list[Filter] = []
+        scorers: list[WeightedScorer] = []
+        picker: Picker | None = None
+        for reference, plugin, weight in stages:
+            if plugin.kind is Kind.REPORTER:
+                # The reference lets them stand there, and they speak of every response all the same.
+                continue
+            if plugin.kind not in _STAGES:
+                article = "an" if plugin.kind is Kind.ADMITTER else "a"
+                reference.report(f"{article} {plugin.kind.value} has no place in a profile")
+                continue
+            if plugin.kind is Kind.DETECTOR and plugin.name in declared.detectors:
+                self._used_detectors.append((reference, declared.detectors[plugin.name]))
+            if plugin.kind is Kind.PICKER:
+                if picker is not None:
+                    reference.report("the profile already has a picker; it has exactly one")
+                picker = declared.pickers.get(plugin.name, picker)
+            if plugin.name in declared.filters:
+                filters.append(declared.filters[plugin.name])
+            weighs = ""
+            if plugin.name in declared.scorers:
+                scorers.append(WeightedScorer(declared.scorers[plugin.name], weight))
+                weighs = f" × {weight:g}"
+            declared.use(plugin, f"profile {name}{weighs}")
+        return Profile(name, tuple(filters), tuple(scorers), picker or self._default_picker(name))
+
+    def _default_picker(self, profile: str) -> Picker:
+        for plugin in self._declared.of_kind(Kind.PICKER):
+            if plugin.name in self._declared.pickers:
+                self._declared.use(plugin, f"profile {profile}")
+                return self._declared.pickers[plugin.name]
+        return self._types.pickers[registry.DEFAULT_PICKER](Given(self._root))
+
+    # Everything around scheduling
+
+    def _feature_gates(self) -> None:
+        for field in self._items("featureGates"):
+            field.attempt(self._feature_gate)
+
+    def _feature_gate(self, field: Field) -> None:
+        name, equals, value = field.text().partition("=")
+        if name not in FEATURE_GATES or (equals and value.lower() not in ("true", "false")):
+            meant = did_you_mean(name, FEATURE_GATES)
+            field.refuse(f"expected name or name=true|false with one of {', '.join(FEATURE_GATES)}{meant}")
+        on, reason = not equals or value.lower() == "true", FEATURE_GATES[name]
+        if on and not reason:
+            field.refuse(f"{name}: flow control is not available in this version; remove the gate")
+        if reason:
+            self._declared.notes.append(f"{field.place}: {field.path}: {name} has no effect here: {reason}")
+
+    def _flow_control(self) -> None:
+        """Of flow control, which is refused where its gate is on, the saturation detector counts all the same."""
+        for name in ("saturationDetector", "flowControl"):
+            field = self._fields.get(name)
+            if name == "flowControl" and field is not None:
+                keys = field.attempt(lambda section: section.mapping(optional=_FLOW_CONTROL_KEYS)).or_else({})
+                for other in (key for key in keys if key != "saturationDetector"):
+                    place = f"{keys[other].place}: {keys[other].path}"
+                    self._declared.notes.append(f"{place}: has no effect without the gate flowControl")
+                field = keys.get("saturationDetector")
+            if field is not None:
+                field.attempt(self._saturation_detector)
+
+    def _saturation_detector(self, field: Field) -> None:
+        reference = field.mapping(optional=("pluginRef",)).get("pluginRef")
+        if reference is not None:
+            self._used_detectors.append((reference, self._referenced_detector(reference)))
+
+    def _referenced_detector(self, reference: Field) -> Detector:
+        plugin = self._referenced(reference, Kind.DETECTOR, *registry.DETECTORS)
+        self._declared.use(plugin, "saturation")
+        return self._declared.detectors.get(plugin.name) or read_detector(plugin.type, Given(reference))
+
+    def _referenced(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
+        plugin = self._declared.find(reference, *implied)
+        if plugin.kind is not kind:
+            reference.refuse(f"expected a {kind.value}, {plugin.name!r} is a {plugin.kind.value}")
+        return plugin
+
+    def _agreed_detector(self) -> Detector | None:
+        """The one detector everything refers to; the default type counts as referred to where it is declared."""
+        if not self._used_detectors:
+            default = self._declared.plugins.get(DEFAULT_DETECTOR)
+            if default is not None:
+                self._declared.use(default, "saturation")
+            return self._declared.detectors.get(DEFAULT_DETECTOR)
+        _, first = self._used_detectors[0]
+        for reference, other in self._used_detectors[1:]:
+            if other.saturation != first.saturation:
+                problem = f"differs from the saturation detector at {first.place}; a pool has one meaning of saturated"
+                reference.report(problem)
+        return first
+
+    def _parsers(self) -> tuple[str, ...]:
+        declared: list[Field] = []
+        if "requestHandler" in self._fields:
+            handler = self._fields["requestHandler"].mapping(optional=("parsers", "propagatePriority"))
+            declared.extend(handler["parsers"].attempt(Field.items).or_else(()) if "parsers" in handler else ())
+            if "propagatePriority" in handler:
+                handler["propagatePriority"].attempt(_without_priority)
+        if "parser" in self._fields:
+            if declared:
+                self._fields["parser"].report("requestHandler.parsers is given too; keep that one")
+            declared.append(self._fields["parser"])
+        types = [plugin.value.type for each in declared if not (plugin := each.attempt(self._parser)).refused]
+        return tuple(dict.fromkeys(types)) or DEFAULT_PARSERS
+
+    def _parser(self, field: Field) -> Plugin:
+        reference = field.mapping(required=("pluginRef",))["pluginRef"]
+        plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_PARSERS)
+        self._declared.use(plugin, "request bodies")
+        return plugin
+
+    def _data_layer(self, section: Field) -> FileSource | None:
+        entry, notes = read_data_layer(section, current=self._current)
+        self._declared.notes += notes
+        if "sources" in entry:
+            entry["sources"].attempt(lambda sources: sources.each(self._data_source))
+        return self._discovery(entry["discovery"]) if "discovery" in entry else None
+
+    def _data_source(self, field: Field) -> None:
+        fields = field.mapping(required=("pluginRef",), optional=("extractors",))
+        fields["pluginRef"].attempt(self._data_plugin)
+        if "extractors" in fields:
+            fields["extractors"].each(
+                lambda each: self._data_plugin(each.mapping(required=("pluginRef",))["pluginRef"])
+            )
+
+    def _data_plugin(self, reference: Field) -> Plugin:
+        return self._referenced(reference, Kind.DATA, *registry.DATA)
+
+    def _discovery(self, field: Field) -> FileSource:
+        reference = read_reference(field, current=self._current)
+        plugin = self._referenced(reference, Kind.DISCOVERY)
+        self._declared.use(plugin, "endpoints")
+        return read_source(plugin, reference)
+
+    def _items(self, name: str) -> tuple[Field, ...]:
+        return self._fields[name].attempt(Field.items).or_else(()) if name in self._fields else ()
+
+
+def _without_priority(field: Field) -> None:
+    if field.boolean():
+        field.refuse("sending a request's priority on to the engine is not available in this version; remove it")

@@ -1,0 +1,98 @@
+"""A plugin's parameters, as factories read them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from infscale.documents.strict_document import Field
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a document says of one plugin: where it is declared, and its parameters; None without any.
+
+    `attributes` are names of the numbers that engines' pages are read for on behalf of the document.
+    """
+
+    declared: Field
+    parameters: Field | None = None
+    attributes: frozenset[str] = frozenset()
+
+    def read(self, *known: str) -> "Parameters":
+        """The parameters, of which `known` are all there may be. Raises `ConfigError`."""
+        return Parameters(self, *known)
+
+    def nothing(self) -> None:
+        """The plugin takes no parameters. Raises `ConfigError` where one is given."""
+        Parameters(self)
+
+
+class Parameters:
+    """A plugin's parameters, read strictly: what a factory does not ask for is an unknown key."""
+
+    def __init__(self, given: Given, *known: str) -> None:
+        field = given.parameters
+        self._place = given.declared if field is None else field
+        self._found: Mapping[str, Field] = {} if field is None else field.mapping(optional=known)
+
+    def get(self, name: str) -> Field | None:
+        """The parameter's field, None where it is not given."""
+        return self._found.get(name)
+
+    def get_as(self, name: str, read: Callable[[Field], T], default: T) -> T:
+        """What `read` makes of the parameter, `default` where it is not given."""
+        field = self.get(name)
+        return default if field is None else field.attempt(read).or_else(default)
+
+    def number(self, name: str, default: float, minimum: float = 0.0, maximum: float | None = None) -> float:
+        """A finite number within the bounds."""
+        return self.get_as(name, lambda field: field.number(minimum, maximum), default)
+
+    def positive(self, name: str, default: float) -> float:
+        """A finite number above 0."""
+        return self.get_as(name, _positive, default)
+
+    def integer(self, name: str, default: int, minimum: int = 0) -> int:
+        """A whole number."""
+        return self.get_as(name, lambda field: field.integer(minimum), default)
+
+    def boolean(self, name: str, default: bool) -> bool:
+        """true or false."""
+        return self.get_as(name, Field.boolean, default)
+
+    def seconds(self, name: str, default: float) -> float:
+        """A duration above 0, in seconds."""
+        return self.get_as(name, _positive_duration, default)
+
+    def text(self, name: str, default: str) -> str:
+        """A non-empty string."""
+        return self.get_as(name, Field.text, default)
+
+    def required(self, name: str) -> Field:
+        """The field of a parameter without a default."""
+        field = self.get(name)
+        if field is None:
+            self._place.report(f"parameter {name!r} is missing")
+            return self._place.absent(name)
+        return field
+
+
+def _positive(field: Field) -> float:
+    value = field.number(0.0)
+    if value <= 0:
+        field.refuse("expected a number above 0")
+    return value
+
+
+def _positive_duration(field: Field) -> float:
+    value = field.duration()
+    if value <= 0:
+        field.refuse("expected a duration above 0")
+    return value
+
+
+def one_of(names: Mapping[str, T], field: Field) -> T:
+    """What `names` has under the word in `field`."""
+    return names[field.choice(tuple(names))]

@@ -1,0 +1,196 @@
+"""The plugin table: every type an `EndpointPickerConfig` may name, and what it is."""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from picker.epp_config.factories.filter_factories import FILTERS, PRODUCER_NAMES
+from picker.epp_config.factories.profile_factories import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
+from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS, SCORERS
+from picker.epp_config.factories.screener_factories import SCREENERS
+from picker.epp_config.parameters import Given
+from picker.epp_config.reporting import ATTRIBUTE_REPORTER, SERVED_VERIFIER
+from picker.parsing.table import PARSER_TYPES
+from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
+from picker.scheduling.stages import ProfileHandler, Screener
+
+__all__ = [
+    "BUILT_IN",
+    "BURST_PRODUCER",
+    "CLUSTER_EXTRACTOR",
+    "CLUSTER_FILE",
+    "CLUSTER_PREFIX_PRODUCER",
+    "CLUSTER_SOURCE",
+    "DATA",
+    "DEFAULT_HANDLER",
+    "DEFAULT_PICKER",
+    "DEPRECATED",
+    "DETECTORS",
+    "ELSEWHERE",
+    "KINDS",
+    "LATENCY_PRODUCER",
+    "MEDIA_PRODUCER",
+    "MEDIA_SCORER",
+    "OF_POOL_METRICS",
+    "PREFIX_PRODUCER",
+    "PRODUCERS",
+    "WITHOUT_EFFECT",
+    "Kind",
+    "Plugin",
+    "Plugins",
+]
+
+
+class Kind(enum.Enum):
+    """What a plugin is for."""
+
+    FILTER = "filter"
+    SCORER = "scorer"
+    FILTER_AND_SCORER = "filter and scorer"
+    PICKER = "picker"
+    HANDLER = "profile handler"
+    ADMITTER = "admitter"
+    SCREENER = "screener"
+    DETECTOR = "saturation detector"
+    PARSER = "parser"
+    PRODUCER = "data producer"
+    DATA = "data source or extractor"
+    DISCOVERY = "source of endpoints"
+    REPORTER = "reporter of responses"
+
+
+DETECTORS = ("utilization-detector", "concurrency-detector")
+PREFIX_PRODUCER = "approx-prefix-cache-producer"
+CLUSTER_PREFIX_PRODUCER = "multicluster-approx-prefix-cache-producer"
+MEDIA_PRODUCER = "mm-embeddings-cache-producer"
+LATENCY_PRODUCER = "predicted-latency-producer"
+BURST_PRODUCER = "burst-prefix-cache-producer"
+PRODUCERS = (
+    PREFIX_PRODUCER,
+    CLUSTER_PREFIX_PRODUCER,
+    "inflight-load-producer",
+    "token-producer",
+    MEDIA_PRODUCER,
+    LATENCY_PRODUCER,
+    BURST_PRODUCER,
+)
+DATA = (
+    "metrics-data-source",
+    "core-metrics-extractor",
+    "dcgm-data-source",
+    "dcgm-extractor",
+    "k8s-notification-source",
+    "endpoint-notification-source",
+    "models-data-source",
+    "models-data-extractor",
+)
+CLUSTER_SOURCE = "multicluster-metrics-data-source"
+CLUSTER_EXTRACTOR = "multicluster-metrics-extractor"
+CLUSTER_FILE = "multicluster-file-discovery"
+DISCOVERY = ("file-discovery", CLUSTER_FILE)
+REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
+
+# Types that nothing is built of: the store, the prefix index and the parser table are there anyway.
+_FACTS: Mapping[str, Kind] = {
+    name: kind
+    for kind, names in (
+        (Kind.DETECTOR, DETECTORS),
+        (Kind.PARSER, PARSER_TYPES),
+        (Kind.PRODUCER, PRODUCERS),
+        (Kind.DATA, (*DATA, CLUSTER_SOURCE, CLUSTER_EXTRACTOR)),
+        (Kind.DISCOVERY, DISCOVERY),
+        (Kind.REPORTER, REPORTERS),
+    )
+    for name in names
+}
+
+DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-selector": "label-selector-filter"}
+"""Types the field is about to remove, and what takes their place."""
+
+_MODELS = "which models endpoints serve is read from their metrics pages"
+ELSEWHERE: Mapping[str, str] = {
+    "burst-prefix-cache-producer": "a choice is remembered before the next is made, so bursts of a prompt meet anyway",
+    "models-data-source": _MODELS,
+    "models-data-extractor": _MODELS,
+    "dcgm-data-source": "GPU pages are scraped where `dcgm` in the main configuration says so",
+    "k8s-notification-source": "the cluster is followed where `discovery` in the main configuration says so",
+    "endpoint-notification-source": "endpoints are followed wherever they come from",
+    "dcgm-extractor": "GPU pages are scraped where `dcgm` in the main configuration says so",
+}
+"""Types that are accepted and decided by another file, and where."""
+
+WITHOUT_EFFECT: Mapping[str, str] = {
+    **dict.fromkeys((*PRODUCER_NAMES, "producer"), "there is one producer of each kind"),
+    "prefixPluginType": "the reference never used it either",
+    "prefixPluginName": "the reference never used it either",
+    "requestTimeout": "what is in flight ends with its exchange",
+}
+"""Parameters that are read and change nothing, by name, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """Plugin types by kind, each with the factory that builds one from what a document gives it.
+
+    Also what an out-of-tree package offers under the entry point group ``infscale.plugins``
+    (`picker.epp_config.extensions`). A type among both filters and scorers is both. Factories raise `ConfigError`,
+    through the fields they read.
+    """
+
+    filters: Mapping[str, Callable[[Given], Filter]] = field(default_factory=dict[str, Callable[[Given], Filter]])
+    scorers: Mapping[str, Callable[[Given], Scorer]] = field(default_factory=dict[str, Callable[[Given], Scorer]])
+    pickers: Mapping[str, Callable[[Given], Picker]] = field(default_factory=dict[str, Callable[[Given], Picker]])
+    handlers: Mapping[str, Callable[[Given], ProfileHandler]] = field(
+        default_factory=dict[str, Callable[[Given], ProfileHandler]]
+    )
+    admitters: Mapping[str, Callable[[Given], Admitter]] = field(default_factory=dict[str, Callable[[Given], Admitter]])
+    screeners: Mapping[str, Callable[[Given], Screener]] = field(default_factory=dict[str, Callable[[Given], Screener]])
+
+    def types(self) -> Iterator[str]:
+        """Every type; one that is a filter and a scorer comes twice."""
+        return chain(self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
+
+    def kind(self, name: str) -> Kind | None:
+        """What plugins of that type are for; None: there is no such type."""
+        if name in self.filters:
+            return Kind.FILTER_AND_SCORER if name in self.scorers else Kind.FILTER
+        for kind, table in (
+            (Kind.SCORER, self.scorers),
+            (Kind.PICKER, self.pickers),
+            (Kind.HANDLER, self.handlers),
+            (Kind.ADMITTER, self.admitters),
+            (Kind.SCREENER, self.screeners),
+        ):
+            if name in table:
+                return kind
+        return _FACTS.get(name)
+
+    def kinds(self) -> dict[str, Kind]:
+        """Every type with its kind, those that nothing is built of included."""
+        return {name: kind for name in (*self.types(), *_FACTS) if (kind := self.kind(name)) is not None}
+
+    def joined(self, other: "Plugins") -> "Plugins":
+        """These types and those of `other`, which have other names."""
+        return Plugins(
+            {**self.filters, **other.filters},
+            {**self.scorers, **other.scorers},
+            {**self.pickers, **other.pickers},
+            {**self.handlers, **other.handlers},
+            {**self.admitters, **other.admitters},
+            {**self.screeners, **other.screeners},
+        )
+
+
+BUILT_IN = Plugins(FILTERS, SCORERS, PICKERS, HANDLERS, ADMITTERS, SCREENERS)
+KINDS: Mapping[str, Kind] = BUILT_IN.kinds()
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One declared plugin: its name, type and kind, and what the document says of it."""
+
+    name: str
+    type: str
+    kind: Kind
+    given: Given

@@ -1,0 +1,218 @@
+"""What an `EndpointPickerConfig` says of scraping: its metrics source and its extractor of engines' metrics."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from infscale.config.configured_dialects import metric_spec
+from infscale.config.values import url_path
+from infscale.documents.problems import AlreadySaid
+from infscale.documents.strict_document import Field, quoted
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.scrape.tls_trust import PageCertificates
+from picker.epp_config.parameters import Given, Parameters
+
+SOURCE = "metrics-data-source"
+EXTRACTOR = "core-metrics-extractor"
+
+POOL_AVERAGES = "multicluster"
+"""What the names are called by which a picker publishes averages of its pool."""
+
+_MAX_PORT = 65535
+_SCHEMES = ("http", "https")
+_RESERVED = "default"
+_CA, _CLIENT = "caCertPath", ("clientCertPath", "clientKeyPath")
+_SPECS = (
+    "queuedRequestsSpec",
+    "runningRequestsSpec",
+    "kvUsageSpec",
+    "loraSpec",
+    "cacheInfoSpec",
+    "cacheBlockSizeSpec",
+    "cacheNumBlocksSpec",
+)
+_LABELS = ("cacheBlockSizeLabelName", "cacheNumBlocksLabelName")
+_AVERAGE_QUEUE, _AVERAGE_KV_CACHE = "llm_d_epp_average_queue_size", "llm_d_epp_average_kv_cache_utilization"
+_COUNTED = "llm_d_epp_ready_endpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeWishes:
+    """What is asked for; None: nothing is said of it. `source` and `extractor` are where the plugins are declared."""
+
+    engines: tuple[EngineNames, ...] = ()
+    default_engine: str | None = None
+    engine_label: str | None = None
+    extractor: str = ""
+    scheme: str | None = None
+    path: str | None = None
+    port: int | None = None
+    verify_tls: bool | None = None
+    certificates: PageCertificates | None = None
+    source: str = ""
+
+    @property
+    def of_pools(self) -> bool:
+        """Whether pages are those of pickers, which publish averages of their pools."""
+        return self.default_engine == POOL_AVERAGES
+
+    @property
+    def attributes(self) -> frozenset[str]:
+        """Names of the numbers to read beside our metrics, of whatever engine."""
+        return frozenset(name for each in self.engines for name in each.attributes)
+
+
+NO_WISHES = ScrapeWishes()
+"""A configuration that says nothing of scraping."""
+
+
+def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -> tuple[ScrapeWishes, tuple[str, ...]]:
+    """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`.
+
+    Pages of `clusters` come from afar: unless something else is said, over https and from who proves its name.
+    """
+    if wishes.source:
+        given.declared.refuse(f"there is already a source of metrics pages ({wishes.source}); endpoints have one")
+    known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", _CA, *_CLIENT)
+    notes = [
+        f"{field.place}: {field.path}: has no effect here: {why}"
+        for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
+        if (field := known.get(name)) is not None
+    ]
+    path, scheme = known.get("path"), _scheme(known, clusters=clusters)
+    # The reference verifies no certificate of an endpoint unless it is told to; without https there is none.
+    said = clusters or scheme is not None or known.get("insecureSkipVerify") is not None
+    verify = not known.boolean("insecureSkipVerify", not clusters) if said else None
+    ca = known.get(_CA)
+    if ca is not None and verify is False:
+        notes.append(f"{ca.place}: {ca.path}: has no effect: any certificate will do, as insecureSkipVerify has it")
+    port = known.integer("port", 0)
+    if port > _MAX_PORT:
+        known.required("port").refuse(f"expected at most {_MAX_PORT}, got {port}")
+    found = replace(
+        wishes,
+        scheme=scheme,
+        path=None if path is None else url_path(path),
+        port=port or None,
+        verify_tls=verify,
+        certificates=_certificates(known),
+        source=given.declared.place,
+    )
+    return found, tuple(notes)
+
+
+def _scheme(known: Parameters, *, clusters: bool) -> str | None:
+    field = known.get("scheme")
+    if field is None:
+        return "https" if clusters else None
+    return field.choice(_SCHEMES)
+
+
+def _certificates(known: Parameters) -> PageCertificates | None:
+    """The files for https pages; None where none is given."""
+    ca, client = known.get(_CA), tuple(known.get(name) for name in _CLIENT)
+    if client != (None, None) and None in client:
+        known.required(next(name for name in _CLIENT if known.get(name) is None)).text()
+    given = tuple(_file(field) for field in client if field is not None)
+    if ca is None and not given:
+        return None
+    return PageCertificates(None if ca is None else _file(ca), (given[0], given[1]) if given else None)
+
+
+def _file(field: Field) -> Path:
+    text = field.text()
+    if "\0" in text:
+        field.refuse("expected the path of a file")
+    return Path(text)
+
+
+def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+    """`wishes` with what an extractor says of engines. Raises `ConfigError`."""
+    _refuse_second(given, wishes)
+    known = given.read("defaultEngine", "engineConfigs", "engineLabelKey")
+    listed = known.get("engineConfigs")
+    engines: dict[str, EngineNames] = {}
+
+    def add(item: Field) -> None:
+        names = _engine(item)
+        if names.name in engines:
+            item.refuse(f"there is already an engine {quoted(names.name)}")
+        engines[names.name] = names
+
+    if listed is not None and len(listed.each(add)) < len(listed.items()):
+        raise AlreadySaid(listed.place, listed.path, "some engines are refused")
+    default, label = known.get("defaultEngine"), known.get("engineLabelKey")
+    return replace(
+        wishes,
+        engines=tuple(engines.values()),
+        default_engine=None if default is None else default.choice(tuple(dict.fromkeys((*engines, *DIALECTS)))),
+        engine_label=None if label is None else label.text(),
+        extractor=given.declared.place,
+    )
+
+
+def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+    """`wishes` with the names by which pickers publish averages of their pools. Raises `ConfigError`."""
+    _refuse_second(given, wishes)
+    known = given.read("kvCacheUtilizationMetric", "queueSizeMetric")
+    queue = _spec_or(known.get("queueSizeMetric"), _AVERAGE_QUEUE)
+    kv_cache = _spec_or(known.get("kvCacheUtilizationMetric"), _AVERAGE_KV_CACHE)
+    # Of the pool that the labels of the spec name. The reference lets averages stand when the last endpoint is gone.
+    _, brace, labels = queue.partition("{")
+    names = EngineNames(POOL_AVERAGES, waiting=queue, kv_utilization=kv_cache, members=f"{_COUNTED}{brace}{labels}")
+    return replace(wishes, engines=(names,), default_engine=POOL_AVERAGES, extractor=given.declared.place)
+
+
+def _spec_or(field: Field | None, default: str) -> str:
+    """A metric spec; an empty one is the default, as in the reference."""
+    return default if field is None else metric_spec(field) or default
+
+
+def _refuse_second(given: Given, wishes: ScrapeWishes) -> None:
+    if wishes.extractor:
+        given.declared.refuse(f"there is already an extractor of metrics ({wishes.extractor}); pages are read one way")
+
+
+def _engine(field: Field) -> EngineNames:
+    """One engine: its page has of these metrics only what is given; others are as the engine of that name has them."""
+    entry = field.mapping(required=("name",), optional=("customMetrics", *_SPECS, *_LABELS))
+    name = entry["name"].text()
+    if name == _RESERVED:
+        entry["name"].refuse(f"{_RESERVED!r} is reserved; choose another name")
+    waiting, running, kv_utilization, lora, cache_info, block_size, num_blocks = (
+        metric_spec(entry[key]) if key in entry else "" for key in _SPECS
+    )
+    default = EngineNames("")
+    names = EngineNames(
+        name=name,
+        like=name if name in DIALECTS else None,
+        waiting=waiting,
+        running=running,
+        kv_utilization=kv_utilization,
+        lora=lora,
+        cache_info=cache_info,
+        block_size=block_size,
+        num_blocks=num_blocks,
+        block_size_label=entry[_LABELS[0]].text() if _LABELS[0] in entry else default.block_size_label,
+        num_blocks_label=entry[_LABELS[1]].text() if _LABELS[1] in entry else default.num_blocks_label,
+        attributes=_attributes(entry["customMetrics"]) if "customMetrics" in entry else {},
+    )
+    try:
+        names.dialect()
+    except ValueError:
+        field.refuse("expected queuedRequestsSpec or runningRequestsSpec: neither says how busy the engine is")
+    return names
+
+
+def _attributes(field: Field) -> dict[str, str]:
+    """Metric specs by the names under which stages ask for their values."""
+    found: dict[str, str] = {}
+    for item in field.items():
+        entry = item.mapping(required=("attributeKey", "metricSpec"))
+        name = entry["attributeKey"].text()
+        if name in found:
+            entry["attributeKey"].refuse(f"there is already a metric {quoted(name)}")
+        found[name] = metric_spec(entry["metricSpec"])
+        if not found[name]:
+            entry["metricSpec"].refuse("expected a metric's name, or name{label=value}")
+    return found

@@ -1,0 +1,171 @@
+"""Filter and scorer by any number known of endpoints.
+
+That is a published metric by its name, a label that is a number, or what a configuration has engines' pages read for.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from infscale.endpoint import Endpoint
+from infscale.metrics.published.answers import observed_at
+from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.column_readers import Column, ColumnReader, InFlight, Load, Saturation
+from infscale.metrics.published.gpu_readers import GpuReader
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray
+from picker.scheduling.by_endpoints import ByEndpoints
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.scorers.load import lower_is_better
+
+LABEL_PREFIX = "label:"
+
+# What the reference picker's extractors call them, with the same units.
+ALIASES: Mapping[str, str] = {
+    "GPUUtilization": "gpu_utilization_ratio",
+    "WaitingQueueSize": "waiting_requests",
+    "RunningRequestsSize": "running_requests",
+    "KVCacheUsagePercent": "kv_cache_utilization_ratio",
+}
+
+
+class Attribute(Protocol):
+    """A number per endpoint."""
+
+    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """The value of each row, NaN where it is unknown or stale."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetricAttribute:
+    """A published metric that is one column, where it is fresh."""
+
+    metric: PublishedMetric
+    reader: ColumnReader
+
+    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """See `Attribute`."""
+        _, fresh = observed_at(self.metric, context.snapshot, context.now)
+        column = self.reader.read(context.snapshot, context.now, None)
+        return np.where(fresh[rows], column[rows], math.nan)
+
+
+# Histograms are merged for groups and windows are read object by object: a pick has no time for them.
+COLUMNS: Mapping[str, MetricAttribute] = {
+    metric.name: MetricAttribute(metric, metric.reader)
+    for metric in PUBLISHED
+    if isinstance(metric.reader, Column | Load | InFlight | Saturation | GpuReader)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageAttribute:
+    """A number that a configuration has engines' pages read for, where it is fresh."""
+
+    name: str
+
+    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """See `Attribute`."""
+        state = context.snapshot.state
+        column: FloatArray | None = state.derived.get(self)
+        if column is None:
+            column = np.array([each.get(self.name, math.nan) for each in state.columns.attributes], dtype=np.float64)
+            state.derived[self] = column
+        return np.where(context.snapshot.fresh(context.now)[rows], column[rows], math.nan)
+
+
+class LabelAttribute:
+    """A label whose value is a number."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+        def read(endpoints: tuple[Endpoint, ...]) -> FloatArray:
+            return np.array([_number(each.labels.get(key)) for each in endpoints], dtype=np.float64)
+
+        self._values: ByEndpoints[FloatArray] = ByEndpoints(read)
+
+    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """See `Attribute`."""
+        values: FloatArray = self._values.of(context.snapshot)[rows]
+        return values
+
+
+def _number(text: str | None) -> float:
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def attribute(name: str, on_pages: Collection[str] = ()) -> Attribute | None:
+    """The attribute of that name; None: no such.
+
+    One of those `on_pages`, a column, a column by its name in the reference picker, or ``label:<key>``.
+    """
+    if name in on_pages:
+        return PageAttribute(name)
+    if name.startswith(LABEL_PREFIX):
+        key = name.removeprefix(LABEL_PREFIX)
+        return LabelAttribute(key) if key else None
+    return COLUMNS.get(ALIASES.get(name, name))
+
+
+Operator = Literal["LessThan", "LessThanOrEqual", "GreaterThan", "GreaterThanOrEqual", "Equal", "NotEqual"]
+OPERATORS: Mapping[Operator, Callable[[Any, Any], Any]] = {
+    "LessThan": operator.lt,
+    "LessThanOrEqual": operator.le,
+    "GreaterThan": operator.gt,
+    "GreaterThanOrEqual": operator.ge,
+    "Equal": operator.eq,
+    "NotEqual": operator.ne,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAttributeFilter:
+    """Keeps endpoints whose attribute compares true with `threshold`; unknown ones where `pass_on_missing`.
+
+    With `fallback_on_empty`, all candidates stay when every one would go.
+    """
+
+    attribute: Attribute
+    operator: Operator
+    threshold: float
+    pass_on_missing: bool = True
+    fallback_on_empty: bool = False
+
+    def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """The rows that pass."""
+        values = self.attribute.values(context, rows)
+        passing = np.where(np.isnan(values), self.pass_on_missing, OPERATORS[self.operator](values, self.threshold))
+        kept = rows[passing]
+        return rows if self.fallback_on_empty and not len(kept) else kept
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointAttributeScorer:
+    """An attribute on a line from worst to best.
+
+    `fixed_range` None spreads it over the candidates' own range, all 1 where they are equal. An endpoint whose value is
+    unknown is neutral, where the reference picker makes it the worst.
+    """
+
+    attribute: Attribute
+    lower_is_better: bool
+    fixed_range: tuple[float, float] | None = None
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """Position in the range, 1 the better end."""
+        values = self.attribute.values(context, rows)
+        if self.fixed_range is None:
+            return lower_is_better(values if self.lower_is_better else -values)
+        low, high = self.fixed_range
+        share = np.clip((values - low) / (high - low), 0.0, 1.0)
+        return 1.0 - share if self.lower_is_better else share

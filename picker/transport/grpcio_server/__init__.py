@@ -1,0 +1,4 @@
+"""ext_proc over grpcio's asyncio server.
+
+Only this package imports grpc.
+"""

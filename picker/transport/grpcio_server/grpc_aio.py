@@ -1,0 +1,271 @@
+"""ext_proc over grpcio's asyncio server: the reference transport, for one event loop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Self
+
+import grpc
+import grpc.aio
+
+from infscale.endpoint import authority
+from infscale.errors import StartError
+from picker.errors import WireError
+from picker.ext_proc import wire_codec as wire
+from picker.ext_proc.messages import Fail, Send
+from picker.request import Verdict
+from picker.transport.budget import Budget
+from picker.transport.crash import CRASHED, log_crash
+from picker.transport.endings import check_message, kept_bytes
+from picker.transport.grpcio_server.certificate_files import CertificateFiles
+from picker.transport.grpcio_server.health_grpc import health_handler
+from picker.transport.grpcio_server.held_exchange import HeldExchange
+from picker.transport.health import Health
+from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
+from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.memory_release import MemoryReturn
+
+_SWEEP_SECONDS = 0.5
+_HELD_BACK_SECONDS = 0.05
+_POLL_SECONDS = 0.02
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[bytes, bytes]
+    Handler = grpc.GenericRpcHandler[Any, Any]
+
+
+class GrpcTransport:
+    """Serves exchanges made by `new_exchange`; `clock` gives monotonic seconds, `ready` what health checks answer."""
+
+    def __init__(self, settings: TransportSettings, new_exchange: NewExchange, clock: Clock, ready: Ready) -> None:
+        self._settings = settings
+        self._new_exchange = new_exchange
+        self._clock = clock
+        self._health = Health(ready, settings.any_health_service)
+        self.counts = LimitCounts()
+        """How often limits acted."""
+        self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
+        """What exchanges hold of bodies."""
+        self._notes = LimitNotes(self.counts)
+        self._calls: dict[HeldExchange, None] = {}
+        # Each large body is kept in several copies while its steps are done.
+        self._one_at_a_time = asyncio.Lock()
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks = asyncio.TaskGroup()
+        self._servers: list[grpc.aio.Server] = []
+        self._ports: list[int] = []
+
+    @property
+    def port(self) -> int:
+        """The port exchanges are served on."""
+        return self._ports[0]
+
+    @property
+    def health_port(self) -> int | None:
+        """The second port of health checks, where there is one."""
+        return self._ports[1] if len(self._ports) > 1 else None
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
+        exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
+        try:
+            where = authority(settings.address, settings.port)
+            await self._listen(where, settings.tls, exchanges, health_handler(self._health))
+            if settings.health_port is not None:
+                # Probes speak plain text: they carry nothing worth hiding and know no certificate.
+                where = authority(settings.health_address or settings.address, settings.health_port)
+                await self._listen(where, None, health_handler(self._health))
+            async with contextlib.AsyncExitStack() as stack:
+                tasks = asyncio.TaskGroup()
+                await tasks.__aenter__()
+                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+                stack.push_async_callback(tasks.__aexit__, None, None, None)
+                stack.callback(tasks.create_task(self._sweep()).cancel)
+                self._tasks = tasks
+                self._stack = stack.pop_all()
+        except BaseException:
+            await self._stop(0.0)
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stop(0.0)
+        await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
+        self._health.drain()
+        await asyncio.sleep(self._settings.notice_seconds)
+        await self._stop(self._settings.drain_seconds)
+
+    async def _listen(self, where: str, tls: TlsFiles | None, *handlers: "Handler") -> None:
+        limit = self._settings.max_message_bytes
+        # Two servers would share a port silently: the second start should say that it is taken.
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers(handlers)
+        self._ports.append(await _bind(server, where, tls))
+        await server.start()
+        self._servers.append(server)
+
+    async def _stop(self, grace_seconds: float) -> None:
+        self._health.stop()
+        servers, self._servers = self._servers, []
+        # In order: the exchange port drains while the health port, the last, still says so.
+        for server in servers:
+            await self._stop_one(server, grace_seconds)
+
+    async def _stop_one(self, server: grpc.aio.Server, grace_seconds: float) -> None:
+        """Let exchanges end, no longer than that. A connection without any would be waited for as well."""
+        if grace_seconds:
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(server.stop(grace_seconds))
+                # Waits for a first round, in which the server takes no more.
+                await asyncio.sleep(0)
+                while self._calls and not stopping.done():  # noqa: ASYNC110 # at the end only
+                    await asyncio.sleep(_POLL_SECONDS)
+                stopping.cancel()
+        await server.stop(None)
+
+    async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
+        failure: Fail | None = CRASHED
+        call = HeldExchange(self._new_exchange(), self._clock, self.budget)
+        self._calls[call] = None
+        try:
+            failure = await self._serve(call, requests, context)
+        except Exception as error:  # a bug in one exchange must not end the others
+            log_crash(error)
+        finally:
+            call.close()
+            self._calls.pop(call, None)
+        if failure is not None:
+            await context.abort(grpc.StatusCode[failure.status], failure.message)
+
+    async def _serve(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+        """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
+        exchange = call.exchange
+        try:
+            async with asyncio.timeout(None) as call.patience:
+                failure = await self._converse(call, requests, context)
+        except TimeoutError:
+            failure = call.failure if call.stopped else await _write(call.last_words(), context)
+        except Exception:
+            exchange.failed(self._clock())
+            raise
+        except asyncio.CancelledError:
+            exchange.closed(self._clock())
+            raise
+        exchange.closed(self._clock())
+        return failure
+
+    async def _converse(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+        """Carry messages until the exchange or the gateway ends the stream; why it failed, if it did."""
+        exchange = call.exchange
+        async for data in requests:
+            try:
+                check_message(data)
+                message = wire.decode(data)
+            except WireError as error:
+                exchange.failed(self._clock())
+                return Fail("INVALID_ARGUMENT", str(error))
+            call.unsaid += exchange.receive(message, self._clock())
+            call.account(len(data), kept_bytes(message, len(data)))
+            failure = await self._say(call, context)
+            if failure is not None:
+                return failure
+            if exchange.over:
+                break
+            if exchange.held is not None:
+                exchange.held.listen(lambda verdict: self._resumed(call, verdict, context))
+            self._relieve()
+            while not call.may_go_on:  # noqa: ASYNC110 # while memory is short alone
+                await asyncio.sleep(_HELD_BACK_SECONDS)
+        return None
+
+    def _resumed(self, call: HeldExchange, verdict: Verdict, context: "Context") -> None:
+        """The request that waited has its verdict: its task waits for the gateway, so that another one says it."""
+        try:
+            call.unsaid += call.exchange.resume(verdict, self._clock())
+        except Exception as error:  # a bug in one exchange must not end the others
+            log_crash(error)
+            call.exchange.failed(self._clock())
+            call.stop(CRASHED)
+            return
+        call.account(0, 0)
+        self._tasks.create_task(self._say_by_itself(call, context))
+
+    async def _say_by_itself(self, call: HeldExchange, context: "Context") -> None:
+        try:
+            failure = await self._say(call, context)
+            if failure is not None or call.exchange.over:
+                call.stop(failure)
+        except Exception as error:  # the task of the exchange finds its stream broken, too
+            log_crash(error)
+            call.stop(CRASHED)
+
+    async def _say(self, call: HeldExchange, context: "Context") -> Fail | None:
+        """Send what is to be sent, and go through the steps of a large body; the failure that ends it."""
+        exchange = call.exchange
+        async with call.saying:
+            failure = await _write(call.unsaid, context)
+            if failure is None and exchange.pending:
+                async with self._one_at_a_time:
+                    while failure is None and exchange.pending:
+                        await asyncio.sleep(0)
+                        call.unsaid += exchange.go_on(self._clock())
+                        call.account(0, 0)
+                        failure = await _write(call.unsaid, context)
+        return failure
+
+    def _relieve(self) -> None:
+        while (victim := self.budget.victim()) is not None:
+            self._notes.acted("body_memory", "", self._clock())
+            victim.end("over budget")
+
+    async def _sweep(self) -> None:
+        """End what takes too long, for ever."""
+        limit = self._settings.body_timeout_seconds
+        memory = MemoryReturn()
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, limit / 4))
+            memory.look(self.budget.held_bytes)
+            now = self._clock()
+            arriving = [call.holding for call in self._calls if call.holding.arriving]
+            for holding, why in self.budget.late(arriving, now, limit):
+                self._notes.acted("body_memory" if why == "held back" else "stalled_body", "", now)
+                holding.end(why)
+
+
+async def _write(sends: list[Send], context: "Context") -> Fail | None:
+    """Send what is to be sent, which is then taken out of `sends`; the failure among it, which ends the stream."""
+    while sends:
+        send = sends.pop(0)
+        if isinstance(send, Fail):
+            return send
+        await context.write(wire.encode(send))
+    return None
+
+
+async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> int:
+    try:
+        if tls is None:
+            return server.add_insecure_port(where)
+        return server.add_secure_port(where, await asyncio.to_thread(_credentials, tls))
+    except RuntimeError as error:
+        cause = "the port is taken, the address is not this machine's, or the certificate does not fit its key"
+        remedy = "choose another with picker.listen, or stop what has it"
+        raise StartError(f"the picker cannot listen on {where}: {cause}; {remedy}") from error
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    if tls.min_version != "1.2":
+        raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
+    try:
+        client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
+        files, asks = CertificateFiles(tls.certificate, tls.key, client_ca), client_ca is not None
+        if tls.reload:
+            return grpc.dynamic_ssl_server_credentials(files.current(), files.current, asks)
+        return grpc.ssl_server_credentials([files.read()], client_ca, asks)
+    except OSError as error:
+        raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error

@@ -1,0 +1,169 @@
+"""ext_proc over an HTTP/2 server of our own: one method, and the health service, on asyncio protocols.
+
+Most of a picker's work per request would otherwise be its server's. Everything that comes in one read is answered in
+one write. What HTTP/2 is, is decided in `picker.transport.h2`, which calls there are in `calls`; this is the shell
+around both.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Self
+
+from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from picker.transport.budget import Budget
+from picker.transport.h2.events import Limits
+from picker.transport.health import Health
+from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
+from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.memory_release import MemoryReturn
+from picker.transport.server.gateway_connection import GatewayConnection
+from picker.transport.server.port import Port
+from picker.transport.server.server_tls import ServingTls
+from picker.transport.server.tls_door import TlsDoor
+
+_BACKLOG = 1024
+_POLL_SECONDS = 0.02
+_SWEEP_SECONDS = 0.5
+
+
+class Http2Transport:
+    """Serves exchanges made by `new_exchange`; `clock` gives monotonic seconds, `ready` what health checks answer."""
+
+    def __init__(
+        self,
+        settings: TransportSettings,
+        new_exchange: NewExchange,
+        clock: Clock,
+        ready: Ready,
+        limits: Limits | None = None,
+    ) -> None:
+        self.counts = LimitCounts()
+        """How often limits acted."""
+        self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
+        """What exchanges hold of bodies."""
+        self._settings = settings
+        self._new_exchange = new_exchange
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._health = Health(ready, settings.any_health_service)
+        self._stack = contextlib.AsyncExitStack()
+        self._servers: list[asyncio.Server | TlsDoor] = []
+        self._ports: list[int] = []
+        self._port: Port | None = None
+
+    @property
+    def port(self) -> int:
+        """The port exchanges are served on."""
+        return self._ports[0]
+
+    @property
+    def health_port(self) -> int | None:
+        """The second port of health checks, where there is one."""
+        return self._ports[1] if len(self._ports) > 1 else None
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            tasks = asyncio.TaskGroup()
+            await tasks.__aenter__()
+            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
+            stack.push_async_callback(tasks.__aexit__, None, None, None)
+            stack.callback(self._cut)
+            await self._serve(stack, tasks)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
+        self._health.drain()
+        await asyncio.sleep(self._settings.notice_seconds)
+        exchanges = self._servers[0]
+        exchanges.close()
+        for connection in self._connections():
+            connection.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_seconds):
+                while any(connection.busy for connection in self._connections()):  # noqa: ASYNC110 # at the end only
+                    await asyncio.sleep(_POLL_SECONDS)
+        self._cut()
+
+    def _connections(self) -> tuple[GatewayConnection, ...]:
+        return tuple(self._port.connections) if self._port is not None else ()
+
+    def _cut(self) -> None:
+        self._health.stop()
+        for server in self._servers:
+            server.close()
+        for connection in self._connections():
+            connection.cut()
+
+    async def _serve(self, stack: contextlib.AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        settings = self._settings
+        notes = LimitNotes(self.counts)
+        port = Port(settings, self._limits, self._clock, self._health, tasks, self.budget, notes)
+        self._port = port
+        context = None
+        if settings.tls is not None:
+            tls = ServingTls(settings.tls)
+            context = await tls.load()
+            stack.callback(tasks.create_task(tls.follow()).cancel)
+        stack.callback(tasks.create_task(self._sweep(port)).cancel)
+        await self._listen(settings.address, settings.port, port, self._new_exchange, context)
+        if settings.health_port is not None:
+            # Probes speak plain text: they carry nothing worth hiding and know no certificate.
+            address = settings.health_address or settings.address
+            await self._listen(address, settings.health_port, port, None, None)
+
+    async def _sweep(self, port: Port) -> None:
+        settings = self._settings
+        shortest = min(settings.body_timeout_seconds, settings.greeting_seconds, settings.frame_seconds)
+        memory = MemoryReturn()
+        while True:
+            await asyncio.sleep(min(_SWEEP_SECONDS, shortest / 4))
+            memory.look(self.budget.held_bytes)
+            port.sweep(self._clock())
+
+    async def _listen(
+        self, address: str, number: int, port: Port, new_exchange: NewExchange | None, context: ssl.SSLContext | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def made() -> GatewayConnection:
+            return GatewayConnection(port, new_exchange)
+
+        server: asyncio.Server | TlsDoor
+        try:
+            if context is not None:
+                server = TlsDoor(await _listening(address, number), port, made, context)
+            elif address == EVERY_ADDRESS:
+                server = await loop.create_server(made, sock=every_address(number), backlog=_BACKLOG)
+            else:
+                server = await loop.create_server(made, address, number, backlog=_BACKLOG)
+        except OSError as error:
+            raise cannot_listen("the picker", address, number, error, "picker.listen") from error
+        self._servers.append(server)
+        self._ports.append(int(server.sockets[0].getsockname()[1]))
+
+
+async def _listening(address: str, port: int) -> socket.socket:
+    """A socket that listens there."""
+    if address == EVERY_ADDRESS:
+        made = every_address(port)
+    else:
+        [(family, kind, protocol, _, where), *_] = await asyncio.get_running_loop().getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(where)
+        except OSError:
+            made.close()
+            raise
+    made.setblocking(False)
+    made.listen(_BACKLOG)
+    return made

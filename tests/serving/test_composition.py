@@ -1,0 +1,149 @@
+"""Serving goes on through whatever happens to discovery, and says at the start what could stop it later."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+import yaml
+
+from infscale.config import load_config
+from infscale.endpoint import ObjectKey
+from infscale.errors import ConfigError
+from infscale.serving.composition import serving
+from tests.picker.transport import gateway
+
+CONFLICT = """
+apiVersion: inference.networking.x-k8s.io/v1alpha1
+kind: EndpointPickerConfig
+plugins: [{type: utilization-detector}]
+saturationDetector: {pluginRef: utilization-detector}
+"""
+
+
+def endpoint(number: int) -> dict[str, object]:
+    return {"name": f"a-{number}", "address": "127.0.0.1", "port": number + 1, "labels": {"app": "a"}}
+
+
+def pool(name: str) -> dict[str, object]:
+    return {
+        "apiVersion": "inference.networking.k8s.io/v1",
+        "kind": "InferencePool",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": "a"}}, "targetPorts": [{"number": 1}]},
+    }
+
+
+def config_file(folder: Path, picker: Mapping[str, object] | None = None, **sections: object) -> Path:
+    (folder / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint(0), endpoint(1)]}))
+    free: dict[str, dict[str, object]] = {
+        part: {"listen": "127.0.0.1:0"} for part in ("picker", "adapter", "telemetry")
+    }
+    free["picker"] |= picker or {}
+    discovery = {"file": "discovery.yaml", "poll_interval_seconds": 0.02}
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump({"discovery": discovery, **free, **sections}))
+    return path
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_pool_that_is_not_there_yet_is_checked_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "epp.yaml").write_text(CONFLICT)
+    other = {"default/later": {"saturation": {"queue_depth_threshold": 3}}}
+    config = await asyncio.to_thread(load_config, config_file(tmp_path, {"config_file": "epp.yaml"}, pools=other))
+    with pytest.raises(ConfigError, match=r"saturation differs from what .*serve\.yaml"):
+        async with serving(config):
+            pass
+
+
+async def test_pools_and_endpoints_come_and_go_while_serving(tmp_path: Path) -> None:
+    file = tmp_path / "discovery.yaml"
+    config = await asyncio.to_thread(load_config, config_file(tmp_path))
+    async with serving(config) as running:
+        store = running.store
+        charge = store.charge(ObjectKey("default", "default"), 1, "m", 10.0, 0.0)
+        good = store.discovery
+        file.write_text("endpoints: [{name: a")
+        await asyncio.sleep(0.3)
+        assert store.discovery is good
+        file.write_text(yaml.safe_dump({"endpoints": [endpoint(0)], "objects": [pool("one"), pool("two")]}))
+        await eventually(lambda: [str(key) for key in store.pools()] == ["default/one", "default/two"])
+        store.release(charge, answered=True)
+        file.write_text(yaml.safe_dump({"endpoints": [endpoint(0), endpoint(1)]}))
+        await eventually(lambda: store.pools() == (ObjectKey("default", "default"),))
+        (snapshot,) = store.snapshots()
+        assert list(snapshot.in_flight_requests) == [0, 0]
+
+
+def test_a_second_signal_ends_the_drain(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infscale.cli.main", "serve", "--config", str(config_file(tmp_path))]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        serving_line = next(line for line in lines if "pools=" in line)
+        port = serving_line.split("ext_proc on port ")[1].split()[0]
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            path = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+            over = threading.Event()
+            exchange = channel.stream_stream(path, None, None)(iter(over.wait, True))
+            grpc.channel_ready_future(channel).result(5)
+            process.send_signal(signal.SIGTERM)
+            assert any("draining" in line for line in lines)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            started = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
+            assert time.monotonic() - started < 5
+            exchange.cancel()
+            over.set()
+        assert "Traceback" not in process.stderr.read()
+
+
+BY_FILE = """
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins: [{type: file-discovery, parameters: {path: FILE}}]
+dataLayer: {discovery: {pluginRef: file-discovery}}
+"""
+
+
+@pytest.mark.parametrize(("name", "works"), [("discovery.yaml", True), ("other.yaml", False)])
+async def test_two_sources_of_endpoints_must_be_one(tmp_path: Path, name: str, works: bool) -> None:
+    (tmp_path / "epp.yaml").write_text(BY_FILE.replace("FILE", str(tmp_path / name)))
+    config = await asyncio.to_thread(load_config, config_file(tmp_path, {"config_file": "epp.yaml"}))
+    refused = pytest.raises(ConfigError, match=r"epp\.yaml:5: dataLayer\.discovery: says")
+    with contextlib.nullcontext() if works else refused:
+        async with serving(config):
+            pass
+
+
+async def test_a_file_that_is_not_watched_is_read_once(tmp_path: Path) -> None:
+    config = await asyncio.to_thread(load_config, config_file(tmp_path))
+    config = replace(config, discovery=replace(config.discovery, watch=False))
+    async with serving(config) as running:
+        good = running.store.discovery
+        (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint(0)]}))
+        await asyncio.sleep(0.3)
+        assert running.store.discovery is good
+
+
+@pytest.mark.parametrize(("early", "answer"), [(True, "SERVING"), (False, "NOT_SERVING")])
+async def test_being_ready_needs_endpoints_or_a_pool(tmp_path: Path, early: bool, answer: str) -> None:
+    path = config_file(tmp_path, {"ready_without_endpoints": early, "unknown_load": "refuse"})
+    async with serving(await asyncio.to_thread(load_config, path)) as running:
+        assert running.transport is not None
+        assert await gateway.check(running.transport.port) == answer
