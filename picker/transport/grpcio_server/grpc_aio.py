@@ -10,6 +10,7 @@ import grpc.aio
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Fail, Send
@@ -69,28 +70,19 @@ class GrpcTransport:
         settings = self._settings
         methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
         exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            self._tasks = await stack.enter_async_context(running(self._sweep()))
+            stack.push_async_callback(self._stop, 0.0)
             where = authority(settings.address, settings.port)
             await self._listen(where, settings.tls, exchanges, health_handler(self._health))
             if settings.health_port is not None:
                 # Probes speak plain text: they carry nothing worth hiding and know no certificate.
                 where = authority(settings.health_address or settings.address, settings.health_port)
                 await self._listen(where, None, health_handler(self._health))
-            async with contextlib.AsyncExitStack() as stack:
-                tasks = asyncio.TaskGroup()
-                await tasks.__aenter__()
-                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-                stack.push_async_callback(tasks.__aexit__, None, None, None)
-                stack.callback(tasks.create_task(self._sweep()).cancel)
-                self._tasks = tasks
-                self._stack = stack.pop_all()
-        except BaseException:
-            await self._stop(0.0)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._stop(0.0)
         await self._stack.aclose()
 
     async def drain(self) -> None:
