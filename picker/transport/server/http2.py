@@ -16,7 +16,7 @@ from infscale.process.tasks import running
 from picker.transport.budget import Budget
 from picker.transport.h2.events import Limits
 from picker.transport.health import Health
-from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
+from picker.transport.interface import FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.memory_release import MemoryReturn
 from picker.transport.server.gateway_connection import GatewayConnection
@@ -108,7 +108,8 @@ class Http2Transport:
         if settings.tls is not None:
             tls = ServingTls(settings.tls)
             context = await tls.load()
-            await stack.enter_async_context(running(tls.follow()))
+            if settings.tls.reload:
+                await stack.enter_async_context(running(tls.followed.follow(FOLLOW_SECONDS)))
         await stack.enter_async_context(running(self._sweep(port)))
         await self._listen(settings.address, settings.port, port, self._new_exchange, context)
         if settings.health_port is not None:
