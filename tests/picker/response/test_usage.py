@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infscale.framing.line_buffer import LineBuffer
 from picker.request import Headers
 from picker.response import BodyPlan, Usage, UsageReader, VisibleBody
-from picker.response.stream_lines import LineBuffer
 from tests.reference_tables import TABLES
 
 EVENTS = Headers((("content-type", b"text/event-stream; charset=utf-8"),))
@@ -159,14 +159,6 @@ def test_encoded_and_unknown_bodies_pass_unread() -> None:
     document = b'{"usage":{"prompt_tokens":3}}'
     assert usage([document], Headers((*DOCUMENT, ("content-encoding", b"gzip")))) == Usage()
     assert usage([document], Headers((("content-type", b"text/plain"),))) == Usage()
-
-
-def test_a_line_without_end_is_not_kept_for_ever() -> None:
-    lines = LineBuffer(limit_bytes=10)
-    assert lines.feed(b"x" * 6) == []
-    assert lines.feed(b"x" * 6) == [b"x" * 12]
-    assert lines.feed(b"y\nz") == [b"y\n"]
-    assert lines.rest() == b"z"
 
 
 def test_sglang_counts_under_a_name_of_its_own() -> None:
