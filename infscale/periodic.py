@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import xxhash
@@ -214,15 +213,10 @@ class TaskSet(Generic[KeyT, WantedT]):
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.sync({})
-        if isinstance(error, asyncio.CancelledError):
-            await self._group.__aexit__(kind, error, traceback)
-        else:
-            # The block's own error comes out as it is, not in an ExceptionGroup.
-            await self._group.__aexit__(None, None, None)
+        # The block's own error comes out as it is, not in an ExceptionGroup.
+        await self._group.__aexit__(None, None, None)
 
     def sync(self, wanted: Mapping[KeyT, WantedT]) -> None:
         """Stop what is no longer wanted or wanted differently, start what is new, leave the rest alone."""

@@ -12,6 +12,7 @@ from adapter.answering.provider import Provider
 from adapter.api.paths import (
     ALL,
     EVERYTHING,
+    NAMESPACES,
     CustomVersion,
     ExternalRequest,
     GroupResource,
@@ -29,7 +30,6 @@ MOST_FOUND = 5_000
 """Findings that are remembered from one round to the next."""
 
 _POOLS = GroupResource("inferencepools", "inference.networking.k8s.io")
-_NAMESPACES = GroupResource("namespaces")
 _PODS = GroupResource("pods")
 _POOL_KIND = "InferencePool"
 _NAMESPACE_KIND = "Namespace"
@@ -64,7 +64,7 @@ def question(autoscaler: Autoscaler, metric: ScaledMetric, objects: Objects) -> 
     kind, name = metric.described or ("", "")
     if kind == _NAMESPACE_KIND:
         # The controller asks for the HPA's own namespace, whatever name is written.
-        return _asked(metric, _NAMESPACES, ObjectKey("", namespace))
+        return _asked(metric, NAMESPACES, ObjectKey("", namespace))
     key = ObjectKey(namespace, name)
     if kind == _POOL_KIND:
         return _asked(metric, _POOLS, key)

@@ -1,6 +1,5 @@
 """The adapter as a running server: one listening socket with TLS, owned by an ``async with``."""
 
-import asyncio
 import ipaddress
 import logging
 import time
@@ -35,6 +34,7 @@ from infscale.errors import StartError
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
 from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.tasks import running
 from infscale.telemetry.own_metrics import OwnMetrics
 
 _SHUTDOWN_SECONDS = 5.0
@@ -156,12 +156,8 @@ class AdapterServer:
             _check_loopback(self._settings.host)
         async with AsyncExitStack() as stack:
             await self._certificate.load()
-            tasks = asyncio.TaskGroup()
-            await tasks.__aenter__()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            stack.push_async_callback(tasks.__aexit__, None, None, None)
-            stack.callback(tasks.create_task(self._certificate.follow()).cancel)
-            access = await self._joined(stack, tasks)
+            await stack.enter_async_context(running(self._certificate.follow()))
+            access = await self._joined(stack)
             app = AdapterApp(self._responder, self._page, self._clock, self.stats, self._settings.max_in_flight, access)
             listener = await self._listen(app.server(self._settings.connections))
             stack.push_async_callback(_stop, listener.server)
@@ -175,7 +171,7 @@ class AdapterServer:
         _log.info("the adapter answers on %s, %s", self.url, who)
         return self
 
-    async def _joined(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> Access | None:
+    async def _joined(self, stack: AsyncExitStack) -> Access | None:
         """Access as the cluster grants it, once the cluster can verify the certificate; None without a cluster."""
         if self._membership is None:
             return None
@@ -183,23 +179,23 @@ class AdapterServer:
             registrar = self._membership.registers(self._certificate.use)
             # Before listening: a certificate that nobody believes yet fails the probes of an API that was available.
             await registrar.try_round()
-            stack.callback(tasks.create_task(registrar.run()).cancel)
+            await stack.enter_async_context(running(registrar.run()))
 
-        await self._beside(self._membership, stack, tasks)
+        await self._beside(self._membership, stack)
 
         def use(trust: Trust) -> None:
             self._certificate.trust(trust.ca_pem)
 
         return await stack.enter_async_context(self._membership.grants(use, self._clock))
 
-    async def _beside(self, membership: Membership, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+    async def _beside(self, membership: Membership, stack: AsyncExitStack) -> None:
         """Follow the other adapters of the cluster."""
         if membership.api_services is not None:
             await membership.api_services.try_round()
-            stack.callback(tasks.create_task(membership.api_services.run()).cancel)
+            await stack.enter_async_context(running(membership.api_services.run()))
         if membership.forwarder is not None:
             listing = following(membership.forwarder, _LIST_SECONDS, self._list)
-            stack.callback(tasks.create_task(listing).cancel)
+            await stack.enter_async_context(running(listing))
 
     def _list(self, foreign: Collection[ForeignMetric]) -> None:
         """Have another adapter's metrics in the documents."""

@@ -13,6 +13,7 @@ from functools import partial
 from adapter.server.connections import Connection, Connections
 from adapter.server.http_connection import StatusServer
 from infscale.process.log import where
+from infscale.process.tasks import running
 
 _BACKLOG = 512
 _RECEIVED_BYTES = 32_768
@@ -65,16 +66,9 @@ class Listener:
     @asynccontextmanager
     async def accepting(self) -> AsyncGenerator[None, None]:
         """Accept until the block ends; the socket is closed then."""
-        tasks = asyncio.TaskGroup()
-        await tasks.__aenter__()
-        running = tasks.create_task(self._accept())
-        try:
-            yield
-        finally:
-            running.cancel()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            await tasks.__aexit__(None, None, None)
-            self.bound.close()
+        with self.bound:
+            async with running(self._accept()):
+                yield
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

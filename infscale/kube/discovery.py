@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
@@ -21,6 +21,7 @@ from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_s
 from infscale.kube.watched_objects import Definition, Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
+from infscale.process.tasks import running
 
 if TYPE_CHECKING:
     import random
@@ -86,25 +87,17 @@ class KubernetesDiscovery:
         self._unknown_load: frozenset[ObjectKey] = frozenset()
         self._optional: set[str] = set()
         self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "KubernetesDiscovery":
-        await self._tasks.__aenter__()
         runs = [watch.run() for watch in self._watches.values()]
         if self._settings.write_status:
             runs.append(self._status.run())
-        self._running = [self._tasks.create_task(run) for run in runs]
+        await self._stack.enter_async_context(running(*runs))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for task in self._running:
-            task.cancel()
-        # Only a cancellation is the group's business; the block's own error comes out as it is.
-        own = isinstance(error, asyncio.CancelledError)
-        await self._tasks.__aexit__(*((kind, error, traceback) if own else (None, None, None)))
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
     @property
     def refusals(self) -> int:

@@ -7,7 +7,6 @@ changes rarely and is asked for rarely; each server has failures of its own.
 import asyncio
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -90,10 +89,8 @@ class ModelLists:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._tasks.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._tasks.__aexit__(*error)
 
     def sync(self, endpoints: Iterable[Endpoint], h2c: Container[EndpointKey] = ()) -> None:
         """Read the lists of exactly these endpoints, of `h2c` over HTTP/2; one at another address is another server."""

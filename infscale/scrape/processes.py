@@ -19,6 +19,7 @@ from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.process.log import where
+from infscale.process.tasks import running
 from infscale.scrape.loop import ScrapeSink
 from infscale.scrape.pipe import HEARTBEAT_SECONDS, Found, FoundReader, Frames, Setup, ordered, shares
 from infscale.scrape.pool import ScrapePool
@@ -174,20 +175,12 @@ class ScrapeProcesses:
             # Ctrl-C is for this process, which drains first; the other ends with its standard input.
             start_new_session=True,
         )
-        tasks = asyncio.TaskGroup()
+        hung = asyncio.Event()
         try:
-            await tasks.__aenter__()
-            telling, watching = tasks.create_task(self._tell(process, share)), tasks.create_task(_watch(process, share))
-            try:
+            async with running(self._tell(process, share), _watch(process, share, hung)):
                 await self._listen(process, share)
-            finally:
-                hung = watching.done()
-                telling.cancel()
-                watching.cancel()
-                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-                await tasks.__aexit__(None, None, None)
             code = await process.wait()
-            if hung:
+            if hung.is_set():
                 raise Hung
             return code
         finally:
@@ -233,7 +226,7 @@ class ScrapeProcesses:
         self._sink.record_failure(found.key, cause, found.at)
 
 
-async def _watch(process: asyncio.subprocess.Process, share: _Share) -> None:
+async def _watch(process: asyncio.subprocess.Process, share: _Share, hung: asyncio.Event) -> None:
     """End a process that says nothing for too long: stopped or in a loop, it would not notice that its input ends."""
     heard = first = share.heard
     silent = 0
@@ -241,6 +234,7 @@ async def _watch(process: asyncio.subprocess.Process, share: _Share) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
         silent = silent + 1 if share.heard == heard else 0
         heard = share.heard
+    hung.set()
     process.kill()
 
 

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ from infscale.kube.api.client import KubeClient
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.certificates import CertificatePair
+from infscale.process.tasks import running
 
 _CHECK_SECONDS = 15.0
 _STEPS_AT_ONCE = 20
@@ -73,21 +74,12 @@ class Answers:
             forwarder = Forwarder(asking, settings, api_services.is_forwarding)
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
-    @asynccontextmanager
-    async def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AsyncGenerator[None, None]:
+    def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AbstractAsyncContextManager[object]:
         """Say in the log what autoscalers ask for that does not exist, each once, until the block ends.
 
         `knows` says which custom metrics another adapter has.
         """
-        tasks = asyncio.TaskGroup()
-        await tasks.__aenter__()
-        checking = tasks.create_task(self._check(store, knows))
-        try:
-            yield
-        finally:
-            checking.cancel()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            await tasks.__aexit__(None, None, None)
+        return running(self._check(store, knows))
 
     async def _check(self, store: MetricStore, knows: Callable[[str], bool]) -> None:
         known: frozenset[Finding] = frozenset()

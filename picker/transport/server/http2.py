@@ -12,10 +12,11 @@ import ssl
 from typing import Self
 
 from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.tasks import running
 from picker.transport.budget import Budget
 from picker.transport.h2.events import Limits
 from picker.transport.health import Health
-from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
+from picker.transport.interface import FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.memory_release import MemoryReturn
 from picker.transport.server.gateway_connection import GatewayConnection
@@ -65,10 +66,7 @@ class Http2Transport:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            tasks = asyncio.TaskGroup()
-            await tasks.__aenter__()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            stack.push_async_callback(tasks.__aexit__, None, None, None)
+            tasks = await stack.enter_async_context(running())
             stack.callback(self._cut)
             await self._serve(stack, tasks)
             self._stack = stack.pop_all()
@@ -110,8 +108,9 @@ class Http2Transport:
         if settings.tls is not None:
             tls = ServingTls(settings.tls)
             context = await tls.load()
-            stack.callback(tasks.create_task(tls.follow()).cancel)
-        stack.callback(tasks.create_task(self._sweep(port)).cancel)
+            if settings.tls.reload:
+                await stack.enter_async_context(running(tls.followed.follow(FOLLOW_SECONDS)))
+        await stack.enter_async_context(running(self._sweep(port)))
         await self._listen(settings.address, settings.port, port, self._new_exchange, context)
         if settings.health_port is not None:
             # Probes speak plain text: they carry nothing worth hiding and know no certificate.
