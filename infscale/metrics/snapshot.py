@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.frozen_values import entity
+from infscale.memo import Memo
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_REFUSALS,
@@ -210,7 +211,8 @@ class PoolState:
     index: Final[Mapping[str, int]]
     pods: Final[PodIndex]
     columns: Final[Columns]
-    derived: Final[dict[object, Any]]
+    derived: Final[Memo]
+    _available: tuple[IntArray, float] | None
 
     def __init__(  # one for each field
         self,
@@ -227,7 +229,8 @@ class PoolState:
         self.index = index
         self.pods = pods
         self.columns = columns
-        self.derived = {}
+        self.derived = Memo()
+        self._available = None
 
     @classmethod
     def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
@@ -245,7 +248,7 @@ class PoolState:
 
     def available(self) -> tuple[IntArray, float]:
         """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
-        known: tuple[IntArray, float] | None = self.derived.get(PoolState)
+        known = self._available
         if known is None:
             columns = self.columns
             usable = columns.ready & ~columns.asleep
@@ -254,8 +257,7 @@ class PoolState:
                 usable = usable & ~np.isnan(np.fmin(columns.waiting, columns.kv_utilization))
             rows = frozen(usable.nonzero()[0])
             observed = at_rows(columns.observed_at, rows)
-            known = rows, float(np.minimum.reduce(observed, initial=math.inf))
-            self.derived[PoolState] = known
+            known = self._available = rows, float(np.minimum.reduce(observed, initial=math.inf))
         return known
 
 

@@ -239,8 +239,8 @@ def _telemetry(flags: Flags, in_cluster: bool, every_address: str) -> tuple[Tele
     if in_cluster:
         return TelemetrySettings(ListenAddress(every_address, port), reference_names=True, ask_cluster=True), ()
     note = (
-        "/metrics listens on loopback only: there is no cluster to ask who may read it; "
-        "with --metrics-endpoint-auth=false everybody can"
+        "/metrics listens on loopback only: there is no cluster to authorize readers; "
+        "with --metrics-endpoint-auth=false every reader is answered"
     )
     return TelemetrySettings(ListenAddress(_LOOPBACK, port), reference_names=True), (note,)
 

@@ -195,7 +195,7 @@ class SourcesCollector(Collector):
         exporters = self._exporters()
         yield from _scrapes("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics", exporters)
         replaced = CounterMetricFamily(
-            "infscale_scrape_processes_replaced", "scraping processes that were replaced, by why", labels=["reason"]
+            "infscale_scrape_processes_replaced", "scraping processes that were replaced, by reason", labels=["reason"]
         )
         for reason, count in self._replaced().items():
             replaced.add_metric([reason], count)
@@ -219,8 +219,8 @@ class SourcesCollector(Collector):
 
 
 def _scrapes(prefix: str, label: str, what: str, health: Mapping[str, ScrapeHealth]) -> Iterator[Metric]:
-    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes of {what} that have begun", labels=[label])
-    failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that gave nothing", labels=[label])
+    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes of {what} that were started", labels=[label])
+    failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that failed", labels=[label])
     duration = GaugeMetricFamily(
         f"{prefix}_duration_seconds", f"time that the last scrape of {what} took", labels=[label]
     )

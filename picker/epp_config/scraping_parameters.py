@@ -12,9 +12,6 @@ from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.scrape.tls_trust import PageCertificates
 from picker.epp_config.parameters import Given, Parameters
 
-SOURCE = "metrics-data-source"
-EXTRACTOR = "core-metrics-extractor"
-
 POOL_AVERAGES = "multicluster"
 """What the names are called by which a picker publishes averages of its pool."""
 

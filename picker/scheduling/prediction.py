@@ -9,10 +9,12 @@ of unlike hardware need nothing said about them.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from infscale.frozen_values import entity
+from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
@@ -74,13 +76,17 @@ class Prediction:
         return met
 
 
+PREDICTION: Final = MemoKey[Prediction]("prediction")
+"""What every row will take for the request, once a stage of its decision has asked."""
+
+
 def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     """What `rows` will take for the request; None where predictions are switched off."""
     if not context.predicting.enabled:
         return None
-    everywhere: Prediction | None = context.derived.get(Prediction)
+    everywhere = context.derived.get(PREDICTION)
     if everywhere is None:
-        everywhere = context.derived[Prediction] = _everywhere(context)
+        everywhere = context.derived.keep(PREDICTION, _everywhere(context))
     return everywhere.only(rows)
 
 

@@ -181,7 +181,7 @@ def test_without_a_cluster_to_ask_metrics_are_for_this_machine() -> None:
     found = translated(source=FILE)
     assert found.config.telemetry == TelemetrySettings(ListenAddress("127.0.0.1", 9090), reference_names=True)
     (note,) = found.notes
-    assert note.startswith("/metrics listens on loopback only: there is no cluster to ask")
+    assert note.startswith("/metrics listens on loopback only: there is no cluster to authorize")
 
 
 LOGS: dict[str, tuple[list[str], LogSettings]] = {

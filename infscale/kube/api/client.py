@@ -16,8 +16,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from infscale.framing.line_buffer import LineBuffer
 from infscale.kube.api.errors import KubeError, TooLarge, Unreachable, error_of_status
-from infscale.kube.api.event_lines import Lines
 from infscale.process.connecting import NO_HANDSHAKE, NOT_FOUND, connect_problem
 
 JsonObject = dict[str, Any]
@@ -150,9 +150,10 @@ class KubeClient:
                     "type": "BOOKMARK",
                     "object": {"metadata": {"resourceVersion": params.get("resourceVersion", "")}},
                 }
-                lines = Lines(self._max_answer_bytes)
+                lines = LineBuffer(self._max_answer_bytes)
                 async for piece in response.content.iter_any():
                     for line in lines.feed(piece):
+                        # A part of a line that is too long is no JSON either.
                         yield _object(line)
 
     async def _ask(self, request: _Request) -> JsonObject:

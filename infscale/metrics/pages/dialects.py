@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
+from infscale.memo import MemoKey
 from infscale.metrics.pages.bounds import (
     ATTRIBUTE,
     CACHE_NUMBER,
@@ -345,6 +346,9 @@ class _Plan:
         return plan
 
 
+_PLAN: Final = MemoKey[_Plan | ExpositionError]("plan")
+
+
 class Interpreter:
     """Turns pages of one dialect into samples; remembers label sets and what follows from layouts from page to page.
 
@@ -413,14 +417,14 @@ class Interpreter:
         return None if "lora" in refused else state
 
     def _plan(self, layout: Layout) -> _Plan:
-        plan: _Plan | ExpositionError | None = layout.derived.get(_Plan)
+        plan = layout.derived.get(_PLAN)
         if plan is None:
             try:
                 plan = _Plan.of(self.dialect, layout)
             except ExpositionError as error:
                 # Why there is none does not change either.
                 plan = ExpositionError(*error.args)
-            layout.derived[_Plan] = plan
+            layout.derived.keep(_PLAN, plan)
         if isinstance(plan, ExpositionError):
             raise ExpositionError(*plan.args)
         return plan

@@ -225,7 +225,7 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     _rate("prompt_tokens", "prompt tokens processed"),
     _rate("generation_tokens", "tokens generated"),
     _gpu_bytes("gpu_memory_used_bytes", "GPU memory in use"),
-    _gpu_bytes("gpu_memory_total_bytes", "GPU memory there is"),
+    _gpu_bytes("gpu_memory_total_bytes", "GPU memory installed"),
     _gpu_ratio("gpu_memory_used_ratio", "share of GPU memory in use", GpuReader("gpu_memory_used_ratio")),
     _gpu_ratio("gpu_utilization_ratio", "share of time the GPUs were busy", GpuReader("gpu_utilization")),
     PublishedMetric(

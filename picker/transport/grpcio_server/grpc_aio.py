@@ -18,9 +18,9 @@ from picker.request import Verdict
 from picker.transport.budget import Budget
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.endings import check_message, kept_bytes
+from picker.transport.grpcio_server.carried_exchange import CarriedExchange
 from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler
-from picker.transport.grpcio_server.held_exchange import HeldExchange
 from picker.transport.health import Health
 from picker.transport.interface import EXT_PROC_SERVICE, FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
@@ -48,7 +48,7 @@ class GrpcTransport:
         self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
         """What exchanges hold of bodies."""
         self._notes = LimitNotes(self.counts)
-        self._calls: dict[HeldExchange, None] = {}
+        self._calls: dict[CarriedExchange, None] = {}
         # Each large body is kept in several copies while its steps are done.
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
@@ -135,7 +135,7 @@ class GrpcTransport:
 
     async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
         failure: Fail | None = CRASHED
-        call = HeldExchange(self._new_exchange(), self._clock, self.budget)
+        call = CarriedExchange(self._new_exchange(), self._clock, self.budget)
         self._calls[call] = None
         try:
             failure = await self._serve(call, requests, context)
@@ -147,7 +147,7 @@ class GrpcTransport:
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.status], failure.message)
 
-    async def _serve(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _serve(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
         exchange = call.exchange
         try:
@@ -164,7 +164,7 @@ class GrpcTransport:
         exchange.closed(self._clock())
         return failure
 
-    async def _converse(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _converse(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Carry messages until the exchange or the gateway ends the stream; why it failed, if it did."""
         exchange = call.exchange
         async for data in requests:
@@ -188,7 +188,7 @@ class GrpcTransport:
                 await asyncio.sleep(_HELD_BACK_SECONDS)
         return None
 
-    def _resumed(self, call: HeldExchange, verdict: Verdict, context: "Context") -> None:
+    def _resumed(self, call: CarriedExchange, verdict: Verdict, context: "Context") -> None:
         """The request that waited has its verdict: its task waits for the gateway, so that another one says it."""
         try:
             call.unsaid += call.exchange.resume(verdict, self._clock())
@@ -200,7 +200,7 @@ class GrpcTransport:
         call.account(0, 0)
         self._tasks.create_task(self._say_by_itself(call, context))
 
-    async def _say_by_itself(self, call: HeldExchange, context: "Context") -> None:
+    async def _say_by_itself(self, call: CarriedExchange, context: "Context") -> None:
         try:
             failure = await self._say(call, context)
             if failure is not None or call.exchange.over:
@@ -209,7 +209,7 @@ class GrpcTransport:
             log_crash(error)
             call.stop(CRASHED)
 
-    async def _say(self, call: HeldExchange, context: "Context") -> Fail | None:
+    async def _say(self, call: CarriedExchange, context: "Context") -> Fail | None:
         """Send what is to be sent, and go through the steps of a large body; the failure that ends it."""
         exchange = call.exchange
         async with call.saying:
