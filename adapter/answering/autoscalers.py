@@ -79,20 +79,14 @@ def _asked(
     return ObjectRequest(version, resource, key.namespace, key.name, metric.name, labels, metric.selector)
 
 
-def findings(
-    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool] = lambda _: False
-) -> Iterator[Finding]:
-    """Every metric that is refused for what it names; unknown values are no finding, they pass.
-
-    `knows` says which custom metrics another adapter has, which is asked for them.
-    """
-    return (each for each in checked(provider, state, now, knows) if each is not None)
-
-
 def checked(
     provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
 ) -> Iterator[Finding | None]:
-    """As `findings`, one step for each metric that is looked at: the caller can let others in between."""
+    """Every metric that is refused for what it names; unknown values are no finding, they pass.
+
+    `knows` says which custom metrics another adapter has, which is asked for them. There is one step for each metric
+    that is looked at, None where nothing is found: the caller can let others in between.
+    """
     objects = {(each.kind, each.key): each for each in state.objects}
     for autoscaler in state.autoscalers:
         if not autoscaler.is_whole:

@@ -25,7 +25,7 @@ from adapter.registering.serving_tls import ServingCertificate, TlsSettings
 from adapter.server.app import AdapterApp
 from adapter.server.connections import ConnectionLimits
 from adapter.server.http_connection import StatusServer
-from adapter.server.listener import Listener, bound
+from adapter.server.listener import Listener
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
 from infscale import __version__
@@ -33,10 +33,12 @@ from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
-from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.listening import listening
 from infscale.process.tasks import running
 from infscale.telemetry.own_metrics import OwnMetrics
 
+# How much each connection can have the loop take in at a time, of all that are ready.
+_RECEIVED_BYTES = 32_768
 _SHUTDOWN_SECONDS = 5.0
 _LIST_SECONDS = 30.0
 
@@ -209,13 +211,9 @@ class AdapterServer:
 
     async def _listen(self, server: StatusServer) -> Listener:
         host, port = self._settings.host, self._settings.port
-        try:
-            place = every_address(port) if host == EVERY_ADDRESS else await bound(host, port)
-            listener = Listener(place, self._certificate.context, server)
-            self._port = listener.listen()
-        except OSError as error:
-            raise cannot_listen("the adapter", host, port, error, "adapter.listen") from None
-        return listener
+        sockets = await listening("the adapter", host, port, "adapter.listen", _RECEIVED_BYTES)
+        self._port = int(sockets[0].getsockname()[1])
+        return Listener(sockets, self._certificate.context, server)
 
 
 async def _stop(server: StatusServer) -> None:

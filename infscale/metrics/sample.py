@@ -265,10 +265,6 @@ class GpuSample:
     shares: tuple[GpuShare, ...] = ()
 
 
-REFUSED: Final = "connection refused"
-"""The cause of a scrape that failed because no process listens at the address: the one that did has ended."""
-
-
 class Life:
     """A life of an engine, which ends when it loses what it has cached; nothing but itself is equal to it."""
 

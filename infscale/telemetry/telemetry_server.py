@@ -15,13 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
+from infscale.errors import StartError
 from infscale.metrics.published.answers import group_reading, models
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.periodic import ScrapeHealth
-from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.listening import listening
 from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
 
 
@@ -303,14 +304,11 @@ class TelemetryServer:
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()
         try:
-            if self._host == EVERY_ADDRESS:
-                site: web.BaseSite = web.SockSite(self._runner, every_address(self.port))
-            else:
-                site = web.TCPSite(self._runner, self._host, self.port)
-            await site.start()
-        except OSError as error:
+            for each in await listening("telemetry", self._host, self.port, "telemetry.listen"):
+                await web.SockSite(self._runner, each).start()
+        except StartError:
             await self._runner.cleanup()
-            raise cannot_listen("telemetry", self._host, self.port, error, "telemetry.listen") from error
+            raise
         self.port = int(self._runner.addresses[0][1])
         return self
 

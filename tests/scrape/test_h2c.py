@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import REFUSED
 from infscale.periodic import Failing, FetchError, Rejected, Unreachable
+from infscale.process.connecting import REFUSED
 from infscale.scrape.answer import Page
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.pool import ScrapePool

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -95,6 +95,24 @@ async def test_samples_and_health_are_the_same_wherever_they_come_from(authority
     assert one.counts.row.tolist() == same.counts.row.tolist()
     assert len(one.counts.histograms) == 4
     assert await asyncio.to_thread(children) == set(), "they end with the block"
+
+
+async def test_a_process_that_is_no_longer_wanted_when_it_has_started_is_ended(
+    authority: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def slowly(*arguments: Any, **settings: Any) -> asyncio.subprocess.Process:
+        process = await start(*arguments, **settings)
+        begun.set()
+        await asyncio.sleep(0.05)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    async with scraping(RecordingSink(), 1) as scrapes:
+        scrapes.sync([target(A, authority)])
+        await begun.wait()
+    assert await asyncio.to_thread(children) == set()
 
 
 async def test_times_are_those_of_this_process_clock(authority: str) -> None:

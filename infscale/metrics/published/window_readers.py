@@ -10,7 +10,7 @@ import numpy as np
 from infscale.metrics.published.column_readers import Load
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
-from infscale.metrics.windows import window_functions as functions
+from infscale.metrics.windows import merged_histograms
 from infscale.metrics.windows.latency_statistics import statistic_of
 from infscale.metrics.windows.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.windows.window import FULL_COVERAGE, WindowSummary
@@ -243,7 +243,7 @@ def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) 
         if missing and of_highest is not None:
             more = of_highest.histograms[histogram]
             parts.append(Histogram(more.bounds, more.counts * missing, more.sum * missing))
-        merged = functions.merged(parts)
+        merged = merged_histograms.merged(parts)
     return math.nan if merged is None else statistic_of(merged, statistic)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.bounds import charged
-from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.sample import EngineSample, GpuSample, ScrapeFailure
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.endpoint_record import EndpointRecord
@@ -18,6 +18,7 @@ from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.pool_columns import PoolBoard
 from infscale.metrics.store.restarts import began_anew, same_process
 from infscale.metrics.store.turned_away import TurnedAway
+from infscale.process.connecting import REFUSED
 
 FROZEN_PAGE: Final = "its page stands still although requests were answered"
 

@@ -9,8 +9,9 @@ import pytest
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM, Dialect, Interpreter
 from infscale.metrics.pages.written_dialects import EngineNames
-from infscale.metrics.sample import REFUSED, EngineSample
+from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.connecting import REFUSED
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 ENDPOINT = Endpoint(EndpointKey("llm", "vllm-0"), "10.0.0.1", 8000)

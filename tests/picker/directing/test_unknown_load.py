@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
-from infscale.metrics.sample import REFUSED, EngineSample, Reading
+from infscale.metrics.sample import EngineSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.process.connecting import REFUSED
 from picker.directing.candidates import takes_requests
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config
