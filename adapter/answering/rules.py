@@ -14,7 +14,7 @@ from adapter.errors import BadRequest
 from infscale.endpoint import EndpointKey
 from infscale.labels import Selector, model_key
 from infscale.metrics.published.answers import group_reading, models, serving, weight, whole
-from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot, count_of
@@ -109,12 +109,10 @@ def blind(snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
 
 
 def unsettled(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
-    """Whether an engine metric is asked of a pool before all its ready endpoints were scraped or failed once."""
-    if metric.source is not Source.ENGINE:
-        return None
+    """Whether a metric is asked of a pool before all ready endpoints gave the value that is waited for, or failed."""
     for snapshot in snapshots:
         ready = snapshot.columns.ready
-        waiting = count_of(ready & ~snapshot.columns.settled)
+        waiting = metric.source.unsettled(snapshot, ready)
         if waiting:
             return Unknown(f"{waiting} of {count_of(ready)} ready endpoints of {snapshot.pool} were not scraped yet")
     return None
@@ -122,7 +120,7 @@ def unsettled(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> Unk
 
 def serves(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None) -> bool:
     """Whether a ready endpoint stands behind this label set, so that its value matters to a sum."""
-    if metric.source is Source.PICKER:
+    if metric.source.of_requests:
         return True
     columns = snapshot.columns
     if not metric.per_model or model is None:
@@ -169,7 +167,7 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
         of_operands = [combined(operand, parts, now, model) for operand in metric.reader.operands]
         value = whole(metric, of_operands, now)
         return value if isinstance(value, Unknown) else finite(value)
-    parts = [part for part in parts if metric.source is Source.PICKER or part.ready]
+    parts = [part for part in parts if metric.source.of_requests or part.ready]
     if not parts:
         return Unknown("none of its endpoints is ready")
     readings: list[Reading] = []

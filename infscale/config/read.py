@@ -41,8 +41,8 @@ from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.published.catalogue import Aggregation
+from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings

@@ -339,10 +339,6 @@ class PoolSnapshot:
         """Rows whose last observation is within the staleness limit."""
         return now - self.state.columns.observed_at <= self.state.settings.staleness_limit_seconds
 
-    def gpu_fresh(self, now: float, limit_seconds: float) -> BoolArray:
-        """Rows whose GPU observation is at most `limit_seconds` old; GPU exporters are slower than model servers."""
-        return now - self.state.columns.gpu_observed_at <= limit_seconds
-
     def saturation(self, now: float) -> FloatArray:
         """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""
         ratios = self.state.settings.saturation.ratios(

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
+from infscale.metrics.published.answers import group_reading, models, pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED
+from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
