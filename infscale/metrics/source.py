@@ -8,9 +8,9 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot, count_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where values come from, and what is to be done where they are old or missing.
+    """Where values come from, and what is to be done where they are old or missing; equal to itself alone.
 
     `name` is for people, `absence` says of a pool (``{pool}``) that its endpoints are known and the value is not.
     `observed`, `settled` and `failures` are names of `Columns`. `observed` has the seconds of observations, which are

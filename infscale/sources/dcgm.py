@@ -12,7 +12,9 @@ from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
-from infscale.metrics.sample import GpuSample
+from infscale.metrics.published.gpu_readers import GPU
+from infscale.metrics.sample import SourceSample
+from infscale.metrics.source import Source
 from infscale.periodic import (
     Clock,
     FetchError,
@@ -33,11 +35,11 @@ if TYPE_CHECKING:
     import random
 
 
-class GpuSink(Protocol):
-    """Takes GPU samples; `at` is the monotonic second the scrape started at. Must not block."""
+class SourceSink(Protocol):
+    """Takes samples of sources; `at` is the monotonic second the scrape started at. Must not block."""
 
-    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
-        """Take one sample of the GPUs of the endpoint `key`."""
+    def record_beside(self, source: Source, key: EndpointKey, sample: SourceSample, at: float) -> None:
+        """Take what `source` says of the endpoint `key`."""
         ...
 
 
@@ -68,7 +70,7 @@ class DcgmSource:
     An endpoint is recognised by its pod; all ranks of a pod share its GPUs.
     """
 
-    def __init__(self, sink: GpuSink, clock: Clock, rng: "random.Random") -> None:
+    def __init__(self, sink: SourceSink, clock: Clock, rng: "random.Random") -> None:
         self._sink = sink
         self._clock = clock
         self._rng = rng
@@ -118,7 +120,7 @@ class DcgmSource:
                 samples = reader.read(page.body, whole=page.whole)
             for pod, sample in samples.items():
                 for key in self._endpoints.get(pod, ()):
-                    self._sink.record_gpu(key, sample, started)
+                    self._sink.record_beside(GPU, key, sample, started)
             return len(page.body)
 
         async def step() -> Outcome:

@@ -8,7 +8,9 @@ from aiohttp import web
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey
 from infscale.errors import ExpositionError
-from infscale.metrics.sample import GpuSample
+from infscale.metrics.published.gpu_readers import GPU
+from infscale.metrics.sample import GpuSample, SourceSample
+from infscale.metrics.source import Source
 from infscale.periodic import FetchError
 from infscale.sources.dcgm import DcgmSource, DcgmTarget
 from infscale.sources.dcgm_page import DcgmReader
@@ -130,7 +132,9 @@ class RecordingSink:
         self.seen: list[tuple[EndpointKey, GpuSample, float]] = []
         self.arrived = asyncio.Event()
 
-    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
+    def record_beside(self, source: Source, key: EndpointKey, sample: SourceSample, at: float) -> None:
+        assert source is GPU
+        assert isinstance(sample, GpuSample)
         self.seen.append((key, sample, at))
         self.arrived.set()
 

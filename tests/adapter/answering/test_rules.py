@@ -7,6 +7,7 @@ from adapter.answering.rules import Part, combined, label_sets
 from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.metric_table import formula_metric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, Reading
@@ -30,7 +31,7 @@ def world() -> MetricStore:
         waiting, kv, gpu = (2.0, 1.0, 0.9) if endpoint.key.name == "a" else (3.0, 0.5, 0.1)
         sample = EngineSample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
         store.record_scrape(endpoint.key, sample, 1.0)
-        store.record_gpu(endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
+        store.record_beside(GPU, endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
     return store
 
 

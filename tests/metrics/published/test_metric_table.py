@@ -150,7 +150,7 @@ def test_ranks_are_one_pod_before_the_formula_and_share_their_gpus() -> None:
     made = store(*ranks)
     for each in ranks:
         made.record_scrape(each.key, sample(4, 0.5), 1.0)
-        made.record_gpu(each.key, GpuSample(60.0, 80.0, 0.5), 1.0)
+        made.record_beside(GPU, each.key, GpuSample(60.0, 80.0, 0.5), 1.0)
         made.charge(POOL.key, ranks.index(each), "m", 1, 1.0)
     of_ranks = metric("waiting_requests + gpu_memory_used_ratio + in_flight_requests")
     assert [reading.value for _, reading in pod_readings(of_ranks, view(made), 1.0)] == [10.75, 10.75]
@@ -164,7 +164,7 @@ def test_ranks_are_one_pod_before_the_formula_and_share_their_gpus() -> None:
 
 def test_of_operands_that_age_differently_each_has_its_own_limit() -> None:
     made = scraped((6, 0.5))
-    made.record_gpu(endpoint(0).key, GpuSample(60.0, 80.0, 0.5), 1.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(60.0, 80.0, 0.5), 1.0)
     both = metric("waiting_requests / 6 ?? gpu_memory_used_ratio")
     assert pod_readings(both, view(made), 2.0)[0][1] == Reading(1.0, 1.0)
     assert pod_readings(both, view(made), 50.0)[0][1] == Reading(0.75, 1.0)
