@@ -1,21 +1,18 @@
 """What the configuration file can say; a field is a key of the file under the same name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from infscale.discovery.state import DEFAULT_POOL
+from infscale.documents.section import NOT_A_KEY
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
 from infscale.metrics.pages.written_dialects import EngineNames, Engines
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
-
-NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
-"""Metadata of a field that is no key of the file."""
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
@@ -45,11 +42,6 @@ class ListenAddress:
 
     def __str__(self) -> str:
         return authority(self.host, self.port)
-
-
-def keys_of(settings: type[Any]) -> tuple[str, ...]:
-    """The keys of the section that the dataclass `settings` stands for."""
-    return tuple(each.name for each in fields(settings) if each.metadata.get("key", True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from infscale.config import (
     read_config,
 )
 from infscale.config.read import DIALECT_NAMES
-from infscale.config.settings import keys_of
+from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
