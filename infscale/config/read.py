@@ -11,8 +11,6 @@ from infscale.config import listeners
 from infscale.config.configured_dialects import dialects
 from infscale.config.settings import (
     AdapterSettings,
-    DcgmPods,
-    DcgmSettings,
     DiscoverySettings,
     ErrorFormat,
     FormulaSettings,
@@ -43,10 +41,10 @@ from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.published.catalogue import Aggregation
-from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.sources.known_sources import SOURCES
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -104,7 +102,7 @@ def read_config(root: Field, base: Path) -> ServeConfig:
 
 
 def _read(root: Field, files: Files) -> ServeConfig:
-    section = Section(root, ServeConfig, required=["discovery"])
+    section = Section(root, ServeConfig, required=["discovery"], more=[kind.key for kind in SOURCES])
     unscraped: tuple[ScrapeSettings, float | None] = ScrapeSettings(), ScrapeSettings().interval_seconds
     scrape, interval = section.get("scrape", _scrape, unscraped)
     discovery = section.attempt("discovery", lambda field: _discovery(field, files))
@@ -113,7 +111,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
     has_cluster = clustered or "kubernetes" in section.given
-    dcgm = section.get("dcgm", _dcgm, DcgmSettings())
+    sources = {kind.key: section.get(kind.key, kind.read, kind.default()) for kind in SOURCES}
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
@@ -122,10 +120,11 @@ def _read(root: Field, files: Files) -> ServeConfig:
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
-    if dcgm.pods is not None and not discovery.refused and not clustered:
-        pods = section.given["dcgm"].entries()["pods"]
-        pods.report("pods are found with discovery.kubernetes only; list targets")
-    config = ServeConfig(discovery.value, kubernetes, scrape, dcgm, pools, metrics, picker, adapter, telemetry, log)
+    for key, source in sources.items():
+        if source.pods is not None and not discovery.refused and not clustered:
+            found = section.given[key].entries()["pods"]
+            found.report("pods are found with discovery.kubernetes only; list targets")
+    config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
     _check_listeners(config, section.given)
     return config
 
@@ -221,37 +220,6 @@ def _window_problem(window: float, interval: float) -> str:
         f"the window of {window:g} s is less than 2 × the scrape interval of {interval:g} s: "
         "it would never hold two scrapes, which every rate needs"
     )
-
-
-def _dcgm(field: Field) -> DcgmSettings:
-    section = Section(field, DcgmSettings)
-    interval, timeout = values.pace(section, DcgmSettings().interval_seconds)
-    longest = GPU_STALENESS_SECONDS / 2
-    if interval > longest:
-        section.refuse(
-            ["interval_seconds"],
-            f"expected at most {longest:g}, got {interval:g}: GPU values are used for {GPU_STALENESS_SECONDS:g} s",
-        )
-    return DcgmSettings(section.get("targets", _urls, ()), section.get("pods", _dcgm_pods, None), interval, timeout)
-
-
-def _dcgm_pods(field: Field) -> DcgmPods:
-    section = Section(field, DcgmPods, required=["namespace", "labels"])
-    labels = section.attempt("labels", _some_labels)
-    namespace = section.attempt("namespace", names.namespace)
-    port = section.get("port", values.port, 9400)
-    return DcgmPods(namespace.value, labels.value, port)
-
-
-def _some_labels(field: Field) -> Mapping[str, str]:
-    labels = names.labels(field)
-    if not labels:
-        field.refuse("expected at least one label")
-    return labels
-
-
-def _urls(field: Field) -> tuple[str, ...]:
-    return values.different(field, values.url)
 
 
 def _pools(field: Field, interval: float | None) -> Mapping[ObjectKey, PoolOverrides]:

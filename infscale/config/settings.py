@@ -13,6 +13,8 @@ from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
+from infscale.sources.known_sources import SOURCES
+from infscale.sources.source_kind import SourceSettings
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
@@ -129,25 +131,6 @@ class ScrapeSettings:
     def engines(self) -> Engines:
         """Which endpoint speaks what. Raises ValueError where a dialect cannot be one."""
         return Engines.of(self.dialects, None if self.dialect == "auto" else self.dialect, self.engine_label)
-
-
-@dataclass(frozen=True, slots=True)
-class DcgmPods:
-    """Which pods are dcgm-exporters: by labels in one namespace, all on one port."""
-
-    namespace: str
-    labels: Mapping[str, str] = field(hash=False)
-    port: int = 9400
-
-
-@dataclass(frozen=True, slots=True)
-class DcgmSettings:
-    """The dcgm-exporter pages to scrape, by address or found as pods; their own values change every 30 s by default."""
-
-    targets: tuple[str, ...] = ()
-    pods: DcgmPods | None = None
-    interval_seconds: float = 10.0
-    timeout_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +255,14 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """The whole configuration of `infscale serve`."""
+    """The whole configuration of `infscale serve`; `sources` has a section for each of `SOURCES`, by its key."""
 
     discovery: DiscoverySettings
     kubernetes: KubernetesSettings | None = None
     scrape: ScrapeSettings = ScrapeSettings()
-    dcgm: DcgmSettings = DcgmSettings()
+    sources: Mapping[str, SourceSettings] = field(
+        default_factory=lambda: {kind.key: kind.default() for kind in SOURCES}, hash=False, metadata=NOT_A_KEY
+    )
     pools: Mapping[ObjectKey, PoolOverrides] = field(default_factory=dict, hash=False)
     metrics: tuple[FormulaSettings, ...] = ()
     picker: PickerSettings = PickerSettings()

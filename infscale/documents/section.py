@@ -38,14 +38,17 @@ class Files:
 
 
 class Section:
-    """The keys that the file gives of one section; `settings` is the dataclass whose fields are the allowed ones.
+    """The keys that the file gives of one section; `settings` is the dataclass whose fields are the allowed ones, with
+    `more`.
 
     Guards which of them were refused, so that nothing is concluded from a value that stands in for one.
     """
 
-    def __init__(self, field: Field, settings: type[Any], required: Sequence[str] = ()) -> None:
+    def __init__(
+        self, field: Field, settings: type[Any], required: Sequence[str] = (), more: Sequence[str] = ()
+    ) -> None:
         self.given: Mapping[str, Field] = field.mapping(
-            required, [key for key in keys_of(settings) if key not in required]
+            required, [key for key in (*keys_of(settings), *more) if key not in required]
         )
         self._refused: set[str] = set()
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +27,8 @@ from infscale.kube.api.client import KubeClient
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.certificates import CertificatePair
+from infscale.serving.parts import Owning
+from infscale.telemetry.own_metrics import OwnMetrics
 
 _CHECK_SECONDS = 15.0
 _STEPS_AT_ONCE = 20
@@ -44,17 +46,15 @@ class Answers:
     client: KubeClient | None
     rng: random.Random
 
-    def server(self, config: ServeConfig, collectors: Iterable[Collector]) -> AdapterServer:
-        """The adapter's server; `collectors` are on its own ``/metrics`` beside its counts."""
+    def server(self, config: ServeConfig, page: OwnMetrics) -> AdapterServer:
+        """The adapter's server, which shows `page`."""
         adapter = config.adapter
         tls = TlsSettings(service=adapter.service.name, namespace=adapter.service.namespace)
         if adapter.tls is not None:
             tls = replace(tls, cert_file=adapter.tls.certificate, key_file=adapter.tls.key)
         membership = None if self.client is None else self._membership(self.client, adapter, tls.subject)
         settings = AdapterSettings(adapter.listen.host, adapter.listen.port, tls, adapter.max_in_flight)
-        return AdapterServer(
-            settings, self.provider, metrics=self.table.names, collectors=collectors, membership=membership
-        )
+        return AdapterServer(settings, self.provider, metrics=self.table.names, page=page, membership=membership)
 
     def _membership(self, client: KubeClient, adapter: AdapterConfig, subject: Subject) -> Membership:
         def grants(use: Callable[[Trust], None], clock: Callable[[], Clock]) -> AbstractAsyncContextManager[Access]:
@@ -106,3 +106,16 @@ class Answers:
             if said.more:
                 _LOG.warning("%d more metrics that HorizontalPodAutoscalers ask for cannot be answered", said.more)
             known = frozenset(found)
+
+
+class Answering(Owning):
+    """The adapter: it answers from `store` who may ask, and shows `page`."""
+
+    def __init__(self, config: ServeConfig, answers: Answers, store: MetricStore, page: OwnMetrics) -> None:
+        self.server = answers.server(config, page)
+        checks = [] if answers.client is None else [answers.checks(store, self.server.knows)]
+        super().__init__(self.server, *checks)
+
+    def collectors(self) -> Sequence[Collector]:
+        """What was asked."""
+        return (self.server.collector,)

@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from infscale.config import DcgmPods, ServeConfig
+from infscale.config import ServeConfig
 from infscale.discovery.file import FileDiscovery
 from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.api.client import KubeClient
-from infscale.kube.assembly import ExporterPods
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 
 
@@ -59,7 +58,7 @@ async def discovering(
         raise ValueError("discovery is by file or by cluster")
     follow = FollowSettings(
         settings.kubernetes.namespaces,
-        _exporters(config.dcgm.pods),
+        {key: source.pods for key, source in config.sources.items() if source.pods is not None},
         settings.kubernetes.write_status,
         only=settings.kubernetes.only,
     )
@@ -80,7 +79,3 @@ async def _of_pool(states: AsyncIterator[DiscoveryState], pool: ObjectKey) -> As
     """Each state without any pool but `pool`."""
     async for state in states:
         yield state.of_pool(pool)
-
-
-def _exporters(pods: DcgmPods | None) -> ExporterPods | None:
-    return None if pods is None else ExporterPods(pods.namespace, pods.labels, pods.port)

@@ -29,7 +29,7 @@ from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
-from infscale.sources.dcgm import DcgmReader
+from infscale.sources.dcgm_page import DcgmReader
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
