@@ -16,6 +16,7 @@ from infscale.kube.api.resources import Resource
 from infscale.kube.assembly import NO_EXPORTERS, Assembler, SeenObjects
 from infscale.kube.conditions import judge
 from infscale.kube.reflector import Follows, Reflector
+from infscale.kube.rights import Right, rights
 from infscale.kube.status import Patches, StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
 from infscale.kube.watched_objects import Definition, Object, Record
@@ -90,6 +91,16 @@ class KubernetesDiscovery:
         self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
+
+    def needs(self) -> frozenset[Right]:
+        """What it takes to follow the cluster so, and to write conditions."""
+        found: set[Right] = set()
+        for watch in self._watches.values():
+            found |= rights(("list", "watch"), watch.resource.group, watch.resource.plural, namespace=watch.namespace)
+        for definition, _ in _read_kinds(self._seen):
+            if self._settings.write_status and definition.has_standing:
+                found |= rights(("patch",), definition.resource.group, f"{definition.resource.plural}/status")
+        return frozenset(found)
 
     async def __aenter__(self) -> "KubernetesDiscovery":
         await self._tasks.__aenter__()

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from prometheus_client.registry import Collector
 
+from adapter.access.reviews import REVIEW_NEEDS
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
 from infscale.config import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
+from infscale.kube.rights import Right
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from infscale.periodic import TaskSet
@@ -102,20 +104,25 @@ class _Storing(Part):
 class _Showing(Owning):
     """infscale's own metrics and documents."""
 
-    def __init__(self, server: TelemetryServer) -> None:
+    def __init__(self, server: TelemetryServer, *, guarded: bool) -> None:
         self.server = server
         super().__init__(server)
+        self._needs = REVIEW_NEEDS if guarded else frozenset[Right]()
         self._collectors = (ProcessCollector(),)
 
     def collectors(self) -> Sequence[Collector]:
         """What the process costs."""
         return self._collectors
 
+    def needs(self) -> frozenset[Right]:
+        """Asking the cluster who may read the metrics, where it is asked."""
+        return self._needs
+
 
 class _Following(Owning):
     """What follows changes beside discovery's states: the scheduling file, and whether load is known."""
 
-    def __init__(self, given: "_Given", watch: LoadWatch | None, apply: Callable[[PickerConfig], None]) -> None:
+    def __init__(self, given: "Given", watch: LoadWatch | None, apply: Callable[[PickerConfig], None]) -> None:
         self._file = file = given.file
         self._watch = watch
         self._load = TaskSet[str, LoadWatch](LoadWatch.follow)
@@ -123,6 +130,7 @@ class _Following(Owning):
         super().__init__(self._load, self._scheduling)
         reload = () if file is None else (ReloadCollector(file.stats),)
         discovery = given.discovery
+        self._needs = discovery.needs
         self._collectors = (DiscoveryCollector(discovery.refusals, discovery.disconnected_seconds), *reload)
 
     def sync(self, state: DiscoveryState) -> None:
@@ -135,9 +143,13 @@ class _Following(Owning):
         """How following goes."""
         return self._collectors
 
+    def needs(self) -> frozenset[Right]:
+        """What discovery does."""
+        return self._needs
+
 
 @dataclass(frozen=True, slots=True)
-class _Composed:
+class Composed:
     """The parts of one process, in the order in which they are entered."""
 
     store: MetricStore
@@ -168,7 +180,7 @@ class _Composed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
     """What parts are made of: the configuration, the scheduling with its file, the cluster, and discovery."""
 
     config: ServeConfig
@@ -179,7 +191,7 @@ class _Given:
     rng: random.Random
 
 
-def _composed(given: _Given, running: Collection[str]) -> _Composed:
+def composed(given: Given, running: Collection[str]) -> Composed:
     """The parts of a process in which those of `running` listen; none is entered yet."""
     config, rng = given.config, given.rng
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
@@ -195,7 +207,12 @@ def _composed(given: _Given, running: Collection[str]) -> _Composed:
     if "adapter" in running:
         answers = Answers(StoreProvider(store, table), table, given.client, rng)
         answering = Answering(config, answers, store, page)
-    showing = _Showing(_telemetry(given, store, page, deciding))
+    guard = None
+    if config.telemetry.ask_cluster and given.client is not None:
+        guard = MetricsAccess(given.client, rng)
+    listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
+    server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
@@ -204,14 +221,7 @@ def _composed(given: _Given, running: Collection[str]) -> _Composed:
     wanted = (storing, deciding, scraping, *asking, listing, answering, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
-    return _Composed(store, deciding, scraping, showing, port, answering, parts)
-
-
-def _telemetry(given: _Given, store: MetricStore, page: OwnMetrics, deciding: Deciding) -> TelemetryServer:
-    telemetry, client = given.config.telemetry, given.client
-    guard = MetricsAccess(client, given.rng) if telemetry.ask_cluster and client is not None else None
-    listen = TelemetryListen(telemetry.listen.host, telemetry.listen.port, guard)
-    return TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    return Composed(store, deciding, scraping, showing, port, answering, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +259,13 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        composed = _composed(_Given(config, scheduling, file, client, discovery, rng), parts)
-        for part in composed.parts:
+        made = composed(Given(config, scheduling, file, client, discovery, rng), parts)
+        for part in made.parts:
             await enter(part)
             part.sync(first)
-        follows = await enter(TaskSet[str, AsyncIterator[DiscoveryState]](composed.follow))
+        follows = await enter(TaskSet[str, AsyncIterator[DiscoveryState]](made.follow))
         follows.sync({"discovery": discovery.states})
-        yield composed.serving()
+        yield made.serving()
 
 
 @contextlib.asynccontextmanager

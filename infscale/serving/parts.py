@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import DiscoveryState
+from infscale.kube.rights import Right
 from infscale.periodic import ScrapeHealth
 
 
@@ -37,6 +38,10 @@ class Part(Protocol):
     def collectors(self) -> Sequence[Collector]:
         """What it has on every page of metrics; the same ones each time, and there before it is entered."""
         return ()
+
+    def needs(self) -> frozenset[Right]:
+        """What it has to be allowed in the cluster; nothing where there is none."""
+        return frozenset()
 
 
 class Owning(Part):
