@@ -9,8 +9,12 @@ from prometheus_client.registry import Collector
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.scrape.processes import ProcessStats
+from infscale.serving.collecting import OF_ENDPOINTS
+from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
-from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector
+from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
@@ -50,9 +54,18 @@ def _picker() -> Iterable[Collector]:
     )
 
 
+def _sources() -> Iterable[Collector]:
+    words = (OF_ENDPOINTS, *(kind.words for kind in SOURCES))
+    return (
+        *(ScrapesCollector(each, dict) for each in words),
+        ScrapeProcessesCollector(ProcessStats()),
+        DiscoveryCollector(int),
+    )
+
+
 SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {
     "Pools and endpoints": lambda: (StoreCollector(MetricStore("s"), lambda: 0.0),),
-    "Scraping and discovery": lambda: (SourcesCollector(dict, int),),
+    "Scraping and discovery": _sources,
     "Picker": _picker,
     "Averages for other pickers": lambda: (PoolAveragesCollector(MetricStore("s"), lambda: 0.0),),
     "Adapter": lambda: (AdapterCollector(AdapterStats()),),

@@ -5,9 +5,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar, get_args
 
-from infscale.config.values import Section, one_of, url_path
 from infscale.documents.problems import AlreadySaid
+from infscale.documents.section import Section
 from infscale.documents.strict_document import Field, quoted
+from infscale.documents.values import one_of, url_path
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.written_dialects import EngineNames

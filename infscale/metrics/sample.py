@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,6 +250,28 @@ class GpuShare(NamedTuple):
     device_utilization_ratio: float
 
 
+class SourceSample(Protocol):
+    """What a source beside the engine says of one endpoint at one moment.
+
+    `refused` are the causes for which it says nothing of something, by the names of `Columns`.
+    """
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why values are not taken."""
+        ...
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Cells of an endpoint's row by the names of `Columns`, always the same ones; NaN is unknown."""
+        ...
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """Cells that are no numbers, in the same way."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSample:
     """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean).
@@ -263,6 +285,25 @@ class GpuSample:
     utilization_ratio: float | None
     refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
     shares: tuple[GpuShare, ...] = ()
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """See `SourceSample`."""
+        return {
+            "gpu_memory_used_bytes": or_nan(self.memory_used_bytes),
+            "gpu_memory_total_bytes": or_nan(self.memory_total_bytes),
+            "gpu_utilization": or_nan(self.utilization_ratio),
+        }
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """See `SourceSample`."""
+        return {"gpu_shares": self.shares}
+
+
+def or_nan(value: float | None) -> float:
+    """A number as columns have it, NaN where it is unknown."""
+    return math.nan if value is None else value
 
 
 class Life:

@@ -27,6 +27,7 @@ from infscale.metrics.sample import (
     LoraState,
     ModelLoad,
     ScrapeFailure,
+    or_nan,
 )
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.windows.model_table import EMPTY, ModelTable
@@ -133,7 +134,7 @@ class Columns:
             gpu_memory_total_bytes=_filled(rows, math.nan),
             gpu_utilization=_filled(rows, math.nan),
             gpu_observed_at=_filled(rows, -math.inf),
-            load_seconds=frozen(np.array([_or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
+            load_seconds=frozen(np.array([or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
             ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
             settled=frozen(np.zeros(rows, dtype=np.bool_)),
             asleep=frozen(np.zeros(rows, dtype=np.bool_)),
@@ -154,10 +155,6 @@ class Columns:
 
 def _filled(rows: int, value: float) -> FloatArray:
     return frozen(np.full(rows, value))
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def frozen(array: ArrayT) -> ArrayT:
@@ -340,10 +337,6 @@ class PoolSnapshot:
     def fresh(self, now: float) -> BoolArray:
         """Rows whose last observation is within the staleness limit."""
         return now - self.state.columns.observed_at <= self.state.settings.staleness_limit_seconds
-
-    def gpu_fresh(self, now: float, limit_seconds: float) -> BoolArray:
-        """Rows whose GPU observation is at most `limit_seconds` old; GPU exporters are slower than model servers."""
-        return now - self.state.columns.gpu_observed_at <= limit_seconds
 
     def saturation(self, now: float) -> FloatArray:
         """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""

@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from infscale.config import ScrapeSettings
 from infscale.config.settings import Scheme
-from infscale.config.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.documents.strict_document import quoted
+from infscale.documents.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.metrics.snapshot import PoolSettings

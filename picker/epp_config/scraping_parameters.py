@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infscale.config.configured_dialects import metric_spec
-from infscale.config.values import url_path
 from infscale.documents.problems import AlreadySaid
 from infscale.documents.strict_document import Field, quoted
+from infscale.documents.values import url_path
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.scrape.tls_trust import PageCertificates

@@ -16,7 +16,7 @@ WORDS = {
 
 def test_the_table_of_metrics_is_the_published_one() -> None:
     expected = [
-        [f"`{each.name}`", each.unit, "yes" if each.per_model else "", WORDS[each.aggregation], each.source.value]
+        [f"`{each.name}`", each.unit, "yes" if each.per_model else "", WORDS[each.aggregation], each.source.name]
         for each in PUBLISHED
     ]
     assert [row[:5] for row in rows("Metrics")] == expected

@@ -25,10 +25,11 @@ from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
 from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
-from infscale.sources.dcgm import DcgmReader
+from infscale.sources.dcgm_page import DcgmReader
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
@@ -123,7 +124,7 @@ def gpu_pages() -> Target:
             return
         for sample in samples.values():
             assert isinstance(sample, GpuSample)
-            world.store.record_gpu(_HOSTILE, sample, world.now)
+            world.store.record_beside(GPU, _HOSTILE, sample, world.now)
         world.check()
 
     return target

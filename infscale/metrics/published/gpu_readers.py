@@ -10,6 +10,11 @@ import numpy as np
 from infscale.metrics.published.window_readers import Group
 from infscale.metrics.sample import FloatArray, GpuShare
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.metrics.source import Source
+
+GPU_STALENESS_SECONDS = 90.0
+"""GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
+GPU = Source("GPU exporter", observed="gpu_observed_at", staleness_seconds=GPU_STALENESS_SECONDS, per_pod=True)
 
 _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_used_ratio", "gpu_utilization"]
 
@@ -55,6 +60,11 @@ class GpuReader:
         column = self.read(groups[0].snapshot, now, model)
         return [self._of(group, column) for group in groups]
 
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`; pods that share GPUs are one member."""
+        shares = snapshot.columns.gpu_shares
+        return len(_members(shares, rows)) if any([shares[row] for row in rows.tolist()]) else len(rows)
+
     def _of(self, group: Group, column: FloatArray) -> float:
         shares = group.snapshot.columns.gpu_shares
         known = [group.known_sum(column), float(len(group))]
@@ -90,12 +100,6 @@ class GpuReader:
 
 _LEAST_BYTES = 1.0
 _SUMS = frozenset({"gpu_memory_used_bytes", "gpu_memory_total_bytes"})
-
-
-def gpu_members(snapshot: PoolSnapshot, rows: IntArray) -> int:
-    """How many members a group of these rows, one of each pod, has: pods that share GPUs are one."""
-    shares = snapshot.columns.gpu_shares
-    return len(_members(shares, rows)) if any([shares[row] for row in rows.tolist()]) else len(rows)
 
 
 def _members(shares: Sequence[tuple[GpuShare, ...]], rows: IntArray) -> list[list[int]]:

@@ -6,12 +6,14 @@ waiting, pay for none.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Final
 
 import numpy as np
 
-from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
+from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample, or_nan
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.source import Source
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.latency_rows import LatencyTable
 from infscale.metrics.store.ledger import Ledger
@@ -19,7 +21,8 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-NUMBERS: Final = (
+_EMPTY: Final = Columns.unknown(())
+_ENGINE_NUMBERS: Final = (
     "observed_at",
     "windows_at",
     "waiting",
@@ -27,25 +30,18 @@ NUMBERS: Final = (
     "kv_utilization",
     "waiting_tokens",
     "kv_used_tokens",
-    "gpu_observed_at",
-    "gpu_memory_used_bytes",
-    "gpu_memory_total_bytes",
-    "gpu_utilization",
     "load_seconds",
 )
 _FLAGS: Final = ("ready", "settled", "asleep")
-_OBJECTS: Final = (
-    "models",
-    "lora",
-    "block_size_tokens",
-    "num_blocks",
-    "attributes",
-    "refused",
-    "gpu_shares",
-    "windows",
-    "failures",
-    "lives",
+_NAMES: Final = tuple([each.name for each in fields(Columns)])
+_ARRAYS: Final = tuple([name for name in _NAMES if isinstance(getattr(_EMPTY, name), np.ndarray)])
+NUMBERS: Final = (
+    *_ENGINE_NUMBERS,
+    *[name for name in _ARRAYS if name not in _ENGINE_NUMBERS and name not in _FLAGS],
 )
+"""Columns of numbers, those of sources beside the engine last."""
+_PLACES: Final = {name: place for place, name in enumerate(NUMBERS)}
+_OBJECTS: Final = tuple([name for name in _NAMES if isinstance(getattr(_EMPTY, name), tuple)])
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -70,9 +66,10 @@ class PoolBoard:
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
-        self._numbers: FloatArray = np.empty((len(NUMBERS), rows))
-        self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
-        self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
+        unknown = Columns.unknown(state.endpoints)
+        self._numbers: FloatArray = np.array([getattr(unknown, name) for name in NUMBERS])
+        self._flags = np.array([getattr(unknown, name) for name in _FLAGS])
+        self._objects: dict[str, list[object]] = {name: list(getattr(unknown, name)) for name in _OBJECTS}
         self._models = ModelColumns(rows)
         self._latencies = LatencyTable(rows)
         # Requests, then tokens.
@@ -125,7 +122,7 @@ class PoolBoard:
             self._taken.remove(_OBSERVED)
             self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
         window = record.summaries.get(self._window)
-        self._numbers[:, row] = _numbers(record, window)
+        self._numbers[: len(_ENGINE_NUMBERS), row] = _engine_numbers(record, window)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None, record.asleep
         models = NO_MODELS if sample is None else sample.models
         new_window = False
@@ -136,13 +133,22 @@ class PoolBoard:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
         self._put("refused", row, record.refused)
-        self._put("gpu_shares", row, () if record.gpu is None else record.gpu.shares)
         self._put("lives", row, record.life)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("lora", row, sample.lora)
             self._put("block_size_tokens", row, sample.block_size_tokens)
             self._put("num_blocks", row, sample.num_blocks)
+        for source, (said, at) in record.beside.items():
+            self._write_beside(row, source, said, at)
+
+    def _write_beside(self, row: int, source: Source, sample: SourceSample, at: float) -> None:
+        if source.observed is not None:
+            self._numbers[_PLACES[source.observed], row] = at
+        for name, number in sample.numbers.items():
+            self._numbers[_PLACES[name], row] = number
+        for name, item in sample.objects.items():
+            self._put(name, row, item)
 
     def _put(self, name: str, row: int, item: object) -> bool:
         """Put an object into its cell; whether it is another one than before."""
@@ -181,9 +187,9 @@ class PoolBoard:
         )
 
 
-def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
-    """The cells of one row that are numbers, in the order of `NUMBERS`."""
-    sample, gpu, unknown = record.sample, record.gpu, np.nan
+def _engine_numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
+    """The cells of one row that are `_ENGINE_NUMBERS`, in their order."""
+    sample, unknown = record.sample, np.nan
     return (
         record.observed_at,
         -np.inf if window is None else window.at,
@@ -191,22 +197,12 @@ def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[floa
             (unknown,) * 5
             if sample is None
             else (
-                _known(sample.waiting),
-                _known(sample.running),
-                _known(sample.kv_utilization_ratio),
-                _known(sample.waiting_tokens),
-                _known(sample.kv_used_tokens),
+                or_nan(sample.waiting),
+                or_nan(sample.running),
+                or_nan(sample.kv_utilization_ratio),
+                or_nan(sample.waiting_tokens),
+                or_nan(sample.kv_used_tokens),
             )
         ),
-        record.gpu_observed_at,
-        *(
-            (unknown,) * 3
-            if gpu is None
-            else (_known(gpu.memory_used_bytes), _known(gpu.memory_total_bytes), _known(gpu.utilization_ratio))
-        ),
-        _known(record.endpoint.load_seconds),
+        or_nan(record.endpoint.load_seconds),
     )
-
-
-def _known(value: float | None) -> float:
-    return np.nan if value is None else value

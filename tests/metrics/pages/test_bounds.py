@@ -14,6 +14,7 @@ from infscale.metrics.pages.dialects import SGLANG, VLLM, CacheNumber, Dialect, 
 from infscale.metrics.pages.exposition import MetricSpec, Selection, unasked_families
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample
@@ -192,7 +193,7 @@ def test_an_answer_names_the_cause_and_the_endpoint(metric: str, replaced: dict[
 
 def test_causes_of_a_gpu_exporter_stand_beside_those_of_the_engine() -> None:
     made = store((interpret(page(kv_cache_usage_perc="2"), VLLM), 1.0))
-    made.record_gpu(ENDPOINT.key, GpuSample(1.0, 2.0, None, {"gpu_utilization": "the page says 1274"}), 1.0)
+    made.record_beside(GPU, ENDPOINT.key, GpuSample(1.0, 2.0, None, {"gpu_utilization": "the page says 1274"}), 1.0)
     snapshot = made.snapshot(POOL.key)
     assert snapshot is not None
     assert snapshot.columns.refused[0].keys() == {"kv_utilization", "gpu_utilization"}

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
+from infscale.metrics.published.answers import group_reading, models, pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED
+from infscale.metrics.published.gpu_readers import GPU, GPU_STALENESS_SECONDS
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
@@ -375,7 +376,7 @@ def test_how_long_models_took_to_load_is_the_longest_there_is() -> None:
 
 def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
     made = store(endpoint(0))
-    made.record_gpu(endpoint(0).key, GpuSample(60e9, 80e9, 0.9), at=0.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(60e9, 80e9, 0.9), at=0.0)
     assert read(made, "gpu_memory_used_ratio", GPU_STALENESS_SECONDS) == 0.75
     assert read(made, "gpu_memory_used_bytes", GPU_STALENESS_SECONDS) == 60e9
     said = reason(made, "gpu_utilization_ratio", GPU_STALENESS_SECONDS + 1)
@@ -384,7 +385,7 @@ def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
 
 def test_a_gpu_without_memory_has_no_ratio() -> None:
     made = store(endpoint(0))
-    made.record_gpu(endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
     assert "do not report it" in reason(made, "gpu_memory_used_ratio", 1.0)
     assert not len(pod_readings(BY_NAME["gpu_memory_used_ratio"], view(made), 1.0))
 
@@ -392,11 +393,11 @@ def test_a_gpu_without_memory_has_no_ratio() -> None:
 def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
     made = store(endpoint(0), endpoint(0, rank=1), endpoint(1))
     for shared in (endpoint(0), endpoint(0, rank=1), endpoint(1)):
-        made.record_gpu(shared.key, GpuSample(60e9, 80e9, 0.9), at=0.0)
+        made.record_beside(GPU, shared.key, GpuSample(60e9, 80e9, 0.9), at=0.0)
     assert read(made, "gpu_memory_used_bytes", 1.0) == 120e9
     readings = pod_readings(BY_NAME["gpu_memory_used_bytes"], view(made), 1.0)
     assert [reading.value for _, reading in readings] == [60e9, 60e9]
-    made.record_gpu(endpoint(1).key, GpuSample(20e9, 80e9, 0.3), at=0.0)
+    made.record_beside(GPU, endpoint(1).key, GpuSample(20e9, 80e9, 0.3), at=0.0)
     assert read(made, "gpu_memory_used_ratio", 1.0) == pytest.approx((0.75 + 0.25) / 2)
     assert read(made, "gpu_utilization_ratio", 1.0) == pytest.approx((0.9 + 0.3) / 2)
     of_second_rank = group_reading(

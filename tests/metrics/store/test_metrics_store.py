@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.dispatch import Charge
@@ -112,7 +113,7 @@ def test_every_change_publishes_a_new_revision_and_leaves_old_snapshots_alone() 
     changes: list[Callable[[], object]] = [
         lambda: made.record_scrape(endpoint(0).key, sample(waiting=1), at=1.0),
         lambda: made.record_failure(endpoint(1).key, "timed out", at=1.0),
-        lambda: made.record_gpu(endpoint(1).key, GpuSample(1.0, 2.0, 0.5), at=1.0),
+        lambda: made.record_beside(GPU, endpoint(1).key, GpuSample(1.0, 2.0, 0.5), at=1.0),
         lambda: made.charge(POOL.key, 0, "m", 5, 1.0),
         lambda: made.configure(POOL.key, PoolSettings(staleness_limit_seconds=9)),
     ]
@@ -308,6 +309,6 @@ def test_observations_of_endpoints_that_are_gone_are_ignored() -> None:
     before = view(made).number
     made.record_scrape(endpoint(9).key, sample(), at=1.0)
     made.record_failure(endpoint(9).key, "timed out", at=1.0)
-    made.record_gpu(endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
+    made.record_beside(GPU, endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
     assert view(made).number == before
     assert made.snapshot(ObjectKey("llm", "other")) is None

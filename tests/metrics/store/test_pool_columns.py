@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
@@ -33,7 +34,7 @@ def failure(row: int) -> Change:
 
 
 def gpu(row: int, used: float) -> Change:
-    return lambda store, at: store.record_gpu(KEYS[row], GpuSample(used, 9.0, 0.5), at)
+    return lambda store, at: store.record_beside(GPU, KEYS[row], GpuSample(used, 9.0, 0.5), at)
 
 
 def dispatch(row: int, tokens: float) -> Change:
