@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infscale.aggregation.parts import Part, combined
+from infscale.aggregation.across_pools import Part, combined
 from infscale.config import FormulaSettings
 from infscale.endpoint import EndpointKey
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
