@@ -14,7 +14,7 @@ from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
 
-NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
+NOT_A_KEY: Mapping[str, tuple[str, ...]] = MappingProxyType({"keys": ()})
 """Metadata of a field that is no key of the file."""
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
@@ -48,8 +48,8 @@ class ListenAddress:
 
 
 def keys_of(settings: type[Any]) -> tuple[str, ...]:
-    """The keys of the section that the dataclass `settings` stands for."""
-    return tuple(each.name for each in fields(settings) if each.metadata.get("key", True))
+    """The keys of the section that the dataclass `settings` stands for: its fields, or what these say in "keys"."""
+    return tuple(key for each in fields(settings) for key in each.metadata.get("keys", (each.name,)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from infscale.config.settings import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -138,11 +138,9 @@ def test_every_key_can_be_given() -> None:
     acme = EngineNames(
         name="acme",
         like="vllm",
-        waiting="q{state=waiting}",
-        running="r",
-        kv_utilization="k",
-        kv_used_tokens="u",
-        waiting_tokens="w",
+        gauges=NOT_GIVEN._replace(
+            waiting="q{state=waiting}", running="r", kv_utilization="k", kv_used_tokens="u", waiting_tokens="w"
+        ),
         lora="",
         cache_info="c",
         block_size_label="page",
@@ -679,7 +677,7 @@ def keys() -> Iterator[tuple[str, str]]:
         defaults = {each.name: each.default for each in fields(settings)}
         for key in keys_of(settings):
             if f"{prefix}.{key}" not in SECTIONS:
-                yield f"{prefix}.{key}", shown(defaults[key])
+                yield f"{prefix}.{key}", shown(defaults.get(key))
 
 
 def test_the_documentation_has_every_key_with_its_default() -> None:

@@ -37,7 +37,7 @@ class EndpointRecord:
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Why values of its pages are not taken, by the names of `Columns`, of histograms and of counters."""
+        """Why values of its pages are not taken, by the names of gauges, of histograms and of counters."""
         of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
         of_gpu = NO_REFUSALS if self.gpu is None else self.gpu.refused
         jumped = self.history.jumped

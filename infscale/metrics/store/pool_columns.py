@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from infscale.metrics.gauges import ENGINE_GAUGES, NOTHING_SAID, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
 from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.store.endpoint_record import EndpointRecord
@@ -19,20 +20,10 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-NUMBERS: Final = (
-    "observed_at",
-    "windows_at",
-    "waiting",
-    "running",
-    "kv_utilization",
-    "waiting_tokens",
-    "kv_used_tokens",
-    "gpu_observed_at",
-    "gpu_memory_used_bytes",
-    "gpu_memory_total_bytes",
-    "gpu_utilization",
-    "load_seconds",
-)
+# Numbers of a row: these, then the gauges of engines, then those of pods.
+_TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
+_FIRST_OF_POD: Final = len(_TIMES) + len(ENGINE_GAUGES)
+_NUMBERS: Final = _FIRST_OF_POD + len(POD_GAUGES)
 _FLAGS: Final = ("ready", "settled", "asleep")
 _OBJECTS: Final = (
     "models",
@@ -70,7 +61,7 @@ class PoolBoard:
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
-        self._numbers: FloatArray = np.empty((len(NUMBERS), rows))
+        self._numbers: FloatArray = np.empty((_NUMBERS, rows))
         self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
         self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
         self._models = ModelColumns(rows)
@@ -166,7 +157,10 @@ class PoolBoard:
 
     def _columns(self) -> Columns:
         self._taken.update((_OBSERVED, *_OBJECTS))
-        cells: dict[str, object] = dict(zip(NUMBERS, frozen(self._numbers), strict=True))
+        numbers = list(frozen(self._numbers))
+        cells: dict[str, object] = dict(zip(_TIMES, numbers[: len(_TIMES)], strict=True))
+        cells["gauges"] = EngineGauges(*numbers[len(_TIMES) : _FIRST_OF_POD])
+        cells["pod"] = PodGauges(*numbers[_FIRST_OF_POD:])
         cells |= zip(_FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
@@ -181,32 +175,17 @@ class PoolBoard:
         )
 
 
-def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
-    """The cells of one row that are numbers, in the order of `NUMBERS`."""
-    sample, gpu, unknown = record.sample, record.gpu, np.nan
-    return (
-        record.observed_at,
-        -np.inf if window is None else window.at,
-        *(
-            (unknown,) * 5
-            if sample is None
-            else (
-                _known(sample.waiting),
-                _known(sample.running),
-                _known(sample.kv_utilization_ratio),
-                _known(sample.waiting_tokens),
-                _known(sample.kv_used_tokens),
-            )
-        ),
-        record.gpu_observed_at,
-        *(
-            (unknown,) * 3
-            if gpu is None
-            else (_known(gpu.memory_used_bytes), _known(gpu.memory_total_bytes), _known(gpu.utilization_ratio))
-        ),
-        _known(record.endpoint.load_seconds),
+def _numbers(record: EndpointRecord, window: WindowSummary | None) -> list[float]:
+    """The cells of one row that are numbers, in their order."""
+    sample, gpu = record.sample, record.gpu
+    gauges: EngineGauges[float | None] = NOTHING_SAID if sample is None else sample.gauges
+    numbers = [record.observed_at, -np.inf if window is None else window.at, record.gpu_observed_at]
+    numbers += [known(value) for value in gauges]
+    of_pod = PodGauges(
+        gpu_memory_used_bytes=None if gpu is None else gpu.memory_used_bytes,
+        gpu_memory_total_bytes=None if gpu is None else gpu.memory_total_bytes,
+        gpu_utilization=None if gpu is None else gpu.utilization_ratio,
+        load_seconds=record.endpoint.load_seconds,
     )
-
-
-def _known(value: float | None) -> float:
-    return np.nan if value is None else value
+    numbers += [known(value) for value in of_pod]
+    return numbers

@@ -9,8 +9,9 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, 
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
 from infscale.metrics.published.metric_table import formula_metric
 from infscale.metrics.published.window_readers import Unknown
-from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, Reading
+from infscale.metrics.sample import GpuSample, ModelLoad, Reading
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 PRESSURE = "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.5)"
 
@@ -28,7 +29,7 @@ def world() -> MetricStore:
     store.sync(DiscoveryState(tuple(endpoints), pools))
     for endpoint in endpoints:
         waiting, kv, gpu = (2.0, 1.0, 0.9) if endpoint.key.name == "a" else (3.0, 0.5, 0.1)
-        sample = EngineSample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
+        sample = engine_sample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
         store.record_scrape(endpoint.key, sample, 1.0)
         store.record_gpu(endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
     return store
@@ -63,7 +64,7 @@ def test_a_formula_is_unknown_where_a_pool_has_no_value_of_an_operand() -> None:
     store = world()
     store.record_failure(EndpointKey("llm", "b"), "timed out", 9.0)
     for rank in range(3):
-        store.record_scrape(EndpointKey("llm", "a", rank), EngineSample(2.0, 1.0, 1.0), 9.0)
+        store.record_scrape(EndpointKey("llm", "a", rank), engine_sample(2.0, 1.0, 1.0), 9.0)
     metric = formula_metric(FormulaSettings("pressure", PRESSURE))
     reading = combined(metric, [Part(each) for each in store.snapshots()], 9.0, None)
     assert isinstance(reading, Unknown)

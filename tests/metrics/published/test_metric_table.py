@@ -14,6 +14,7 @@ from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, LoraState, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
@@ -51,7 +52,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 
 def sample(waiting: float | None, kv: float | None, model: str = "m") -> EngineSample:
-    return EngineSample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
+    return engine_sample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
 
 
 def scraped(*loads: tuple[float | None, float | None], at: float = 1.0) -> MetricStore:
@@ -248,7 +249,7 @@ def test_what_is_only_in_flight_has_the_models_that_requests_ask_for() -> None:
     made = store(endpoint(0), endpoint(1))
     lora = LoraState(frozenset({"l"}), frozenset(), 4)
     for number in range(2):
-        made.record_scrape(endpoint(number).key, EngineSample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
+        made.record_scrape(endpoint(number).key, engine_sample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
     made.charge(POOL.key, 1, "l", 10, 1.0)
     asked = metric("in_flight_requests * kv_cache_utilization_ratio", Aggregation.SUM)
     assert models(asked, view(made)) == ("m", "l")
