@@ -18,6 +18,7 @@ from infscale.frozen_values import entity
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
+    NO_MODELS,
     NO_REFUSALS,
     FloatArray,
     GpuShare,
@@ -77,6 +78,27 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
+TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
+"""The columns of `Columns` that are times, -inf where there was none."""
+FLAGS: Final = ("ready", "settled", "asleep")
+"""Those that are true or false; false is what is not known to be true."""
+OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "models": NO_MODELS,
+        "lora": None,
+        "block_size_tokens": None,
+        "num_blocks": None,
+        "attributes": NO_ATTRIBUTES,
+        "refused": NO_REFUSALS,
+        "gpu_shares": (),
+        "windows": None,
+        "failures": None,
+        "lives": None,
+    }
+)
+"""Those of anything else, with what is in them while nothing is known."""
+
+
 @entity
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
@@ -114,30 +136,19 @@ class Columns:
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
         """Columns in which nothing has been observed."""
         rows = len(endpoints)
-        return cls(
-            gauges=EngineGauges(*[_filled(rows, math.nan) for _ in ENGINE_GAUGES]),
-            pod=PodGauges(*[_filled(rows, math.nan) for _ in POD_GAUGES])._replace(
+        cells: dict[str, object] = {name: _filled(rows, -math.inf) for name in TIMES}
+        cells |= {name: frozen(np.zeros(rows, dtype=np.bool_)) for name in FLAGS}
+        cells |= {name: (unknown,) * rows for name, unknown in OBJECTS.items()}
+        cells |= {
+            "gauges": EngineGauges(*[_filled(rows, math.nan) for _ in ENGINE_GAUGES]),
+            "pod": PodGauges(*[_filled(rows, math.nan) for _ in POD_GAUGES])._replace(
                 load_seconds=frozen(np.array([known(each.load_seconds) for each in endpoints], dtype=np.float64))
             ),
-            observed_at=_filled(rows, -math.inf),
-            windows_at=_filled(rows, -math.inf),
-            gpu_observed_at=_filled(rows, -math.inf),
-            ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
-            settled=frozen(np.zeros(rows, dtype=np.bool_)),
-            asleep=frozen(np.zeros(rows, dtype=np.bool_)),
-            models=(MappingProxyType({}),) * rows,
-            lora=(None,) * rows,
-            block_size_tokens=(None,) * rows,
-            num_blocks=(None,) * rows,
-            attributes=(NO_ATTRIBUTES,) * rows,
-            refused=(NO_REFUSALS,) * rows,
-            gpu_shares=((),) * rows,
-            windows=(None,) * rows,
-            failures=(None,) * rows,
-            lives=(None,) * rows,
-            by_model=EMPTY,
-            latencies=NoLatencyRows(),
-        )
+            "ready": frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
+            "by_model": EMPTY,
+            "latencies": NoLatencyRows(),
+        }
+        return cls(**cells)  # type: ignore[arg-type] # names and types are those of the fields
 
     @property
     def of_gauges(self) -> tuple[FloatArray, ...]:

@@ -1,5 +1,7 @@
 """A gauge of the table is everywhere: on pages, in samples, between processes, in columns and in answers."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,6 +14,7 @@ from infscale.metrics.published.answers import pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, carries_unit
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import EngineSample, GpuSample
+from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames
@@ -98,6 +101,11 @@ def test_what_is_observed_is_in_columns_answers_and_documents() -> None:
     assert answered == {name: [value] for name, value in EVERY.items()}
     assert shown(made) == EVERY
     assert exported(made) == EVERY
+
+
+def test_every_column_says_what_it_is_while_nothing_is_known() -> None:
+    others = {"gauges", "pod", "by_model", "latencies"}
+    assert others | {*TIMES, *FLAGS, *OBJECTS} == {each.name for each in fields(Columns)}
 
 
 def test_what_nobody_said_is_unknown_everywhere() -> None:

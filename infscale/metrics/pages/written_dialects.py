@@ -68,7 +68,7 @@ class EngineNames:
         return made
 
     def _over(self, gauges: EngineGauges[Specs]) -> EngineGauges[Specs]:
-        """`gauges` where nothing is given of them."""
+        """The gauges of a dialect, with the names that are given in place of its own."""
         pairs = zip(gauges, self.gauges, strict=True)
         return EngineGauges(*[specs if text is None else _specs(text) for specs, text in pairs])
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from infscale.metrics.gauges import ENGINE_GAUGES, NOTHING_SAID, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
-from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.latency_rows import LatencyTable
 from infscale.metrics.store.ledger import Ledger
@@ -20,23 +20,9 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-# Numbers of a row: these, then the gauges of engines, then those of pods.
-_TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
-_FIRST_OF_POD: Final = len(_TIMES) + len(ENGINE_GAUGES)
+# Numbers of a row: times, then the gauges of engines, then those of pods.
+_FIRST_OF_POD: Final = len(TIMES) + len(ENGINE_GAUGES)
 _NUMBERS: Final = _FIRST_OF_POD + len(POD_GAUGES)
-_FLAGS: Final = ("ready", "settled", "asleep")
-_OBJECTS: Final = (
-    "models",
-    "lora",
-    "block_size_tokens",
-    "num_blocks",
-    "attributes",
-    "refused",
-    "gpu_shares",
-    "windows",
-    "failures",
-    "lives",
-)
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -62,8 +48,8 @@ class PoolBoard:
         self._window = state.settings.window_seconds
         self._number = number
         self._numbers: FloatArray = np.empty((_NUMBERS, rows))
-        self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
-        self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
+        self._flags = np.empty((len(FLAGS), rows), dtype=np.bool_)
+        self._objects: dict[str, list[object]] = {name: [unknown] * rows for name, unknown in OBJECTS.items()}
         self._models = ModelColumns(rows)
         self._latencies = LatencyTable(rows)
         # Requests, then tokens.
@@ -156,12 +142,12 @@ class PoolBoard:
         self._in_flight[row] = ledger.models
 
     def _columns(self) -> Columns:
-        self._taken.update((_OBSERVED, *_OBJECTS))
+        self._taken.update((_OBSERVED, *OBJECTS))
         numbers = list(frozen(self._numbers))
-        cells: dict[str, object] = dict(zip(_TIMES, numbers[: len(_TIMES)], strict=True))
-        cells["gauges"] = EngineGauges(*numbers[len(_TIMES) : _FIRST_OF_POD])
+        cells: dict[str, object] = dict(zip(TIMES, numbers[: len(TIMES)], strict=True))
+        cells["gauges"] = EngineGauges(*numbers[len(TIMES) : _FIRST_OF_POD])
         cells["pod"] = PodGauges(*numbers[_FIRST_OF_POD:])
-        cells |= zip(_FLAGS, frozen(self._flags), strict=True)
+        cells |= zip(FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
         return Columns(**cells)  # type: ignore[arg-type] # names and types are Columns' own
