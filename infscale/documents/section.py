@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from infscale.documents.problems import Attempt
 from infscale.documents.strict_document import Field
 
-NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
+NOT_A_KEY: Mapping[str, tuple[str, ...]] = MappingProxyType({"keys": ()})
 """Metadata of a field that is no key of the file."""
 
 T = TypeVar("T")
 
 
 def keys_of(settings: type[Any]) -> tuple[str, ...]:
-    """The keys of the section that the dataclass `settings` stands for."""
-    return tuple(each.name for each in fields(settings) if each.metadata.get("key", True))
+    """The keys of the section that the dataclass `settings` stands for: its fields, or what these say in "keys"."""
+    return tuple(key for each in fields(settings) for key in each.metadata.get("keys", (each.name,)))
 
 
 class Files:

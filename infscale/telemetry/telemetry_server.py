@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
 from infscale.errors import StartError
+from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.inspection import snapshot_document
@@ -128,21 +129,14 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         lambda pool, _: float(pool.number),
     ),
 }
+
+
+def _gauge(place: int) -> Callable[[PoolSnapshot, float], FloatArray]:
+    return lambda pool, _: pool.columns.of_gauges[place]
+
+
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
-    "waiting_requests": ("requests queued in an endpoint's engine", lambda pool, _: pool.columns.waiting),
-    "running_requests": ("requests in the running batch of an endpoint's engine", lambda pool, _: pool.columns.running),
-    "waiting_tokens": (
-        "prompt tokens of the requests queued in an endpoint's engine",
-        lambda pool, _: pool.columns.waiting_tokens,
-    ),
-    "kv_cache_utilization_ratio": (
-        "share of an endpoint's KV-cache blocks in use, 0 to 1",
-        lambda pool, _: pool.columns.kv_utilization,
-    ),
-    "kv_cache_used_tokens": (
-        "tokens that an endpoint's KV-cache blocks in use have room for",
-        lambda pool, _: pool.columns.kv_used_tokens,
-    ),
+    **{gauge.published: (gauge.meaning, _gauge(place)) for place, gauge in enumerate(GAUGES)},
     "in_flight_requests": (
         "requests that the picker sent to an endpoint and that have not ended",
         lambda pool, _: pool.in_flight_requests,
@@ -155,11 +149,6 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
     "age_seconds": (
         "age of an endpoint's last observation",
         lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at),
-    ),
-    "gpu_memory_used_bytes": ("GPU memory in use by an endpoint", lambda pool, _: pool.columns.gpu_memory_used_bytes),
-    "model_load_seconds": (
-        "time from the start of an endpoint's container until its pod was Ready",
-        lambda pool, _: pool.columns.load_seconds,
     ),
 }
 """What is told of each endpoint."""

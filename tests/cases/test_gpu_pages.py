@@ -244,7 +244,7 @@ def test_the_adapter_says_the_cause() -> None:
 def test_a_kv_cache_utilisation_out_of_range_is_unknown_with_its_cause(kv: float) -> None:
     page = f"vllm:num_requests_waiting 0\nvllm:num_requests_running 0\nvllm:kv_cache_usage_perc {kv}\n".encode()
     sample = interpret(page, VLLM)
-    assert sample.kv_utilization_ratio is None
+    assert sample.gauges.kv_utilization is None
     world = World(a=1)
     world.store.record_scrape(world.state.endpoints[0].key, sample, 100.0)
     with pytest.raises(Unavailable, match=r"the page says .*, which is not within 0 to 1"):

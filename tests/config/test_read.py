@@ -33,7 +33,8 @@ from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.gauges import EngineGauges
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -140,11 +141,9 @@ def test_every_key_can_be_given() -> None:
     acme = EngineNames(
         name="acme",
         like="vllm",
-        waiting="q{state=waiting}",
-        running="r",
-        kv_utilization="k",
-        kv_used_tokens="u",
-        waiting_tokens="w",
+        gauges=NOT_GIVEN._replace(
+            waiting="q{state=waiting}", running="r", kv_utilization="k", kv_used_tokens="u", waiting_tokens="w"
+        ),
         lora="",
         cache_info="c",
         block_size_label="page",
@@ -683,13 +682,17 @@ def keys() -> Iterator[tuple[str, str]]:
         if settings is ExporterPods:
             defaults["port"] = DCGM.port
         for key in keys_of(settings):
+            if key in EngineGauges._fields:
+                continue
             if f"{prefix}.{key}" not in SECTIONS:
                 yield f"{prefix}.{key}", shown(defaults[key])
+    # Gauges have a table of their own, in docs/metrics.md.
+    yield "scrape.dialects[].<gauge>", "none"
 
 
 def test_the_documentation_has_every_key_with_its_default() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text()
-    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_<>]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(documented) == sorted(keys())
 
 

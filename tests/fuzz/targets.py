@@ -40,6 +40,7 @@ from picker.request import Decision, Headers, InferenceRequest, Outcome
 from picker.transport.budget import Budget
 from picker.transport.server.calls import Call, Calls
 from picker.transport.server.exchange_call import ExchangeCall
+from tests.fakes.samples import engine_sample
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
 
 Target = Callable[[bytes], None]
@@ -73,7 +74,7 @@ class _World:
 
     def check(self) -> None:
         """Pick, end what was picked, and look at the books."""
-        self.scraped(_HEALTHY, EngineSample(1.0, 1.0, 0.1, fingerprint=int(self.now * 100)))
+        self.scraped(_HEALTHY, engine_sample(1.0, 1.0, 0.1, fingerprint=int(self.now * 100)))
         route = DEFAULT_PARSERS.route("/v1/chat/completions")
         assert route is not None
         body = parse_body(route, b'{"model":"m","messages":[{"role":"user","content":"' + b"hello " * 60 + b'"}]}')
@@ -102,9 +103,14 @@ def engine_pages() -> Target:
                 continue
             if sample is None:
                 continue
-            kv = sample.kv_utilization_ratio
+            kv = sample.gauges.kv_utilization
             assert kv is None or 0.0 <= kv <= 1.0, f"a utilisation of {kv}"
-            for value in (sample.waiting, sample.running, sample.kv_used_tokens, sample.waiting_tokens):
+            for value in (
+                sample.gauges.waiting,
+                sample.gauges.running,
+                sample.gauges.kv_used_tokens,
+                sample.gauges.waiting_tokens,
+            ):
                 assert value is None or (math.isfinite(value) and value >= 0.0), f"a count of {value}"
             world.scraped(_HOSTILE, sample)
         world.check()
@@ -157,7 +163,7 @@ def configurations() -> Target:
 def api_paths() -> Target:
     """Requests to the adapter: the first line is the method and path, the second the query, the third `Accept`."""
     world = _World()
-    load = EngineSample(2.0, 1.0, 0.5, fingerprint=1)
+    load = engine_sample(2.0, 1.0, 0.5, fingerprint=1)
     world.scraped(_HOSTILE, load)
     world.scraped(_HEALTHY, load)
     responder = Responder(StoreProvider(world.store), constant_documents((), "0"))

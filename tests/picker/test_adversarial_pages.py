@@ -110,7 +110,7 @@ def lines_of(dialect: Dialect) -> st.SearchStrategy[str]:
 
 
 def pages_of(dialect: Dialect) -> st.SearchStrategy[bytes]:
-    first = dialect.waiting[0].name
+    first = dialect.gauges.waiting[0].name
 
     def page(number: str, lines: list[str]) -> bytes:
         return (line(first, {}, number) + "".join(lines)).encode()

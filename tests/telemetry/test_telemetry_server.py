@@ -11,7 +11,7 @@ from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.sample import EngineSample, ModelLoad
+from infscale.metrics.sample import ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.processes import ProcessStats
@@ -20,6 +20,7 @@ from infscale.sources.dcgm import DCGM
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
 from infscale.telemetry.telemetry_server import StoreCollector, TelemetryListen, TelemetryServer
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]
@@ -29,7 +30,7 @@ def store() -> MetricStore:
     made = MetricStore("s")
     endpoints = tuple(Endpoint(key, f"10.0.0.{number + 1}", 8000) for number, key in enumerate(KEYS))
     made.sync(DiscoveryState(endpoints, (POOL,)))
-    made.record_scrape(KEYS[0], EngineSample(6.0, 2.0, 0.4, {"m": ModelLoad(6.0, 2.0)}), at=9.0)
+    made.record_scrape(KEYS[0], engine_sample(6.0, 2.0, 0.4, {"m": ModelLoad(6.0, 2.0)}), at=9.0)
     made.record_failure(KEYS[1], "connection refused", at=9.5)
     made.charge(POOL.key, 0, "m", 100, 9.6)
     return made

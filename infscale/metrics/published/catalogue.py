@@ -11,10 +11,11 @@ from typing import Literal
 
 from infscale.metrics.published import formula
 from infscale.metrics.published.column_readers import (
-    Column,
     ColumnReader,
+    EngineGauge,
     InFlight,
     Load,
+    PodGauge,
     Saturation,
     WindowValue,
     WithoutEndpoint,
@@ -79,7 +80,7 @@ class PublishedMetric:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """What it is made of: names of `Columns`, of histograms and of counters."""
+        """What it is made of: names of gauges, of histograms and of counters."""
         match self.reader:
             case HistogramReader():
                 return (self.reader.histogram,)
@@ -198,8 +199,10 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         Load("waiting_tokens"),
         per_model=True,
     ),
-    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", Column("kv_utilization")),
-    _tokens("kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", Column("kv_used_tokens")),
+    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", EngineGauge("kv_utilization")),
+    _tokens(
+        "kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", EngineGauge("kv_used_tokens")
+    ),
     _ratio(
         "saturation_ratio",
         "share of capacity in use by the pool's saturation settings; 1 is full",
@@ -230,7 +233,7 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         "time the model took to load: from the start of its container until the pod was Ready",
         KUBERNETES,
         Aggregation.HIGHEST,
-        Column("load_seconds"),
+        PodGauge("load_seconds"),
     ),
 )
 

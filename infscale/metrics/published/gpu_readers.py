@@ -32,7 +32,7 @@ class GpuReader:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The names of `Columns` that it is made of, and its own where what it is made of makes no ratio."""
+        """The names of gauges that it is made of, and its own where what it is made of makes no ratio."""
         if self.name == "gpu_memory_used_ratio":
             return ("gpu_memory_used_bytes", "gpu_memory_total_bytes", self.name)
         return (self.name,)
@@ -40,17 +40,17 @@ class GpuReader:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
         del now, model
-        columns = snapshot.columns
+        pod = snapshot.columns.pod
         match self.name:
             case "gpu_memory_used_bytes":
-                return columns.gpu_memory_used_bytes
+                return pod.gpu_memory_used_bytes
             case "gpu_memory_total_bytes":
-                return columns.gpu_memory_total_bytes
+                return pod.gpu_memory_total_bytes
             case "gpu_utilization":
-                return columns.gpu_utilization
+                return pod.gpu_utilization
             case _:
-                total = columns.gpu_memory_total_bytes
-                shares = columns.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
+                total = pod.gpu_memory_total_bytes
+                shares = pod.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
                 return np.where(shares <= 1.0, shares, math.nan)
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:

@@ -38,7 +38,7 @@ class EndpointRecord:
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Why values of its pages are not taken, by the names of `Columns`, of histograms and of counters."""
+        """Why values of its pages are not taken, by the names of gauges, of histograms and of counters."""
         of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
         beside = [sample.refused for sample, _ in self.beside.values()]
         told = [each for each in (self.history.jumped, of_engine, *beside) if each]

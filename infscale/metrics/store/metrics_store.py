@@ -127,8 +127,9 @@ class MetricStore:
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
         record.summaries = summaries
-        if moved and sample.waiting is not None and sample.running is not None:
-            self._reconcile(record, sample.waiting + sample.running, at)
+        waiting, running = sample.gauges.waiting, sample.gauges.running
+        if moved and waiting is not None and running is not None:
+            self._reconcile(record, waiting + running, at)
         self._observed(record)
 
     def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:

@@ -6,13 +6,13 @@ waiting, pay for none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Final
 
 import numpy as np
 
-from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample, or_nan
-from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, PodGauges, known
+from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample
+from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.source import Source
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.latency_rows import LatencyTable
@@ -21,27 +21,14 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-_EMPTY: Final = Columns.unknown(())
-_ENGINE_NUMBERS: Final = (
-    "observed_at",
-    "windows_at",
-    "waiting",
-    "running",
-    "kv_utilization",
-    "waiting_tokens",
-    "kv_used_tokens",
-    "load_seconds",
-)
-_FLAGS: Final = ("ready", "settled", "asleep")
-_NAMES: Final = tuple([each.name for each in fields(Columns)])
-_ARRAYS: Final = tuple([name for name in _NAMES if isinstance(getattr(_EMPTY, name), np.ndarray)])
-NUMBERS: Final = (
-    *_ENGINE_NUMBERS,
-    *[name for name in _ARRAYS if name not in _ENGINE_NUMBERS and name not in _FLAGS],
-)
-"""Columns of numbers, those of sources beside the engine last."""
-_PLACES: Final = {name: place for place, name in enumerate(NUMBERS)}
-_OBJECTS: Final = tuple([name for name in _NAMES if isinstance(getattr(_EMPTY, name), tuple)])
+# Numbers of a row: those that come from pages of engines stand side by side, those of other sources around them.
+_ENGINE_TIMES: Final = ("observed_at", "windows_at")
+_OTHER_TIMES: Final = tuple([name for name in TIMES if name not in _ENGINE_TIMES])
+_NUMBERS: Final = (*_OTHER_TIMES, *_ENGINE_TIMES, *EngineGauges._fields, *PodGauges._fields)
+_PLACES: Final = {name: place for place, name in enumerate(_NUMBERS)}
+_ENGINE_FIRST: Final = len(_OTHER_TIMES)
+_ENGINE_STOP: Final = _ENGINE_FIRST + len(_ENGINE_TIMES) + len(EngineGauges._fields)
+_LOAD_SECONDS: Final = _PLACES["load_seconds"]
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -66,10 +53,11 @@ class PoolBoard:
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
-        unknown = Columns.unknown(state.endpoints)
-        self._numbers: FloatArray = np.array([getattr(unknown, name) for name in NUMBERS])
-        self._flags = np.array([getattr(unknown, name) for name in _FLAGS])
-        self._objects: dict[str, list[object]] = {name: list(getattr(unknown, name)) for name in _OBJECTS}
+        self._numbers: FloatArray = np.full((len(_NUMBERS), rows), np.nan)
+        for name in TIMES:
+            self._numbers[_PLACES[name]] = -np.inf
+        self._flags = np.zeros((len(FLAGS), rows), dtype=np.bool_)
+        self._objects: dict[str, list[object]] = {name: [unknown] * rows for name, unknown in OBJECTS.items()}
         self._models = ModelColumns(rows)
         self._latencies = LatencyTable(rows)
         # Requests, then tokens.
@@ -122,7 +110,8 @@ class PoolBoard:
             self._taken.remove(_OBSERVED)
             self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
         window = record.summaries.get(self._window)
-        self._numbers[: len(_ENGINE_NUMBERS), row] = _engine_numbers(record, window)
+        self._numbers[_ENGINE_FIRST:_ENGINE_STOP, row] = _engine_numbers(record, window)
+        self._numbers[_LOAD_SECONDS, row] = known(record.endpoint.load_seconds)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None, record.asleep
         models = NO_MODELS if sample is None else sample.models
         new_window = False
@@ -171,9 +160,12 @@ class PoolBoard:
         self._in_flight[row] = ledger.models
 
     def _columns(self) -> Columns:
-        self._taken.update((_OBSERVED, *_OBJECTS))
-        cells: dict[str, object] = dict(zip(NUMBERS, frozen(self._numbers), strict=True))
-        cells |= zip(_FLAGS, frozen(self._flags), strict=True)
+        self._taken.update((_OBSERVED, *OBJECTS))
+        numbers = dict(zip(_NUMBERS, frozen(self._numbers), strict=True))
+        cells: dict[str, object] = {name: numbers[name] for name in TIMES}
+        cells["gauges"] = EngineGauges(*[numbers[name] for name in EngineGauges._fields])
+        cells["pod"] = PodGauges(*[numbers[name] for name in PodGauges._fields])
+        cells |= zip(FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
         return Columns(**cells)  # type: ignore[arg-type] # names and types are Columns' own
@@ -187,22 +179,10 @@ class PoolBoard:
         )
 
 
-def _engine_numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
-    """The cells of one row that are `_ENGINE_NUMBERS`, in their order."""
-    sample, unknown = record.sample, np.nan
-    return (
-        record.observed_at,
-        -np.inf if window is None else window.at,
-        *(
-            (unknown,) * 5
-            if sample is None
-            else (
-                or_nan(sample.waiting),
-                or_nan(sample.running),
-                or_nan(sample.kv_utilization_ratio),
-                or_nan(sample.waiting_tokens),
-                or_nan(sample.kv_used_tokens),
-            )
-        ),
-        or_nan(record.endpoint.load_seconds),
-    )
+def _engine_numbers(record: EndpointRecord, window: WindowSummary | None) -> list[float]:
+    """The cells of one row that come from pages of its engine, in their order."""
+    sample = record.sample
+    gauges: EngineGauges[float | None] = NOTHING_SAID if sample is None else sample.gauges
+    numbers = [record.observed_at, -np.inf if window is None else window.at]
+    numbers += [known(value) for value in gauges]
+    return numbers

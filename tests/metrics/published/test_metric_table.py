@@ -16,6 +16,7 @@ from infscale.metrics.sample import EngineSample, GpuSample, LoraState, ModelLoa
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.source import Source
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
@@ -53,7 +54,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 
 def sample(waiting: float | None, kv: float | None, model: str = "m") -> EngineSample:
-    return EngineSample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
+    return engine_sample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
 
 
 def scraped(*loads: tuple[float | None, float | None], at: float = 1.0) -> MetricStore:
@@ -250,7 +251,7 @@ def test_what_is_only_in_flight_has_the_models_that_requests_ask_for() -> None:
     made = store(endpoint(0), endpoint(1))
     lora = LoraState(frozenset({"l"}), frozenset(), 4)
     for number in range(2):
-        made.record_scrape(endpoint(number).key, EngineSample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
+        made.record_scrape(endpoint(number).key, engine_sample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
     made.charge(POOL.key, 1, "l", 10, 1.0)
     asked = metric("in_flight_requests * kv_cache_utilization_ratio", Aggregation.SUM)
     assert models(asked, view(made)) == ("m", "l")
