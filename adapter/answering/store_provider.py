@@ -12,8 +12,8 @@ from adapter.answering import refusals
 from adapter.answering.described_objects import DescribedObjects
 from adapter.answering.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from adapter.api.paths import ALL, EVERYTHING, NAMESPACES, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
+from infscale.aggregation.across_pools import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
 from infscale.aggregation.label_sets import Choice, choose, labels_of, picked, pools_selected, serves, unsettled
-from infscale.aggregation.parts import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
 from infscale.aggregation.selections import Selections
 from infscale.endpoint import ObjectKey, Pool
 from infscale.errors import SeveralModels

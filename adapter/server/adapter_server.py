@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from prometheus_client.registry import Collector
-
 from adapter.access.request_access import Access
 from adapter.access.trust import Trust
 from adapter.answering.forwarding import Forwarder, following
@@ -35,7 +33,7 @@ from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
 from infscale.process.listening import listening
 from infscale.process.tasks import running
-from infscale.telemetry.own_metrics import OwnMetrics
+from infscale.telemetry.own_metrics import OwnMetrics, Page
 
 # How much each connection can have the loop take in at a time, of all that are ready.
 _RECEIVED_BYTES = 32_768
@@ -99,8 +97,8 @@ class Membership:
 class AdapterServer:
     """Serves the metrics APIs while its ``async with`` block runs.
 
-    `metrics` are the names that `provider` answers. `collectors` are those of the process that are on
-    ``/metrics`` beside the adapter's own counts.
+    `metrics` are the names that `provider` answers. ``/metrics`` shows `page`; the adapter's own
+    counts where there is none.
 
     Without a `membership` there is nobody to ask who may read, so it listens on loopback only. Entering raises
     `StartError` when it may not listen there, the port is taken or the certificate does not work.
@@ -112,7 +110,7 @@ class AdapterServer:
         provider: Provider,
         clock: Callable[[], Clock] = system_clock,
         metrics: Iterable[str] = tuple(BY_NAME),
-        collectors: Iterable[Collector] = (),
+        page: Page | None = None,
         membership: Membership | None = None,
     ) -> None:
         self._settings = settings
@@ -128,7 +126,7 @@ class AdapterServer:
         self.stats = AdapterStats()
         self.collector = AdapterCollector(self.stats, api_services, forwarder)
         """What the adapter counts, for the process' metrics."""
-        self._page = OwnMetrics((self.collector, *collectors))
+        self._page = OwnMetrics((self.collector,)) if page is None else page
         self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder)
 
     @property

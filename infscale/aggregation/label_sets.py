@@ -8,7 +8,7 @@ import numpy as np
 from infscale.errors import SeveralModels
 from infscale.labels import Selector, model_key
 from infscale.metrics.published.answers import models, serving
-from infscale.metrics.published.catalogue import PublishedMetric, Source
+from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot, count_of
 
@@ -83,7 +83,7 @@ def pools_selected(snapshots: Iterable[PoolSnapshot], selector: Selector) -> tup
 
 def serves(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None) -> bool:
     """Whether a ready endpoint stands behind this label set, so that its value matters to a sum."""
-    if metric.source is Source.PICKER:
+    if metric.source.of_requests:
         return True
     columns = snapshot.columns
     if not metric.per_model or model is None:
@@ -104,12 +104,10 @@ def blind(snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
 
 
 def unsettled(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
-    """Whether an engine metric is asked of a pool before all its ready endpoints were scraped or failed once."""
-    if metric.source is not Source.ENGINE:
-        return None
+    """Whether a metric is asked of a pool before all ready endpoints gave the value that is waited for, or failed."""
     for snapshot in snapshots:
         ready = snapshot.columns.ready
-        waiting = count_of(ready & ~snapshot.columns.settled)
+        waiting = metric.source.unsettled(snapshot, ready)
         if waiting:
             return Unknown(f"{waiting} of {count_of(ready)} ready endpoints of {snapshot.pool} were not scraped yet")
     return None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from infscale.aggregation.parts import Part, distinct, part_of
+from infscale.aggregation.across_pools import Part, distinct, part_of
 from infscale.endpoint import DescribedObject, Endpoint, ObjectKey
 from infscale.labels import Selector
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot

@@ -19,10 +19,10 @@ from infscale.config import (
     TelemetrySettings,
 )
 from infscale.config.settings import LogFormat, LogLevel, Preset, TlsVersion
-from infscale.config.values import MAX_SECONDS
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.documents.strict_document import quoted
+from infscale.documents.values import MAX_SECONDS
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import SelectorError
 from infscale.labels import Selector

@@ -12,12 +12,11 @@ from infscale.memo import Memo
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.request import Headers
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 if TYPE_CHECKING:
     from random import Random
-
-    from picker.scheduling.memory import PoolMemory
 
 __all__ = [
     "USUAL_PREDICTIONS",
@@ -131,7 +130,7 @@ class SchedulingContext:
     prefix: PrefixMatch
     now: float
     rng: "Random"
-    memory: "PoolMemory"
+    memory: PoolMemory
     predicting: PredictionSettings = USUAL_PREDICTIONS
     blind: bool = field(default=False, kw_only=True)
     derived: Memo = field(default_factory=Memo, init=False)
@@ -139,12 +138,12 @@ class SchedulingContext:
     @property
     def queued(self) -> FloatArray:
         """Requests that wait, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.waiting
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.waiting
 
     @property
     def running(self) -> FloatArray:
         """Requests that run, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.running
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.running
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

@@ -1,6 +1,7 @@
 """A store with two pools of different size, load and models."""
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 
@@ -20,5 +21,5 @@ def world() -> MetricStore:
         waiting, kv, gpu = (2.0, 1.0, 0.9) if endpoint.key.name == "a" else (3.0, 0.5, 0.1)
         sample = EngineSample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
         store.record_scrape(endpoint.key, sample, 1.0)
-        store.record_gpu(endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
+        store.record_beside(GPU, endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
     return store

@@ -66,6 +66,10 @@ class MergingReader(Protocol):
         """The value of each group; all are of one snapshot."""
         ...
 
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """How many values that of a group of `rows` is made of, which are one of each pod where pods have one value."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramReader:
@@ -95,6 +99,11 @@ class HistogramReader:
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
         return [self._of(group, now, self._key(model)) for group in groups]
+
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`."""
+        del snapshot
+        return len(rows)
 
     def _key(self, model: str | None) -> "_Key":
         return self.histogram, self.statistic, model
@@ -135,6 +144,11 @@ class QueueLatency:
             return []
         column = Load("waiting").read(groups[0].snapshot, now, model)
         return [self._of(group, group.known_sum(column), now, model) for group in groups]
+
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`."""
+        del snapshot
+        return len(rows)
 
     def _of(self, group: Group, waiting: float, now: float, model: str | None) -> float:
         snapshot, rows = group.snapshot, _watched(group)

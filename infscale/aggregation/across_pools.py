@@ -12,7 +12,7 @@ import numpy as np
 
 from infscale.endpoint import Endpoint, Phase
 from infscale.metrics.published.answers import group_reading, weight, whole
-from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot, count_of
@@ -71,7 +71,7 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
         of_operands = [combined(operand, parts, now, model) for operand in metric.reader.operands]
         value = whole(metric, of_operands, now)
         return value if isinstance(value, Unknown) else finite(value)
-    parts = [part for part in parts if metric.source is Source.PICKER or part.ready]
+    parts = [part for part in parts if metric.source.of_requests or part.ready]
     if not parts:
         return Unknown("none of its endpoints is ready")
     readings: list[Reading] = []

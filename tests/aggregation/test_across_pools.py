@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
-from infscale.aggregation.parts import Part, combined
+from infscale.aggregation.across_pools import Part, combined
 from infscale.config import FormulaSettings
 from infscale.endpoint import EndpointKey
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
 from infscale.metrics.published.metric_table import formula_metric
 from infscale.metrics.published.window_readers import Unknown
-from infscale.metrics.sample import EngineSample, Reading
+from infscale.metrics.sample import Reading
 from infscale.metrics.store.metrics_store import MetricStore
 from tests.aggregation.support import world
+from tests.fakes.samples import engine_sample
 
 PRESSURE = "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.5)"
 
@@ -45,7 +46,7 @@ def test_a_formula_is_unknown_where_a_pool_has_no_value_of_an_operand() -> None:
     store = world()
     store.record_failure(EndpointKey("llm", "b"), "timed out", 9.0)
     for rank in range(3):
-        store.record_scrape(EndpointKey("llm", "a", rank), EngineSample(2.0, 1.0, 1.0), 9.0)
+        store.record_scrape(EndpointKey("llm", "a", rank), engine_sample(2.0, 1.0, 1.0), 9.0)
     metric = formula_metric(FormulaSettings("pressure", PRESSURE))
     reading = combined(metric, [Part(each) for each in store.snapshots()], 9.0, None)
     assert isinstance(reading, Unknown)
