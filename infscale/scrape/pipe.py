@@ -15,6 +15,7 @@ import numpy as np
 
 from infscale.endpoint import EndpointKey
 from infscale.framing.length_prefixed import MOST_BYTES, Messages, framed
+from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_REFUSALS, CountLayout, Counts, EngineSample, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
@@ -77,9 +78,7 @@ class FoundWriter:
         """A sample as values that `marshal` knows; counts by the bytes of their row."""
         lora = sample.lora
         return (
-            sample.waiting,
-            sample.running,
-            sample.kv_utilization_ratio,
+            tuple(sample.gauges),
             {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
             None if lora is None else (lora.running, lora.waiting, lora.max_adapters, lora.loaded),
             sample.block_size_tokens,
@@ -87,8 +86,6 @@ class FoundWriter:
             *self._layout(sample.counts.layout),
             sample.counts.row.tobytes(),
             sample.fingerprint,
-            sample.waiting_tokens,
-            sample.kv_used_tokens,
             dict(sample.attributes) or None,
             dict(sample.refused) or None,
             sample.asleep,
@@ -124,13 +121,10 @@ class FoundReader:
         return Found(EndpointKey(*key), result, at, ScrapeHealth(*health))
 
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
-        waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, *rest = plain
-        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes, *others = rest
-        refused, asleep, started_at = others
+        gauges, models, lora, block_size, blocks, number, said, row, fingerprint, *others = plain
+        attributes, refused, asleep, started_at = others
         return EngineSample(
-            waiting,
-            running,
-            kv_utilization_ratio,
+            EngineGauges(*gauges),
             {model: ModelLoad(*load) for model, load in models.items()},
             None if lora is None else LoraState(*lora),
             block_size,
@@ -138,8 +132,6 @@ class FoundReader:
             # A view of bytes is read-only.
             Counts(self._layout(number, said), np.frombuffer(row)),
             fingerprint,
-            waiting_tokens,
-            kv_used_tokens,
             attributes or NO_ATTRIBUTES,
             refused or NO_REFUSALS,
             asleep,

@@ -15,7 +15,7 @@ from infscale.endpoint import Endpoint
 from infscale.memo import MemoKey
 from infscale.metrics.published.answers import observed_at
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
-from infscale.metrics.published.column_readers import Column, ColumnReader, InFlight, Load, Saturation
+from infscale.metrics.published.column_readers import ColumnReader, EngineGauge, InFlight, Load, PodGauge, Saturation
 from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
@@ -60,7 +60,7 @@ class MetricAttribute:
 COLUMNS: Mapping[str, MetricAttribute] = {
     metric.name: MetricAttribute(metric, metric.reader)
     for metric in PUBLISHED
-    if isinstance(metric.reader, Column | Load | InFlight | Saturation | GpuReader)
+    if isinstance(metric.reader, EngineGauge | PodGauge | Load | InFlight | Saturation | GpuReader)
 }
 
 

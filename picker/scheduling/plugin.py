@@ -138,12 +138,12 @@ class SchedulingContext:
     @property
     def queued(self) -> FloatArray:
         """Requests that wait, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.waiting
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.waiting
 
     @property
     def running(self) -> FloatArray:
         """Requests that run, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.running
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.running
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

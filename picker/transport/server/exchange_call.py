@@ -23,7 +23,7 @@ _BYTES_A_UNIT: Final = 1_024
 
 
 class ExchangeCall:
-    """A call of ext_proc's method on `stream`; see `picker.transport.calls.Call`."""
+    """A call of ext_proc's method on `stream`; see `picker.transport.server.calls.Call`."""
 
     __slots__ = (
         "_answered",

@@ -176,3 +176,36 @@ def test_an_event_whose_line_has_no_end_does_not_hide_the_next() -> None:
         assert body.feed(chunk) == chunk
     body.end()
     assert body.usage.prompt_tokens == 7
+
+
+USAGE = b'"usage":{"prompt_tokens":7,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}'
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        pytest.param(b'{"data":[' + b"0.125," * 100_000 + b"0]," + USAGE + b"}", Usage(7, None, 7, 2), id="behind"),
+        pytest.param(b"{" + USAGE + b',"data":[' + b"[]," * 200_000 + b"0]}", Usage(7, None, 7, 2), id="before"),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + rb' \"usage\":{\"prompt_tokens\":9} ",' + USAGE + b"}",
+            Usage(7, None, 7, 2),
+            id="beside a text that says usage",
+        ),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + rb' \"usage\":{\"prompt_tokens\":9} "}', Usage(), id="in a text alone"
+        ),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + b'","meta_info":{"id":"x","prompt_tokens":3,"completion_tokens":4}}',
+            Usage(3, 4),
+            id="SGLang",
+        ),
+        pytest.param(b'{"data":' + b"[" * 300_000 + b'"usage":{' * 10_000, Usage(), id="no JSON"),
+        pytest.param(b'{"usage":{"a":{"b":{}}},"x":"' + b"x" * 300_000 + b'"}', Usage(), id="too deep"),
+    ],
+)
+@pytest.mark.parametrize("event", [False, True], ids=["document", "event"])
+def test_of_a_large_document_the_usage_alone_is_decoded(document: bytes, found: Usage, event: bool) -> None:
+    if event:
+        assert usage([b"data: " + document + b"\n\n"]) == found
+    else:
+        assert usage([document], DOCUMENT) == found
