@@ -186,9 +186,13 @@ async def test_an_edit_that_changes_nothing_gives_no_state(path: Path) -> None:
         return read[-1]
 
     states = FileDiscovery(path, read=noted, interval_seconds=0.01, settle_seconds=0.01).states()
-    await anext(states)
+
+    async def following_state() -> DiscoveryState:
+        return await anext(states)
+
+    await following_state()
     async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(anext(states))
+        following = tasks.create_task(following_state())
         await write(path, "# a comment\n" + document("a"))
         while len(read) < 2:
             await asyncio.sleep(0.001)
