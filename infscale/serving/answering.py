@@ -37,7 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the adapter answers from, and the cluster that decides who may ask; None without one."""
+    """What the adapter answers from, and the cluster that decides on callers; None without one."""
 
     provider: Provider
     table: MetricTable

@@ -310,7 +310,7 @@ async def _following(
 @contextlib.asynccontextmanager
 async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeClient, None]:
     """A client of the configured cluster. Raises `ConfigError` where there is none."""
-    # The Kubernetes client takes 47 MiB and is imported by those who have a cluster.
+    # The Kubernetes client takes 47 MiB and is imported only where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
     async with cluster(settings) as client:
@@ -356,7 +356,7 @@ def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStor
         return any(takes_requests(snapshot, now, picker.unknown_load) for snapshot in store.snapshots())
 
     if picker.transport == "grpc_aio":
-        # Its library takes 10 MiB, which those who do not choose it need not have.
+        # Its library takes 10 MiB, which a picker without it does without.
         from picker.transport.grpcio_server.grpc_aio import GrpcTransport
 
         return GrpcTransport(settings, new_exchange, clock, ready)

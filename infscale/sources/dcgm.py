@@ -97,7 +97,7 @@ class DcgmSource:
         for url in self._rounds.keys() - wanted.keys():
             del self._rounds[url]
         for url in wanted.keys() - self._rounds.keys():
-            # Nobody waits for a failure here: a GPU sample grows old and then is unknown.
+            # No request waits for a failure here: a GPU sample grows old and then is unknown.
             self._rounds[url] = Rounds(wanted[url].name, self._clock, lambda _cause, _at: None)
         self._tasks.sync(wanted)
 
