@@ -56,7 +56,7 @@ class Selections:
         endpoints, picked = self._pools.get(snapshot.pool, ((), {}))
         if endpoints is not snapshot.endpoints or len(picked) >= _REMEMBERED:
             if len(self._pools) >= _REMEMBERED_POOLS:
-                # Of pools that are gone nobody tells.
+                # No event tells of pools that are gone.
                 self._pools.clear()
             picked = {}
             self._pools[snapshot.pool] = (snapshot.endpoints, picked)
