@@ -32,7 +32,7 @@ _DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPlugin:
-    """One declared plugin, for those who show a configuration: `uses` say where it takes part, none: nowhere."""
+    """One declared plugin, as reports of a configuration show it: `uses` say where it takes part, none: nowhere."""
 
     name: str
     type: str
@@ -235,7 +235,7 @@ class Declared:
             self._without_effect(plugin)
 
     def _without_effect(self, plugin: Plugin) -> None:
-        """Say so of parameters that nobody reads."""
+        """Add a note on parameters that are not read."""
         parameters = plugin.given.parameters
         if parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"

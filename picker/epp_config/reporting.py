@@ -13,7 +13,7 @@ SERVED_VERIFIER = "destination-endpoint-served-verifier"
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """`attributes` go to the gateway at the end of each response; with `served`, who answered into its headers."""
+    """`attributes` go to the gateway at the end of a response; with `served`, its headers name the endpoint."""
 
     attributes: tuple[ReportedAttribute, ...] = ()
     served: bool = False
