@@ -1,8 +1,8 @@
-"""The columns of one pool as they are written: cells change in place, until somebody reads.
+"""The columns of one pool as they are written: cells change in place until a snapshot is taken.
 
 Scrapes and dispatches are many, and each touches one row; what a reader needs is all rows at one moment. So a snapshot
-takes the columns as they are when somebody asks, and whoever writes next goes on in copies: readers, who have somebody
-waiting, pay for none.
+takes the columns as they are, and the next write goes on in copies: a reader, for which a request waits, copies
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
