@@ -1,17 +1,17 @@
 """A child process: light model servers on many ports, which answer at once and serve one metrics page.
 
-`python -m bench.backends COUNT` prints its ports as JSON and runs until its standard input ends.
+`python -m bench.backends COUNT [whole]` prints its ports as JSON and runs until its standard input ends. Asked for
+`name[]` they answer as vLLM does, or with `whole` pages all the same.
 """
 
 import asyncio
-import re
 import sys
 
 import orjson
 import uvloop
 from aiohttp import web
 
-from bench.pools import PAGE
+from bench.moving_page import MovingPage
 from infscale.envoy.process import die_with_parent
 
 _ANSWER = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
@@ -22,20 +22,19 @@ _EVENT = (
 EVENTS = 64
 """Events of a streamed answer before the one that ends it."""
 _EVENT_SECONDS = 0.004
-_TOKENS = re.compile(rb"(\nvllm:generation_tokens_total\{[^}]*\} )\S+")
 
 
 class _Server:
-    """Answers for every port; its page moves, or it would be taken for frozen."""
+    """Answers for every port."""
 
-    def __init__(self) -> None:
-        self._pages = 0
+    def __init__(self, whole: bool) -> None:
+        self._page = MovingPage(whole)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/metrics":
-            self._pages += 1
-            moved = _TOKENS.sub(rb"\g<1>%d" % self._pages, PAGE)
-            return web.Response(body=moved, content_type="text/plain")
+            return web.Response(
+                body=b"".join(self._page.next(request.rel_url.raw_query_string)), content_type="text/plain"
+            )
         body = await request.read()
         if b'"stream":true' in body:
             return await _stream(request)
@@ -54,8 +53,8 @@ async def _stream(request: web.BaseRequest) -> web.StreamResponse:
     return response
 
 
-async def _main(count: int) -> None:
-    runner = web.ServerRunner(web.Server(_Server().handle, access_log=None))
+async def _main(count: int, whole: bool) -> None:
+    runner = web.ServerRunner(web.Server(_Server(whole).handle, access_log=None))
     await runner.setup()
     for _ in range(count):
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -68,4 +67,4 @@ async def _main(count: int) -> None:
 
 if __name__ == "__main__":
     die_with_parent()
-    uvloop.run(_main(int(sys.argv[1])))
+    uvloop.run(_main(int(sys.argv[1]), "whole" in sys.argv[2:]))

@@ -122,10 +122,18 @@ async def load(url: str, size: int, requests: int, *, stream: bool = False, seed
 
 async def gateway_rows() -> list[Row]:
     """Run backends, `infscale serve`, Envoy and a client, each in its own process; what `serve` costs."""
-    async with child(str(_ENDPOINTS), module="bench.backends") as backends:
+    async with _backends() as ports:
+        rows = [await _scrape_row(ports, "what vLLM answers to name[]")]
+        rows += [row for transport in _BUDGETS for row in await _rows_of(transport, ports)]
+    async with _backends("whole") as ports:
+        return [*rows, await _scrape_row(ports, "an 80 KB page", 700.0)]
+
+
+@contextlib.asynccontextmanager
+async def _backends(*arguments: str) -> AsyncGenerator[list[int]]:
+    async with child(str(_ENDPOINTS), *arguments, module="bench.backends") as backends:
         assert backends.stdout is not None
-        ports: list[int] = orjson.loads(await backends.stdout.readline())
-        return [await _scrape_row(ports), *[row for transport in _BUDGETS for row in await _rows_of(transport, ports)]]
+        yield orjson.loads(await backends.stdout.readline())
 
 
 @contextlib.asynccontextmanager
@@ -141,12 +149,12 @@ async def _serving(ports: list[int], picker: int, transport: str, interval: floa
             yield serve.pid, pages
 
 
-async def _scrape_row(ports: list[int]) -> Row:
+async def _scrape_row(ports: list[int], what: str, budget: float | None = None) -> Row:
     [picker] = free_ports(1)
     async with _serving(ports, picker, "http2", _BUSY_INTERVAL) as (pid, _):
         cores = await idle_cores(pid)
-    name = "scrape + parse + store of an 80 KB page, all processes"
-    return Row(name, cores * 1e6 * _BUSY_INTERVAL / _ENDPOINTS, "µs CPU", 700.0)
+    name = f"scrape + parse + store of {what}, all processes"
+    return Row(name, cores * 1e6 * _BUSY_INTERVAL / _ENDPOINTS, "µs CPU", budget)
 
 
 async def _rows_of(transport: str, ports: list[int]) -> list[Row]:

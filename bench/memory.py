@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import orjson
 
-from bench.pools import PAGE, filled_store, page_interpreter
+from bench.pools import NAMED_PAGE, PAGE, filled_store, page_interpreter
 from bench.rows import Row, cpu_microseconds
-from infscale.endpoint import ObjectKey
+from infscale.endpoint import EndpointKey, ObjectKey
+from infscale.metrics.pages.dialects import Interpreter
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.epp_config.loader import preset
 from picker.epp_config.presets import PRESETS
@@ -47,16 +49,23 @@ def prompts(size: int, count: int, rng: random.Random) -> list[bytes]:
 
 def interpretation() -> Iterator[Row]:
     """Parsing and storing a metrics page, without fetching it."""
-    interpreter = page_interpreter()
-    store, keys = filled_store(POOL, 100)
-    numbers = iter(range(1 << 40))
+    for page in (PAGE, NAMED_PAGE):
+        interpreter = page_interpreter()
+        store, keys = filled_store(POOL, 100)
+        numbers = iter(range(1 << 40))
 
-    def work() -> None:
-        number = next(numbers)
-        store.record_scrape(keys[number % len(keys)], interpreter.interpret(PAGE), 100.0 + number * 0.01)
+        def work(
+            page: bytes = page,
+            interpreter: Interpreter = interpreter,
+            store: MetricStore = store,
+            keys: list[EndpointKey] = keys,
+            numbers: Iterator[int] = numbers,
+        ) -> None:
+            number = next(numbers)
+            store.record_scrape(keys[number % len(keys)], interpreter.interpret(page), 100.0 + number * 0.01)
 
-    name = f"parse + store of a {len(PAGE) / 1000:.0f} KB page, 100 endpoints"
-    yield Row(name, cpu_microseconds(work, 400), "µs CPU")
+        name = f"parse + store of a {len(page) / 1000:.0f} KB page, 100 endpoints"
+        yield Row(name, cpu_microseconds(work, 400), "µs CPU")
 
 
 def scheduling() -> Iterator[Row]:

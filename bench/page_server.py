@@ -11,11 +11,9 @@ from typing import cast
 
 import uvloop
 
-from bench.pools import PAGE
+from bench.moving_page import MovingPage
 from infscale.envoy.process import die_with_parent
 
-_TOKENS = re.compile(rb"\nvllm:generation_tokens_total\{[^}]*\} (\S+)")
-_DIGITS = 12
 _END = b"\r\n\r\n"
 _COMPLETION = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
 _ANSWER = (
@@ -26,26 +24,10 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n"
 
 
-class _Pages:
-    """The page in its parts around the number that moves: a page that stands still is taken for frozen."""
-
-    def __init__(self) -> None:
-        found = _TOKENS.search(PAGE)
-        assert found is not None
-        before, after = PAGE[: found.start(1)], PAGE[found.end(1) :]
-        self._before = _HEAD % (len(before) + _DIGITS + len(after)) + before
-        self._after = after
-        self.served = 0
-
-    def next(self) -> tuple[bytes, ...]:
-        self.served += 1
-        return self._before, b"%0*d" % (_DIGITS, self.served), self._after
-
-
 class _Connection(asyncio.Protocol):
     """Answers each request of one connection; cheap enough to be beside what is measured."""
 
-    def __init__(self, pages: _Pages) -> None:
+    def __init__(self, pages: MovingPage) -> None:
         self._pages = pages
         self._received = b""
         self._transport: asyncio.Transport | None = None
@@ -70,7 +52,13 @@ class _Connection(asyncio.Protocol):
                 count = b"%d" % self._pages.served
                 self._transport.write(_HEAD % len(count) + count)
             else:
-                self._transport.writelines(self._pages.next())
+                page = self._pages.next(_query(request))
+                self._transport.writelines((_HEAD % sum(map(len, page)), *page))
+
+
+def _query(request: bytes) -> str:
+    """The query of a request for a page, "" where it has none."""
+    return request.partition(b"\r\n")[0].split(b" ")[1].partition(b"?")[2].decode("ascii")
 
 
 def _body_bytes(request: bytes, rest: bytes) -> int | None:
@@ -83,7 +71,7 @@ def _body_bytes(request: bytes, rest: bytes) -> int | None:
 
 
 async def _main(port: int) -> None:
-    pages, loop = _Pages(), asyncio.get_running_loop()
+    pages, loop = MovingPage(), asyncio.get_running_loop()
     async with await loop.create_server(lambda: _Connection(pages), "0.0.0.0", port, backlog=2048):
         print("listening", flush=True)
         await loop.run_in_executor(None, sys.stdin.read)

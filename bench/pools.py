@@ -1,5 +1,7 @@
 """A metrics page as an engine serves it, and stores filled with it."""
 
+from collections.abc import Collection
+
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.dialects import VLLM, Interpreter
 from infscale.metrics.store.metrics_store import MetricStore
@@ -10,21 +12,23 @@ from infscale.sim.pages.page_skins import page_for
 from infscale.sim.pages.vllm_table import SERVED_PATHS
 
 
-def _page(requests: int) -> bytes:
+def vllm_page(requests: int = 200, names: Collection[str] = ()) -> bytes:
+    """A page as vLLM serves it after so many requests, or of it the samples of `names`, where some are given."""
     recorder = Recorder(40_960)
     for number in range(requests):
         recorder.histograms.queue.observe(number * 0.01)
     rank = RankView(3, 1, 5, 0.25, 4000, (), (), recorder)
     subject = PageSubject("Qwen/Qwen3-32B", 1, 16, 19_208, 40_960, 4, 1.79e9, exact_names=True)
-    return (
-        page_for(EngineSkin.VLLM, subject).render(PageView((rank,), HttpRecorder(SERVED_PATHS), 12.5, 1.8e9)).encode()
-    )
+    view = PageView((rank,), HttpRecorder(SERVED_PATHS), 12.5, 1.8e9)
+    return page_for(EngineSkin.VLLM, subject).render(view, names).encode()
 
 
-PAGE = _page(200)
+PAGE = vllm_page()
 """A whole vLLM page."""
+NAMED_PAGE = vllm_page(names=Interpreter(VLLM).names)
+"""What vLLM answers when it is asked for what is read of its page."""
 
-_EARLIER_PAGE = _page(100)
+_EARLIER_PAGE = vllm_page(100)
 
 
 def page_interpreter() -> Interpreter:

@@ -276,7 +276,7 @@ class Autoscaler:
 class DiscoveryState:
     """Everything discovery knows at one moment, whole: readers compare it with what they run (`sync`).
 
-    `gpu_exporters` are the URLs of the GPU exporters' pages that discovery found.
+    `exporters` are the URLs of the exporters' pages that discovery found, by the keys of their kinds.
     """
 
     endpoints: tuple[Endpoint, ...] = ()
@@ -285,7 +285,7 @@ class DiscoveryState:
     rewrites: tuple[Rewrite, ...] = ()
     objects: tuple[DescribedObject, ...] = ()
     autoscalers: tuple[Autoscaler, ...] = ()
-    gpu_exporters: tuple[str, ...] = ()
+    exporters: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]], hash=False)
 
     def members(self, pool: Pool) -> tuple[Endpoint, ...]:
         """The endpoints of `pool`, in discovery order."""

@@ -4,6 +4,7 @@ InfscaleError
 ├── ConfigError         the user's configuration is wrong: says the file, the line, the path and the expected form
 │   └── ConfigErrors    several problems of configuration at once
 ├── SelectorError       a label selector does not parse
+├── SeveralModels       a metric selector picks models whose values have no common meaning
 ├── QuantityError       a Kubernetes quantity does not parse
 ├── ExpositionError     a metrics page is not what it claims to be (truncated, malformed, oversized)
 ├── FormulaError        the formula of a metric does not parse, or reads what is not published
@@ -63,6 +64,14 @@ class ConfigErrors(ConfigError):
 
 class SelectorError(InfscaleError):
     """A label selector does not parse."""
+
+
+class SeveralModels(InfscaleError):
+    """A metric selector picks `count` models where a value is of one model or of all."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"{count} models are picked, a value is of one or of all")
 
 
 class QuantityError(InfscaleError):

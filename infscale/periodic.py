@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import xxhash
@@ -65,16 +64,13 @@ class Outcome(enum.Enum):
 
 @value
 class ScrapeHealth:
-    """How scraping one target goes. Times are monotonic seconds, None: never; `cause` is None while all is well."""
+    """How scraping one target goes; `cause` is why the last scrape gave nothing, None while all is well."""
 
     mode: str = ""
-    last_start_at: float | None = None
-    last_success_at: float | None = None
     duration_seconds: float | None = None
     page_bytes: int | None = None
     scrapes: int = 0
     failures: int = 0
-    consecutive_failures: int = 0
     cause: str | None = None
 
 
@@ -89,11 +85,9 @@ class Rounds:
         self.name = name
         self._clock = clock
         self._mode = ""
-        self._last_start_at: float | None = None
-        self._last_success_at: float | None = None
         self._duration_seconds: float | None = None
         self._page_bytes: int | None = None
-        self._scrapes = self._failures = self._consecutive_failures = 0
+        self._scrapes = self._failures = 0
         self._cause: str | None = None
         self._record_failure = record_failure
         self._said: str | None = None
@@ -104,36 +98,32 @@ class Rounds:
         """How it goes."""
         return ScrapeHealth(
             self._mode,
-            self._last_start_at,
-            self._last_success_at,
             self._duration_seconds,
             self._page_bytes,
             self._scrapes,
             self._failures,
-            self._consecutive_failures,
             self._cause,
         )
 
     async def run(self, observe: Callable[[float], Awaitable[int]], timeout_seconds: float) -> Outcome:
         """One scrape. `observe` is given the second it starts at and returns the size of the page in bytes."""
-        started = self._last_start_at = self._clock()
+        started = self._clock()
         self._scrapes += 1
         try:
             async with asyncio.timeout(timeout_seconds):
                 size = await observe(started)
         except TimeoutError:
-            return self._failed(f"timed out after {timeout_seconds:.3g} s", Outcome.FAILED)
+            return self._failed(started, f"timed out after {timeout_seconds:.3g} s", Outcome.FAILED)
         except Unreachable as error:
-            return self._failed(str(error), Outcome.REFUSED)
+            return self._failed(started, str(error), Outcome.REFUSED)
         except (FetchError, ExpositionError) as error:
-            return self._failed(str(error), Outcome.FAILED)
+            return self._failed(started, str(error), Outcome.FAILED)
         except Exception as error:
             # The top of the loop: whatever one page provokes must not stop the scraping of the others.
-            return self._failed(f"internal error ({type(error).__name__})", Outcome.FAILED, error)
+            return self._failed(started, f"internal error ({type(error).__name__})", Outcome.FAILED, error)
         now = self._clock()
         self._say(None, now)
-        self._last_success_at, self._duration_seconds, self._page_bytes = started, now - started, size
-        self._consecutive_failures, self._cause = 0, None
+        self._duration_seconds, self._page_bytes, self._cause = now - started, size, None
         return Outcome.DONE
 
     def in_mode(self, mode: str) -> None:
@@ -149,12 +139,11 @@ class Rounds:
         else:
             _log.warning("scrape of %s failed: %s", self.name, cause, exc_info=bug)
 
-    def _failed(self, cause: str, outcome: Outcome, bug: Exception | None = None) -> Outcome:
+    def _failed(self, started: float, cause: str, outcome: Outcome, bug: Exception | None = None) -> Outcome:
         now = self._clock()
         self._say(cause, now, bug)
-        self._duration_seconds = now - (self._last_start_at or now)
+        self._duration_seconds = now - started
         self._failures += 1
-        self._consecutive_failures += 1
         self._cause = cause
         self._record_failure(cause, now)
         return outcome
@@ -214,15 +203,10 @@ class TaskSet(Generic[KeyT, WantedT]):
         await self._group.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.sync({})
-        if isinstance(error, asyncio.CancelledError):
-            await self._group.__aexit__(kind, error, traceback)
-        else:
-            # The block's own error comes out as it is, not in an ExceptionGroup.
-            await self._group.__aexit__(None, None, None)
+        # The block's own error comes out as it is, not in an ExceptionGroup.
+        await self._group.__aexit__(None, None, None)
 
     def sync(self, wanted: Mapping[KeyT, WantedT]) -> None:
         """Stop what is no longer wanted or wanted differently, start what is new, leave the rest alone."""

@@ -1,4 +1,4 @@
-"""Every metric that infscale exports, as the tables of docs/metrics.md; ``python -m tests.own_metrics`` renews them."""
+"""Every metric and gauge there is, as the tables of docs/metrics.md; ``python -m tests.own_metrics`` renews them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -8,9 +8,15 @@ from prometheus_client.registry import Collector
 
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
+from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.scrape.processes import ProcessStats
+from infscale.serving.collecting import OF_ENDPOINTS
+from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
-from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector
+from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
@@ -50,9 +56,18 @@ def _picker() -> Iterable[Collector]:
     )
 
 
+def _sources() -> Iterable[Collector]:
+    words = (OF_ENDPOINTS, *(kind.words for kind in SOURCES))
+    return (
+        *(ScrapesCollector(each, dict) for each in words),
+        ScrapeProcessesCollector(ProcessStats()),
+        DiscoveryCollector(int),
+    )
+
+
 SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {
     "Pools and endpoints": lambda: (StoreCollector(MetricStore("s"), lambda: 0.0),),
-    "Scraping and discovery": lambda: (SourcesCollector(dict, int),),
+    "Scraping and discovery": _sources,
     "Picker": _picker,
     "Averages for other pickers": lambda: (PoolAveragesCollector(MetricStore("s"), lambda: 0.0),),
     "Adapter": lambda: (AdapterCollector(AdapterStats()),),
@@ -72,18 +87,40 @@ def families(section: str) -> Iterable[Metric]:
     return {family.name: family for collector in SECTIONS[section]() for family in collector.collect()}.values()
 
 
-def table(section: str) -> str:
-    """The table of a section."""
-    return "\n".join(["| metric | type | labels | meaning |", "|---|---|---|---|", *map(_row, families(section))])
+def _exported(section: str) -> list[str]:
+    return ["| metric | type | labels | meaning |", "|---|---|---|---|", *map(_row, families(section))]
+
+
+_WORDS = {Aggregation.MERGED: "merged"}
+
+
+def _published() -> list[str]:
+    rows = [
+        f"| `{each.name}` | {each.unit} | {'yes' if each.per_model else ''} "
+        f"| {_WORDS.get(each.aggregation, each.aggregation.value)} | {each.source.value} | {each.meaning} |"
+        for each in PUBLISHED
+    ]
+    head = ["| name | unit | per model | of several endpoints | source | meaning |", "|---|---|---|---|---|---|"]
+    return [*head, *rows]
+
+
+def _gauges() -> list[str]:
+    rows = [
+        f"| `{key}` | `{gauge.published}` | {gauge.unit} | {gauge.meaning} |"
+        for key, gauge in zip(EngineGauges._fields, ENGINE_GAUGES, strict=True)
+    ]
+    return ["| key | metric | unit | meaning |", "|---|---|---|---|", *rows]
 
 
 def renewed(page: str) -> str:
     """The page with every table as it is now."""
-    for section in SECTIONS:
+    tables = {"Published metrics": _published(), "Gauges of engines": _gauges()}
+    for section, lines in (tables | {section: _exported(section) for section in SECTIONS}).items():
         head, title, rest = page.partition(f"## {section}\n")
         own, following, others = rest.partition("\n## ")
-        words = own.partition("| metric |")[0]
-        page = f"{head}{title}{words}{table(section)}\n{following}{others}"
+        words = own.partition("\n|")[0]
+        table = "\n".join(lines)
+        page = f"{head}{title}{words}\n{table}\n{following}{others}"
     return page
 
 

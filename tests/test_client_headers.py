@@ -21,7 +21,7 @@ from infscale.endpoint import (
     RewriteTarget,
 )
 from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, Route, bootstrap
-from infscale.metrics.sample import EngineSample, ModelLoad
+from infscale.metrics.sample import ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
@@ -31,6 +31,7 @@ from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.headers import wants_upgrade
 from picker.ext_proc.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, RequestHeaders, Send
 from picker.request import Headers
+from tests.fakes.samples import engine_sample
 from tests.test_documentation import ROOT, rows
 
 OWN, OTHER = ObjectKey("tenant-a", "own"), ObjectKey("tenant-b", "other")
@@ -73,7 +74,7 @@ def serving(trusted: tuple[str, ...] = (), *, waiting: float = 0.0, config: str 
     store.sync(state)
     for endpoint in endpoints:
         models = {name: ModelLoad(waiting, 0.0) for name in ("llama", "llama-v2", "secret")}
-        store.record_scrape(endpoint.key, EngineSample(waiting, 0.0, 0.0, models), 0.0)
+        store.record_scrape(endpoint.key, engine_sample(waiting, 0.0, 0.0, models), 0.0)
     scheduling = load_picker_config(config, "epp.yaml")
     directing = DirectorSettings(trusted_headers=frozenset(trusted), **settings)
     directors = PoolDirectors(lambda key: PoolDirector(key, scheduling, store, store, rng, directing), OWN, store)

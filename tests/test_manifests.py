@@ -1,13 +1,27 @@
 """What operators apply agrees with the code: ports, names, rights and metrics."""
 
+import asyncio
+import itertools
+import random
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
+from aiohttp import ClientSession
+from yarl import URL
 
+from adapter.access.reviews import REVIEW_NEEDS
+from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.config import load_config
+from infscale.kube.api.client import CredentialSource, KubeClient
+from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
+from infscale.kube.rights import Right, rights
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.serving.composition import PARTS, Given, composed
+from infscale.serving.discovering import Discovering
+from picker.epp_config.loader import preset
 
 MANIFESTS = Path(__file__).parent.parent / "manifests"
 ADAPTER = MANIFESTS / "adapter"
@@ -71,6 +85,44 @@ def test_every_right_has_a_reason_in_the_readme() -> None:
     beside = [each for each in of_overlay(OVERLAYS[1]) if each["kind"] != "APIService"]
     for each in (*roles, *bindings, *beside):
         assert f"`{each['metadata']['name']}`" in told, each["metadata"]["name"]
+
+
+# Kubernetes' own roles, which are bound and not written here.
+_OF_KUBERNETES = {
+    "system:auth-delegator": REVIEW_NEEDS,
+    "extension-apiserver-authentication-reader": TRUST_NEEDS,
+}
+
+
+def granted(documents: Iterable[dict[str, Any]]) -> frozenset[Right]:
+    """The rights that infscale's own account has: those of people (readers of metrics) are others'."""
+    made = [*documents]
+    roles = {each["metadata"]["name"]: each for each in made if each["kind"] in {"Role", "ClusterRole"}}
+    found: set[Right] = set()
+    for binding in made:
+        if not binding["kind"].endswith("RoleBinding"):
+            continue
+        name = binding["roleRef"]["name"]
+        if name in _OF_KUBERNETES:
+            found |= _OF_KUBERNETES[name]
+            continue
+        for rule in roles[name]["rules"]:
+            for group, resource in itertools.product(rule["apiGroups"], rule["resources"]):
+                names = rule.get("resourceNames", [None])
+                found |= rights(rule["verbs"], group, resource, names, roles[name]["metadata"].get("namespace"))
+    return frozenset(found)
+
+
+async def test_what_parts_need_is_what_is_granted() -> None:
+    """As the deployment is configured: in a cluster, beside another adapter."""
+    config = await asyncio.to_thread(load_config, ADAPTER / "serve.yaml")
+    async with ClientSession() as session:
+        client = KubeClient(session, URL("https://127.0.0.1:1"), cast(CredentialSource, None))
+        follows = KubernetesDiscovery(client, FollowSettings(), lambda: 0.0, random.Random(1))
+        discovery = Discovering(follows.states(), int, dict, lambda _: None, follows.needs())
+        made = composed(Given(config, preset("infscale"), None, client, discovery, random.Random(1)), PARTS)
+        needed = frozenset(right for part in made.parts for right in part.needs())
+    assert needed == granted([*applied(), *of_overlay(OVERLAYS[1])])
 
 
 def test_no_right_is_to_everything() -> None:

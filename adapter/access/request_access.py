@@ -1,6 +1,5 @@
 """Access to the adapter: authentication, then authorization, on the same request that is answered."""
 
-import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Callable
@@ -17,6 +16,7 @@ from adapter.access.trust_watch import ReadsConfigMaps, TrustFollower
 from adapter.api.documents import Clock
 from adapter.api.paths import Probe
 from adapter.errors import ApiError, Unauthorized
+from infscale.process.tasks import running
 
 ALWAYS_ALLOWED = frozenset(probe.value for probe in Probe)
 """Paths that every client may ask for, answered before anything is proven: probes may not wait for the API server."""
@@ -135,12 +135,5 @@ async def cluster_access(
     follower = TrustFollower(client, use, rng)
     authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), monotonic))
     authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), monotonic)
-    tasks = asyncio.TaskGroup()
-    await tasks.__aenter__()
-    following = tasks.create_task(follower.follow())
-    try:
+    async with running(follower.follow()):
         yield ClusterAccess(authenticator, authorizer, lambda: follower.trust, clock)
-    finally:
-        following.cancel()
-        # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-        await tasks.__aexit__(None, None, None)

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from adapter.access.identity import User
-from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, ExternalRequest, GroupResource, ObjectRequest, Request
+from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, NAMESPACES, ExternalRequest, ObjectRequest, Request
 
 REVIEW_PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _API = "apis"
-_NAMESPACES = GroupResource("namespaces")
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _VERBS_WITHOUT_NAME = {"get": "list", "delete": "deletecollection"}
 
@@ -134,7 +133,7 @@ def access_review(user: User, attributes: Attributes) -> JsonObject:
 
 def _of_object(request: ObjectRequest) -> ResourceAttributes:
     version = request.version.value
-    if request.resource == _NAMESPACES and not request.namespace:
+    if request.resource == NAMESPACES and not request.namespace:
         # ``namespaces/NS/metrics/M`` reads as an object named M of the resource "metrics" in NS, so that a role in
         # the namespace suffices.
         return ResourceAttributes("get", CUSTOM_GROUP, version, "metrics", "", request.metric, request.name)

@@ -11,10 +11,17 @@ from typing import Any, Protocol
 
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Unreachable
+from infscale.kube.rights import rights
 
 _BACKOFF = Backoff(base_seconds=0.5, factor=1.5, cap_seconds=3.0)
 
 JsonObject = dict[str, Any]
+
+
+REVIEW_NEEDS = rights(("create",), "authentication.k8s.io", "tokenreviews") | rights(
+    ("create",), "authorization.k8s.io", "subjectaccessreviews"
+)
+"""What asking takes."""
 
 
 class CreatesReviews(Protocol):

@@ -11,11 +11,14 @@ from adapter.access.trust import Trust, parse_trust
 from adapter.errors import TrustError
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Forbidden, Gone, KubeError
+from infscale.kube.rights import rights
 from infscale.process.log import where
 
 NAMESPACE = "kube-system"
 NAME = "extension-apiserver-authentication"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
+TRUST_NEEDS = rights(("list", "watch"), "", "configmaps", [NAME], NAMESPACE)
+"""What following takes."""
 WATCH_SECONDS = 300
 """How long one watch lasts before the ConfigMap is read again: a connection that died unnoticed costs no more."""
 

@@ -12,6 +12,7 @@ from adapter.answering.provider import Provider
 from adapter.api.paths import (
     ALL,
     EVERYTHING,
+    NAMESPACES,
     CustomVersion,
     ExternalRequest,
     GroupResource,
@@ -29,7 +30,6 @@ MOST_FOUND = 5_000
 """Findings that are remembered from one round to the next."""
 
 _POOLS = GroupResource("inferencepools", "inference.networking.k8s.io")
-_NAMESPACES = GroupResource("namespaces")
 _PODS = GroupResource("pods")
 _POOL_KIND = "InferencePool"
 _NAMESPACE_KIND = "Namespace"
@@ -64,7 +64,7 @@ def question(autoscaler: Autoscaler, metric: ScaledMetric, objects: Objects) -> 
     kind, name = metric.described or ("", "")
     if kind == _NAMESPACE_KIND:
         # The controller asks for the HPA's own namespace, whatever name is written.
-        return _asked(metric, _NAMESPACES, ObjectKey("", namespace))
+        return _asked(metric, NAMESPACES, ObjectKey("", namespace))
     key = ObjectKey(namespace, name)
     if kind == _POOL_KIND:
         return _asked(metric, _POOLS, key)
@@ -79,20 +79,14 @@ def _asked(
     return ObjectRequest(version, resource, key.namespace, key.name, metric.name, labels, metric.selector)
 
 
-def findings(
-    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool] = lambda _: False
-) -> Iterator[Finding]:
-    """Every metric that is refused for what it names; unknown values are no finding, they pass.
-
-    `knows` says which custom metrics another adapter has, which is asked for them.
-    """
-    return (each for each in checked(provider, state, now, knows) if each is not None)
-
-
 def checked(
     provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
 ) -> Iterator[Finding | None]:
-    """As `findings`, one step for each metric that is looked at: the caller can let others in between."""
+    """Every metric that is refused for what it names; unknown values are no finding, they pass.
+
+    `knows` says which custom metrics another adapter has, which is asked for them. There is one step for each metric
+    that is looked at, None where nothing is found: the caller can let others in between.
+    """
     objects = {(each.kind, each.key): each for each in state.objects}
     for autoscaler in state.autoscalers:
         if not autoscaler.is_whole:

@@ -13,6 +13,7 @@ from adapter.api.foreign import LIST_PATH, ForeignMetric, NotAList, converted, q
 from adapter.api.paths import CustomVersion, ObjectRequest
 from adapter.errors import ApiError, BadRequest, Unavailable
 from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Rejected, Unreachable
+from infscale.kube.rights import rights
 
 _MAX_AT_ONCE = 64
 
@@ -45,6 +46,10 @@ class ForwardSettings:
     timeout_seconds: float = 5.0
     max_bytes: int = 8 * 1024 * 1024
     at_once: int = _MAX_AT_ONCE
+
+
+FORWARDING_NEEDS = rights(("get",), "custom.metrics.k8s.io", "*")
+"""What asking another adapter takes."""
 
 
 class Forwarder:

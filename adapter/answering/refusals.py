@@ -1,10 +1,11 @@
 """Words of refusals: the API server library's first, then what helps readers of an HPA's conditions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from adapter.answering.rules import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
 from adapter.api.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
 from adapter.errors import BadRequest, NotFound, Unavailable
+from infscale.aggregation.label_sets import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
+from infscale.errors import SeveralModels
 from infscale.labels import model_key
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
@@ -41,9 +42,10 @@ def unknown_metric(request: MetricRequest, table: MetricTable) -> NotFound:
     return NotFound(f"the server could not find the metric {request.metric} for {resource}; {meant}known are {known}")
 
 
-def unavailable(request: MetricRequest, unknown: Unknown, of: str = "") -> Unavailable:
-    """The metric exists and its value is unknown; `of` tells one label set from the others."""
-    of = f" ({of})" if of else ""
+def unavailable(request: MetricRequest, unknown: Unknown, labels: Mapping[str, str] | None = None) -> Unavailable:
+    """The metric exists and its value is unknown; `labels` tell one label set from the others."""
+    shown = ", ".join(f"{name}={value}" for name, value in (labels or {}).items() if name != MODEL_KEY)
+    of = f" ({shown})" if shown else ""
     return Unavailable(f"the metric {request.metric} for {subject(request)}{of} is unknown now: {unknown.reason}")
 
 
@@ -63,6 +65,11 @@ def added_up(
         f"but its values ({metric.aggregation.value}) have no meaning when added: select one with {wanted}=…; "
         f"its label sets are {_listed(labels)}"
     )
+
+
+def several_models(error: SeveralModels) -> BadRequest:
+    """A metric selector picks several models for values that cannot show which one they are of."""
+    return BadRequest(f"metricLabelSelector picks {error.count} models, an object's value is of one or of all")
 
 
 def no_label_set(

@@ -3,32 +3,20 @@
 Every answer reads the published snapshots of one moment and nothing else.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from adapter.answering import refusals
+from adapter.answering.described_objects import DescribedObjects
 from adapter.answering.provider import ExternalValue, ExternalValues, Kind, ObjectValues
-from adapter.answering.rules import (
-    Part,
-    choose,
-    combined,
-    distinct,
-    finite,
-    label_sets,
-    labels_of,
-    part_of,
-    pools_selected,
-    revision,
-    serves,
-    shown,
-    unsettled,
-    window_seconds,
-)
-from adapter.answering.selections import Selections
-from adapter.api.paths import ALL, EVERYTHING, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
-from infscale.endpoint import DescribedObject, ObjectKey, Phase, Pool
+from adapter.api.paths import ALL, EVERYTHING, NAMESPACES, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
+from infscale.aggregation.across_pools import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
+from infscale.aggregation.label_sets import Choice, choose, labels_of, picked, pools_selected, serves, unsettled
+from infscale.aggregation.selections import Selections
+from infscale.endpoint import ObjectKey, Pool
+from infscale.errors import SeveralModels
 from infscale.metrics.published.answers import group_reading, pod_readings
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
@@ -40,7 +28,6 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.quantity import MAX_QUANTITY
 
 PODS = GroupResource("pods")
-NAMESPACES = GroupResource("namespaces")
 POOLS: Mapping[GroupResource, Kind] = {
     GroupResource("inferencepools", "inference.networking.k8s.io"): Kind(
         "InferencePool", "inference.networking.k8s.io/v1"
@@ -69,6 +56,7 @@ class StoreProvider:
         self._store = store
         self._table = table or MetricTable()
         self._selections = Selections()
+        self._objects = DescribedObjects()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         """See `ObjectProvider`."""
@@ -94,12 +82,7 @@ class StoreProvider:
         metric = self._metric(request)
         snapshots = self._snapshots(request.namespace)
         relevant = pools_selected(snapshots, request.labels)
-        chosen = [
-            (snapshot, model)
-            for snapshot in relevant
-            for model in label_sets(metric, snapshot)
-            if request.labels.matches(labels_of(snapshot, model))
-        ]
+        chosen = picked(metric, relevant, request.labels)
         if not chosen:
             raise refusals.no_label_set(request, metric, snapshots)
         # A label set without a ready endpoint has no share in a sum; one alone is unknown.
@@ -115,7 +98,7 @@ class StoreProvider:
             reading = group_reading(metric, snapshot, now, model)
             reading = reading if isinstance(reading, Unknown) else finite(reading)
             if isinstance(reading, Unknown):
-                raise refusals.unavailable(request, reading, shown(labels))
+                raise refusals.unavailable(request, reading, labels)
             items.append(ExternalValue(labels, reading))
         read = [snapshot for snapshot, _ in served]
         return ExternalValues(tuple(items), revision(read), window_seconds(each.reading for each in items))
@@ -136,18 +119,14 @@ class StoreProvider:
 
     def _pods(self, metric: PublishedMetric, request: ObjectRequest, now: float) -> ObjectValues:
         snapshots = self._snapshots(request.namespace)
-        choice = choose(metric, snapshots, request.metric_labels)
-        if snapshots and not choice.snapshots:
-            raise refusals.no_label_set(request, metric, snapshots)
+        choice = _choice(metric, snapshots, request) if snapshots else Choice((), None)
         selector = request.labels if request.name == ALL else EVERYTHING
-        parts = distinct(
-            part_of(each, self._selections.of_pods(each, request.wanted_name, selector)) for each in choice.snapshots
-        )
+        parts = self._selections.of_pods(choice.snapshots, request.wanted_name, selector)
         if not parts:
             raise refusals.not_found(request, "no such pod is in an InferencePool that infscale knows")
         found = Readings.joined([pod_readings(metric, part.snapshot, now, choice.model, part.rows) for part in parts])
         if not (np.abs(found.values) <= MAX_QUANTITY).any():
-            raise refusals.unavailable(request, _why_no_pod(metric, parts, now, choice.model))
+            raise refusals.unavailable(request, why_no_pod(metric, parts, now, choice.model))
         return ObjectValues(_POD, found, revision([part.snapshot for part in parts]), found.window_seconds)
 
     # Objects made of groups of endpoints
@@ -164,7 +143,7 @@ class StoreProvider:
 
     def _namespaces(self, metric: PublishedMetric, request: ObjectRequest) -> list[_Described]:
         labels: dict[str, Mapping[str, str]] = {each.pool.namespace: {} for each in self._store.snapshots()}
-        labels |= {each.key.name: each.labels for each in self._selections.namespaces(self._store.discovery)}
+        labels |= {each.key.name: each.labels for each in self._objects.namespaces(self._store.discovery)}
         parts = {name: [Part(each) for each in self._snapshots(name)] for name in labels}
         return [
             _Described(ObjectKey("", name), tuple(parts[name]) if metric.of_pool else distinct(parts[name]))
@@ -181,24 +160,23 @@ class StoreProvider:
         ]
 
     def _others(self, request: ObjectRequest) -> tuple[Kind, list[_Described]]:
-        named = self._selections.objects(self._store.discovery, request.resource, request.namespace)
+        named = self._objects.of(self._store.discovery, request.resource, request.namespace)
         wanted = request.wanted_name
         if wanted is not None:
             named = {wanted: named[wanted]} if wanted in named else {}
         found = [each for each in named.values() if _matches(request, each.key.name, each.labels)]
         if not found:
             raise refusals.no_such_object(request)
-        described = [_Described(each.key, self._members(each)) for each in found if each.selector is not None]
+        snapshots = self._snapshots(request.namespace)
+        described = [
+            _Described(each.key, self._selections.of_object(snapshots, each))
+            for each in found
+            if each.selector is not None
+        ]
         if not described:
             raise refusals.not_found(request, "no pods belong to such an object")
         version = f"{found[0].group}/{found[0].version}" if found[0].group else found[0].version
         return Kind(found[0].kind, version), described
-
-    def _members(self, described: DescribedObject) -> tuple[Part, ...]:
-        return distinct(
-            part_of(snapshot, self._selections.of_object(snapshot, described))
-            for snapshot in self._snapshots(described.key.namespace)
-        )
 
 
 def _matches(request: ObjectRequest, name: str, labels: Mapping[str, str]) -> bool:
@@ -212,24 +190,17 @@ def _group_value(
 ) -> Reading | Unknown:
     if not described.parts:
         return Unknown("no endpoint of an InferencePool matches its selector")
-    snapshots = [part.snapshot for part in described.parts]
-    choice = choose(metric, snapshots, request.metric_labels)
+    choice = _choice(metric, [part.snapshot for part in described.parts], request)
     parts = [part for part in described.parts if part.snapshot in choice.snapshots]
-    if not parts:
-        raise refusals.no_label_set(request, metric, snapshots)
     return combined(metric, parts, now, choice.model)
 
 
-def _why_no_pod(metric: PublishedMetric, parts: Iterable[Part], now: float, model: str | None) -> Unknown:
-    """Why none of the pods in `parts` has a value."""
-    phases: dict[Phase, int] = {}
-    for part in parts:
-        if part.ready:
-            reading = group_reading(metric, part.snapshot, now, model, part.rows)
-            return reading if isinstance(reading, Unknown) else Unknown("no pod has a fresh value of all its ranks")
-        rows = range(len(part.snapshot)) if part.rows is None else np.flatnonzero(part.rows).tolist()
-        for row in rows:
-            phase = part.snapshot.endpoints[row].phase
-            phases[phase] = phases.get(phase, 0) + 1
-    counts = ", ".join(f"{count} {phase.value}" for phase, count in phases.items())
-    return Unknown(f"none of the matching pods is ready ({counts})")
+def _choice(metric: PublishedMetric, snapshots: Sequence[PoolSnapshot], request: ObjectRequest) -> Choice:
+    """What the request picks of the metric. Raises a refusal where that is nothing, or several models."""
+    try:
+        choice = choose(metric, snapshots, request.metric_labels)
+    except SeveralModels as error:
+        raise refusals.several_models(error) from None
+    if not choice.snapshots:
+        raise refusals.no_label_set(request, metric, snapshots)
+    return choice

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from adapter.api.paths import ALL, CUSTOM_GROUP, CustomVersion, GroupResource, ObjectRequest
+from adapter.api.paths import ALL, CUSTOM_GROUP, NAMESPACES, CustomVersion, ObjectRequest
 
 LIST_PATH = f"/apis/{CUSTOM_GROUP}/{CustomVersion.V1BETA1.value}"
 """The discovery document of the other adapter's version."""
@@ -19,7 +19,6 @@ MAX_ITEMS = 20_000
 MAX_NAMES = 10_000
 MAX_TEXT = 512
 
-_NAMESPACES = GroupResource("namespaces")
 
 JsonObject = Mapping[str, Any]
 
@@ -44,7 +43,7 @@ class ForeignMetric:
 
 def question(request: ObjectRequest) -> tuple[str, Mapping[str, str]]:
     """Path and parameters that ask v1beta1 the same. They come from `request` alone: it is what was authorized."""
-    if request.resource == _NAMESPACES and not request.namespace:
+    if request.resource == NAMESPACES and not request.namespace:
         parts = ["namespaces", request.name, "metrics", request.metric]
     else:
         place = ["namespaces", request.namespace] if request.namespace else []

@@ -87,6 +87,10 @@ class GroupResource:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
+NAMESPACES = GroupResource("namespaces")
+"""Their objects are described by a path that names a namespace and no object of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectRequest:
     """A metric of one object, or of all objects a selector picks (`name` is ``*``).

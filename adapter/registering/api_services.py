@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import (
+    API_GROUP,
     API_SERVICES,
     CUSTOM_V1BETA1,
     CUSTOM_V1BETA2,
@@ -23,9 +24,10 @@ from adapter.registering.ownership import (
 )
 from infscale.kube.api.client import PatchKind
 from infscale.kube.api.errors import KubeError, NotFound
+from infscale.kube.rights import Right, rights
 from infscale.process.log import where
 
-API_SERVICES_PATH = "/apis/apiregistration.k8s.io/v1/apiservices"
+API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 CONDITION = "OtherAdaptersMetricsServed"
 """The condition of infscale's APIService: whether metrics of another adapter are still answered."""
 
@@ -61,6 +63,15 @@ async def read_ownership(client: Cluster, subject: Subject) -> tuple[Ownership, 
         except NotFound:
             continue
     return Ownership.of(read_api_service(name, found.get(name), subject) for name in API_SERVICES), found
+
+
+def ownership_needs(subject: Subject) -> frozenset[Right]:
+    """What following the APIServices takes, and saying what is found: in a condition, and in Events of `subject`."""
+    return (
+        rights(("get",), API_GROUP, "apiservices", API_SERVICES)
+        | rights(("patch",), API_GROUP, "apiservices/status", (CUSTOM_V1BETA1, CUSTOM_V1BETA2))
+        | rights(("create",), "", "events", namespace=subject.namespace)
+    )
 
 
 class ApiServices:

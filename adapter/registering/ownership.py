@@ -16,6 +16,7 @@ from adapter.registering.issuing import Subject
 CUSTOM_V1BETA1 = f"{CustomVersion.V1BETA1.value}.{CUSTOM_GROUP}"
 CUSTOM_V1BETA2 = f"{CustomVersion.V1BETA2.value}.{CUSTOM_GROUP}"
 EXTERNAL_V1BETA1 = f"v1beta1.{EXTERNAL_GROUP}"
+API_GROUP = "apiregistration.k8s.io"
 API_SERVICES = (CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1)
 """Names of the APIServices that may be the adapter's."""
 

@@ -18,12 +18,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.registering.issuing import Authority, Subject, begun, renewal
-from adapter.registering.ownership import API_SERVICES
+from adapter.registering.ownership import API_GROUP, API_SERVICES
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
+from infscale.kube.rights import Right, rights
 from infscale.process.certificates import CertificatePair
 from infscale.process.log import where
 
-_API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+_API_SERVICES = f"/apis/{API_GROUP}/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"
 _OWNER = {"app.kubernetes.io/managed-by": "infscale"}
 _ATTEMPTS = 5
@@ -147,6 +148,21 @@ class Cluster(Protocol):
         ...
 
 
+def registration_needs(subject: Subject, *, issues: bool) -> frozenset[Right]:
+    """What keeping the APIServices takes, and where the adapter `issues` certificates, its CA in a Secret, too."""
+    found = rights(("get", "patch"), API_GROUP, "apiservices", API_SERVICES)
+    if not issues:
+        return found
+    place = subject.namespace
+    secret = rights(("get", "update"), "", "secrets", [ca_secret(subject)], place)
+    return found | secret | rights(("create",), "", "secrets", namespace=place)
+
+
+def ca_secret(subject: Subject) -> str:
+    """The name of the Secret with the CA that all replicas agree on."""
+    return f"{subject.service}-ca"
+
+
 class Registrar:
     """Registers one replica of the adapter; guards which certificate it serves with and since when it is believed.
 
@@ -170,7 +186,7 @@ class Registrar:
         self._settings = settings or RegistrationSettings()
         self._bundle_file = bundle_file
         self._secrets = f"/api/v1/namespaces/{subject.namespace}/secrets"
-        self._name = f"{subject.service}-ca"
+        self._name = ca_secret(subject)
         self._serving: x509.Certificate | None = None
         self._believed: dict[bytes, datetime] = {}
         self._said: dict[str, str] = {}

@@ -1,21 +1,19 @@
 """HTTPS for the adapter: a certificate it is given, followed live, or one it makes for itself."""
 
 import asyncio
-import logging
 import os
 import ssl
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapter.registering.issuing import Authority, Subject
-from infscale.errors import StartError
 from infscale.process.certificates import CertificatePair
+from infscale.process.tls_files import FollowedFiles, no_password
 
 _LIFETIME = timedelta(days=3650)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +46,13 @@ class TlsSettings:
 class ServingCertificate:
     """The certificate the adapter serves with, and the TLS context that follows it.
 
-    `load` once before serving, then run `follow`. A pair that does not work is refused and the one before stays.
+    `load` once before serving, then run `follow`; `followed` looks for changes, None where no files are given.
     """
 
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
-        self._tried: tuple[tuple[int, int, int], ...] | None = None
+        files = [path for path in (settings.cert_file, settings.key_file) if path is not None]
+        self.followed = FollowedFiles("the adapter", files, self._use_files) if files else None
         self.context = _server_context()
         if settings.ask_clients:
             # Asked for, not demanded: others come with a token, probes with nothing.
@@ -62,47 +61,19 @@ class ServingCertificate:
 
     async def load(self) -> None:
         """Make or read the first certificate. Raises `StartError`."""
-        settings = self._settings
-        if settings.cert_file is None or settings.key_file is None:
-            self.ca_pem, pair = await asyncio.to_thread(_made, settings.subject)
-            await self.use(pair)
+        if self.followed is not None:
+            await self.followed.load()
             return
-        try:
-            await self.use(await asyncio.to_thread(self._read, settings.cert_file, settings.key_file))
-        except (OSError, ValueError) as error:
-            raise StartError(
-                f"adapter: cannot serve with {settings.cert_file} and {settings.key_file}: {_problem(error)}; "
-                "give a PEM certificate and its PEM key, or neither"
-            ) from None
+        self.ca_pem, pair = await asyncio.to_thread(_made, self._settings.subject)
+        await self.use(pair)
 
     async def follow(self) -> None:
         """Use changed files as they change, for ever."""
-        settings = self._settings
-        if settings.cert_file is None or settings.key_file is None:
-            return
-        while True:
-            await asyncio.sleep(settings.poll_seconds)
-            await self.refresh()
+        if self.followed is not None:
+            await self.followed.follow(self._settings.poll_seconds)
 
-    async def refresh(self) -> bool:
-        """Use the files if they changed and work; says whether they are in use now."""
-        cert_file, key_file = self._settings.cert_file, self._settings.key_file
-        if cert_file is None or key_file is None:
-            return False
-        try:
-            if await asyncio.to_thread(_signature, cert_file, key_file) == self._tried:
-                return False
-            await self.use(await asyncio.to_thread(self._read, cert_file, key_file))
-        except (OSError, ValueError) as error:
-            _log.warning("the changed certificate in %s is refused, the old one stays: %s", cert_file, _problem(error))
-            return False
-        _log.info("serving with the changed certificate in %s", cert_file)
-        return True
-
-    def _read(self, cert_file: Path, key_file: Path) -> CertificatePair:
-        # Noted before reading: files that change in between look changed again at the next poll.
-        self._tried = _signature(cert_file, key_file)
-        return CertificatePair(cert_file.read_bytes(), key_file.read_bytes())
+    async def _use_files(self, contents: Sequence[bytes]) -> None:
+        await self.use(CertificatePair(*contents))
 
     def trust(self, ca_pem: str) -> None:
         """Take client certificates of these CAs from new connections on, beside those taken before.
@@ -158,21 +129,4 @@ def _tried(pair: CertificatePair) -> "tempfile.TemporaryDirectory[str]":
 
 
 def _load(context: ssl.SSLContext, folder: str) -> None:
-    context.load_cert_chain(Path(folder, "tls.crt"), Path(folder, "tls.key"), password=_no_password)
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted, and there is nobody to type a password")
-
-
-def _signature(*files: Path) -> tuple[tuple[int, int, int], ...]:
-    stats = [file.stat() for file in files]
-    return tuple((each.st_mtime_ns, each.st_size, each.st_ino) for each in stats)
-
-
-def _problem(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"no certificate with its key ({error.reason or 'unreadable PEM'})"
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return str(error)
+    context.load_cert_chain(Path(folder, "tls.crt"), Path(folder, "tls.key"), password=no_password)

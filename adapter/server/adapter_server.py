@@ -1,6 +1,5 @@
 """The adapter as a running server: one listening socket with TLS, owned by an ``async with``."""
 
-import asyncio
 import ipaddress
 import logging
 import time
@@ -10,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, Self
-
-from prometheus_client.registry import Collector
 
 from adapter.access.request_access import Access
 from adapter.access.trust import Trust
@@ -26,7 +23,7 @@ from adapter.registering.serving_tls import ServingCertificate, TlsSettings
 from adapter.server.app import AdapterApp
 from adapter.server.connections import ConnectionLimits
 from adapter.server.http_connection import StatusServer
-from adapter.server.listener import Listener, bound
+from adapter.server.listener import Listener
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
 from infscale import __version__
@@ -34,9 +31,12 @@ from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
-from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
-from infscale.telemetry.own_metrics import OwnMetrics
+from infscale.process.listening import listening
+from infscale.process.tasks import running
+from infscale.telemetry.own_metrics import OwnMetrics, Page
 
+# How much each connection can have the loop take in at a time, of all that are ready.
+_RECEIVED_BYTES = 32_768
 _SHUTDOWN_SECONDS = 5.0
 _LIST_SECONDS = 30.0
 
@@ -97,8 +97,8 @@ class Membership:
 class AdapterServer:
     """Serves the metrics APIs while its ``async with`` block runs.
 
-    `metrics` are the names that `provider` answers. `collectors` are those of the process that are on
-    ``/metrics`` beside the adapter's own counts.
+    `metrics` are the names that `provider` answers. ``/metrics`` shows `page`; the adapter's own
+    counts where there is none.
 
     Without a `membership` no cluster decides on callers, so it listens on loopback only. Entering raises
     `StartError` when it may not listen there, the port is taken or the certificate does not work.
@@ -110,7 +110,7 @@ class AdapterServer:
         provider: Provider,
         clock: Callable[[], Clock] = system_clock,
         metrics: Iterable[str] = tuple(BY_NAME),
-        collectors: Iterable[Collector] = (),
+        page: Page | None = None,
         membership: Membership | None = None,
     ) -> None:
         self._settings = settings
@@ -126,7 +126,7 @@ class AdapterServer:
         self.stats = AdapterStats()
         self.collector = AdapterCollector(self.stats, api_services, forwarder)
         """What the adapter counts, for the process' metrics."""
-        self._page = OwnMetrics((self.collector, *collectors))
+        self._page = OwnMetrics((self.collector,)) if page is None else page
         self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder)
 
     @property
@@ -156,12 +156,8 @@ class AdapterServer:
             _check_loopback(self._settings.host)
         async with AsyncExitStack() as stack:
             await self._certificate.load()
-            tasks = asyncio.TaskGroup()
-            await tasks.__aenter__()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            stack.push_async_callback(tasks.__aexit__, None, None, None)
-            stack.callback(tasks.create_task(self._certificate.follow()).cancel)
-            access = await self._joined(stack, tasks)
+            await stack.enter_async_context(running(self._certificate.follow()))
+            access = await self._joined(stack)
             app = AdapterApp(self._responder, self._page, self._clock, self.stats, self._settings.max_in_flight, access)
             listener = await self._listen(app.server(self._settings.connections))
             stack.push_async_callback(_stop, listener.server)
@@ -175,7 +171,7 @@ class AdapterServer:
         _log.info("the adapter answers on %s, %s", self.url, who)
         return self
 
-    async def _joined(self, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> Access | None:
+    async def _joined(self, stack: AsyncExitStack) -> Access | None:
         """Access as the cluster grants it, once the cluster can verify the certificate; None without a cluster."""
         if self._membership is None:
             return None
@@ -183,23 +179,23 @@ class AdapterServer:
             registrar = self._membership.registers(self._certificate.use)
             # Before listening: a certificate that is not believed yet fails the probes of an API that was available.
             await registrar.try_round()
-            stack.callback(tasks.create_task(registrar.run()).cancel)
+            await stack.enter_async_context(running(registrar.run()))
 
-        await self._beside(self._membership, stack, tasks)
+        await self._beside(self._membership, stack)
 
         def use(trust: Trust) -> None:
             self._certificate.trust(trust.ca_pem)
 
         return await stack.enter_async_context(self._membership.grants(use, self._clock))
 
-    async def _beside(self, membership: Membership, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+    async def _beside(self, membership: Membership, stack: AsyncExitStack) -> None:
         """Follow the other adapters of the cluster."""
         if membership.api_services is not None:
             await membership.api_services.try_round()
-            stack.callback(tasks.create_task(membership.api_services.run()).cancel)
+            await stack.enter_async_context(running(membership.api_services.run()))
         if membership.forwarder is not None:
             listing = following(membership.forwarder, _LIST_SECONDS, self._list)
-            stack.callback(tasks.create_task(listing).cancel)
+            await stack.enter_async_context(running(listing))
 
     def _list(self, foreign: Collection[ForeignMetric]) -> None:
         """Have another adapter's metrics in the documents."""
@@ -213,13 +209,9 @@ class AdapterServer:
 
     async def _listen(self, server: StatusServer) -> Listener:
         host, port = self._settings.host, self._settings.port
-        try:
-            place = every_address(port) if host == EVERY_ADDRESS else await bound(host, port)
-            listener = Listener(place, self._certificate.context, server)
-            self._port = listener.listen()
-        except OSError as error:
-            raise cannot_listen("the adapter", host, port, error, "adapter.listen") from None
-        return listener
+        sockets = await listening("the adapter", host, port, "adapter.listen", _RECEIVED_BYTES)
+        self._port = int(sockets[0].getsockname()[1])
+        return Listener(sockets, self._certificate.context, server)
 
 
 async def _stop(server: StatusServer) -> None:

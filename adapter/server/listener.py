@@ -5,17 +5,16 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from adapter.server.connections import Connection, Connections
 from adapter.server.http_connection import StatusServer
 from infscale.process.log import where
+from infscale.process.tasks import running
 
-_BACKLOG = 512
-_RECEIVED_BYTES = 32_768
 _PAUSE_SECONDS = 0.1
 _QUIET_SECONDS = 60.0
 _SHUTDOWN_SECONDS = 5.0
@@ -25,26 +24,11 @@ _PASSING = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EINTR})
 _log = logging.getLogger(__name__)
 
 
-async def bound(host: str, port: int) -> socket.socket:
-    """A socket bound to `host` and `port`. Raises OSError where that cannot be."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    made = socket.socket(family, kind, protocol)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
 @dataclass(slots=True)
 class Listener:
-    """Serves what comes to a bound socket while its block `accepting` runs; owns the socket and the handshakes."""
+    """Serves what comes to sockets that listen while its block `accepting` runs; owns them and the handshakes."""
 
-    bound: socket.socket
+    sockets: Sequence[socket.socket]
     context: ssl.SSLContext
     server: StatusServer
     _quiet_until: float = field(default=0.0, init=False)
@@ -54,34 +38,21 @@ class Listener:
         """The connections there are."""
         return self.server.limited
 
-    def listen(self) -> int:
-        """Listen from now on; gives the port. Raises OSError."""
-        self.bound.setblocking(False)
-        # Connections inherit it: how much each can have the loop take in at a time, of all that are ready.
-        self.bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_BYTES)
-        self.bound.listen(_BACKLOG)
-        return int(self.bound.getsockname()[1])
-
     @asynccontextmanager
     async def accepting(self) -> AsyncGenerator[None, None]:
-        """Accept until the block ends; the socket is closed then."""
-        tasks = asyncio.TaskGroup()
-        await tasks.__aenter__()
-        running = tasks.create_task(self._accept())
-        try:
-            yield
-        finally:
-            running.cancel()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            await tasks.__aexit__(None, None, None)
-            self.bound.close()
+        """Accept until the block ends; the sockets are closed then."""
+        with ExitStack() as stack:
+            for each in self.sockets:
+                stack.enter_context(each)
+            async with running(*(self._accept(each) for each in self.sockets)):
+                yield
 
-    async def _accept(self) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as handshakes:
             while True:
                 try:
-                    accepted, address = await loop.sock_accept(self.bound)
+                    accepted, address = await loop.sock_accept(listening)
                 except OSError as error:
                     await self._failed(error)
                     continue

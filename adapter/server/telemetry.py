@@ -48,7 +48,7 @@ class AdapterCollector(Collector):
         yield closed
         kept = GaugeMetricFamily(
             "infscale_adapter_connections",
-            "connections of the metrics API server, by whether a client certificate was believed",
+            "connections of the metrics API server, by whether a client certificate was verified",
             labels=["state"],
         )
         for state, count in self._stats.connections().items():
@@ -60,12 +60,12 @@ class AdapterCollector(Collector):
         """What there is of other adapters."""
         owners = GaugeMetricFamily(
             "infscale_adapter_api_service_owner",
-            "what answers a version of the metrics APIs in the cluster: infscale, other or none; 1 for the one it is",
+            "owner of a version of the metrics APIs in the cluster: infscale, other or none; 1 for the current one",
             labels=["api_service", "owner"],
         )
         lost = GaugeMetricFamily(
             "infscale_adapter_other_metrics_lost",
-            "1 while custom metrics of another adapter are asked of infscale, or its own of another, and not found",
+            "1 while HPAs ask infscale for custom metrics of another adapter, or the reverse, and do not find them",
         )
         if self._api_services is not None and self._api_services.ownership is not None:
             for each in self._api_services.ownership.services.values():

@@ -6,8 +6,6 @@
 from infscale.config.read import load_config, read_config, read_text
 from infscale.config.settings import (
     AdapterSettings,
-    DcgmPods,
-    DcgmSettings,
     DiscoverySettings,
     FormulaSettings,
     ForwardSettings,
@@ -26,8 +24,6 @@ from infscale.config.settings import (
 
 __all__ = [
     "AdapterSettings",
-    "DcgmPods",
-    "DcgmSettings",
     "DiscoverySettings",
     "FormulaSettings",
     "ForwardSettings",

@@ -5,9 +5,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar, get_args
 
-from infscale.config.values import Section, one_of, url_path
 from infscale.documents.problems import AlreadySaid
+from infscale.documents.section import Section
 from infscale.documents.strict_document import Field, quoted
+from infscale.documents.values import one_of, url_path
+from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.written_dialects import EngineNames
@@ -42,11 +44,7 @@ def _names(field: Field) -> EngineNames:
     names = EngineNames(
         name=name.or_else(""),
         like=section.get("like", one_of(tuple(DIALECTS)), None),
-        waiting=section.get("waiting", metric_spec, None),
-        running=section.get("running", metric_spec, None),
-        kv_utilization=section.get("kv_utilization", metric_spec, None),
-        kv_used_tokens=section.get("kv_used_tokens", metric_spec, None),
-        waiting_tokens=section.get("waiting_tokens", metric_spec, None),
+        gauges=EngineGauges(*[section.get(gauge, metric_spec, None) for gauge in EngineGauges._fields]),
         lora=section.get("lora", metric_spec, None),
         cache_info=section.get("cache_info", metric_spec, None),
         block_size_label=section.get("block_size_label", Field.text, default.block_size_label),

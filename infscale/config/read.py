@@ -7,12 +7,10 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import values
+from infscale.config import listeners
 from infscale.config.configured_dialects import dialects
 from infscale.config.settings import (
     AdapterSettings,
-    DcgmPods,
-    DcgmSettings,
     DiscoverySettings,
     ErrorFormat,
     FormulaSettings,
@@ -34,22 +32,22 @@ from infscale.config.settings import (
     UnknownModels,
     UnknownObjectives,
 )
-from infscale.config.values import Files, Section
 from infscale.discovery import names
+from infscale.documents import values
+from infscale.documents.section import Files, Section
 from infscale.documents.strict_document import Field, load, quoted, whole
 from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.sources.known_sources import SOURCES
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
-_TIMEOUT_SHARE = 0.8
 _MAX_DESTINATIONS = 8
 # An API server gives up after half a minute at the latest.
 _MAX_FORWARD_SECONDS = 30.0
@@ -104,7 +102,7 @@ def read_config(root: Field, base: Path) -> ServeConfig:
 
 
 def _read(root: Field, files: Files) -> ServeConfig:
-    section = Section(root, ServeConfig, required=["discovery"])
+    section = Section(root, ServeConfig, required=["discovery"], more=[kind.key for kind in SOURCES])
     unscraped: tuple[ScrapeSettings, float | None] = ScrapeSettings(), ScrapeSettings().interval_seconds
     scrape, interval = section.get("scrape", _scrape, unscraped)
     discovery = section.attempt("discovery", lambda field: _discovery(field, files))
@@ -113,7 +111,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
     has_cluster = clustered or "kubernetes" in section.given
-    dcgm = section.get("dcgm", _dcgm, DcgmSettings())
+    sources = {kind.key: section.get(kind.key, kind.read, kind.default()) for kind in SOURCES}
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
@@ -122,10 +120,11 @@ def _read(root: Field, files: Files) -> ServeConfig:
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
-    if dcgm.pods is not None and not discovery.refused and not clustered:
-        pods = section.given["dcgm"].entries()["pods"]
-        pods.report("pods are found with discovery.kubernetes only; list targets")
-    config = ServeConfig(discovery.value, kubernetes, scrape, dcgm, pools, metrics, picker, adapter, telemetry, log)
+    for key, source in sources.items():
+        if source.pods is not None and not discovery.refused and not clustered:
+            found = section.given[key].entries()["pods"]
+            found.report("pods are found with discovery.kubernetes only; list targets")
+    config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
     _check_listeners(config, section.given)
     return config
 
@@ -166,28 +165,14 @@ def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
 def _namespaces(field: Field) -> tuple[str, ...]:
     if not field.items():
         field.refuse("expected at least one namespace; leave the key out to follow all")
-    return _different(field, names.namespace)
-
-
-def _different(field: Field, read: Callable[[Field], str]) -> tuple[str, ...]:
-    """The elements of a list, none of them twice."""
-    found: list[str] = []
-
-    def add(item: Field) -> None:
-        text = read(item)
-        if text in found:
-            item.refuse(f"{quoted(text)} is given twice")
-        found.append(text)
-
-    field.each(add)
-    return tuple(found)
+    return values.different(field, names.namespace)
 
 
 def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
     """The settings, and the interval once more, None where it is refused."""
     section = Section(field, ScrapeSettings)
     default = ScrapeSettings()
-    interval, timeout = _pace(section, default.interval_seconds)
+    interval, timeout = values.pace(section, default.interval_seconds)
     window = PoolSettings().window_seconds
     staleness = section.get("staleness_limit_seconds", values.interval, default.staleness_limit_seconds)
     judged = section.sound("interval_seconds", "staleness_limit_seconds")
@@ -235,46 +220,6 @@ def _window_problem(window: float, interval: float) -> str:
         f"the window of {window:g} s is less than 2 × the scrape interval of {interval:g} s: "
         "it would never hold two scrapes, which every rate needs"
     )
-
-
-def _pace(section: Section, default_interval: float) -> tuple[float, float]:
-    """Interval and timeout of a scrape, the timeout shorter: one scrape is over before the next is due."""
-    interval = section.get("interval_seconds", values.interval, default_interval)
-    timeout = section.get("timeout_seconds", values.positive_seconds, _TIMEOUT_SHARE * interval)
-    if timeout >= interval and section.sound("interval_seconds"):
-        section.refuse(["timeout_seconds"], f"expected less than interval_seconds ({interval:g}), got {timeout:g}")
-    return interval, timeout
-
-
-def _dcgm(field: Field) -> DcgmSettings:
-    section = Section(field, DcgmSettings)
-    interval, timeout = _pace(section, DcgmSettings().interval_seconds)
-    longest = GPU_STALENESS_SECONDS / 2
-    if interval > longest:
-        section.refuse(
-            ["interval_seconds"],
-            f"expected at most {longest:g}, got {interval:g}: GPU values are used for {GPU_STALENESS_SECONDS:g} s",
-        )
-    return DcgmSettings(section.get("targets", _urls, ()), section.get("pods", _dcgm_pods, None), interval, timeout)
-
-
-def _dcgm_pods(field: Field) -> DcgmPods:
-    section = Section(field, DcgmPods, required=["namespace", "labels"])
-    labels = section.attempt("labels", _some_labels)
-    namespace = section.attempt("namespace", names.namespace)
-    port = section.get("port", values.port, 9400)
-    return DcgmPods(namespace.value, labels.value, port)
-
-
-def _some_labels(field: Field) -> Mapping[str, str]:
-    labels = names.labels(field)
-    if not labels:
-        field.refuse("expected at least one label")
-    return labels
-
-
-def _urls(field: Field) -> tuple[str, ...]:
-    return _different(field, values.url)
 
 
 def _pools(field: Field, interval: float | None) -> Mapping[ObjectKey, PoolOverrides]:
@@ -349,8 +294,8 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     if buffered < longest:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
     return PickerSettings(
-        listen=section.get("listen", values.listen, default.listen),
-        health_listen=section.get("health_listen", values.listen, None),
+        listen=section.get("listen", listeners.listen, default.listen),
+        health_listen=section.get("health_listen", listeners.listen, None),
         pool=section.get("pool", names.object_key, None),
         preset=section.get("preset", _preset, default.preset if config_file is None else None),
         config_file=config_file,
@@ -364,7 +309,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
         unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
-        tls=section.get("tls", values.picker_tls_files(files), None),
+        tls=section.get("tls", listeners.picker_tls_files(files), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
         drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
         transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
@@ -407,15 +352,15 @@ def _destinations(field: Field) -> int:
 def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
     section = Section(field, AdapterSettings)
     default = AdapterSettings()
-    loopback = values.loopback("without Kubernetes nobody vouches for who asks the adapter")
-    tls = section.get("tls", values.tls_files(files), None)
+    loopback = listeners.loopback("without Kubernetes nobody vouches for who asks the adapter")
+    tls = section.get("tls", listeners.tls_files(files), None)
     if not has_cluster:
         section.refuse(["ca"], "there is no cluster to write it to; configure kubernetes")
         section.refuse(["forward"], "there is no cluster with another adapter; configure kubernetes")
     elif "tls" not in section.given:
         section.refuse(["ca"], "goes with a given certificate (tls); the adapter writes its own CA by itself")
     return AdapterSettings(
-        section.get("listen", values.listen if has_cluster else loopback, default.listen),
+        section.get("listen", listeners.listen if has_cluster else loopback, default.listen),
         section.get("service", names.object_key, default.service),
         tls,
         section.get("ca", files.path, None),
@@ -443,7 +388,7 @@ def _in_flight(field: Field) -> int:
 
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
-    listen = values.loopback("/debug/snapshot answers anyone who can connect")
+    listen = listeners.loopback("/debug/snapshot answers anyone who can connect")
     default = TelemetrySettings()
     return TelemetrySettings(
         section.get("listen", listen, default.listen),

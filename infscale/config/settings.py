@@ -1,21 +1,20 @@
 """What the configuration file can say; a field is a key of the file under the same name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from infscale.discovery.state import DEFAULT_POOL
+from infscale.documents.section import NOT_A_KEY
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
 from infscale.metrics.pages.written_dialects import EngineNames, Engines
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
-
-NOT_A_KEY: Mapping[str, bool] = MappingProxyType({"key": False})
-"""Metadata of a field that is no key of the file."""
+from infscale.sources.known_sources import SOURCES
+from infscale.sources.source_kind import SourceSettings
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
@@ -45,11 +44,6 @@ class ListenAddress:
 
     def __str__(self) -> str:
         return authority(self.host, self.port)
-
-
-def keys_of(settings: type[Any]) -> tuple[str, ...]:
-    """The keys of the section that the dataclass `settings` stands for."""
-    return tuple(each.name for each in fields(settings) if each.metadata.get("key", True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,25 +131,6 @@ class ScrapeSettings:
     def engines(self) -> Engines:
         """Which endpoint speaks what. Raises ValueError where a dialect cannot be one."""
         return Engines.of(self.dialects, None if self.dialect == "auto" else self.dialect, self.engine_label)
-
-
-@dataclass(frozen=True, slots=True)
-class DcgmPods:
-    """Which pods are dcgm-exporters: by labels in one namespace, all on one port."""
-
-    namespace: str
-    labels: Mapping[str, str] = field(hash=False)
-    port: int = 9400
-
-
-@dataclass(frozen=True, slots=True)
-class DcgmSettings:
-    """The dcgm-exporter pages to scrape, by address or found as pods; their own values change every 30 s by default."""
-
-    targets: tuple[str, ...] = ()
-    pods: DcgmPods | None = None
-    interval_seconds: float = 10.0
-    timeout_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,12 +255,14 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """The whole configuration of `infscale serve`."""
+    """The whole configuration of `infscale serve`; `sources` has a section for each of `SOURCES`, by its key."""
 
     discovery: DiscoverySettings
     kubernetes: KubernetesSettings | None = None
     scrape: ScrapeSettings = ScrapeSettings()
-    dcgm: DcgmSettings = DcgmSettings()
+    sources: Mapping[str, SourceSettings] = field(
+        default_factory=lambda: {kind.key: kind.default() for kind in SOURCES}, hash=False, metadata=NOT_A_KEY
+    )
     pools: Mapping[ObjectKey, PoolOverrides] = field(default_factory=dict, hash=False)
     metrics: tuple[FormulaSettings, ...] = ()
     picker: PickerSettings = PickerSettings()

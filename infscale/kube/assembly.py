@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from infscale.discovery.objects import InferenceModel
@@ -21,9 +22,12 @@ from infscale.endpoint import (
 )
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, workload_of
 from infscale.kube.watched_objects import PodRecord, Record
+from infscale.sources.source_kind import ExporterPods
 
 ValueT = TypeVar("ValueT")
 Records = dict[ObjectKey, Record[ValueT]]
+
+NO_EXPORTERS: Mapping[str, ExporterPods] = MappingProxyType({})
 
 # Of two endpoints with one address and port, one is what is left of a pod whose address went to the other.
 _LIVELIEST_FIRST = {Phase.READY: 0, Phase.STARTING: 1, Phase.DRAINING: 2}
@@ -52,15 +56,6 @@ class SeenObjects:
     services: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
     namespaces: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
     autoscalers: Records[Autoscaler] = field(default_factory=lambda: _table(Autoscaler))
-
-
-@dataclass(frozen=True, slots=True)
-class ExporterPods:
-    """Which pods are GPU exporters: by labels in one namespace, all on one port."""
-
-    namespace: str
-    labels: Mapping[str, str] = field(hash=False)
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ class _Made:
 class Assembler:
     """Makes states; guards the endpoints it made, so that a change of one pod costs one pod."""
 
-    def __init__(self, exporters: ExporterPods | None = None) -> None:
+    def __init__(self, exporters: Mapping[str, ExporterPods] = NO_EXPORTERS) -> None:
         self._exporters = exporters
         self._pools: dict[str, tuple[Pool, ...]] = {}
         self._made: dict[ObjectKey, _Made] = {}
@@ -153,23 +148,9 @@ class Assembler:
                 for each in _values(table)
             ),
             _values(seen.autoscalers),
-            self._exporter_urls(seen),
+            {key: _exporter_urls(wanted, seen) for key, wanted in self._exporters.items()},
         )
         return Assembly(state, (*_notes(seen, beaten), *notes))
-
-    def _exporter_urls(self, seen: SeenObjects) -> tuple[str, ...]:
-        wanted = self._exporters
-        if wanted is None:
-            return ()
-        chosen = (
-            pod
-            for pod in seen.exporters.values()
-            if pod.key.namespace == wanted.namespace
-            and wanted.labels.items() <= pod.labels.items()
-            and phase_of(pod) in {Phase.STARTING, Phase.READY}
-            and _is_address(pod.address)
-        )
-        return tuple(sorted({f"http://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
 
     def _endpoints(self, seen: SeenObjects, pools: Records[Pool]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
         self._follow(pools)
@@ -198,6 +179,18 @@ class Assembler:
             now = tuple(own)
             before = known.get(namespace, now)
             self._pools[namespace] = before if before == now else now
+
+
+def _exporter_urls(wanted: ExporterPods, seen: SeenObjects) -> tuple[str, ...]:
+    chosen = (
+        pod
+        for pod in seen.exporters.values()
+        if pod.key.namespace == wanted.namespace
+        and wanted.labels.items() <= pod.labels.items()
+        and phase_of(pod) in {Phase.STARTING, Phase.READY}
+        and _is_address(pod.address)
+    )
+    return tuple(sorted({f"http://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
 
 
 def _is_address(text: str) -> bool:

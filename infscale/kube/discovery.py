@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from types import TracebackType
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
@@ -13,14 +13,17 @@ from infscale.kube import watched_objects as objects
 from infscale.kube.api import resources
 from infscale.kube.api.errors import Forbidden, KubeError
 from infscale.kube.api.resources import Resource
-from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
+from infscale.kube.assembly import NO_EXPORTERS, Assembler, SeenObjects
 from infscale.kube.conditions import judge
 from infscale.kube.reflector import Follows, Reflector
+from infscale.kube.rights import Right, rights
 from infscale.kube.status import Patches, StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
 from infscale.kube.watched_objects import Definition, Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
+from infscale.process.tasks import running
+from infscale.sources.source_kind import ExporterPods
 
 if TYPE_CHECKING:
     import random
@@ -50,14 +53,15 @@ class Cluster(Follows, Patches, Protocol):
 class FollowSettings:
     """What of a cluster is followed, and how.
 
-    Objects of `namespaces` are (none: of all); GPU exporters are found by `exporters`. With `write_status` conditions
-    are written back. Within `sync_timeout_seconds` everything must have been listed once. Changes are waited for
-    `settle_seconds` before a state is made of them, so that many make one. With `only` nothing is followed but that
-    pool's namespace, and in it pods, pools, and as far as the rights go what decides about single requests.
+    Objects of `namespaces` are (none: of all); exporters are found by `exporters`, for each kind by its key. With
+    `write_status` conditions are written back. Within `sync_timeout_seconds` everything must have been listed once.
+    Changes are waited for `settle_seconds` before a state is made of them, so that many make one. With `only` nothing
+    is followed but that pool's namespace, and in it pods, pools, and as far as the rights go what decides about single
+    requests.
     """
 
     namespaces: tuple[str, ...] = ()
-    exporters: ExporterPods | None = None
+    exporters: Mapping[str, ExporterPods] = field(default_factory=lambda: NO_EXPORTERS, hash=False)
     write_status: bool = True
     sync_timeout_seconds: float = 30.0
     settle_seconds: float = 0.025
@@ -86,25 +90,27 @@ class KubernetesDiscovery:
         self._unknown_load: frozenset[ObjectKey] = frozenset()
         self._optional: set[str] = set()
         self._watches = dict(self._all_watches() if settings.only is None else self._pool_watches(settings.only))
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
+        self._stack = AsyncExitStack()
+
+    def needs(self) -> frozenset[Right]:
+        """What it takes to follow the cluster so, and to write conditions."""
+        found: set[Right] = set()
+        for watch in self._watches.values():
+            found |= rights(("list", "watch"), watch.resource.group, watch.resource.plural, namespace=watch.namespace)
+        for definition, _ in _read_kinds(self._seen):
+            if self._settings.write_status and definition.has_standing:
+                found |= rights(("patch",), definition.resource.group, f"{definition.resource.plural}/status")
+        return frozenset(found)
 
     async def __aenter__(self) -> "KubernetesDiscovery":
-        await self._tasks.__aenter__()
         runs = [watch.run() for watch in self._watches.values()]
         if self._settings.write_status:
             runs.append(self._status.run())
-        self._running = [self._tasks.create_task(run) for run in runs]
+        await self._stack.enter_async_context(running(*runs))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for task in self._running:
-            task.cancel()
-        # Only a cancellation is the group's business; the block's own error comes out as it is.
-        own = isinstance(error, asyncio.CancelledError)
-        await self._tasks.__aexit__(*((kind, error, traceback) if own else (None, None, None)))
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
 
     @property
     def refusals(self) -> int:
@@ -190,9 +196,9 @@ class KubernetesDiscovery:
         if not self._settings.namespaces:
             table = self._table(seen.namespaces, self._refusals.reading(objects.NAMESPACE))
             yield self._watch(resources.NAMESPACES, None, table)
-        if self._settings.exporters is not None:
+        for namespace in sorted({wanted.namespace for wanted in self._settings.exporters.values()}):
             exporters = self._table(seen.exporters, read_pod_again)
-            name, watch = self._watch(resources.PODS, self._settings.exporters.namespace, exporters)
+            name, watch = self._watch(resources.PODS, namespace, exporters)
             yield f"exporters {name}", watch
 
     def _pool_watches(self, only: OnlyPool) -> Iterator[tuple[str, Reflector]]:

@@ -86,6 +86,7 @@ class Reflector:
         settings: ReflectorSettings | None = None,
     ) -> None:
         self.resource = resource
+        self.namespace = None if settings is None else settings.namespace
         self.synced = asyncio.Event()
         """Set once everything was listed, or the server has said that it does not know the resource type."""
         self.answered = asyncio.Event()

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from infscale.metrics.gauges import EngineGauges
 
 FloatArray = NDArray[np.float64]
 
@@ -174,26 +176,21 @@ NO_REFUSALS: Final[Mapping[str, str]] = MappingProxyType({})
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
-    Requests and tokens are summed over ranks, KV-cache utilisation (0–1) is the highest rank's. `waiting_tokens` are
-    what waiting requests still need computed, `kv_used_tokens` what the KV cache holds. `fingerprint` changes whenever
-    anything the page said changed; two equal ones mean the page did not move. `attributes` are numbers that a
-    configuration asks for beside ours, finite, by the names it gives them. `refused` are the causes for which values
-    of the page are not taken, by the names of `Columns`, of histograms and of counters. `asleep`: the engine says that
+    `gauges` are None where they are unknown. `fingerprint` changes whenever anything the page said changed; two equal
+    ones mean the page did not move. `attributes` are numbers that a configuration asks for beside ours, finite, by the
+    names it gives them. `refused` are the causes for which values of the page are not taken, by the names of gauges, of
+    histograms and of counters, and "lora". `asleep`: the engine says that
     it has given up its memory and answers nothing until it is woken. `started_at` is when its process started, as the
     page says it (seconds since 1970); None is unknown.
     """
 
-    waiting: Final[float | None]
-    running: Final[float | None]
-    kv_utilization_ratio: Final[float | None]
+    gauges: Final[EngineGauges[float | None]]
     models: Final[Mapping[str, ModelLoad]]
     lora: Final[LoraState | None]
     block_size_tokens: Final[int | None]
     num_blocks: Final[int | None]
     counts: Final[Counts]
     fingerprint: Final[int]
-    waiting_tokens: Final[float | None]
-    kv_used_tokens: Final[float | None]
     attributes: Final[Mapping[str, float]]
     refused: Final[Mapping[str, str]]
     asleep: Final[bool]
@@ -201,33 +198,25 @@ class EngineSample:
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
-        waiting: float | None,
-        running: float | None,
-        kv_utilization_ratio: float | None,
+        gauges: EngineGauges[float | None],
         models: Mapping[str, ModelLoad] = NO_MODELS,
         lora: LoraState | None = None,
         block_size_tokens: int | None = None,
         num_blocks: int | None = None,
         counts: Counts = NO_COUNTS,
         fingerprint: int = 0,
-        waiting_tokens: float | None = None,
-        kv_used_tokens: float | None = None,
         attributes: Mapping[str, float] = NO_ATTRIBUTES,
         refused: Mapping[str, str] = NO_REFUSALS,
         asleep: bool = False,
         started_at: float | None = None,
     ) -> None:
-        self.waiting = waiting
-        self.running = running
-        self.kv_utilization_ratio = kv_utilization_ratio
+        self.gauges = gauges
         self.models = models
         self.lora = lora
         self.block_size_tokens = block_size_tokens
         self.num_blocks = num_blocks
         self.counts = counts
         self.fingerprint = fingerprint
-        self.waiting_tokens = waiting_tokens
-        self.kv_used_tokens = kv_used_tokens
         self.attributes = attributes
         self.refused = refused
         self.asleep = asleep
@@ -250,11 +239,33 @@ class GpuShare(NamedTuple):
     device_utilization_ratio: float
 
 
+class SourceSample(Protocol):
+    """What a source beside the engine says of one endpoint at one moment.
+
+    `refused` are the causes for which it says nothing of something, by the names of `Columns`.
+    """
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Why values are not taken."""
+        ...
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Cells of an endpoint's row by the names of `Columns`, always the same ones; NaN is unknown."""
+        ...
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """Cells that are no numbers, in the same way."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSample:
     """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean).
 
-    `refused` are the causes for which values of the page are not taken, by the names of `Columns`. `shares` are the
+    `refused` are the causes for which values of the page are not taken, by the names of gauges. `shares` are the
     pod's GPUs one by one, where it shares one of them with another pod.
     """
 
@@ -264,9 +275,24 @@ class GpuSample:
     refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
     shares: tuple[GpuShare, ...] = ()
 
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """See `SourceSample`."""
+        return {
+            "gpu_memory_used_bytes": or_nan(self.memory_used_bytes),
+            "gpu_memory_total_bytes": or_nan(self.memory_total_bytes),
+            "gpu_utilization": or_nan(self.utilization_ratio),
+        }
 
-REFUSED: Final = "connection refused"
-"""The cause of a scrape that failed because no process listens at the address: the one that did has ended."""
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """See `SourceSample`."""
+        return {"gpu_shares": self.shares}
+
+
+def or_nan(value: float | None) -> float:
+    """A number as columns have it, NaN where it is unknown."""
+    return math.nan if value is None else value
 
 
 class Life:

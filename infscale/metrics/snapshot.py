@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.frozen_values import entity
+from infscale.memo import Memo
+from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
+    NO_MODELS,
     NO_REFUSALS,
     FloatArray,
     GpuShare,
@@ -76,30 +79,44 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
+TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
+"""The columns of `Columns` that are times, -inf where there was none."""
+FLAGS: Final = ("ready", "settled", "asleep")
+"""Those that are true or false; false is what is not known to be true."""
+OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "models": NO_MODELS,
+        "lora": None,
+        "block_size_tokens": None,
+        "num_blocks": None,
+        "attributes": NO_ATTRIBUTES,
+        "refused": NO_REFUSALS,
+        "gpu_shares": (),
+        "windows": None,
+        "failures": None,
+        "lives": None,
+    }
+)
+"""Those of anything else, with what is in them while nothing is known."""
+
+
 @entity
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
-    Units: `waiting`, `running` requests; `*_tokens` tokens; `kv_utilization` ratio 0–1; memory bytes; `load_seconds`
-    seconds; `*_at` monotonic seconds, `windows_at` those at which windows end. `settled` is True once the endpoint was
-    scraped, or failed, at least once; `asleep` while its engine says that it sleeps. `lives` has another object for an
-    endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are those of
-    `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares` the shares of that. `by_model` has again, as
-    arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms.
+    `gauges` are those of the engine, `pod` those of its pod; `*_at` are monotonic seconds, `windows_at` those at which
+    windows end. `settled` is True once the endpoint was scraped, or failed, at least once; `asleep` while its engine
+    says that it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached; it
+    tells nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
+    the shares of that. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
+    windows' histograms.
     """
 
-    waiting: FloatArray
-    running: FloatArray
-    kv_utilization: FloatArray
-    waiting_tokens: FloatArray
-    kv_used_tokens: FloatArray
+    gauges: EngineGauges[FloatArray]
+    pod: PodGauges[FloatArray]
     observed_at: FloatArray
     windows_at: FloatArray
-    gpu_memory_used_bytes: FloatArray
-    gpu_memory_total_bytes: FloatArray
-    gpu_utilization: FloatArray
     gpu_observed_at: FloatArray
-    load_seconds: FloatArray
     ready: BoolArray
     settled: BoolArray
     asleep: BoolArray
@@ -120,43 +137,28 @@ class Columns:
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
         """Columns in which nothing has been observed."""
         rows = len(endpoints)
-        return cls(
-            waiting=_filled(rows, math.nan),
-            running=_filled(rows, math.nan),
-            kv_utilization=_filled(rows, math.nan),
-            waiting_tokens=_filled(rows, math.nan),
-            kv_used_tokens=_filled(rows, math.nan),
-            observed_at=_filled(rows, -math.inf),
-            windows_at=_filled(rows, -math.inf),
-            gpu_memory_used_bytes=_filled(rows, math.nan),
-            gpu_memory_total_bytes=_filled(rows, math.nan),
-            gpu_utilization=_filled(rows, math.nan),
-            gpu_observed_at=_filled(rows, -math.inf),
-            load_seconds=frozen(np.array([_or_nan(endpoint.load_seconds) for endpoint in endpoints], dtype=np.float64)),
-            ready=frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
-            settled=frozen(np.zeros(rows, dtype=np.bool_)),
-            asleep=frozen(np.zeros(rows, dtype=np.bool_)),
-            models=(MappingProxyType({}),) * rows,
-            lora=(None,) * rows,
-            block_size_tokens=(None,) * rows,
-            num_blocks=(None,) * rows,
-            attributes=(NO_ATTRIBUTES,) * rows,
-            refused=(NO_REFUSALS,) * rows,
-            gpu_shares=((),) * rows,
-            windows=(None,) * rows,
-            failures=(None,) * rows,
-            lives=(None,) * rows,
-            by_model=EMPTY,
-            latencies=NoLatencyRows(),
-        )
+        cells: dict[str, object] = {name: _filled(rows, -math.inf) for name in TIMES}
+        cells |= {name: frozen(np.zeros(rows, dtype=np.bool_)) for name in FLAGS}
+        cells |= {name: (unknown,) * rows for name, unknown in OBJECTS.items()}
+        cells |= {
+            "gauges": EngineGauges(*[_filled(rows, math.nan) for _ in ENGINE_GAUGES]),
+            "pod": PodGauges(*[_filled(rows, math.nan) for _ in POD_GAUGES])._replace(
+                load_seconds=frozen(np.array([known(each.load_seconds) for each in endpoints], dtype=np.float64))
+            ),
+            "ready": frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
+            "by_model": EMPTY,
+            "latencies": NoLatencyRows(),
+        }
+        return cls(**cells)  # type: ignore[arg-type] # names and types are those of the fields
+
+    @property
+    def of_gauges(self) -> tuple[FloatArray, ...]:
+        """The columns of all gauges, in the order of `GAUGES`."""
+        return (*self.gauges, *self.pod)
 
 
 def _filled(rows: int, value: float) -> FloatArray:
     return frozen(np.full(rows, value))
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def frozen(array: ArrayT) -> ArrayT:
@@ -211,7 +213,8 @@ class PoolState:
     index: Final[Mapping[str, int]]
     pods: Final[PodIndex]
     columns: Final[Columns]
-    derived: Final[dict[object, Any]]
+    derived: Final[Memo]
+    _available: tuple[IntArray, float] | None
 
     def __init__(  # one for each field
         self,
@@ -228,7 +231,8 @@ class PoolState:
         self.index = index
         self.pods = pods
         self.columns = columns
-        self.derived = {}
+        self.derived = Memo()
+        self._available = None
 
     @classmethod
     def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
@@ -246,17 +250,16 @@ class PoolState:
 
     def available(self) -> tuple[IntArray, float]:
         """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
-        known: tuple[IntArray, float] | None = self.derived.get(PoolState)
+        known = self._available
         if known is None:
             columns = self.columns
             usable = columns.ready & ~columns.asleep
             if self.settings.saturation.kind is SaturationKind.UTILIZATION:
                 # What is in flight is always known; what engines report may be neither of the two.
-                usable = usable & ~np.isnan(np.fmin(columns.waiting, columns.kv_utilization))
+                usable = usable & ~np.isnan(np.fmin(columns.gauges.waiting, columns.gauges.kv_utilization))
             rows = frozen(usable.nonzero()[0])
             observed = at_rows(columns.observed_at, rows)
-            known = rows, float(np.minimum.reduce(observed, initial=math.inf))
-            self.derived[PoolState] = known
+            known = self._available = rows, float(np.minimum.reduce(observed, initial=math.inf))
         return known
 
 
@@ -340,15 +343,12 @@ class PoolSnapshot:
         """Rows whose last observation is within the staleness limit."""
         return now - self.state.columns.observed_at <= self.state.settings.staleness_limit_seconds
 
-    def gpu_fresh(self, now: float, limit_seconds: float) -> BoolArray:
-        """Rows whose GPU observation is at most `limit_seconds` old; GPU exporters are slower than model servers."""
-        return now - self.state.columns.gpu_observed_at <= limit_seconds
-
     def saturation(self, now: float) -> FloatArray:
         """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""
+        gauges = self.state.columns.gauges
         ratios = self.state.settings.saturation.ratios(
-            self.state.columns.waiting,
-            self.state.columns.kv_utilization,
+            gauges.waiting,
+            gauges.kv_utilization,
             self.in_flight_requests,
             self.in_flight_tokens,
         )

@@ -1,41 +1,91 @@
-"""Sockets on every address of the machine, of IPv6 and of IPv4, and why one cannot be had."""
+"""Sockets that listen: on one address, on both of ``localhost`` or on every one, and why one cannot be had."""
 
+import asyncio
 import errno
 import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
 
 EVERY_ADDRESS = "::"
-"""The host that means them."""
+"""The host that means every address of the machine, of IPv6 and of IPv4."""
+BACKLOG = 1024
+"""How many connections wait to be accepted."""
+
+_PRIVILEGED = 1024
+# ``localhost`` may be written down for a protocol that the machine does not speak.
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
+_Place = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-def every_address(port: int) -> socket.socket:
-    """A socket bound to `port` on every address; IPv4 peers come as IPv6 ones (RFC 3493, section 3.7).
+async def listening(
+    who: str, host: str, port: int, key: str, received_bytes: int | None = None
+) -> tuple[socket.socket, ...]:
+    """Sockets that listen on each address that `host` names, all on one port; port 0 takes any free one.
 
-    Event loops and aiohttp bind ``::`` to IPv6 alone. Raises OSError where the port is taken or there is no IPv6.
+    `received_bytes` is how much the system holds of what came on each connection (None: its own default). Raises
+    `StartError`, which names `who` and says what to do; `key` is what chooses the address.
     """
-    found = socket.socket(socket.AF_INET6)
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        found.bind((EVERY_ADDRESS, port))
-    except BaseException:
-        found.close()
-        raise
-    return found
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return _all_listening([(family, address) for family, _, _, _, address in found], received_bytes)
+    except OSError as error:
+        raise cannot_listen(who, host, port, error, key) from None
+
+
+def _all_listening(places: Iterable[_Place], received_bytes: int | None) -> tuple[socket.socket, ...]:
+    made: list[socket.socket] = []
+    absent: OSError | None = None
+    with ExitStack() as stack:
+        for family, (host, port, *rest) in places:
+            # Where any free port will do, the first address chooses.
+            chosen = port or (made[0].getsockname()[1] if made else 0)
+            try:
+                each = stack.enter_context(_bound(family, (host, chosen, *rest)))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                absent = error
+                continue
+            if received_bytes is not None:
+                # Connections inherit it.
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received_bytes)
+            each.setblocking(False)
+            each.listen(BACKLOG)
+            made.append(each)
+        if absent is not None and not made:
+            raise absent
+        stack.pop_all()
+    return tuple(made)
 
 
 def has_every_address() -> bool:
-    """Whether this machine can listen so."""
+    """Whether this machine can listen on `EVERY_ADDRESS`."""
     try:
-        every_address(0).close()
+        _bound(socket.AF_INET6, (EVERY_ADDRESS, 0)).close()
     except OSError:
         return False
     return True
 
 
-_PRIVILEGED = 1024
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(family)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # On every address IPv4 peers come as IPv6 ones (RFC 3493, section 3.7); event loops bind to IPv6 alone.
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != EVERY_ADDRESS)
+        made.bind(address)
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def cannot_listen(who: str, host: str, port: int, error: OSError, key: str) -> StartError:

@@ -62,8 +62,8 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "true",
         Treatment.HONOURED,
-        "true: the cluster is asked who may read `/metrics`, and without a cluster only this machine can; "
-        "false: everybody can",
+        "true: the cluster authorizes each reader of `/metrics`, and without a cluster it listens on loopback; "
+        "false: every reader is answered",
     ),
     ReferenceFlag("metrics-client-ca-file", Form.TEXT, "", Treatment.REFUSED, "`/metrics` is plain text"),
     ReferenceFlag("metrics-cert-dir", Form.TEXT, "", Treatment.REFUSED, "`/metrics` is plain text"),
@@ -114,7 +114,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "false",
         Treatment.HONOURED,
-        "the gateway's hint which endpoints to pick from is passed over",
+        "the gateway's hint which endpoints to pick from is ignored",
     ),
     ReferenceFlag(
         "emit-endpoint-scores", Form.BOOLEAN, "false", Treatment.HONOURED, "scores go to the gateway as metadata"
@@ -124,8 +124,8 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "false",
         Treatment.HONOURED,
-        "not the reference's: the preset `conformance` schedules, for conformance tests of gateways; the variable "
-        "`INFSCALE_CONFORMANCE` says it too",
+        "not a flag of the reference: the preset `conformance` schedules, for conformance tests of gateways; the "
+        "variable `INFSCALE_CONFORMANCE` has the same effect",
     ),
     ReferenceFlag(
         "refresh-metrics-interval", Form.DURATION, "50ms", Treatment.HONOURED, "how often each endpoint is scraped"
@@ -142,7 +142,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.DURATION,
         "5s",
         Treatment.WITHOUT_EFFECT,
-        "metrics are made when they are asked for",
+        "metrics are computed when `/metrics` is read",
     ),
     ReferenceFlag(
         "config-file",
@@ -163,7 +163,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "false",
         Treatment.WITHOUT_EFFECT,
-        "every plugin there is here can be used",
+        "every plugin of infscale can be used",
     ),
     ReferenceFlag(
         "ha-enable-leader-election",
@@ -177,9 +177,11 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.DURATION,
         "30s",
         Treatment.HONOURED,
-        "after SIGTERM exchanges are still taken for so long, and then have as long again to end",
+        "how long new exchanges are accepted after SIGTERM; open ones then have the same time again to end",
     ),
-    ReferenceFlag("tracing", Form.BOOLEAN, "true", Treatment.ONLY_FALSE, "no traces are sent; left out it is false"),
+    ReferenceFlag(
+        "tracing", Form.BOOLEAN, "true", Treatment.ONLY_FALSE, "no traces are sent; without the flag it is false"
+    ),
     ReferenceFlag(
         "health-checking",
         Form.BOOLEAN,
@@ -200,16 +202,22 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.TEXT,
         "4Mi",
         Treatment.WITHOUT_EFFECT,
-        "messages of up to 64 MiB are taken",
+        "messages of up to 64 MiB are accepted",
     ),
-    ReferenceFlag("grpc-max-send-msg-size", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "answers are as long as they are"),
+    ReferenceFlag("grpc-max-send-msg-size", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "there is no limit"),
     ReferenceFlag(
         "total-queued-requests-metric", Form.TEXT, "", Treatment.HONOURED, _METRIC.format("waiting requests")
     ),
     ReferenceFlag(
         "total-running-requests-metric", Form.TEXT, "", Treatment.HONOURED, _METRIC.format("running requests")
     ),
-    ReferenceFlag("running-requests-metric", Form.TEXT, "", Treatment.HONOURED, "another name of the one before"),
+    ReferenceFlag(
+        "running-requests-metric",
+        Form.TEXT,
+        "",
+        Treatment.HONOURED,
+        "another name of `--total-running-requests-metric`",
+    ),
     ReferenceFlag(
         "kv-cache-usage-percentage-metric",
         Form.TEXT,
@@ -241,7 +249,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         Form.BOOLEAN,
         "true",
         Treatment.HONOURED,
-        "true: any certificate of an https page will do",
+        "true: certificates of https pages are not verified",
     ),
     ReferenceFlag(
         "kubeconfig",
@@ -256,7 +264,13 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "zap-log-level", Form.TEXT, "", Treatment.HONOURED, "`debug`, `info`, `error` or a number as in `-v`"
     ),
     ReferenceFlag("zap-devel", Form.BOOLEAN, "false", Treatment.HONOURED, "lines of text instead of JSON"),
-    ReferenceFlag("zap-stacktrace-level", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "a stack trace is a bug's alone"),
+    ReferenceFlag(
+        "zap-stacktrace-level",
+        Form.TEXT,
+        "",
+        Treatment.WITHOUT_EFFECT,
+        "only faults of the program are logged with a stack trace",
+    ),
     ReferenceFlag("zap-time-encoding", Form.TEXT, "", Treatment.WITHOUT_EFFECT, "times are in RFC 3339, UTC"),
 )
 """Every flag of the reference, those of its older versions included, in the order of its own help."""

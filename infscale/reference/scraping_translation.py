@@ -5,10 +5,10 @@ from types import MappingProxyType
 
 from infscale.config import ScrapeSettings
 from infscale.config.settings import Scheme
-from infscale.config.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.documents.strict_document import quoted
+from infscale.documents.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.metrics.pages.exposition import MetricSpec
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.snapshot import PoolSettings
 from infscale.reference.go_flags import Flags, refuse
 
@@ -84,9 +84,11 @@ def _engine(flags: Flags) -> EngineNames | None:
     engine = EngineNames(
         "vllm",
         "vllm",
-        waiting=names.get("waiting"),
-        running=names.get("running"),
-        kv_utilization=names.get("kv_utilization"),
+        NOT_GIVEN._replace(
+            waiting=names.get("waiting"),
+            running=names.get("running"),
+            kv_utilization=names.get("kv_utilization"),
+        ),
         lora=names.get("lora"),
         cache_info=names.get("cache_info"),
     )

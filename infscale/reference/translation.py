@@ -19,10 +19,10 @@ from infscale.config import (
     TelemetrySettings,
 )
 from infscale.config.settings import LogFormat, LogLevel, Preset, TlsVersion
-from infscale.config.values import MAX_SECONDS
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.documents.strict_document import quoted
+from infscale.documents.values import MAX_SECONDS
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import SelectorError
 from infscale.labels import Selector
@@ -239,8 +239,8 @@ def _telemetry(flags: Flags, in_cluster: bool, every_address: str) -> tuple[Tele
     if in_cluster:
         return TelemetrySettings(ListenAddress(every_address, port), reference_names=True, ask_cluster=True), ()
     note = (
-        "/metrics listens on loopback only: there is no cluster to ask who may read it; "
-        "with --metrics-endpoint-auth=false everybody can"
+        "/metrics listens on loopback only: there is no cluster to authorize readers; "
+        "with --metrics-endpoint-auth=false every reader is answered"
     )
     return TelemetrySettings(ListenAddress(_LOOPBACK, port), reference_names=True), (note,)
 

@@ -5,16 +5,14 @@ Pages are fetched hundreds of times a second, so there is no more between socket
 
 import asyncio
 import base64
-import errno
 import functools
-import socket
 import ssl
 from typing import TYPE_CHECKING, cast
 
 from yarl import URL
 
-from infscale.metrics.sample import REFUSED
 from infscale.periodic import FetchError, Unreachable
+from infscale.process.connecting import connect_problem
 from infscale.scrape.answer import CLOSED, Answer, Page, Room
 from infscale.scrape.page_connection import Asking, Connection, Stale
 from infscale.scrape.tls_trust import PageCertificates
@@ -29,12 +27,6 @@ _REQUEST = (
     "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: infscale\r\nAccept: text/plain;version=0.0.4\r\n"
     "Accept-Encoding: identity\r\n{authorization}\r\n"
 )
-_CONNECT_CAUSES = {
-    errno.ECONNREFUSED: REFUSED,
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "connection timed out",
-}
 
 
 class PageClient:
@@ -105,12 +97,10 @@ class PageClient:
         named = None if tls is None else self._address[0].removesuffix(".")
         try:
             _, connection = await loop.create_connection(self._new, *self._address, ssl=tls, server_hostname=named)
-        except socket.gaierror as error:
-            raise Unreachable("host name not found") from error
         except ssl.SSLError as error:
-            raise FetchError("TLS handshake failed") from error
+            raise FetchError(connect_problem(error)) from error
         except OSError as error:
-            raise Unreachable(_CONNECT_CAUSES.get(error.errno or 0, "connection failed")) from error
+            raise Unreachable(connect_problem(error)) from error
         return connection
 
 

@@ -4,10 +4,8 @@ A page of metrics names one model of a server with several names, and LoRA adapt
 changes rarely and is asked for rarely; each server has failures of its own.
 """
 
-import asyncio
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
@@ -15,21 +13,9 @@ from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.periodic import (
-    Clock,
-    Failing,
-    FetchError,
-    Outcome,
-    Pace,
-    Rounds,
-    ScrapeHealth,
-    TaskSet,
-    Unreachable,
-    Withheld,
-    hash_fraction,
-    repeat,
-)
+from infscale.periodic import Clock, Failing, FetchError, ScrapeHealth, Unreachable, Withheld
 from infscale.scrape.fetch import PageClient
+from infscale.scrape.page_loops import Observe, PageLoops, Rhythm
 from infscale.scrape.tls_trust import PageCertificates
 
 if TYPE_CHECKING:
@@ -63,13 +49,20 @@ class _Server:
     key: EndpointKey
     url: str
     h2c: bool
+    interval_seconds: float
+    timeout_seconds: float
+
+    @property
+    def name(self) -> str:
+        """See `PageTarget`."""
+        return f"models of {self.key} at {self.url}"
 
 
 @dataclass(slots=True)
 class _Known:
     """What one server said last, and when, None: never; with `none` it answered without a list."""
 
-    rounds: Rounds
+    server: _Server
     names: frozenset[str] = frozenset()
     at: float | None = None
     none: bool = False
@@ -80,34 +73,30 @@ class ModelLists:
 
     def __init__(self, clock: Clock, rng: "random.Random", settings: ListSettings | None = None) -> None:
         self._clock = clock
-        self._rng = rng
         self._settings = settings or ListSettings()
         self._known: dict[EndpointKey, _Known] = {}
-        self._tasks: TaskSet[EndpointKey, _Server] = TaskSet(self._run)
-        self._servers: dict[EndpointKey, _Server] = {}
+        rhythm = Rhythm(self._settings.backoff, clock, rng, _FIRST_WITHIN_SECONDS)
+        self._loops: PageLoops[EndpointKey, _Server] = PageLoops(self, rhythm)
 
     async def __aenter__(self) -> "ModelLists":
-        await self._tasks.__aenter__()
+        await self._loops.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._tasks.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._loops.__aexit__(*error)
 
     def sync(self, endpoints: Iterable[Endpoint], h2c: Container[EndpointKey] = ()) -> None:
         """Read the lists of exactly these endpoints, of `h2c` over HTTP/2; one at another address is another server."""
-        scheme = self._settings.scheme
-        wanted = {
-            each.key: _Server(each.key, f"{scheme}://{each.authority}{PATH}", scheme == "http" and each.key in h2c)
-            for each in endpoints
-        }
-        self._known = {
-            key: self._known[key] if self._servers.get(key) == server else _Known(self._rounds(server))
-            for key, server in wanted.items()
-        }
-        self._servers = wanted
-        self._tasks.sync(wanted)
+        settings = self._settings
+        known: dict[EndpointKey, _Known] = {}
+        for each in endpoints:
+            url = f"{settings.scheme}://{each.authority}{PATH}"
+            plain = settings.scheme == "http" and each.key in h2c
+            server = _Server(each.key, url, plain, settings.interval_seconds, settings.timeout_seconds)
+            before = self._known.get(each.key)
+            known[each.key] = before if before is not None and before.server == server else _Known(server)
+        self._known = known
+        self._loops.sync({key: each.server for key, each in known.items()})
 
     def listed(self, key: EndpointKey) -> frozenset[str] | None:
         """The names on the list of an endpoint, none of a server that answers without one; None: unknown now.
@@ -125,44 +114,33 @@ class ModelLists:
 
     def health(self) -> dict[EndpointKey, ScrapeHealth]:
         """How reading each list goes."""
-        return {key: known.rounds.health for key, known in self._known.items()}
+        return self._loops.health()
 
-    def _rounds(self, server: _Server) -> Rounds:
-        # No request waits for a failure here: a list grows old and then is unknown.
-        return Rounds(f"models of {server.key} at {server.url}", self._clock, lambda _cause, _at: None)
-
-    async def _run(self, server: _Server) -> None:
-        settings, known = self._settings, self._known[server.key]
-        url = URL(server.url)
-        pages = PageClient(
+    def client(self, target: _Server, url: URL) -> PageClient:
+        """See `PageVisitor`."""
+        settings = self._settings
+        return PageClient(
             url,
             LIST_LIMIT_BYTES,
             verify_tls=settings.verify_tls,
             certificates=settings.certificates,
-            h2c=server.h2c,
+            h2c=target.h2c,
         )
 
-        async def observe(started: float) -> int:
+    def observer(self, target: _Server, pages: PageClient) -> Observe:
+        """See `PageVisitor`."""
+        known = self._known[target.key]
+
+        async def observe(path: str, started: float) -> int:
             try:
-                page = await pages.get(url.raw_path_qs)
+                page = await pages.get(path)
                 known.names, known.at = read_list(page.body), started
             except FetchError as error:
                 known.none = not isinstance(error, Unreachable | Withheld | Failing)
                 raise
             return len(page.body)
 
-        async def step() -> Outcome:
-            return await known.rounds.run(observe, settings.timeout_seconds)
-
-        fraction = hash_fraction(server.url)
-        pace = Pace(lambda: settings.interval_seconds, fraction, settings.backoff, self._clock, self._rng)
-        try:
-            # The first round comes soon, and those of a thousand servers not all at once.
-            await asyncio.sleep(fraction * min(_FIRST_WITHIN_SECONDS, settings.interval_seconds))
-            await step()
-            await repeat(step, pace)
-        finally:
-            pages.close()
+        return observe
 
 
 def read_list(page: bytes) -> frozenset[str]:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from infscale.endpoint import EndpointKey
+from infscale.framing.length_prefixed import MOST_BYTES, Messages, framed
+from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_REFUSALS, CountLayout, Counts, EngineSample, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
-
-_LENGTH_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,16 @@ class Found:
 
 HEARTBEAT_SECONDS = 0.5
 """How often a scraping process says that it lives."""
-HEARTBEAT = bytes(_LENGTH_BYTES)
+HEARTBEAT = framed(b"")
 """A message that says nothing but that its writer lives."""
 
 
 def ordered(message: Setup | Sequence[Target]) -> bytes:
     """An order as bytes for the pipe."""
-    return _framed(pickle.dumps(message, protocol=5))
+    return framed(pickle.dumps(message, protocol=5))
 
 
-def read_order(body: memoryview) -> Any:
+def read_order(body: bytes) -> Any:
     """The order that `body` is."""
     return pickle.loads(body)  # noqa: S301 # from the process that started this one
 
@@ -72,15 +72,13 @@ class FoundWriter:
         key, health = found.key, found.health
         result = found.result if isinstance(found.result, str) else self._plain(found.result)
         plain = ((key.namespace, key.name, key.rank), result, found.at, _HEALTH(health))
-        return _framed(marshal.dumps(plain))
+        return framed(marshal.dumps(plain))
 
     def _plain(self, sample: EngineSample) -> tuple[Any, ...]:
         """A sample as values that `marshal` knows; counts by the bytes of their row."""
         lora = sample.lora
         return (
-            sample.waiting,
-            sample.running,
-            sample.kv_utilization_ratio,
+            tuple(sample.gauges),
             {model: (load.waiting, load.running, load.waiting_tokens) for model, load in sample.models.items()},
             None if lora is None else (lora.running, lora.waiting, lora.max_adapters, lora.loaded),
             sample.block_size_tokens,
@@ -88,8 +86,6 @@ class FoundWriter:
             *self._layout(sample.counts.layout),
             sample.counts.row.tobytes(),
             sample.fingerprint,
-            sample.waiting_tokens,
-            sample.kv_used_tokens,
             dict(sample.attributes) or None,
             dict(sample.refused) or None,
             sample.asleep,
@@ -118,20 +114,17 @@ class FoundReader:
     def __init__(self) -> None:
         self._layouts: dict[int, CountLayout] = {}
 
-    def read(self, body: memoryview) -> Found:
+    def read(self, body: bytes) -> Found:
         """What was found, of its bytes."""
         key, result, at, health = marshal.loads(body)  # noqa: S302 # from a process that this one has started
         result = result if isinstance(result, str) else self._sample(result)
         return Found(EndpointKey(*key), result, at, ScrapeHealth(*health))
 
     def _sample(self, plain: tuple[Any, ...]) -> EngineSample:
-        waiting, running, kv_utilization_ratio, models, lora, block_size, blocks, *rest = plain
-        number, said, row, fingerprint, waiting_tokens, kv_used_tokens, attributes, *others = rest
-        refused, asleep, started_at = others
+        gauges, models, lora, block_size, blocks, number, said, row, fingerprint, *others = plain
+        attributes, refused, asleep, started_at = others
         return EngineSample(
-            waiting,
-            running,
-            kv_utilization_ratio,
+            EngineGauges(*gauges),
             {model: ModelLoad(*load) for model, load in models.items()},
             None if lora is None else LoraState(*lora),
             block_size,
@@ -139,8 +132,6 @@ class FoundReader:
             # A view of bytes is read-only.
             Counts(self._layout(number, said), np.frombuffer(row)),
             fingerprint,
-            waiting_tokens,
-            kv_used_tokens,
             attributes or NO_ATTRIBUTES,
             refused or NO_REFUSALS,
             asleep,
@@ -165,42 +156,22 @@ _LARGE_BYTES = 1 << 18
 _HEALTH = attrgetter(*(field.name for field in fields(ScrapeHealth)))
 
 
-def _framed(body: bytes) -> bytes:
-    return len(body).to_bytes(_LENGTH_BYTES, "little") + body
-
-
 class Frames:
-    """Cuts what comes out of the pipe into messages; `take` gets each, read by `read`, as soon as it is whole.
+    """Reads what comes out of the pipe; `take` gets each message, read by `read`.
 
     An empty one says only that its writer lives.
     """
 
-    def __init__(self, read: Callable[[memoryview], Any], take: Callable[[Any], None]) -> None:
+    def __init__(self, read: Callable[[bytes], Any], take: Callable[[Any], None]) -> None:
         self._read = read
         self._take = take
-        # What came of a message that is not whole yet, and how long that has to be to go on with it.
-        self._received = bytearray()
-        self._wanted = 0
+        self._messages = Messages(MOST_BYTES)
 
     def feed(self, data: bytes) -> None:
         """Take in the next bytes."""
-        received = data
-        if self._received:
-            self._received += data
-            if len(self._received) < self._wanted:
-                return
-            received = bytes(self._received)
-        start, self._wanted, view = 0, 0, memoryview(received)
-        while len(received) - start >= _LENGTH_BYTES:
-            stop = start + _LENGTH_BYTES + int.from_bytes(received[start : start + _LENGTH_BYTES], "little")
-            if len(received) < stop:
-                self._wanted = stop - start
-                break
-            body = view[start + _LENGTH_BYTES : stop]
-            start = stop
-            if len(body):
+        for body in self._messages.feed(data):
+            if body:
                 self._take(self._read(body))
-        self._received = bytearray(received[start:])
 
 
 def shares(targets: Sequence[Target], count: int, fraction: Callable[[str], float]) -> list[list[Target]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from infscale.backoff import Backoff
@@ -53,10 +52,8 @@ class ScrapePool:
         await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._tasks.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._tasks.__aexit__(*error)
         for loop in self._loops.values():
             loop.close()
 

@@ -10,15 +10,16 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.periodic import ScrapeHealth, TaskSet, hash_fraction
 from infscale.process.log import where
+from infscale.process.tasks import running
 from infscale.scrape.loop import ScrapeSink
 from infscale.scrape.pipe import HEARTBEAT_SECONDS, Found, FoundReader, Frames, Setup, ordered, shares
 from infscale.scrape.pool import ScrapePool
@@ -111,11 +112,9 @@ class ScrapeProcesses:
         await self._running.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._running.__aexit__(kind, error, traceback)
-        await self._here.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        await self._running.__aexit__(*error)
+        await self._here.__aexit__(*error)
 
     def sync(self, targets: Iterable[Target]) -> None:
         """Scrape exactly `targets`, one per endpoint."""
@@ -166,32 +165,14 @@ class ScrapeProcesses:
             failures += 1
 
     async def _one_life(self, share: _Share) -> int:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "infscale.scrape.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**_MEMORY, **os.environ},
-            # Ctrl-C is for this process, which drains first; the other ends with its standard input.
-            start_new_session=True,
-        )
-        tasks = asyncio.TaskGroup()
-        try:
-            await tasks.__aenter__()
-            telling, watching = tasks.create_task(self._tell(process, share)), tasks.create_task(_watch(process, share))
-            try:
+        hung = asyncio.Event()
+        async with _process() as process:
+            async with running(self._tell(process, share), _watch(process, share, hung)):
                 await self._listen(process, share)
-            finally:
-                hung = watching.done()
-                telling.cancel()
-                watching.cancel()
-                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-                await tasks.__aexit__(None, None, None)
             code = await process.wait()
-            if hung:
-                raise Hung
-            return code
-        finally:
-            await _stopped(process)
+        if hung.is_set():
+            raise Hung
+        return code
 
     async def _tell(self, process: asyncio.subprocess.Process, share: _Share) -> None:
         """Send what is wanted, now and whenever it changes."""
@@ -233,7 +214,38 @@ class ScrapeProcesses:
         self._sink.record_failure(found.key, cause, found.at)
 
 
-async def _watch(process: asyncio.subprocess.Process, share: _Share) -> None:
+@asynccontextmanager
+async def _process() -> AsyncGenerator[asyncio.subprocess.Process, None]:
+    """A process that scrapes, until the block ends. Raises OSError where none can be started."""
+    async with running() as tasks:
+        starting = tasks.create_task(_started())
+        try:
+            # A start that is given up half-way leaves a process that nothing ends.
+            started = await asyncio.shield(starting)
+            if isinstance(started, OSError):
+                raise started
+            yield started
+        finally:
+            started = await starting
+            if not isinstance(started, OSError):
+                await _stopped(started)
+
+
+async def _started() -> asyncio.subprocess.Process | OSError:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "infscale.scrape.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**_MEMORY, **os.environ},
+            # Ctrl-C is for this process, which drains first; the other ends with its standard input.
+            start_new_session=True,
+        )
+    except OSError as error:
+        return error
+
+
+async def _watch(process: asyncio.subprocess.Process, share: _Share, hung: asyncio.Event) -> None:
     """End a process that says nothing for too long: stopped or in a loop, it would not notice that its input ends."""
     heard = first = share.heard
     silent = 0
@@ -241,6 +253,7 @@ async def _watch(process: asyncio.subprocess.Process, share: _Share) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
         silent = silent + 1 if share.heard == heard else 0
         heard = share.heard
+    hung.set()
     process.kill()
 
 

@@ -3,30 +3,36 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from prometheus_client.registry import Collector
 
 from adapter.access.request_access import Access, cluster_access
+from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust import Trust
+from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
-from adapter.answering.forwarding import Forwarder, ForwardSettings
+from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder, ForwardSettings
 from adapter.answering.provider import Provider
 from adapter.api.documents import Clock
-from adapter.registering.api_services import ApiServices
+from adapter.registering.api_services import ApiServices, ownership_needs
 from adapter.registering.issuing import Subject
-from adapter.registering.registration import Registrar
+from adapter.registering.registration import Registrar, registration_needs
 from adapter.registering.serving_tls import TlsSettings
 from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
 from infscale.config import AdapterSettings as AdapterConfig
 from infscale.config import ServeConfig
 from infscale.kube.api.client import KubeClient
+from infscale.kube.rights import Right
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.certificates import CertificatePair
+from infscale.process.tasks import running
+from infscale.serving.parts import Owning
+from infscale.telemetry.own_metrics import OwnMetrics
 
 _CHECK_SECONDS = 15.0
 _STEPS_AT_ONCE = 20
@@ -44,17 +50,23 @@ class Answers:
     client: KubeClient | None
     rng: random.Random
 
-    def server(self, config: ServeConfig, collectors: Iterable[Collector]) -> AdapterServer:
-        """The adapter's server; `collectors` are on its own ``/metrics`` beside its counts."""
+    def server(self, config: ServeConfig, page: OwnMetrics) -> AdapterServer:
+        """The adapter's server, which shows `page`."""
         adapter = config.adapter
-        tls = TlsSettings(service=adapter.service.name, namespace=adapter.service.namespace)
-        if adapter.tls is not None:
-            tls = replace(tls, cert_file=adapter.tls.certificate, key_file=adapter.tls.key)
+        tls = _tls(adapter)
         membership = None if self.client is None else self._membership(self.client, adapter, tls.subject)
         settings = AdapterSettings(adapter.listen.host, adapter.listen.port, tls, adapter.max_in_flight)
-        return AdapterServer(
-            settings, self.provider, metrics=self.table.names, collectors=collectors, membership=membership
-        )
+        return AdapterServer(settings, self.provider, metrics=self.table.names, page=page, membership=membership)
+
+    def needs(self, config: AdapterConfig) -> frozenset[Right]:
+        """What the adapter has to be allowed in the cluster: to ask who may, to register, and to ask another."""
+        if self.client is None:
+            return frozenset()
+        subject = _tls(config).subject
+        found = REVIEW_NEEDS | TRUST_NEEDS | ownership_needs(subject)
+        if _is_believed(config):
+            found |= registration_needs(subject, issues=config.tls is None)
+        return found if config.forward is None else found | FORWARDING_NEEDS
 
     def _membership(self, client: KubeClient, adapter: AdapterConfig, subject: Subject) -> Membership:
         def grants(use: Callable[[Trust], None], clock: Callable[[], Clock]) -> AbstractAsyncContextManager[Access]:
@@ -63,7 +75,7 @@ class Answers:
         def registers(use: Callable[[CertificatePair], Awaitable[None]]) -> Registrar:
             return Registrar(client, subject, use, lambda: datetime.now(UTC), bundle_file=adapter.ca)
 
-        believed = adapter.tls is None or adapter.ca is not None
+        believed = _is_believed(adapter)
         forward = adapter.forward
         api_services = ApiServices(client, subject, lambda: datetime.now(UTC), forwards=forward is not None)
         forwarder = None
@@ -73,21 +85,12 @@ class Answers:
             forwarder = Forwarder(asking, settings, api_services.is_forwarding)
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
-    @asynccontextmanager
-    async def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AsyncGenerator[None, None]:
+    def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AbstractAsyncContextManager[object]:
         """Say in the log what autoscalers ask for that does not exist, each once, until the block ends.
 
         `knows` says which custom metrics another adapter has.
         """
-        tasks = asyncio.TaskGroup()
-        await tasks.__aenter__()
-        checking = tasks.create_task(self._check(store, knows))
-        try:
-            yield
-        finally:
-            checking.cancel()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            await tasks.__aexit__(None, None, None)
+        return running(self._check(store, knows))
 
     async def _check(self, store: MetricStore, knows: Callable[[str], bool]) -> None:
         known: frozenset[Finding] = frozenset()
@@ -106,3 +109,31 @@ class Answers:
             if said.more:
                 _LOG.warning("%d more metrics that HorizontalPodAutoscalers ask for cannot be answered", said.more)
             known = frozenset(found)
+
+
+def _tls(adapter: AdapterConfig) -> TlsSettings:
+    tls = TlsSettings(service=adapter.service.name, namespace=adapter.service.namespace)
+    return tls if adapter.tls is None else replace(tls, cert_file=adapter.tls.certificate, key_file=adapter.tls.key)
+
+
+def _is_believed(adapter: AdapterConfig) -> bool:
+    """Whether the adapter knows the CA of its certificate, so that APIServices can be told of it."""
+    return adapter.tls is None or adapter.ca is not None
+
+
+class Answering(Owning):
+    """The adapter: it answers from `store` who may ask, and shows `page`."""
+
+    def __init__(self, config: ServeConfig, answers: Answers, store: MetricStore, page: OwnMetrics) -> None:
+        self.server = answers.server(config, page)
+        checks = [] if answers.client is None else [answers.checks(store, self.server.knows)]
+        super().__init__(self.server, *checks)
+        self._needs = answers.needs(config.adapter)
+
+    def collectors(self) -> Sequence[Collector]:
+        """What was asked."""
+        return (self.server.collector,)
+
+    def needs(self) -> frozenset[Right]:
+        """What answering in a cluster takes."""
+        return self._needs

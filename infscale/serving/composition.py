@@ -5,30 +5,30 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from prometheus_client.registry import Collector
 
+from adapter.access.reviews import REVIEW_NEEDS
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
-from infscale.client_headers import ignored
 from infscale.config import KubernetesSettings, ServeConfig
-from infscale.endpoint import DiscoveryState, ObjectKey
+from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
+from infscale.kube.rights import Right
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
-from infscale.periodic import ScrapeHealth, TaskSet
-from infscale.scrape.model_lists import ListSettings, ModelLists
-from infscale.scrape.pipe import Setup
-from infscale.scrape.pool import ScrapePool, ScrapeSettings
+from infscale.periodic import TaskSet
 from infscale.scrape.processes import ScrapeProcesses
-from infscale.scrape.target import TargetTemplate
-from infscale.serving.answering import Answers
+from infscale.serving.answering import Answering, Answers
+from infscale.serving.collecting import Asking, Listing, Scraping, target_template
+from infscale.serving.deciding import Deciding
 from infscale.serving.discovering import Discovering, discovering
+from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
-from infscale.serving.observing import Observing
+from infscale.serving.parts import Owning, Part
 from infscale.serving.scheduling import (
     SchedulingFile,
     check_change,
@@ -37,28 +37,17 @@ from infscale.serving.scheduling import (
     log_notes,
     pool_settings,
 )
-from infscale.serving.scraping import scraping
-from infscale.sources.dcgm import DcgmSource, DcgmTarget
+from infscale.sources.known_sources import SOURCES
+from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
-from infscale.telemetry.telemetry_server import SourcesCollector, StoreCollector, TelemetryListen, TelemetryServer
-from picker.directing.candidates import takes_requests
-from picker.directing.director import PoolDirector
-from picker.directing.director_books import DirectorSettings
+from infscale.telemetry.source_metrics import DiscoveryCollector
+from infscale.telemetry.telemetry_server import StoreCollector, TelemetryListen, TelemetryServer
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.served_models import NO_LISTS
 from picker.epp_config.loader import PickerConfig
-from picker.ext_proc.exchange import Exchange, ExchangeSettings
-from picker.parsing import ParserTable
-from picker.telemetry.counts import PortCollector, ReloadCollector
-from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
-from picker.transport.server.http2 import Http2Transport
+from picker.telemetry.counts import ReloadCollector
+from picker.transport.interface import Transport
 
 _LOG = logging.getLogger(__name__)
-
-_REWRITES_NOTE = (
-    "models are rewritten: clients read the name of the model that served them, unless the gateway sends the picker "
-    "response bodies (response_body_mode: FULL_DUPLEX_STREAMED)"
-)
 
 clock = time.monotonic
 
@@ -92,146 +81,168 @@ class Serving:
             await self.transport.drain()
 
 
-def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> ExchangeSettings:
-    picker = config.picker
-    reference = picker.error_format == "reference"
-    return ExchangeSettings(
-        error_format=picker.error_format,
-        echo_request_headers=reference,
-        buffer_responses=reference,
-        max_body_bytes=picker.max_body_bytes,
-        destination_count=picker.destinations,
-        parsers=ParserTable.of(scheduling.parsers),
-        subset_hints=picker.subset_hints,
-        attributes=scheduling.reporting.attributes,
-        report_served=scheduling.reporting.served,
-        ignored_headers=ignored(picker.trusted_headers),
-        # What the reference picker says, it says to the letter.
-        tell_revision=not reference,
-    )
+class _Storing(Part):
+    """The store, whose pools are judged by the configuration and the scheduling in force."""
 
-
-def _target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTemplate:
-    scrape = scraping(config.scrape, scheduling.scraping)
-    return TargetTemplate(
-        scheme=scrape.scheme,
-        path=scrape.path,
-        interval_seconds=scrape.interval_seconds,
-        timeout_seconds=scrape.timeout_seconds,
-        engines=scrape.engines(),
-        port=scrape.port,
-        verify_tls=scrape.verify_tls,
-        certificates=scrape.certificates,
-    )
-
-
-class _Scheduled:
-    """Makes directors and exchanges; guards the scheduling in force, which changes between requests only."""
-
-    def __init__(
-        self,
-        config: ServeConfig,
-        scheduling: PickerConfig,
-        store: MetricStore,
-        rng: random.Random,
-        lists: ModelLists | None,
-    ) -> None:
+    def __init__(self, config: ServeConfig, deciding: Deciding, store: MetricStore, table: MetricTable) -> None:
         self._config = config
+        self._deciding = deciding
         self._store = store
-        self._rng = rng
-        self._directing = DirectorSettings(
-            unknown_models=config.picker.unknown_models,
-            lists=lists or NO_LISTS,
-            emit_scores=config.picker.emit_endpoint_scores,
-            trusted_headers=frozenset(config.picker.trusted_headers),
-            unknown_objectives=config.picker.unknown_objectives,
-            unknown_load=config.picker.unknown_load,
-        )
-        self.scheduling = scheduling
-        self.targets = _target_template(config, scheduling)
-        self._exchanging = _exchange_settings(config, scheduling)
-        self.directors = PoolDirectors(self._director, config.picker.pool, store)
-        names = config.telemetry.reference_names
-        self.observing = Observing(self.directors, store, clock, reference_names=names)
+        self._collectors = (StoreCollector(store, clock, table),)
 
-    def new_exchange(self) -> Exchange:
-        """An exchange by what is in force now; it keeps to it until its end."""
-        return Exchange(self._exchanging, self.observing.director, self._rng)
+    def sync(self, state: DiscoveryState) -> None:
+        """Have the pools and endpoints of `state`."""
+        for pool in state.pools:
+            self._store.configure(pool.key, pool_settings(self._config, self._deciding.scheduling, pool.key))
+        self._store.sync(state)
 
-    def change(self, scheduling: PickerConfig) -> None:
-        """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""
-        self.targets = _target_template(self._config, scheduling)
-        self.scheduling = scheduling
-        self._exchanging = _exchange_settings(self._config, scheduling)
-        self.directors.configure(scheduling)
+    def collectors(self) -> Sequence[Collector]:
+        """What is known."""
+        return self._collectors
 
-    def _director(self, pool: ObjectKey) -> PoolDirector:
-        return PoolDirector(pool, self.scheduling, self._store, self._store, self._rng, self._directing)
+
+class _Showing(Owning):
+    """infscale's own metrics and documents."""
+
+    def __init__(self, server: TelemetryServer, *, guarded: bool) -> None:
+        self.server = server
+        super().__init__(server)
+        self._needs = REVIEW_NEEDS if guarded else frozenset[Right]()
+        self._collectors = (ProcessCollector(),)
+
+    def collectors(self) -> Sequence[Collector]:
+        """What the process costs."""
+        return self._collectors
+
+    def needs(self) -> frozenset[Right]:
+        """Asking the cluster who may read the metrics, where it is asked."""
+        return self._needs
+
+
+class _Following(Owning):
+    """What follows changes beside discovery's states: the scheduling file, and whether load is known."""
+
+    def __init__(self, given: "Given", watch: LoadWatch | None, apply: Callable[[PickerConfig], None]) -> None:
+        self._file = file = given.file
+        self._watch = watch
+        self._load = TaskSet[str, LoadWatch](LoadWatch.follow)
+        self._scheduling = TaskSet[str, SchedulingFile](lambda each: each.follow(apply))
+        super().__init__(self._load, self._scheduling)
+        reload = () if file is None else (ReloadCollector(file.stats),)
+        discovery = given.discovery
+        self._needs = discovery.needs
+        self._collectors = (DiscoveryCollector(discovery.refusals, discovery.disconnected_seconds), *reload)
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Begin, with the first state."""
+        del state
+        self._load.sync({"load": self._watch} if self._watch is not None else {})
+        self._scheduling.sync({"scheduling": self._file} if self._file is not None else {})
+
+    def collectors(self) -> Sequence[Collector]:
+        """How following goes."""
+        return self._collectors
+
+    def needs(self) -> frozenset[Right]:
+        """What discovery does."""
+        return self._needs
 
 
 @dataclass(frozen=True, slots=True)
-class _Followers:
-    """Everything that follows discovery and the scheduling configuration."""
+class Composed:
+    """The parts of one process, in the order in which they are entered."""
 
-    config: ServeConfig
-    scheduled: _Scheduled
     store: MetricStore
-    scrapes: ScrapeProcesses
-    gpus: DcgmSource
-    lists: ModelLists | None
-
-    def sync(self, state: DiscoveryState) -> None:
-        """Bring every follower in line with `state`."""
-        for pool in state.pools:
-            self.store.configure(pool.key, pool_settings(self.config, self.scheduled.scheduling, pool.key))
-        self.store.sync(state)
-        self.scheduled.directors.sync(state)
-        if state.rewrites:
-            _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
-        self.scrapes.sync(self.scheduled.targets.targets(state.endpoints, state.h2c_endpoints()))
-        if self.lists is not None:
-            self.lists.sync(state.endpoints, state.h2c_endpoints())
-        dcgm = self.config.dcgm
-        urls = dict.fromkeys((*dcgm.targets, *state.gpu_exporters))
-        targets = [DcgmTarget(url, dcgm.interval_seconds, dcgm.timeout_seconds) for url in urls]
-        self.gpus.sync(targets, state.endpoints)
-
-    def reschedule(self, scheduling: PickerConfig) -> None:
-        """Schedule by `scheduling` from now on. Raises `ConfigError`, and changes nothing, where it does not fit."""
-        check_change(self.scheduled.scheduling, scheduling, self.config.picker.config_file)
-        check_pools(self.config, scheduling)
-        judged = {pool: pool_settings(self.config, scheduling, pool) for pool in self.store.pools()}
-        self.scheduled.change(scheduling)
-        for pool, settings in judged.items():
-            self.store.configure(pool, settings)
-        known = self.store.discovery
-        self.scrapes.sync(self.scheduled.targets.targets(known.endpoints, known.h2c_endpoints()))
-
-    async def follow_scheduling(self, file: SchedulingFile) -> None:
-        """Follow the file of the scheduling configuration until cancelled."""
-        await file.follow(self.reschedule)
-
-    def health(self) -> dict[str, ScrapeHealth]:
-        """How scraping goes, by the endpoints' names."""
-        return {str(key): health for key, health in self.scrapes.health().items()}
-
-    def collector(self, discovery: Discovering) -> SourcesCollector:
-        """How scraping and `discovery` go, as metrics."""
-        stats = self.scrapes.stats
-        return SourcesCollector(
-            self.health,
-            discovery.refusals,
-            discovery.disconnected_seconds,
-            replaced=lambda: stats.replaced,
-            faults=lambda: stats.faults,
-            exporters=self.gpus.health,
-        )
+    deciding: Deciding
+    scraping: Scraping
+    showing: _Showing
+    port: ExtProcPort | None
+    answering: Answering | None
+    parts: Sequence[Part]
 
     async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
         """Follow discovery until cancelled."""
         async for state in states:
-            self.sync(state)
+            for part in self.parts:
+                part.sync(state)
             _LOG.info("discovery changed", extra={"fields": {"endpoints": len(state.endpoints)}})
+
+    def serving(self) -> Serving:
+        """What it is for those who run it."""
+        return Serving(
+            self.store,
+            self.deciding.directors,
+            self.scraping.processes,
+            self.showing.server,
+            None if self.port is None else self.port.transport,
+            None if self.answering is None else self.answering.server,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What parts are made of: the configuration, the scheduling with its file, the cluster, and discovery."""
+
+    config: ServeConfig
+    scheduling: PickerConfig
+    file: SchedulingFile | None
+    client: KubeClient | None
+    discovery: Discovering
+    rng: random.Random
+
+
+def composed(given: Given, running: Collection[str]) -> Composed:
+    """The parts of a process in which those of `running` listen; none is entered yet."""
+    config, rng = given.config, given.rng
+    reconcile = max(1.0, 2 * config.scrape.interval_seconds)
+    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
+    table, page = MetricTable.of(config.metrics), OwnMetrics()
+    # Asked for only where requests are refused by them.
+    listing = Listing(config, given.scheduling, clock, rng) if config.picker.unknown_models == "reject" else None
+    deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
+    asking = [Asking(config.sources[kind.key].source(store, clock, rng), kind.words) for kind in SOURCES]
+    port = ExtProcPort(config, deciding, store, clock) if "picker" in running else None
+    answering = None
+    if "adapter" in running:
+        answers = Answers(StoreProvider(store, table), table, given.client, rng)
+        answering = Answering(config, answers, store, page)
+    guard = None
+    if config.telemetry.ask_cluster and given.client is not None:
+        guard = MetricsAccess(given.client, rng)
+    listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
+    server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    showing = _Showing(server, guarded=guard is not None)
+    watch = None
+    if port is not None:
+        watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
+    following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
+    storing = _Storing(config, deciding, store, table)
+    wanted = (storing, deciding, scraping, *asking, listing, answering, port, showing, following)
+    parts = [part for part in wanted if part is not None]
+    page.show(collector for part in parts for collector in part.collectors())
+    return Composed(store, deciding, scraping, showing, port, answering, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rescheduling:
+    """Everything that goes by the scheduling in force."""
+
+    config: ServeConfig
+    deciding: Deciding
+    store: MetricStore
+    scraping: Scraping
+
+    def apply(self, scheduling: PickerConfig) -> None:
+        """Schedule by `scheduling` from now on. Raises `ConfigError`, and changes nothing, where it does not fit."""
+        check_change(self.deciding.scheduling, scheduling, self.config.picker.config_file)
+        check_pools(self.config, scheduling)
+        judged = {pool: pool_settings(self.config, scheduling, pool) for pool in self.store.pools()}
+        template = target_template(self.config, scheduling)
+        self.deciding.change(scheduling)
+        for pool, settings in judged.items():
+            self.store.configure(pool, settings)
+        self.scraping.change(template, self.store.discovery)
 
 
 @contextlib.asynccontextmanager
@@ -241,12 +252,6 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     check_pools(config, scheduling)
     log_notes(scheduling)
     rng = random.Random()
-    reconcile = max(1.0, 2 * config.scrape.interval_seconds)
-    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    # Asked for only where requests are refused by them.
-    lists = _model_lists(config, scheduling, rng) if config.picker.unknown_models == "reject" else None
-    scheduled = _Scheduled(config, scheduling, store, rng, lists)
-    directors = scheduled.directors
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         client = await enter(cluster_client(config.kubernetes)) if config.kubernetes is not None else None
@@ -254,57 +259,13 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        scrapes = await enter(_scrapes(config, store, rng))
-        gpus = await enter(DcgmSource(store, clock, rng))
-        if lists is not None:
-            await enter(lists)
-        followers = _Followers(config, scheduled, store, scrapes, gpus, lists)
-        followers.sync(first)
-        table = MetricTable.of(config.metrics)
-        observing = scheduled.observing
-        collectors: list[Collector] = [ProcessCollector(), followers.collector(discovery), *observing.collectors()]
-        if file is not None:
-            collectors.append(ReloadCollector(file.stats))
-        adapter = None
-        if "adapter" in parts:
-            shown = [StoreCollector(store, clock, table), *collectors]
-            answers = Answers(StoreProvider(store, table), table, client, rng)
-            adapter = await enter(answers.server(config, shown))
-            if config.kubernetes is not None:
-                await enter(answers.checks(store, adapter.knows))
-        transport = None
-        if "picker" in parts:
-            collectors.append(observing.averages())
-            transport = await enter(_transport(config, scheduled.new_exchange, store))
-            collectors.append(PortCollector(transport.budget, transport.counts))
-        if adapter is not None:
-            collectors.append(adapter.collector)
-        listen = config.telemetry.listen
-        guard = MetricsAccess(client, rng) if config.telemetry.ask_cluster and client is not None else None
-        page = TelemetryListen(listen.host, listen.port, guard)
-        telemetry = await enter(TelemetryServer(page, store, collectors, clock, table, observing.pages()))
-        watch = LoadWatch(store, clock, config.picker.unknown_load, discovery.unknown_load)
-        await enter(_following(followers, discovery.states, file, watch if "picker" in parts else None))
-        yield Serving(store, directors, scrapes, telemetry, transport, adapter)
-
-
-@contextlib.asynccontextmanager
-async def _following(
-    followers: _Followers,
-    states: AsyncIterator[DiscoveryState],
-    file: SchedulingFile | None,
-    watch: LoadWatch | None,
-) -> AsyncGenerator[None, None]:
-    """Follow what changes until the block ends: discovery, the scheduling file, and whether load is known."""
-    async with (
-        TaskSet[str, AsyncIterator[DiscoveryState]](followers.follow) as discovery,
-        TaskSet[str, LoadWatch](LoadWatch.follow) as load,
-        TaskSet[str, SchedulingFile](followers.follow_scheduling) as scheduling,
-    ):
-        discovery.sync({"discovery": states})
-        load.sync({"load": watch} if watch is not None else {})
-        scheduling.sync({"scheduling": file} if file is not None else {})
-        yield
+        made = composed(Given(config, scheduling, file, client, discovery, rng), parts)
+        for part in made.parts:
+            await enter(part)
+            part.sync(first)
+        follows = await enter(TaskSet[str, AsyncIterator[DiscoveryState]](made.follow))
+        follows.sync({"discovery": discovery.states})
+        yield made.serving()
 
 
 @contextlib.asynccontextmanager
@@ -315,49 +276,3 @@ async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeCli
 
     async with cluster(settings) as client:
         yield client
-
-
-def _scrapes(config: ServeConfig, store: MetricStore, rng: random.Random) -> ScrapeProcesses:
-    limit = config.scrape.max_page_bytes
-    here = ScrapePool(store, clock, rng, ScrapeSettings(page_limit_bytes=limit))
-    setup = Setup(limit, config.log.level, config.log.format)
-    return ScrapeProcesses(here, store, setup, rng, config.scrape.processes)
-
-
-def _model_lists(config: ServeConfig, scheduling: PickerConfig, rng: random.Random) -> ModelLists:
-    scrape = scraping(config.scrape, scheduling.scraping)
-    settings = ListSettings(scheme=scrape.scheme, verify_tls=scrape.verify_tls, certificates=scrape.certificates)
-    return ModelLists(clock, rng, settings)
-
-
-def _transport(config: ServeConfig, new_exchange: NewExchange, store: MetricStore) -> Transport:
-    picker = config.picker
-    tls = picker.tls
-    settings = TransportSettings(
-        address=picker.listen.host,
-        port=picker.listen.port,
-        health_address=picker.health_listen.host if picker.health_listen else None,
-        health_port=picker.health_listen.port if picker.health_listen else None,
-        tls=TlsFiles(tls.certificate, tls.key, tls.client_ca, tls.reload, tls.min_version) if tls else None,
-        notice_seconds=picker.drain_notice_seconds,
-        drain_seconds=picker.drain_timeout_seconds,
-        any_health_service=picker.any_health_service,
-        max_body_bytes=picker.max_body_bytes,
-        max_buffered_bytes=picker.max_buffered_bytes,
-        body_timeout_seconds=picker.body_timeout_seconds,
-        max_connections=picker.max_connections,
-        max_peer_connections=picker.max_peer_connections,
-    )
-
-    def ready() -> bool:
-        if picker.ready_without_endpoints:
-            return bool(store.pools())
-        now = clock()
-        return any(takes_requests(snapshot, now, picker.unknown_load) for snapshot in store.snapshots())
-
-    if picker.transport == "grpc_aio":
-        # Its library takes 10 MiB, which a picker without it does without.
-        from picker.transport.grpcio_server.grpc_aio import GrpcTransport
-
-        return GrpcTransport(settings, new_exchange, clock, ready)
-    return Http2Transport(settings, new_exchange, clock, ready)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from infscale.config import DiscoverySettings, ServeConfig
 from infscale.config.read import read_text, read_with_files
-from infscale.config.values import Files
 from infscale.discovery.state import read_state
 from infscale.documents.problems import Problems
+from infscale.documents.section import Files
 from infscale.documents.strict_document import Field, load, whole
 from infscale.endpoint import DiscoveryState
 from infscale.serving.picker_config import parse_picker_config

@@ -7,24 +7,26 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from infscale.config import DcgmPods, ServeConfig
+from infscale.config import ServeConfig
 from infscale.discovery.file import FileDiscovery
 from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.kube.api.client import KubeClient
-from infscale.kube.assembly import ExporterPods
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
+from infscale.kube.rights import Right
 
 
 @dataclass(frozen=True, slots=True)
 class Discovering:
     """Discovery as it runs: its states, how many versions of something it refused, and how long each of its watches
-    has been without an answer (seconds). `unknown_load` takes the pools none of whose endpoints' load is known."""
+    has been without an answer (seconds). `unknown_load` takes the pools none of whose endpoints' load is known. `needs`
+    is what it has to be allowed in the cluster."""
 
     states: AsyncIterator[DiscoveryState]
     refusals: Callable[[], int]
     disconnected_seconds: Callable[[], Mapping[str, float]]
     unknown_load: Callable[[frozenset[ObjectKey]], None]
+    needs: frozenset[Right] = frozenset()
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def discovering(
         raise ValueError("discovery is by file or by cluster")
     follow = FollowSettings(
         settings.kubernetes.namespaces,
-        _exporters(config.dcgm.pods),
+        {key: source.pods for key, source in config.sources.items() if source.pods is not None},
         settings.kubernetes.write_status,
         only=settings.kubernetes.only,
     )
@@ -67,7 +69,9 @@ async def discovering(
         states = cluster.states()
         if follow.only is not None:
             states = _of_pool(states, follow.only.key)
-        yield Discovering(states, lambda: cluster.refusals, cluster.disconnected_seconds, cluster.load_is_unknown)
+        yield Discovering(
+            states, lambda: cluster.refusals, cluster.disconnected_seconds, cluster.load_is_unknown, cluster.needs()
+        )
 
 
 async def _first_only(states: AsyncIterator[DiscoveryState]) -> AsyncIterator[DiscoveryState]:
@@ -80,7 +84,3 @@ async def _of_pool(states: AsyncIterator[DiscoveryState], pool: ObjectKey) -> As
     """Each state without any pool but `pool`."""
     async for state in states:
         yield state.of_pool(pool)
-
-
-def _exporters(pods: DcgmPods | None) -> ExporterPods | None:
-    return None if pods is None else ExporterPods(pods.namespace, pods.labels, pods.port)

@@ -1,1 +1,1 @@
-"""Other sources of the store: dcgm-exporter and more to come."""
+"""Other sources of the store: how they are set and run, and each kind."""

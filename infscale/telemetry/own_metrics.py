@@ -36,15 +36,19 @@ class BlockingCollector(Collector):
 
 
 class OwnMetrics:
-    """The page of what `collectors` count, each of which has the same families every time.
+    """The page of what `collectors` count, and those that are shown later; each has the same families every time.
 
     A collector whose families are long gives them in parts, one after another under one name.
     """
 
-    def __init__(self, collectors: Iterable[Collector]) -> None:
-        self._collectors = tuple(collectors)
+    def __init__(self, collectors: Iterable[Collector] = ()) -> None:
+        self._collectors = [*collectors]
         # The names of each collector's families, once all were seen.
         self._names: dict[Collector, frozenset[str]] = {}
+
+    def show(self, collectors: Iterable[Collector]) -> None:
+        """Have these on the page, too, after those that it has."""
+        self._collectors += collectors
 
     async def written(self, asked: Collection[str] = ()) -> bytes:
         """Every family as it is when its turn comes; of `asked` sample names only theirs, if there are any."""

@@ -11,18 +11,19 @@ from typing import Protocol
 import numpy as np
 import orjson
 from aiohttp import web
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
+from prometheus_client.core import GaugeMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
+from infscale.errors import StartError
+from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.periodic import ScrapeHealth
-from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
-from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
+from infscale.process.listening import listening
+from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
 
 
 class Snapshots(Protocol):
@@ -128,21 +129,14 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         lambda pool, _: float(pool.number),
     ),
 }
+
+
+def _gauge(place: int) -> Callable[[PoolSnapshot, float], FloatArray]:
+    return lambda pool, _: pool.columns.of_gauges[place]
+
+
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
-    "waiting_requests": ("requests queued in an endpoint's engine", lambda pool, _: pool.columns.waiting),
-    "running_requests": ("requests in the running batch of an endpoint's engine", lambda pool, _: pool.columns.running),
-    "waiting_tokens": (
-        "prompt tokens of the requests queued in an endpoint's engine",
-        lambda pool, _: pool.columns.waiting_tokens,
-    ),
-    "kv_cache_utilization_ratio": (
-        "share of an endpoint's KV-cache blocks in use, 0 to 1",
-        lambda pool, _: pool.columns.kv_utilization,
-    ),
-    "kv_cache_used_tokens": (
-        "tokens that an endpoint's KV-cache blocks in use have room for",
-        lambda pool, _: pool.columns.kv_used_tokens,
-    ),
+    **{gauge.published: (gauge.meaning, _gauge(place)) for place, gauge in enumerate(GAUGES)},
     "in_flight_requests": (
         "requests that the picker sent to an endpoint and that have not ended",
         lambda pool, _: pool.in_flight_requests,
@@ -156,82 +150,8 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
         "age of an endpoint's last observation",
         lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at),
     ),
-    "gpu_memory_used_bytes": ("GPU memory in use by an endpoint", lambda pool, _: pool.columns.gpu_memory_used_bytes),
-    "model_load_seconds": (
-        "time from the start of an endpoint's container until its pod was Ready",
-        lambda pool, _: pool.columns.load_seconds,
-    ),
 }
 """What is told of each endpoint."""
-
-
-class SourcesCollector(Collector):
-    """How scraping and discovery go: `health` is that of endpoints, `exporters` that of exporters of GPUs by address.
-
-    `disconnected_seconds` says how long each watch of a cluster has been without its API server, `replaced` how many
-    scraping processes were replaced, by why, and `faults` how many of their samples could not be taken in.
-    """
-
-    def __init__(
-        self,
-        health: Callable[[], Mapping[str, ScrapeHealth]],
-        refusals: Callable[[], int],
-        disconnected_seconds: Callable[[], Mapping[str, float]] = dict,
-        replaced: Callable[[], Mapping[str, int]] = dict,
-        faults: Callable[[], int] = int,
-        exporters: Callable[[], Mapping[str, ScrapeHealth]] = dict,
-    ) -> None:
-        self._health = health
-        self._exporters = exporters
-        self._refusals = refusals
-        self._disconnected_seconds = disconnected_seconds
-        self._replaced = replaced
-        self._faults = faults
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family."""
-        yield from _scrapes("infscale_scrape", "endpoint", "pages of an endpoint's metrics", self._health())
-        exporters = self._exporters()
-        yield from _scrapes("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics", exporters)
-        replaced = CounterMetricFamily(
-            "infscale_scrape_processes_replaced", "scraping processes that were replaced, by why", labels=["reason"]
-        )
-        for reason, count in self._replaced().items():
-            replaced.add_metric([reason], count)
-        yield replaced
-        yield CounterMetricFamily(
-            "infscale_scrape_faults", "samples of scraping processes that could not be taken in", self._faults()
-        )
-        yield CounterMetricFamily(
-            "infscale_discovery_refusals",
-            "versions of the discovery file, or of objects of the cluster, that were refused",
-            self._refusals(),
-        )
-        disconnected = GaugeMetricFamily(
-            "infscale_watch_disconnected_seconds",
-            "how long a watch of the cluster has been without its API server",
-            labels=["watch"],
-        )
-        for watch, seconds in self._disconnected_seconds().items():
-            disconnected.add_metric([watch], seconds)
-        yield disconnected
-
-
-def _scrapes(prefix: str, label: str, what: str, health: Mapping[str, ScrapeHealth]) -> Iterator[Metric]:
-    scrapes = CounterMetricFamily(f"{prefix}s", f"scrapes of {what} that have begun", labels=[label])
-    failures = CounterMetricFamily(f"{prefix}_failures", f"scrapes of {what} that gave nothing", labels=[label])
-    duration = GaugeMetricFamily(
-        f"{prefix}_duration_seconds", f"time that the last scrape of {what} took", labels=[label]
-    )
-    size = GaugeMetricFamily(f"{prefix}_page_bytes", f"size of the last of the {what}", labels=[label])
-    for name, each in health.items():
-        scrapes.add_metric([name], each.scrapes)
-        failures.add_metric([name], each.failures)
-        if each.duration_seconds is not None:
-            duration.add_metric([name], each.duration_seconds)
-        if each.page_bytes is not None:
-            size.add_metric([name], each.page_bytes)
-    yield from (scrapes, failures, duration, size)
 
 
 DebugPage = Callable[[], object]
@@ -247,7 +167,7 @@ def _snapshot_page(store: Snapshots, clock: Callable[[], float]) -> DebugPage:
     return page
 
 
-def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
+def _application(shown: Page, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         refusal = await listen.guard.refusal(request) if listen.guard is not None else None
         if refusal is not None:
@@ -275,23 +195,20 @@ def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str,
 class TelemetryServer:
     """Serves `/metrics`, `/healthz` and `/debug/snapshot`; port 0 takes a free one, read from `port`.
 
-    `pages` are more documents under `/debug/`, by name. Where other machines can connect there is nothing under
-    `/debug/`, because it shows every endpoint. `metrics` are those that pools have: the table of the
-    configuration, formulas included.
+    `shown` is the page of metrics, `pages` are more documents under `/debug/`, by name. Where other machines can
+    connect there is nothing under `/debug/`, because it shows every endpoint.
     """
 
     def __init__(
         self,
         listen: TelemetryListen,
         store: Snapshots,
-        collectors: Iterable[Collector],
+        shown: Page,
         clock: Callable[[], float],
-        metrics: Iterable[PublishedMetric] = PUBLISHED,
         pages: Mapping[str, DebugPage] = NO_PAGES,
     ) -> None:
         self._host = listen.host
         self.port = listen.port
-        shown = OwnMetrics((StoreCollector(store, clock, metrics), *collectors))
         application = _application(shown, listen, {"snapshot": _snapshot_page(store, clock), **pages})
         self._runner = web.AppRunner(application, access_log=None)
 
@@ -303,14 +220,11 @@ class TelemetryServer:
     async def __aenter__(self) -> "TelemetryServer":
         await self._runner.setup()
         try:
-            if self._host == EVERY_ADDRESS:
-                site: web.BaseSite = web.SockSite(self._runner, every_address(self.port))
-            else:
-                site = web.TCPSite(self._runner, self._host, self.port)
-            await site.start()
-        except OSError as error:
+            for each in await listening("telemetry", self._host, self.port, "telemetry.listen"):
+                await web.SockSite(self._runner, each).start()
+        except StartError:
             await self._runner.cleanup()
-            raise cannot_listen("telemetry", self._host, self.port, error, "telemetry.listen") from error
+            raise
         self.port = int(self._runner.addresses[0][1])
         return self
 

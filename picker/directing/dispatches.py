@@ -18,7 +18,7 @@ from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, SchedulingContext
-from picker.scheduling.prediction import Objectives, Prediction
+from picker.scheduling.prediction import PREDICTION, Objectives
 from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.scheduling.profile import Selection
 
@@ -220,7 +220,7 @@ class Dispatches:
         Nothing is promised that is already predicted to be missed: a client that asks for the impossible must not keep
         endpoints from others.
         """
-        prediction: Prediction | None = context.derived.get(Prediction)
+        prediction = context.derived.get(PREDICTION)
         if prediction is None or not context.predicting.streaming or not context.request.output_tokens:
             return None
         wanted = Objectives.of(context.request.headers).tpot

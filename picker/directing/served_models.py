@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from infscale.endpoint import EndpointKey
+from infscale.memo import MemoKey
 from infscale.metrics.snapshot import PoolSnapshot
 
 _NONE: Final[frozenset[str]] = frozenset()
@@ -23,10 +24,12 @@ class ServedModels:
     @staticmethod
     def of(snapshot: PoolSnapshot) -> "ServedModels":
         """What is said in `snapshot`; worked out once for each observation of the pool."""
-        known: ServedModels | None = snapshot.state.derived.get(ServedModels)
-        if known is None:
-            known = snapshot.state.derived[ServedModels] = _read(snapshot)
-        return known
+        derived = snapshot.state.derived
+        known = derived.get(_SERVED_MODELS)
+        return derived.keep(_SERVED_MODELS, _read(snapshot)) if known is None else known
+
+
+_SERVED_MODELS: Final = MemoKey[ServedModels]("served models")
 
 
 def _read(snapshot: PoolSnapshot) -> ServedModels:

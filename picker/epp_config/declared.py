@@ -1,6 +1,6 @@
 """The plugins an `EndpointPickerConfig` declares: read, built, and found again by the references to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,25 +9,23 @@ from infscale.documents.strict_document import Field, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from picker.epp_config import registry
 from picker.epp_config.detector import Detector, headroom, read_detector
+from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
+from picker.epp_config.facts import Facts
 from picker.epp_config.parameters import Given
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
-from picker.epp_config.reporting import ATTRIBUTE_REPORTER, NO_REPORTING, read_attributes
-from picker.epp_config.scraping_parameters import (
-    EXTRACTOR,
-    NO_WISHES,
-    SOURCE,
-    read_extractor,
-    read_pool_extractor,
-    read_source,
-)
 from picker.scheduling.filters.eligibility import SaturationFilter
-from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings, Scorer
-from picker.scheduling.prefix_index import PrefixSettings
+from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
 from picker.scheduling.stages import ProfileHandler, Screener
 
-_OF_A_TRAINED_MODEL = ("samplingMean", "maxDecodeTokenSamplesForPrediction", "contextTTL", "endpointRoleLabel")
-_DEFAULT_MEDIA_MIB, _MIB_PER_ITEM = 4096, 2
+_USED_ANYWAY: Mapping[Kind, str] = {
+    Kind.ADMITTER: "every request",
+    Kind.SCREENER: "every request",
+    Kind.PRODUCER: "built in",
+    Kind.DATA: "built in",
+    Kind.REPORTER: "every response",
+}
+"""Where plugins of a kind take part that nothing refers to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,8 @@ class Declared:
         self.admitters: dict[str, Admitter] = {}
         self.screeners: dict[str, Screener] = {}
         self.detectors: dict[str, Detector] = {}
-        self.prefix: PrefixSettings | None = None
-        self.scraping = NO_WISHES
-        self.reporting = NO_REPORTING
-        self.predicting = USUAL_PREDICTIONS
+        self.facts = Facts()
         self.any_refused = self._unknown
-        self._media_items: int | None = None
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
         # Names of what is refused: references to them are no mistake of their own.
@@ -103,10 +97,10 @@ class Declared:
     @property
     def media_items(self) -> int:
         """How many media of each endpoint are worth remembering: none where no plugin asks."""
-        if self._media_items is not None:
-            return self._media_items
+        if self.facts.media_items is not None:
+            return self.facts.media_items
         asked = any(each.type == registry.MEDIA_SCORER for each in self.plugins.values())
-        return _DEFAULT_MEDIA_MIB // _MIB_PER_ITEM if asked else 0
+        return DEFAULT_MEDIA_ITEMS if asked else 0
 
     @property
     def stamps(self) -> tuple[tuple[str, str], ...]:
@@ -155,6 +149,8 @@ class Declared:
     def _build(self, plugin: Plugin) -> None:
         """Build the stage, or read what is said of something that is there anyway."""
         name, given = plugin.name, plugin.given
+        if plugin.kind in _USED_ANYWAY:
+            self.use(plugin, _USED_ANYWAY[plugin.kind])
         match plugin.kind:
             case Kind.FILTER | Kind.SCORER | Kind.FILTER_AND_SCORER:
                 self._build_stage(plugin)
@@ -164,10 +160,8 @@ class Declared:
                 self.handlers[name] = self._types.handlers[plugin.type](given)
             case Kind.ADMITTER:
                 self.admitters[name] = self._types.admitters[plugin.type](given)
-                self.use(plugin, "every request")
             case Kind.SCREENER:
                 self.screeners[name] = self._types.screeners[plugin.type](given)
-                self.use(plugin, "every request")
             case Kind.DETECTOR:
                 self.detectors[name] = read_detector(plugin.type, given)
                 self.filters[name] = SaturationFilter(headroom(given))
@@ -175,101 +169,40 @@ class Declared:
                 self._read_fact(plugin)
 
     def _build_stage(self, plugin: Plugin) -> None:
-        if plugin.type in registry.OF_POOL_METRICS and not self.scraping.of_pools:
-            plugin.given.declared.refuse(f"{plugin.type} needs a {registry.CLUSTER_EXTRACTOR}, and none is declared")
-        given = replace(plugin.given, attributes=self.scraping.attributes)
+        if plugin.type in registry.OF_POOL_METRICS and not self.facts.scraping.of_pools:
+            needed = registry.POOL_AVERAGES_EXTRACTOR
+            plugin.given.declared.refuse(f"{plugin.type} needs a {needed}, and none is declared")
+        given = replace(plugin.given, attributes=self.facts.scraping.attributes)
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
         if plugin.type in self._types.scorers:
             self.scorers[plugin.name] = self._types.scorers[plugin.type](given)
 
     def _read_fact(self, plugin: Plugin) -> None:
-        """Read the parameters, so that a mistake is found; sources of endpoints are read where they are used."""
-        match plugin.kind:
-            case Kind.PARSER:
-                plugin.given.nothing()
-            case Kind.PRODUCER:
-                self._read_producer(plugin)
-            case Kind.DATA:
-                self._read_data(plugin)
-            case Kind.REPORTER:
-                self._read_reporter(plugin)
-            case _:
-                pass
+        """Read what `plugin` says; sources of endpoints are read where they are used."""
+        fact = registry.FACT_TYPES.get(plugin.type)
+        if fact is None:
+            return
+        if fact.alone_among:
+            self._only(plugin, fact.alone_among)
+        if fact.read is None:
+            self._note_parameters(plugin)
+            return
+        self.facts, notes = fact.read(plugin.given, self.facts)
+        self.notes += notes
 
-    def _read_producer(self, plugin: Plugin) -> None:
-        self.use(plugin, "built in")
-        parameters = plugin.given.parameters
-        if plugin.type in {registry.PREFIX_PRODUCER, registry.CLUSTER_PREFIX_PRODUCER}:
-            self._only(plugin, registry.PREFIX_PRODUCER, registry.CLUSTER_PREFIX_PRODUCER)
-            self.prefix = _prefix_settings(plugin.given)
-        elif plugin.type == registry.MEDIA_PRODUCER:
-            self._only(plugin)
-            self._media_items = _media_items(plugin.given)
-        elif plugin.type == registry.LATENCY_PRODUCER:
-            self._only(plugin)
-            self.predicting = self._predicting(plugin)
-        elif plugin.type == registry.BURST_PRODUCER:
-            _read_burst(plugin.given)
-        elif plugin.type == "token-producer":
-            backend = None if parameters is None else parameters.entries().get("backend")
-            if backend is not None and backend.text() != "estimate":
-                backend.refuse("only the backend 'estimate' (about 4 bytes per token) is available in this version")
-        else:
-            self._without_effect(plugin)
-
-    def _read_data(self, plugin: Plugin) -> None:
-        self.use(plugin, "built in")
-        parameters = plugin.given.parameters
-        if plugin.type == SOURCE and parameters is not None:
-            self.scraping, notes = read_source(plugin.given, self.scraping)
-            self.notes += notes
-        elif plugin.type == registry.CLUSTER_SOURCE:
-            self.scraping, notes = read_source(plugin.given, self.scraping, clusters=True)
-            self.notes += notes
-        elif plugin.type == EXTRACTOR and parameters is not None:
-            self.scraping = read_extractor(plugin.given, self.scraping)
-        elif plugin.type == registry.CLUSTER_EXTRACTOR:
-            self.scraping = read_pool_extractor(plugin.given, self.scraping)
-        else:
-            self._without_effect(plugin)
-
-    def _without_effect(self, plugin: Plugin) -> None:
-        """Add a note on parameters that are not read."""
+    def _note_parameters(self, plugin: Plugin) -> None:
+        """Note parameters that are not read."""
         parameters = plugin.given.parameters
         if parameters is not None and parameters.entries():
             place = f"{parameters.place}: {parameters.path}"
             self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
 
-    def _only(self, plugin: Plugin, *types: str) -> None:
-        """There is one of its type in a pool, or of `types`, whatever its name."""
-        first = next(each for each in self.plugins.values() if each.type in (types or (plugin.type,)))
+    def _only(self, plugin: Plugin, types: tuple[str, ...]) -> None:
+        """There is one plugin of `types` in a pool, whatever its name."""
+        first = next(each for each in self.plugins.values() if each.type in types)
         if first is not plugin:
             plugin.given.declared.refuse(f"there is already one of type {first.type}; a pool has one")
-
-    def _predicting(self, plugin: Plugin) -> PredictionSettings:
-        default = USUAL_PREDICTIONS
-        parameters = plugin.given.read(
-            "predictInProduce", "streamingMode", "sloBufferFactor", *_OF_A_TRAINED_MODEL, "prefixMatchInfoProducerName"
-        )
-        for name in _OF_A_TRAINED_MODEL:
-            field = parameters.get(name)
-            if field is not None:
-                self.notes.append(f"{field.place}: {field.path}: has no effect here: no model is trained")
-        return PredictionSettings(
-            parameters.boolean("predictInProduce", default.enabled),
-            parameters.boolean("streamingMode", default.streaming),
-            parameters.positive("sloBufferFactor", default.slo_buffer),
-        )
-
-    def _read_reporter(self, plugin: Plugin) -> None:
-        self.use(plugin, "every response")
-        if plugin.type == ATTRIBUTE_REPORTER:
-            attributes = (*self.reporting.attributes, *read_attributes(plugin.given))
-            self.reporting = replace(self.reporting, attributes=attributes)
-        else:
-            plugin.given.nothing()
-            self.reporting = replace(self.reporting, served=True)
 
     def _note(self, plugin: Plugin) -> None:
         """Say what is accepted and better written otherwise."""
@@ -277,8 +210,9 @@ class Declared:
         successor = registry.DEPRECATED.get(plugin.type)
         if successor is not None:
             self.notes.append(f"{declared.place}: {declared.path}: {plugin.type} is deprecated; use {successor}")
-        if plugin.type in registry.ELSEWHERE:
-            problem = f"{plugin.type} is built in; {registry.ELSEWHERE[plugin.type]}"
+        fact = registry.FACT_TYPES.get(plugin.type)
+        if fact is not None and fact.elsewhere:
+            problem = f"{plugin.type} is built in; {fact.elsewhere}"
             self.notes.append(f"{declared.place}: {declared.path}: {problem}")
         # Another package's plugin may well mean something by a parameter of the same name.
         foreign = plugin.type not in registry.KINDS
@@ -288,40 +222,3 @@ class Declared:
             reason = registry.WITHOUT_EFFECT.get(name)
             if reason is not None:
                 self.notes.append(f"{field.place}: {field.path}: has no effect here: {reason}")
-
-
-def _read_burst(given: Given) -> None:
-    limit = given.read(
-        "windowDurationMs", "maxPerReplica", "blockSizeTokens", "maxPrefixTokensToMatch", "minColocateBlocks"
-    ).get("maxPerReplica")
-    if limit is not None and limit.number() != -1:
-        limit.refuse("only -1 is available in this version; a bounded-load-filter keeps a burst from one endpoint")
-
-
-def _media_items(given: Given) -> int:
-    """Items an endpoint's encoder cache holds: the reference's two ways to say it, at one size for every item."""
-    parameters = given.read("cacheSizeInMBPerServer", "cacheSizeInEmbeddingsPerServer")
-    embeddings = parameters.get("cacheSizeInEmbeddingsPerServer")
-    if embeddings is None:
-        return max(1, parameters.integer("cacheSizeInMBPerServer", _DEFAULT_MEDIA_MIB, 1) // _MIB_PER_ITEM)
-    if parameters.get("cacheSizeInMBPerServer") is not None:
-        embeddings.refuse("cacheSizeInMBPerServer is given too; keep one")
-    return embeddings.integer(1)
-
-
-def _prefix_settings(given: Given) -> PrefixSettings:
-    default = PrefixSettings()
-    parameters = given.read(
-        "autoTune",
-        "blockSizeTokens",
-        "lruCapacityPerServer",
-        "maxPrefixBlocksToMatch",
-        "maxPrefixTokensToMatch",
-    )
-    return PrefixSettings(
-        auto_tune=parameters.boolean("autoTune", default.auto_tune),
-        block_size_tokens=parameters.integer("blockSizeTokens", default.block_size_tokens, 1),
-        max_blocks=parameters.integer("maxPrefixBlocksToMatch", default.max_blocks, 1),
-        max_tokens=parameters.integer("maxPrefixTokensToMatch", default.max_tokens, 1),
-        capacity_blocks=parameters.integer("lruCapacityPerServer", default.capacity_blocks, 1),
-    )

@@ -49,6 +49,7 @@ _FLOW_CONTROL_KEYS = (
     "saturationDetector",
     "usageLimitPolicyPluginRef",
 )
+_IMPLIED_DATA = tuple(name for name, each in registry.DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
 
@@ -150,16 +151,16 @@ class _Loader:
         return PickerConfig(
             scheduler.value,
             tuple(declared.admitters.values()),
-            declared.prefix or PrefixSettings(),
+            declared.facts.prefix or PrefixSettings(),
             declared.media_items,
             parsers.value,
             detector.value,
             tuple(declared.notes),
             declared.summary(),
             None if discovery is None else discovery.value,
-            declared.scraping,
-            declared.reporting,
-            declared.predicting,
+            declared.facts.scraping,
+            declared.facts.reporting,
+            declared.facts.predicting,
             tuple(declared.screeners.values()),
             declared.stamps,
         )
@@ -340,7 +341,7 @@ class _Loader:
             )
 
     def _data_plugin(self, reference: Field) -> Plugin:
-        return self._referenced(reference, Kind.DATA, *registry.DATA)
+        return self._referenced(reference, Kind.DATA, *_IMPLIED_DATA)
 
     def _discovery(self, field: Field) -> FileSource:
         reference = read_reference(field, current=self._current)

@@ -5,36 +5,31 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
+from picker.epp_config.factories.data_plugins import DATA, POOL_AVERAGES_EXTRACTOR, REPORTERS
 from picker.epp_config.factories.filter_factories import FILTERS, PRODUCER_NAMES
+from picker.epp_config.factories.producers import PRODUCERS
 from picker.epp_config.factories.profile_factories import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
 from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS, SCORERS
 from picker.epp_config.factories.screener_factories import SCREENERS
+from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
-from picker.epp_config.reporting import ATTRIBUTE_REPORTER, SERVED_VERIFIER
 from picker.parsing.table import PARSER_TYPES
 from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
 from picker.scheduling.stages import ProfileHandler, Screener
 
 __all__ = [
     "BUILT_IN",
-    "BURST_PRODUCER",
-    "CLUSTER_EXTRACTOR",
     "CLUSTER_FILE",
-    "CLUSTER_PREFIX_PRODUCER",
-    "CLUSTER_SOURCE",
     "DATA",
     "DEFAULT_HANDLER",
     "DEFAULT_PICKER",
     "DEPRECATED",
     "DETECTORS",
-    "ELSEWHERE",
+    "FACT_TYPES",
     "KINDS",
-    "LATENCY_PRODUCER",
-    "MEDIA_PRODUCER",
     "MEDIA_SCORER",
     "OF_POOL_METRICS",
-    "PREFIX_PRODUCER",
-    "PRODUCERS",
+    "POOL_AVERAGES_EXTRACTOR",
     "WITHOUT_EFFECT",
     "Kind",
     "Plugin",
@@ -61,44 +56,25 @@ class Kind(enum.Enum):
 
 
 DETECTORS = ("utilization-detector", "concurrency-detector")
-PREFIX_PRODUCER = "approx-prefix-cache-producer"
-CLUSTER_PREFIX_PRODUCER = "multicluster-approx-prefix-cache-producer"
-MEDIA_PRODUCER = "mm-embeddings-cache-producer"
-LATENCY_PRODUCER = "predicted-latency-producer"
-BURST_PRODUCER = "burst-prefix-cache-producer"
-PRODUCERS = (
-    PREFIX_PRODUCER,
-    CLUSTER_PREFIX_PRODUCER,
-    "inflight-load-producer",
-    "token-producer",
-    MEDIA_PRODUCER,
-    LATENCY_PRODUCER,
-    BURST_PRODUCER,
-)
-DATA = (
-    "metrics-data-source",
-    "core-metrics-extractor",
-    "dcgm-data-source",
-    "dcgm-extractor",
-    "k8s-notification-source",
-    "endpoint-notification-source",
-    "models-data-source",
-    "models-data-extractor",
-)
-CLUSTER_SOURCE = "multicluster-metrics-data-source"
-CLUSTER_EXTRACTOR = "multicluster-metrics-extractor"
 CLUSTER_FILE = "multicluster-file-discovery"
 DISCOVERY = ("file-discovery", CLUSTER_FILE)
-REPORTERS = (ATTRIBUTE_REPORTER, SERVED_VERIFIER)
 
-# Types that nothing is built of: the store, the prefix index and the parser table are there anyway.
-_FACTS: Mapping[str, Kind] = {
+FACT_TYPES: Mapping[str, FactType] = {
+    **dict.fromkeys(PARSER_TYPES, FactType(no_parameters)),
+    **PRODUCERS,
+    **DATA,
+    **REPORTERS,
+}
+"""Types by which something is said of what is there anyway."""
+
+# Types that no stage is built of.
+_OTHER_KINDS: Mapping[str, Kind] = {
     name: kind
     for kind, names in (
         (Kind.DETECTOR, DETECTORS),
         (Kind.PARSER, PARSER_TYPES),
         (Kind.PRODUCER, PRODUCERS),
-        (Kind.DATA, (*DATA, CLUSTER_SOURCE, CLUSTER_EXTRACTOR)),
+        (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
         (Kind.REPORTER, REPORTERS),
     )
@@ -107,18 +83,6 @@ _FACTS: Mapping[str, Kind] = {
 
 DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-selector": "label-selector-filter"}
 """Types the field is about to remove, and what takes their place."""
-
-_MODELS = "which models endpoints serve is read from their metrics pages"
-ELSEWHERE: Mapping[str, str] = {
-    "burst-prefix-cache-producer": "a choice is remembered before the next is made, so bursts of a prompt meet anyway",
-    "models-data-source": _MODELS,
-    "models-data-extractor": _MODELS,
-    "dcgm-data-source": "GPU pages are scraped where `dcgm` in the main configuration says so",
-    "k8s-notification-source": "the cluster is followed where `discovery` in the main configuration says so",
-    "endpoint-notification-source": "endpoints are followed wherever they come from",
-    "dcgm-extractor": "GPU pages are scraped where `dcgm` in the main configuration says so",
-}
-"""Types that are accepted and decided by another file, and where."""
 
 WITHOUT_EFFECT: Mapping[str, str] = {
     **dict.fromkeys((*PRODUCER_NAMES, "producer"), "there is one producer of each kind"),
@@ -164,11 +128,11 @@ class Plugins:
         ):
             if name in table:
                 return kind
-        return _FACTS.get(name)
+        return _OTHER_KINDS.get(name)
 
     def kinds(self) -> dict[str, Kind]:
         """Every type with its kind, those that nothing is built of included."""
-        return {name: kind for name in (*self.types(), *_FACTS) if (kind := self.kind(name)) is not None}
+        return {name: kind for name in (*self.types(), *_OTHER_KINDS) if (kind := self.kind(name)) is not None}
 
     def joined(self, other: "Plugins") -> "Plugins":
         """These types and those of `other`, which have other names."""

@@ -7,9 +7,6 @@ from picker.epp_config.parameters import Given
 from picker.response.expressions import Expression
 from picker.response.reported_attributes import DEFAULT_NAMESPACE, ReportedAttribute
 
-ATTRIBUTE_REPORTER = "request-attribute-reporter"
-SERVED_VERIFIER = "destination-endpoint-served-verifier"
-
 
 @dataclass(frozen=True, slots=True)
 class Reporting:

@@ -4,16 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infscale.config.configured_dialects import metric_spec
-from infscale.config.values import url_path
 from infscale.documents.problems import AlreadySaid
 from infscale.documents.strict_document import Field, quoted
+from infscale.documents.values import url_path
 from infscale.metrics.pages.dialects import DIALECTS
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.scrape.tls_trust import PageCertificates
 from picker.epp_config.parameters import Given, Parameters
-
-SOURCE = "metrics-data-source"
-EXTRACTOR = "core-metrics-extractor"
 
 POOL_AVERAGES = "multicluster"
 """What the names are called by which a picker publishes averages of its pool."""
@@ -159,7 +156,11 @@ def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
     kv_cache = _spec_or(known.get("kvCacheUtilizationMetric"), _AVERAGE_KV_CACHE)
     # Of the pool that the labels of the spec name. The reference lets averages stand when the last endpoint is gone.
     _, brace, labels = queue.partition("{")
-    names = EngineNames(POOL_AVERAGES, waiting=queue, kv_utilization=kv_cache, members=f"{_COUNTED}{brace}{labels}")
+    names = EngineNames(
+        POOL_AVERAGES,
+        gauges=NOT_GIVEN._replace(waiting=queue, kv_utilization=kv_cache),
+        members=f"{_COUNTED}{brace}{labels}",
+    )
     return replace(wishes, engines=(names,), default_engine=POOL_AVERAGES, extractor=given.declared.place)
 
 
@@ -186,9 +187,7 @@ def _engine(field: Field) -> EngineNames:
     names = EngineNames(
         name=name,
         like=name if name in DIALECTS else None,
-        waiting=waiting,
-        running=running,
-        kv_utilization=kv_utilization,
+        gauges=NOT_GIVEN._replace(waiting=waiting, running=running, kv_utilization=kv_utilization),
         lora=lora,
         cache_info=cache_info,
         block_size=block_size,

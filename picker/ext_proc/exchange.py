@@ -28,6 +28,7 @@ completed. Where bodies are shown, a stream that ends before the body has was ab
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, Literal
 
+from infscale.framing.pieces import Pieces
 from picker.errors import RequestError
 from picker.ext_proc.exchange_settings import ExchangeSettings
 from picker.ext_proc.headers import (
@@ -67,7 +68,6 @@ from picker.ext_proc.replies import WholeBody, pieces, route_replies
 from picker.ext_proc.states import RequestState, ResponseState, legal, refusal
 from picker.ext_proc.unread_bodies import UNREAD, of_upgrade
 from picker.parsing import Outline, Route, decoding, json_of, outlined, parse_body, parse_outline
-from picker.pieces import Pieces
 from picker.request import (
     Decision,
     Director,

@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 import zstandard
 
@@ -29,6 +29,18 @@ _LARGEST_WINDOW_BYTES: Final = 8 << 20
 _STEP_BYTES: Final = 1 << 20
 
 Decoder = Callable[[bytes], Iterator[bytes]]
+
+
+class _Stream(Protocol):
+    """What the standard library makes of `zlib.decompressobj`."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = ..., /) -> bytes: ...
 
 
 class Decoding:
@@ -107,7 +119,7 @@ def _deflate(body: bytes) -> Iterator[bytes]:
     yield from _inflated(zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS), body, 0)
 
 
-def _inflated(stream: "zlib._Decompress", body: bytes, place: int) -> Generator[bytes, None, int]:
+def _inflated(stream: _Stream, body: bytes, place: int) -> Generator[bytes, None, int]:
     """What a stream that begins at `place` says, in parts; returns where it ends."""
     while not stream.eof:
         data = stream.unconsumed_tail

@@ -1,7 +1,6 @@
 """Requests in gRPC: one protobuf message in a frame, read as far as scheduling needs it and passed on as it is.
 
-What the message says cannot be rewritten: the picker knows only parts of it. Frames: a flag, 1 where the message is
-compressed, its length in four bytes, the message (gRPC over HTTP/2, "Length-Prefixed-Message").
+What the message says cannot be rewritten: the picker knows only parts of it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 from xxhash import xxh3_64_intdigest
 
+from infscale.framing.length_prefixed import HEAD_BYTES
 from picker.errors import RequestError
 from picker.parsing.body import MAX_OUTPUT_TOKENS
 from picker.parsing.body import parse_body as parse_document
@@ -22,8 +22,6 @@ from picker.parsing.prompt import estimated_tokens
 from picker.parsing.table import Route
 from picker.proto import vertex_ai_pb2, vllm_engine_pb2
 from picker.request import ParsedBody
-
-FRAME_HEAD_BYTES: Final = 5
 
 # Longer than the context of any model.
 _MOST_TOKENS: Final = 1 << 24
@@ -55,14 +53,14 @@ def json_of(route: Route, body: bytes) -> bytes | None:
 
 def _message(body: bytes) -> bytes:
     """The one message of a request that is no stream."""
-    if len(body) < FRAME_HEAD_BYTES:
+    if len(body) < HEAD_BYTES:
         raise RequestError("invalid gRPC request: the body ends within the head of its message")
     if body[0]:
         raise RequestError("invalid gRPC request: compressed messages are not read; send them uncompressed")
-    size, there = int.from_bytes(body[1:FRAME_HEAD_BYTES]), len(body) - FRAME_HEAD_BYTES
+    size, there = int.from_bytes(body[1:HEAD_BYTES]), len(body) - HEAD_BYTES
     if size != there:
         raise RequestError(f"invalid gRPC request: expected one message of {size} bytes, got {there} bytes")
-    return body[FRAME_HEAD_BYTES:]
+    return body[HEAD_BYTES:]
 
 
 def _decoded(kind: type[MessageT], message: bytes) -> MessageT:

@@ -1,58 +1,16 @@
-"""gRPC messages of a response that arrives in chunks, and the token usage they report."""
+"""The token usage that gRPC messages of a response report."""
 
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
-from picker.parsing.framed import FRAME_HEAD_BYTES
-from picker.pieces import Pieces
+from infscale.framing.line_buffer import LineBuffer
 from picker.proto import vertex_ai_pb2, vllm_engine_pb2
 from picker.request import Framing
-from picker.response.stream_lines import LineBuffer
 from picker.response.usage import Usage, UsageReader
 
 # Endpoints number the answers to one request from 0; more are not told apart.
 _MOST_ANSWERS: Final = 1024
-
-
-class FrameBuffer:
-    """Cuts chunks into messages. Compressed ones, and those over `limit_bytes`, are passed over."""
-
-    __slots__ = ("_kept", "_limit_bytes", "_needed_bytes", "_passed_over_bytes")
-
-    def __init__(self, limit_bytes: int = 4 << 20) -> None:
-        self._limit_bytes = limit_bytes
-        self._kept = Pieces()
-        self._needed_bytes = FRAME_HEAD_BYTES
-        self._passed_over_bytes = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The messages that `chunk` completes."""
-        passed_over = min(self._passed_over_bytes, len(chunk))
-        self._passed_over_bytes -= passed_over
-        rest = chunk[passed_over:]
-        self._kept.add(rest)
-        if self._kept.size_bytes < self._needed_bytes:
-            return []
-        return self._cut(self._kept.take())
-
-    def _cut(self, data: bytes) -> list[bytes]:
-        messages: list[bytes] = []
-        start, end = 0, len(data)
-        self._needed_bytes = FRAME_HEAD_BYTES
-        while start + FRAME_HEAD_BYTES <= end:
-            body = start + FRAME_HEAD_BYTES
-            stop = body + int.from_bytes(data[start + 1 : body])
-            readable = data[start] == 0 and stop - body <= self._limit_bytes
-            if stop > end and readable:
-                self._needed_bytes = stop - start
-                break
-            if readable:
-                messages.append(data[body:stop])
-            self._passed_over_bytes = max(0, stop - end)
-            start = min(stop, end)
-        self._kept.add(data[start:])
-        return messages
 
 
 class FrameUsageReader:

@@ -14,6 +14,11 @@ _DONE: Final = b"[DONE]"
 _LONGEST_EVENT_BYTES: Final = 1 << 20
 MOST_TOKENS: Final = 1 << 24
 """More than the context of any model; a larger number is a mistake, or worse."""
+# Decoding of a larger one could take a tenth of a second, and a server says what it likes.
+_DECODED_BYTES: Final = 1 << 18
+_HOLDERS: Final = (b'"usage"', b'"meta_info"')
+# A key and an object with objects in it: within a text its quotes would be escaped.
+_HOLDER: Final = re.compile(rb'"[a-z_]++"\s*+:\s*+\{[^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+\}')
 _WRITTEN_COUNT: Final = re.compile(r"\s*([0-9]{1,10})(?:\.0*)?\s*", re.ASCII)
 _UNFINISHED: Final = re.compile(rb'"finish_reason"\s*:\s*null')
 
@@ -106,7 +111,14 @@ class UsageReader:
         self._pieces_bytes = 0
 
     def document(self, document: bytes) -> bool:
-        """Read the usage in a JSON document; whether it is one. One that is no JSON is passed over."""
+        """Read the usage in a JSON document; whether it is one. One that is no JSON is passed over.
+
+        Of a large one only the last object that is named as usage is decoded.
+        """
+        if len(document) > _DECODED_BYTES:
+            places = [place for key in _HOLDERS if (place := document.rfind(key)) >= 0]
+            found = [match[0] for place in places if (match := _HOLDER.match(document, place))]
+            document = b"{%s}" % b",".join(found)
         try:
             decoded = orjson.loads(document.removeprefix(codecs.BOM_UTF8))
         except orjson.JSONDecodeError:

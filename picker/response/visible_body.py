@@ -2,17 +2,20 @@
 
 from typing import Final, Literal
 
+from infscale.framing.length_prefixed import Messages
+from infscale.framing.line_buffer import LineBuffer
+from infscale.framing.pieces import Pieces
 from infscale.frozen_values import value
-from picker.pieces import Pieces
 from picker.request import Headers, ParsedBody
-from picker.response.grpc_messages import FrameBuffer, FrameUsageReader
+from picker.response.grpc_messages import FrameUsageReader
 from picker.response.restore import DocumentRestorer, EventRestorer
-from picker.response.stream_lines import LineBuffer
 from picker.response.usage import Usage, UsageReader, may_say_usage
 
 _EVENT_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 # A longer document passes on unread; its usage stays unknown.
 _LONGEST_DOCUMENT_BYTES: Final = 4 << 20
+# Longer messages, and compressed ones, are passed over.
+_LONGEST_MESSAGE_BYTES: Final = 4 << 20
 
 
 @value
@@ -77,7 +80,7 @@ class VisibleBody:
         self._plan = plan
         self._reader = UsageReader()
         self._lines = LineBuffer()
-        self._frames = FrameBuffer() if plan.frames is not None else None
+        self._frames = Messages(_LONGEST_MESSAGE_BYTES) if plan.frames is not None else None
         self._restorer = DocumentRestorer(*plan.restore) if plan.restore and plan.kind == "document" else None
         self._events_restorer = EventRestorer(*plan.restore) if plan.restore and plan.kind == "events" else None
         self._document = Pieces()

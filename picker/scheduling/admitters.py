@@ -45,8 +45,10 @@ class ProbabilisticAdmitter:
             ratios = snapshot.saturation(context.now)[rows]
         else:
             own = snapshot.state.settings.saturation
-            queue = snapshot.columns.waiting[rows] / (self.queue_depth_threshold or own.queue_depth_threshold)
-            kv = snapshot.columns.kv_utilization[rows] / (self.kv_utilization_threshold or own.kv_utilization_threshold)
+            queue = snapshot.columns.gauges.waiting[rows] / (self.queue_depth_threshold or own.queue_depth_threshold)
+            kv = snapshot.columns.gauges.kv_utilization[rows] / (
+                self.kv_utilization_threshold or own.kv_utilization_threshold
+            )
             ratios = np.fmax(queue, kv)
         return float(np.mean(np.where(np.isnan(ratios), 0.0 if context.blind else 1.0, ratios)))
 
@@ -68,7 +70,7 @@ class LatencyObjectiveAdmitter:
         if prediction is None or not prediction.known.any():
             return True
         columns = context.snapshot.columns
-        idle_or_cold = (columns.running[rows] == 0) | (columns.kv_utilization[rows] < _COLD_BELOW)
+        idle_or_cold = (columns.gauges.running[rows] == 0) | (columns.gauges.kv_utilization[rows] < _COLD_BELOW)
         return bool((prediction.meets | idle_or_cold).any())
 
 

@@ -6,15 +6,16 @@ That is a published metric by its name, a label that is a number, or what a conf
 import math
 import operator
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from infscale.endpoint import Endpoint
+from infscale.memo import MemoKey
 from infscale.metrics.published.answers import observed_at
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
-from infscale.metrics.published.column_readers import Column, ColumnReader, InFlight, Load, Saturation
+from infscale.metrics.published.column_readers import ColumnReader, EngineGauge, InFlight, Load, PodGauge, Saturation
 from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
@@ -59,7 +60,7 @@ class MetricAttribute:
 COLUMNS: Mapping[str, MetricAttribute] = {
     metric.name: MetricAttribute(metric, metric.reader)
     for metric in PUBLISHED
-    if isinstance(metric.reader, Column | Load | InFlight | Saturation | GpuReader)
+    if isinstance(metric.reader, EngineGauge | PodGauge | Load | InFlight | Saturation | GpuReader)
 }
 
 
@@ -68,14 +69,17 @@ class PageAttribute:
     """A number that a configuration has engines' pages read for, where it is fresh."""
 
     name: str
+    _column: MemoKey[FloatArray] = field(
+        default_factory=lambda: MemoKey("numbers of pages"), init=False, compare=False, repr=False
+    )
 
     def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """See `Attribute`."""
         state = context.snapshot.state
-        column: FloatArray | None = state.derived.get(self)
+        column = state.derived.get(self._column)
         if column is None:
-            column = np.array([each.get(self.name, math.nan) for each in state.columns.attributes], dtype=np.float64)
-            state.derived[self] = column
+            found = [each.get(self.name, math.nan) for each in state.columns.attributes]
+            column = state.derived.keep(self._column, np.array(found, dtype=np.float64))
         return np.where(context.snapshot.fresh(context.now)[rows], column[rows], math.nan)
 
 

@@ -4,19 +4,19 @@ Candidates are rows of one `PoolSnapshot`; numbers are numpy columns over those 
 decision can be repeated from its inputs.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-from infscale.frozen_values import value
+from infscale.frozen_values import entity, value
+from infscale.memo import Memo
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.request import Headers
+from picker.scheduling.memory import PoolMemory
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 if TYPE_CHECKING:
     from random import Random
-
-    from picker.scheduling.memory import PoolMemory
 
 __all__ = [
     "USUAL_PREDICTIONS",
@@ -115,7 +115,7 @@ class PredictionSettings:
 USUAL_PREDICTIONS: Final = PredictionSettings()
 
 
-@dataclass(slots=True, eq=False, init=False)
+@entity
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
@@ -125,48 +125,25 @@ class SchedulingContext:
     the load.
     """
 
-    request: Final[RequestFacts]
-    snapshot: Final[PoolSnapshot]
-    prefix: Final[PrefixMatch]
-    now: Final[float]
-    rng: Final["Random"]
-    memory: Final["PoolMemory"]
-    predicting: Final[PredictionSettings]
-    derived: Final[dict[object, Any]]
-    blind: Final[bool]
-
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        request: RequestFacts,
-        snapshot: PoolSnapshot,
-        prefix: PrefixMatch,
-        now: float,
-        rng: "Random",
-        memory: "PoolMemory",
-        predicting: PredictionSettings = USUAL_PREDICTIONS,
-        derived: dict[object, Any] | None = None,
-        *,
-        blind: bool = False,
-    ) -> None:
-        self.request = request
-        self.snapshot = snapshot
-        self.prefix = prefix
-        self.now = now
-        self.rng = rng
-        self.memory = memory
-        self.predicting = predicting
-        self.derived = {} if derived is None else derived
-        self.blind = blind
+    request: RequestFacts
+    snapshot: PoolSnapshot
+    prefix: PrefixMatch
+    now: float
+    rng: "Random"
+    memory: PoolMemory
+    predicting: PredictionSettings = USUAL_PREDICTIONS
+    blind: bool = field(default=False, kw_only=True)
+    derived: Memo = field(default_factory=Memo, init=False)
 
     @property
     def queued(self) -> FloatArray:
         """Requests that wait, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.waiting
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.waiting
 
     @property
     def running(self) -> FloatArray:
         """Requests that run, one entry per row; in a blind decision those in flight."""
-        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.running
+        return self.snapshot.in_flight_requests if self.blind else self.snapshot.columns.gauges.running
 
     def uncached_tokens(self, rows: IntArray) -> FloatArray:
         """Prompt tokens each candidate would have to compute."""

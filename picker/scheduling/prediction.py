@@ -9,10 +9,12 @@ of unlike hardware need nothing said about them.
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from infscale.frozen_values import entity
+from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE, cells
@@ -74,13 +76,17 @@ class Prediction:
         return met
 
 
+PREDICTION: Final = MemoKey[Prediction]("prediction")
+"""What every row will take for the request, once a stage of its decision has asked."""
+
+
 def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     """What `rows` will take for the request; None where predictions are switched off."""
     if not context.predicting.enabled:
         return None
-    everywhere: Prediction | None = context.derived.get(Prediction)
+    everywhere = context.derived.get(PREDICTION)
     if everywhere is None:
-        everywhere = context.derived[Prediction] = _everywhere(context)
+        everywhere = context.derived.keep(PREDICTION, _everywhere(context))
     return everywhere.only(rows)
 
 
@@ -107,7 +113,7 @@ def _everywhere(context: SchedulingContext) -> Prediction:
 def _waiting(snapshot: PoolSnapshot, unreported: FloatArray, now: float) -> FloatArray:
     """Seconds until a request that comes now leaves the queue."""
     table, size = snapshot.columns.by_model, len(snapshot)
-    waiting, leaving = snapshot.columns.waiting, cells(table, None, LEAVING, size)
+    waiting, leaving = snapshot.columns.gauges.waiting, cells(table, None, LEAVING, size)
     # No request leaves: as long as the first has waited, at least.
     stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -121,14 +127,14 @@ def _prefill(context: SchedulingContext, unreported: FloatArray) -> FloatArray:
     per_token = _or_usual(
         cells(snapshot.columns.by_model, None, PREFILL, len(snapshot)), 1.0 / USUAL_PREFILL_THROUGHPUT
     )
-    ahead = np.where(snapshot.columns.waiting > 0, 0.0, unreported) * prompt_tokens
+    ahead = np.where(snapshot.columns.gauges.waiting > 0, 0.0, unreported) * prompt_tokens
     return (prompt_tokens - context.prefix.matched_tokens + ahead) * per_token
 
 
 def _unreported(snapshot: PoolSnapshot) -> FloatArray:
     """Requests that were dispatched and that the endpoint does not report yet; 0 where it does not report any."""
     columns = snapshot.columns
-    return np.nan_to_num(np.maximum(0.0, snapshot.in_flight_requests - columns.waiting - columns.running))
+    return np.nan_to_num(np.maximum(0.0, snapshot.in_flight_requests - columns.gauges.waiting - columns.gauges.running))
 
 
 def _or_usual(values: FloatArray, usual: float) -> FloatArray:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, frozen
 from picker.scheduling.plugin import Filter, Picker, SchedulingContext, Scorer
@@ -62,12 +63,6 @@ def bounded(scores: FloatArray) -> FloatArray:
     return np.where(unknown, known.mean() if known.size else _NEUTRAL, clamped)
 
 
-def _bounded(scorer: Scorer, context: SchedulingContext, rows: IntArray) -> FloatArray:
-    """What `scorer` says, within bounds."""
-    scores = scorer.score(context, rows)
-    return scores if getattr(scorer, "in_bounds", False) else bounded(scores)
-
-
 class Profile:
     """Filters in sequence, then the weighted sum of the scorers, then one picker."""
 
@@ -78,6 +73,7 @@ class Profile:
         self.picker = picker
         self._of_state = tuple(each for each in scorers if getattr(each.scorer, "of_state", False))
         self._of_request = tuple(each for each in scorers if each not in self._of_state)
+        self._known: MemoKey[tuple[IntArray, FloatArray]] = MemoKey(f"scores of the state in profile {name}")
 
     def run(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
         """Choose among `rows` (ascending, at least one); None when the filters leave none."""
@@ -87,18 +83,17 @@ class Profile:
                 return None
         scores = self._state_scores(context, rows)
         for weighted in self._of_request:
-            scores = scores + weighted.weight * _bounded(weighted.scorer, context, rows)
+            scores = scores + weighted.weight * bounded(weighted.scorer.score(context, rows))
         # Pickers of other packages may give rows as numpy gives them; further on they are plain numbers.
         return Selection(rows, scores, tuple(map(int, self.picker.pick(context, rows, scores))))
 
     def _state_scores(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """The weighted sum of the scorers that read the state alone; kept for the next request with the same rows."""
         derived = context.snapshot.state.derived
-        known: tuple[IntArray, FloatArray] | None = derived.get(self)
+        known = derived.get(self._known)
         if known is not None and known[0] is rows:
             return known[1]
         scores: FloatArray = np.zeros(len(rows))
         for weighted in self._of_state:
-            scores += weighted.weight * _bounded(weighted.scorer, context, rows)
-        derived[self] = rows, frozen(scores)
-        return scores
+            scores += weighted.weight * bounded(weighted.scorer.score(context, rows))
+        return derived.keep(self._known, (rows, frozen(scores)))[1]

@@ -26,8 +26,7 @@ class Scorer(Protocol):
     """Rates candidates.
 
     One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
-    asked once for each state of the store instead of for every request. One whose scores are always an array of
-    numbers within 0 and 1, never NaN, may say so by ``in_bounds = True``: they are taken as they are.
+    asked once for each state of the store instead of for every request.
     """
 
     def score(self, context: "SchedulingContext", rows: IntArray) -> FloatArray:

@@ -65,12 +65,12 @@ class ReloadCollector(Collector):
         stats = self._stats
         yield GaugeMetricFamily(
             "infscale_picker_config_last_reload_success",
-            "1: the picker's configuration file as it is now is in force; 0: its last change was refused",
+            "1: the current content of the picker's configuration file is in force; 0: its last change was refused",
             value=float(stats.succeeded),
         )
         reloads = CounterMetricFamily(
             "infscale_picker_config_reloads",
-            "changes of the picker's configuration file, by what became of them",
+            "changes of the picker's configuration file, by outcome",
             labels=["outcome"],
         )
         reloads.add_metric(["applied"], stats.applied)
@@ -96,7 +96,7 @@ class PortCollector(Collector):
         """Every family."""
         yield GaugeMetricFamily(
             "infscale_picker_held_bytes",
-            "memory that open exchanges hold: bodies on their way in, answers that gateways do not take, headers",
+            "memory that open exchanges hold: incoming bodies, answers that gateways have not read, headers",
             value=float(self._budget.held_bytes),
         )
         acted = CounterMetricFamily(
@@ -158,15 +158,15 @@ class PickerCollector(Collector):
         yield unread
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
-            "requests in flight that were taken out of the books because their endpoint's metrics contradicted them",
+            "requests that no longer count as in flight because their endpoint's metrics contradicted it",
             value=self._written_off(),
         )
 
     def _rejections(self, pools: Mapping[ObjectKey, DirectorStats]) -> Metric:
         family = CounterMetricFamily(
             "infscale_picker_rejections",
-            "requests that the picker answered itself instead of naming an endpoint, by why and by the HTTP status; "
-            "pool is empty where the request was for none that there is",
+            "requests that the picker refused instead of naming an endpoint, by reason and HTTP status; "
+            "pool is empty where the request was for an unknown pool",
             labels=["pool", "reason", "status"],
         )
         counted: dict[str, Mapping[tuple[Reason, int], int]] = {

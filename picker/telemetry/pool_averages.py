@@ -16,15 +16,15 @@ _LABELS = ("name", "pool")
 _AVERAGES: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
     "llm_d_epp_average_queue_size": (
         "requests queued in the engine, average over ready endpoints",
-        lambda pool: pool.columns.waiting,
+        lambda pool: pool.columns.gauges.waiting,
     ),
     "llm_d_epp_average_running_requests": (
         "requests in the engine's running batch, average over ready endpoints",
-        lambda pool: pool.columns.running,
+        lambda pool: pool.columns.gauges.running,
     ),
     "llm_d_epp_average_kv_cache_utilization": (
         "share of KV-cache blocks in use, average over ready endpoints",
-        lambda pool: pool.columns.kv_utilization,
+        lambda pool: pool.columns.gauges.kv_utilization,
     ),
 }
 

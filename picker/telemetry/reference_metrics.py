@@ -203,9 +203,9 @@ def _summed(
 
 
 _AVERAGED: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
-    "queue_size": ("requests queued in the engine", lambda pool: pool.columns.waiting),
-    "running_requests": ("requests in the engine's running batch", lambda pool: pool.columns.running),
-    "kv_cache_utilization": ("share of KV-cache blocks in use", lambda pool: pool.columns.kv_utilization),
+    "queue_size": ("requests queued in the engine", lambda pool: pool.columns.gauges.waiting),
+    "running_requests": ("requests in the engine's running batch", lambda pool: pool.columns.gauges.running),
+    "kv_cache_utilization": ("share of KV-cache blocks in use", lambda pool: pool.columns.gauges.kv_utilization),
 }
 
 
@@ -244,7 +244,7 @@ class ReferencePoolCollector(Collector):
         ):
             queues = GaugeMetricFamily(name, "requests queued in the engine of an endpoint", labels=["name", label])
             for pool, fresh in pools:
-                waiting = pool.columns.waiting
+                waiting = pool.columns.gauges.waiting
                 for row in np.flatnonzero(fresh & np.isfinite(waiting)).tolist():
                     queues.add_metric(
                         [names[pool.pool], str(pool.endpoints[row].key).partition("/")[2]], float(waiting[row])

@@ -11,6 +11,9 @@ from picker.transport.limits import LimitCounts
 
 EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
+FOLLOW_SECONDS = 1.0
+"""How often the files of a certificate are looked at."""
+
 NewExchange = Callable[[], Exchange]
 Clock = Callable[[], float]
 Ready = Callable[[], bool]
@@ -29,6 +32,11 @@ class TlsFiles:
     client_ca: Path | None = None
     reload: bool = False
     min_version: Literal["1.2", "1.3"] = "1.2"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them: certificate, key, and the authority of clients where there is one."""
+        return (self.certificate, self.key, *([self.client_ca] if self.client_ca is not None else []))
 
 
 @dataclass(frozen=True, slots=True)

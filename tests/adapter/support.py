@@ -16,9 +16,10 @@ from adapter.errors import NotFound
 from infscale.endpoint import DescribedObject, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.labels import Selector
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.sample import EngineSample, ModelLoad, Reading
+from infscale.metrics.sample import ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 README = Path(__file__).parent.parent.parent / "adapter" / "README.md"
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -170,7 +171,7 @@ class World:
     def report(self, pod: str, at: float, waiting: float = 0.0, kv: float = 0.5, model: str = MODEL) -> None:
         for endpoint in self.state.endpoints:
             if endpoint.key.name == pod:
-                sample = EngineSample(
+                sample = engine_sample(
                     waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)}, fingerprint=hash((pod, at, waiting, kv))
                 )
                 self.store.record_scrape(endpoint.key, sample, at)

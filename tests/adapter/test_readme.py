@@ -3,24 +3,7 @@
 import re
 
 from adapter.errors import ApiError
-from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from tests.adapter.support import rows
-
-WORDS = {
-    Aggregation.SUM: "sum",
-    Aggregation.MEAN: "mean",
-    Aggregation.HIGHEST: "highest",
-    Aggregation.MERGED: "merged",
-}
-
-
-def test_the_table_of_metrics_is_the_published_one() -> None:
-    expected = [
-        [f"`{each.name}`", each.unit, "yes" if each.per_model else "", WORDS[each.aggregation], each.source.value]
-        for each in PUBLISHED
-    ]
-    assert [row[:5] for row in rows("Metrics")] == expected
-    assert [row[5] for row in rows("Metrics")] == [each.meaning for each in PUBLISHED]
 
 
 def test_the_table_of_errors_has_every_refusal() -> None:

@@ -11,14 +11,14 @@ from infscale.config.read import read_config
 from infscale.documents.strict_document import load
 from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, detect, interpret
 from infscale.metrics.pages.exposition import MetricSpec
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import EngineSample
 
 PAGES = Path(__file__).parent / "pages"
 
 
 def said(sample: EngineSample) -> tuple[float | None, ...]:
-    return sample.running, sample.waiting, sample.kv_utilization_ratio, sample.kv_used_tokens
+    return sample.gauges.running, sample.gauges.waiting, sample.gauges.kv_utilization, sample.gauges.kv_used_tokens
 
 
 def page(name: str) -> bytes:
@@ -96,7 +96,7 @@ def ranks(*label_sets: str) -> bytes:
     ],
 )
 def test_a_scheduler_speaks_once_through_its_lowest_rank(label_sets: list[str], running: float) -> None:
-    assert interpret(ranks(*label_sets), SGLANG).running == running
+    assert interpret(ranks(*label_sets), SGLANG).gauges.running == running
 
 
 @given(
@@ -116,7 +116,7 @@ def test_what_schedulers_run_adds_up_however_their_ranks_are_numbered(
         for tp in range(each)
     ]
     rng.shuffle(lines)
-    assert interpret("".join(lines).encode(), SGLANG).running == sum(running)
+    assert interpret("".join(lines).encode(), SGLANG).gauges.running == sum(running)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,8 @@ def test_a_configured_dialect_selects_a_total_by_its_empty_label() -> None:
             running: acme_running
     """
     [acme] = read_config(load(text, "serve.yaml"), Path()).scrape.dialects
-    assert acme == EngineNames("acme", waiting='acme_queue{class=""}', running="acme_running")
+    assert acme == EngineNames(
+        "acme", gauges=NOT_GIVEN._replace(waiting='acme_queue{class=""}', running="acme_running")
+    )
     of_parts = b'acme_queue{class=""} 9\nacme_queue{class="batch"} 8\nacme_queue{class="chat"} 1\nacme_running 7\n'
     assert said(interpret(of_parts, acme.dialect()))[:2] == (7, 9)

@@ -13,6 +13,7 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, 
 from infscale.metrics.pages.dialects import VLLM, interpret
 from infscale.metrics.published.answers import group_reading, pod_readings, weight
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
@@ -50,7 +51,7 @@ class Gpus:
         samples = DcgmReader().read(page)
         for endpoint in self.endpoints:
             if (sample := samples.get(endpoint.key.pod)) is not None:
-                self.store.record_gpu(endpoint.key, sample, 0.0)
+                self.store.record_beside(GPU, endpoint.key, sample, 0.0)
         return self
 
     @property
@@ -163,7 +164,7 @@ def test_gpus_of_two_exporters_that_name_none_are_two() -> None:
     gpus = Gpus("a", "b")
     for endpoint, source in zip(gpus.endpoints, ("http://n1", "http://n2"), strict=True):
         both = text.replace("POD", endpoint.key.name) + text.replace("POD", "another")
-        gpus.store.record_gpu(endpoint.key, DcgmReader(source).read(both.encode())[endpoint.key.pod], 0.0)
+        gpus.store.record_beside(GPU, endpoint.key, DcgmReader(source).read(both.encode())[endpoint.key.pod], 0.0)
     assert gpus.pool(TOTAL) == 2 * 10 * MIB
 
 
@@ -231,7 +232,7 @@ def test_the_adapter_says_the_cause() -> None:
     world = World(a=2)
     samples = DcgmReader().read(page("dcgm-utilisation-out-of-range.prom"))
     for endpoint in world.state.endpoints:
-        world.store.record_gpu(endpoint.key, samples[ObjectKey("default", "b-0")], 100.0)
+        world.store.record_beside(GPU, endpoint.key, samples[ObjectKey("default", "b-0")], 100.0)
     for path in (f"{POOLS}/a", "pods/*", "services/all"):
         with pytest.raises(
             Unavailable, match=r"is unknown now: .*the page says 127431 %, which is not within 0 to 100 %"
@@ -243,7 +244,7 @@ def test_the_adapter_says_the_cause() -> None:
 def test_a_kv_cache_utilisation_out_of_range_is_unknown_with_its_cause(kv: float) -> None:
     page = f"vllm:num_requests_waiting 0\nvllm:num_requests_running 0\nvllm:kv_cache_usage_perc {kv}\n".encode()
     sample = interpret(page, VLLM)
-    assert sample.kv_utilization_ratio is None
+    assert sample.gauges.kv_utilization is None
     world = World(a=1)
     world.store.record_scrape(world.state.endpoints[0].key, sample, 100.0)
     with pytest.raises(Unavailable, match=r"the page says .*, which is not within 0 to 1"):

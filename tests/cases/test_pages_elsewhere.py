@@ -71,7 +71,7 @@ async def scraped(server: Trtllm, dialect: Dialect | None, path: str = "/metrics
 async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: bytes) -> None:
     server = Trtllm(json=json)
     sink = await scraped(server, None, times=2)
-    assert [sample.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
     assert server.asked == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
     assert sink.failures == []
 
@@ -96,7 +96,7 @@ async def test_a_server_found_elsewhere_is_looked_for_anew_when_another_one_may_
         server.json = b"vllm:num_requests_waiting 1\n"
         async with http_server(server, port):
             await loop.step(2.0)
-    assert [sample.waiting for _, sample, _ in sink.samples] == [4.0, 1.0]
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ async def test_a_named_engine_is_asked_at_its_path_and_a_pool_can_mix_engines() 
 async def test_a_named_engine_at_another_path_is_found_too() -> None:
     server = Trtllm()
     sink = await scraped(server, TRTLLM_SERVE, "/metrics")
-    assert [sample.running for _, sample, _ in sink.samples] == [6.0]
+    assert [sample.gauges.running for _, sample, _ in sink.samples] == [6.0]
 
 
 def test_the_path_of_a_dialect_can_be_configured() -> None:
@@ -170,7 +170,7 @@ def test_a_page_of_histograms_without_gauges_is_read_for_what_it_has() -> None:
     page = (PAGES / "trtllm-serve-1.0.prom").read_bytes()
     assert detect(page) is TRTLLM_SERVE
     sample = interpret(page, TRTLLM_SERVE)
-    assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (None, None, None)
+    assert (sample.gauges.waiting, sample.gauges.running, sample.gauges.kv_utilization) == (None, None, None)
     queue = sample.counts.histograms["queue_time", "undefined"]
     assert (queue.counts.tolist(), queue.sum) == ([4.0, 5.0, 6.0], 4.1)
     assert counters_of(sample.counts) == {("requests_finished", "undefined"): 6.0}

@@ -10,7 +10,6 @@ from adapter.errors import NotFound, Unavailable
 from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
@@ -22,6 +21,7 @@ from picker.request import InferenceRequest, ParsedBody, Rejection
 from tests.adapter.support import E1, G2, POOLS, external_values
 from tests.adapter.support import values as values_of
 from tests.fakes.pools import NO_HEADERS
+from tests.fakes.samples import engine_sample
 
 CHAT, OTHER = ObjectKey("llm", "chat"), ObjectKey("llm", "other")
 METRIC = "requests_without_endpoint"
@@ -170,7 +170,7 @@ def test_an_hpa_scales_from_zero_and_back() -> None:
     cluster.ask(20.0)
     assert cluster.hpa(starting, 21.0).desired == 1
     cluster.discover(server("a"))
-    cluster.store.record_scrape(server("a").key, EngineSample(0.0, 0.0, 0.0), 30.0)
+    cluster.store.record_scrape(server("a").key, engine_sample(0.0, 0.0, 0.0), 30.0)
     charge = cluster.store.charge(CHAT, 0, "m", 10.0, 30.1)
     assert cluster.external(60.0) == {("chat",): 0.0}
     assert cluster.hpa(Workload.ready(1), 60.0).desired == 1, "one request is in flight"

@@ -96,10 +96,10 @@ async def test_the_cluster_with_the_shorter_queue_gets_the_request(tmp_path: Pat
             serving(await asyncio.to_thread(load_config, path), {"picker"}) as hub,
             grpc.aio.insecure_channel(f"127.0.0.1:{hub.transport.port if hub.transport else 0}") as channel,
         ):
-            snapshot = await seen(hub, lambda pool: pool.columns.waiting.tolist() == [3.0, 0.0])
-            assert snapshot.columns.kv_utilization.tolist() == [pytest.approx(0.3), 0.2]
+            snapshot = await seen(hub, lambda pool: pool.columns.gauges.waiting.tolist() == [3.0, 0.0])
+            assert snapshot.columns.gauges.kv_utilization.tolist() == [pytest.approx(0.3), 0.2]
             # Averages are no counts: what is in flight is not held against them.
-            assert all(math.isnan(value) for value in snapshot.columns.running)
+            assert all(math.isnan(value) for value in snapshot.columns.gauges.running)
             assert await destination(channel) == WEST
             # Nobody writes, or reads, the rest of a page that may tell of a thousand endpoints.
             assert {health.mode for health in hub.scrapes.health().values()} == {"named"}
@@ -114,7 +114,7 @@ async def test_the_cluster_with_the_shorter_queue_gets_the_request(tmp_path: Pat
 
 async def test_a_page_has_averages_of_what_is_known_alone(tmp_path: Path) -> None:
     async with leaf(tmp_path / "east", vllm_page(4.0, 8.0, 0.5), b"vllm:num_requests_waiting 1\n") as east:
-        await seen(east, lambda pool: not math.isnan(float(pool.columns.waiting.sum())))
+        await seen(east, lambda pool: not math.isnan(float(pool.columns.gauges.waiting.sum())))
         async with aiohttp.ClientSession() as session, session.get(f"{east.telemetry.url}/metrics") as response:
             lines = (await response.text()).splitlines()
     labels = '{name="default",pool="default/default"}'

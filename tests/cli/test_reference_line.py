@@ -278,7 +278,7 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str], arguments: li
 def test_a_certificate_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str], epp: Path) -> None:
     ports = on_free_ports().arguments
     assert picker_main([*ports, f"--config-file={epp}", "--cert-path=/none"]) == 1
-    assert "the picker cannot read its certificate: /none/tls.key" in capsys.readouterr().err
+    assert "the picker cannot serve with /none/tls.crt: cannot be read" in capsys.readouterr().err
 
 
 def test_help_tells_of_the_reference_s_flags(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from infscale.config import (
     AdapterSettings,
-    DcgmPods,
-    DcgmSettings,
     DiscoverySettings,
     FormulaSettings,
     ForwardSettings,
@@ -31,14 +29,19 @@ from infscale.config import (
     read_config,
 )
 from infscale.config.read import DIALECT_NAMES
-from infscale.config.settings import keys_of
+from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.gauges import EngineGauges
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.sources.dcgm import DCGM
+from infscale.sources.exporter import ExporterSettings
+from infscale.sources.known_sources import SOURCES
+from infscale.sources.source_kind import ExporterPods
 
 ROOT = Path(__file__).parents[2]
 BASE = Path("/etc/infscale")
@@ -138,11 +141,9 @@ def test_every_key_can_be_given() -> None:
     acme = EngineNames(
         name="acme",
         like="vllm",
-        waiting="q{state=waiting}",
-        running="r",
-        kv_utilization="k",
-        kv_used_tokens="u",
-        waiting_tokens="w",
+        gauges=NOT_GIVEN._replace(
+            waiting="q{state=waiting}", running="r", kv_utilization="k", kv_used_tokens="u", waiting_tokens="w"
+        ),
         lora="",
         cache_info="c",
         block_size_label="page",
@@ -159,7 +160,7 @@ def test_every_key_can_be_given() -> None:
         scrape=ScrapeSettings(
             1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
         ),
-        dcgm=DcgmSettings(("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
+        sources={"dcgm": ExporterSettings(DCGM, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3)},
         pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
@@ -207,7 +208,7 @@ def test_following_a_cluster_means_the_one_it_runs_in() -> None:
         """)
     assert config.kubernetes == KubernetesSettings()
     assert config.discovery.kubernetes == KubernetesDiscoverySettings(("llm", "batch"), write_status=False)
-    assert config.dcgm.pods == DcgmPods("gpu-operator", {"app": "dcgm"}, 9401)
+    assert config.sources["dcgm"].pods == ExporterPods("gpu-operator", {"app": "dcgm"}, 9401)
 
 
 def test_a_file_may_be_followed_in_a_cluster() -> None:
@@ -230,7 +231,8 @@ def test_a_preset_can_be_named() -> None:
 @pytest.mark.parametrize("section", ["scrape", "dcgm"])
 def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
     config = read(MINIMAL + f"{section}: {{interval_seconds: 0.1}}")
-    settings = config.scrape if section == "scrape" else config.dcgm
+    settings = config.scrape if section == "scrape" else config.sources[section]
+    assert isinstance(settings, ScrapeSettings | ExporterSettings)
     assert settings.timeout_seconds == pytest.approx(0.08)
 
 
@@ -647,8 +649,8 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery.kubernetes": KubernetesDiscoverySettings,
     "scrape": ScrapeSettings,
     "scrape.dialects[]": EngineNames,
-    "dcgm": DcgmSettings,
-    "dcgm.pods": DcgmPods,
+    "dcgm": ExporterSettings,
+    "dcgm.pods": ExporterPods,
     "pools.<pool>": PoolOverrides,
     "metrics[]": FormulaSettings,
     "pools.<pool>.saturation": SaturationSettings,
@@ -677,19 +679,28 @@ def shown(default: object) -> str:
 def keys() -> Iterator[tuple[str, str]]:
     for prefix, settings in SECTIONS.items():
         defaults = {each.name: each.default for each in fields(settings)}
+        if settings is ExporterPods:
+            defaults["port"] = DCGM.port
         for key in keys_of(settings):
+            if key in EngineGauges._fields:
+                continue
             if f"{prefix}.{key}" not in SECTIONS:
                 yield f"{prefix}.{key}", shown(defaults[key])
+    # Gauges have a table of their own, in docs/metrics.md.
+    yield "scrape.dialects[].<gauge>", "none"
 
 
 def test_the_documentation_has_every_key_with_its_default() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text()
-    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_<>]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(documented) == sorted(keys())
 
 
 def test_every_section_is_documented() -> None:
-    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} == set(keys_of(ServeConfig))
+    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} == {
+        *keys_of(ServeConfig),
+        *(kind.key for kind in SOURCES),
+    }
     nested = {type(getattr(ServeConfig(DiscoverySettings(Path())), key)) for key in keys_of(ServeConfig)}
     assert {each for each in nested if is_dataclass(each)} <= set(SECTIONS.values())
 

@@ -175,7 +175,7 @@ class Picked:
         """Requests that the servers say they have."""
         snapshot = self.serving.store.snapshot(POOL)
         assert snapshot is not None
-        return int((snapshot.state.columns.waiting + snapshot.state.columns.running).sum())
+        return int((snapshot.state.columns.gauges.waiting + snapshot.state.columns.gauges.running).sum())
 
     async def books_close(self, exchanges: int) -> Mapping[str, int]:
         """Wait until nothing is in flight and `exchanges` have ended; the status classes of their responses."""

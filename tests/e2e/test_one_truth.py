@@ -17,7 +17,6 @@ from adapter.answering.store_provider import StoreProvider
 from adapter.api.documents import Clock, constant_documents
 from adapter.api.paths import parse
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
@@ -28,6 +27,7 @@ from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from tests.e2e.gateway import Gateway, gateway
+from tests.fakes.samples import engine_sample
 from tests.sim.simulated import MODEL, quick_settings
 
 POOL = ObjectKey("llm", "chat")
@@ -71,7 +71,7 @@ def filled(
         if age is None:
             store.record_failure(found[row].key, "timed out", NOW)
         else:
-            store.record_scrape(found[row].key, EngineSample(waiting, None, kv), NOW - age)
+            store.record_scrape(found[row].key, engine_sample(waiting, None, kv), NOW - age)
     return store
 
 

@@ -69,14 +69,19 @@ class FakePool:
         labels = self.labels or [{}] * self.size
         phases = self.phases or [Phase.READY] * self.size
         endpoints = tuple(endpoint(row, labels[row], phase=phases[row]) for row in range(self.size))
+        unknown = Columns.unknown(endpoints)
         columns = replace(
-            Columns.unknown(endpoints),
-            waiting=self._column(self.waiting, 0.0),
-            running=self._column(self.running, 0.0),
-            kv_utilization=self._column(self.kv, 0.0),
+            unknown,
+            gauges=unknown.gauges._replace(
+                waiting=self._column(self.waiting, 0.0),
+                running=self._column(self.running, 0.0),
+                kv_utilization=self._column(self.kv, 0.0),
+            ),
+            pod=unknown.pod._replace(
+                gpu_memory_used_bytes=self._column(self.gpu_used, math.nan),
+                gpu_memory_total_bytes=self._column(self.gpu_total, math.nan),
+            ),
             observed_at=self._column(self.observed_at, 0.0, -math.inf),
-            gpu_memory_used_bytes=self._column(self.gpu_used, math.nan),
-            gpu_memory_total_bytes=self._column(self.gpu_total, math.nan),
             gpu_observed_at=self._column(self.gpu_observed_at, 0.0, -math.inf),
             settled=np.ones(self.size, dtype=np.bool_),
             asleep=np.array(self.asleep or [False] * self.size, dtype=np.bool_),

@@ -25,10 +25,11 @@ from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
 from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
-from infscale.sources.dcgm import DcgmReader
+from infscale.sources.dcgm_page import DcgmReader
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
@@ -39,6 +40,7 @@ from picker.request import Decision, Headers, InferenceRequest, Outcome
 from picker.transport.budget import Budget
 from picker.transport.server.calls import Call, Calls
 from picker.transport.server.exchange_call import ExchangeCall
+from tests.fakes.samples import engine_sample
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
 
 Target = Callable[[bytes], None]
@@ -72,7 +74,7 @@ class _World:
 
     def check(self) -> None:
         """Pick, end what was picked, and look at the books."""
-        self.scraped(_HEALTHY, EngineSample(1.0, 1.0, 0.1, fingerprint=int(self.now * 100)))
+        self.scraped(_HEALTHY, engine_sample(1.0, 1.0, 0.1, fingerprint=int(self.now * 100)))
         route = DEFAULT_PARSERS.route("/v1/chat/completions")
         assert route is not None
         body = parse_body(route, b'{"model":"m","messages":[{"role":"user","content":"' + b"hello " * 60 + b'"}]}')
@@ -101,9 +103,14 @@ def engine_pages() -> Target:
                 continue
             if sample is None:
                 continue
-            kv = sample.kv_utilization_ratio
+            kv = sample.gauges.kv_utilization
             assert kv is None or 0.0 <= kv <= 1.0, f"a utilisation of {kv}"
-            for value in (sample.waiting, sample.running, sample.kv_used_tokens, sample.waiting_tokens):
+            for value in (
+                sample.gauges.waiting,
+                sample.gauges.running,
+                sample.gauges.kv_used_tokens,
+                sample.gauges.waiting_tokens,
+            ):
                 assert value is None or (math.isfinite(value) and value >= 0.0), f"a count of {value}"
             world.scraped(_HOSTILE, sample)
         world.check()
@@ -123,7 +130,7 @@ def gpu_pages() -> Target:
             return
         for sample in samples.values():
             assert isinstance(sample, GpuSample)
-            world.store.record_gpu(_HOSTILE, sample, world.now)
+            world.store.record_beside(GPU, _HOSTILE, sample, world.now)
         world.check()
 
     return target
@@ -156,7 +163,7 @@ def configurations() -> Target:
 def api_paths() -> Target:
     """Requests to the adapter: the first line is the method and path, the second the query, the third `Accept`."""
     world = _World()
-    load = EngineSample(2.0, 1.0, 0.5, fingerprint=1)
+    load = engine_sample(2.0, 1.0, 0.5, fingerprint=1)
     world.scraped(_HOSTILE, load)
     world.scraped(_HEALTHY, load)
     responder = Responder(StoreProvider(world.store), constant_documents((), "0"))

@@ -19,7 +19,7 @@ from tests.hostile import (
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "hardening.md"
 HEADING = "## Tried on real processes\n"
-HEAD = ("| surface | input | what it is answered |", "|---|---|---|")
+HEAD = ("| surface | input | result |", "|---|---|---|")
 
 Row = tuple[str, str]
 """An input, and what it is answered."""
@@ -33,13 +33,13 @@ def _code(text: str) -> str:
 def _failed(cause: str) -> str:
     """A failed scrape with a cause that a pattern describes."""
     if cause == ".+":
-        return "failed scrape, with its cause"
-    return "failed scrape: " + " or ".join(f"“{each}”" for each in cause.split("|"))
+        return "a failed scrape with its cause"
+    return "a failed scrape: " + " or ".join(f"“{each}”" for each in cause.split("|"))
 
 
 def _pages() -> Iterator[Row]:
     for name, (_, cause) in test_pages.PAGES.items():
-        yield name, _failed(cause) if cause else "taken in within its bounds, or failed scrape with its cause"
+        yield name, _failed(cause) if cause else "read within bounds, or a failed scrape with its cause"
 
 
 def _answers() -> Iterator[Row]:
@@ -98,16 +98,16 @@ def _nothing() -> Iterator[Row]:
     return iter(())
 
 
-_TURNS = "is read in turns (`loop_turn`), others wait for one turn"
+_TURNS = "read in turns (`loop_turn`); others wait for one turn"
 _CLIENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "test_what_is_no_json_is_refused_and_counted": _named("JSON: ", test_clients.INVALID_JSON, "400"),
     "test_missing_fields_are_refused_and_counted": _one("no prompt, no messages, or a model that is a number", "400"),
-    "test_duplicate_keys_are_one_request": _one("a key a hundred thousand times", "200; the last one counts"),
+    "test_duplicate_keys_are_one_request": _one("a key a hundred thousand times", "200; the last value counts"),
     "test_odd_numbers_are_left_to_the_engine": _named(
-        "limits and counts: ", test_clients.ODD_NUMBERS, "what the server answers: 200, 400 or 422"
+        "limits and counts: ", test_clients.ODD_NUMBERS, "the server's answer: 200, 400 or 422"
     ),
     "test_streams_with_odd_options_are_answered": _one(
-        "`stream_options` of other types", "what the server answers: 200, 400 or 422"
+        "`stream_options` of other types", "the server's answer: 200, 400 or 422"
     ),
     "test_bodies_of_30_mb_at_once_stay_within_memory": _one("bodies of 30 MB at once", "200, or a refusal"),
     "test_bodies_that_are_slow_to_decode_keep_no_one_waiting": _named(
@@ -123,25 +123,25 @@ _CLIENTS: Mapping[str, Callable[[], Iterator[Row]]] = {
         "model names of a megabyte, of control characters …", "400 or 404"
     ),
     "test_ten_thousand_names_make_no_more_series_than_some": _one(
-        "10,000 invented models, paths, objectives and fairness ids", "404 or 429; no more series than of 1,000"
+        "10,000 invented models, paths, objectives and fairness ids", "404 or 429; no more metric series than for 1,000"
     ),
     "test_floods_of_headers_are_bounded": _one("2,000 headers, or one of 200 KB", "431 of the gateway, or closed"),
     "test_headers_of_the_protocol_reach_nothing": _one(
         "a destination, pool, rewrite, path or endpoint in a header", "200, as without it"
     ),
     "test_upgrades_are_answered": _one(
-        "upgrades to WebSocket, h2c, TLS and to nothing known", "a status of the server or gateway"
+        "upgrades to WebSocket, h2c, TLS and an unknown protocol", "a status of the server or gateway"
     ),
     "test_bodies_that_come_slowly_hold_up_no_one": _one(
         "bodies that come slowly, and some that never end", "200 for those that end"
     ),
     "test_aborts_in_every_phase_leave_nothing": _one(
-        "160 aborts, in every phase of a request", "nothing is left in the books"
+        "160 aborts, in every phase of a request", "in-flight counts return to 0"
     ),
-    "test_the_content_type_is_not_what_decides": _one("content types that are none", "200, 400 or 415"),
+    "test_the_content_type_is_not_what_decides": _one("invalid content types", "200, 400 or 415"),
     "test_forms_of_many_parts_pass_on_unread": _one("a form of 20,000 parts", "an answer of the server, or a refusal"),
     "test_floods_of_chunks_are_one_body": _one("a body in 8,000 chunks of a byte", "200"),
-    "test_trailers_end_a_request_too": _one("trailers behind a body", "200, 400 or 431"),
+    "test_trailers_end_a_request_too": _one("trailers after a body", "200, 400 or 431"),
     "test_what_is_no_http_gets_no_further_than_the_gateway": _named(
         "HTTP: ", test_clients.MALFORMED, "400, 413, 414 or 431 of the gateway, or closed"
     ),
@@ -167,12 +167,12 @@ _GATEWAYS: Mapping[str, Callable[[], Iterator[Row]]] = {
         "a byte now and then: ", test_gateways.DRIPS, "closed after 10 s (`unfinished_frame`, `silent_connection`)"
     ),
     "test_connections_that_say_nothing_keep_no_gateway_out": _one(
-        "300 connections that say nothing", "the eldest beyond 128 are closed (`new_connections`)"
+        "300 silent connections", "the oldest beyond 128 are closed (`new_connections`)"
     ),
     "test_one_address_has_its_share_of_connections_and_idle_ones_go_first": _one(
         "400 idle connections of one address", "the idle ones beyond 256 are closed (`peer_connections`)"
     ),
-    "test_a_body_that_stops_is_answered_408": _one("a body that stops, but for a byte now and then", "408"),
+    "test_a_body_that_stops_is_answered_408": _one("a body that stops, except for a byte now and then", "408"),
     "test_forty_bodies_of_thirty_megabytes": _one("40 bodies of 30 MiB at once", "served in turn, 503 or 408"),
     "test_bodies_that_stop_on_many_streams_are_bounded_together": _one(
         "2,000 bodies that stop on 20 connections", "bounded together (`picker.max_buffered_bytes`)"
@@ -181,10 +181,10 @@ _GATEWAYS: Mapping[str, Callable[[], Iterator[Row]]] = {
         "20 answers of 4 MiB behind windows of 0", "streams are reset (`unread_answers`)"
     ),
     "test_a_gateway_that_reads_nothing_is_let_go": _one(
-        "an answer that its socket never takes", "closed (`unread_answers`)"
+        "an answer that the gateway never reads from its socket", "closed (`unread_answers`)"
     ),
     "test_handshakes_that_never_end_keep_no_gateway_out": _one(
-        "200 TLS handshakes that never end", "the eldest beyond 128 are closed"
+        "200 TLS handshakes that never end", "the oldest beyond 128 are closed"
     ),
 }
 
@@ -212,7 +212,7 @@ _USERS: Mapping[str, Callable[[], Iterator[Row]]] = {
         "160 idle connections without a certificate", "the oldest beyond 128 are closed (`connection_limit`)"
     ),
     "test_connections_that_come_and_go_at_once_leave_nothing": _one(
-        "160 connections that go at once", "nothing is left"
+        "160 connections closed at once", "no connection is left"
     ),
     "test_nobody_shakes_hands_again_and_again_on_one_connection": _one("a TLS renegotiation", "“no renegotiation”"),
     "test_only_tls_of_today_is_spoken": _one("TLS 1.1", "no handshake"),
@@ -223,10 +223,10 @@ _FILES: Mapping[str, Callable[[], Iterator[Row]]] = {
     "test_a_hostile_file_is_refused_with_its_place_and_the_last_good_state_stays": _content,
     "test_what_is_no_file_is_refused_without_waiting_for_it": _places,
     "test_a_file_that_never_rests_is_read_when_it_does": _one(
-        "a file that is written every 2 ms", "read once two looks agree; 40 lines in the log at most"
+        "a file that is written every 2 ms", "read once two reads agree; 40 lines in the log at most"
     ),
     "test_files_renamed_over_it_all_the_time_leave_no_descriptor": _one(
-        "400 files renamed over it", "no descriptor is left"
+        "400 files renamed over the file", "no file descriptor is left open"
     ),
     "test_a_hostile_picker_configuration_leaves_the_one_before_in_force": _pickers,
     "test_after_all_of_it_a_good_change_is_followed": _nothing,
@@ -236,9 +236,9 @@ _OBJECTS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "test_large_and_strange_objects_take_nobody_with_them": lambda: iter(
         [
             ("200 pods of 250 KB", "read in pages, in quarters where they are too large"),
-            ("pods without containers, address or time, with 3,000 ports", "left out, or read for what they have"),
-            ("an autoscaler of 5,000 metrics, in ever new versions", "100 are looked at, 3 lines in the log"),
-            ("a selector of 20,000 labels", "cannot be used; what it said before stays"),
+            ("pods without containers, address or time, with 3,000 ports", "left out, or read as far as possible"),
+            ("an autoscaler of 5,000 metrics, again and again in new versions", "100 are read, 3 lines in the log"),
+            ("a selector of 20,000 labels", "refused; the last good version stays in force"),
         ]
     )
 }

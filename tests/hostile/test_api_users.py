@@ -39,12 +39,12 @@ SAID: dict[str, dict[str, tuple[bytes, int]]] = {
         "a selector of 500 values": (get(f"{WAITING}?labelSelector=a%20in%20({','.join(['v'] * 500)})"), 404),
         "a selector nested deeply": (get(f"{WAITING}?labelSelector=a%20in%20" + "(" * 12_000), 400),
         "a selector without an end": (get(f"{WAITING}?labelSelector=a%20in%20(" + "b," * 6_000), 400),
-        "a selector that is no text": (get(f"{WAITING}?labelSelector=%FF%00%0A%E2%80%AE"), 400),
+        "a selector that is not text": (get(f"{WAITING}?labelSelector=%FF%00%0A%E2%80%AE"), 400),
     },
     "paths": {
         "a NUL in the path": (get(f"{POD}/%00/waiting_requests"), 404),
         "an encoded slash": (get(f"{POD}/a%2F..%2F..%2Fb/waiting_requests"), 404),
-        "dots": (get(f"{POD}/../../../../etc/passwd"), 404),
+        "a path of dots": (get(f"{POD}/../../../../etc/passwd"), 404),
         "a path of 30,000 letters": (get(f"{POD}/{'a' * 30_000}/waiting_requests"), 404),
         "10,000 segments": (get("/apis" + "/a" * 10_000), 404),
     },
@@ -55,11 +55,11 @@ SAID: dict[str, dict[str, tuple[bytes, int]]] = {
     "bodies": {
         "a body on GET": (get("/livez", "Content-Length: 900000") + b"x" * 900_000, 200),
         "a body of a terabyte": (get("/livez", "Content-Length: 1099511627776") + b"x" * 60_000, 200),
-        "a body of less than nothing": (get("/livez", "Content-Length: -1"), 400),
+        "a negative length": (get("/livez", "Content-Length: -1"), 400),
         "two lengths": (get("/livez", "Content-Length: 5", "Content-Length: 6") + b"hello", 400),
         "a length and chunks": (get("/livez", "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n", 400),
-        "a chunk of all there is": (get("/livez", "Transfer-Encoding: chunked") + b"ffffffffffffffff\r\nx", 200),
-        "a chunk that is no number": (get("/livez", "Transfer-Encoding: chunked") + b"xyz\r\n", 400),
+        "a chunk of 2^64 - 1 bytes": (get("/livez", "Transfer-Encoding: chunked") + b"ffffffffffffffff\r\nx", 200),
+        "a chunk whose size is not a number": (get("/livez", "Transfer-Encoding: chunked") + b"xyz\r\n", 400),
         "chunks twice": (get("/livez", "Transfer-Encoding: chunked, chunked") + b"0\r\n\r\n", 400),
         "a body that unpacks to 100 MB": (
             get("/livez", "Content-Encoding: gzip", "Content-Length: 97000")
@@ -83,7 +83,7 @@ SAID: dict[str, dict[str, tuple[bytes, int]]] = {
         "a header with a NUL": (request("GET /apis HTTP/1.1\nHost: a\nX-A: b\0c"), 400),
         "a header that goes on in the next line": (request("GET /apis HTTP/1.1\nHost: a\nX-A: b\n c"), 400),
         "a header without a name": (request("GET /apis HTTP/1.1\nHost: a\n: b"), 400),
-        "a version from the future": (request("GET /apis HTTP/9.9\nHost: a"), 400),
+        "an unknown HTTP version": (request("GET /apis HTTP/9.9\nHost: a"), 400),
         "2,500 headers": (get("/livez", *(f"X-{each}: a" for each in range(2_500))), 400),
         "a header of 17,000 letters": (get("/livez", "X-A: " + "a" * 17_000), 400),
         "2 MB of headers": (get("/livez", *("X-A: " + "a" * 8_000 for _ in range(250))), 431),

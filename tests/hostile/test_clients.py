@@ -128,10 +128,10 @@ def status_of(heard: bytes) -> int:
 
 
 INVALID_JSON = {
-    "no JSON": b"no healthy upstream",
+    "not JSON": b"no healthy upstream",
     "nested a hundred thousand deep": b'{"model":"m","prompt":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "never closed": b'{"a":' * 50_000,
-    "no object": b"[]" * 3,
+    "not an object": b"[]" * 3,
     "bad UTF-8": b'{"model":"m","prompt":"\xff\xfe\xc0"}',
     "a lone surrogate": b'{"model":"m","prompt":"\\ud800"}',
     "a surrogate as bytes": b'{"model":"m","prompt":"\xed\xa0\x80"}',
@@ -448,10 +448,10 @@ MALFORMED = {
     "two lengths": head("content-length: 5", "content-length: 6") + b"hello!",
     "length and chunks": head("content-length: 5", "transfer-encoding: chunked") + b"0\r\n\r\n",
     "a negative length": head("content-length: -1"),
-    "a length that is no number": head("content-length: x"),
-    "a chunk of no size": head("transfer-encoding: chunked") + b"zz\r\n",
-    "a chunk larger than anything": head("transfer-encoding: chunked") + b"ffffffffffffffff\r\n",
-    "no request": b"\x00" * 1_000,
+    "a length that is not a number": head("content-length: x"),
+    "a chunk whose size is not a number": head("transfer-encoding: chunked") + b"zz\r\n",
+    "a chunk of 2^64 - 1 bytes": head("transfer-encoding: chunked") + b"ffffffffffffffff\r\n",
+    "bytes that are not a request": b"\x00" * 1_000,
     "a line without end": b"POST /" + b"x" * 100_000,
     "a name with a space": head("a b: c", "content-length: 0"),
 }

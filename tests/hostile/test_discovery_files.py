@@ -86,9 +86,9 @@ CONTENT: dict[str, tuple[str | bytes, str]] = {
         ":2: endpoints[0].name: expected at most 253 of a–z, 0–9, '-' and '.', such as vllm-0, got 'a\\nERROR fake: ",
     ),
     "a name of a megabyte": ("endpoints: [{name: " + "a" * 1_000_000 + ", address: 10.0.0.1, port: 1}]", "…'"),
-    "no UTF-8": (b"endpoints: [\xff\xfe]\n", ": not UTF-8 text: byte 13"),
+    "not UTF-8": (b"endpoints: [\xff\xfe]\n", ": not UTF-8 text: byte 13"),
     "a file that is cut off": ('{"endpoints": [{"name": "a", "addr', ":1: not valid YAML: "),
-    "nothing": ("", ": expected one YAML document, found 0"),
+    "an empty file": ("", ": expected one YAML document, found 0"),
     "another document": ("apiVersion: v1\nkind: Secret\ndata: {token: c2VjcmV0}\n", ":1: apiVersion: unknown key"),
 }
 
@@ -126,13 +126,13 @@ class Place:
 
 
 PLACES: dict[str, Place] = {
-    "nothing": Place(lambda path: None, "cannot be read: No such file or directory"),
+    "no file": Place(lambda path: None, "cannot be read: No such file or directory"),
     "a folder": Place(Path.mkdir, "expected a regular file"),
     "a pipe without a writer": Place(os.mkfifo, "expected a regular file"),
-    "a device without end": Place(lambda path: path.symlink_to("/dev/zero"), "expected a regular file"),
+    "an endless device": Place(lambda path: path.symlink_to("/dev/zero"), "expected a regular file"),
     "a link to itself": Place(lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
     # The kernel's own log: a regular file that has nothing to read until something happens, or no right to.
-    "a file of the system that waits": Place(lambda path: path.symlink_to("/proc/kmsg"), ""),
+    "a system file whose read blocks": Place(lambda path: path.symlink_to("/proc/kmsg"), ""),
     "a file that cannot be read": Place(lambda path: path.symlink_to("/proc/self/mem"), "cannot be read: "),
 }
 
@@ -207,7 +207,7 @@ PICKERS: dict[str, tuple[str | bytes, str]] = {
         "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\nplugins: [{type: " + "q" * 1_000_000 + "}]\n",
         ":3: plugins[0].type: there is no plugin type 'qqq",
     ),
-    "a number beyond any": (
+    "a number of 100,000 digits": (
         GOOD_PICKER.replace("queue-scorer", f"load-aware-scorer, parameters: {{threshold: {'9' * 100_000}}}"),
         ":3: plugins[0].parameters.threshold: expected a finite number in plain decimal",
     ),

@@ -98,8 +98,8 @@ RAPID: dict[str, Callable[[int], bytes]] = {
         + data(stream, message(gateway.headers(CHAT, end_of_stream=True)))
         + frame(Kind.RST_STREAM, 0, stream, CANCEL)
     ),
-    "of no method": lambda stream: opened(stream, PROCESS.replace(b"Process", b"Procezz")),
-    "of no gRPC": lambda stream: (
+    "of an unknown method": lambda stream: opened(stream, PROCESS.replace(b"Process", b"Procezz")),
+    "that are not gRPC": lambda stream: (
         opened(stream, PROCESS.replace(b"application/grpc", b"application/json")) * 1
         + frame(Kind.RST_STREAM, 0, stream, CANCEL)
     ),
@@ -204,14 +204,14 @@ def response(content: bytes) -> bytes:
 ENDS: dict[str, tuple[bytes, bytes]] = {
     "a message of 4 GiB": (b"\0\xff\xff\xff\xff", b"a%20message%20is%20larger"),
     "a compressed message": (message(b"x", flag=1), b"uncompressed"),
-    "no message of ext_proc": (message(b"\xff" * 1_000), b"not%20a%20ProcessingRequest"),
+    "a message that is not ext_proc": (message(b"\xff" * 1_000), b"not%20a%20ProcessingRequest"),
     "an empty message": (message(b""), b"without%20headers"),
     "headers of 2 MiB": (message(gateway.headers(("x", "y" * (2 * MIB)))), b"larger%20than"),
     "half a million headers": (message(gateway.headers(*[("a", "")] * 500_000)), b"larger%20than"),
     "a body before headers": (message(gateway.body(b"x")), b"out%20of%20order"),
     "a response before its request": (response(b"x"), b"out%20of%20order"),
     "headers twice": (HEAD * 2, b"out%20of%20order"),
-    "a body behind its end": (HEAD + message(gateway.body(b"{}")) * 2, b"grpc-status"),
+    "a body after its end": (HEAD + message(gateway.body(b"{}")) * 2, b"grpc-status"),
     "a stream that ends within a message": (HEAD[:-1], b"within%20a%20message"),
     "JSON nested a million deep": (HEAD + message(gateway.body(b"[" * 1_000_000)), b"bad_request"),
 }

@@ -100,12 +100,12 @@ PAGES: Mapping[str, tuple[Page, str]] = {
         "",
     ),
     "block sizes that change": (lambda number: cache(1 + number % 7, 10**9), ""),
-    "more blocks than there is memory on earth": (lambda _: cache(1, 2**62), ""),
-    "a process that starts anew with each scrape": (
+    "2^62 cache blocks": (lambda _: cache(1, 2**62), ""),
+    "another process start time with each scrape": (
         lambda number: engine(more=f"process_start_time_seconds {number}\n" + counters(number % 3)),
         "",
     ),
-    "bytes that are no text": (
+    "bytes that are not text": (
         lambda _: bytes(range(256)) * 4_000,
         r"no metrics of a known engine|truncated|malformed",
     ),
@@ -153,21 +153,21 @@ _GZIP = _OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
 
 ANSWERS: Mapping[str, tuple[Answer, str]] = {
     "a page that never ends": (repeated(_CHUNKED, b"10000\r\n" + b"#" * 65_535 + b"\n\r\n"), r"larger than"),
-    "one byte now and then": (repeated(_CHUNKED, b"1\r\nx\r\n", pause=0.02), r"timed out"),
+    "one byte every 20 ms": (repeated(_CHUNKED, b"1\r\nx\r\n", pause=0.02), r"timed out"),
     "chunks of one byte": (repeated(_CHUNKED, b"1\r\n#\r\n" * 10_000, times=200), r".+"),
     "headers without end": (repeated(_OK, b"X-Filler: " + b"y" * 4_000 + b"\r\n"), r".+"),
     "a header line without end": (repeated(_OK + b"X: ", b"y" * 65_536), r".+"),
     "a gzip bomb": (whole(_GZIP % len(_BOMB) + _BOMB), r"larger than"),
-    "a gzip bomb in a bomb": (whole(_GZIP % 40 + gzip.compress(_BOMB)[:40]), r".+"),
-    "a body shorter than said": (whole(_OK + b"Content-Length: 5000\r\n\r\n" + engine()), r"truncated|closed"),
+    "a gzip bomb within a gzip bomb": (whole(_GZIP % 40 + gzip.compress(_BOMB)[:40]), r".+"),
+    "a body shorter than its length": (whole(_OK + b"Content-Length: 5000\r\n\r\n" + engine()), r"truncated|closed"),
     "a length below zero": (whole(_OK + b"Content-Length: -5\r\n\r\n" + engine()), r".+"),
     "two lengths": (whole(_OK + b"Content-Length: 5\r\nContent-Length: 900\r\n\r\n" + engine()), r".+"),
-    "a way to somewhere else": (
+    "a redirect": (
         whole(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/latest/meta-data\r\nContent-Length: 0\r\n\r\n"),
         r"HTTP 302",
     ),
-    "no HTTP": (whole(b"SSH-2.0-OpenSSH_9.6\r\n"), r".+"),
-    "nothing": (whole(b""), r"closed"),
+    "bytes that are not HTTP": (whole(b"SSH-2.0-OpenSSH_9.6\r\n"), r".+"),
+    "an empty answer": (whole(b""), r"closed"),
     "informational answers without end": (repeated(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), r".+"),
     "an answer of another protocol": (whole(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"), r".+"),
     "an encoding that is unknown": (

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import ObjectKey, Phase, Workload
 from infscale.kube import watched_objects as objects
-from infscale.kube.assembly import Assembler, ExporterPods, SeenObjects
+from infscale.kube.assembly import Assembler, SeenObjects
 from infscale.kube.pods import remembering
 from infscale.kube.watched_objects import Definition, read_pod
+from infscale.sources.source_kind import ExporterPods
 from tests.kube import cluster_objects as made
 
 
@@ -119,9 +120,9 @@ def test_described_objects_and_autoscalers_come_in_order() -> None:
 )
 def test_exporters_are_found_by_their_labels(item: made.Json, urls: tuple[str, ...]) -> None:
     pod = read_pod(item)
-    assembler = Assembler(ExporterPods("chat", {"app": "dcgm"}, 9400))
-    assert assembler.assemble(SeenObjects(exporters={pod.key: pod})).state.gpu_exporters == urls
-    assert Assembler().assemble(SeenObjects(exporters={pod.key: pod})).state.gpu_exporters == ()
+    assembler = Assembler({"dcgm": ExporterPods("chat", {"app": "dcgm"}, 9400)})
+    assert assembler.assemble(SeenObjects(exporters={pod.key: pod})).state.exporters == {"dcgm": urls}
+    assert Assembler().assemble(SeenObjects(exporters={pod.key: pod})).state.exporters == {}
 
 
 def test_a_change_of_one_pod_makes_only_its_endpoints_anew() -> None:
@@ -193,9 +194,9 @@ def test_a_pod_whose_address_is_none_is_left_out_alone(address: str) -> None:
     """Of exporters, too: what is no address becomes no URL."""
     exporters = {pod.key: pod for pod in map(read_pod, [made.pod("odd", address), made.pod("even", "10.0.0.9")])}
     pods = [made.pod("odd", address), made.pod("vllm-0")]
-    assembly = Assembler(ExporterPods("chat", {}, 9400)).assemble(
+    assembly = Assembler({"dcgm": ExporterPods("chat", {}, 9400)}).assemble(
         seen(pods, [made.pool("pool", 8000)], exporters=exporters)
     )
     assert [each.key.name for each in assembly.state.endpoints] == ["vllm-0"]
     assert [note for note in assembly.notes if note.startswith("pod chat/odd is left out: ")]
-    assert assembly.state.gpu_exporters == ("http://10.0.0.9:9400/metrics",)
+    assert assembly.state.exporters == {"dcgm": ("http://10.0.0.9:9400/metrics",)}

@@ -11,9 +11,9 @@ import pytest
 
 from infscale.endpoint import DiscoveryState, ObjectKey, OnlyPool, Phase, Pool, Workload
 from infscale.errors import StartError
-from infscale.kube.assembly import ExporterPods
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 from infscale.labels import Selector
+from infscale.sources.source_kind import ExporterPods
 from tests.kube import cluster_objects as made
 from tests.kube.fake_cluster import FakeCluster
 
@@ -165,13 +165,13 @@ async def test_a_status_of_an_autoscaler_makes_no_state(cluster: FakeCluster) ->
 async def test_only_the_given_namespaces_are_read(cluster: FakeCluster) -> None:
     await cluster.apply(*PODS, made.pod("elsewhere", namespace="other"))
     await cluster.apply(*POOLS, made.pool("elsewhere", namespace="other"))
-    settings = replace(SETTINGS, namespaces=("chat",), exporters=ExporterPods("gpu", {"app": "dcgm"}, 9400))
+    settings = replace(SETTINGS, namespaces=("chat",), exporters={"dcgm": ExporterPods("gpu", {"app": "dcgm"}, 9400)})
     await cluster.apply(*PODS, made.pod("dcgm", "10.9.0.1", namespace="gpu", labels={"app": "dcgm"}))
     async with following(cluster, settings) as (_, states):
         state = await states.until(lambda _: True)
         assert [str(pool.key) for pool in state.pools] == ["chat/pool"]
         assert [(each.kind, str(each.key)) for each in state.objects] == [("Namespace", "chat/chat")]
-        assert state.gpu_exporters == ("http://10.9.0.1:9400/metrics",)
+        assert state.exporters == {"dcgm": ("http://10.9.0.1:9400/metrics",)}
     assert {path for path in cluster.lists if "/namespaces/" not in path} == set()
     assert "/api/v1/namespaces/gpu/pods" in cluster.lists
 

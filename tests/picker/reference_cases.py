@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from copy import deepcopy
 
-from picker.parsing.framed import FRAME_HEAD_BYTES
+from infscale.framing.length_prefixed import HEAD_BYTES
 from picker.proto import vllm_engine_pb2 as engine
 from tests.picker.vector_pool import CASES, FIXTURE, Case
 
@@ -87,7 +87,7 @@ def _total(model: str, target: str, priority: int, ready: int | None = None) -> 
 
 
 def _framed(message: bytes) -> bytes:
-    return b"\0" + len(message).to_bytes(FRAME_HEAD_BYTES - 1) + message
+    return b"\0" + len(message).to_bytes(HEAD_BYTES - 1) + message
 
 
 def _base64(*chunks: bytes) -> list[str]:

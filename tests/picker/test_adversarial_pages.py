@@ -16,6 +16,7 @@ from infscale.errors import ExpositionError
 from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, Interpreter
 from infscale.metrics.published.answers import group_reading, models, pod_readings
 from infscale.metrics.published.catalogue import PUBLISHED
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import EngineSample, GpuSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
@@ -109,7 +110,7 @@ def lines_of(dialect: Dialect) -> st.SearchStrategy[str]:
 
 
 def pages_of(dialect: Dialect) -> st.SearchStrategy[bytes]:
-    first = dialect.waiting[0].name
+    first = dialect.gauges.waiting[0].name
 
     def page(number: str, lines: list[str]) -> bytes:
         return (line(first, {}, number) + "".join(lines)).encode()
@@ -194,7 +195,7 @@ def test_no_page_fails_a_pick_of_others_or_stays_in_the_books(
         for each in GOOD:
             assert world.scrape(each, vllm_page(waiting=number % 3), VLLM, now) is not None
         if gpu is not None:
-            world.store.record_gpu(HOSTILE[0].key, gpu, now)
+            world.store.record_beside(GPU, HOSTILE[0].key, gpu, now)
         for limit in (None, 0, 10, 10**400):
             for of in (NO_HEADERS, wanted):
                 world.pick(limit, of, now + 0.1)

@@ -29,6 +29,7 @@ from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.headers import DESTINATION_SCORES
 from picker.parsing import ParserTable
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
+from tests.fakes.samples import engine_sample
 
 Case = dict[str, Any]
 
@@ -127,4 +128,4 @@ def _rule(rewrite: Mapping[str, Any]) -> RewriteRule:
 
 def _sample(pod: Mapping[str, Any]) -> EngineSample:
     lora = LoraState(frozenset(pod["active_models"]), frozenset(), _MAX_ADAPTERS)
-    return EngineSample(float(pod["waiting_queue"]), 0.0, pod["kv_cache_usage"], lora=lora, fingerprint=1)
+    return engine_sample(float(pod["waiting_queue"]), 0.0, pod["kv_cache_usage"], lora=lora, fingerprint=1)

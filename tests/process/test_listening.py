@@ -3,13 +3,17 @@
 import asyncio
 import errno
 import os
+import socket
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from infscale.config import load_config
-from infscale.process.listening import cannot_listen, every_address, has_every_address
+from infscale.errors import StartError
+from infscale.process.listening import EVERY_ADDRESS, cannot_listen, has_every_address, listening
 from infscale.serving.composition import serving
 
 needs_ipv6 = pytest.mark.skipif(not has_every_address(), reason="the machine has no IPv6")
@@ -39,13 +43,28 @@ async def test_every_address_is_those_of_both_protocols(tmp_path: Path, transpor
             assert [await connects(host, port) for host in ("127.0.0.1", "::1")] == [True, True]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", pytest.param(EVERY_ADDRESS, marks=needs_ipv6)])
+async def test_a_taken_port_is_an_error_that_says_so(host: str) -> None:
+    with ExitStack() as stack:
+        first, *_ = [stack.enter_context(each) for each in await listening("one", host, 0, "a.listen")]
+        with pytest.raises(StartError, match=r"other cannot listen on .*: the port is taken"):
+            await listening("other", host, first.getsockname()[1], "a.listen")
+
+
 @needs_ipv6
-def test_a_taken_port_is_an_error_that_says_so() -> None:
-    with every_address(0) as first:
-        first.listen()
-        with pytest.raises(OSError, match="in use") as caught:
-            every_address(first.getsockname()[1])
-    assert caught.value.errno == errno.EADDRINUSE
+async def test_localhost_is_both_protocols_on_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def names(*_: object, **__: object) -> list[tuple[Any, ...]]:
+        v4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+        absent = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+        return [absent, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)), v4]
+
+    monkeypatch.setattr(loop, "getaddrinfo", names)
+    with ExitStack() as stack:
+        made = [stack.enter_context(each) for each in await listening("it", "localhost", 0, "a.listen")]
+        assert [each.getsockname()[0] for each in made] == ["::1", "127.0.0.1"]
+        assert len({each.getsockname()[1] for each in made}) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from infscale.config import (
 from infscale.endpoint import ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError
 from infscale.labels import Selector
+from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.pages.written_dialects import EngineNames
 from infscale.reference import flags as reference_flags
 from infscale.reference.flags import FLAGS, Form, Treatment
@@ -158,17 +160,17 @@ def test_the_environment_may_ask_for_conformance(said: str, preset: str | None) 
 
 
 @pytest.mark.parametrize(("arguments", "expected"), SCRAPES.values(), ids=SCRAPES)
-def test_flags_say_how_engines_are_scraped(arguments: list[str], expected: dict[str, object]) -> None:
-    # A flag's path is of all pages, not of an engine's.
-    of_engines = {each.name for each in fields(EngineNames)} - {"path"}
+def test_flags_say_how_engines_are_scraped(arguments: list[str], expected: dict[str, Any]) -> None:
+    of_engines = {*EngineGauges._fields, "lora", "cache_info"}
     names = {key: text for key, text in expected.items() if key in of_engines}
-    other = {key: value for key, value in expected.items() if key not in names}
+    other = {key: value for key, value in expected.items() if key not in of_engines}
     if names:
         # What the flags leave out stays vLLM's; endpoints that say nothing else are taken to speak it.
-        own = EngineNames("vllm", "vllm", **names)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        gauges = EngineGauges(*[names.pop(gauge, None) for gauge in EngineGauges._fields])
+        own = EngineNames("vllm", "vllm", gauges, **names)
         other |= {"dialect": "vllm", "dialects": (own,)}
     default = ScrapeSettings(0.05, 0.8 * 0.05, 2.0)
-    assert of_chat(*arguments).scrape == replace(default, **other)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert of_chat(*arguments).scrape == replace(default, **other)
 
 
 def test_without_auth_metrics_are_for_everybody() -> None:
@@ -181,7 +183,7 @@ def test_without_a_cluster_to_ask_metrics_are_for_this_machine() -> None:
     found = translated(source=FILE)
     assert found.config.telemetry == TelemetrySettings(ListenAddress("127.0.0.1", 9090), reference_names=True)
     (note,) = found.notes
-    assert note.startswith("/metrics listens on loopback only: there is no cluster to ask")
+    assert note.startswith("/metrics listens on loopback only: there is no cluster to authorize")
 
 
 LOGS: dict[str, tuple[list[str], LogSettings]] = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import REFUSED
 from infscale.periodic import Failing, FetchError, Rejected, Unreachable
+from infscale.process.connecting import REFUSED
 from infscale.scrape.answer import Page
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.pool import ScrapePool
@@ -266,7 +266,7 @@ async def test_a_pool_of_h2c_endpoints_is_scraped() -> None:
         async with ScrapePool(sink, asyncio.get_running_loop().time, random.Random(1)) as scrapes:
             scrapes.sync([Target(KEY, f"http://{h2c}/metrics", interval_seconds=0.05, timeout_seconds=0.04, h2c=True)])
             await sink.until(lambda: len(sink.samples) >= 3)
-        assert sink.samples[0][1].waiting == 4.0
+        assert sink.samples[0][1].gauges.waiting == 4.0
         assert not sink.failures
 
 

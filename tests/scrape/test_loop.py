@@ -66,7 +66,7 @@ async def test_it_asks_for_names_and_remembers_when_that_does_not_work(named: st
             assert await loop.step(2.0) is Outcome.DONE
     assert server.asked == asked
     assert loop.health.mode == mode
-    assert [(key, sample.waiting, at) for key, sample, at in sink.samples] == [(KEY, 3.0, 50.0)] * 3
+    assert [(key, sample.gauges.waiting, at) for key, sample, at in sink.samples] == [(KEY, 3.0, 50.0)] * 3
     assert len(sink.samples[0][1].counts.histograms) == 4
     assert sink.failures == []
 
@@ -91,7 +91,7 @@ async def test_the_dialect_is_found_out_from_the_page() -> None:
         async with loop_at(authority, sink, None) as other:
             await other.step(2.0)
     assert server.asked == ["whole", "named", "whole"]
-    assert [sample.waiting for _, sample, _ in sink.samples] == [3.0, 3.0]
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [3.0, 3.0]
     assert sink.failures[0][1] == "no metrics of a known engine on the page"
 
 

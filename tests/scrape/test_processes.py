@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
+from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.pages.dialects import DIALECTS, VLLM
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import EngineSample, Histogram, LoraState, ModelLoad
 from infscale.periodic import ScrapeHealth, hash_fraction
 from infscale.scrape.pipe import Found, FoundReader, FoundWriter, Frames, Setup, ordered, read_order, shares
@@ -29,6 +30,7 @@ from infscale.scrape.processes import ScrapeProcesses, processes_for
 from infscale.scrape.target import Target
 from infscale.scrape.tls_trust import PageCertificates
 from tests.fakes.counts import counters_of, counts_of
+from tests.fakes.samples import engine_sample
 from tests.scrape.pages import vllm_page
 from tests.scrape.servers import RecordingSink, http_server
 
@@ -90,11 +92,29 @@ async def test_samples_and_health_are_the_same_wherever_they_come_from(authority
     assert health.keys() == {A, B, C}
     assert all(each.cause is None and each.page_bytes == len(PAGE) and each.scrapes >= 3 for each in health.values())
     one, same = sink.samples[0][1], there.samples[0][1]
-    assert (one.waiting, one.models, one.fingerprint) == (same.waiting, same.models, same.fingerprint)
+    assert (one.gauges, one.models, one.fingerprint) == (same.gauges, same.models, same.fingerprint)
     assert one.counts.layout == same.counts.layout
     assert one.counts.row.tolist() == same.counts.row.tolist()
     assert len(one.counts.histograms) == 4
     assert await asyncio.to_thread(children) == set(), "they end with the block"
+
+
+async def test_a_process_that_is_no_longer_wanted_when_it_has_started_is_ended(
+    authority: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def slowly(*arguments: Any, **settings: Any) -> asyncio.subprocess.Process:
+        process = await start(*arguments, **settings)
+        begun.set()
+        await asyncio.sleep(0.05)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slowly)
+    async with scraping(RecordingSink(), 1) as scrapes:
+        scrapes.sync([target(A, authority)])
+        await begun.wait()
+    assert await asyncio.to_thread(children) == set()
 
 
 async def test_times_are_those_of_this_process_clock(authority: str) -> None:
@@ -232,7 +252,8 @@ def sent_on(*targets: Target) -> Target:
 
 
 def test_a_dialect_of_ones_own_arrives_as_it_was_sent() -> None:
-    own = EngineNames("own", "vllm", waiting='own_queue{state="waiting"}', histograms={"queue_time": "own_wait"})
+    queue = NOT_GIVEN._replace(waiting='own_queue{state="waiting"}')
+    own = EngineNames("own", "vllm", queue, histograms={"queue_time": "own_wait"})
     sent = Target(A, "https://127.0.0.1:1/m", None, 0.5, 0.4, (own.dialect(), VLLM), verify_tls=False)
     sent = replace(sent, certificates=PageCertificates(Path("ca"), (Path("c"), Path("k"))))
     received = sent_on(sent)
@@ -243,9 +264,7 @@ def test_a_dialect_of_ones_own_arrives_as_it_was_sent() -> None:
 numbers = st.none() | st.floats(allow_nan=False)
 samples = st.builds(
     EngineSample,
-    numbers,
-    numbers,
-    numbers,
+    st.builds(EngineGauges, *[numbers for _ in EngineGauges._fields]),
     st.dictionaries(st.text(), st.builds(ModelLoad, numbers, numbers, numbers), max_size=3),
     st.sampled_from(
         [None, LoraState(frozenset({"a", "b"}), frozenset(), 4), LoraState(frozenset(), frozenset(), None)]
@@ -264,8 +283,6 @@ samples = st.builds(
         st.dictionaries(st.tuples(st.just("prompt_tokens"), st.text()), st.floats(0, 1e12), max_size=2),
     ),
     st.integers(0, 2**64 - 1),
-    numbers,
-    numbers,
     st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=2),
 )
 health = st.builds(ScrapeHealth, st.text(), numbers, numbers, numbers, st.none() | st.integers(0, 2**40))
@@ -313,7 +330,7 @@ def test_layouts_without_end_are_forgotten_and_said_again() -> None:
     frames = Frames(FoundReader().read, taken.append)
 
     def sent(model: str) -> int:
-        sample = EngineSample(0.0, 0.0, 0.0, counts=counts_of(counters={("prompt_tokens", model): 1.0}))
+        sample = engine_sample(0.0, 0.0, 0.0, counts=counts_of(counters={("prompt_tokens", model): 1.0}))
         message = writer.written(Found(A, sample, 0.0, ScrapeHealth()))
         frames.feed(message)
         counted = taken[-1].result

@@ -45,7 +45,11 @@ def test_a_simulated_page_is_understood(skin: EngineSkin, dialect: Dialect, rank
     text = page(skin, ranks)
     assert detect(text) is dialect
     sample = interpret(text, dialect)
-    assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (3.0 * ranks, 5.0 * ranks, 0.25)
+    assert (sample.gauges.waiting, sample.gauges.running, sample.gauges.kv_utilization) == (
+        3.0 * ranks,
+        5.0 * ranks,
+        0.25,
+    )
     assert sample.models.keys() == {MODEL}
     assert sample.counts.histograms["queue_time", MODEL].total == 2.0 * ranks
     assert {name for name, _ in sample.counts.histograms} == dialect.histograms.keys()
@@ -64,7 +68,7 @@ async def test_a_simulated_server_is_scraped_by_name() -> None:
         with closing(loop):
             await loop.step(5.0)
             await loop.step(5.0)
-    assert [(sample.waiting, sample.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
+    assert [(sample.gauges.waiting, sample.gauges.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
     assert loop.health.mode == "named"
     assert (loop.health.page_bytes or 0) < 30_000
 
@@ -78,5 +82,5 @@ async def test_a_simulated_server_that_has_its_page_elsewhere_is_found_out() -> 
             await loop.step(5.0)
             await loop.step(5.0)
     assert (status, text) == (200, '[{"numActiveRequests":0,"numQueuedRequests":0}]')
-    assert [(sample.waiting, sample.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
+    assert [(sample.gauges.waiting, sample.gauges.running) for _, sample, _ in sink.samples] == [(0.0, 0.0)] * 2
     assert loop.health.mode == "named"

@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 import yaml
+from aiohttp import ClientSession
 
 from infscale.config import load_config
 from infscale.discovery.file import FileDiscovery
@@ -153,3 +154,18 @@ async def test_being_ready_needs_endpoints_or_a_pool(tmp_path: Path, early: bool
     async with serving(await asyncio.to_thread(load_config, path)) as running:
         assert running.transport is not None
         assert await gateway.check(running.transport.port) == answer
+
+
+async def names_on(url: str) -> set[str]:
+    """The families on a page."""
+    async with ClientSession() as session, session.get(f"{url}/metrics", ssl=False) as response:
+        return {line.split()[2] for line in (await response.text()).splitlines() if line.startswith("# TYPE")}
+
+
+async def test_every_page_of_metrics_shows_what_all_parts_count(tmp_path: Path) -> None:
+    """The averages of pools, too, which other pickers and dashboards read wherever they ask."""
+    async with serving(await asyncio.to_thread(load_config, config_file(tmp_path))) as running:
+        assert running.adapter is not None
+        of_adapter, of_telemetry = await names_on(running.adapter.url), await names_on(running.telemetry.url)
+    assert of_adapter == of_telemetry
+    assert {"llm_d_epp_ready_endpoints", "infscale_adapter_requests_total", "infscale_scrapes_total"} <= of_adapter

@@ -6,9 +6,9 @@ import pytest
 
 from infscale.config.settings import UnknownLoad
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.load_watch import LoadWatch
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("default", "chat"), {})
 ENDPOINT = Endpoint(EndpointKey("default", "vllm-0"), "10.0.0.1", 8000)
@@ -27,7 +27,7 @@ class Bench:
         for each in what:
             self.now += 1.0
             if each in "+z":
-                self.store.record_scrape(ENDPOINT.key, EngineSample(0.0, 0.0, 0.0, asleep=each == "z"), self.now)
+                self.store.record_scrape(ENDPOINT.key, engine_sample(0.0, 0.0, 0.0, asleep=each == "z"), self.now)
             elif each == "-":
                 self.store.record_failure(ENDPOINT.key, "HTTP 404", self.now)
             self.watch.look()

@@ -8,6 +8,7 @@ from aiohttp import ClientSession
 from infscale.kube.api.errors import Rejected
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.metrics_access import MetricsAccess
+from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.fakes.cluster import ACCESS, TOKENS, FakeCluster, JsonObject
 
@@ -30,7 +31,10 @@ async def asked(made: FakeCluster, *headers: Mapping[str, str], path: str = "/me
     """The statuses of requests with these headers."""
     statuses: list[int] = []
     listen = TelemetryListen("127.0.0.1", 0, MetricsAccess(made, random.Random(1)))
-    async with TelemetryServer(listen, MetricStore("s"), (), lambda: 0.0) as server, ClientSession() as session:
+    async with (
+        TelemetryServer(listen, MetricStore("s"), OwnMetrics(), lambda: 0.0) as server,
+        ClientSession() as session,
+    ):
         for each in headers:
             async with session.get(f"{server.url}{path}", headers=each) as response:
                 statuses.append(response.status)

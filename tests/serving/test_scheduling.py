@@ -17,11 +17,11 @@ from prometheus_client.exposition import generate_latest
 from infscale.cli.main import main
 from infscale.config import load_config
 from infscale.errors import ConfigError
-from infscale.metrics.sample import EngineSample
 from infscale.serving.composition import Serving, clock, serving
 from infscale.serving.scheduling import SchedulingFile, check_change
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.telemetry.counts import ReloadCollector
+from tests.fakes.samples import engine_sample
 from tests.picker.transport import gateway
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
@@ -224,8 +224,8 @@ async def served(folder: Path, text: str, **sections: object) -> AsyncGenerator[
     async with serving(await asyncio.to_thread(load_config, path), {"picker"}) as running:
         first, second = running.store.discovery.endpoints
         # The first has the shorter queue, the second the emptier cache.
-        running.store.record_scrape(first.key, EngineSample(0.0, 0.0, 0.7), clock())
-        running.store.record_scrape(second.key, EngineSample(3.0, 0.0, 0.1), clock())
+        running.store.record_scrape(first.key, engine_sample(0.0, 0.0, 0.7), clock())
+        running.store.record_scrape(second.key, engine_sample(3.0, 0.0, 0.1), clock())
         yield running, mounted
 
 
@@ -292,7 +292,7 @@ async def test_what_is_known_of_caches_outlives_a_change(tmp_path: Path) -> None
         prompts = [f"{number}. {PROMPT}" for number in range(10)]
         assert {await destination(channel, prompt) for prompt in prompts} == {SECOND}
         second = running.store.discovery.endpoints[1]
-        running.store.record_scrape(second.key, EngineSample(3.0, 0.0, 0.9), clock())
+        running.store.record_scrape(second.key, engine_sample(3.0, 0.0, 0.9), clock())
         assert await destination(channel) == FIRST
         await asyncio.to_thread(mounted.swap, PREFIX)
         await becomes(running, 'infscale_picker_config_reloads_total{outcome="applied"}', 1)

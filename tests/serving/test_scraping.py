@@ -13,7 +13,7 @@ from aiohttp import web
 
 from infscale.config import ScrapeSettings, ServeConfig, load_config
 from infscale.errors import ConfigError
-from infscale.metrics.pages.written_dialects import EngineNames
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.reference import flags as reference_flags
@@ -27,7 +27,8 @@ from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from tests.metrics.pages.test_written_dialects import RENAMED
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
-ACME = EngineNames("acme", None, "q", "r", "", lora="", cache_info="", block_size="", num_blocks="")
+GAUGES = NOT_GIVEN._replace(waiting="q", running="r", kv_utilization="")
+ACME = EngineNames("acme", None, GAUGES, lora="", cache_info="", block_size="", num_blocks="")
 OTHER = EngineNames("acme", "vllm")
 DEFAULT = ScrapeSettings()
 
@@ -130,9 +131,11 @@ def test_an_extractor_says_what_engines_call_things() -> None:
     assert (found.default_engine, found.engine_label) == ("acme", "engine")
     assert acme == EngineNames(
         name="acme",
-        waiting="acme_queue{state=waiting}",
-        running="acme_queue{state=running}",
-        kv_utilization="acme_kv_ratio",
+        gauges=NOT_GIVEN._replace(
+            waiting="acme_queue{state=waiting}",
+            running="acme_queue{state=running}",
+            kv_utilization="acme_kv_ratio",
+        ),
         lora="acme_lora{tier=gpu}",
         cache_info="acme_cache",
         block_size_label="page",
@@ -143,7 +146,8 @@ def test_an_extractor_says_what_engines_call_things() -> None:
     )
     # What the reference knows of an engine and is not given is not there; what only we read of it stays.
     dialect = vllm.dialect()
-    assert (dialect.running, dialect.lora, dialect.kv_utilization, dialect.block_size) == ((), None, (), ())
+    assert (dialect.gauges.running, dialect.gauges.kv_utilization) == ((), ())
+    assert (dialect.lora, dialect.block_size) == (None, ())
     assert dialect.histograms
 
 
@@ -174,8 +178,9 @@ def test_a_source_says_where_pages_are(parameters: str, expected: ScrapeWishes) 
 
 AVERAGES = EngineNames(
     "multicluster",
-    waiting="llm_d_epp_average_queue_size",
-    kv_utilization="llm_d_epp_average_kv_cache_utilization",
+    gauges=NOT_GIVEN._replace(
+        waiting="llm_d_epp_average_queue_size", kv_utilization="llm_d_epp_average_kv_cache_utilization"
+    ),
     members="llm_d_epp_ready_endpoints",
 )
 
@@ -189,8 +194,7 @@ AVERAGES = EngineNames(
             ", parameters: {queueSizeMetric: 'queue{name=chat}', kvCacheUtilizationMetric: 'kv{name=chat}'}",
             replace(
                 AVERAGES,
-                waiting="queue{name=chat}",
-                kv_utilization="kv{name=chat}",
+                gauges=NOT_GIVEN._replace(waiting="queue{name=chat}", kv_utilization="kv{name=chat}"),
                 members="llm_d_epp_ready_endpoints{name=chat}",
             ),
         ),
@@ -389,7 +393,7 @@ async def seen(running: Serving, waiting: float) -> PoolSnapshot:
     async with asyncio.timeout(10):
         while True:
             (snapshot,) = running.store.snapshots()
-            if snapshot.columns.waiting.tolist() == [waiting]:
+            if snapshot.columns.gauges.waiting.tolist() == [waiting]:
                 return snapshot
             await asyncio.sleep(0.02)
 
@@ -407,7 +411,7 @@ async def test_renamed_metrics_arrive_in_the_store(tmp_path: Path, way: str) -> 
         async with serving(config, {"picker"}) as running:
             snapshot = await seen(running, 3.0)
     columns = snapshot.columns
-    assert (columns.running.tolist(), columns.kv_utilization.tolist()) == ([2.0], [0.25])
+    assert (columns.gauges.running.tolist(), columns.gauges.kv_utilization.tolist()) == ([2.0], [0.25])
     assert tuple(columns.lora) == (LoraState(frozenset("ab"), frozenset("c"), 4),)
     # By the flags, the page does not say how the cache is sized.
     sizes = (None, None) if way == "flags" else (32, 1000)

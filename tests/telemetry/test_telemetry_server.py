@@ -11,10 +11,16 @@ from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.sample import EngineSample, ModelLoad
+from infscale.metrics.sample import ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
-from infscale.telemetry.telemetry_server import SourcesCollector, TelemetryListen, TelemetryServer
+from infscale.scrape.processes import ProcessStats
+from infscale.serving.collecting import OF_ENDPOINTS
+from infscale.sources.dcgm import DCGM
+from infscale.telemetry.own_metrics import OwnMetrics
+from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.telemetry_server import StoreCollector, TelemetryListen, TelemetryServer
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 KEYS = [EndpointKey("llm", f"vllm-{number}") for number in range(2)]
@@ -24,7 +30,7 @@ def store() -> MetricStore:
     made = MetricStore("s")
     endpoints = tuple(Endpoint(key, f"10.0.0.{number + 1}", 8000) for number, key in enumerate(KEYS))
     made.sync(DiscoveryState(endpoints, (POOL,)))
-    made.record_scrape(KEYS[0], EngineSample(6.0, 2.0, 0.4, {"m": ModelLoad(6.0, 2.0)}), at=9.0)
+    made.record_scrape(KEYS[0], engine_sample(6.0, 2.0, 0.4, {"m": ModelLoad(6.0, 2.0)}), at=9.0)
     made.record_failure(KEYS[1], "connection refused", at=9.5)
     made.charge(POOL.key, 0, "m", 100, 9.6)
     return made
@@ -32,8 +38,9 @@ def store() -> MetricStore:
 
 async def fetched(made: MetricStore, path: str, now: float, metrics: Iterable[PublishedMetric] = PUBLISHED) -> str:
     """What the server answers at `now`."""
+    shown = OwnMetrics([StoreCollector(made, lambda: now, metrics)])
     async with (
-        TelemetryServer(TelemetryListen("127.0.0.1", 0), made, (), lambda: now, metrics) as server,
+        TelemetryServer(TelemetryListen("127.0.0.1", 0), made, shown, lambda: now) as server,
         ClientSession() as session,
         session.get(f"http://127.0.0.1:{server.port}{path}") as response,
     ):
@@ -77,16 +84,13 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
     endpoints = {"llm/vllm-0": ScrapeHealth(scrapes=7, failures=2, duration_seconds=0.25, page_bytes=90_000)}
     exporters = {"http://10.0.0.1:9400/metrics": ScrapeHealth(scrapes=1)}
     registry = CollectorRegistry()
-    replaced, faults = {"hung": 2}, 5
-    registry.register(
-        SourcesCollector(
-            lambda: endpoints,
-            lambda: 3,
-            replaced=lambda: replaced,
-            faults=lambda: faults,
-            exporters=lambda: exporters,
-        )
-    )
+    for collector in (
+        ScrapesCollector(OF_ENDPOINTS, lambda: endpoints),
+        ScrapesCollector(DCGM.words, lambda: exporters),
+        ScrapeProcessesCollector(ProcessStats({"hung": 2}, 5)),
+        DiscoveryCollector(lambda: 3),
+    ):
+        registry.register(collector)
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     assert lines == [
         'infscale_scrapes_total{endpoint="llm/vllm-0"} 7.0',
@@ -103,7 +107,7 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
 
 async def test_the_debug_document_is_for_this_machine_alone() -> None:
     async with (
-        TelemetryServer(TelemetryListen("0.0.0.0", 0), store(), (), lambda: 10.0) as server,
+        TelemetryServer(TelemetryListen("0.0.0.0", 0), store(), OwnMetrics(), lambda: 10.0) as server,
         ClientSession() as session,
     ):
         statuses: dict[str, int] = {}

@@ -5,7 +5,6 @@ The exceptions of aiohttp and orjson end here; no body and no header is ever log
 
 import asyncio
 import enum
-import errno
 import ssl
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from infscale.framing.line_buffer import LineBuffer
 from infscale.kube.api.errors import KubeError, TooLarge, Unreachable, error_of_status
-from infscale.kube.api.event_lines import Lines
+from infscale.process.connecting import NO_HANDSHAKE, NOT_FOUND, connect_problem
 
 JsonObject = dict[str, Any]
 
@@ -35,12 +35,6 @@ _LONGEST_WATCH_SECONDS = 3600.0
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 # Compressing costs the API server more CPU than the page costs the network.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "infscale"}
-_CONNECT_CAUSES = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.EHOSTUNREACH: "no route to host",
-    errno.ENETUNREACH: "network unreachable",
-    errno.ETIMEDOUT: "connection timed out",
-}
 
 
 class PatchKind(enum.Enum):
@@ -156,9 +150,10 @@ class KubeClient:
                     "type": "BOOKMARK",
                     "object": {"metadata": {"resourceVersion": params.get("resourceVersion", "")}},
                 }
-                lines = Lines(self._max_answer_bytes)
+                lines = LineBuffer(self._max_answer_bytes)
                 async for piece in response.content.iter_any():
                     for line in lines.feed(piece):
+                        # A part of a line that is too long is no JSON either.
                         yield _object(line)
 
     async def _ask(self, request: _Request) -> JsonObject:
@@ -235,17 +230,17 @@ def _cause(error: aiohttp.ClientError | ValueError) -> str:
     """What went wrong, in words that repeat nothing that was sent."""
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return "host name not found"
+            return NOT_FOUND
         case aiohttp.ClientConnectorCertificateError():
             certificate = error.certificate_error
             reason = certificate.verify_message if isinstance(certificate, ssl.SSLCertVerificationError) else ""
             return f"its certificate is not trusted ({reason or 'verification failed'})"
         case aiohttp.ClientSSLError():
-            return "TLS handshake failed"
+            return NO_HANDSHAKE
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             return "the proxy does not let us through"
         case aiohttp.ClientConnectorError():
-            return _CONNECT_CAUSES.get(error.errno or 0, "connection failed")
+            return connect_problem(error.os_error)
         case aiohttp.ClientPayloadError():
             return "the answer was cut off"
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():

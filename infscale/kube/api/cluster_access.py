@@ -27,6 +27,7 @@ from infscale.errors import ConfigError
 from infscale.kube.api.client import KubeClient
 from infscale.kube.api.credentials import Found, Keeper, Tls
 from infscale.kube.api.kubeconfig import Chosen, choose
+from infscale.process.tasks import running
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -61,16 +62,11 @@ async def cluster(settings: Place, *, refresh_seconds: float = _REFRESH_SECONDS)
     keeper = Keeper(origin_of(settings), asyncio.get_running_loop().time)
     server = await keeper.load()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_socket)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        tasks = asyncio.TaskGroup()
-        await tasks.__aenter__()
-        following = tasks.create_task(keeper.follow(refresh_seconds))
-        try:
-            yield KubeClient(session, URL(server), keeper)
-        finally:
-            following.cancel()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            await tasks.__aexit__(None, None, None)
+    async with (
+        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        running(keeper.follow(refresh_seconds)),
+    ):
+        yield KubeClient(session, URL(server), keeper)
 
 
 def origin_of(settings: Place) -> "Kubeconfig | InCluster":

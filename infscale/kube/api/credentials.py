@@ -9,6 +9,7 @@ from typing import Protocol
 
 from infscale.errors import ConfigError
 from infscale.kube.api.client import Credentials
+from infscale.process.tls_files import no_password, tls_problem
 
 _log = logging.getLogger(__name__)
 
@@ -37,12 +38,8 @@ class Tls:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.certificate_file is not None:
-            context.load_cert_chain(self.certificate_file, self.key_file, password=_no_password)
+            context.load_cert_chain(self.certificate_file, self.key_file, password=no_password)
         return context
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted, and there is nobody to type a password")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,8 +134,5 @@ class Keeper:
             return None
         try:
             return await asyncio.to_thread(found.tls.context)
-        except ssl.SSLError as error:
-            problem = f"not PEM, or a key of another certificate ({error.reason or 'unreadable'})"
         except (OSError, ValueError) as error:
-            problem = str(error.strerror if isinstance(error, OSError) else error)
-        raise ConfigError(found.server, "certificates", problem)
+            raise ConfigError(found.server, "certificates", tls_problem(error)) from None

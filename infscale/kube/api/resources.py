@@ -46,7 +46,6 @@ class Resource:
 PODS = Resource("", "v1", "pods", True, "Pod")
 SERVICES = Resource("", "v1", "services", True, "Service")
 NAMESPACES = Resource("", "v1", "namespaces", False, "Namespace")
-CONFIG_MAPS = Resource("", "v1", "configmaps", True, "ConfigMap")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", True, "Deployment")
 REPLICA_SETS = Resource("apps", "v1", "replicasets", True, "ReplicaSet")
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", True, "StatefulSet")

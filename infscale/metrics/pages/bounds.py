@@ -5,7 +5,11 @@ a page that says more than a model server has to say is refused whole, because w
 meant. The table for people is in docs/hardening.md.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
+
+from infscale.metrics.gauges import Unit
 
 
 class Bounds(NamedTuple):
@@ -40,6 +44,11 @@ COUNT: Final = Bounds(0.0, 2.0**53)
 """What a counter or a bucket has counted: beyond that a float does not count one by one. Also sums of seconds."""
 ATTRIBUTE: Final = Bounds(-1e18, 1e18)
 """A number that a configuration asks for beside those with a meaning here."""
+
+OF_UNIT: Final[Mapping[Unit, Bounds]] = MappingProxyType(
+    {"requests": REQUESTS, "tokens": TOKENS, "ratio": RATIO, "bytes": BYTES, "seconds": COUNT}
+)
+"""What a gauge can be, by its unit."""
 
 MAX_RATE_PER_SECOND: Final = 1e9
 """What a counter, a bucket or a sum grows by in a second at most; one that is looked at sooner may grow by as much."""

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.errors import ExpositionError
+from infscale.memo import MemoKey
+from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
 from infscale.metrics.pages.bounds import (
     ATTRIBUTE,
     CACHE_NUMBER,
@@ -18,7 +20,7 @@ from infscale.metrics.pages.bounds import (
     MAX_LORA_NAMES,
     MAX_MODELS,
     MAX_NAME_LENGTH,
-    RATIO,
+    OF_UNIT,
     REQUESTS,
     TOKENS,
     Bounds,
@@ -26,13 +28,11 @@ from infscale.metrics.pages.bounds import (
 from infscale.metrics.pages.exposition import Labels, Layout, MetricSpec, Selected, Selection, Series
 from infscale.metrics.pages.interpretation import (
     CountPlan,
+    GaugeRows,
     LayoutReader,
     Refused,
     Rows,
     Specs,
-    Totals,
-    highest_ratio,
-    summed,
     taken,
 )
 from infscale.metrics.sample import (
@@ -85,7 +85,7 @@ class Dialect:
     `model_label` tells which model a series is about. `scheduler_label` numbers schedulers with queues of their own, as
     data-parallel ranks are: where there is one, every other label named ``…_rank`` numbers processes of one scheduler
     that all report the same, of which the lowest counts. Everything else that series differ in (data-parallel rank,
-    finish reason, …) is added up; for KV-cache utilisation the highest counts. Tokens in the KV cache are worked out
+    finish reason, …) is added up; of ratios the highest counts. Tokens in the KV cache are worked out
     from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
     our metrics: how its series add up is unknown, so that the first counts. `members` tell how many
     servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
@@ -95,11 +95,7 @@ class Dialect:
     """
 
     name: str
-    waiting: Specs
-    running: Specs
-    kv_utilization: Specs = ()
-    kv_used_tokens: Specs = ()
-    waiting_tokens: Specs = ()
+    gauges: EngineGauges[Specs]
     block_size: tuple[CacheNumber, ...] = ()
     num_blocks: tuple[CacheNumber, ...] = ()
     lora: MetricSpec | None = None
@@ -124,14 +120,14 @@ class Dialect:
     @property
     def loads(self) -> tuple[str, ...]:
         """The sample names that tell how many requests wait and run, which no other engine's page has."""
-        return tuple([spec.name for spec in (*self.waiting, *self.running)])
+        return tuple([spec.name for spec in (*self.gauges.waiting, *self.gauges.running)])
 
     @property
     def signals(self) -> tuple[str, ...]:
         """The sample names of what changes while an engine works, of which a page has at least one."""
-        gauges = (*self.kv_utilization, *self.kv_used_tokens, *self.waiting_tokens)
+        gauges = [spec for specs in self.gauges for spec in specs]
         counters = [spec for specs in self.counters.values() for spec in specs]
-        names = [*self.loads, *(spec.name for spec in (*gauges, *counters))]
+        names = [spec.name for spec in (*gauges, *counters)]
         for specs in self.histograms.values():
             names += [spec.name + suffix for spec in specs for suffix in ("_bucket", "_sum")]
         return tuple(dict.fromkeys(names))
@@ -147,6 +143,10 @@ class Dialect:
         return tuple(dict.fromkeys(names))
 
 
+NO_SPECS: Final[EngineGauges[Specs]] = EngineGauges(*[() for _ in ENGINE_GAUGES])
+"""Of an engine whose names are not known."""
+
+
 def _specs(*texts: str) -> Specs:
     return tuple(spec for spec in map(MetricSpec.parse, texts) if spec is not None)
 
@@ -158,10 +158,13 @@ def _totals(*names: str) -> Specs:
 
 VLLM: Final = Dialect(
     name="vllm",
-    waiting=_specs("vllm:num_requests_waiting"),
-    running=_specs("vllm:num_requests_running"),
-    kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
-    waiting_tokens=_specs("vllm:approximate_uncached_tokens_waiting", "vllm:num_tokens_waiting"),
+    gauges=EngineGauges(
+        waiting=_specs("vllm:num_requests_waiting"),
+        running=_specs("vllm:num_requests_running"),
+        kv_utilization=_specs("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+        waiting_tokens=_specs("vllm:approximate_uncached_tokens_waiting", "vllm:num_tokens_waiting"),
+        kv_used_tokens=(),
+    ),
     block_size=(CacheNumber(MetricSpec("vllm:cache_config_info"), "block_size"),),
     num_blocks=(CacheNumber(MetricSpec("vllm:cache_config_info"), "num_gpu_blocks"),),
     lora=MetricSpec("vllm:lora_requests_info"),
@@ -189,11 +192,13 @@ VLLM: Final = Dialect(
 
 SGLANG: Final = Dialect(
     name="sglang",
-    waiting=_totals("sglang:num_queue_reqs"),
-    running=_totals("sglang:num_running_reqs"),
-    kv_utilization=_totals("sglang:token_usage"),
-    kv_used_tokens=_totals("sglang:kv_used_tokens", "sglang:num_used_tokens"),
-    waiting_tokens=_totals("sglang:num_waiting_uncached_tokens"),
+    gauges=EngineGauges(
+        waiting=_totals("sglang:num_queue_reqs"),
+        running=_totals("sglang:num_running_reqs"),
+        kv_utilization=_totals("sglang:token_usage"),
+        waiting_tokens=_totals("sglang:num_waiting_uncached_tokens"),
+        kv_used_tokens=_totals("sglang:kv_used_tokens", "sglang:num_used_tokens"),
+    ),
     block_size=(
         CacheNumber(MetricSpec("sglang:cache_config_info"), "page_size"),
         CacheNumber(MetricSpec("sglang:page_size")),
@@ -224,9 +229,13 @@ SGLANG: Final = Dialect(
 
 TRTLLM_SERVE: Final = Dialect(
     name="trtllm-serve",
-    waiting=_specs("trtllm_num_requests_waiting"),
-    running=_specs("trtllm_num_requests_running"),
-    kv_utilization=_specs("trtllm_kv_cache_utilization"),
+    gauges=EngineGauges(
+        waiting=_specs("trtllm_num_requests_waiting"),
+        running=_specs("trtllm_num_requests_running"),
+        kv_utilization=_specs("trtllm_kv_cache_utilization"),
+        waiting_tokens=(),
+        kv_used_tokens=(),
+    ),
     block_size=tuple(map(CacheNumber, _specs("trtllm_kv_cache_tokens_per_block"))),
     num_blocks=tuple(map(CacheNumber, _specs("trtllm_kv_cache_max_blocks"))),
     histograms={
@@ -248,9 +257,13 @@ TRTLLM_SERVE: Final = Dialect(
 
 TRITON_TENSORRT_LLM: Final = Dialect(
     name="triton-tensorrt-llm",
-    waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
-    running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
-    kv_utilization=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}"),
+    gauges=EngineGauges(
+        waiting=_specs("nv_trt_llm_request_metrics{request_type=waiting}"),
+        running=_specs("nv_trt_llm_request_metrics{request_type=scheduled}"),
+        kv_utilization=_specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=fraction}"),
+        waiting_tokens=(),
+        kv_used_tokens=(),
+    ),
     block_size=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=tokens_per}"))),
     num_blocks=tuple(map(CacheNumber, _specs("nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=max}"))),
     model_label="model",
@@ -287,41 +300,42 @@ def detect(page: bytes, dialects: Iterable[Dialect] = tuple(DIALECTS.values())) 
 class _Plan:
     """Where on pages of one layout a dialect's words stand; None and empty: nowhere."""
 
-    waiting: Totals | None
-    running: Totals | None
-    waiting_tokens: Totals | None
-    kv_utilization: Rows | None
-    kv_used_tokens: Totals | None
+    gauges: EngineGauges[GaugeRows | None]
     block_size: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     num_blocks: tuple[tuple[CacheNumber, tuple[tuple[int, Labels], ...]], ...]
     counts: CountPlan
     attributes: tuple[tuple[str, int], ...]
-    members: Totals | None
+    members: GaugeRows | None
     awake: Rows
     asleep: Rows
     start_time: Rows
 
     @property
+    def loads(self) -> tuple[GaugeRows | None, GaugeRows | None, GaugeRows | None]:
+        """What is told of each model: requests that wait and run, and the tokens of those that wait."""
+        return self.gauges.waiting, self.gauges.running, self.gauges.waiting_tokens
+
+    @property
     def says_nothing(self) -> bool:
         """Whether the page has nothing that changes while an engine works."""
-        gauges = (self.waiting, self.running, self.waiting_tokens, self.kv_utilization, self.kv_used_tokens)
-        return self.counts.is_empty and all(gauge is None for gauge in gauges)
+        return self.counts.is_empty and all(gauge is None for gauge in self.gauges)
 
     @classmethod
     def of(cls, dialect: Dialect, layout: Layout) -> "_Plan":
         """The plan for pages of `layout`. Raises ExpositionError when buckets do not make a histogram."""
         reader = LayoutReader(layout, dialect.model_label, dialect.scheduler_label)
 
-        def totals(specs: Specs) -> Totals | None:
+        def found(specs: Specs, *, is_ratio: bool) -> GaugeRows | None:
             groups = reader.groups(specs)
-            return None if groups is None else Totals(groups)
+            return None if groups is None else GaugeRows.of(groups, is_ratio=is_ratio)
 
         plan = cls(
-            waiting=totals(dialect.waiting),
-            running=totals(dialect.running),
-            waiting_tokens=totals(dialect.waiting_tokens),
-            kv_utilization=reader.rows(dialect.kv_utilization),
-            kv_used_tokens=totals(dialect.kv_used_tokens),
+            gauges=EngineGauges(
+                *[
+                    found(specs, is_ratio=gauge.is_ratio)
+                    for gauge, specs in zip(ENGINE_GAUGES, dialect.gauges, strict=True)
+                ]
+            ),
             block_size=tuple((each, tuple(reader.series(each.spec))) for each in dialect.block_size),
             num_blocks=tuple((each, tuple(reader.series(each.spec))) for each in dialect.num_blocks),
             counts=CountPlan(
@@ -333,16 +347,19 @@ class _Plan:
                 [each for name, specs in dialect.histograms.items() for each in reader.histograms(name, specs)],
             ),
             attributes=tuple((name, rows[0]) for name, spec in dialect.attributes if (rows := reader.rows((spec,)))),
-            members=totals(dialect.members),
+            members=found(dialect.members, is_ratio=False),
             awake=_rows_of_all(reader, dialect.awake),
             asleep=_rows_of_all(reader, dialect.asleep),
             start_time=_rows_of_all(reader, dialect.start_time),
         )
-        loads = [each.groups for each in (plan.waiting, plan.running, plan.waiting_tokens) if each is not None]
+        loads = [each.groups for each in plan.loads if each is not None]
         models = {model for groups in loads for model, _ in groups} | plan.counts.models
         if len(models) > MAX_MODELS:
             raise ExpositionError(f"page with more than {MAX_MODELS} models")
         return plan
+
+
+_PLAN: Final = MemoKey[_Plan | ExpositionError]("plan")
 
 
 class Interpreter:
@@ -365,31 +382,25 @@ class Interpreter:
         """
         selected = self._selection.read(page, whole=whole)
         values, plan = selected.values, self._plan(selected.layout)
-        if plan.members is not None and not (summed(plan.members.read(values)) or 0.0) > 0.0:
+        if plan.members is not None and not plan.members.of_all(values) > 0.0:
             raise NobodyCounted("the page is an average over no endpoint")
         if plan.says_nothing:
             raise MissingMetrics(f"no {self.dialect.name} metrics on the page")
-        waiting = None if plan.waiting is None else plan.waiting.read(values)
-        running = None if plan.running is None else plan.running.read(values)
-        waiting_tokens = None if plan.waiting_tokens is None else plan.waiting_tokens.read(values)
         block_size = next(iter(_counts(plan.block_size, values)), None)
         blocks = _counts(plan.num_blocks, values)
         refused: Refused = {}
-        kv_utilization = None if plan.kv_utilization is None else highest_ratio(values, plan.kv_utilization)
-        kv_utilization = taken("kv_utilization", kv_utilization, RATIO, refused)
-        kv_used_tokens = _kv_used_tokens(plan, values, blocks, 0 if kv_utilization is None else block_size)
+        gauges = _gauges(plan, values, refused)
+        if gauges[_KV_USED_TOKENS] is None and gauges[_KV_UTILIZATION] is not None:
+            used = _kv_used_tokens(plan, values, blocks, block_size)
+            gauges[_KV_USED_TOKENS] = taken("kv_used_tokens", used, TOKENS, refused)
         return EngineSample(
-            waiting=taken("waiting", summed(waiting), REQUESTS, refused),
-            running=taken("running", summed(running), REQUESTS, refused),
-            kv_utilization_ratio=kv_utilization,
-            models=_model_loads(waiting or {}, running or {}, waiting_tokens or {}),
+            EngineGauges(*gauges),
+            models=_model_loads(plan, values),
             lora=self._lora(selected, refused),
             block_size_tokens=block_size,
             num_blocks=sum(blocks) or None,
             counts=plan.counts.read(values, refused),
             fingerprint=selected.fingerprint,
-            waiting_tokens=taken("waiting_tokens", summed(waiting_tokens), TOKENS, refused),
-            kv_used_tokens=taken("kv_used_tokens", kv_used_tokens, TOKENS, refused),
             attributes=_attributes(plan, values) if plan.attributes else NO_ATTRIBUTES,
             refused=refused or NO_REFUSALS,
             asleep=_asleep(plan, values),
@@ -413,14 +424,14 @@ class Interpreter:
         return None if "lora" in refused else state
 
     def _plan(self, layout: Layout) -> _Plan:
-        plan: _Plan | ExpositionError | None = layout.derived.get(_Plan)
+        plan = layout.derived.get(_PLAN)
         if plan is None:
             try:
                 plan = _Plan.of(self.dialect, layout)
             except ExpositionError as error:
                 # Why there is none does not change either.
                 plan = ExpositionError(*error.args)
-            layout.derived[_Plan] = plan
+            layout.derived.keep(_PLAN, plan)
         if isinstance(plan, ExpositionError):
             raise ExpositionError(*plan.args)
         return plan
@@ -431,15 +442,32 @@ def interpret(page: bytes, dialect: Dialect, *, whole: bool = True) -> EngineSam
     return Interpreter(dialect).interpret(page, whole=whole)
 
 
+# What `_gauges` asks of each gauge.
+_EACH: Final[tuple[tuple[str, Bounds], ...]] = tuple(
+    [(name, OF_UNIT[gauge.unit]) for name, gauge in zip(EngineGauges._fields, ENGINE_GAUGES, strict=True)]
+)
+
+
+_KV_UTILIZATION: Final = EngineGauges._fields.index("kv_utilization")
+_KV_USED_TOKENS: Final = EngineGauges._fields.index("kv_used_tokens")
+
+
+def _gauges(plan: _Plan, values: Sequence[float], refused: Refused) -> list[float | None]:
+    """The gauges that the page has, in their order; `refused` says why others that it has are not taken."""
+    found: list[float | None] = []
+    for (name, bounds), rows in zip(_EACH, plan.gauges, strict=True):
+        found.append(None if rows is None else taken(name, rows.of_all(values), bounds, refused))
+    return found
+
+
 def _kv_used_tokens(
     plan: _Plan, values: Sequence[float], blocks: Sequence[int], block_size: int | None
 ) -> float | None:
-    """Tokens in the KV caches of all ranks, which are of one size."""
-    if plan.kv_used_tokens is not None:
-        return summed(plan.kv_used_tokens.read(values))
-    if plan.kv_utilization is None or not blocks or not block_size:
+    """Tokens in the KV caches of all ranks, which are of one size, by their utilisation; None: not to be known."""
+    used, utilization = plan.gauges.kv_used_tokens, plan.gauges.kv_utilization
+    if used is not None or utilization is None or not blocks or not block_size:
         return None
-    return sum([values[row] for row in plan.kv_utilization]) * sum(blocks) / len(blocks) * block_size
+    return sum([values[row] for row in utilization.rows]) * sum(blocks) / len(blocks) * block_size
 
 
 def _rows_of_all(reader: LayoutReader, specs: Specs) -> Rows:
@@ -473,9 +501,8 @@ def _counts(
     return []
 
 
-def _model_loads(
-    waiting: Mapping[str, float], running: Mapping[str, float], tokens: Mapping[str, float]
-) -> dict[str, ModelLoad]:
+def _model_loads(plan: _Plan, values: Sequence[float]) -> dict[str, ModelLoad]:
+    waiting, running, tokens = [{} if each is None else each.by_model(values) for each in plan.loads]
     models = dict.fromkeys((*waiting, *running))
     return {
         model: ModelLoad(_of(model, waiting, REQUESTS), _of(model, running, REQUESTS), _of(model, tokens, TOKENS))

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from infscale.errors import ExpositionError
+from infscale.memo import Memo
 from infscale.metrics.pages.bounds import MAX_LABELS, MAX_LABELS_OF_PAGE, MAX_LINE_BYTES, MAX_SERIES
 from infscale.metrics.pages.page_lines import Cut, LineFinder
 
@@ -80,7 +81,7 @@ class Layout:
 
     rows: Mapping[str, tuple[int, ...]]
     labels: Mapping[str, tuple[Labels, ...]]
-    derived: dict[object, Any] = field(default_factory=dict[object, Any])
+    derived: Memo = field(default_factory=Memo)
 
     @classmethod
     def of(cls, samples: Iterable[tuple[str, Labels]]) -> "Layout":

@@ -6,7 +6,7 @@ That follows from the layout of the page, and layouts repeat: it is worked out o
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Final, TypeVar
@@ -262,17 +262,29 @@ def _start(place: slice) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Totals:
-    """Sums to make of a page, by model."""
+class GaugeRows:
+    """Where a gauge stands on a page, by model; of a ratio the highest value counts, of anything else the sum."""
 
     groups: Groups
+    rows: Rows
+    is_ratio: bool
 
-    def read(self, values: Sequence[float]) -> dict[str, float]:
-        """The sums; where a value is NaN or negative, one that is."""
+    @classmethod
+    def of(cls, groups: Groups, *, is_ratio: bool) -> "GaugeRows":
+        """Of the rows of each model."""
+        return cls(groups, tuple([row for _, rows in groups for row in rows]), is_ratio)
+
+    def by_model(self, values: Sequence[float]) -> dict[str, float]:
+        """The sums of models; where a value is NaN or negative, one that is."""
         return {
             model: values[rows[0]] if len(rows) == 1 else _sum([values[row] for row in rows])
             for model, rows in self.groups
         }
+
+    def of_all(self, values: Sequence[float]) -> float:
+        """The value of all models together; where one that it is made of cannot be, one that cannot."""
+        of_rows = [values[row] for row in self.rows]
+        return _highest(of_rows) if self.is_ratio else _sum(of_rows)
 
 
 def _sum(parts: Sequence[float]) -> float:
@@ -281,18 +293,12 @@ def _sum(parts: Sequence[float]) -> float:
     return sum(parts) if lowest >= 0.0 else lowest
 
 
-def summed(totals: Mapping[str, float] | None) -> float | None:
-    """All of `totals` together; NaN or negative where one of them is. None: there are none."""
-    return None if totals is None else _sum(list(totals.values()))
-
-
-def highest_ratio(values: Sequence[float], rows: Rows) -> float:
-    """The highest of the shares in `rows`; where one of them is none, that one."""
-    candidates = [values[row] for row in rows]
-    for each in candidates:
+def _highest(shares: Sequence[float]) -> float:
+    """The highest of `shares`; where one of them is none, that one."""
+    for each in shares:
         if ratio(each) is None:
             return each
-    return min(max(candidates), 1.0)
+    return min(max(shares), 1.0)
 
 
 def taken(name: str, value: float | None, bounds: Bounds, refused: Refused) -> float | None:

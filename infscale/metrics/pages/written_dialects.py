@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
-from infscale.metrics.pages.dialects import DIALECTS, ENGINE_LABELS, CacheNumber, Dialect
+from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
+from infscale.metrics.pages.dialects import DIALECTS, ENGINE_LABELS, NO_SPECS, CacheNumber, Dialect
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.interpretation import Specs
 from infscale.metrics.sample import CounterName, HistogramName
+
+NOT_GIVEN: Final[EngineGauges[str | None]] = EngineGauges(*[None for _ in ENGINE_GAUGES])
+"""Gauges that no names are given of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,7 @@ class EngineNames:
 
     name: str
     like: str | None = None
-    waiting: str | None = None
-    running: str | None = None
-    kv_utilization: str | None = None
-    kv_used_tokens: str | None = None
-    waiting_tokens: str | None = None
+    gauges: EngineGauges[str | None] = field(default=NOT_GIVEN, metadata={"keys": EngineGauges._fields})
     lora: str | None = None
     cache_info: str | None = None
     block_size_label: str = "block_size"
@@ -39,14 +39,13 @@ class EngineNames:
     counters: Mapping[CounterName, str] | None = field(default=None, hash=False)
     path: str | None = None
     # No keys of the configuration file: scheduling asks for them, so they are declared where it is.
-    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, metadata={"key": False})
-    members: str | None = field(default=None, metadata={"key": False})
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, metadata={"keys": ()})
+    members: str | None = field(default=None, metadata={"keys": ()})
 
     def dialect(self) -> Dialect:
         """The dialect of these names. Raises ValueError where they cannot be one."""
-        base = Dialect("", (), ()) if self.like is None else DIALECTS[self.like]
-        gauges = ("waiting", "running", "kv_utilization", "kv_used_tokens", "waiting_tokens", "members")
-        given: dict[str, Any] = {name: _specs(text) for name in gauges if (text := getattr(self, name)) is not None}
+        base = Dialect("", NO_SPECS) if self.like is None else DIALECTS[self.like]
+        given: dict[str, Any] = {"gauges": self._over(base.gauges), "members": _specs(self.members or "")}
         if self.lora is not None:
             given["lora"] = next(iter(_specs(self.lora)), None)
         for name, label in (("block_size", self.block_size_label), ("num_blocks", self.num_blocks_label)):
@@ -64,9 +63,14 @@ class EngineNames:
             # The process behind averages of a pool is a picker, which caches no prompts.
             given["start_time"] = ()
         made = replace(base, name=self.name, attributes=attributes, **given)
-        if not made.waiting and not made.running:
+        if not made.loads:
             raise ValueError("a dialect says how many requests wait or run: give waiting or running")
         return made
+
+    def _over(self, gauges: EngineGauges[Specs]) -> EngineGauges[Specs]:
+        """The gauges of a dialect, with the names that are given in place of its own."""
+        pairs = zip(gauges, self.gauges, strict=True)
+        return EngineGauges(*[specs if text is None else _specs(text) for specs, text in pairs])
 
     def _numbers(self, values: str | None, label: str) -> tuple[CacheNumber, ...] | None:
         """Where the cache's size is said; None: nothing is given of it."""

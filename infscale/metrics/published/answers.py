@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric, Source
+from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric
 from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.published.formula import Valued, evaluate
-from infscale.metrics.published.gpu_readers import GpuReader, gpu_members
 from infscale.metrics.published.readings import Readings
 from infscale.metrics.published.window_readers import (
     Group,
@@ -30,20 +29,11 @@ from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
 from infscale.metrics.windows.model_table import SERVES, cells
 
-GPU_STALENESS_SECONDS = 90.0
-"""GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
-
 
 def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[FloatArray, BoolArray]:
     """When each endpoint's value was observed, and whether that is recent enough to use."""
-    if metric.source is Source.ENGINE:
-        columns = snapshot.columns
-        at = np.minimum(columns.observed_at, columns.windows_at) if metric.windowed else columns.observed_at
-        return at, snapshot.fresh(now)
-    if metric.source is Source.GPU:
-        return snapshot.columns.gpu_observed_at, snapshot.gpu_fresh(now, GPU_STALENESS_SECONDS)
-    # What was dispatched, and how long a model took to load, never ages.
-    return np.full(len(snapshot), now), np.ones(len(snapshot), dtype=np.bool_)
+    at = metric.source.observed_at(snapshot, now)
+    return np.minimum(at, snapshot.columns.windows_at) if metric.windowed else at, metric.source.fresh(snapshot, now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,15 +104,11 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
 
 
 def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None = None) -> int:
-    """How many values a group's mean is made of: ready endpoints, or pods where a pod has one value.
-
-    Pods that share GPUs have one value of these.
-    """
-    asked = _Question(snapshot, 0.0, None, members)
-    if isinstance(metric.reader, GpuReader):
-        return gpu_members(snapshot, np.flatnonzero(_one_per_pod(snapshot, asked.ready)))
-    by_pod = metric.source is Source.GPU or isinstance(metric.reader, Formula)
-    return count_of(_one_per_pod(snapshot, asked.ready) if by_pod else asked.ready)
+    """How many values a group's mean is made of: ready endpoints, or pods where a pod has one value."""
+    ready = _Question(snapshot, 0.0, None, members).ready
+    by_pod = metric.source.per_pod or isinstance(metric.reader, Formula)
+    rows = _one_per_pod(snapshot, ready) if by_pod else ready
+    return count_of(rows) if metric.merges is None else metric.merges.members(snapshot, np.flatnonzero(rows))
 
 
 def whole(metric: PublishedMetric, operands: Sequence[Reading | Unknown], now: float) -> Reading | Unknown:
@@ -198,8 +184,7 @@ def _of_pods(metric: PublishedMetric, pods: _Pods) -> Valued:
         values, at = evaluate(metric.reader.expression, known)
         return Valued(values, np.minimum(at, now))
     at, fresh = observed_at(metric, snapshot, now)
-    if pods.ranks is None or metric.source is Source.GPU:
-        # A pod's ranks share its GPUs, which count once.
+    if pods.ranks is None or metric.source.per_pod:
         values = metric.reader.read(snapshot, now, pods.asked.model)[pods.rows]
         return Valued(np.where(fresh[pods.rows], values, math.nan), at[pods.rows])
     groups = [Group(snapshot, np.array(rows, dtype=np.intp)) for rows in pods.ranks]
@@ -236,13 +221,13 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
             return Unknown(f"it is a number of the whole of {asked.pool}")
         window = asked.snapshot.state.settings.window_seconds
         return Reading(metric.reader.of_pool(asked.snapshot, asked.now), asked.now, window)
-    if metric.source is Source.PICKER:
+    if metric.source.of_requests:
         if isinstance(metric.reader, InFlight) and asked.members is None and asked.model is not None:
             return Reading(metric.reader.of_pool(asked.snapshot, asked.model), asked.now)
         column = metric.reader.read(asked.snapshot, asked.now, asked.model)
         return Reading(float((column if asked.members is None else column[asked.members]).sum()), asked.now)
     ready = _serving(metric, asked)
-    if metric.source is Source.GPU:
+    if metric.source.per_pod:
         ready = _one_per_pod(asked.snapshot, ready)
     count = count_of(ready)
     if not count:
@@ -274,7 +259,7 @@ def _of_parts(metric: PublishedMetric, formula: Formula, asked: _Question) -> Re
     values, at = _of_pods(metric, pods)
     known = ~np.isnan(values)
     good, count = int(known.sum()), len(values)
-    cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
+    cold = _unsettled(metric, asked, ready)
     if cold is not None:
         return cold
     if not good or 2 * good < count:
@@ -302,7 +287,7 @@ def serving(snapshot: PoolSnapshot, model: str) -> BoolArray:
 
 
 def _one_per_pod(snapshot: PoolSnapshot, rows: BoolArray) -> BoolArray:
-    """`rows` with one rank of each pod: a pod's ranks share its GPUs, which count once."""
+    """`rows` with one rank of each pod: what its ranks share counts once."""
     index = snapshot.state.pods
     if index.one_rank_each:
         return rows
@@ -319,8 +304,8 @@ def _nobody(asked: _Question) -> Unknown:
     return Unknown(f"{asked.pool} has no ready endpoint for it")
 
 
-def _unsettled(asked: _Question, ready: BoolArray) -> Unknown | None:
-    unsettled = count_of(ready & ~asked.snapshot.columns.settled)
+def _unsettled(metric: PublishedMetric, asked: _Question, ready: BoolArray) -> Unknown | None:
+    unsettled = metric.source.unsettled(asked.snapshot, ready)
     if not unsettled:
         return None
     return Unknown(f"{unsettled} of {count_of(ready)} ready endpoints of {asked.pool} were not scraped yet")
@@ -330,17 +315,15 @@ def _coverage_problem(
     metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, at: FloatArray
 ) -> Unknown | None:
     count, good = count_of(ready), count_of(usable)
-    cold = _unsettled(asked, ready) if metric.source is Source.ENGINE else None
+    cold = _unsettled(metric, asked, ready)
     if cold is not None or (good and 2 * good >= count):
         return cold
-    limit = asked.snapshot.state.settings.staleness_limit_seconds
-    if metric.source is Source.GPU:
-        limit = GPU_STALENESS_SECONDS
+    limit = metric.source.limit_seconds(asked.snapshot)
     ages = asked.now - at
     oldest = float(ages[ready & ~usable].max())
     row = int(np.argmax(np.where(ready & ~usable, ages, -math.inf)))
-    failure = asked.snapshot.columns.failures[row]
-    cause = f": {failure.cause}" if failure is not None and metric.source is Source.ENGINE else ""
+    failure = metric.source.failure(asked.snapshot, row)
+    cause = "" if failure is None else f": {failure}"
     age = f"the oldest is {oldest:.1f} s old" if math.isfinite(oldest) else "there was never one"
     return Unknown(
         f"only {good} of {count} ready endpoints of {asked.pool} have a value fresher than {limit:g} s; {age}{cause}",
@@ -349,8 +332,6 @@ def _coverage_problem(
 
 
 def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unknown:
-    if metric.source is Source.KUBERNETES:
-        return Unknown(f"discovery does not say it of the endpoints of {asked.pool}")
     refused = _refused(metric, asked.snapshot, group)
     if refused is not None:
         return Unknown(refused)
@@ -362,7 +343,7 @@ def _unreported(metric: PublishedMetric, asked: _Question, group: Group) -> Unkn
                 "window takes"
             )
     if not isinstance(metric.reader, QueueLatency | HistogramReader):
-        return Unknown(f"the endpoints of {asked.pool} do not report it")
+        return Unknown(metric.source.absence.format(pool=asked.pool))
     window = asked.snapshot.state.settings.window_seconds
     return Unknown(f"nothing of it was observed on {asked.pool} in the last {window:g} s")
 

@@ -11,28 +11,25 @@ from typing import Literal
 
 from infscale.metrics.published import formula
 from infscale.metrics.published.column_readers import (
-    Column,
     ColumnReader,
+    EngineGauge,
     InFlight,
     Load,
+    PodGauge,
     Saturation,
     WindowValue,
     WithoutEndpoint,
     reads,
 )
-from infscale.metrics.published.gpu_readers import GpuReader
+from infscale.metrics.published.gpu_readers import GPU, GpuReader
 from infscale.metrics.published.window_readers import HistogramReader, MergingReader, QueueLatency, Rate
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
+from infscale.metrics.source import Source
 from infscale.metrics.windows.latency_statistics import STATISTICS, quantile_of
 
-
-class Source(enum.Enum):
-    """Which source of the store a metric comes from."""
-
-    ENGINE = "model server"
-    PICKER = "picker"
-    GPU = "GPU exporter"
-    KUBERNETES = "Kubernetes"
+ENGINE = Source("model server", observed="observed_at", settled="settled", failures="failures")
+PICKER = Source("picker", of_requests=True)
+KUBERNETES = Source("Kubernetes", absence="discovery does not say it of the endpoints of {pool}")
 
 
 class Aggregation(enum.Enum):
@@ -83,7 +80,7 @@ class PublishedMetric:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """What it is made of: names of `Columns`, of histograms and of counters."""
+        """What it is made of: names of gauges, of histograms and of counters."""
         match self.reader:
             case HistogramReader():
                 return (self.reader.histogram,)
@@ -109,7 +106,7 @@ class PublishedMetric:
         """Whether its models are those that requests ask for, be they served or not: only the picker knows them."""
         if isinstance(self.reader, Formula):
             return self.per_model and all(each.by_requested_model for each in self.reader.operands if each.per_model)
-        return self.per_model and self.source is Source.PICKER
+        return self.per_model and self.source.of_requests
 
     @property
     def of_pool(self) -> bool:
@@ -132,7 +129,7 @@ def _queue_latency() -> Iterator[PublishedMetric]:
             "seconds",
             f"wait for the first step: the larger of the engines' queue time ({_words(statistic)} over the window) and "
             "waiting requests ÷ rate of leaving the queue",
-            Source.ENGINE,
+            ENGINE,
             Aggregation.MERGED,
             QueueLatency(statistic),
             per_model=True,
@@ -150,7 +147,7 @@ def _latency(prefix: str, meaning: str, histogram: HistogramName) -> Iterator[Pu
             f"{prefix}_{statistic}_seconds",
             "seconds",
             f"{meaning}, {_words(statistic)} over the window",
-            Source.ENGINE,
+            ENGINE,
             Aggregation.MERGED,
             HistogramReader(histogram, statistic),
             per_model=True,
@@ -158,35 +155,35 @@ def _latency(prefix: str, meaning: str, histogram: HistogramName) -> Iterator[Pu
 
 
 def _requests(name: str, meaning: str, reader: ColumnReader, *, per_model: bool = False) -> PublishedMetric:
-    return PublishedMetric(name, "requests", meaning, Source.ENGINE, Aggregation.SUM, reader, per_model)
+    return PublishedMetric(name, "requests", meaning, ENGINE, Aggregation.SUM, reader, per_model)
 
 
 def _rate(counter: CounterName, meaning: str) -> PublishedMetric:
     meaning = f"{meaning} per second over the window"
     return PublishedMetric(
-        f"{counter}_per_second", "1/second", meaning, Source.ENGINE, Aggregation.SUM, Rate(counter), per_model=True
+        f"{counter}_per_second", "1/second", meaning, ENGINE, Aggregation.SUM, Rate(counter), per_model=True
     )
 
 
 def _tokens(name: str, meaning: str, reader: ColumnReader, *, per_model: bool = False) -> PublishedMetric:
-    return PublishedMetric(name, "tokens", meaning, Source.ENGINE, Aggregation.SUM, reader, per_model)
+    return PublishedMetric(name, "tokens", meaning, ENGINE, Aggregation.SUM, reader, per_model)
 
 
 def _in_flight(unit: Literal["requests", "tokens"], meaning: str) -> PublishedMetric:
     reader = InFlight(unit)
-    return PublishedMetric(f"in_flight_{unit}", unit, meaning, Source.PICKER, Aggregation.SUM, reader, per_model=True)
+    return PublishedMetric(f"in_flight_{unit}", unit, meaning, PICKER, Aggregation.SUM, reader, per_model=True)
 
 
 def _ratio(name: str, meaning: str, reader: ColumnReader) -> PublishedMetric:
-    return PublishedMetric(name, "ratio", meaning, Source.ENGINE, Aggregation.MEAN, reader)
+    return PublishedMetric(name, "ratio", meaning, ENGINE, Aggregation.MEAN, reader)
 
 
 def _gpu_bytes(name: Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes"], meaning: str) -> PublishedMetric:
-    return PublishedMetric(name, "bytes", meaning, Source.GPU, Aggregation.SUM, GpuReader(name))
+    return PublishedMetric(name, "bytes", meaning, GPU, Aggregation.SUM, GpuReader(name))
 
 
 def _gpu_ratio(name: str, meaning: str, reader: GpuReader) -> PublishedMetric:
-    return PublishedMetric(name, "ratio", meaning, Source.GPU, Aggregation.MEAN, reader)
+    return PublishedMetric(name, "ratio", meaning, GPU, Aggregation.MEAN, reader)
 
 
 PUBLISHED: tuple[PublishedMetric, ...] = (
@@ -202,8 +199,10 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         Load("waiting_tokens"),
         per_model=True,
     ),
-    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", Column("kv_utilization")),
-    _tokens("kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", Column("kv_used_tokens")),
+    _ratio("kv_cache_utilization_ratio", "share of KV-cache blocks in use", EngineGauge("kv_utilization")),
+    _tokens(
+        "kv_cache_used_tokens", "tokens that the KV-cache blocks in use have room for", EngineGauge("kv_used_tokens")
+    ),
     _ratio(
         "saturation_ratio",
         "share of capacity in use by the pool's saturation settings; 1 is full",
@@ -215,7 +214,7 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
         "requests_without_endpoint",
         "requests",
         "requests that were refused over the window because the pool had no ready endpoint; what scales it from zero",
-        Source.PICKER,
+        PICKER,
         Aggregation.SUM,
         WithoutEndpoint(),
     ),
@@ -225,16 +224,16 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     _rate("prompt_tokens", "prompt tokens processed"),
     _rate("generation_tokens", "tokens generated"),
     _gpu_bytes("gpu_memory_used_bytes", "GPU memory in use"),
-    _gpu_bytes("gpu_memory_total_bytes", "GPU memory there is"),
+    _gpu_bytes("gpu_memory_total_bytes", "GPU memory installed"),
     _gpu_ratio("gpu_memory_used_ratio", "share of GPU memory in use", GpuReader("gpu_memory_used_ratio")),
     _gpu_ratio("gpu_utilization_ratio", "share of time the GPUs were busy", GpuReader("gpu_utilization")),
     PublishedMetric(
         "model_load_seconds",
         "seconds",
         "time the model took to load: from the start of its container until the pod was Ready",
-        Source.KUBERNETES,
+        KUBERNETES,
         Aggregation.HIGHEST,
-        Column("load_seconds"),
+        PodGauge("load_seconds"),
     ),
 )
 

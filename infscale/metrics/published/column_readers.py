@@ -20,15 +20,28 @@ class ColumnReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the snapshot as it is."""
+class EngineGauge:
+    """A gauge of engines as the snapshot has it."""
 
     name: str
 
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
         del now, model
-        column: FloatArray = getattr(snapshot.columns, self.name)
+        column: FloatArray = getattr(snapshot.columns.gauges, self.name)
+        return column
+
+
+@dataclass(frozen=True, slots=True)
+class PodGauge:
+    """A gauge of pods as the snapshot has it."""
+
+    name: str
+
+    def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
+        """See `ColumnReader`."""
+        del now, model
+        column: FloatArray = getattr(snapshot.columns.pod, self.name)
         return column
 
 
@@ -41,7 +54,7 @@ class Load:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
         if model is None:
-            return Column(self.name).read(snapshot, now, None)
+            return EngineGauge(self.name).read(snapshot, now, None)
         return cells(snapshot.columns.by_model, model, _CELLS[self.name], len(snapshot))
 
 
@@ -108,9 +121,9 @@ class WithoutEndpoint:
 
 
 def reads(reader: object) -> tuple[str, ...]:
-    """What a reader of this module reads, by the names of `Columns`."""
+    """What a reader of this module reads, by the names of gauges."""
     match reader:
-        case Column() | Load():
+        case EngineGauge() | PodGauge() | Load():
             return (reader.name,)
         case WindowValue():
             return (reader.name.partition("_")[0],)

@@ -10,6 +10,11 @@ import numpy as np
 from infscale.metrics.published.window_readers import Group
 from infscale.metrics.sample import FloatArray, GpuShare
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.metrics.source import Source
+
+GPU_STALENESS_SECONDS = 90.0
+"""GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
+GPU = Source("GPU exporter", observed="gpu_observed_at", staleness_seconds=GPU_STALENESS_SECONDS, per_pod=True)
 
 _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_used_ratio", "gpu_utilization"]
 
@@ -27,7 +32,7 @@ class GpuReader:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The names of `Columns` that it is made of, and its own where what it is made of makes no ratio."""
+        """The names of gauges that it is made of, and its own where what it is made of makes no ratio."""
         if self.name == "gpu_memory_used_ratio":
             return ("gpu_memory_used_bytes", "gpu_memory_total_bytes", self.name)
         return (self.name,)
@@ -35,17 +40,17 @@ class GpuReader:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `MergingReader`."""
         del now, model
-        columns = snapshot.columns
+        pod = snapshot.columns.pod
         match self.name:
             case "gpu_memory_used_bytes":
-                return columns.gpu_memory_used_bytes
+                return pod.gpu_memory_used_bytes
             case "gpu_memory_total_bytes":
-                return columns.gpu_memory_total_bytes
+                return pod.gpu_memory_total_bytes
             case "gpu_utilization":
-                return columns.gpu_utilization
+                return pod.gpu_utilization
             case _:
-                total = columns.gpu_memory_total_bytes
-                shares = columns.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
+                total = pod.gpu_memory_total_bytes
+                shares = pod.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
                 return np.where(shares <= 1.0, shares, math.nan)
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
@@ -54,6 +59,11 @@ class GpuReader:
             return []
         column = self.read(groups[0].snapshot, now, model)
         return [self._of(group, column) for group in groups]
+
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`; pods that share GPUs are one member."""
+        shares = snapshot.columns.gpu_shares
+        return len(_members(shares, rows)) if any([shares[row] for row in rows.tolist()]) else len(rows)
 
     def _of(self, group: Group, column: FloatArray) -> float:
         shares = group.snapshot.columns.gpu_shares
@@ -90,12 +100,6 @@ class GpuReader:
 
 _LEAST_BYTES = 1.0
 _SUMS = frozenset({"gpu_memory_used_bytes", "gpu_memory_total_bytes"})
-
-
-def gpu_members(snapshot: PoolSnapshot, rows: IntArray) -> int:
-    """How many members a group of these rows, one of each pod, has: pods that share GPUs are one."""
-    shares = snapshot.columns.gpu_shares
-    return len(_members(shares, rows)) if any([shares[row] for row in rows.tolist()]) else len(rows)
 
 
 def _members(shares: Sequence[tuple[GpuShare, ...]], rows: IntArray) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 import math
 
+from infscale.metrics.gauges import GAUGES
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 
@@ -47,16 +48,8 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         "phase": endpoint.phase.value,
         "asleep": bool(columns.asleep[row]),
         "age_seconds": _age(columns.observed_at, row, now),
-        "waiting_requests": _value(columns.waiting, row),
-        "running_requests": _value(columns.running, row),
-        "waiting_tokens": _value(columns.waiting_tokens, row),
-        "kv_cache_utilization_ratio": _value(columns.kv_utilization, row),
-        "kv_cache_used_tokens": _value(columns.kv_used_tokens, row),
         "gpu_age_seconds": _age(columns.gpu_observed_at, row, now),
-        "gpu_memory_used_bytes": _value(columns.gpu_memory_used_bytes, row),
-        "gpu_memory_total_bytes": _value(columns.gpu_memory_total_bytes, row),
-        "gpu_utilization_ratio": _value(columns.gpu_utilization, row),
-        "model_load_seconds": _value(columns.load_seconds, row),
+        **{gauge.published: _value(column, row) for gauge, column in zip(GAUGES, columns.of_gauges, strict=True)},
         "models": list(columns.models[row]),
         "lora": None
         if lora is None

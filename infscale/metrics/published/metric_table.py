@@ -8,7 +8,7 @@ from typing import Protocol
 
 from infscale.documents.suggestions import short_list
 from infscale.errors import FormulaError
-from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, Source, carries_unit
+from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, carries_unit
 from infscale.metrics.published.formula import operands, parse
 
 FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
@@ -16,8 +16,6 @@ FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
 
 _NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 _UNIT_PATTERN = re.compile(r"[a-z0-9_/]{0,40}", re.ASCII)
-# A value that depends on several sources is missing when the first of these is.
-_SOURCES = (Source.ENGINE, Source.GPU, Source.KUBERNETES, Source.PICKER)
 
 
 class FormulaDefinition(Protocol):
@@ -108,12 +106,11 @@ def formula_metric(definition: FormulaDefinition) -> PublishedMetric:
         reader = _reader(definition.formula)
     except FormulaError as error:
         raise FormulaError(f"{definition.name}: {error}") from error
-    sources = {operand.source for operand in reader.operands}
     return PublishedMetric(
         definition.name,
         definition.unit,
         definition.meaning,
-        next(source for source in _SOURCES if source in sources),
+        min((operand.source for operand in reader.operands), key=lambda source: source.certainty),
         definition.aggregation,
         reader,
         per_model=any(operand.per_model for operand in reader.operands),

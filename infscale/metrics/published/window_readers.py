@@ -10,7 +10,7 @@ import numpy as np
 from infscale.metrics.published.column_readers import Load
 from infscale.metrics.sample import CounterName, FloatArray, Histogram, HistogramName, Statistic
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
-from infscale.metrics.windows import window_functions as functions
+from infscale.metrics.windows import merged_histograms
 from infscale.metrics.windows.latency_statistics import statistic_of
 from infscale.metrics.windows.model_table import COVERED, LEAVING, STATISTIC_CELLS, WAITING_SINCE, cells
 from infscale.metrics.windows.window import FULL_COVERAGE, WindowSummary
@@ -66,6 +66,10 @@ class MergingReader(Protocol):
         """The value of each group; all are of one snapshot."""
         ...
 
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """How many values that of a group of `rows` is made of, which are one of each pod where pods have one value."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramReader:
@@ -95,6 +99,11 @@ class HistogramReader:
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""
         return [self._of(group, now, self._key(model)) for group in groups]
+
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`."""
+        del snapshot
+        return len(rows)
 
     def _key(self, model: str | None) -> "_Key":
         return self.histogram, self.statistic, model
@@ -136,6 +145,11 @@ class QueueLatency:
             return []
         column = Load("waiting").read(groups[0].snapshot, now, model)
         return [self._of(group, group.known_sum(column), now, model) for group in groups]
+
+    def members(self, snapshot: PoolSnapshot, rows: IntArray) -> int:
+        """See `MergingReader`."""
+        del snapshot
+        return len(rows)
 
     def _of(self, group: Group, waiting: float, now: float, model: str | None) -> float:
         snapshot, rows = group.snapshot, _watched(group)
@@ -244,7 +258,7 @@ def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) 
         if missing and of_highest is not None:
             more = of_highest.histograms[histogram]
             parts.append(Histogram(more.bounds, more.counts * missing, more.sum * missing))
-        merged = functions.merged(parts)
+        merged = merged_histograms.merged(parts)
     return math.nan if merged is None else statistic_of(merged, statistic)
 
 

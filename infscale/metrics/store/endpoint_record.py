@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
-from infscale.metrics.sample import NO_REFUSALS, EngineSample, GpuSample, Life, ScrapeFailure
+from infscale.metrics.sample import NO_REFUSALS, EngineSample, Life, ScrapeFailure, SourceSample
+from infscale.metrics.source import Source
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.ledger import Ledger
 from infscale.metrics.windows.window import WindowSummary
@@ -18,7 +19,8 @@ class EndpointRecord:
 
     `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
     of the first request that was answered although the page has not moved since: the page is frozen. `life` is another
-    object each time the engine lost what it had: it began anew, fell asleep, or emptied its cache.
+    object each time the engine lost what it had: it began anew, fell asleep, or emptied its cache. `beside` has what
+    other sources said last, and when.
     """
 
     endpoint: Endpoint
@@ -27,8 +29,7 @@ class EndpointRecord:
     sample: EngineSample | None = None
     summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
     observed_at: float = -np.inf
-    gpu: GpuSample | None = None
-    gpu_observed_at: float = -np.inf
+    beside: dict[Source, tuple[SourceSample, float]] = field(default_factory=dict[Source, tuple[SourceSample, float]])
     failure: ScrapeFailure | None = None
     moved_at: float = -np.inf
     unmoved_since: float | None = None
@@ -37,13 +38,15 @@ class EndpointRecord:
 
     @property
     def refused(self) -> Mapping[str, str]:
-        """Why values of its pages are not taken, by the names of `Columns`, of histograms and of counters."""
+        """Why values of its pages are not taken, by the names of gauges, of histograms and of counters."""
         of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
-        of_gpu = NO_REFUSALS if self.gpu is None else self.gpu.refused
-        jumped = self.history.jumped
-        if not of_gpu and not jumped:
-            return of_engine
-        return {**jumped, **of_engine, **of_gpu} if of_engine or jumped else of_gpu
+        beside = [sample.refused for sample, _ in self.beside.values()]
+        told = [each for each in (self.history.jumped, of_engine, *beside) if each]
+        if not told:
+            return NO_REFUSALS
+        if len(told) == 1:
+            return told[0]
+        return {name: cause for each in told for name, cause in each.items()}
 
     @property
     def must_move(self) -> bool:

@@ -102,8 +102,9 @@ class EndpointHistory:
     def observe(self, sample: EngineSample, at: float) -> None:
         """Take in one scrape that started at `at`."""
         self._at = max(self._at, at)
-        if sample.waiting is not None and sample.running is not None:
-            self._gauges.append(at, np.array((sample.waiting, sample.running)))
+        waiting, running = sample.gauges.waiting, sample.gauges.running
+        if waiting is not None and running is not None:
+            self._gauges.append(at, np.array((waiting, running)))
         elif len(self._gauges):
             self._gauges = self._series(2)
             self._summaries = None
@@ -131,7 +132,7 @@ class EndpointHistory:
     def _observe_queues(self, sample: EngineSample, at: float) -> None:
         loads = {model: load.waiting for model, load in sample.models.items()}
         if not loads:
-            loads = {"": sample.waiting}
+            loads = {"": sample.gauges.waiting}
         before = self._waiting_since
         since = {model: before.get(model, at) for model, waiting in loads.items() if _waits(waiting, model in before)}
         if since != before:

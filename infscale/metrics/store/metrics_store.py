@@ -10,14 +10,16 @@ from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.bounds import charged
-from infscale.metrics.sample import REFUSED, EngineSample, GpuSample, ScrapeFailure
+from infscale.metrics.sample import EngineSample, ScrapeFailure, SourceSample
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
+from infscale.metrics.source import Source
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.pool_columns import PoolBoard
 from infscale.metrics.store.restarts import began_anew, same_process
 from infscale.metrics.store.turned_away import TurnedAway
+from infscale.process.connecting import REFUSED
 
 FROZEN_PAGE: Final = "its page stands still although requests were answered"
 
@@ -125,8 +127,9 @@ class MetricStore:
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
         record.observed_at = at if record.unmoved_since is None else min(at, record.unmoved_since)
         record.summaries = summaries
-        if moved and sample.waiting is not None and sample.running is not None:
-            self._reconcile(record, sample.waiting + sample.running, at)
+        waiting, running = sample.gauges.waiting, sample.gauges.running
+        if moved and waiting is not None and running is not None:
+            self._reconcile(record, waiting + running, at)
         self._observed(record)
 
     def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
@@ -141,11 +144,11 @@ class MetricStore:
         record.failure = ScrapeFailure(at, cause, before + 1)
         self._observed(record)
 
-    def record_gpu(self, key: EndpointKey, sample: GpuSample, at: float) -> None:
-        """Take in GPU readings for the pod of `key`."""
+    def record_beside(self, source: Source, key: EndpointKey, sample: SourceSample, at: float) -> None:
+        """Take in what a source beside the engine said of `key` at `at`."""
         record = self._records.get(key)
         if record is not None:
-            record.gpu, record.gpu_observed_at = sample, at
+            record.beside[source] = sample, at
             self._observed(record)
 
     # Dispatch accounting

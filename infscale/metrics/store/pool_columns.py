@@ -10,8 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray
-from infscale.metrics.snapshot import Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, PodGauges, known
+from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample
+from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns, PoolSnapshot, PoolState, frozen
+from infscale.metrics.source import Source
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.latency_rows import LatencyTable
 from infscale.metrics.store.ledger import Ledger
@@ -19,33 +21,14 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-NUMBERS: Final = (
-    "observed_at",
-    "windows_at",
-    "waiting",
-    "running",
-    "kv_utilization",
-    "waiting_tokens",
-    "kv_used_tokens",
-    "gpu_observed_at",
-    "gpu_memory_used_bytes",
-    "gpu_memory_total_bytes",
-    "gpu_utilization",
-    "load_seconds",
-)
-_FLAGS: Final = ("ready", "settled", "asleep")
-_OBJECTS: Final = (
-    "models",
-    "lora",
-    "block_size_tokens",
-    "num_blocks",
-    "attributes",
-    "refused",
-    "gpu_shares",
-    "windows",
-    "failures",
-    "lives",
-)
+# Numbers of a row: those that come from pages of engines stand side by side, those of other sources around them.
+_ENGINE_TIMES: Final = ("observed_at", "windows_at")
+_OTHER_TIMES: Final = tuple([name for name in TIMES if name not in _ENGINE_TIMES])
+_NUMBERS: Final = (*_OTHER_TIMES, *_ENGINE_TIMES, *EngineGauges._fields, *PodGauges._fields)
+_PLACES: Final = {name: place for place, name in enumerate(_NUMBERS)}
+_ENGINE_FIRST: Final = len(_OTHER_TIMES)
+_ENGINE_STOP: Final = _ENGINE_FIRST + len(_ENGINE_TIMES) + len(EngineGauges._fields)
+_LOAD_SECONDS: Final = _PLACES["load_seconds"]
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
 
@@ -70,9 +53,11 @@ class PoolBoard:
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
-        self._numbers: FloatArray = np.empty((len(NUMBERS), rows))
-        self._flags = np.empty((len(_FLAGS), rows), dtype=np.bool_)
-        self._objects: dict[str, list[object]] = {name: [None] * rows for name in _OBJECTS}
+        self._numbers: FloatArray = np.full((len(_NUMBERS), rows), np.nan)
+        for name in TIMES:
+            self._numbers[_PLACES[name]] = -np.inf
+        self._flags = np.zeros((len(FLAGS), rows), dtype=np.bool_)
+        self._objects: dict[str, list[object]] = {name: [unknown] * rows for name, unknown in OBJECTS.items()}
         self._models = ModelColumns(rows)
         self._latencies = LatencyTable(rows)
         # Requests, then tokens.
@@ -125,7 +110,8 @@ class PoolBoard:
             self._taken.remove(_OBSERVED)
             self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
         window = record.summaries.get(self._window)
-        self._numbers[:, row] = _numbers(record, window)
+        self._numbers[_ENGINE_FIRST:_ENGINE_STOP, row] = _engine_numbers(record, window)
+        self._numbers[_LOAD_SECONDS, row] = known(record.endpoint.load_seconds)
         self._flags[:, row] = record.ready, sample is not None or record.failure is not None, record.asleep
         models = NO_MODELS if sample is None else sample.models
         new_window = False
@@ -136,13 +122,22 @@ class PoolBoard:
             self._models.write(row, cells_of(models, window))
         self._put("failures", row, record.failure)
         self._put("refused", row, record.refused)
-        self._put("gpu_shares", row, () if record.gpu is None else record.gpu.shares)
         self._put("lives", row, record.life)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("lora", row, sample.lora)
             self._put("block_size_tokens", row, sample.block_size_tokens)
             self._put("num_blocks", row, sample.num_blocks)
+        for source, (said, at) in record.beside.items():
+            self._write_beside(row, source, said, at)
+
+    def _write_beside(self, row: int, source: Source, sample: SourceSample, at: float) -> None:
+        if source.observed is not None:
+            self._numbers[_PLACES[source.observed], row] = at
+        for name, number in sample.numbers.items():
+            self._numbers[_PLACES[name], row] = number
+        for name, item in sample.objects.items():
+            self._put(name, row, item)
 
     def _put(self, name: str, row: int, item: object) -> bool:
         """Put an object into its cell; whether it is another one than before."""
@@ -165,9 +160,12 @@ class PoolBoard:
         self._in_flight[row] = ledger.models
 
     def _columns(self) -> Columns:
-        self._taken.update((_OBSERVED, *_OBJECTS))
-        cells: dict[str, object] = dict(zip(NUMBERS, frozen(self._numbers), strict=True))
-        cells |= zip(_FLAGS, frozen(self._flags), strict=True)
+        self._taken.update((_OBSERVED, *OBJECTS))
+        numbers = dict(zip(_NUMBERS, frozen(self._numbers), strict=True))
+        cells: dict[str, object] = {name: numbers[name] for name in TIMES}
+        cells["gauges"] = EngineGauges(*[numbers[name] for name in EngineGauges._fields])
+        cells["pod"] = PodGauges(*[numbers[name] for name in PodGauges._fields])
+        cells |= zip(FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
         return Columns(**cells)  # type: ignore[arg-type] # names and types are Columns' own
@@ -181,32 +179,10 @@ class PoolBoard:
         )
 
 
-def _numbers(record: EndpointRecord, window: WindowSummary | None) -> tuple[float, ...]:
-    """The cells of one row that are numbers, in the order of `NUMBERS`."""
-    sample, gpu, unknown = record.sample, record.gpu, np.nan
-    return (
-        record.observed_at,
-        -np.inf if window is None else window.at,
-        *(
-            (unknown,) * 5
-            if sample is None
-            else (
-                _known(sample.waiting),
-                _known(sample.running),
-                _known(sample.kv_utilization_ratio),
-                _known(sample.waiting_tokens),
-                _known(sample.kv_used_tokens),
-            )
-        ),
-        record.gpu_observed_at,
-        *(
-            (unknown,) * 3
-            if gpu is None
-            else (_known(gpu.memory_used_bytes), _known(gpu.memory_total_bytes), _known(gpu.utilization_ratio))
-        ),
-        _known(record.endpoint.load_seconds),
-    )
-
-
-def _known(value: float | None) -> float:
-    return np.nan if value is None else value
+def _engine_numbers(record: EndpointRecord, window: WindowSummary | None) -> list[float]:
+    """The cells of one row that come from pages of its engine, in their order."""
+    sample = record.sample
+    gauges: EngineGauges[float | None] = NOTHING_SAID if sample is None else sample.gauges
+    numbers = [record.observed_at, -np.inf if window is None else window.at]
+    numbers += [known(value) for value in gauges]
+    return numbers

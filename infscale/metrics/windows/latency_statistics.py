@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final, get_args
 
 from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
-from infscale.metrics.windows.window_functions import histogram_quantile, merged
+from infscale.metrics.windows.merged_histograms import histogram_quantile, merged
 
 STATISTICS: Final[tuple[Statistic, ...]] = get_args(Statistic)
 """Every statistic, in the order in which they are published."""

@@ -104,11 +104,6 @@ class Engine:
         """Context tokens of all running sequences."""
         return self._decode_kv_tokens + sum(seq.computed for seq in self._prefilling.values())
 
-    @property
-    def in_step(self) -> bool:
-        """Whether a step is in progress."""
-        return self._step is not None
-
     def running_loras(self) -> tuple[str, ...]:
         """LoRA adapters the batch uses, sorted."""
         return tuple(sorted(self._lora_running))

@@ -13,6 +13,7 @@ from typing import cast
 import aiohttp
 import orjson
 
+from infscale.process.connecting import connect_problem
 from infscale.sim.load.workload import LoadRequest
 
 POD_HEADER = "x-inference-pod"
@@ -115,8 +116,8 @@ async def _send(
             async for data in response.content.iter_any():
                 stream.feed(data, loop.time())
         failure = _failure(status, stream)
-    except aiohttp.ClientConnectorError:
-        failure = "connection refused"
+    except aiohttp.ClientConnectorError as error:
+        failure = connect_problem(error.os_error)
     except aiohttp.ClientError:
         failure = "stream cut"
     except TimeoutError:

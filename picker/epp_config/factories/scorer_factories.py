@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from infscale.documents.strict_document import Field
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
+from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from picker.epp_config.factories.filter_factories import attribute_of, context_length
 from picker.epp_config.parameters import Given
 from picker.scheduling.endpoint_attributes import EndpointAttributeScorer

@@ -26,9 +26,9 @@ _ROLE_VALUES: Mapping[Role, frozenset[str]] = {
 UtilizationMetric = Literal["active-requests", "running-requests", "waiting-queue", "kv-cache-utilization"]
 UTILIZATION_METRICS: Mapping[UtilizationMetric, Callable[[PoolSnapshot], FloatArray]] = {
     "active-requests": lambda snapshot: snapshot.in_flight_requests,
-    "running-requests": lambda snapshot: snapshot.columns.running,
-    "waiting-queue": lambda snapshot: snapshot.columns.waiting,
-    "kv-cache-utilization": lambda snapshot: snapshot.columns.kv_utilization,
+    "running-requests": lambda snapshot: snapshot.columns.gauges.running,
+    "waiting-queue": lambda snapshot: snapshot.columns.gauges.waiting,
+    "kv-cache-utilization": lambda snapshot: snapshot.columns.gauges.kv_utilization,
 }
 
 

@@ -42,7 +42,7 @@ class LegacyTreeFilter:
         columns, waiting = context.snapshot.columns, context.queued
         if context.request.priority < 0 and not context.blind:
             spare = waiting[rows] <= self.queue_threshold_critical
-            spare &= columns.kv_utilization[rows] <= self.kv_cache_threshold
+            spare &= columns.gauges.kv_utilization[rows] <= self.kv_cache_threshold
             rows = rows[spare]
             if not len(rows):
                 return rows
@@ -51,7 +51,7 @@ class LegacyTreeFilter:
             rows = least_bucket(waiting, self._lora(context, short))
         else:
             rows = self._lora(context, least_bucket(waiting, rows))
-        return least_bucket(context.snapshot.in_flight_tokens if context.blind else columns.kv_utilization, rows)
+        return least_bucket(context.snapshot.in_flight_tokens if context.blind else columns.gauges.kv_utilization, rows)
 
     def _lora(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The endpoints that have the target model as a LoRA adapter, or (seldom, or where none has) room for it."""

@@ -28,11 +28,6 @@ class PrefixCacheScorer:
     match_length_weight: float = 0.0
     match_length_scale_tokens: float = 8192.0
 
-    @property
-    def in_bounds(self) -> bool:
-        """See `Scorer`."""
-        return True
-
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """0 where nothing is cached, 1 where all that can match is."""
         ratios = context.prefix.ratios(rows)

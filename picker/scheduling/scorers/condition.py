@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS
-from infscale.metrics.published.gpu_readers import GpuReader
+from infscale.metrics.published.gpu_readers import GPU, GPU_STALENESS_SECONDS, GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
@@ -46,5 +45,5 @@ class GpuMemoryScorer:
         """Free share of the GPUs' memory."""
         snapshot = context.snapshot
         ratios = _GPU_MEMORY.read(snapshot, context.now, None)[rows]
-        fresh = snapshot.gpu_fresh(context.now, self.max_age_seconds)[rows]
+        fresh = GPU.fresh(snapshot, context.now, self.max_age_seconds)[rows]
         return np.where(fresh, 1.0 - ratios, np.nan)

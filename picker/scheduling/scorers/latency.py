@@ -82,7 +82,7 @@ class LatencyScorer:
 def _idle(snapshot: PoolSnapshot, rows: IntArray) -> BoolArray:
     """Which rows have nothing to do, of this picker's requests and of all others."""
     columns = snapshot.columns
-    reported: BoolArray = (columns.running[rows] == 0) & (columns.waiting[rows] == 0)
+    reported: BoolArray = (columns.gauges.running[rows] == 0) & (columns.gauges.waiting[rows] == 0)
     idle: BoolArray = reported & (snapshot.in_flight_requests[rows] == 0)
     return idle
 

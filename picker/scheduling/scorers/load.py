@@ -51,7 +51,7 @@ class KvCacheUtilizationScorer:
         """``1 - kv``; in a blind decision the tokens in flight, spread over the candidates' range."""
         if context.blind:
             return lower_is_better(context.snapshot.in_flight_tokens[rows])
-        free: FloatArray = 1.0 - context.snapshot.columns.kv_utilization[rows]
+        free: FloatArray = 1.0 - context.snapshot.columns.gauges.kv_utilization[rows]
         return free
 
 

@@ -1,61 +1,41 @@
-"""A certificate and its key in files, read again when they change."""
+"""The certificate that gRPC serves with, from files that are followed."""
 
-import logging
+import asyncio
 import ssl
-from pathlib import Path
+from collections.abc import Sequence
 
 import grpc
 
-_LOG = logging.getLogger(__name__)
-
-Pair = tuple[bytes, bytes]
+from infscale.process.tls_files import FollowedFiles, no_password
+from picker.transport.interface import TlsFiles
 
 
 class CertificateFiles:
-    """Guards which version of the files is served with. gRPC asks before each handshake, from threads of its own."""
+    """Guards which version of the files is served with; `followed` looks for changes."""
 
-    def __init__(self, certificate: Path, key: Path, client_ca: bytes | None = None) -> None:
-        self._client_ca = client_ca
-        self._certificate = certificate
-        self._key = key
-        self._used: Pair | None = None
-        self._refused: Pair | None = None
+    def __init__(self, files: TlsFiles) -> None:
+        self.followed = FollowedFiles("the picker", files.paths, self._use)
+        self._files = files
         self._configuration: grpc.ServerCertificateConfiguration | None = None
 
-    def read(self) -> Pair:
-        """The key and the certificate as they are now. Raises `OSError`. It blocks."""
-        return self._key.read_bytes(), self._certificate.read_bytes()
+    async def load(self) -> grpc.ServerCredentials:
+        """Read the files for the first time; gives what to listen with. Raises `StartError` where they do not work."""
+        await self.followed.load()
+        return grpc.dynamic_ssl_server_credentials(self.current(), self.current, self._files.client_ca is not None)
 
     def current(self) -> "grpc.ServerCertificateConfiguration":
-        """What to serve new connections with: the files as they are, or as they last were usable.
-
-        Raises `OSError` where they cannot be read and never could.
-        """
-        try:
-            pair = self.read()
-            if pair not in (self._used, self._refused):
-                self._use(pair)
-        except OSError as error:
-            if self._configuration is None:
-                raise
-            self._say(error.strerror or type(error).__name__)
+        """What to serve new connections with. gRPC asks before each handshake, from threads of its own."""
         if self._configuration is None:
-            raise OSError(None, "no certificate with its key", str(self._certificate))
+            raise RuntimeError("the files were not loaded")
         return self._configuration
 
-    def _use(self, pair: Pair) -> None:
-        try:
-            # A half-written pair would break every handshake; the next one looks again.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate, self._key)
-        except ssl.SSLError as error:
-            self._refused = pair
-            self._say(f"no certificate with its key ({error.reason or 'unreadable PEM'})")
-            return
-        if self._used is not None:
-            _LOG.info("serving with the changed certificate in %s", self._certificate)
-        self._used, self._refused = pair, None
-        self._configuration = grpc.ssl_server_certificate_configuration([pair], self._client_ca)
+    async def _use(self, contents: Sequence[bytes]) -> None:
+        certificate, key, *client_ca = contents
+        # gRPC itself says nothing: with a half-written pair every handshake would fail.
+        await asyncio.to_thread(_check, self._files)
+        self._configuration = grpc.ssl_server_certificate_configuration([(key, certificate)], *client_ca)
 
-    def _say(self, problem: str) -> None:
-        if self._configuration is not None:
-            _LOG.warning("the changed certificate in %s is refused, the old one stays: %s", self._certificate, problem)
+
+def _check(files: TlsFiles) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key, password=no_password)

@@ -10,6 +10,7 @@ import grpc.aio
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Fail, Send
@@ -17,11 +18,11 @@ from picker.request import Verdict
 from picker.transport.budget import Budget
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.endings import check_message, kept_bytes
+from picker.transport.grpcio_server.carried_exchange import CarriedExchange
 from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler
-from picker.transport.grpcio_server.held_exchange import HeldExchange
 from picker.transport.health import Health
-from picker.transport.interface import EXT_PROC_SERVICE, Clock, NewExchange, Ready, TlsFiles, TransportSettings
+from picker.transport.interface import EXT_PROC_SERVICE, FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.memory_release import MemoryReturn
 
@@ -47,7 +48,7 @@ class GrpcTransport:
         self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
         """What exchanges hold of bodies."""
         self._notes = LimitNotes(self.counts)
-        self._calls: dict[HeldExchange, None] = {}
+        self._calls: dict[CarriedExchange, None] = {}
         # Each large body is kept in several copies while its steps are done.
         self._one_at_a_time = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
@@ -69,28 +70,19 @@ class GrpcTransport:
         settings = self._settings
         methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
         exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            self._tasks = await stack.enter_async_context(running(self._sweep()))
+            stack.push_async_callback(self._stop, 0.0)
             where = authority(settings.address, settings.port)
-            await self._listen(where, settings.tls, exchanges, health_handler(self._health))
+            await self._listen(where, await self._credentials(stack), exchanges, health_handler(self._health))
             if settings.health_port is not None:
                 # Probes speak plain text: they carry nothing worth hiding and know no certificate.
                 where = authority(settings.health_address or settings.address, settings.health_port)
                 await self._listen(where, None, health_handler(self._health))
-            async with contextlib.AsyncExitStack() as stack:
-                tasks = asyncio.TaskGroup()
-                await tasks.__aenter__()
-                # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-                stack.push_async_callback(tasks.__aexit__, None, None, None)
-                stack.callback(tasks.create_task(self._sweep()).cancel)
-                self._tasks = tasks
-                self._stack = stack.pop_all()
-        except BaseException:
-            await self._stop(0.0)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._stop(0.0)
         await self._stack.aclose()
 
     async def drain(self) -> None:
@@ -99,13 +91,26 @@ class GrpcTransport:
         await asyncio.sleep(self._settings.notice_seconds)
         await self._stop(self._settings.drain_seconds)
 
-    async def _listen(self, where: str, tls: TlsFiles | None, *handlers: "Handler") -> None:
+    async def _credentials(self, stack: contextlib.AsyncExitStack) -> grpc.ServerCredentials | None:
+        """What to listen with, followed until `stack` is closed where that is wanted; None: in plain text."""
+        tls = self._settings.tls
+        if tls is None:
+            return None
+        if tls.min_version != "1.2":
+            raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
+        certificate = CertificateFiles(tls)
+        credentials = await certificate.load()
+        if tls.reload:
+            await stack.enter_async_context(running(certificate.followed.follow(FOLLOW_SECONDS)))
+        return credentials
+
+    async def _listen(self, where: str, credentials: grpc.ServerCredentials | None, *handlers: "Handler") -> None:
         limit = self._settings.max_message_bytes
         # Two servers would share a port silently: the second start should say that it is taken.
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers(handlers)
-        self._ports.append(await _bind(server, where, tls))
+        self._ports.append(_bind(server, where, credentials))
         await server.start()
         self._servers.append(server)
 
@@ -130,7 +135,7 @@ class GrpcTransport:
 
     async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
         failure: Fail | None = CRASHED
-        call = HeldExchange(self._new_exchange(), self._clock, self.budget)
+        call = CarriedExchange(self._new_exchange(), self._clock, self.budget)
         self._calls[call] = None
         try:
             failure = await self._serve(call, requests, context)
@@ -142,7 +147,7 @@ class GrpcTransport:
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.status], failure.message)
 
-    async def _serve(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _serve(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
         exchange = call.exchange
         try:
@@ -159,7 +164,7 @@ class GrpcTransport:
         exchange.closed(self._clock())
         return failure
 
-    async def _converse(self, call: HeldExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _converse(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Carry messages until the exchange or the gateway ends the stream; why it failed, if it did."""
         exchange = call.exchange
         async for data in requests:
@@ -183,7 +188,7 @@ class GrpcTransport:
                 await asyncio.sleep(_HELD_BACK_SECONDS)
         return None
 
-    def _resumed(self, call: HeldExchange, verdict: Verdict, context: "Context") -> None:
+    def _resumed(self, call: CarriedExchange, verdict: Verdict, context: "Context") -> None:
         """The request that waited has its verdict: its task waits for the gateway, so that another one says it."""
         try:
             call.unsaid += call.exchange.resume(verdict, self._clock())
@@ -195,7 +200,7 @@ class GrpcTransport:
         call.account(0, 0)
         self._tasks.create_task(self._say_by_itself(call, context))
 
-    async def _say_by_itself(self, call: HeldExchange, context: "Context") -> None:
+    async def _say_by_itself(self, call: CarriedExchange, context: "Context") -> None:
         try:
             failure = await self._say(call, context)
             if failure is not None or call.exchange.over:
@@ -204,7 +209,7 @@ class GrpcTransport:
             log_crash(error)
             call.stop(CRASHED)
 
-    async def _say(self, call: HeldExchange, context: "Context") -> Fail | None:
+    async def _say(self, call: CarriedExchange, context: "Context") -> Fail | None:
         """Send what is to be sent, and go through the steps of a large body; the failure that ends it."""
         exchange = call.exchange
         async with call.saying:
@@ -247,25 +252,12 @@ async def _write(sends: list[Send], context: "Context") -> Fail | None:
     return None
 
 
-async def _bind(server: grpc.aio.Server, where: str, tls: TlsFiles | None) -> int:
+def _bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredentials | None) -> int:
     try:
-        if tls is None:
+        if credentials is None:
             return server.add_insecure_port(where)
-        return server.add_secure_port(where, await asyncio.to_thread(_credentials, tls))
+        return server.add_secure_port(where, credentials)
     except RuntimeError as error:
-        cause = "the port is taken, the address is not this machine's, or the certificate does not fit its key"
+        cause = "the port is taken, or the address is not this machine's"
         remedy = "choose another with picker.listen, or stop what has it"
         raise StartError(f"the picker cannot listen on {where}: {cause}; {remedy}") from error
-
-
-def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    if tls.min_version != "1.2":
-        raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
-    try:
-        client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
-        files, asks = CertificateFiles(tls.certificate, tls.key, client_ca), client_ca is not None
-        if tls.reload:
-            return grpc.dynamic_ssl_server_credentials(files.current(), files.current, asks)
-        return grpc.ssl_server_credentials([files.read()], client_ca, asks)
-    except OSError as error:
-        raise StartError(f"the picker cannot read its certificate: {error.filename}: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from infscale.framing.length_prefixed import Messages, head
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.exchange import Exchange
@@ -11,7 +12,7 @@ from picker.request import Verdict
 from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.endings import EXCHANGE_BYTES, check_message, kept_bytes, rejection
-from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, prefix, trailers
+from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, refuse, trailers
 from picker.transport.interface import Clock
 from picker.transport.server.calls import Calls
 
@@ -22,7 +23,7 @@ _BYTES_A_UNIT: Final = 1_024
 
 
 class ExchangeCall:
-    """A call of ext_proc's method on `stream`; see `picker.transport.calls.Call`."""
+    """A call of ext_proc's method on `stream`; see `picker.transport.server.calls.Call`."""
 
     __slots__ = (
         "_answered",
@@ -44,7 +45,7 @@ class ExchangeCall:
         self._stream = stream
         self._exchange = exchange
         self._clock = clock
-        self._messages = Messages(max_message_bytes)
+        self._messages = Messages(max_message_bytes, refuse)
         self._answered = False
         self._ended = False
         self._over = False
@@ -205,6 +206,6 @@ def _encoded(sends: list[Send], out: list[bytes]) -> Fail | None:
             return send
         message = wire.encode(send)
         # Apart, for what joins them copies them anyway.
-        out.append(prefix(message))
+        out.append(head(message))
         out.append(message)
     return None

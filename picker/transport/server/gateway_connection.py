@@ -174,7 +174,7 @@ class GatewayConnection(asyncio.Protocol):
             self._cut_door()
 
     def flush(self) -> None:
-        """Write what is to be sent; see `picker.transport.calls.Owner`."""
+        """Write what is to be sent; see `picker.transport.server.calls.Owner`."""
         out = self._calls.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
@@ -198,11 +198,11 @@ class GatewayConnection(asyncio.Protocol):
         """See `picker.transport.budget.Holder`: answers do not wait for memory."""
 
     def wants_steps(self) -> None:
-        """See `picker.transport.calls.Owner`."""
+        """See `picker.transport.server.calls.Owner`."""
         self._port.later(self)
 
     def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
-        """See `picker.transport.calls.Owner`."""
+        """See `picker.transport.server.calls.Owner`."""
         port = self._port
         if path is None:
             return PlainCall(calls, stream, port.budget)

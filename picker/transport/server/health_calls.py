@@ -6,8 +6,9 @@ from collections.abc import Callable
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
+from infscale.framing.length_prefixed import Messages, framed
 from picker.transport.budget import Budget, Ending, Holding
-from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, Messages, framed, trailers
+from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, refuse, trailers
 from picker.transport.health import MOST_WATCHERS, NO_SUCH_SERVICE, Health
 from picker.transport.server.calls import Calls
 
@@ -22,7 +23,7 @@ class _Question:
         self._calls = calls
         self._stream = stream
         self._answer = answer
-        self._messages = Messages(_MAX_MESSAGE_BYTES)
+        self._messages = Messages(_MAX_MESSAGE_BYTES, refuse)
         self._over = False
 
     def received(self, data: bytes, *, ended: bool) -> None:

@@ -7,15 +7,16 @@ around both.
 
 import asyncio
 import contextlib
-import socket
+import itertools
 import ssl
 from typing import Self
 
-from infscale.process.listening import EVERY_ADDRESS, cannot_listen, every_address
+from infscale.process.listening import BACKLOG, listening
+from infscale.process.tasks import running
 from picker.transport.budget import Budget
 from picker.transport.h2.events import Limits
 from picker.transport.health import Health
-from picker.transport.interface import Clock, NewExchange, Ready, TransportSettings
+from picker.transport.interface import FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.memory_release import MemoryReturn
 from picker.transport.server.gateway_connection import GatewayConnection
@@ -23,7 +24,6 @@ from picker.transport.server.port import Port
 from picker.transport.server.server_tls import ServingTls
 from picker.transport.server.tls_door import TlsDoor
 
-_BACKLOG = 1024
 _POLL_SECONDS = 0.02
 _SWEEP_SECONDS = 0.5
 
@@ -49,7 +49,7 @@ class Http2Transport:
         self._limits = limits or Limits()
         self._health = Health(ready, settings.any_health_service)
         self._stack = contextlib.AsyncExitStack()
-        self._servers: list[asyncio.Server | TlsDoor] = []
+        self._servers: list[list[asyncio.Server | TlsDoor]] = []
         self._ports: list[int] = []
         self._port: Port | None = None
 
@@ -65,10 +65,7 @@ class Http2Transport:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            tasks = asyncio.TaskGroup()
-            await tasks.__aenter__()
-            # Left without the block's own error, which the group would wrap in an ExceptionGroup.
-            stack.push_async_callback(tasks.__aexit__, None, None, None)
+            tasks = await stack.enter_async_context(running())
             stack.callback(self._cut)
             await self._serve(stack, tasks)
             self._stack = stack.pop_all()
@@ -81,8 +78,8 @@ class Http2Transport:
         """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
         self._health.drain()
         await asyncio.sleep(self._settings.notice_seconds)
-        exchanges = self._servers[0]
-        exchanges.close()
+        for server in self._servers[0]:
+            server.close()
         for connection in self._connections():
             connection.leave()
         with contextlib.suppress(TimeoutError):
@@ -96,7 +93,7 @@ class Http2Transport:
 
     def _cut(self) -> None:
         self._health.stop()
-        for server in self._servers:
+        for server in itertools.chain(*self._servers):
             server.close()
         for connection in self._connections():
             connection.cut()
@@ -110,8 +107,9 @@ class Http2Transport:
         if settings.tls is not None:
             tls = ServingTls(settings.tls)
             context = await tls.load()
-            stack.callback(tasks.create_task(tls.follow()).cancel)
-        stack.callback(tasks.create_task(self._sweep(port)).cancel)
+            if settings.tls.reload:
+                await stack.enter_async_context(running(tls.followed.follow(FOLLOW_SECONDS)))
+        await stack.enter_async_context(running(self._sweep(port)))
         await self._listen(settings.address, settings.port, port, self._new_exchange, context)
         if settings.health_port is not None:
             # Probes speak plain text: they carry nothing worth hiding and know no certificate.
@@ -130,40 +128,17 @@ class Http2Transport:
     async def _listen(
         self, address: str, number: int, port: Port, new_exchange: NewExchange | None, context: ssl.SSLContext | None
     ) -> None:
-        loop = asyncio.get_running_loop()
-
         def made() -> GatewayConnection:
             return GatewayConnection(port, new_exchange)
 
-        server: asyncio.Server | TlsDoor
-        try:
-            if context is not None:
-                server = TlsDoor(await _listening(address, number), port, made, context)
-            elif address == EVERY_ADDRESS:
-                server = await loop.create_server(made, sock=every_address(number), backlog=_BACKLOG)
-            else:
-                server = await loop.create_server(made, address, number, backlog=_BACKLOG)
-        except OSError as error:
-            raise cannot_listen("the picker", address, number, error, "picker.listen") from error
-        self._servers.append(server)
-        self._ports.append(int(server.sockets[0].getsockname()[1]))
-
-
-async def _listening(address: str, port: int) -> socket.socket:
-    """A socket that listens there."""
-    if address == EVERY_ADDRESS:
-        made = every_address(port)
-    else:
-        [(family, kind, protocol, _, where), *_] = await asyncio.get_running_loop().getaddrinfo(
-            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        sockets = await listening("the picker", address, number, "picker.listen")
+        loop = asyncio.get_running_loop()
+        self._servers.append(
+            [
+                await loop.create_server(made, sock=each, backlog=BACKLOG)
+                if context is None
+                else TlsDoor(each, port, made, context)
+                for each in sockets
+            ]
         )
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(where)
-        except OSError:
-            made.close()
-            raise
-    made.setblocking(False)
-    made.listen(_BACKLOG)
-    return made
+        self._ports.append(int(sockets[0].getsockname()[1]))

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.answering.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, findings, news
-from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, ScaledMetric, Workload
+from adapter.answering.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, checked, news
+from infscale.endpoint import Autoscaler, DiscoveryState, MetricForm, ObjectKey, ScaledMetric, Workload
 from infscale.kube.autoscaler_specs import MAX_METRICS
 from infscale.kube.watched_objects import AUTOSCALER
 from infscale.labels import Selector, model_key
@@ -12,12 +12,17 @@ from tests.adapter.support import MODEL, World
 HPA = ObjectKey("llm", "scaler")
 
 
+def findings(world: World, state: DiscoveryState, known_elsewhere: str = "") -> list[Finding]:
+    steps = checked(world.provider, state, 100.0, known_elsewhere.__eq__)
+    return [each for each in steps if each is not None]
+
+
 def found(metric: ScaledMetric, target: str = "half-0", *, scraped: bool = True) -> list[Finding]:
     world = World()
     if scraped:
         world.report_all(100.0)
     autoscaler = Autoscaler(HPA, Workload("Deployment", target), (metric,))
-    return list(findings(world.provider, replace(world.state, autoscalers=(autoscaler,)), 100.0))
+    return findings(world, replace(world.state, autoscalers=(autoscaler,)))
 
 
 MODEL_OF_POOL = Selector.parse(f"pool=a,model_key={model_key(MODEL)}")
@@ -74,7 +79,7 @@ def test_what_another_adapter_has_is_no_finding() -> None:
         ScaledMetric(MetricForm.PODS, "nothing"),
     )
     state = replace(world.state, autoscalers=(Autoscaler(HPA, Workload("Deployment", "half-0"), metrics),))
-    said = list(findings(world.provider, state, 100.0, "queue_length".__eq__))
+    said = findings(world, state, "queue_length")
     assert [(each.metric, "did you mean" in each.problem or "known are" in each.problem) for each in said] == [
         ("queue_length", True),
         ("nothing", True),
@@ -89,7 +94,7 @@ def test_an_autoscaler_with_five_thousand_metrics_is_read_in_part_and_says_so_in
     assert read.value is not None
     assert (len(read.value.metrics), read.value.is_whole) == (MAX_METRICS, False)
     state = replace(World().state, autoscalers=(read.value,))
-    found = list(findings(World().provider, state, 100.0))
+    found = findings(World(), state)
     assert len(found) == MAX_METRICS + 1
     said = news(found, frozenset())
     assert (len(said.told), said.more) == (MOST_OF_ONE, MAX_METRICS + 1 - MOST_OF_ONE)

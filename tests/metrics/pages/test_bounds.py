@@ -14,6 +14,7 @@ from infscale.metrics.pages.dialects import SGLANG, VLLM, CacheNumber, Dialect, 
 from infscale.metrics.pages.exposition import MetricSpec, Selection, unasked_families
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample
@@ -47,27 +48,21 @@ def histogram(counts: list[str], total: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "column"),
+    ("name", "gauge"),
     [
         ("num_requests_waiting", "waiting"),
         ("num_requests_running", "running"),
-        ("kv_cache_usage_perc", "kv_utilization_ratio"),
+        ("kv_cache_usage_perc", "kv_utilization"),
         ("num_tokens_waiting", "waiting_tokens"),
     ],
 )
 @pytest.mark.parametrize("text", ["NaN", "-1", "-0.001", "+Inf", "-Inf", "1e300", "1.7e308", "4294967295e9", "1e999"])
-def test_a_gauge_outside_its_bounds_is_unknown_and_the_others_are_read(name: str, column: str, text: str) -> None:
+def test_a_gauge_outside_its_bounds_is_unknown_and_the_others_are_read(name: str, gauge: str, text: str) -> None:
     sample = interpret(page(**{name: text}), VLLM)
-    values = {
-        "waiting": sample.waiting,
-        "running": sample.running,
-        "kv_utilization_ratio": sample.kv_utilization_ratio,
-        "waiting_tokens": sample.waiting_tokens,
-    }
-    right = {"waiting": 3.0, "running": 8.0, "kv_utilization_ratio": 0.25, "waiting_tokens": 70.0}
-    assert values == right | {column: None}
+    right = {"waiting": 3.0, "running": 8.0, "kv_utilization": 0.25, "waiting_tokens": 70.0}
+    assert {name: getattr(sample.gauges, name) for name in right} == right | {gauge: None}
     # What is worked out of an unknown ratio is unknown without a cause of its own.
-    assert sample.refused.keys() == {column.removesuffix("_ratio")}
+    assert sample.refused.keys() == {gauge}
     assert "which is not within 0 to" in next(iter(sample.refused.values()))
 
 
@@ -77,8 +72,8 @@ def test_a_gauge_outside_its_bounds_is_unknown_and_the_others_are_read(name: str
 )
 def test_a_ratio_is_a_share_or_unknown(text: str, taken: float | None) -> None:
     sample = interpret(page(kv_cache_usage_perc=text), VLLM)
-    assert sample.kv_utilization_ratio == taken == ratio(float(text))
-    assert (sample.kv_used_tokens is None) == (taken is None)
+    assert sample.gauges.kv_utilization == taken == ratio(float(text))
+    assert (sample.gauges.kv_used_tokens is None) == (taken is None)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +122,14 @@ def test_a_histogram_is_read_as_far_as_it_can_be_one(
 )
 def test_a_sum_with_an_impossible_part_is_unknown(dialect: Dialect, text: bytes) -> None:
     sample = interpret(text, dialect)
-    assert sample.waiting is None
+    assert sample.gauges.waiting is None
     assert sample.refused.keys() == {"waiting"}
 
 
 def test_one_rank_without_a_ratio_makes_the_highest_unknown() -> None:
     text = b'vllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} 127431\n'
     sample = interpret(page().replace(b"vllm:kv_cache", b"vllm:other_cache") + text, VLLM)
-    assert sample.kv_utilization_ratio is None
+    assert sample.gauges.kv_utilization is None
     assert sample.refused == {"kv_utilization": "the page says 127431, which is not within 0 to 1"}
 
 
@@ -192,7 +187,7 @@ def test_an_answer_names_the_cause_and_the_endpoint(metric: str, replaced: dict[
 
 def test_causes_of_a_gpu_exporter_stand_beside_those_of_the_engine() -> None:
     made = store((interpret(page(kv_cache_usage_perc="2"), VLLM), 1.0))
-    made.record_gpu(ENDPOINT.key, GpuSample(1.0, 2.0, None, {"gpu_utilization": "the page says 1274"}), 1.0)
+    made.record_beside(GPU, ENDPOINT.key, GpuSample(1.0, 2.0, None, {"gpu_utilization": "the page says 1274"}), 1.0)
     snapshot = made.snapshot(POOL.key)
     assert snapshot is not None
     assert snapshot.columns.refused[0].keys() == {"kv_utilization", "gpu_utilization"}
@@ -229,7 +224,7 @@ def test_a_counter_that_alternates_leaves_every_number_finite(texts: tuple[str, 
     window = snapshot.columns.windows[0]
     assert window is not None
     assert all(0 <= rate <= 1e9 for rate in window.rates.values())
-    assert snapshot.columns.waiting[0] == 3
+    assert snapshot.columns.gauges.waiting[0] == 3
 
 
 @given(st.floats())
@@ -311,17 +306,17 @@ def test_a_page_that_says_more_than_a_model_server_is_refused_with_the_limit(
     page_of: Callable[[int], bytes], most: int, cause: str
 ) -> None:
     interpreter = Interpreter(VLLM)
-    assert interpreter.interpret(page_of(most)).waiting
+    assert interpreter.interpret(page_of(most)).gauges.waiting
     for _ in range(3):
         with pytest.raises(ExpositionError) as refusal:
             interpreter.interpret(page_of(most + 1))
         assert str(refusal.value).startswith(cause)
         assert len(str(refusal.value)) < 200
-    assert interpreter.interpret(page_of(most)).waiting
+    assert interpreter.interpret(page_of(most)).gauges.waiting
 
 
 def test_labels_that_number_ranks_are_few() -> None:
-    assert interpret(of_rank_labels(16), SGLANG).waiting == 16
+    assert interpret(of_rank_labels(16), SGLANG).gauges.waiting == 16
     with pytest.raises(ExpositionError, match="page with more than 16 labels that number ranks"):
         interpret(of_rank_labels(17), SGLANG)
 
@@ -355,7 +350,7 @@ def test_models_are_counted_over_all_that_a_page_says() -> None:
 def test_too_many_lora_adapters_are_unknown_and_the_load_is_read(names: list[str], refused: str | None) -> None:
     line = f'vllm:lora_requests_info{{running_lora_adapters="{",".join(names)}",max_lora="4"}} 1\n'.encode()
     sample = interpret(page() + line, VLLM)
-    assert sample.waiting == 3
+    assert sample.gauges.waiting == 3
     assert (sample.lora is None) == (refused is not None)
     assert sample.refused.get("lora") == refused
 

@@ -10,6 +10,7 @@ import pytest
 from infscale.errors import ExpositionError
 from infscale.metrics.pages.dialects import (
     DIALECTS,
+    NO_SPECS,
     SGLANG,
     TRITON_TENSORRT_LLM,
     TRTLLM_SERVE,
@@ -63,7 +64,13 @@ nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="tensorrt_llm"
 
 
 def load(sample: EngineSample) -> tuple[float | None, ...]:
-    return sample.waiting, sample.running, sample.kv_utilization_ratio, sample.block_size_tokens, sample.num_blocks
+    return (
+        sample.gauges.waiting,
+        sample.gauges.running,
+        sample.gauges.kv_utilization,
+        sample.block_size_tokens,
+        sample.num_blocks,
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,7 @@ def test_data_parallel_ranks_are_one_endpoint() -> None:
     ],
 )
 def test_tokens_in_the_kv_cache_are_of_all_ranks(dialect: Dialect, page: bytes, tokens: float | None) -> None:
-    found = interpret(page, dialect).kv_used_tokens
+    found = interpret(page, dialect).gauges.kv_used_tokens
     assert found == (None if tokens is None else pytest.approx(tokens))
 
 
@@ -157,9 +164,9 @@ def test_tokens_in_the_kv_cache_are_of_all_ranks(dialect: Dialect, page: bytes, 
     ],
 )
 def test_the_token_backlog_is_what_the_engine_says(dialect: Dialect, page: bytes, expected: float | None) -> None:
-    spec = dialect.waiting[0].name.encode()
+    spec = dialect.gauges.waiting[0].name.encode()
     sample = interpret(spec + b'{model_name="m"} 1\n' + page, dialect)
-    assert sample.waiting_tokens == expected
+    assert sample.gauges.waiting_tokens == expected
     assert sample.models == {"m": ModelLoad(1.0, None, expected)}
 
 
@@ -169,7 +176,7 @@ def test_models_on_one_endpoint_are_kept_apart() -> None:
         b'vllm:num_requests_running{model_name="b"} 5\nvllm:prompt_tokens_total{model_name="b"} 9\n'
     )
     sample = interpret(page, VLLM)
-    assert (sample.waiting, sample.running) == (3.0, 5.0)
+    assert (sample.gauges.waiting, sample.gauges.running) == (3.0, 5.0)
     assert sample.models == {"a": ModelLoad(1.0, None), "b": ModelLoad(2.0, 5.0)}
     assert counters_of(sample.counts) == {("prompt_tokens", "b"): 9.0}
 
@@ -181,23 +188,23 @@ def test_a_value_that_is_no_quantity_is_unknown_and_not_zero(bad: bytes) -> None
         b"vllm:num_requests_running 2\nvllm:kv_cache_usage_perc " + bad + b"\n"
     )
     sample = interpret(page, VLLM)
-    assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (None, 2.0, None)
+    assert (sample.gauges.waiting, sample.gauges.running, sample.gauges.kv_utilization) == (None, 2.0, None)
     assert sample.models == {"": ModelLoad(None, 2.0)}
 
 
 def test_one_rank_with_unknown_kv_utilization_makes_the_highest_unknown() -> None:
     page = VLLM_MINIMAL + b'vllm:kv_cache_usage_perc{engine="0"} 0.5\nvllm:kv_cache_usage_perc{engine="1"} NaN\n'
-    assert interpret(page, VLLM).kv_utilization_ratio is None
+    assert interpret(page, VLLM).gauges.kv_utilization is None
 
 
 def test_lines_with_equal_labels_count_once() -> None:
     sample = interpret(VLLM_MINIMAL + VLLM_MINIMAL.replace(b" 1\n", b" 4\n"), VLLM)
-    assert (sample.waiting, sample.running) == (4.0, 2.0)
+    assert (sample.gauges.waiting, sample.gauges.running) == (4.0, 2.0)
 
 
 def test_current_names_win_over_legacy_ones() -> None:
     page = VLLM_MINIMAL + b"vllm:gpu_cache_usage_perc 0.9\nvllm:kv_cache_usage_perc 0.1\n"
-    assert interpret(page, VLLM).kv_utilization_ratio == 0.1
+    assert interpret(page, VLLM).gauges.kv_utilization == 0.1
 
 
 def test_legacy_latency_histogram_is_read_when_the_current_one_is_absent() -> None:
@@ -429,8 +436,9 @@ def test_the_names_of_lora_adapters_are_told_from_names_that_begin_alike() -> No
     dialect = replace(
         VLLM,
         name="x",
-        waiting=(MetricSpec("x:requests_waiting"),),
-        running=(MetricSpec("x:requests_running"),),
+        gauges=NO_SPECS._replace(
+            waiting=(MetricSpec("x:requests_waiting"),), running=(MetricSpec("x:requests_running"),)
+        ),
         lora=MetricSpec("x:requests"),
     )
     page = (
@@ -439,7 +447,7 @@ def test_the_names_of_lora_adapters_are_told_from_names_that_begin_alike() -> No
         b'x:requests{running_lora_adapters="b",max_lora="2"} 2\n'
     )
     sample = interpret(page, dialect)
-    assert (sample.waiting, sample.running) == (3.0, 2.0)
+    assert (sample.gauges.waiting, sample.gauges.running) == (3.0, 2.0)
     assert sample.lora is not None
     assert sample.lora.running == {"b"}
 

@@ -6,6 +6,7 @@ import pytest
 
 from infscale.metrics.pages.dialects import (
     DIALECTS,
+    NO_SPECS,
     SGLANG,
     TRTLLM_SERVE,
     VLLM,
@@ -15,7 +16,7 @@ from infscale.metrics.pages.dialects import (
     interpret,
 )
 from infscale.metrics.pages.exposition import MetricSpec
-from infscale.metrics.pages.written_dialects import EngineNames, Engines
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames, Engines
 from infscale.metrics.sample import LoraState
 from tests.fakes.counts import counters_of
 
@@ -38,9 +39,11 @@ acme_odd NaN
 """
 ACME = EngineNames(
     name="acme",
-    waiting="acme_queue{state=waiting}",
-    running='acme_queue{state="running"}',
-    kv_utilization="acme_kv_ratio",
+    gauges=NOT_GIVEN._replace(
+        waiting="acme_queue{state=waiting}",
+        running='acme_queue{state="running"}',
+        kv_utilization="acme_kv_ratio",
+    ),
     lora="acme_lora{tier=gpu}",
     cache_info="acme_cache",
     block_size_label="page",
@@ -55,7 +58,7 @@ def test_a_page_is_read_by_names_of_ones_own() -> None:
     dialect = ACME.dialect()
     assert detect(RENAMED, (*DIALECTS.values(), dialect)) is dialect
     sample = interpret(RENAMED, dialect)
-    assert (sample.waiting, sample.running, sample.kv_utilization_ratio) == (3, 2, 0.25)
+    assert (sample.gauges.waiting, sample.gauges.running, sample.gauges.kv_utilization) == (3, 2, 0.25)
     assert sample.lora == LoraState(frozenset("ab"), frozenset("c"), 4)
     assert (sample.block_size_tokens, sample.num_blocks) == (32, 1000)
     assert sample.models.keys() == {"m"}
@@ -78,7 +81,7 @@ def test_a_page_is_read_for_numbers_of_ones_own(spec: str, value: dict[str, floa
     assert spec.partition("{")[0] in dialect.names
     sample = interpret(RENAMED, dialect)
     assert sample.attributes == value
-    assert sample.waiting == 3
+    assert sample.gauges.waiting == 3
 
 
 @pytest.mark.parametrize(
@@ -86,11 +89,15 @@ def test_a_page_is_read_for_numbers_of_ones_own(spec: str, value: dict[str, floa
     [
         pytest.param(EngineNames("x", "vllm"), replace(VLLM, name="x"), id="nothing of one's own"),
         pytest.param(
-            EngineNames("vllm", "vllm", waiting="w", kv_utilization=""),
-            replace(VLLM, waiting=(SPEC,), kv_utilization=()),
+            EngineNames("vllm", "vllm", NOT_GIVEN._replace(waiting="w", kv_utilization="")),
+            replace(VLLM, gauges=VLLM.gauges._replace(waiting=(SPEC,), kv_utilization=())),
             id="one name, and one that there is not",
         ),
-        pytest.param(EngineNames("x", waiting="w"), Dialect("x", (SPEC,), ()), id="nothing but a queue"),
+        pytest.param(
+            EngineNames("x", gauges=NOT_GIVEN._replace(waiting="w")),
+            Dialect("x", NO_SPECS._replace(waiting=(SPEC,))),
+            id="nothing but a queue",
+        ),
         pytest.param(EngineNames("x", "vllm", lora=""), replace(VLLM, name="x", lora=None), id="no LoRA"),
         pytest.param(
             EngineNames("x", "sglang", cache_info="", block_size="w"),
@@ -123,7 +130,10 @@ def test_names_are_put_over_those_of_another_dialect(names: EngineNames, expecte
     assert names.dialect() == expected
 
 
-@pytest.mark.parametrize("names", [EngineNames("x"), EngineNames("x", "vllm", waiting="", running="")])
+NOTHING = NOT_GIVEN._replace(waiting="", running="")
+
+
+@pytest.mark.parametrize("names", [EngineNames("x"), EngineNames("x", "vllm", NOTHING)])
 def test_an_engine_says_how_busy_it_is(names: EngineNames) -> None:
     with pytest.raises(ValueError, match="give waiting or running"):
         names.dialect()
@@ -145,7 +155,7 @@ def test_labels_tell_the_dialect(labels: dict[str, str], expected: Dialect | Non
 
 
 def test_own_dialects_come_first_and_take_the_place_of_those_of_their_names() -> None:
-    over = EngineNames("vllm", "vllm", waiting="w")
+    over = EngineNames("vllm", "vllm", NOT_GIVEN._replace(waiting="w"))
     engines = Engines.of((ACME, over), "acme", "engine")
     assert list(engines.dialects) == ["acme", "vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm"]
     assert engines.dialect({}) == ACME.dialect()

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.published.answers import GPU_STALENESS_SECONDS, group_reading, models, pod_readings
+from infscale.metrics.published.answers import group_reading, models, pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED
+from infscale.metrics.published.gpu_readers import GPU, GPU_STALENESS_SECONDS
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, Histogram, LoraState, ModelLoad, Reading, Statistic
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.windows.latency_statistics import statistic_of
 from tests.fakes.counts import counts_of
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 BOUNDS = (0.3, 1.0, 5.0, math.inf)
@@ -42,7 +44,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 def sample(waiting: float = 0.0, queue_counts: tuple[float, ...] = (), queue_sum: float = 0.0) -> EngineSample:
     histograms = {("queue_time", "m"): Histogram(BOUNDS, np.array(queue_counts), queue_sum)} if queue_counts else {}
-    return EngineSample(waiting, 2.0, 0.5, {"m": ModelLoad(waiting, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
+    return engine_sample(waiting, 2.0, 0.5, {"m": ModelLoad(waiting, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
 
 
 def read(of: MetricStore, name: str, now: float, model: str | None = None) -> float:
@@ -132,7 +134,7 @@ def test_pods_leave_out_what_is_stale_starting_or_unknown() -> None:
     made.record_scrape(endpoint(0).key, sample(3), at=5.0)
     made.record_scrape(endpoint(1).key, sample(4), at=1.0)
     made.record_scrape(endpoint(2).key, sample(5), at=5.0)
-    made.record_scrape(endpoint(3).key, EngineSample(None, None, 0.5), at=5.0)
+    made.record_scrape(endpoint(3).key, engine_sample(None, None, 0.5), at=5.0)
     readings = pod_readings(BY_NAME["waiting_requests"], view(made), 5.5)
     assert [(pod.name, reading.value) for pod, reading in readings] == [("vllm-0", 3.0)]
 
@@ -189,7 +191,7 @@ def test_rates_of_leaving_are_added_over_endpoints_seen_for_different_times() ->
         made.record_scrape(endpoint(number).key, sample(30, (left,) * 4, queue_sum=1.0), at=30.0)
     for finished, at in ((0.0, 20.0), (50.0, 30.0)):
         load = {"m": ModelLoad(30.0, 2.0)}
-        engine = EngineSample(30.0, 2.0, 0.5, load, counts=counts_of(counters={("requests_finished", "m"): finished}))
+        engine = engine_sample(30.0, 2.0, 0.5, load, counts=counts_of(counters={("requests_finished", "m"): finished}))
         made.record_scrape(endpoint(2).key, engine, at=at)
     assert read(made, "queue_latency_p50_seconds", 30.0) == pytest.approx(90 / (10 + 10 + 5))
     assert read(made, "queue_latency_p50_seconds", 30.0, "m") == pytest.approx(90 / (10 + 10 + 5))
@@ -215,7 +217,7 @@ def test_means_are_exact_sums_over_counts() -> None:
         for at, share in ((0.0, 0.0), (10.0, 1.0)):
             histogram = Histogram(BOUNDS, np.full(4, count * share), total * share)
             histograms = {("time_to_first_token", "m"): histogram, ("queue_time", "m"): histogram}
-            engine = EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
+            engine = engine_sample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts_of(histograms))  # type: ignore[arg-type]
             made.record_scrape(endpoint(number).key, engine, at=at)
     for name in ("time_to_first_token_mean_seconds", "queue_latency_mean_seconds"):
         assert read(made, name, 10.0) == read(made, name, 10.0, "m") == pytest.approx(12 / 40)
@@ -245,7 +247,7 @@ def ttft(count: float, seconds_each: float) -> EngineSample:
     counts = np.array([count if seconds_each <= bound else 0.0 for bound in BOUNDS])
     histogram = Histogram(BOUNDS, counts, count * seconds_each)
     counts = counts_of({("time_to_first_token", "m"): histogram})
-    return EngineSample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts)
+    return engine_sample(0.0, 2.0, 0.5, {"m": ModelLoad(0.0, 2.0)}, counts=counts)
 
 
 TTFT = "time_to_first_token_mean_seconds"
@@ -345,7 +347,7 @@ def test_a_pods_value_is_that_of_the_group_it_makes_alone(
         histograms = {**seen, ("queue_time", "m"): seen["time_to_first_token", "m"]}
         waiting = float(queued[number])
         models_of = {"m": ModelLoad(waiting, 2.0, 10.0)}
-        engine = EngineSample(waiting, 2.0, 0.5, models_of, counts=counts_of(histograms), waiting_tokens=10.0)  # type: ignore[arg-type]
+        engine = engine_sample(waiting, 2.0, 0.5, models_of, counts=counts_of(histograms), waiting_tokens=10.0)  # type: ignore[arg-type]
         made.record_scrape(endpoint(number).key, engine, at=31.0)
         made.charge(POOL.key, number, "m", 3, 31.0)
     for metric in PUBLISHED:
@@ -375,7 +377,7 @@ def test_how_long_models_took_to_load_is_the_longest_there_is() -> None:
 
 def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
     made = store(endpoint(0))
-    made.record_gpu(endpoint(0).key, GpuSample(60e9, 80e9, 0.9), at=0.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(60e9, 80e9, 0.9), at=0.0)
     assert read(made, "gpu_memory_used_ratio", GPU_STALENESS_SECONDS) == 0.75
     assert read(made, "gpu_memory_used_bytes", GPU_STALENESS_SECONDS) == 60e9
     said = reason(made, "gpu_utilization_ratio", GPU_STALENESS_SECONDS + 1)
@@ -384,7 +386,7 @@ def test_gpu_values_have_their_own_limit_and_their_ratio() -> None:
 
 def test_a_gpu_without_memory_has_no_ratio() -> None:
     made = store(endpoint(0))
-    made.record_gpu(endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(1.0, 0.0, 0.9), at=0.0)
     assert "do not report it" in reason(made, "gpu_memory_used_ratio", 1.0)
     assert not len(pod_readings(BY_NAME["gpu_memory_used_ratio"], view(made), 1.0))
 
@@ -392,11 +394,11 @@ def test_a_gpu_without_memory_has_no_ratio() -> None:
 def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
     made = store(endpoint(0), endpoint(0, rank=1), endpoint(1))
     for shared in (endpoint(0), endpoint(0, rank=1), endpoint(1)):
-        made.record_gpu(shared.key, GpuSample(60e9, 80e9, 0.9), at=0.0)
+        made.record_beside(GPU, shared.key, GpuSample(60e9, 80e9, 0.9), at=0.0)
     assert read(made, "gpu_memory_used_bytes", 1.0) == 120e9
     readings = pod_readings(BY_NAME["gpu_memory_used_bytes"], view(made), 1.0)
     assert [reading.value for _, reading in readings] == [60e9, 60e9]
-    made.record_gpu(endpoint(1).key, GpuSample(20e9, 80e9, 0.3), at=0.0)
+    made.record_beside(GPU, endpoint(1).key, GpuSample(20e9, 80e9, 0.3), at=0.0)
     assert read(made, "gpu_memory_used_ratio", 1.0) == pytest.approx((0.75 + 0.25) / 2)
     assert read(made, "gpu_utilization_ratio", 1.0) == pytest.approx((0.9 + 0.3) / 2)
     of_second_rank = group_reading(
@@ -407,7 +409,7 @@ def test_ranks_of_one_pod_share_its_gpus_which_count_once() -> None:
 
 def test_models_are_those_the_engines_name() -> None:
     made = store(endpoint(0), endpoint(1))
-    loaded = EngineSample(0.0, 0.0, 0.0, {"m": ModelLoad(0, 0)}, LoraState(frozenset({"b"}), frozenset({"a"}), 4))
+    loaded = engine_sample(0.0, 0.0, 0.0, {"m": ModelLoad(0, 0)}, LoraState(frozenset({"b"}), frozenset({"a"}), 4))
     made.record_scrape(endpoint(0).key, loaded, at=0.0)
     made.charge(POOL.key, 0, "invented-by-a-client", 1, 0.0)
     assert models(BY_NAME["waiting_requests"], view(made)) == ("m",)
@@ -435,7 +437,7 @@ def test_a_lost_scrape_may_raise_a_sum_but_never_lowers_it(
         if age is None:
             made.record_failure(endpoint(number).key, "timed out", at=now)
         else:
-            made.record_scrape(endpoint(number).key, EngineSample(waiting, waiting, kv), at=now - age)
+            made.record_scrape(endpoint(number).key, engine_sample(waiting, waiting, kv), at=now - age)
     reading = group_reading(BY_NAME["waiting_requests"], view(made), now)
     fresh = [
         waiting for age, waiting, _, ready in members if ready and age is not None and age <= 2 and waiting is not None

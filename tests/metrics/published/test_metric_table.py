@@ -8,12 +8,15 @@ import pytest
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.errors import FormulaError
 from infscale.metrics.published.answers import group_reading, models, pod_readings, weight
-from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, PublishedMetric, Source
+from infscale.metrics.published.catalogue import ENGINE, PICKER, PUBLISHED, Aggregation, PublishedMetric
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.metric_table import MetricTable, formula_metric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, LoraState, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.source import Source
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
@@ -51,7 +54,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 
 def sample(waiting: float | None, kv: float | None, model: str = "m") -> EngineSample:
-    return EngineSample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
+    return engine_sample(waiting, 1.0, kv, {model: ModelLoad(waiting, 1.0)})
 
 
 def scraped(*loads: tuple[float | None, float | None], at: float = 1.0) -> MetricStore:
@@ -76,7 +79,7 @@ def test_the_table_has_the_published_metrics_first_and_then_the_formulas() -> No
     assert table.near("pressure_ratios") == "pressure_ratio"
     found = table.get("pressure_ratio")
     assert found is not None
-    assert (found.unit, found.meaning, found.per_model, found.source) == ("ratio", "how full", True, Source.ENGINE)
+    assert (found.unit, found.meaning, found.per_model, found.source) == ("ratio", "how full", True, ENGINE)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +115,12 @@ def test_a_name_is_given_once() -> None:
 @pytest.mark.parametrize(
     ("formula", "source", "per_model", "windowed", "by_requested_model"),
     [
-        ("in_flight_requests / 2", Source.PICKER, True, False, True),
-        ("in_flight_requests + kv_cache_utilization_ratio", Source.ENGINE, True, False, True),
-        ("in_flight_requests + waiting_requests", Source.ENGINE, True, False, False),
-        ("gpu_memory_used_ratio", Source.GPU, False, False, False),
-        ("model_load_seconds + gpu_utilization_ratio", Source.GPU, False, False, False),
-        ("queue_latency_p90_seconds ?? waiting_requests", Source.ENGINE, True, True, False),
+        ("in_flight_requests / 2", PICKER, True, False, True),
+        ("in_flight_requests + kv_cache_utilization_ratio", ENGINE, True, False, True),
+        ("in_flight_requests + waiting_requests", ENGINE, True, False, False),
+        ("gpu_memory_used_ratio", GPU, False, False, False),
+        ("model_load_seconds + gpu_utilization_ratio", GPU, False, False, False),
+        ("queue_latency_p90_seconds ?? waiting_requests", ENGINE, True, True, False),
     ],
 )
 def test_a_formula_takes_after_its_operands(
@@ -148,7 +151,7 @@ def test_ranks_are_one_pod_before_the_formula_and_share_their_gpus() -> None:
     made = store(*ranks)
     for each in ranks:
         made.record_scrape(each.key, sample(4, 0.5), 1.0)
-        made.record_gpu(each.key, GpuSample(60.0, 80.0, 0.5), 1.0)
+        made.record_beside(GPU, each.key, GpuSample(60.0, 80.0, 0.5), 1.0)
         made.charge(POOL.key, ranks.index(each), "m", 1, 1.0)
     of_ranks = metric("waiting_requests + gpu_memory_used_ratio + in_flight_requests")
     assert [reading.value for _, reading in pod_readings(of_ranks, view(made), 1.0)] == [10.75, 10.75]
@@ -162,7 +165,7 @@ def test_ranks_are_one_pod_before_the_formula_and_share_their_gpus() -> None:
 
 def test_of_operands_that_age_differently_each_has_its_own_limit() -> None:
     made = scraped((6, 0.5))
-    made.record_gpu(endpoint(0).key, GpuSample(60.0, 80.0, 0.5), 1.0)
+    made.record_beside(GPU, endpoint(0).key, GpuSample(60.0, 80.0, 0.5), 1.0)
     both = metric("waiting_requests / 6 ?? gpu_memory_used_ratio")
     assert pod_readings(both, view(made), 2.0)[0][1] == Reading(1.0, 1.0)
     assert pod_readings(both, view(made), 50.0)[0][1] == Reading(0.75, 1.0)
@@ -248,7 +251,7 @@ def test_what_is_only_in_flight_has_the_models_that_requests_ask_for() -> None:
     made = store(endpoint(0), endpoint(1))
     lora = LoraState(frozenset({"l"}), frozenset(), 4)
     for number in range(2):
-        made.record_scrape(endpoint(number).key, EngineSample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
+        made.record_scrape(endpoint(number).key, engine_sample(0, 0, 0.5, {"m": ModelLoad(0, 0)}, lora), 1.0)
     made.charge(POOL.key, 1, "l", 10, 1.0)
     asked = metric("in_flight_requests * kv_cache_utilization_ratio", Aggregation.SUM)
     assert models(asked, view(made)) == ("m", "l")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from infscale.metrics.sample import CounterName, EngineSample, Histogram, HistogramName
 from infscale.metrics.store.history import EndpointHistory
 from tests.fakes.counts import counts_of
+from tests.fakes.samples import engine_sample
 
 BOUNDS = (1.0, math.inf)
 TTFT: tuple[HistogramName, str] = ("time_to_first_token", "m")
@@ -20,7 +21,7 @@ FINISHED: tuple[CounterName, str] = ("requests_finished", "m")
 
 def sample(count: float, waiting: float | None = 0.0, bounds: tuple[float, ...] = BOUNDS) -> EngineSample:
     histogram = Histogram(bounds, np.full(len(bounds), count), count * 0.5)
-    return EngineSample(waiting, 1.0, 0.5, counts=counts_of({TTFT: histogram}, {FINISHED: count}))
+    return engine_sample(waiting, 1.0, 0.5, counts=counts_of({TTFT: histogram}, {FINISHED: count}))
 
 
 def observed(*pairs: tuple[float, float], window: float = 10.0) -> EndpointHistory:
@@ -48,7 +49,7 @@ def test_a_counter_that_falls_alone_restarts_alone() -> None:
     history = EndpointHistory((10.0,))
     for at, (finished, count) in enumerate([(100, 5000), (110, 5010), (3, 5020), (5, 5030)]):
         histograms = sample(count).counts.histograms
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
+        history.observe(engine_sample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
     summary = history.summaries()[10.0]
     assert summary.rates[FINISHED] == pytest.approx((10 + 3 + 2) / 3)
     assert summary.histograms[TTFT].total == 30
@@ -62,7 +63,7 @@ def test_of_two_histograms_only_the_one_that_fell_restarts() -> None:
             TTFT: Histogram(BOUNDS, np.array([steady / 2, steady]), steady * 0.5),
             queue: Histogram(BOUNDS, np.array([falling / 2, falling]), falling * 3.0),
         }
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
+        history.observe(engine_sample(0.0, 1.0, 0.5, counts=counts_of(histograms, {FINISHED: finished})), at)
     summary = history.summaries()[10.0]
     first, second = summary.histograms[TTFT], summary.histograms[queue]
     assert (first.counts.tolist(), first.sum) == ([10, 20], 10)
@@ -74,7 +75,7 @@ def test_a_restart_is_seen_although_a_sum_is_not_published() -> None:
     history = EndpointHistory((10.0,))
     for at, count in enumerate((100.0, 110.0, 4.0)):
         histogram = Histogram(BOUNDS, np.full(2, count), math.nan)
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of({TTFT: histogram})), at)
+        history.observe(engine_sample(0.0, 1.0, 0.5, counts=counts_of({TTFT: histogram})), at)
     grown = history.summaries()[10.0].histograms[TTFT]
     assert grown.total == 14
     assert math.isnan(grown.sum)
@@ -170,7 +171,7 @@ def test_prefill_is_the_time_for_each_token_that_was_not_cached(
             ("prefix_queries", "m"): requests * 400,
             ("prefix_hits", "m"): requests * 300,
         }
-        history.observe(EngineSample(0.0, 1.0, 0.5, counts=counts_of(histograms, counters)), at)
+        history.observe(engine_sample(0.0, 1.0, 0.5, counts=counts_of(histograms, counters)), at)
     for model in ("m", None):
         found = history.summaries()[30.0].models[model].prefill_seconds_per_token
         assert found == pytest.approx(seconds, nan_ok=True)
@@ -179,7 +180,7 @@ def test_prefill_is_the_time_for_each_token_that_was_not_cached(
 def test_who_finishes_is_not_known_where_nothing_says_so() -> None:
     history = EndpointHistory((10.0,))
     for at in (0.0, 1.0):
-        history.observe(EngineSample(3.0, 1.0, 0.5), at)
+        history.observe(engine_sample(3.0, 1.0, 0.5), at)
     assert math.isnan(history.summaries()[10.0].models[None].leaving)
     assert math.isnan(observed((0, 5)).summaries()[10.0].models[None].leaving)
     assert observed((0, 5), (1, 5)).summaries()[10.0].models[None].leaving == 0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from infscale.metrics.sample import Histogram
 from infscale.metrics.store.latency_rows import LatencyTable
+from infscale.metrics.windows.merged_histograms import merged
 from infscale.metrics.windows.window import WindowSummary
-from infscale.metrics.windows.window_functions import merged
 
 BOUNDS = (0.1, 1.0, float("inf"))
 ROWS = 4

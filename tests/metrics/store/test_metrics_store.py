@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from tests.fakes.counts import counts_of
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
@@ -23,7 +25,7 @@ def endpoint(number: int, phase: Phase = Phase.READY) -> Endpoint:
 
 
 def sample(waiting: float = 0.0, running: float = 0.0, kv: float = 0.1, page: int = 0) -> EngineSample:
-    return EngineSample(
+    return engine_sample(
         waiting, running, kv, counts=counts_of(counters={("requests_finished", "m"): float(page)}), fingerprint=page
     )
 
@@ -42,7 +44,7 @@ def view(of: MetricStore) -> PoolSnapshot:
 
 def test_an_endpoint_nobody_scraped_is_unknown_not_idle() -> None:
     snapshot = view(store())
-    assert np.isnan(snapshot.columns.waiting).all()
+    assert np.isnan(snapshot.columns.gauges.waiting).all()
     assert np.isnan(snapshot.saturation(0.0)).all()
     assert not snapshot.saturated(0.0).any()
     assert not snapshot.eligible(0.0).any()
@@ -63,7 +65,7 @@ def test_a_failed_scrape_replaces_nothing_and_is_remembered_with_its_cause() -> 
     made.record_failure(endpoint(0).key, "connection refused", at=6.0)
     made.record_failure(endpoint(0).key, "connection refused", at=7.0)
     columns = view(made).columns
-    assert columns.waiting[0] == 3
+    assert columns.gauges.waiting[0] == 3
     assert columns.observed_at[0] == 5.0
     failure = columns.failures[0]
     assert failure is not None
@@ -87,14 +89,14 @@ def test_sync_keeps_what_is_known_and_forgets_what_is_gone() -> None:
     made.charge(POOL.key, 2, "m", 10, 1.0)
     made.sync(DiscoveryState((endpoint(2), endpoint(7)), (POOL,)))
     snapshot = view(made)
-    assert next(iter(snapshot.columns.waiting)) == 4
-    assert np.isnan(snapshot.columns.waiting[1])
+    assert next(iter(snapshot.columns.gauges.waiting)) == 4
+    assert np.isnan(snapshot.columns.gauges.waiting[1])
     assert list(snapshot.in_flight_requests) == [1, 0]
     assert snapshot.in_flight_models == {"m": (1.0, 10.0)}
     assert tuple(snapshot.in_flight_by_model) == ({"m": (1.0, 10.0)}, {})
     made.sync(DiscoveryState((endpoint(7),), (POOL,)))
     made.sync(DiscoveryState((endpoint(2), endpoint(7)), (POOL,)))
-    assert np.isnan(view(made).columns.waiting[0])
+    assert np.isnan(view(made).columns.gauges.waiting[0])
     assert not view(made).in_flight_requests.any()
 
 
@@ -103,7 +105,7 @@ def test_a_pod_that_comes_back_at_another_address_is_another_endpoint() -> None:
     made.record_scrape(endpoint(0).key, sample(waiting=4), at=1.0)
     moved = Endpoint(endpoint(0).key, "10.9.9.9", 8000, {"app": "vllm"})
     made.sync(DiscoveryState((moved,), (POOL,)))
-    assert np.isnan(view(made).columns.waiting[0])
+    assert np.isnan(view(made).columns.gauges.waiting[0])
 
 
 def test_every_change_publishes_a_new_revision_and_leaves_old_snapshots_alone() -> None:
@@ -112,7 +114,7 @@ def test_every_change_publishes_a_new_revision_and_leaves_old_snapshots_alone() 
     changes: list[Callable[[], object]] = [
         lambda: made.record_scrape(endpoint(0).key, sample(waiting=1), at=1.0),
         lambda: made.record_failure(endpoint(1).key, "timed out", at=1.0),
-        lambda: made.record_gpu(endpoint(1).key, GpuSample(1.0, 2.0, 0.5), at=1.0),
+        lambda: made.record_beside(GPU, endpoint(1).key, GpuSample(1.0, 2.0, 0.5), at=1.0),
         lambda: made.charge(POOL.key, 0, "m", 5, 1.0),
         lambda: made.configure(POOL.key, PoolSettings(staleness_limit_seconds=9)),
     ]
@@ -123,12 +125,12 @@ def test_every_change_publishes_a_new_revision_and_leaves_old_snapshots_alone() 
     assert numbers == sorted(set(numbers))
     assert seen[0].in_flight_requests[0] == 0
     assert seen[-1].in_flight_requests[0] == 1
-    assert np.isnan(seen[0].columns.waiting[0])
+    assert np.isnan(seen[0].columns.gauges.waiting[0])
     assert seen[-1].revision == f"s.{seen[-1].number}"
     with pytest.raises(ValueError, match="read-only"):
         seen[-1].in_flight_requests[0] = 7
     with pytest.raises(ValueError, match="read-only"):
-        seen[-1].columns.waiting[0] = 7
+        seen[-1].columns.gauges.waiting[0] = 7
 
 
 def test_a_charge_shares_every_observed_column_with_the_snapshot_before() -> None:
@@ -154,14 +156,14 @@ def test_a_booking_shares_the_models_of_every_other_endpoint_with_the_snapshot_b
 
 def test_how_long_a_model_took_to_load_is_known_from_discovery_alone() -> None:
     made = store(2)
-    assert np.isnan(view(made).columns.load_seconds).all()
+    assert np.isnan(view(made).columns.pod.load_seconds).all()
     made.record_scrape(endpoint(0).key, sample(waiting=4), at=1.0)
     loaded = replace(endpoint(0), load_seconds=90.0)
     made.sync(DiscoveryState((loaded, endpoint(1)), (POOL,)))
-    assert view(made).columns.load_seconds[0] == 90
-    assert np.isnan(view(made).columns.load_seconds[1])
+    assert view(made).columns.pod.load_seconds[0] == 90
+    assert np.isnan(view(made).columns.pod.load_seconds[1])
     made.record_scrape(endpoint(0).key, sample(waiting=5), at=2.0)
-    assert (view(made).columns.load_seconds[0], view(made).columns.waiting[0]) == (90, 5)
+    assert (view(made).columns.pod.load_seconds[0], view(made).columns.gauges.waiting[0]) == (90, 5)
 
 
 def test_an_endpoint_in_two_pools_shows_its_dispatches_in_both() -> None:
@@ -297,9 +299,9 @@ def test_an_idle_page_is_fresh(charged_at: float, answered: bool) -> None:
 
 def test_a_page_of_gauges_alone_may_stand_still() -> None:
     made = store(1)
-    made.record_scrape(endpoint(0).key, EngineSample(0.0, 0.0, 0.1, fingerprint=7), at=0.0)
+    made.record_scrape(endpoint(0).key, engine_sample(0.0, 0.0, 0.1, fingerprint=7), at=0.0)
     made.release(made.charge(POOL.key, 0, "m", 10, now=1.0), answered=True)
-    made.record_scrape(endpoint(0).key, EngineSample(0.0, 0.0, 0.1, fingerprint=7), at=9.0)
+    made.record_scrape(endpoint(0).key, engine_sample(0.0, 0.0, 0.1, fingerprint=7), at=9.0)
     assert view(made).fresh(9.0)[0]
 
 
@@ -308,6 +310,6 @@ def test_observations_of_endpoints_that_are_gone_are_ignored() -> None:
     before = view(made).number
     made.record_scrape(endpoint(9).key, sample(), at=1.0)
     made.record_failure(endpoint(9).key, "timed out", at=1.0)
-    made.record_gpu(endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
+    made.record_beside(GPU, endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
     assert view(made).number == before
     assert made.snapshot(ObjectKey("llm", "other")) is None

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad
+from infscale.metrics.published.gpu_readers import GPU
+from infscale.metrics.sample import GpuSample, ModelLoad
 from infscale.metrics.snapshot import Columns, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.windows.model_table import FewRows
+from tests.fakes.samples import engine_sample
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 ROWS = 3
@@ -25,7 +27,7 @@ Change = Callable[[MetricStore, float], None]
 
 def scrape(row: int, waiting: float, model: str) -> Change:
     loads = {model: ModelLoad(waiting, 1.0)}
-    return lambda store, at: store.record_scrape(KEYS[row], EngineSample(waiting, 1.0, 0.5, loads), at)
+    return lambda store, at: store.record_scrape(KEYS[row], engine_sample(waiting, 1.0, 0.5, loads), at)
 
 
 def failure(row: int) -> Change:
@@ -33,7 +35,7 @@ def failure(row: int) -> Change:
 
 
 def gpu(row: int, used: float) -> Change:
-    return lambda store, at: store.record_gpu(KEYS[row], GpuSample(used, 9.0, 0.5), at)
+    return lambda store, at: store.record_beside(GPU, KEYS[row], GpuSample(used, 9.0, 0.5), at)
 
 
 def dispatch(row: int, tokens: float) -> Change:
@@ -100,7 +102,7 @@ def test_what_a_reader_holds_cannot_be_written_to() -> None:
     arrays: list[NDArray[Any]] = [
         snapshot.in_flight_requests,
         snapshot.in_flight_tokens,
-        snapshot.columns.waiting,
+        snapshot.columns.gauges.waiting,
         snapshot.columns.ready,
     ]
     arrays += [cells for cells in snapshot.columns.by_model.values() if not isinstance(cells, FewRows)]

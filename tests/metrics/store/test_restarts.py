@@ -8,9 +8,10 @@ import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM, Dialect, Interpreter
-from infscale.metrics.pages.written_dialects import EngineNames
-from infscale.metrics.sample import REFUSED, EngineSample
+from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
+from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.connecting import REFUSED
 
 POOL = Pool(ObjectKey("llm", "chat"), {})
 ENDPOINT = Endpoint(EndpointKey("llm", "vllm-0"), "10.0.0.1", 8000)
@@ -202,6 +203,6 @@ def test_other_engines_say_when_their_process_started_too() -> None:
 
 
 def test_of_averages_of_a_pool_the_start_of_the_picker_says_nothing() -> None:
-    names = EngineNames("pools", waiting="average_queue", members="endpoints")
+    names = EngineNames("pools", gauges=NOT_GIVEN._replace(waiting="average_queue"), members="endpoints")
     sample = read("average_queue 1\nendpoints 2\nprocess_start_time_seconds 1.7e9", names.dialect())
     assert sample.started_at is None

@@ -1,4 +1,4 @@
-"""Window functions give what Prometheus itself gives for the same samples, by its own rule tests."""
+"""Quantiles are what Prometheus itself gives for the same buckets, by its own rule tests."""
 
 import math
 import random
@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from infscale.metrics.windows import window_functions as functions
+from infscale.metrics.windows import merged_histograms
 
 END = 60
-WINDOWS = (5, 17, 30)
 QUANTILES = (0.05, 0.5, 0.9, 0.99, 1.0)
 SERIES = 40
 
@@ -29,30 +28,6 @@ def case(expression: str, ours: float | None) -> dict[str, object]:
         "eval_time": f"{END}s",
         "exp_samples": [{"labels": "{}", "value": 1}],
     }
-
-
-def counter(rng: random.Random) -> list[float | None]:
-    """A sample a second, some missing, that mostly grows and sometimes restarts."""
-    value, present, samples = rng.choice([0.0, 3.0, 1e6]), rng.choice([1.0, 0.7, 0.1]), list[float | None]()
-    for _ in range(END + 1):
-        value = rng.choice([0.0, 2.0]) if rng.random() < 0.05 else value + rng.choice([0, 0, 1, 2.5, 40])
-        samples.append(value if rng.random() < present else None)
-    return samples
-
-
-def windows_of(number: int, samples: list[float | None]) -> list[dict[str, object]]:
-    kept = [(float(at), value) for at, value in enumerate(samples) if value is not None]
-    times, values = np.array([at for at, _ in kept]), np.array([value for _, value in kept])
-    return [
-        case(f'{name}(x{{n="{number}"}}[{window}s])', function(times, values, END - window, END))
-        for window in WINDOWS
-        for name, function in (
-            ("rate", functions.rate),
-            ("increase", functions.increase),
-            ("avg_over_time", functions.avg_over_time),
-            ("max_over_time", functions.max_over_time),
-        )
-    ]
 
 
 def buckets(rng: random.Random) -> tuple[tuple[float, ...], list[float]]:
@@ -72,18 +47,6 @@ def run(folder: Path, series: list[dict[str, str]], cases: list[dict[str, object
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
-def test_rates_and_averages_are_those_of_prometheus(tmp_path: Path) -> None:
-    rng = random.Random(7)
-    series: list[dict[str, str]] = []
-    cases: list[dict[str, object]] = []
-    for number in range(SERIES):
-        samples = counter(rng)
-        written = " ".join("_" if value is None else repr(value) for value in samples)
-        series.append({"series": f'x{{n="{number}"}}', "values": written})
-        cases += windows_of(number, samples)
-    assert run(tmp_path, series, cases) == ""
-
-
 def test_quantiles_are_those_of_prometheus(tmp_path: Path) -> None:
     rng = random.Random(8)
     series: list[dict[str, str]] = []
@@ -94,7 +57,7 @@ def test_quantiles_are_those_of_prometheus(tmp_path: Path) -> None:
             le = "+Inf" if math.isinf(bound) else repr(bound)
             series.append({"series": f'x_bucket{{n="{number}",le="{le}"}}', "values": f"{count!r}x{END}"})
         for q in QUANTILES:
-            ours = functions.histogram_quantile(q, bounds, counts)
+            ours = merged_histograms.histogram_quantile(q, bounds, counts)
             cases.append(case(f'histogram_quantile({q}, x_bucket{{n="{number}"}})', ours))
     assert run(tmp_path, series, cases) == ""
 

@@ -20,7 +20,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
-from infscale.metrics.sample import EngineSample, FloatArray, LoraState, ModelLoad
+from infscale.metrics.sample import FloatArray, LoraState, ModelLoad
 from infscale.metrics.snapshot import IntArray
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
@@ -31,6 +31,7 @@ from picker.request import Api, Decision, Headers, InferenceRequest, Outcome, Pa
 from picker.scheduling.plugin import SchedulingContext
 from tests.fakes.counts import counts_of
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
+from tests.fakes.samples import engine_sample
 
 PROMPT = random.Random(5).randbytes(4096)
 
@@ -96,7 +97,7 @@ class Bench:
     ) -> None:
         self.fingerprint += 1
         loads = {model: ModelLoad(waiting, 0.0) for model in models}
-        sample = EngineSample(waiting, 0.0, kv, loads, lora, counts=FINISHED, fingerprint=self.fingerprint)
+        sample = engine_sample(waiting, 0.0, kv, loads, lora, counts=FINISHED, fingerprint=self.fingerprint)
         self.store.record_scrape(each.key, sample, at)
 
     def authority(self, row: int) -> str:
@@ -535,7 +536,7 @@ def test_only_tokens_of_the_chosen_endpoint_prove_that_its_metrics_must_move(
     decision = bench.routed(request, 0.1)
     bench.director.finished(request, decision, outcome, 0.2)
     # The same page again, later: a frozen page vouches only for the time before the request it does not show.
-    frozen = EngineSample(0.0, 0.0, 0.0, counts=FINISHED, fingerprint=bench.fingerprint)
+    frozen = engine_sample(0.0, 0.0, 0.0, counts=FINISHED, fingerprint=bench.fingerprint)
     bench.store.record_scrape(bench.state.endpoints[0].key, frozen, 3.0)
     assert isinstance(bench.director.direct(ask(), 3.1), Rejection) == held_against
     assert bench.director.stats.unknown_load == 0

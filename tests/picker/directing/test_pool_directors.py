@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
 from picker.epp_config.loader import PickerConfig, preset
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
 from picker.scheduling.prefix_index import PrefixSettings
+from tests.fakes.samples import engine_sample
 
 CHAT, CODE, OTHER_CHAT = ObjectKey("llm", "chat"), ObjectKey("llm", "code"), ObjectKey("test", "chat")
 
@@ -42,7 +42,7 @@ class Bench:
         self.store.sync(found)
         self.directors.sync(found)
         for endpoint in found.endpoints:
-            self.store.record_scrape(endpoint.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+            self.store.record_scrape(endpoint.key, engine_sample(0.0, 0.0, 0.0), 0.0)
 
     def blocks(self, pool: ObjectKey) -> int:
         director = self.directors.director(pool)
@@ -138,7 +138,7 @@ def test_the_end_of_an_exchange_leaves_the_books_of_endpoints_that_outlive_its_p
     shared = Pool(ObjectKey("llm", "all"), {"pool": "code"})
     bench.store.sync(DiscoveryState(found.endpoints, (*found.pools, shared)))
     bench.directors.sync(DiscoveryState(found.endpoints, (*found.pools, shared)))
-    bench.store.record_scrape(endpoint.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+    bench.store.record_scrape(endpoint.key, engine_sample(0.0, 0.0, 0.0), 0.0)
     request = ask("code")
     decision = bench.directors.direct(request, 0.1)
     assert isinstance(decision, Decision)

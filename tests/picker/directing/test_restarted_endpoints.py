@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from infscale.metrics.sample import EngineSample
 from tests.fakes.counts import counts_of
 from tests.fakes.pools import POOL
+from tests.fakes.samples import engine_sample
 from tests.picker.directing.test_director import Bench, ask, done, get
 
 PROMPTS = [random.Random(number).randbytes(4096) for number in range(4)]
@@ -18,7 +18,7 @@ def page(bench: Bench, row: int, at: float, **says: object) -> None:
     finished = says.pop("finished", 10.0)
     counts = counts_of(counters={("requests_finished", "m"): finished})  # type: ignore[dict-item] # a number
     bench.fingerprint += 1
-    sample = EngineSample(0.0, 0.0, 0.0, counts=counts, fingerprint=bench.fingerprint, **says)  # type: ignore[arg-type]
+    sample = engine_sample(0.0, 0.0, 0.0, counts=counts, fingerprint=bench.fingerprint, **says)  # type: ignore[arg-type]
     bench.store.record_scrape(bench.state.endpoints[row].key, sample, at)
 
 

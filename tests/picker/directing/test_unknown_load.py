@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
-from infscale.metrics.sample import REFUSED, EngineSample, Reading
+from infscale.metrics.sample import Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.process.connecting import REFUSED
 from picker.directing.candidates import takes_requests
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.presets import PRESETS
 from tests.fakes.pools import POOL, headers
+from tests.fakes.samples import engine_sample
 from tests.picker.directing.test_director import REFUSING, Bench, ask, done, get
 
 LOST = 100.0
@@ -102,10 +104,10 @@ def test_a_hint_or_a_filter_that_leaves_no_fresh_one_is_served_by_the_others() -
 def test_only_ready_endpoints_that_are_awake_are_served() -> None:
     phases = (Phase.STARTING, Phase.READY, Phase.DRAINING, Phase.READY)
     bench = Bench(4, phases=phases)
-    bench.store.record_scrape(bench.state.endpoints[3].key, EngineSample(0.0, 0.0, 0.0, asleep=True), 1.0)
+    bench.store.record_scrape(bench.state.endpoints[3].key, engine_sample(0.0, 0.0, 0.0, asleep=True), 1.0)
     for request in (ask(), get()):
         assert {bench.routed(request, LOST).destinations for _ in range(20)} == {(bench.authority(1),)}
-    bench.store.record_scrape(bench.state.endpoints[1].key, EngineSample(0.0, 0.0, 0.0, asleep=True), 1.0)
+    bench.store.record_scrape(bench.state.endpoints[1].key, engine_sample(0.0, 0.0, 0.0, asleep=True), 1.0)
     for request in (ask(), get()):
         assert bench.refused(request, LOST).message.endswith("all of 2 ready endpoints say that they are asleep")
 

@@ -11,7 +11,6 @@ import pytest
 
 from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.epp_config.extensions import with_entry_points
@@ -24,6 +23,7 @@ from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, R
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.load import QueueScorer
 from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
+from tests.fakes.samples import engine_sample
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 GUIDE = Path(__file__).parents[3] / "docs" / "plugins.md"
@@ -136,7 +136,7 @@ def test_stages_may_answer_with_what_numpy_gives_them() -> None:
     endpoints = tuple(map(endpoint, range(3)))
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
-        store.record_scrape(each.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+        store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
     director = PoolDirector(POOL, config, store, store, random.Random(1))
     decision = director.direct(InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1)), 1.0)
     assert isinstance(decision, Decision)
@@ -179,7 +179,7 @@ def directed(config: PickerConfig, size: int) -> tuple[PoolDirector, Decision | 
     endpoints = tuple(endpoint(row, {"half": f"h{row}"}) for row in range(size))
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
-        store.record_scrape(each.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+        store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
     director = PoolDirector(POOL, config, store, store, random.Random(1))
     request = InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1))
     return director, director.direct(request, 1.0)

@@ -103,7 +103,7 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     sends: list[Send] = []
     first = True
 
-    def told(verdict: Verdict) -> None:
+    def hear(verdict: Verdict) -> None:
         sends.extend(exchange.resume(verdict, 99.0))
 
     for second, event in enumerate(events):
@@ -116,7 +116,7 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
             sends += exchange.receive(Incoming(event, modes=modes if first else None), now)
             first = False
         if exchange.held is not None:
-            exchange.held.listen(told)
+            exchange.held.listen(hear)
     waiting = exchange.held is not None
     given_up = director.given_up
     (exchange.failed if crashed else exchange.closed)(100.0)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from picker.request import Framing, Headers, ParsedBody
 from picker.response import BodyPlan, Usage, VisibleBody
-from picker.response.grpc_messages import FrameBuffer
 from tests.picker.parsing.test_framed import field, framed
 
 GRPC = Headers((("content-type", b"application/grpc+proto"),))
@@ -92,10 +91,3 @@ def test_any_cut_of_a_stream_gives_the_same_usage(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     chunks = [STREAM[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]  # noqa: RUF007 (edges repeat)
     assert usage(chunks) == Usage(7, 3, 10, 5)
-
-
-def test_a_long_message_is_passed_over_without_keeping_it() -> None:
-    frames = FrameBuffer(limit_bytes=10)
-    long = framed(b"y" * 1000)
-    found = [message for part in (long[:7], long[7:500], long[500:] + framed(b"next")) for message in frames.feed(part)]
-    assert found == [b"next"]

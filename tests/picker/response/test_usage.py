@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infscale.framing.line_buffer import LineBuffer
 from picker.request import Headers
 from picker.response import BodyPlan, Usage, UsageReader, VisibleBody
-from picker.response.stream_lines import LineBuffer
 from tests.reference_tables import TABLES
 
 EVENTS = Headers((("content-type", b"text/event-stream; charset=utf-8"),))
@@ -161,14 +161,6 @@ def test_encoded_and_unknown_bodies_pass_unread() -> None:
     assert usage([document], Headers((("content-type", b"text/plain"),))) == Usage()
 
 
-def test_a_line_without_end_is_not_kept_for_ever() -> None:
-    lines = LineBuffer(limit_bytes=10)
-    assert lines.feed(b"x" * 6) == []
-    assert lines.feed(b"x" * 6) == [b"x" * 12]
-    assert lines.feed(b"y\nz") == [b"y\n"]
-    assert lines.rest() == b"z"
-
-
 def test_sglang_counts_under_a_name_of_its_own() -> None:
     counts = b'"prompt_tokens": 5, "completion_tokens": %d, "cached_tokens": 4'
     running = b'data: {"text": "He", "meta_info": {"finish_reason": null, ' + counts % 1 + b"}}\n\n"
@@ -184,3 +176,36 @@ def test_an_event_whose_line_has_no_end_does_not_hide_the_next() -> None:
         assert body.feed(chunk) == chunk
     body.end()
     assert body.usage.prompt_tokens == 7
+
+
+USAGE = b'"usage":{"prompt_tokens":7,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}'
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        pytest.param(b'{"data":[' + b"0.125," * 100_000 + b"0]," + USAGE + b"}", Usage(7, None, 7, 2), id="behind"),
+        pytest.param(b"{" + USAGE + b',"data":[' + b"[]," * 200_000 + b"0]}", Usage(7, None, 7, 2), id="before"),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + rb' \"usage\":{\"prompt_tokens\":9} ",' + USAGE + b"}",
+            Usage(7, None, 7, 2),
+            id="beside a text that says usage",
+        ),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + rb' \"usage\":{\"prompt_tokens\":9} "}', Usage(), id="in a text alone"
+        ),
+        pytest.param(
+            b'{"text":"' + b"a" * 300_000 + b'","meta_info":{"id":"x","prompt_tokens":3,"completion_tokens":4}}',
+            Usage(3, 4),
+            id="SGLang",
+        ),
+        pytest.param(b'{"data":' + b"[" * 300_000 + b'"usage":{' * 10_000, Usage(), id="no JSON"),
+        pytest.param(b'{"usage":{"a":{"b":{}}},"x":"' + b"x" * 300_000 + b'"}', Usage(), id="too deep"),
+    ],
+)
+@pytest.mark.parametrize("event", [False, True], ids=["document", "event"])
+def test_of_a_large_document_the_usage_alone_is_decoded(document: bytes, found: Usage, event: bool) -> None:
+    if event:
+        assert usage([b"data: " + document + b"\n\n"]) == found
+    else:
+        assert usage([document], DOCUMENT) == found

@@ -7,7 +7,6 @@ import pytest
 
 from infscale.client_headers import ignored
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.pool_directors import POOL_HEADER, PoolDirectors
@@ -15,6 +14,7 @@ from picker.epp_config.loader import load_picker_config
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import HeadersReply, ImmediateReply, Incoming, RequestBody, ResponseHeaders, Send
 from tests.fakes.pools import POOL
+from tests.fakes.samples import engine_sample
 from tests.picker.ext_proc.test_exchange import BODY, JSON_RESPONSE, headers, post
 from tests.picker.scheduling.test_rollout import ROLE, endpoints, labelled, pods
 
@@ -41,7 +41,7 @@ def cluster(labels: Sequence[dict[str, str]], pools: Sequence[Pool]) -> PoolDire
     state = DiscoveryState(endpoints(labels), tuple(pools))
     store.sync(state)
     for each in state.endpoints:
-        store.record_scrape(each.key, EngineSample(0.0, 0.0, 0.0), 0.0)
+        store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
     directors = PoolDirectors(lambda key: PoolDirector(key, config, store, store, random.Random(3)), None, store)
     directors.sync(state)
     return directors

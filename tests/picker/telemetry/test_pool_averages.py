@@ -89,9 +89,9 @@ def test_what_one_picker_publishes_another_reads(endpoints: list[tuple[float, fl
             interpret(text, DIALECT)
         return
     sample = interpret(text, DIALECT)
-    assert sample.waiting == pytest.approx(mean(waiting))
-    assert sample.kv_utilization_ratio == pytest.approx(mean(kv))
-    assert sample.running is None
+    assert sample.gauges.waiting == pytest.approx(mean(waiting))
+    assert sample.gauges.kv_utilization == pytest.approx(mean(kv))
+    assert sample.gauges.running is None
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1), st.sampled_from(["0", "0.0", "NaN"]) | st.integers(1, 9).map(str))
@@ -106,4 +106,4 @@ def test_averages_of_nobody_are_no_sample_however_they_look(queue: float, kv: fl
             interpret(text, DIALECT)
     else:
         sample = interpret(text, DIALECT)
-        assert (sample.waiting, sample.kv_utilization_ratio) == (queue, kv)
+        assert (sample.gauges.waiting, sample.gauges.kv_utilization) == (queue, kv)

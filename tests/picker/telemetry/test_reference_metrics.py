@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.sample import EngineSample, ModelLoad
+from infscale.metrics.sample import ModelLoad
 from infscale.telemetry.own_metrics import OwnMetrics
 from picker.directing.observed_director import ObservedDirector
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
@@ -20,6 +20,7 @@ from picker.telemetry.reference_counts import (
     ReferenceCounts,
 )
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
+from tests.fakes.samples import engine_sample
 from tests.picker.directing.test_pool_directors import CHAT, OTHER_CHAT, Bench
 
 REQUEST = {"model_name": "m", "target_model_name": "m", "fairness_id": "default-flow", "priority": "0"}
@@ -35,7 +36,7 @@ class Counted:
         self.bench = Bench(*(pools or (CHAT,)))
         for endpoint in self.bench.store.discovery.endpoints:
             loads = {"served": ModelLoad(0.0, 0.0)}
-            self.bench.store.record_scrape(endpoint.key, EngineSample(4.0, 2.0, 0.5, loads, fingerprint=9), 0.1)
+            self.bench.store.record_scrape(endpoint.key, engine_sample(4.0, 2.0, 0.5, loads, fingerprint=9), 0.1)
         self.counts = ReferenceCounts(self.bench.directors, lambda model: listed(self.bench.store.snapshots(), model))
         self.director = ObservedDirector(self.counts, lambda: 0.0)
 

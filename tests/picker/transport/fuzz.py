@@ -24,7 +24,6 @@ import hpack
 from hyperframe.frame import Frame as PeerFrame
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
@@ -40,6 +39,7 @@ from picker.transport.interface import TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
+from tests.fakes.samples import engine_sample
 from tests.picker.transport.damage import Corpus, corpus, damaged, pieces, script, split_anew
 
 LIMITS = Limits(max_streams=50, window_bytes=1 << 17, queued_bytes=1 << 18)
@@ -81,7 +81,7 @@ class Books:
         self.now += 0.01
         for number, key in enumerate(self._keys):
             self.store.record_scrape(
-                key, EngineSample(float(number), 0.0, 0.1, fingerprint=int(self.now * 100)), self.now
+                key, engine_sample(float(number), 0.0, 0.1, fingerprint=int(self.now * 100)), self.now
             )
 
     def direct(self, request: InferenceRequest, now: float) -> Decision | Rejection:

@@ -303,7 +303,16 @@ async def test_tls_is_served_from_files(picker: Picker, tmp_path: Path) -> None:
 
 async def test_a_missing_certificate_is_named(picker: Picker, tmp_path: Path) -> None:
     files = TlsFiles(tmp_path / "tls.crt", tmp_path / "tls.key")
-    with pytest.raises(StartError, match=r"tls\.key: No such file"):
+    with pytest.raises(StartError, match=r"tls\.crt: .*No such file"):
+        await picker.transport(tls=files).__aenter__()
+
+
+async def test_an_encrypted_key_stops_the_start_and_no_password_is_asked_for(picker: Picker, tmp_path: Path) -> None:
+    files = certificate(tmp_path)
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    files.key.write_bytes(key.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"secret")))
+    with pytest.raises(StartError, match="the key is encrypted"):
         await picker.transport(tls=files).__aenter__()
 
 

@@ -1,23 +1,9 @@
-"""Messages of gRPC calls, however the bytes come."""
+"""What is refused of gRPC calls, and what is one."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from picker.transport.h2.grpc import BadMessage, Messages, framed, method_of
-
-
-@given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(1, 50), max_size=60))
-def test_messages_come_out_whole_and_in_order(messages: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(map(framed, messages))
-    found: list[bytes] = []
-    reader = Messages(300)
-    for size in cuts:
-        found += reader.feed(data[:size])
-        data = data[size:]
-    found += reader.feed(data)
-    assert found == messages
-    assert reader.whole
+from infscale.framing.length_prefixed import Messages
+from picker.transport.h2.grpc import BadMessage, method_of, refuse
 
 
 @pytest.mark.parametrize(
@@ -27,8 +13,8 @@ def test_messages_come_out_whole_and_in_order(messages: list[bytes], cuts: list[
 )
 @pytest.mark.parametrize("pieces", [1, 2, 5])
 def test_messages_that_are_not_taken_are_refused_by_their_prefix(data: bytes, status: str, pieces: int) -> None:
-    """Before they have come whole: nobody waits for the rest."""
-    reader, size = Messages(200), -(-len(data) // pieces)
+    """Before they have come whole: the rest is not waited for."""
+    reader, size = Messages(200, refuse), -(-len(data) // pieces)
 
     def feed() -> None:
         for place in range(0, len(data), size):

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest_asyncio
 
+from infscale.framing.length_prefixed import framed
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.budget import Budget
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, Setting
-from picker.transport.h2.grpc import DONE, framed
+from picker.transport.h2.grpc import DONE
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
 from picker.transport.limits import LimitCounts, LimitNotes

@@ -178,14 +178,14 @@ async def test_a_changed_certificate_serves_new_connections_and_a_broken_one_cha
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=listening) as server:
         port = int(server.sockets[0].getsockname()[1])
         assert await believed(port, first) == "h2"
-        assert not await tls.refresh(), "nothing has changed"
+        assert not await tls.followed.refresh(), "nothing has changed"
         written(tmp_path, "tls", second.server("picker", ("127.0.0.1",), NOW))
-        assert await tls.refresh()
+        assert await tls.followed.refresh()
         assert await believed(port, second) == "h2"
         with pytest.raises(ssl.SSLCertVerificationError):
             await believed(port, first)
         key.write_bytes(b"no key")
-        assert not await tls.refresh()
+        assert not await tls.followed.refresh()
         assert await believed(port, second) == "h2"
 
 

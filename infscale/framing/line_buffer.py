@@ -1,6 +1,6 @@
 """Lines of a stream that arrives in chunks."""
 
-from picker.pieces import Pieces
+from infscale.framing.pieces import Pieces
 
 
 class LineBuffer:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.pieces import Pieces
+from infscale.framing.pieces import Pieces
 
 
 @given(st.lists(st.binary(max_size=40) | st.integers(0, 9_000).map(bytes), max_size=60))

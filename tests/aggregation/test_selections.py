@@ -1,18 +1,15 @@
-"""What is remembered of discovery is what discovery says now."""
+"""Rows that are remembered are those of the endpoints that discovery says now."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from adapter.answering.selections import Selections
-from adapter.api.paths import GroupResource
-from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey
+from infscale.aggregation.selections import Selections
+from infscale.endpoint import ObjectKey
 from infscale.labels import Selector
 from infscale.metrics.snapshot import PoolSnapshot
 from tests.adapter.support import World, described
-
-DEPLOYMENTS = GroupResource("deployments", "apps")
 
 
 def snapshot_of(world: World, pool: str = "a") -> PoolSnapshot:
@@ -33,7 +30,9 @@ def test_rows_are_found_once_as_long_as_the_endpoints_stay(monkeypatch: pytest.M
         # The store chooses members by selectors too; only what answers ask for counts.
         with monkeypatch.context() as patch:
             patch.setattr(Selector, "matches", matches)
-            rows: list[bool] = selections.of_pods(snapshot_of(world), None, Selector()).tolist()
+            (part,) = selections.of_pods([snapshot_of(world)], None, Selector())
+        assert part.rows is not None
+        rows: list[bool] = part.rows.tolist()
         return rows
 
     for _ in range(3):
@@ -48,25 +47,6 @@ def test_an_object_that_changes_its_selector_has_other_rows() -> None:
     world, selections = World(a=2), Selections()
     for half, expected in (("0", [True, False]), ("1", [False, True]), ("0", [True, False])):
         found = described("deployments", "apps", "Deployment", "d", {"half": half})
-        assert selections.of_object(snapshot_of(world), found).tolist() == expected
-
-
-def names(selections: Selections, state: DiscoveryState, namespace: str) -> list[str]:
-    return list(selections.objects(state, DEPLOYMENTS, namespace))
-
-
-def test_objects_are_those_of_the_state_that_is_asked_about() -> None:
-    selections = Selections()
-    one = described("deployments", "apps", "Deployment", "one", {"a": "b"})
-    other = replace(one, key=ObjectKey("other", "two"))
-    first, second = DiscoveryState(objects=(one,)), DiscoveryState(objects=(one, other))
-    assert (names(selections, first, "llm"), names(selections, first, "other")) == (["one"], [])
-    assert (names(selections, second, "llm"), names(selections, second, "other")) == (["one"], ["two"])
-    assert names(selections, DiscoveryState(), "llm") == []
-
-
-def test_namespaces_are_told_from_all_namespaces() -> None:
-    found = [
-        DescribedObject("", "v1", "Namespace", "namespaces", ObjectKey(name, name), Selector()) for name in ("a", "b")
-    ]
-    assert list(Selections().namespaces(DiscoveryState(objects=tuple(found)))) == found
+        (part,) = selections.of_object([snapshot_of(world)], found)
+        assert part.rows is not None
+        assert part.rows.tolist() == expected

@@ -9,7 +9,7 @@ from picker.transport.endings import EXCHANGE_BYTES, rejection
 from picker.transport.interface import Clock
 
 
-class HeldExchange:
+class CarriedExchange:
     """One exchange; `patience` is the task's, and over where the exchange has to end."""
 
     def __init__(self, exchange: Exchange, clock: Clock, budget: Budget) -> None:

@@ -3,35 +3,18 @@
 import numpy as np
 import pytest
 
-from adapter.answering.rules import Part, combined, label_sets
+from infscale.aggregation.across_pools import Part, combined
 from infscale.config import FormulaSettings
-from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.endpoint import EndpointKey
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
 from infscale.metrics.published.metric_table import formula_metric
 from infscale.metrics.published.window_readers import Unknown
-from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad, Reading
+from infscale.metrics.sample import Reading
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.aggregation.support import world
+from tests.fakes.samples import engine_sample
 
 PRESSURE = "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.5)"
-
-
-def world() -> MetricStore:
-    """Pool a: one pod of three ranks, each 2 waiting and a full cache; pool b: one pod, 3 waiting, half full."""
-    store = MetricStore("s")
-    ranks = {"a": 3, "b": 1}
-    endpoints = [
-        Endpoint(EndpointKey("llm", name, rank), "127.0.0.1", 8000 + 10 * (name == "b") + rank, {"pool": name})
-        for name, count in ranks.items()
-        for rank in range(count)
-    ]
-    pools = tuple(Pool(ObjectKey("llm", name), {"pool": name}) for name in ranks)
-    store.sync(DiscoveryState(tuple(endpoints), pools))
-    for endpoint in endpoints:
-        waiting, kv, gpu = (2.0, 1.0, 0.9) if endpoint.key.name == "a" else (3.0, 0.5, 0.1)
-        sample = EngineSample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
-        store.record_scrape(endpoint.key, sample, 1.0)
-        store.record_gpu(endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
-    return store
 
 
 def of_all(store: MetricStore, name: str, formula: str = "", aggregation: Aggregation = Aggregation.WHOLE) -> float:
@@ -63,7 +46,7 @@ def test_a_formula_is_unknown_where_a_pool_has_no_value_of_an_operand() -> None:
     store = world()
     store.record_failure(EndpointKey("llm", "b"), "timed out", 9.0)
     for rank in range(3):
-        store.record_scrape(EndpointKey("llm", "a", rank), EngineSample(2.0, 1.0, 1.0), 9.0)
+        store.record_scrape(EndpointKey("llm", "a", rank), engine_sample(2.0, 1.0, 1.0), 9.0)
     metric = formula_metric(FormulaSettings("pressure", PRESSURE))
     reading = combined(metric, [Part(each) for each in store.snapshots()], 9.0, None)
     assert isinstance(reading, Unknown)
@@ -71,13 +54,3 @@ def test_a_formula_is_unknown_where_a_pool_has_no_value_of_an_operand() -> None:
     part = Part(store.snapshots()[0], np.array([True, True, False]))
     of_part = combined(metric, [part], 9.0, None)
     assert of_part == pytest.approx(Reading(2.0, 9.0, None))
-
-
-def test_a_formula_of_dispatches_has_the_models_that_requests_ask_for() -> None:
-    store = world()
-    first = store.snapshots()[0].pool
-    store.charge(first, 0, "asked-for", 1.0, 1.0)
-    snapshot = store.snapshot(first)
-    assert snapshot is not None
-    assert label_sets(formula_metric(FormulaSettings("a", "in_flight_tokens / 2")), snapshot) == ("of-a", "asked-for")
-    assert label_sets(formula_metric(FormulaSettings("a", "waiting_requests / 2")), snapshot) == ("of-a",)

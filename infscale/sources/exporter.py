@@ -1,0 +1,190 @@
+"""Sources that are exporters: pages of their own, at addresses that are given or of pods, which speak of pods."""
+
+import math
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from yarl import URL
+
+from infscale.backoff import Backoff
+from infscale.discovery import names
+from infscale.documents import values
+from infscale.documents.section import NOT_A_KEY, Section
+from infscale.documents.strict_document import Field
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey
+from infscale.metrics.sample import SourceSample
+from infscale.metrics.source import Source
+from infscale.periodic import Clock, FetchError, ScrapeHealth
+from infscale.scrape.answer import Room
+from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
+from infscale.scrape.page_loops import Observe, PageLoops, Rhythm
+from infscale.scrape.reading_time import TOO_LONG, ReadingTime
+from infscale.sources.source_kind import ExporterPods, ScrapeWords, SourceSink
+
+if TYPE_CHECKING:
+    import random
+
+
+class PageReader(Protocol):
+    """Reads the pages of one exporter."""
+
+    def read(self, page: bytes, *, whole: bool = True) -> Mapping[ObjectKey, SourceSample]:
+        """What a page says of each pod. Raises `FetchError` or `ExpositionError` where it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterTarget:
+    """One exporter."""
+
+    url: str
+    interval_seconds: float
+    timeout_seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError("a target's URL starts with http:// or https://")
+        if not 0 < self.timeout_seconds < self.interval_seconds < math.inf:
+            raise ValueError("a target needs 0 < timeout_seconds < interval_seconds")
+
+    @property
+    def name(self) -> str:
+        """The address without what may be a secret in it: user, password and query."""
+        parts = urllib.parse.urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterKind:
+    """One kind of exporter, whose values are those of `source`; `reader` makes what reads the pages of a named target.
+
+    `port` is the one that its pods usually have, `values` is what its values are called in the plural.
+    """
+
+    key: str
+    words: ScrapeWords
+    source: Source
+    values: str
+    port: int
+    reader: Callable[[str], PageReader]
+
+    def default(self) -> "ExporterSettings":
+        """See `SourceKind`."""
+        return ExporterSettings(self)
+
+    def read(self, section: Field) -> "ExporterSettings":
+        """See `SourceKind`."""
+        given = Section(section, ExporterSettings)
+        interval, timeout = values.pace(given, self.default().interval_seconds)
+        used = self.source.staleness_seconds
+        if used is not None and interval > used / 2:
+            given.refuse(
+                ["interval_seconds"],
+                f"expected at most {used / 2:g}, got {interval:g}: {self.values} are used for {used:g} s",
+            )
+        no_targets: tuple[str, ...] = ()
+        targets = given.get("targets", _urls, no_targets)
+        return ExporterSettings(self, targets, given.get("pods", self._pods, None), interval, timeout)
+
+    def _pods(self, field: Field) -> ExporterPods:
+        section = Section(field, ExporterPods, required=["namespace", "labels"])
+        labels = section.attempt("labels", _some_labels)
+        namespace = section.attempt("namespace", names.namespace)
+        return ExporterPods(namespace.value, labels.value, section.get("port", values.port, self.port))
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterSettings:
+    """The pages of one kind to scrape, by address or found as pods; exporters are slower than model servers."""
+
+    kind: ExporterKind = field(metadata=NOT_A_KEY)
+    targets: tuple[str, ...] = ()
+    pods: ExporterPods | None = None
+    interval_seconds: float = 10.0
+    timeout_seconds: float = 5.0
+
+    def source(self, sink: SourceSink, clock: Clock, rng: "random.Random") -> "ExporterSource":
+        """See `SourceSettings`."""
+        return ExporterSource(self, sink, clock, rng)
+
+
+def _some_labels(field: Field) -> Mapping[str, str]:
+    labels = names.labels(field)
+    if not labels:
+        field.refuse("expected at least one label")
+    return labels
+
+
+def _urls(field: Field) -> tuple[str, ...]:
+    return values.different(field, values.url)
+
+
+class ExporterSource:
+    """Scrapes exporters while its context is open and hands samples of known endpoints to the sink.
+
+    An endpoint is recognised by its pod; all ranks of a pod have what is said of it.
+    """
+
+    def __init__(self, settings: ExporterSettings, sink: SourceSink, clock: Clock, rng: "random.Random") -> None:
+        self._settings = settings
+        self._sink = sink
+        self._endpoints: Mapping[ObjectKey, tuple[EndpointKey, ...]] = {}
+        self._room = Room()
+        self._targets: Mapping[str, ExporterTarget] = {}
+        backoff = Backoff(base_seconds=1.0, factor=2.0, cap_seconds=30.0)
+        self._loops: PageLoops[str, ExporterTarget] = PageLoops(self, Rhythm(backoff, clock, rng))
+
+    async def __aenter__(self) -> Self:
+        await self._loops.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._loops.__aexit__(kind, error, traceback)
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Scrape the exporters of the settings and of `state`, and record what they say of exactly its endpoints."""
+        self._endpoints = _by_pod(state.endpoints)
+        settings = self._settings
+        urls = dict.fromkeys((*settings.targets, *state.exporters.get(settings.kind.key, ())))
+        self._targets = {url: ExporterTarget(url, settings.interval_seconds, settings.timeout_seconds) for url in urls}
+        self._loops.sync(self._targets)
+
+    def health(self) -> dict[str, ScrapeHealth]:
+        """How scraping each exporter goes, by the targets' names."""
+        return {self._targets[url].name: health for url, health in self._loops.health().items()}
+
+    def client(self, target: ExporterTarget, url: URL) -> PageClient:
+        """See `PageVisitor`."""
+        del target
+        return PageClient(url, PAGE_LIMIT_BYTES, room=self._room)
+
+    def observer(self, target: ExporterTarget, pages: PageClient) -> Observe:
+        """See `PageVisitor`."""
+        kind, reading = self._settings.kind, ReadingTime(time.thread_time)
+        reader = kind.reader(target.name)
+
+        async def observe(path: str, started: float) -> int:
+            if not reading.allows():
+                raise FetchError(TOO_LONG)
+            page = await pages.get(path)
+            with reading:
+                samples = reader.read(page.body, whole=page.whole)
+            for pod, sample in samples.items():
+                for key in self._endpoints.get(pod, ()):
+                    self._sink.record_beside(kind.source, key, sample, started)
+            return len(page.body)
+
+        return observe
+
+
+def _by_pod(endpoints: Iterable[Endpoint]) -> dict[ObjectKey, tuple[EndpointKey, ...]]:
+    pods: dict[ObjectKey, tuple[EndpointKey, ...]] = {}
+    for endpoint in endpoints:
+        pods[endpoint.key.pod] = (*pods.get(endpoint.key.pod, ()), endpoint.key)
+    return pods
