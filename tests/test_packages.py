@@ -50,7 +50,12 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/kube/api/cluster_access",
         "infscale/kube/api/credentials",
     ),
-    "config/test_read.py": ("infscale/config/configured_dialects", "infscale/config/settings"),
+    "config/test_read.py": (
+        "infscale/config/configured_dialects",
+        "infscale/config/settings",
+        "infscale/documents/section",
+        "infscale/sources/source_kind",
+    ),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
@@ -62,6 +67,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/metrics/published/window_readers",
         "infscale/metrics/windows/latency_statistics",
     ),
+    "metrics/published/test_metric_table.py": ("infscale/metrics/source",),
     "metrics/store/test_latency_rows.py": ("infscale/metrics/windows/window",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/dispatches", "picker/directing/gates"),
@@ -75,6 +81,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     ),
     "picker/epp_config/test_loader.py": (
         "picker/epp_config/detector",
+        "picker/epp_config/factories/data_plugins",
+        "picker/epp_config/factories/producers",
         "picker/epp_config/presets",
         "picker/epp_config/scraping_parameters",
     ),
@@ -96,12 +104,11 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/transport/h2/test_hpack.py": ("picker/transport/h2/huffman",),
     "picker/transport/server/test_http2.py": (
         "picker/transport/server/port",
-        "picker/transport/server/server_tls",
         "picker/transport/server/tls_door",
     ),
     "picker/transport/test_transports.py": (
         "picker/transport/grpcio_server/grpc_aio",
-        "picker/transport/grpcio_server/held_exchange",
+        "picker/transport/grpcio_server/carried_exchange",
         "picker/transport/interface",
         "picker/transport/server/exchange_call",
         "picker/transport/server/health_calls",
@@ -110,7 +117,15 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
     "scrape/test_fetch.py": ("infscale/scrape/answer",),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
-    "serving/test_composition.py": ("infscale/cli/serve", "infscale/serving/answering", "infscale/serving/discovering"),
+    "serving/test_composition.py": (
+        "infscale/cli/serve",
+        "infscale/serving/answering",
+        "infscale/serving/collecting",
+        "infscale/serving/deciding",
+        "infscale/serving/discovering",
+        "infscale/serving/ext_proc_port",
+        "infscale/serving/parts",
+    ),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (
         "infscale/sim/engine/engine_loop",
@@ -127,7 +142,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/sim/pages/page_skins",
         "infscale/sim/pages/vllm_table",
     ),
-    "sources/test_dcgm.py": ("infscale/sources/dcgm_page",),
+    "sources/test_exporter.py": ("infscale/scrape/page_loops",),
+    "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
 }
 """Modules whose behaviour is that of what uses them, by the tests of that: alone they decide too little to test."""
 

@@ -37,7 +37,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "A scrape": (
         "infscale/discovery/file.py",
         "infscale/kube/discovery.py",
-        "infscale/serving/composition.py",
+        "infscale/serving/collecting.py",
         "infscale/scrape/target.py",
         "infscale/scrape/processes.py",
         "infscale/scrape/worker.py",
@@ -66,6 +66,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
         "adapter/answering/responder.py",
         "adapter/api/negotiation.py",
         "adapter/answering/store_provider.py",
+        "infscale/aggregation/across_pools.py",
         "infscale/metrics/snapshot.py",
         "infscale/metrics/published/answers.py",
         "infscale/metrics/published/column_readers.py",

@@ -1,12 +1,11 @@
-"""Single values of the configuration file, and how others are refused."""
+"""Single values of documents, and how others are refused."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from infscale.config import values
-from infscale.config.settings import ListenAddress
+from infscale.documents import values
 from infscale.documents.strict_document import Field, from_plain
 from infscale.errors import ConfigError
 
@@ -22,9 +21,6 @@ from infscale.errors import ConfigError
         (values.port, 65_535, 65_535),
         (values.url, "https://[fd00::1]:9400/metrics?a=b", "https://[fd00::1]:9400/metrics?a=b"),
         (values.url_path, "/metrics", "/metrics"),
-        (values.listen, "127.0.0.1:0", ListenAddress("127.0.0.1", 0)),
-        (values.listen, "localhost:80", ListenAddress("localhost", 80)),
-        (values.listen, "[::]:80", ListenAddress("::", 80)),
     ],
 )
 def test_a_value_of_its_form_is_read(read: Callable[[Field], object], value: Any, expected: object) -> None:
@@ -46,11 +42,6 @@ def test_a_value_of_its_form_is_read(read: Callable[[Field], object], value: Any
         (values.url, "http://a:0/", "expected an address such as"),
         (values.url, "http://a b/", "expected an address such as"),
         (values.url_path, "metrics", "expected a path such as /metrics"),
-        (values.listen, "::1:80", "expected address:port"),
-        (values.listen, "[127.0.0.1]:80", "expected address:port"),
-        (values.listen, "127.0.0.1:65536", "expected address:port"),
-        (values.listen, "127.0.0.1:080", "expected address:port"),
-        (values.loopback("nobody checks who asks"), "0.0.0.0:80", "expected a loopback address, such as 127.0.0.1:80"),
     ],
 )
 def test_another_is_refused_with_the_form_that_is_expected(
