@@ -149,7 +149,9 @@ class MetricStore:
         record = self._records.get(key)
         if record is not None:
             record.beside[source] = sample, at
-            self._observed(record)
+            for pool, row in record.rows:
+                self._number += 1
+                self._boards[pool].observed_beside(row, record, source, self._number)
 
     # Dispatch accounting
 
