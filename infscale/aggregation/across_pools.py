@@ -64,7 +64,7 @@ def _whole_or_rows(rows: BoolArray) -> BoolArray | None:
 def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: str | None) -> Reading | Unknown:
     """One value of several parts: the sum, the mean, the highest quantile, or a formula of such values.
 
-    Quantiles of different pools cannot be merged exactly; the highest is the one nobody is promised less than. Parts
+    Quantiles of different pools cannot be merged exactly; the highest is an upper bound of all of them. Parts
     without a ready endpoint add nothing; any other part without a value makes the whole unknown.
     """
     if isinstance(metric.reader, Formula) and metric.aggregation is Aggregation.WHOLE:

@@ -16,7 +16,7 @@ class Source:
     `observed`, `settled` and `failures` are names of `Columns`. `observed` has the seconds of observations, which are
     used for `staleness_seconds` (None: as long as the pool's settings say); None: the values are of the moment at which
     they are read. `settled` has the endpoints that gave a value or failed once: a group waits for that of every ready
-    one; None: nobody waits for a first value. `failures` has why there is no newer one; None: that is not known of an
+    one; None: no first value is waited for. `failures` has why there is no newer one; None: that is not known of an
     endpoint.
 
     With `per_pod` the ranks of a pod share one value, else each has its own. With `of_requests` values are of what was

@@ -59,7 +59,7 @@ class Answers:
         return AdapterServer(settings, self.provider, metrics=self.table.names, page=page, membership=membership)
 
     def needs(self, config: AdapterConfig) -> frozenset[Right]:
-        """What the adapter has to be allowed in the cluster: to ask who may, to register, and to ask another."""
+        """What the adapter has to be allowed in the cluster: reviews, registration, and another adapter."""
         if self.client is None:
             return frozenset()
         subject = _tls(config).subject
@@ -124,7 +124,7 @@ def _is_believed(adapter: AdapterConfig) -> bool:
 
 
 class Answering(Owning):
-    """The adapter: it answers from `store` who may ask, and shows `page`."""
+    """The adapter: it answers from `store` to callers with the right to it, and shows `page`."""
 
     def __init__(self, config: ServeConfig, answers: Answers, store: MetricStore, page: OwnMetrics) -> None:
         self.server = answers.server(config, page)

@@ -115,7 +115,7 @@ class _Showing(Owning):
         return self._collectors
 
     def needs(self) -> frozenset[Right]:
-        """Asking the cluster who may read the metrics, where it is asked."""
+        """Asking the cluster for the right to read the metrics, where it is asked."""
         return self._needs
 
 
@@ -168,7 +168,7 @@ class Composed:
             _LOG.info("discovery changed", extra={"fields": {"endpoints": len(state.endpoints)}})
 
     def serving(self) -> Serving:
-        """What it is for those who run it."""
+        """What programs and tests that run it see of it."""
         return Serving(
             self.store,
             self.deciding.directors,

@@ -58,7 +58,7 @@ def _transport(
         return any(takes_requests(snapshot, now, picker.unknown_load) for snapshot in store.snapshots())
 
     if picker.transport == "grpc_aio":
-        # Its library takes 10 MiB, which those who do not choose it need not have.
+        # Its library takes 10 MiB, which a picker without it does without.
         from picker.transport.grpcio_server.grpc_aio import GrpcTransport
 
         return GrpcTransport(settings, new_exchange, clock, ready)
