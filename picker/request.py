@@ -452,3 +452,11 @@ class Director(Protocol):
     def overheard(self, outcome: Outcome) -> None:
         """A response passed by in full view of which no decision was asked: there is nothing to book."""
         ...
+
+
+class PromptDirector(Director, Protocol):
+    """A director that lets no request wait: what observes verdicts stands around one, and a queue around both."""
+
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
+        """See `Director`."""
+        ...

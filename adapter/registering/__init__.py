@@ -1,4 +1,4 @@
-"""The adapter in its cluster: APIServices, the CA they believe, and the serving certificate.
+"""The adapter in its cluster: APIServices, the CA bundle they trust, and the serving certificate.
 
 Certificates of clients belong to `adapter.access`.
 """

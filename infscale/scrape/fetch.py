@@ -1,4 +1,4 @@
-"""One GET of a metrics page after another, over a connection that stays open; whatever goes wrong ends here in words.
+"""One GET of a metrics page after another, over an open connection; every failure becomes a readable cause here.
 
 Pages are fetched hundreds of times a second, so there is no more between socket and page than an HTTP parser.
 """

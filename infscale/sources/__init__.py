@@ -1,1 +1,1 @@
-"""Other sources of the store: how they are set and run, and each kind."""
+"""Sources of values beside the metrics pages of model servers, such as GPU exporters: how they are set and run."""

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.telemetry.histogram import Histogram
-from picker.request import Decision, Director, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
+from picker.request import (
+    Decision,
+    Headers,
+    InferenceRequest,
+    Outcome,
+    ParsedBody,
+    PromptDirector,
+    Rejection,
+    Verdict,
+)
 
 # The type is said: the compiler does not set a tuple of floats whose length it knows.
 DECISION_BOUNDS: Final[tuple[float, ...]] = (
@@ -27,12 +36,12 @@ DECISION_BOUNDS: Final[tuple[float, ...]] = (
 class ObservedDirector:
     """Passes on to `director`; `durations` says how long it took to decide, refusals included."""
 
-    def __init__(self, director: Director, clock: Callable[[], float]) -> None:
+    def __init__(self, director: PromptDirector, clock: Callable[[], float]) -> None:
         self._director = director
         self._clock = clock
         self.durations = Histogram(DECISION_BOUNDS)
 
-    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """See `Director`."""
         began = self._clock()
         verdict = self._director.direct(request, now)

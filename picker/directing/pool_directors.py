@@ -9,7 +9,7 @@ from picker.directing.director import Accounts, PoolDirector
 from picker.directing.director_books import DirectorStats
 from picker.directing.picks import Picks
 from picker.epp_config.loader import PickerConfig
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 
 POOL_HEADER: Final = "x-llm-d-inference-pool"
 
@@ -76,7 +76,7 @@ class PoolDirectors:
         """The director of `pool`, for readers of its records."""
         return self._directors.get(pool)
 
-    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """The decision of the named pool's director."""
         if self._untrimmed and not self._untrimmed[-1].trim():
             self._untrimmed.pop()

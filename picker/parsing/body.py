@@ -1,4 +1,4 @@
-"""What scheduling needs of a request body: the model, the text engines can share a prefix of, and its length."""
+"""What scheduling needs of a request body: the model, the prompt text for prefix matching, and its length."""
 
 import codecs
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""A profile: filters, weighted scorers and one picker, run as a unit on one snapshot."""
+"""A profile: filters, weighted scorers and one picker plugin, run as a unit on one snapshot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,7 +8,16 @@ from collections.abc import Callable, Container
 from typing import Final
 
 from infscale.telemetry.histogram import Histogram
-from picker.request import Decision, Director, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
+from picker.request import (
+    Decision,
+    Headers,
+    InferenceRequest,
+    Outcome,
+    ParsedBody,
+    PromptDirector,
+    Rejection,
+    Verdict,
+)
 
 FAIRNESS_HEADERS: Final = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 OTHER: Final = "other"
@@ -117,7 +126,7 @@ class ReferenceCounts:
     `serves` says whether a model is one of those that endpoints have.
     """
 
-    def __init__(self, director: Director, serves: Callable[[str], bool]) -> None:
+    def __init__(self, director: PromptDirector, serves: Callable[[str], bool]) -> None:
         self._director = director
         self._serves = serves
         self._open: dict[int, RequestCounts] = {}
@@ -132,7 +141,7 @@ class ReferenceCounts:
         self.attempts: dict[tuple[str, str, str], int] = {}
         """Decisions by "success" or "failure", the model sent, and the authority chosen ("" where there is none)."""
 
-    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """See `Director`."""
         verdict = self._director.direct(request, now)
         body = request.body
@@ -149,8 +158,9 @@ class ReferenceCounts:
         if verdict.prefix_hit_ratio is not None:
             self.hit_ratios.observe(verdict.prefix_hit_ratio)
             self.hit_bytes.observe(verdict.prefix_hit_ratio * len(body.prompt))
-        # The request is the same object until its end, of which the director is told exactly once.
-        self._open[id(request)] = counts
+        # The record stays with the decision until its end, of which the director is told exactly once.
+        if verdict.record is not None:
+            self._open[id(verdict.record)] = counts
         return verdict
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
@@ -166,7 +176,7 @@ class ReferenceCounts:
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """See `Director`."""
         self._director.finished(request, decision, outcome, now)
-        counts = self._open.pop(id(request), None)
+        counts = self._open.pop(id(decision.record), None)
         if counts is not None:
             counts.running -= 1
             counts.ended(outcome)

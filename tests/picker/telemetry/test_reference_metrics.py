@@ -1,6 +1,7 @@
 """The reference's metrics: counted once under both names, bounded whatever clients send, and gone back to 0."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +11,8 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import ModelLoad
 from infscale.telemetry.own_metrics import OwnMetrics
 from picker.directing.observed_director import ObservedDirector
+from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.messages import Incoming, RequestBody, RequestHeaders
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.telemetry.reference_counts import (
     MAX_ATTEMPTS,
@@ -74,6 +77,18 @@ def test_a_request_is_counted_under_both_names() -> None:
     counted.done(asked)
     assert counted.samples("llm_d_epp_request_running") == [(REQUEST, 0)]
     assert counted.samples("llm_d_epp_request_error_total") == []
+
+
+def test_a_request_with_a_long_prompt_runs_no_longer_than_others() -> None:
+    """Its exchange keeps the beginning of it alone."""
+    counted = Counted()
+    exchange = Exchange(ExchangeSettings(), counted.director, random.Random(1))
+    body = b'{"model":"served","prompt":"' + b"word " * 10_000 + b'"}'
+    exchange.receive(Incoming(RequestHeaders(Headers(((":path", b"/v1/completions"),)))), 0.2)
+    exchange.receive(Incoming(RequestBody(body, end_of_stream=True)), 0.2)
+    assert counted.one("llm_d_epp_request_running") == 1
+    exchange.closed(1.0)
+    assert counted.one("llm_d_epp_request_running") == 0
 
 
 @pytest.mark.parametrize(
