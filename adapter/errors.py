@@ -1,13 +1,13 @@
 """Refusals of the adapter, each of which becomes one Kubernetes `Status`.
 
 InfscaleError
-├── TrustError                what says whom the cluster trusts cannot be read
+├── TrustError                the cluster's certificate authorities cannot be read
 ├── CertificateRefused        a client certificate proves nothing; never leaves the adapter as it is
-└── ApiError                  an HTTP code, a reason from the API conventions, and words for whoever reads the HPA
+└── ApiError                  an HTTP code, a reason from the API conventions, and words for readers of an HPA
     ├── BadRequest            400: the request does not parse
     ├── Unauthorized          401: an identity that is claimed is not proven
     ├── Forbidden             403: the user may not do this
-    ├── NotFound              404: no such path, metric or object, now or later, until somebody makes one
+    ├── NotFound              404: no such path, metric or object, until one is made
     ├── MethodNotAllowed      405: everything here is read with GET
     ├── NotAcceptable         406: the client takes no form in which the answer can be written
     ├── TooManyRequests       429: more requests at once than the adapter takes; ask again
@@ -23,7 +23,7 @@ from infscale.errors import InfscaleError
 
 
 class TrustError(InfscaleError):
-    """What says whom the cluster trusts cannot be read; the message names the part and what is expected there."""
+    """The cluster's certificate authorities cannot be read; the message names the part and what is expected there."""
 
 
 class CertificateRefused(InfscaleError):

@@ -1,6 +1,6 @@
 """Request headers that the picker knows, and which of them a gateway takes from clients.
 
-Anyone can write a request header. So the picker reads none that would reach what is not the client's own unless the
+Any client can write a request header. So the picker reads none that reaches what is not the client's own unless the
 configuration says that the gateway sets it, and the gateway configurations we ship remove it from what clients send.
 """
 

@@ -1,7 +1,7 @@
 """What everything that scrapes shares: a grid to run on, one task per target, failures in plain words, health as data.
 
 FetchError          a page could not be had; its text is the cause in plain words
-├── Unreachable     nobody answers at the address: waiting longer before the next try is right
+├── Unreachable     nothing answers at the address: waiting longer before the next try is right
 └── Rejected        the server understood and said no (HTTP 4xx): asking differently may help
 """
 
@@ -39,7 +39,7 @@ class FetchError(InfscaleError):
 
 
 class Unreachable(FetchError):
-    """Nobody answers at the address: refused, no route, unknown host."""
+    """Nothing answers at the address: refused, no route, unknown host."""
 
 
 class Rejected(FetchError):

@@ -213,10 +213,10 @@ class Decision:
     """Where a request goes.
 
     `destinations` is the ordered list of authorities: the first is the choice, the rest are fallbacks. `target_model`
-    replaces the body's model when it differs from it. `scores` are the final scores of every candidate, for those who
-    asked. `revision` is the store revision that was read, `pool` whose director decided. `charge` is released when the
-    exchange ends, and `promise`, of its time per output token, is over then. `response_headers` (lower case) are set in
-    the response. `record` is what is kept of it for `/debug/picks`.
+    replaces the body's model when it differs from it. `scores` are the final scores of every candidate, where they
+    were asked for. `revision` is the store revision that was read, `pool` the one of the director that decided.
+    `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
+    `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -378,7 +378,7 @@ class Outcome:
         """Whether the endpoint failed: a 5xx; None: the outcome is no verdict on it.
 
         A client that leaves early and a stream to the gateway that breaks say nothing of the endpoint, and neither
-        does a status nobody saw.
+        does a status that was not seen.
         """
         if self.status is not None and self.status >= 500:
             return True
@@ -439,9 +439,9 @@ class Director(Protocol):
         ...
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
-        """Response headers came back; `served` is who answered, where the gateway says so.
+        """Response headers came back; `served` is the endpoint that answered, where the gateway says so.
 
-        Returns the decision to end with: its charge is now with who answered.
+        Returns the decision to end with: its charge is now with the endpoint that answered.
         """
         ...
 

@@ -97,7 +97,7 @@ _WORDS = {Aggregation.MERGED: "merged"}
 def _published() -> list[str]:
     rows = [
         f"| `{each.name}` | {each.unit} | {'yes' if each.per_model else ''} "
-        f"| {_WORDS.get(each.aggregation, each.aggregation.value)} | {each.source.value} | {each.meaning} |"
+        f"| {_WORDS.get(each.aggregation, each.aggregation.value)} | {each.source.name} | {each.meaning} |"
         for each in PUBLISHED
     ]
     head = ["| name | unit | per model | of several endpoints | source | meaning |", "|---|---|---|---|---|---|"]

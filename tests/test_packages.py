@@ -1,6 +1,10 @@
-"""The three import packages are ours alone in an installation, carry type information, and can be surveyed."""
+"""The three import packages are ours alone in an installation, carry type information, and can be surveyed.
+
+Tests lie where what they test lies: `infscale.metrics.snapshot` in `tests/metrics/test_snapshot.py`.
+"""
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -27,3 +31,140 @@ def test_a_folder_holds_few_modules(package: str) -> None:
 def test_a_name_belongs_to_one_module() -> None:
     names = Counter(each.stem for package in PACKAGES for each in (ROOT / package).rglob("*.py"))
     assert {name for name, count in names.items() if count > 1} <= SAME_IN_EVERY_PACKAGE
+
+
+LINES_WITHOUT_A_TEST = 60
+"""A module of more lines has a test of its name, or is named below."""
+
+TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
+    "adapter/answering/test_forwarding.py": ("adapter/api/foreign",),
+    "adapter/answering/test_store_provider.py": ("adapter/answering/refusals",),
+    "adapter/registering/test_serving_tls.py": ("infscale/process/certificates",),
+    "adapter/server/test_app.py": ("adapter/server/telemetry",),
+    "adapter/server/test_http_connection.py": ("adapter/server/listener",),
+    "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
+    "cli/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/test_preflight.py": ("adapter/registering/api_services",),
+    "cli/test_reference_line.py": (
+        "infscale/kube/api/client",
+        "infscale/kube/api/cluster_access",
+        "infscale/kube/api/credentials",
+    ),
+    "config/test_read.py": (
+        "infscale/config/configured_dialects",
+        "infscale/config/settings",
+        "infscale/documents/section",
+        "infscale/sources/source_kind",
+    ),
+    "demo/test_report.py": ("infscale/demo/plot",),
+    "discovery/test_file.py": ("infscale/discovery/apart",),
+    "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
+    "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
+    "metrics/pages/test_dialects.py": ("infscale/metrics/pages/interpretation",),
+    "metrics/published/test_answers.py": (
+        "infscale/metrics/published/catalogue",
+        "infscale/metrics/published/column_readers",
+        "infscale/metrics/published/window_readers",
+        "infscale/metrics/windows/latency_statistics",
+    ),
+    "metrics/published/test_metric_table.py": ("infscale/metrics/source",),
+    "metrics/store/test_latency_rows.py": ("infscale/metrics/windows/window",),
+    "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
+    "picker/directing/test_director.py": ("picker/directing/dispatches", "picker/directing/gates"),
+    "picker/directing/test_picks.py": ("picker/pick_record",),
+    "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
+    "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
+    "picker/epp_config/test_factories.py": (
+        "picker/epp_config/factories/filter_factories",
+        "picker/epp_config/factories/profile_factories",
+        "picker/epp_config/factories/scorer_factories",
+    ),
+    "picker/epp_config/test_loader.py": (
+        "picker/epp_config/detector",
+        "picker/epp_config/factories/data_plugins",
+        "picker/epp_config/factories/producers",
+        "picker/epp_config/presets",
+        "picker/epp_config/scraping_parameters",
+    ),
+    "picker/epp_config/test_rollout_parameters.py": ("picker/epp_config/factories/screener_factories",),
+    "picker/ext_proc/test_exchange.py": (
+        "picker/ext_proc/messages",
+        "picker/ext_proc/replies",
+        "picker/ext_proc/states",
+        "picker/request",
+    ),
+    "picker/scheduling/scorers/test_latency.py": ("picker/scheduling/prediction",),
+    "picker/telemetry/test_reference_metrics.py": ("picker/telemetry/reference_counts",),
+    "picker/transport/h2/test_connection.py": (
+        "picker/transport/h2/events",
+        "picker/transport/h2/frames",
+        "picker/transport/h2/requests",
+        "picker/transport/h2/streams",
+    ),
+    "picker/transport/h2/test_hpack.py": ("picker/transport/h2/huffman",),
+    "picker/transport/server/test_http2.py": (
+        "picker/transport/server/port",
+        "picker/transport/server/tls_door",
+    ),
+    "picker/transport/test_transports.py": (
+        "picker/transport/grpcio_server/grpc_aio",
+        "picker/transport/grpcio_server/carried_exchange",
+        "picker/transport/interface",
+        "picker/transport/server/exchange_call",
+        "picker/transport/server/health_calls",
+    ),
+    "planner/test_hpa.py": ("infscale/planner/scale_target",),
+    "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
+    "scrape/test_fetch.py": ("infscale/scrape/answer",),
+    "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
+    "serving/test_composition.py": (
+        "infscale/cli/serve",
+        "infscale/serving/answering",
+        "infscale/serving/collecting",
+        "infscale/serving/deciding",
+        "infscale/serving/discovering",
+        "infscale/serving/ext_proc_port",
+        "infscale/serving/parts",
+    ),
+    "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
+    "sim/http/test_simulated_servers.py": (
+        "infscale/sim/engine/engine_loop",
+        "infscale/sim/engine/recorder",
+        "infscale/sim/http/completions",
+        "infscale/sim/http/http_api",
+        "infscale/sim/http/replica",
+        "infscale/sim/settings",
+    ),
+    "sim/engine/test_batching.py": ("infscale/sim/engine/steps",),
+    "sim/pages/test_families.py": (
+        "infscale/sim/pages/engine_pages",
+        "infscale/sim/pages/gpu_page",
+        "infscale/sim/pages/page_skins",
+        "infscale/sim/pages/vllm_table",
+    ),
+    "sources/test_exporter.py": ("infscale/scrape/page_loops",),
+    "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
+}
+"""Modules whose behaviour is that of what uses them, by the tests of that: alone they decide too little to test."""
+
+
+DECLARATIONS = ("adapter/answering/provider", "adapter/errors", "picker/scheduling/stages")
+"""Modules of types and protocols, which do nothing."""
+
+
+def _untested() -> Iterator[str]:
+    """The modules of more lines than that without a test of their name."""
+    for package in PACKAGES:
+        for module in (ROOT / package).rglob("*.py"):
+            path = module.relative_to(ROOT)
+            mirrored = path.relative_to("infscale") if package == "infscale" else path
+            test = ROOT / "tests" / mirrored.with_name(f"test_{path.name}")
+            made = path.stem.endswith("_pb2") or path.stem == "__init__"
+            if not made and not test.exists() and len(module.read_text().splitlines()) > LINES_WITHOUT_A_TEST:
+                yield str(path.with_suffix(""))
+
+
+def test_a_module_has_a_test_of_its_name_or_a_reason() -> None:
+    named = Counter([*DECLARATIONS, *(each for modules in TESTED_TOGETHER.values() for each in modules)])
+    assert named == Counter(_untested())
+    assert [each for each in TESTED_TOGETHER if not (ROOT / "tests" / each).exists()] == []

@@ -1,4 +1,4 @@
-"""Who asks, and what proves it: a front proxy's word, a client certificate, a bearer token, or nothing."""
+"""The caller of a request, and its proof: a front proxy's word, a client certificate, a bearer token, or nothing."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -31,21 +31,21 @@ _LIFETIME_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a request brings along to say who asks: its headers, and the certificate its connection proved."""
+    """What a request says of its caller: its headers, and the certificate its connection proved."""
 
     headers: MultiMapping[str]
     peer: Peer | None = None
 
 
 class Authenticator:
-    """Finds out who asks. Raises `Unauthorized` for a claim that is not proven; who claims nothing is anonymous."""
+    """Finds the caller. Raises `Unauthorized` for a claim that is not proven; without a claim it is anonymous."""
 
     def __init__(self, tokens: "TokenReviewer") -> None:
         self._tokens = tokens
         self._certificates = CertificateVerifier()
 
     async def user(self, caller: Caller, trust: Trust | None, clock: Clock) -> User:
-        """The user who asks, by the first proof there is; None as `trust`: not known yet."""
+        """The user that asks, by the first proof there is; None as `trust`: not known yet."""
         refused: CertificateRefused | None = None
         if caller.peer is not None:
             try:
@@ -82,7 +82,7 @@ class Authenticator:
         return own
 
     def _check_proxy(self, proxy: FrontProxy, peer: Peer, clock: Clock) -> None:
-        """Never falls through to the certificate's own name: who sends these headers wants to be somebody else."""
+        """Never falls through to the certificate's own name: the sender of these headers claims another user."""
         try:
             name = self._certificates.verify(peer, proxy.ca, clock.utc).common_name
         except CertificateRefused as error:
@@ -145,7 +145,7 @@ def _reviewed_user(user: Mapping[str, Any]) -> User | None:
 
 
 def _printable(user: User) -> User:
-    """`user`, if it can be said to anybody else."""
+    """`user`, if it can be passed on."""
     texts = (user.name, user.uid, *user.groups, *(text for key, values in user.extra for text in (key, *values)))
     if not all(map(_is_text, texts)):
         raise Unauthorized(UNPRINTABLE_IDENTITY)

@@ -1,4 +1,4 @@
-"""Who may do what: the cluster is asked, and its answers hold for a while."""
+"""Rights of users: the cluster is asked, and its answers hold for a while."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -41,9 +41,9 @@ class ExpiringCache(Generic[KeyT, ValueT]):
 
 
 class SharedAnswers(Generic[KeyT, ValueT]):
-    """Answers kept for `lifetime_seconds`; who asks while the same question is being asked waits for its answer.
+    """Answers kept for `lifetime_seconds`; a caller with a question that is being asked waits for its answer.
 
-    Errors reach everybody who waited, and are forgotten.
+    Errors reach every caller that waited, and are forgotten.
     """
 
     def __init__(self, capacity: int, lifetime_seconds: float, clock: Callable[[], float]) -> None:
@@ -65,7 +65,7 @@ class SharedAnswers(Generic[KeyT, ValueT]):
             if asking is None:
                 return await self._asked(key, ask, keep)
             await asyncio.wait([asking])
-            # Whoever was asking may have been cancelled: then the next one asks.
+            # The call that was asking may have been cancelled: then the next one asks.
             if not asking.cancelled():
                 return asking.result()
 
@@ -75,7 +75,7 @@ class SharedAnswers(Generic[KeyT, ValueT]):
             answer = await ask()
         except Exception as error:
             asking.set_exception(error)
-            # Taken note of, in case nobody else waits.
+            # Taken note of, in case no other caller waits.
             asking.exception()
             raise
         else:

@@ -1,4 +1,4 @@
-"""Who asks: users and groups as Kubernetes names them."""
+"""Callers: users and groups as Kubernetes names them."""
 
 from dataclasses import dataclass, replace
 
@@ -29,8 +29,8 @@ ANONYMOUS = User(ANONYMOUS_NAME, groups=(UNAUTHENTICATED,))
 def authenticated(user: User) -> User:
     """`user` as a member of `system:authenticated`.
 
-    The aggregator's own requests name no group, and roles of discovery are bound to this one. Who a front proxy
-    reports as anonymous or unauthenticated stays that.
+    The aggregator's own requests name no group, and roles of discovery are bound to this one. A user that a front
+    proxy reports as anonymous or unauthenticated stays that.
     """
     if user.name == ANONYMOUS_NAME or AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
         return user

@@ -1,4 +1,4 @@
-"""Who may ask the adapter what: authentication, then authorization, on the same request that is answered."""
+"""Access to the adapter: authentication, then authorization, on the same request that is answered."""
 
 import logging
 import random
@@ -19,7 +19,7 @@ from adapter.errors import ApiError, Unauthorized
 from infscale.process.tasks import running
 
 ALWAYS_ALLOWED = frozenset(probe.value for probe in Probe)
-"""Paths that anybody may ask for, answered before anything is proven: probes may not wait for the API server."""
+"""Paths that every client may ask for, answered before anything is proven: probes may not wait for the API server."""
 
 _ANONYMOUS_AT_ONCE = 8
 _TOKENS_AT_ONCE = 16
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who was let in to do what; both None where nobody asked who it is."""
+    """The admitted user and the request's attributes; both None where no identity was asked for."""
 
     user: str | None = None
     attributes: Attributes | None = None
@@ -44,12 +44,12 @@ class Access(Protocol):
     """Decides whether a request may be answered."""
 
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
-        """Return if it may. Raises `Unauthorized`, `Forbidden`, or `InternalError` when nobody can say."""
+        """Return if it may. Raises `Unauthorized`, `Forbidden`, or `InternalError` when the cluster does not say."""
         ...
 
 
 class OpenAccess:
-    """Lets everybody in: for an adapter that only this machine can reach."""
+    """Admits every request: for an adapter that only this machine can reach."""
 
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
         """Always returns."""
@@ -58,7 +58,7 @@ class OpenAccess:
 
 
 class ClusterAccess:
-    """Lets in whom the cluster lets in. `trust` gives whom it trusts now, None while that is not known."""
+    """Admits what the cluster admits. `trust` gives the authorities it trusts now, None while they are not known."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ClusterAccess:
 
     @property
     def trust(self) -> Trust | None:
-        """Whom the cluster trusts now."""
+        """The authorities that the cluster trusts now."""
         return self._trust()
 
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
@@ -107,7 +107,7 @@ class ClusterAccess:
 
 
 def audit(admission: Admission, asked: Asked, code: int) -> None:
-    """Note at debug level who asked for what and what came of it; a path that is none of ours is not repeated."""
+    """Note user, request and outcome at debug level; a path that is none of ours is not repeated."""
     attributes = admission.attributes
     if attributes is None or not _log.isEnabledFor(logging.DEBUG):
         return
@@ -126,7 +126,7 @@ async def cluster_access(
 ) -> AsyncGenerator[ClusterAccess]:
     """Access as `client`'s cluster grants it. `use` gets every new trust, for TLS to ask for its certificates.
 
-    It works from the start: until the cluster says whom it trusts, certificates are refused and the rest goes on.
+    It works from the start: until the cluster names its authorities, certificates are refused and the rest goes on.
     """
 
     def monotonic() -> float:

@@ -1,4 +1,4 @@
-"""Questions to the API server: whose token this is, and who may do what.
+"""Questions to the API server: the user of a token, and the rights of a user.
 
 Both are asked by creating a review, which needs the rights of the ClusterRole ``system:auth-delegator``.
 """
@@ -57,7 +57,7 @@ class Reviews:
         self._places = asyncio.Semaphore(at_once)
 
     async def ask(self, path: str, body: JsonObject) -> Mapping[str, Any]:
-        """The `status` of the review `body`, tried again while nobody answers.
+        """The `status` of the review `body`, tried again while no answer comes.
 
         Raises `KubeError`, `Unreachable` also when the time is over.
         """

@@ -1,4 +1,4 @@
-"""Whom the cluster trusts: its ConfigMap ``kube-system/extension-apiserver-authentication`` as a value.
+"""The authorities that the cluster trusts: its ConfigMap ``kube-system/extension-apiserver-authentication`` as a value.
 
 The API server keeps it up to date. Lists in it are JSON arrays in strings, and any key may be absent.
 """
@@ -38,7 +38,7 @@ class CaBundle:
         """The readable certificates of a PEM text, without what else it says. Raises `TrustError` if there are none."""
         found: dict[str, x509.Certificate] = {}
         for block in _CERTIFICATE.findall(text):
-            # One that cannot be read vouches for nobody, and must not silence the others.
+            # One that cannot be read verifies no client, and must not silence the others.
             try:
                 found[block] = x509.load_pem_x509_certificate(block.encode())
             except ValueError:
@@ -51,7 +51,7 @@ class CaBundle:
 
 @dataclass(frozen=True, slots=True)
 class FrontProxy:
-    """Who may speak for others: certificates of `ca` with one of the common names (none listed: any), and how."""
+    """Which front proxies may name users: those with a certificate of `ca` and a listed common name (none: any)."""
 
     ca: CaBundle
     headers: IdentityHeaders

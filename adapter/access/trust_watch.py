@@ -1,4 +1,4 @@
-"""Follows whom the cluster trusts, live."""
+"""Follows the authorities that the cluster trusts, live."""
 
 import asyncio
 import logging

@@ -1,6 +1,6 @@
 """What autoscalers will ask, and which of their questions name something that does not exist.
 
-An HPA shows such a mistake in its own conditions only, where nobody looks before it is needed. Questions are asked here
+An HPA shows such a mistake in its own conditions only, which are read late. Questions are asked here
 as the HPA controller asks them, of the same provider, so that what is said is what it will be told.
 """
 

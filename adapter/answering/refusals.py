@@ -1,4 +1,4 @@
-"""Words of refusals: the API server library's first, then what helps whoever reads them in an HPA's conditions."""
+"""Words of refusals: the API server library's first, then what helps readers of an HPA's conditions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -128,7 +128,7 @@ class Responder:
         headers = {"ETag": written.etag, "Vary": "Accept"}
         if request.content_hash == document.content_hash:
             headers["Cache-Control"] = _FOR_EVER
-        # A probe of the aggregator takes 304 for a failure, so only who names the tag gets one.
+        # A probe of the aggregator takes 304 for a failure, so only a request with the tag gets one.
         if wanted.has(written.etag):
             return Reply(304, b"", written.content_type, headers)
         return Reply(200, written.body, written.content_type, headers)

@@ -123,7 +123,7 @@ def _clauses(accept: str) -> Iterator[_Clause]:
         quality = parameters.pop("q", "1")
         if kind == _ANY and not subtype:
             subtype = _ANY
-        # A server version of its own is what nobody has here.
+        # No version of this server is offered beside another.
         if not (kind and subtype) or parameters.get("sv") or not _QUALITY.fullmatch(quality):
             continue
         if float(quality) > 0:

@@ -1,6 +1,6 @@
 """Request paths and queries, parsed once into typed requests.
 
-The decoded path is parsed exactly once and its result serves both to decide who may ask and to answer, so that an
+The decoded path is parsed exactly once and its result serves both authorization and the answer, so that an
 encoded slash can never mean one thing here and another there. Paths are those of the Kubernetes custom and external
 metrics APIs.
 """

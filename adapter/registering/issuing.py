@@ -16,7 +16,7 @@ _RENEWED_AFTER = 2 / 3
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a serving certificate is for: the Service that leads to the adapter."""
+    """The subject of a serving certificate: the Service that leads to the adapter."""
 
     service: str
     namespace: str
@@ -52,7 +52,7 @@ class Authority:
 
     @classmethod
     def parse(cls, certificate: bytes, key: bytes) -> "Authority":
-        """The one that was written as PEM. Raises `ValueError` for anything else, also for one of somebody else's."""
+        """The one that was written as PEM. Raises `ValueError` for anything else, also for another authority."""
         found = x509.load_pem_x509_certificate(certificate)
         try:
             private = load_pem_private_key(key, None)

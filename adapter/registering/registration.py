@@ -112,7 +112,7 @@ def secret_of(state: CaState, name: str, namespace: str, version: str | None) ->
 def bundle_patch(api_service: JsonObject, subject: Subject, bundle: bytes) -> JsonObject | None:
     """The merge patch that makes an APIService of `subject` believe `bundle`; None where it does.
 
-    Raises `NotOurs` for an APIService that leads to somebody else.
+    Raises `NotOurs` for an APIService that leads to another Service.
     """
     spec = api_service.get("spec") or {}
     service = spec.get("service") or {}
@@ -235,7 +235,7 @@ class Registrar:
             _log.info("serving with a certificate of the CA in Secret %s/%s", self._subject.namespace, self._name)
 
     async def _agreed(self) -> CaState:
-        """The CA that all replicas agree on; whoever writes first decides."""
+        """The CA that all replicas agree on: that of the first write."""
         path = f"{self._secrets}/{self._name}"
         for _ in range(_ATTEMPTS):
             try:

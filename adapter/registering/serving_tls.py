@@ -33,7 +33,7 @@ class TlsSettings:
 
     @property
     def subject(self) -> Subject:
-        """Whom a made certificate is for."""
+        """The subject of a made certificate."""
         return Subject(self.service, self.namespace)
 
     def __post_init__(self) -> None:

@@ -66,7 +66,7 @@ def system_clock() -> Clock:
 
 
 class Grants(Protocol):
-    """Makes the access of a server: who may ask, decided by a cluster."""
+    """Makes the access of a server, on which a cluster decides."""
 
     def __call__(self, use: Callable[[Trust], None], clock: Callable[[], Clock]) -> AbstractAsyncContextManager[Access]:
         """Access for as long as the block runs; `use` gets every new trust."""
@@ -100,7 +100,7 @@ class AdapterServer:
     `metrics` are the names that `provider` answers. ``/metrics`` shows `page`; the adapter's own
     counts where there is none.
 
-    Without a `membership` there is nobody to ask who may read, so it listens on loopback only. Entering raises
+    Without a `membership` no cluster decides on callers, so it listens on loopback only. Entering raises
     `StartError` when it may not listen there, the port is taken or the certificate does not work.
     """
 
@@ -177,7 +177,7 @@ class AdapterServer:
             return None
         if self._membership.registers is not None:
             registrar = self._membership.registers(self._certificate.use)
-            # Before listening: a certificate that nobody believes yet fails the probes of an API that was available.
+            # Before listening: a certificate that is not believed yet fails the probes of an API that was available.
             await registrar.try_round()
             await stack.enter_async_context(running(registrar.run()))
 

@@ -87,7 +87,7 @@ class AdapterApp:
         return (self._remembered if short else parse)(method, path, query)
 
     async def _admitted(self, request: web.BaseRequest, parsed: Request | ApiError) -> web.StreamResponse:
-        """The answer to a request, or why it has none: only for who may ask, so that nobody learns what exists."""
+        """The answer to a request, or why it has none: without the right to it a caller does not learn what exists."""
         asked = Asked(request.method, request.path, None if isinstance(parsed, ApiError) else parsed)
         peer = peer_of(request.transport)
         admission = await self._access.admit(Caller(request.headers, peer), asked)
@@ -122,7 +122,7 @@ class AdapterApp:
             reply = self._responder.answer(asked, self._clock(), wanted)
             if len(reply.body) <= PIECE_BYTES:
                 return _response(reply)
-            # Written here so that clients who read slowly count as in flight, and not for ever.
+            # Written here so that clients that read slowly count as in flight, and not for ever.
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 return await _written(request, reply)
         finally:

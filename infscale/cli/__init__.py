@@ -1,1 +1,4 @@
-"""Composition root: the commands of the `infscale` program."""
+"""The commands of the `infscale` program: arguments, output and exit codes.
+
+Parts are started and connected in `infscale.serving`.
+"""

@@ -106,7 +106,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     unscraped: tuple[ScrapeSettings, float | None] = ScrapeSettings(), ScrapeSettings().interval_seconds
     scrape, interval = section.get("scrape", _scrape, unscraped)
     discovery = section.attempt("discovery", lambda field: _discovery(field, files))
-    # Who follows a cluster and names none means the one it runs in.
+    # Without a named cluster the one that infscale runs in is meant.
     clustered = "kubernetes" in section.given["discovery"].attempt(Field.entries).or_else({})
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)

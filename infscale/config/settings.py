@@ -137,7 +137,7 @@ class ScrapeSettings:
 class PoolOverrides:
     """What the file says about one pool; None is not given.
 
-    `saturation_place` is where ``saturation`` is written (``file:line``), for those who find another source of it.
+    `saturation_place` is where ``saturation`` is written (``file:line``); errors about a second source name it.
     """
 
     staleness_limit_seconds: float | None = None

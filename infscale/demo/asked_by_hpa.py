@@ -52,7 +52,7 @@ HPA_METRICS: tuple[HpaMetric, ...] = (
     HpaMetric("waiting_requests", _EXTERNAL, "2", True, Source.EXTERNAL),
     HpaMetric("kv_cache_utilization_ratio", _PODS, "800m", True, Source.PODS),
 )
-"""The HPA of the demo, on engine metrics alone: they mean the same whoever routes."""
+"""The HPA of the demo, on engine metrics alone: they mean the same in every phase."""
 
 
 @dataclass(frozen=True, slots=True)

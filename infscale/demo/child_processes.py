@@ -73,7 +73,7 @@ async def helper(role: str, file: Path) -> AsyncGenerator[HelperProcess, None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has bound on any address of this machine at this moment; raises `StartError` if too few.
+    """Ports that no program has bound on any address of this machine at this moment; raises `StartError` if too few.
 
     One that is taken on one loopback address alone would still stop a program that listens on all. They lie below the
     range from which the kernel takes the ports of outgoing connections, so that no connection gets one before the

@@ -1,1 +1,4 @@
-"""Where endpoints and inference objects come from."""
+"""Where endpoints and inference objects come from: what every source gives, and the source that is a file.
+
+The source that is a cluster is in `infscale.kube`.
+"""

@@ -1,4 +1,4 @@
-"""What every source of endpoints and inference objects looks like to those who follow it."""
+"""What every source of endpoints and inference objects looks like to its followers."""
 
 from collections.abc import AsyncIterator
 from typing import Protocol

@@ -167,7 +167,7 @@ def _ext_proc(name: str, route: Picked) -> Document:
                 # Keeps the stream open until the response ends: completion and abort are seen without its bodies.
                 "response_trailer_mode": "SEND",
             },
-            # Who answered in the end: after a retry it is not the first destination.
+            # The endpoint that answered: after a retry it is not the first destination.
             "response_attributes": ["upstream.address"],
             "metadata_options": {
                 "forwarding_namespaces": {"untyped": ["envoy.lb", "envoy.lb.subset_hint"]},

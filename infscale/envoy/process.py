@@ -85,7 +85,7 @@ async def running_document(admin: Address, document: Document) -> AsyncGenerator
             stdout=files.output,
             stderr=files.output,
             preexec_fn=die_with_parent,
-            # Ctrl-C is for who started it, and ends it in order.
+            # Ctrl-C reaches the program that started it, which ends it in order.
             start_new_session=True,
         )
         try:

@@ -1,4 +1,4 @@
-"""Status conditions of the inference objects that nobody else writes: what is wanted, and whether that is news.
+"""Status conditions of the inference objects that no other controller writes: what is wanted, and whether that is news.
 
 An `InferencePool`'s status belongs to the gateways and is left alone.
 """

@@ -202,7 +202,7 @@ class KubernetesDiscovery:
             yield f"exporters {name}", watch
 
     def _pool_watches(self, only: OnlyPool) -> Iterator[tuple[str, Reflector]]:
-        """What routing to one pool takes. Who may only see pods and pools goes without the rest."""
+        """What routing to one pool takes. Rights on pods and pools are enough for it."""
         namespace = only.key.namespace
         yield self._watch(resources.PODS, namespace, self._table(self._seen.pods, read_pod_again))
         if only.made is not None:

@@ -35,7 +35,7 @@ class StatusSettings:
     """How eagerly statuses are written.
 
     `pace_seconds` lies between two writes. The same verdict on the same generation is written to an object again only
-    after `repeat_seconds`: somebody else writes it too and disagrees. Where the rights are missing, or an object
+    after `repeat_seconds`: another writer disagrees with it. Where the rights are missing, or an object
     refuses its status, it is tried again after `refused_seconds`.
     """
 
@@ -127,7 +127,7 @@ class StatusWriter:
         try:
             await self._client.patch(judged.path, as_patch(judged.standing, conditions))
         except (Conflict, NotFound):
-            # Somebody else changed or removed it; its new version comes through the watch.
+            # Another client changed or removed it; its new version comes through the watch.
             return
         except Unreachable as error:
             self._wanted.setdefault(identity, judged)

@@ -1,1 +1,1 @@
-"""The store: samples, windows, snapshots and what they mean; pure code, no input or output."""
+"""Metrics of endpoints: samples, windows, the store and its snapshots; pure code, no input or output."""

@@ -40,7 +40,7 @@ ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
 
 
 class LatencyRows(Protocol):
-    """Latency histograms of the rows of a snapshot, for those who want them added up."""
+    """Latency histograms of the rows of a snapshot, to be added up."""
 
     def added_up(
         self, key: tuple[HistogramName, str | None], rows: IntArray, once_more: int, times: int
@@ -201,9 +201,10 @@ class PodIndex:
 
 @dataclass(slots=True, eq=False, init=False)
 class PoolState:
-    """The part of a snapshot that dispatching does not change: who is in the pool and what was observed of them.
+    """The part of a snapshot that dispatching does not change: the endpoints of the pool and what was observed of them.
 
-    `index` has the row of each destination. `derived` has what readers worked out of the state, by whoever did.
+    `index` has the row of each destination. `derived` has what readers worked out of the state, by the type of
+    its owner.
     """
 
     pool: Final[ObjectKey]

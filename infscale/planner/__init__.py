@@ -1,1 +1,1 @@
-"""How many servers there should be; pure arithmetic."""
+"""How many replicas an HPA asks for: the arithmetic of its controller; pure code."""

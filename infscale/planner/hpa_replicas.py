@@ -142,7 +142,7 @@ def ready_pods(pods: Iterable[PodState]) -> int:
 
 
 def _require_values(values: Mapping[str, PodValue], resource: str) -> None:
-    """An empty list is refused before anybody looks at pods, by the controller's own metrics client."""
+    """The controller's metrics client refuses an empty list before pods are looked at."""
     if not values and resource:
         raise UnusableMetricError(
             f"unable to get metrics for resource {resource}: no metrics returned from resource metrics API"

@@ -60,7 +60,7 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def self_signed(name: str, now: datetime, lifetime: timedelta) -> CertificatePair:
-    """A certificate that nobody vouches for: clients encrypt with it, and must not ask whose it is."""
+    """A certificate that is its own issuer: clients encrypt with it and cannot verify the server's identity."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = common_name(name)
     made = for_server(builder(subject, subject, key.public_key(), now, lifetime), ["localhost"]).sign(key, SHA256())

@@ -89,7 +89,7 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 def cannot_listen(who: str, host: str, port: int, error: OSError, key: str) -> StartError:
-    """The error that says why `who` cannot listen there, and what to do; `key` is what chooses the address."""
+    """The error that says why the part `who` cannot listen there, and what to do; `key` chooses the address."""
     match error.errno:
         case errno.EADDRINUSE:
             reason, remedy = "the port is taken", f"choose another with {key}, or stop what has it"

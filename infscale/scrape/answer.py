@@ -1,6 +1,6 @@
 """One HTTP answer as it comes in, byte by byte, and what is wrong with it.
 
-The parser is httptools'. Limits on everything a server controls are here: it may be broken, or somebody else's.
+The parser is httptools'. Limits on everything a server controls are here: it may be broken or belong to others.
 """
 
 import zlib
@@ -148,7 +148,7 @@ class Answer:
             self.finish()
 
     def on_message_begin(self) -> None:
-        """An answer begins; another one, if this has ended, which nobody asked for."""
+        """An answer begins; where this one has ended, it is one that was not asked for."""
         if self.ended:
             self.keep_alive = False
 

@@ -165,7 +165,7 @@ class _Connection(asyncio.Protocol):
         try:
             return await self._done
         except asyncio.CancelledError:
-            # What is still to come belongs to nobody.
+            # What is still to come belongs to no page.
             self.abort()
             raise
         finally:

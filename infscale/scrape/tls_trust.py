@@ -1,4 +1,4 @@
-"""Whom a scrape over https believes, and what it shows of itself."""
+"""Which certificates a scrape over https believes, and which it shows."""
 
 from dataclasses import dataclass
 from pathlib import Path

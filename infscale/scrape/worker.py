@@ -61,7 +61,7 @@ class _Sender:
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         self._loop.call_soon(self._send, key, sample, at)
-        # Pages come several at a time, and none of them is as urgent as what somebody waits for.
+        # Pages come several at a time, and none of them is as urgent as a request that waits.
         os.sched_yield()
 
     def record_failure(self, key: EndpointKey, cause: str, at: float) -> None:
@@ -95,7 +95,7 @@ class _Sender:
 
 
 def _give_way() -> None:
-    """Let those who have somebody waiting run on: this process wakes a thousand times a second, and can wait."""
+    """Give way to processes for which requests wait: this one wakes a thousand times a second and may wait."""
     with contextlib.suppress(AttributeError, OSError):  # Not every system can, or lets it.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -43,7 +43,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the adapter answers from, and the cluster that decides who may ask; None without one."""
+    """What the adapter answers from, and the cluster that decides on callers; None without one."""
 
     provider: Provider
     table: MetricTable
@@ -85,12 +85,14 @@ class Answers:
             forwarder = Forwarder(asking, settings, api_services.is_forwarding)
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
-    def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AbstractAsyncContextManager[object]:
+    @asynccontextmanager
+    async def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AsyncGenerator[None]:
         """Say in the log what autoscalers ask for that does not exist, each once, until the block ends.
 
         `knows` says which custom metrics another adapter has.
         """
-        return running(self._check(store, knows))
+        async with running(self._check(store, knows)):
+            yield
 
     async def _check(self, store: MetricStore, knows: Callable[[str], bool]) -> None:
         known: frozenset[Finding] = frozenset()

@@ -271,7 +271,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
 @contextlib.asynccontextmanager
 async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeClient, None]:
     """A client of the configured cluster. Raises `ConfigError` where there is none."""
-    # The Kubernetes client takes 47 MiB and is imported by those who have a cluster.
+    # The Kubernetes client takes 47 MiB and is imported only where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
     async with cluster(settings) as client:

@@ -1,4 +1,4 @@
-"""Who may read ``/metrics`` where other machines can: the cluster is asked, in the way the adapter asks it."""
+"""Access to ``/metrics`` from other machines: the cluster decides, and is asked as the adapter asks it."""
 
 import asyncio
 import random
@@ -19,7 +19,8 @@ _ANONYMOUS_AT_ONCE = 8
 
 
 class MetricsAccess:
-    """Lets in whose bearer token the cluster knows (TokenReview), and whom it allows the path (SubjectAccessReview).
+    """Admits a request whose bearer token the cluster knows (TokenReview) and to whose user it allows the path
+    (SubjectAccessReview).
 
     Answers hold for 10 s. Client certificates prove nothing here: the page is served in plain text.
     """
@@ -30,7 +31,7 @@ class MetricsAccess:
         self._access = ClusterAccess(authenticator, authorizer, lambda: None, _clock)
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to somebody who may not read this; None: it may be answered."""
+        """The refusal of a request; None: the request may be answered."""
         try:
             await self._access.admit(Caller(request.headers), Asked(request.method, request.path, None))
         except ApiError as error:

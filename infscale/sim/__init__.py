@@ -1,1 +1,1 @@
-"""A model server to stand in for a GPU."""
+"""Simulated model servers, for tests and the demo: engines, metrics pages, HTTP and load."""

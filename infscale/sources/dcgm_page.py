@@ -165,7 +165,7 @@ def _used(gathered: _Gathered) -> float:
 
 
 def _together(parts: Sequence[float]) -> float:
-    """What those who share a GPU have of it: where all show the same it is the whole, else each shows its part."""
+    """What each of the pods that share a GPU has of it: the whole where all show the same, else what each shows."""
     return parts[0] if len(set(parts)) == 1 else math.fsum(parts)
 
 

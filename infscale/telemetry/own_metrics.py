@@ -24,7 +24,7 @@ _SUFFIXES = ("", "_total", "_created", "_bucket", "_sum", "_count", "_info")
 
 
 class Page(Protocol):
-    """Who has a page of metrics."""
+    """An object that has a page of metrics."""
 
     async def written(self, asked: Collection[str] = ()) -> bytes:
         """The page as it is now; of `asked` sample names only the families of these, if there are any."""

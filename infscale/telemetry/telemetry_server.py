@@ -27,7 +27,7 @@ from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
 
 
 class Snapshots(Protocol):
-    """Who has the pools."""
+    """An object that has the pools."""
 
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current view of every pool."""
@@ -35,16 +35,16 @@ class Snapshots(Protocol):
 
 
 class Guard(Protocol):
-    """Who may read ``/metrics``."""
+    """Decides whether a request may read ``/metrics``."""
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to somebody who may not; None: the request may be answered."""
+        """The refusal of a request; None: the request may be answered."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetryListen:
-    """Where telemetry listens (port 0: any free one), and who guards ``/metrics``; None: everybody who can connect."""
+    """Where telemetry listens (port 0: any free one), and what guards ``/metrics``; None: any client may read."""
 
     host: str
     port: int
@@ -196,7 +196,7 @@ class TelemetryServer:
     """Serves `/metrics`, `/healthz` and `/debug/snapshot`; port 0 takes a free one, read from `port`.
 
     `shown` is the page of metrics, `pages` are more documents under `/debug/`, by name. Where other machines can
-    connect there is nothing under `/debug/`: it would tell anyone of every endpoint.
+    connect there is nothing under `/debug/`, because it shows every endpoint.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class PoolDirectors:
         }
 
     def director(self, pool: ObjectKey) -> PoolDirector | None:
-        """The director of `pool`, for those who look at its records."""
+        """The director of `pool`, for readers of its records."""
         return self._directors.get(pool)
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:

@@ -30,7 +30,7 @@ _USED_ANYWAY: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPlugin:
-    """One declared plugin, for those who show a configuration: `uses` say where it takes part, none: nowhere."""
+    """One declared plugin, as reports of a configuration show it: `uses` say where it takes part, none: nowhere."""
 
     name: str
     type: str

@@ -58,9 +58,10 @@ class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
 
     `detector` None: the configuration says nothing about saturation. `screeners` narrow the candidates one after the
-    other; then `admitters` are asked, and all have to admit. `stamps` are response headers, each with the label of who
-    answered that it carries. `media_items` is how many media are remembered of each endpoint, 0 none. `notes` are lines
-    for the start-up log about what is accepted but decided elsewhere. `plugins` are what the document declares.
+    other; then `admitters` are asked, and all have to admit. `stamps` are response headers, each with the label that it
+    carries of the endpoint that answered. `media_items` is how many media are remembered of each endpoint, 0 none.
+    `notes` are lines for the start-up log about what is accepted but decided elsewhere. `plugins` are what the document
+    declares.
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
     metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
     """

@@ -1,6 +1,6 @@
 """Plugin types the reference picker has and this one does not.
 
-Errors name them as such, so that nobody looks for a typing mistake.
+Errors name them as such, so that they are not taken for typing mistakes.
 """
 
 REFERENCE_ONLY = frozenset(

@@ -10,7 +10,7 @@ from picker.response.reported_attributes import DEFAULT_NAMESPACE, ReportedAttri
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """`attributes` go to the gateway at the end of each response; with `served`, who answered into its headers."""
+    """`attributes` go to the gateway at the end of a response; with `served`, its headers name the endpoint."""
 
     attributes: tuple[ReportedAttribute, ...] = ()
     served: bool = False

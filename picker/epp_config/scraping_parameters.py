@@ -66,7 +66,7 @@ NO_WISHES = ScrapeWishes()
 def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -> tuple[ScrapeWishes, tuple[str, ...]]:
     """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`.
 
-    Pages of `clusters` come from afar: unless something else is said, over https and from who proves its name.
+    Pages of `clusters` come from afar: unless something else is said, over https with a certificate that is verified.
     """
     if wishes.source:
         given.declared.refuse(f"there is already a source of metrics pages ({wishes.source}); endpoints have one")

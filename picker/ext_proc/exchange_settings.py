@@ -17,7 +17,7 @@ class ExchangeSettings:
     its end. A body over `max_body_bytes` is answered 413; the default takes long prompts with images.
     `destination_count` is how many destinations are sent: 1 for gateways that refuse a list (ORIGINAL_DST). Without
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
-    gateway at the end of a response that it shows; with `report_served`, response headers say who answered.
+    gateway at the end of a response that it shows; with `report_served`, its headers name the endpoint that answered.
     `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
     on which revision of the store a request was decided. A body of `large_body_bytes` or more, or one
     that is encoded, is read in steps.

@@ -13,7 +13,7 @@ CONTENT_ENCODING: Final = "content-encoding"
 # The reference picker writes this name with capitals; gateways compare names without regard to case.
 CONTENT_LENGTH: Final = "Content-Length"
 SERVED_REPORT: Final = "x-conformance-test-served-endpoint"
-"""What conformance suites of gateways read to know who answered."""
+"""The header in which conformance suites of gateways read which endpoint answered."""
 NOBODY_SERVED: Final = "fail: missing envoy lb metadata"
 MARKER: Final = ("x-went-into-resp-headers", b"true")
 

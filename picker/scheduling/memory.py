@@ -94,7 +94,7 @@ class PoolMemory:
         return np.array([sum(each in past[row].media for each in media) for row in rows.tolist()], dtype=np.float64)
 
     def keep(self, promise: Promise) -> None:
-        """Remember `promise` until it is `over`; one of an endpoint that has left is nobody's concern."""
+        """Remember `promise` until it is `over`; that of an endpoint that has left is dropped."""
         past = self._by_authority.get(promise.authority)
         if past is not None:
             past.promised.add(promise)
@@ -113,7 +113,7 @@ class PoolMemory:
         )
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
-        """An endpoint answered, or failed to; one that has left is nobody's concern."""
+        """An endpoint answered, or failed to; one that has left has no record."""
         past = self._by_authority.get(authority)
         if past is None:
             return

@@ -1,7 +1,7 @@
 """How long endpoints will take for a request, worked out of what the store knows of each; no model is trained.
 
 The time to the first token is waiting and prefill. Waiting is the queue over the rate at which requests leave it
-(Little's law); where it is not known whether anybody leaves, nothing is predicted. Prefill is the prompt's uncached
+(Little's law); where it is not known whether any leaves, nothing is predicted. Prefill is the prompt's uncached
 tokens at what the endpoint lately took for one; requests that it has been sent and does not report yet are ahead of
 this one. The time per output token is the endpoint's own of late. Both are of the endpoint they speak of, so that pools
 of unlike hardware need nothing said about them.
@@ -99,7 +99,7 @@ def _everywhere(context: SchedulingContext) -> Prediction:
     tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)
     ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(snapshot))
     if settings.streaming and wanted.tpot:
-        # Whoever shares an engine's batch gets its tokens in the same steps: what others were promised binds, too.
+        # Requests in one batch get their tokens in the same steps: the promises of all of them bind.
         tpot_headroom = np.minimum(wanted.tpot, context.memory.tightest()) * settings.slo_buffer - tpot
     elif settings.streaming and not wanted.ttft:
         # Nothing is asked of it: where it is not known, it makes no difference.
@@ -114,7 +114,7 @@ def _waiting(snapshot: PoolSnapshot, unreported: FloatArray, now: float) -> Floa
     """Seconds until a request that comes now leaves the queue."""
     table, size = snapshot.columns.by_model, len(snapshot)
     waiting, leaving = snapshot.columns.gauges.waiting, cells(table, None, LEAVING, size)
-    # Nobody leaves: as long as the first has waited, at least.
+    # No request leaves: as long as the first has waited, at least.
     stuck = np.maximum(0.0, now - cells(table, None, WAITING_SINCE, size))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         waited = np.where(leaving == 0, stuck, (waiting + unreported) / leaving)

@@ -50,7 +50,7 @@ WEIGHINGS: Mapping[Weighing, Callable[[Sequence[str], Collection[_RoleCounts]], 
 
 @dataclass(frozen=True, slots=True)
 class HeaderSelector:
-    """A request header (lower case) that names the value of a label; the response says that of who answered.
+    """A request header (lower case) that names the value of a label; the response has that of its endpoint.
 
     A strict one leaves no other candidates; one that is not is left to a scorer.
     """

@@ -54,7 +54,7 @@ class Screener(Protocol):
     """Narrows the candidates of a request before any profile sees them, so that all profiles choose among the same.
 
     One whose choice other requests have to follow may name response headers by an attribute `stamps`, pairs of a header
-    (lower case) and a label: the header then carries the label of who answered.
+    (lower case) and a label: the header then carries that label of the endpoint that answered.
     """
 
     def screen(self, context: "SchedulingContext", rows: IntArray) -> IntArray:

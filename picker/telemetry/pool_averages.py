@@ -32,7 +32,7 @@ _AVERAGES: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
 class PoolAveragesCollector(Collector):
     """`llm_d_epp_*`: what the ready endpoints of each pool report on average, and how many of them are fresh.
 
-    An endpoint that does not say a number has no part in its average; of a number that nobody says there is none.
+    An endpoint that does not say a number has no part in its average; where no endpoint says the number there is none.
     Without `whole_names` pools have the one label that the reference gives them, `name`.
     """
 

@@ -1,6 +1,6 @@
 """What the reference picker counts of requests, by its labels, for dashboards and autoscalers that ask by its names.
 
-Models, and whom a request is billed to, are named by clients: so many of them have a series of their own and the rest
+Models, and the account of a request, are named by clients: so many of them have a series of their own and the rest
 share one, `OTHER`. Names that a pool's endpoints serve keep room to themselves.
 """
 

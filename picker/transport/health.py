@@ -23,7 +23,7 @@ _Status = health_pb2.HealthCheckResponse
 class Health:
     """Says how services are. Draining is unready but alive: a restart would cut off what is still served.
 
-    With `any_service` a name that nobody knows means readiness, too.
+    With `any_service` an unknown name means readiness, too.
     """
 
     def __init__(self, ready: Ready, any_service: bool = False) -> None:

@@ -2,8 +2,9 @@
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.gpu_readers import GPU
-from infscale.metrics.sample import EngineSample, GpuSample, ModelLoad
+from infscale.metrics.sample import GpuSample, ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
+from tests.fakes.samples import engine_sample
 
 
 def world() -> MetricStore:
@@ -19,7 +20,7 @@ def world() -> MetricStore:
     store.sync(DiscoveryState(tuple(endpoints), pools))
     for endpoint in endpoints:
         waiting, kv, gpu = (2.0, 1.0, 0.9) if endpoint.key.name == "a" else (3.0, 0.5, 0.1)
-        sample = EngineSample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
+        sample = engine_sample(waiting, 1.0, kv, {f"of-{endpoint.key.name}": ModelLoad(waiting, 1.0)})
         store.record_scrape(endpoint.key, sample, 1.0)
         store.record_beside(GPU, endpoint.key, GpuSample(gpu * 80, 80, gpu), 1.0)
     return store

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="session"), py
 NAMESPACE, NAME = "beside", "other"
 OWN = "waiting_requests"
 V1BETA2 = "/apis/custom.metrics.k8s.io/v1beta2"
-SETTLED_SECONDS = 5 * documents.SYNC_SECONDS
+LOOKS = 5
 BACK_SECONDS = 20 * documents.SYNC_SECONDS
 
 
@@ -73,6 +73,15 @@ class Scaled:
             return await self.seen.replicas(NAME) == replicas
 
         await until(there, BACK_SECONDS, f"{replicas} replicas: {await self.seen.condition(NAME)}")
+
+    async def looked(self, times: int) -> None:
+        """Wait until the other adapter was asked so many times more: once at each look of the HPA's."""
+        before = len(self.other.asked_by)
+
+        async def enough() -> bool:
+            return len(self.other.asked_by) >= before + times
+
+        await until(enough, BACK_SECONDS, f"the other adapter is asked {times} times")
 
     async def asked(self, metric: str, **params: str) -> list[dict[str, Any]]:
         path = f"{V1BETA2}/namespaces/{NAMESPACE}/pods/*/{metric}"
@@ -126,12 +135,12 @@ async def test_its_hpa_works_on_while_infscale_comes_runs_and_goes(scaled: Scale
             await scaled.scales("4", 2)
             await until(lambda: _asked_by(scaled, ACCOUNT), BACK_SECONDS, "infscale asks the other adapter")
             await scaled.scales("1", 1)
-            await asyncio.sleep(SETTLED_SECONDS)
+            await scaled.looked(LOOKS)
             assert not watching.done(), watching.exception()
             assert "infscale_adapter_other_metrics_lost 0.0" in await scaled.page()
             await scaled.removed()
             await scaled.scales("4", 2)
-        await asyncio.sleep(SETTLED_SECONDS)
+        await scaled.looked(LOOKS)
         assert not watching.done(), watching.exception()
         await scaled.scales("1", 1)
     finally:

@@ -260,6 +260,15 @@ class Probes:
                 self.count += 1
             await asyncio.sleep(0.05)
 
+    async def more(self, count: int) -> None:
+        """Wait for so many more probes."""
+        before = self.count
+
+        async def there() -> bool:
+            return self.count >= before + count
+
+        await until(there, 30, f"{count} more probes")
+
     async def _through(self) -> None:
         assert (await self.adapter.plane.client.get(GROUP_PATH))["resources"]
         assert (await self.adapter.plane.client.get(PODS))["items"]
@@ -344,7 +353,7 @@ async def test_the_front_proxy_s_ca_and_certificate_change_under_probes_and_none
     successor = Authority.made("front-proxy-next", now)
     old, new = pair(adapter.plane, "front-proxy"), successor.client("front-proxy-client", (), now)
     old_form, new_form = (ssl.PEM_cert_to_DER_cert(each.certificate.decode()) for each in (old, new))
-    async with probed(adapter):
+    async with probed(adapter) as probes:
         certificates.replace("front-proxy-ca.crt", certificates.front_proxy.pem + successor.pem)
 
         async def believed() -> bool:
@@ -368,4 +377,4 @@ async def test_the_front_proxy_s_ca_and_certificate_change_under_probes_and_none
             return (await adapter.ask(PODS, old, HPA))[0] == 401
 
         await until(forgotten, 90, "the old proxy is not believed any more")
-        await asyncio.sleep(2)
+        await probes.more(20)

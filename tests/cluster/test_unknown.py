@@ -119,7 +119,11 @@ async def steady(
         ]
         for load in loads:
             load.rate = RATE
-        await asyncio.sleep(1.0)
+
+        async def under_way() -> bool:
+            return all(len(load.answers) >= RATE for load in loads)
+
+        await until(under_way, 30, "a second's requests have been answered by each Deployment")
         for name, metric in FORMS.items():
             await plane.apply(documents.autoscaler(NAMESPACE, name, metric, maximum=REPLICAS, calm_seconds=0))
         made = Steady(Watched(plane, NAMESPACE), servers, tuple(loads), served)

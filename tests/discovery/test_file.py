@@ -12,6 +12,7 @@ from infscale.discovery.apart import APART_BYTES
 from infscale.discovery.file import FileDiscovery, log_refusal
 from infscale.discovery.protocol import Discovery
 from infscale.discovery.state import read_state
+from infscale.documents.strict_document import Field
 from infscale.documents.watched_file import MAX_FILE_BYTES
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError, ConfigErrors
@@ -178,15 +179,26 @@ async def test_a_removed_file_is_a_refusal_and_its_return_a_change(path: Path) -
 
 
 async def test_an_edit_that_changes_nothing_gives_no_state(path: Path) -> None:
-    watch = Watch(path)
-    await watch.next()
+    read: list[DiscoveryState] = []
+
+    def noted(field: Field) -> DiscoveryState:
+        read.append(read_state(field))
+        return read[-1]
+
+    states = FileDiscovery(path, read=noted, interval_seconds=0.01, settle_seconds=0.01).states()
+
+    async def following_state() -> DiscoveryState:
+        return await anext(states)
+
+    await following_state()
     async with asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(watch.next())
+        following = tasks.create_task(following_state())
         await write(path, "# a comment\n" + document("a"))
-        done, _ = await asyncio.wait([following], timeout=0.1)
-        assert not done
+        while len(read) < 2:
+            await asyncio.sleep(0.001)
         await write(path, document("c"))
-    assert following.result() == ["c"]
+    assert [endpoint_names(each) for each in read] == [["a"], ["a"], ["c"]]
+    assert following.result() is read[2]
 
 
 async def test_a_file_still_being_written_is_not_taken_for_a_shorter_one(path: Path) -> None:

@@ -344,7 +344,7 @@ async def test_a_killed_picker_hangs_nobody_and_its_successor_serves_with_balanc
                     group.create_task(client.ask_slowly(go))
                 await until(lambda: sum(client.flowing.values()) == 6)
                 await first.kill()
-                await asyncio.sleep(0.5)
+                await until(lambda: client.ends["500"] == 6)
                 go.set()
         # Envoy ends what it asked the dead picker about: with a 500, and answers that have begun in their middle.
         assert client.ends.pop("500") == 6

@@ -59,6 +59,10 @@ class Pool:
         assert snapshot is not None
         return list(snapshot.columns.lives)
 
+    def scrapes(self) -> list[int]:
+        """How often each endpoint was scraped."""
+        return [each.scrapes for _, each in sorted(self.running.scrapes.health().items())]
+
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
             while not holds():
@@ -99,7 +103,9 @@ async def test_nothing_is_believed_cached_where_an_engine_began_anew(
             # So that there are counts to fall.
             for rank in server.replica.ranks:
                 rank.recorder.prompt_tokens += 1000
-        await asyncio.sleep(0.6)
+        scrapes = made.scrapes()
+        # A scrape that had begun may have read the page before; the next one has not.
+        await made.until(lambda: all(now >= then + 2 for then, now in zip(scrapes, made.scrapes(), strict=True)))
         assert made.lives() == before
         for server in made.fleet.servers:
             await server.inject(Fault(FaultKind.SLOW_START, seconds=unready_seconds))

@@ -164,7 +164,8 @@ async def test_a_file_that_never_rests_is_read_when_it_does(followed: Installed)
     with restored(followed.discovery):
         async with followed.during(least_seconds=1.5) as attack:
             writer.start()
-            await asyncio.sleep(1.2)
+            before = len(followed.prober.probes)
+            await followed.until(lambda: len(followed.prober.probes) >= before + 100)
             stop.set()
             await asyncio.to_thread(writer.join)
     assert attack.probes

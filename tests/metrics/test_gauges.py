@@ -12,6 +12,7 @@ from infscale.metrics.pages.dialects import DIALECTS, Dialect, interpret
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.published.answers import pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, carries_unit
+from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns
@@ -46,7 +47,7 @@ def observed() -> MetricStore:
     made = store()
     made.record_scrape(KEY, EngineSample(SAID), 1.0)
     gpu = GpuSample(OF_POD.gpu_memory_used_bytes, OF_POD.gpu_memory_total_bytes, OF_POD.gpu_utilization)
-    made.record_gpu(KEY, gpu, 1.0)
+    made.record_beside(GPU, KEY, gpu, 1.0)
     return made
 
 

@@ -237,7 +237,7 @@ async def test_what_came_is_let_go_however_the_page_ends() -> None:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(BODY)
-        await asyncio.sleep(5)
+        await asyncio.Event().wait()
         return response
 
     async def quick(_: web.Request) -> web.StreamResponse:

@@ -90,7 +90,9 @@ async def test_a_server_may_end_the_connection_between_two_pages() -> None:
         with closing(client_of(authority)) as client:
             for _ in range(3):
                 assert (await client.get("/metrics")).body == BODY
-                await asyncio.sleep(0.01)
+                # The client closes its side when it has read that the server ends the connection.
+                while connections[-1].transport is not None:
+                    await asyncio.sleep(0.001)
         assert len(connections) == 3
 
 

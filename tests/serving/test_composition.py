@@ -17,6 +17,7 @@ import yaml
 from aiohttp import ClientSession
 
 from infscale.config import load_config
+from infscale.discovery.file import FileDiscovery
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
 from infscale.serving.composition import serving
@@ -70,7 +71,7 @@ async def test_a_pool_that_is_not_there_yet_is_checked_at_the_start(tmp_path: Pa
             pass
 
 
-async def test_pools_and_endpoints_come_and_go_while_serving(tmp_path: Path) -> None:
+async def test_pools_and_endpoints_come_and_go_while_serving(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "discovery.yaml"
     config = await asyncio.to_thread(load_config, config_file(tmp_path))
     async with serving(config) as running:
@@ -78,7 +79,7 @@ async def test_pools_and_endpoints_come_and_go_while_serving(tmp_path: Path) -> 
         charge = store.charge(ObjectKey("default", "default"), 1, "m", 10.0, 0.0)
         good = store.discovery
         file.write_text("endpoints: [{name: a")
-        await asyncio.sleep(0.3)
+        await eventually(lambda: "discovery file refused" in caplog.text)
         assert store.discovery is good
         file.write_text(yaml.safe_dump({"endpoints": [endpoint(0)], "objects": [pool("one"), pool("two")]}))
         await eventually(lambda: [str(key) for key in store.pools()] == ["default/one", "default/two"])
@@ -135,10 +136,15 @@ async def test_two_sources_of_endpoints_must_be_one(tmp_path: Path, name: str, w
 async def test_a_file_that_is_not_watched_is_read_once(tmp_path: Path) -> None:
     config = await asyncio.to_thread(load_config, config_file(tmp_path))
     config = replace(config, discovery=replace(config.discovery, watch=False))
+    watched = FileDiscovery(tmp_path / "discovery.yaml", interval_seconds=config.discovery.poll_interval_seconds)
+    states = watched.states()
     async with serving(config) as running:
         good = running.store.discovery
-        (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [endpoint(0)]}))
-        await asyncio.sleep(0.3)
+        await anext(states)
+        # What is watched at the same pace has changed twice, and this has not.
+        for names in ([endpoint(0)], [endpoint(1)]):
+            (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": names}))
+            await anext(states)
         assert running.store.discovery is good
 
 

@@ -23,7 +23,7 @@ from infscale.process.connecting import NO_HANDSHAKE, NOT_FOUND, connect_problem
 JsonObject = dict[str, Any]
 
 FIELD_MANAGER = "infscale"
-"""Who owns the fields that are applied, as the server keeps it."""
+"""The owner of the applied fields, as the server keeps it."""
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Of one answer that is no watch; a page of 500 ordinary pods takes half of it."""

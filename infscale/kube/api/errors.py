@@ -7,7 +7,7 @@ KubeError           a request to the API server failed; its text is the server's
 ├── Gone            the version or page asked for is no longer kept: list again (410)
 ├── TooLarge        the answer is larger than is read: ask for less at once
 ├── Rejected        the request is wrong in another way (other 4xx): sent again it fails again
-└── Unreachable     nobody answered, or not now (network, TLS, time limits, 429, 5xx): trying again may help
+└── Unreachable     no server answered, or not now (network, TLS, time limits, 429, 5xx): trying again may help
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Rejected(KubeError):
 
 
 class Unreachable(KubeError):
-    """Nobody answered, or not now. `retry_after_seconds` is the pause the server asks for, None: not said."""
+    """No server answered, or not now. `retry_after_seconds` is the pause the server asks for, None: not said."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         self.retry_after_seconds = retry_after_seconds

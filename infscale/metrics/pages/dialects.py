@@ -54,7 +54,7 @@ PAGE_PATH: Final = "/metrics"
 
 
 class NobodyCounted(ExpositionError):
-    """The page is an average over nobody: what it says is left over from when there was somebody."""
+    """The page is an average over no server: its values are left over from servers that are gone."""
 
 
 class MissingMetrics(ExpositionError):
@@ -87,7 +87,7 @@ class Dialect:
     that all report the same, of which the lowest counts. Everything else that series differ in (data-parallel rank,
     finish reason, …) is added up; of ratios the highest counts. Tokens in the KV cache are worked out
     from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
-    our metrics: nobody knows how its series would be added up, so that the first counts. `members` tell how many
+    our metrics: how its series add up is unknown, so that the first counts. `members` tell how many
     servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
     `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
     `path` is where on its server the page is (None: at `PAGE_PATH`). `lora_loaded` has a series for each LoRA adapter

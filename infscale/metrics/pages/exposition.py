@@ -75,8 +75,8 @@ class SeriesColumns:
 class Layout:
     """What a page says beside its values: by sample name the rows of `Selected.values`, and the labels of each.
 
-    Pages that say the same are of one layout, the same object, so that what follows from it is worked out once:
-    `derived` has it, by whoever did.
+    Pages that say the same are of one layout, the same object, so that what follows from it is worked out once
+    and kept in `derived`, by the type of its owner.
     """
 
     rows: Mapping[str, tuple[int, ...]]

@@ -1,4 +1,4 @@
-"""Dialects beyond the table: an engine's names as somebody wrote them down, and which endpoint speaks what."""
+"""Dialects beyond the table: an engine's names as a configuration has them, and which endpoint speaks what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -124,8 +124,9 @@ class QueueLatency:
     """How long requests wait for their first step.
 
     The larger of (a) the statistic of the engines' queue times over the window, which knows only waits that are over,
-    and (b) waiting ÷ rate of leaving the queue (Little's law), which knows those that are not; with nobody leaving, (b)
-    is the time since the queue became non-empty. A fully covered window in which nobody arrived and nobody waits is 0.
+    and (b) waiting ÷ rate of leaving the queue (Little's law), which knows those that are not; while none leaves, (b)
+    is the time since the queue became non-empty. The value is 0 where none arrived in a fully covered window and none
+    waits.
     """
 
     statistic: Statistic
@@ -264,7 +265,7 @@ def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) 
 def _larger(
     past: FloatArray, waiting: FloatArray, leaving: FloatArray, waited: FloatArray, covered: BoolArray
 ) -> FloatArray:
-    """The larger of past waits and what those who wait now will have waited; 0 where nothing happened all the time."""
+    """The larger of past waits and the expected waits of waiting requests; 0 for a window without any request."""
     with np.errstate(divide="ignore", invalid="ignore"):
         present = np.where(leaving > 0, waiting / leaving, np.where(np.isfinite(waited), waited, math.nan))
     latency = np.fmax(past, np.where(waiting > 0, present, math.nan))

@@ -1,7 +1,8 @@
 """Dispatch accounting: what the picker sent and has not seen end.
 
 A charge is made when a destination is sent and released when the exchange ends. Between the two it may be *written
-off*: an endpoint that keeps reporting less than was charged has finished work whose end nobody saw, or never got it.
+off*: an endpoint that keeps reporting less than was charged has finished work whose end the picker did not see, or
+never got it.
 """
 
 from dataclasses import dataclass

@@ -40,13 +40,11 @@ class EndpointRecord:
     def refused(self) -> Mapping[str, str]:
         """Why values of its pages are not taken, by the names of gauges, of histograms and of counters."""
         of_engine = NO_REFUSALS if self.sample is None else self.sample.refused
-        beside = [sample.refused for sample, _ in self.beside.values()]
-        told = [each for each in (self.history.jumped, of_engine, *beside) if each]
-        if not told:
-            return NO_REFUSALS
-        if len(told) == 1:
-            return told[0]
-        return {name: cause for each in told for name, cause in each.items()}
+        told = [self.history.jumped, of_engine, *[sample.refused for sample, _ in self.beside.values()]]
+        told = [each for each in told if each]
+        if len(told) > 1:
+            return {name: cause for each in told for name, cause in each.items()}
+        return told[0] if told else NO_REFUSALS
 
     @property
     def must_move(self) -> bool:

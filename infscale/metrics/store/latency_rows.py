@@ -1,7 +1,7 @@
 """Histograms of latencies side by side, one row per endpoint, so that those of a thousand are added up at once.
 
 They would be too large to copy for every snapshot: there is one table, written in place, and a snapshot keeps the
-version it was taken at. Who asks a snapshot that is not the latest any more is told so and adds up the windows instead.
+version it was taken at. A reader of an older snapshot is told so and adds up the windows instead.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The metrics store: the one owner of what is known about endpoints, and the publisher of snapshots.
 
 Sources record into it, picker and adapter read snapshots from it. It runs in one thread; every change has the next
-revision number, and whoever reads a pool after it gets a new immutable `PoolSnapshot` with that number.
+revision number, and the next read of a pool gives a new immutable `PoolSnapshot` with that number.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,9 @@ class MetricStore:
         record = self._records.get(key)
         if record is not None:
             record.beside[source] = sample, at
-            self._observed(record)
+            for pool, row in record.rows:
+                self._number += 1
+                self._boards[pool].observed_beside(row, record, source, self._number)
 
     # Dispatch accounting
 

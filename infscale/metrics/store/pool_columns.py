@@ -1,8 +1,8 @@
-"""The columns of one pool as they are written: cells change in place, until somebody reads.
+"""The columns of one pool as they are written: cells change in place until a snapshot is taken.
 
 Scrapes and dispatches are many, and each touches one row; what a reader needs is all rows at one moment. So a snapshot
-takes the columns as they are when somebody asks, and whoever writes next goes on in copies: readers, who have somebody
-waiting, pay for none.
+takes the columns as they are, and the next write goes on in copies: a reader, for which a request waits, copies
+nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,8 @@ class PoolBoard:
         self._taken: set[str] = set()
         for row, record in enumerate(records):
             self._write(row, record)
+            for source, (sample, at) in record.beside.items():
+                self._write_beside(row, source, sample, at)
             self._count(row, record.ledger)
         self._state = state.observed(self._columns())
         self._observed = self._booked = False
@@ -80,6 +82,14 @@ class PoolBoard:
     def observed(self, row: int, record: EndpointRecord, number: int) -> None:
         """What is known of the endpoint in `row` has changed."""
         self._write(row, record)
+        self._number = number
+        self._observed = True
+
+    def observed_beside(self, row: int, record: EndpointRecord, source: Source, number: int) -> None:
+        """What `source`, which is beside the engine, says of the endpoint in `row` has changed."""
+        self._begin_numbers()
+        self._write_beside(row, source, *record.beside[source])
+        self._put("refused", row, record.refused)
         self._number = number
         self._observed = True
 
@@ -106,9 +116,7 @@ class PoolBoard:
 
     def _write(self, row: int, record: EndpointRecord) -> None:
         sample = record.sample
-        if _OBSERVED in self._taken:
-            self._taken.remove(_OBSERVED)
-            self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
+        self._begin_numbers()
         window = record.summaries.get(self._window)
         self._numbers[_ENGINE_FIRST:_ENGINE_STOP, row] = _engine_numbers(record, window)
         self._numbers[_LOAD_SECONDS, row] = known(record.endpoint.load_seconds)
@@ -128,8 +136,12 @@ class PoolBoard:
             self._put("lora", row, sample.lora)
             self._put("block_size_tokens", row, sample.block_size_tokens)
             self._put("num_blocks", row, sample.num_blocks)
-        for source, (said, at) in record.beside.items():
-            self._write_beside(row, source, said, at)
+
+    def _begin_numbers(self) -> None:
+        """Have numbers and flags that may be written."""
+        if _OBSERVED in self._taken:
+            self._taken.remove(_OBSERVED)
+            self._numbers, self._flags = self._numbers.copy(), self._flags.copy()
 
     def _write_beside(self, row: int, source: Source, sample: SourceSample, at: float) -> None:
         if source.observed is not None:

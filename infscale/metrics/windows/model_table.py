@@ -90,7 +90,7 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
 
 
 class Speakers(Generic[KeyT]):
-    """Which rows speak of what, so that what nobody speaks of any more can be let go."""
+    """Which rows have which keys, so that a key of no row can be dropped."""
 
     def __init__(self, rows: int) -> None:
         # Sets that keep their order, as dictionaries do: a row may speak of a hundred keys.
@@ -98,7 +98,7 @@ class Speakers(Generic[KeyT]):
         self._count: dict[KeyT, int] = {}
 
     def speaks(self, row: int, keys: Iterable[KeyT]) -> list[tuple[KeyT, bool]]:
-        """Row `row` speaks of `keys` now; of what it no longer does, and whether somebody else still does."""
+        """Row `row` has `keys` now. Yields each key that it no longer has, and whether another row has it."""
         before, now = self._of_row[row], dict.fromkeys(keys)
         self._of_row[row] = now
         for key in now:
@@ -113,7 +113,7 @@ class Speakers(Generic[KeyT]):
 
 
 class ModelColumns:
-    """The columns as they are written, of so many rows; models nobody speaks of any more leave them."""
+    """The columns as they are written, of so many rows; models that no row has any more leave them."""
 
     def __init__(self, rows: int) -> None:
         self._rows = rows

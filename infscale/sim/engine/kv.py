@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 class BlockPool:
-    """Blocks of KV cache, with prefix sharing by chained block hashes and LRU eviction of what nobody holds.
+    """Blocks of KV cache, with prefix sharing by chained block hashes and LRU eviction of what no sequence holds.
 
     A block is *free*, *private* to one sequence, or *cached* under its hash; a cached block is held by any number of
     sequences or by none (idle: it serves later prefix matches and goes first when blocks run out). At all times
@@ -29,7 +29,7 @@ class BlockPool:
 
     @property
     def idle(self) -> int:
-        """Cached blocks nobody holds."""
+        """Cached blocks that no sequence holds."""
         return len(self._idle)
 
     @property

@@ -147,7 +147,7 @@ class Replica:
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def add_fault(self, fault: Fault) -> None:
-        """Misbehave from now on; ``refuse`` is up to whoever owns the socket."""
+        """Misbehave from now on; ``refuse`` is up to the owner of the socket."""
         if fault.kind is FaultKind.FREEZE_METRICS:
             self._frozen = self._page.frozen(self._view())
         elif fault.kind is FaultKind.SLOW_START:

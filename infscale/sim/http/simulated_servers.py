@@ -139,7 +139,7 @@ class SimServer:
             try:
                 await self.clear(kind)
             except StartError:
-                # Somebody took the port while it was refused; it comes back when they let go of it.
+                # Another program took the port meanwhile; the server comes back when the port is free again.
                 await asyncio.sleep(seconds)
 
     def _close_idle_connections(self) -> None:

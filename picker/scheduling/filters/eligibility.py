@@ -153,7 +153,7 @@ class SaturationFilter:
 class HeaderTestingFilter:
     """Keeps the endpoints a test names in a request header (``ip`` or ``ip:port``, comma-separated).
 
-    For conformance tests: whoever may set the header chooses the endpoint. Without the header everything stays.
+    For conformance tests: a client that may set the header chooses the endpoint. Without the header everything stays.
     """
 
     header: str = TEST_SELECTION_HEADER

@@ -1,6 +1,6 @@
 """Scorers of what an endpoint already holds: the prompt's prefix in its KV cache, the LoRA adapter in its memory.
 
-Beside them those that say where a request belongs when nobody holds anything, or when the client names a label.
+Beside them those that say where a request belongs when no endpoint holds anything, or when the client names a label.
 """
 
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ class MediaCacheScorer:
 class HeaderLabelAffinityScorer:
     """1 for endpoints whose label `label` has the value of the request's header `header`, else 0.
 
-    Without the header, or with an empty one, all score 0. Whoever may set the header prefers endpoints.
+    Without the header, or with an empty one, all score 0. A client that may set the header prefers endpoints.
     """
 
     def __init__(self, header: str, label: str) -> None:

@@ -24,7 +24,7 @@ class LatencyScorer:
     """Rates candidates by the headroom that predicted latencies leave.
 
     Where objectives will be met, `strategy` "least" fills up the endpoints that just meet them and keeps the others
-    free, "most" takes the one that is furthest from missing them. Where nobody will meet them, the least miss is best:
+    free, "most" takes the one that is furthest from missing them. Where none will meet them, the least miss is best:
     among candidates that are idle, if there are any, else those that miss only the time per output token, then only the
     one to the first token, then both; the others get 0. Headrooms are spread over their range and added by
     `ttft_weight` and `tpot_weight`; one that is the same everywhere does not count.
@@ -80,7 +80,7 @@ class LatencyScorer:
 
 
 def _idle(snapshot: PoolSnapshot, rows: IntArray) -> BoolArray:
-    """Which rows have nothing to do, of this picker's or anybody else's."""
+    """Which rows have nothing to do, of this picker's requests and of all others."""
     columns = snapshot.columns
     reported: BoolArray = (columns.gauges.running[rows] == 0) & (columns.gauges.waiting[rows] == 0)
     idle: BoolArray = reported & (snapshot.in_flight_requests[rows] == 0)

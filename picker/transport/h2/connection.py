@@ -244,7 +244,7 @@ class ServerConnection:
             self._blocked.pop(stream, None)
             self._unread.pop(stream, None)
         if not state.remote_ended:
-            # The peer may go on sending what nobody reads any more; this tells it that it need not.
+            # The peer may go on sending what is not read any more; this tells it that it need not.
             self._out.append(frames.rst_stream(stream, ErrorCode.NO_ERROR))
         self._remember(stream, cut=cut or not state.remote_ended)
 

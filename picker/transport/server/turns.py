@@ -48,7 +48,7 @@ class Turns(Generic[Worker]):
 
     @property
     def waiting(self) -> bool:
-        """Whether anyone waits."""
+        """Whether any connection waits."""
         return bool(self._waiting)
 
     @property

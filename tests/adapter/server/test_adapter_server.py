@@ -13,8 +13,10 @@ from tests.adapter.support import vector_world
 async def test_it_says_where_it_listens_and_why_only_there(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         async with AdapterServer(AdapterSettings(port=0), vector_world()) as server:
-            assert server.url == f"https://127.0.0.1:{server.port}"
-    assert f"{server._settings.host}:" in caplog.text  # pyright: ignore[reportPrivateUsage]
+            port = server.port
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+    assert f"the adapter answers on https://127.0.0.1:{port}, " in caplog.text
     assert "loopback only: without Kubernetes nobody checks who asks" in caplog.text
 
 

@@ -95,9 +95,9 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     hold: bool,
 ) -> None:
     director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None, hold=hold)
-    told = (ReportedAttribute("one", Expression("1")),)
+    reported = (ReportedAttribute("one", Expression("1")),)
     behaviour = ExchangeSettings(
-        echo_request_headers=echo, max_body_bytes=500, attributes=told, large_body_bytes=large_body_bytes
+        echo_request_headers=echo, max_body_bytes=500, attributes=reported, large_body_bytes=large_body_bytes
     )
     exchange = Exchange(behaviour, director, random.Random(1))
     sends: list[Send] = []

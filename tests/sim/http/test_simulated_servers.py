@@ -342,9 +342,11 @@ async def test_a_hanging_server_accepts_and_never_answers() -> None:
         await client.server.inject(Fault(FaultKind.HANG))
         with pytest.raises(asyncio.TimeoutError):
             await client.session.get(client.url + "/health", timeout=aiohttp.ClientTimeout(total=0.1))
+        hung = client.server.replica._hung  # pyright: ignore[reportPrivateUsage]
+        await until(lambda: not hung)
         async with asyncio.TaskGroup() as tasks:
             hanging = tasks.create_task(_fails(client.post("/v1/chat/completions", CHAT)))
-            await asyncio.sleep(0.02)
+            await until(lambda: bool(hung))
             await client.server.clear()
         assert hanging.result()
         assert (await client.get("/health"))[0] == 200

@@ -1,11 +1,21 @@
-"""Where cold requests go, and requests that name a label."""
+"""Where requests go that find a prefix or a LoRA adapter, that find nothing, or that name a label."""
+
+from typing import Any
 
 import pytest
 
+from infscale.metrics.sample import LoraState
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import RequestFacts
-from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
+from picker.scheduling.scorers.affinity import (
+    HeaderLabelAffinityScorer,
+    LoraAffinityScorer,
+    NoHitLruScorer,
+    PrefixCacheScorer,
+)
 from tests.fakes.pools import NO_HEADERS, FakePool, context, headers
+from tests.picker.scheduling.scorers.scoring import facts, scores
+from tests.reference_tables import TABLES
 
 
 def cold_scores(
@@ -59,3 +69,41 @@ def test_a_header_prefers_endpoints_by_label(value: str, expected: list[float]) 
     each = HeaderLabelAffinityScorer("X-Tier", "tier")
     assert each.score(context(pool, facts=facts), pool.rows).tolist() == expected
     assert each.score(context(pool, facts=facts), pool.rows[[2, 0]]).tolist() == [expected[2], expected[0]]
+
+
+@pytest.mark.parametrize("case", TABLES["lora-affinity-scorer"])
+def test_lora_vectors_hold(case: dict[str, Any]) -> None:
+    states = [LoraState(frozenset(pod["active"]), frozenset(pod["waiting"]), pod["max"]) for pod in case["pods"]]
+    pool = FakePool(len(states), lora=states)
+    assert scores(LoraAffinityScorer(), pool, request=facts(model=case["target"])) == pytest.approx(case["scores"])
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting", "slots", "score"),
+    [
+        pytest.param({"m"}, set[str](), 1, 1.0, id="active"),
+        pytest.param({"a"}, {"m"}, 3, 0.8, id="a free slot beats waiting"),
+        pytest.param({"a"}, {"m"}, 2, 0.6, id="waiting without a slot"),
+        pytest.param({"a", "b"}, set[str](), 2, 0.0, id="full"),
+        pytest.param({"a"}, set[str](), None, 0.0, id="slots not said"),
+    ],
+)
+def test_lora_affinity_has_four_steps(running: set[str], waiting: set[str], slots: int | None, score: float) -> None:
+    pool = FakePool(1, lora=[LoraState(frozenset(running), frozenset(waiting), slots)])
+    assert scores(LoraAffinityScorer(), pool, request=facts(model="m")) == [score]
+
+
+def test_an_engine_without_lora_serves_none() -> None:
+    assert scores(LoraAffinityScorer(), FakePool(1), request=facts(model="m")) == [0.0]
+
+
+def test_prefix_score_blends_share_and_squared_length() -> None:
+    pool = FakePool(3)
+    assert scores(PrefixCacheScorer(), pool, [0, 50, 100], 100) == pytest.approx([0.0, 0.5, 1.0])
+    assert scores(PrefixCacheScorer(0.5, 200), pool, [0, 50, 100], 100) == pytest.approx(
+        [0.0, 0.5 * 0.0625 + 0.25, 0.5 * 0.25 + 0.5]
+    )
+
+
+def test_a_prompt_without_whole_blocks_matches_nowhere() -> None:
+    assert scores(PrefixCacheScorer(), FakePool(2), [0, 0], 0) == [0.0, 0.0]

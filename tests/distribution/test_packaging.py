@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("infscale", "adapter", "picker")
 # A wheel is built and installed.
 pytestmark = pytest.mark.timeout(180)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Dockerfile").read_text()
 # What the steps build to C here: all of it takes two minutes, and CI builds all of it elsewhere.
 COMPILED = ["infscale/metrics/windows/window.py", "infscale/metrics/store/ledger.py"]
