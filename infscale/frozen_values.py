@@ -1,9 +1,10 @@
 """Values that are made for every request and never changed.
 
 Some are written out instead, with `Final` fields: `@dataclass(slots=True, unsafe_hash=True, init=False)` and an
-`__init__` of its own. They are made several times a request in modules that can be compiled (see `setup.py`), whose
-compiler turns that into a few stores, but knows no other decorator by name and leaves what `dataclass` generates as it
-is.
+`__init__` of its own. A request makes them, or a piece of a body, in modules that are compiled (see `setup.py`). The
+compiler turns that into a few stores: 50 ns, where a `value` of two fields takes 190, one of twelve 350, and each look
+at a field 15 more. It knows no other decorator by name and leaves what `dataclass` generates as it is. What a scrape
+makes is not written out.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What is kept of a decision, to be read at `/debug/picks`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import nlargest
 from types import MappingProxyType
 from typing import Final
@@ -12,7 +12,7 @@ KEPT_SCORES: Final = 16
 NO_SCORES: Final[Mapping[str, float]] = MappingProxyType({})
 
 
-@dataclass(slots=True, init=False)
+@dataclass(slots=True)
 class PickRecord:
     """One decision, for debugging; texts of clients are cut, and nothing of prompts or other headers is in it.
 
@@ -22,42 +22,23 @@ class PickRecord:
     not measured.
     """
 
-    request_id: Final[str]
-    model: Final[str]
-    revision: Final[str]
-    now: Final[float]
-    destinations: Final[tuple[str, ...]]
-    candidates: Final[int]
-    observed_age_seconds: Final[float | None]
-    score: Final[float | None]
-    tokens: Final[float | None]
-    scores: Final[Mapping[str, float]]
-    seconds: float | None
+    request_id: str
+    model: str
+    revision: str
+    now: float
+    destinations: tuple[str, ...]
+    candidates: int
+    observed_age_seconds: float | None = None
+    score: float | None = None
+    tokens: float | None = None
+    scores: Mapping[str, float] = field(default_factory=lambda: NO_SCORES)
+    seconds: float | None = None
 
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        request_id: str,
-        model: str,
-        revision: str,
-        now: float,
-        destinations: tuple[str, ...],
-        candidates: int,
-        observed_age_seconds: float | None = None,
-        score: float | None = None,
-        tokens: float | None = None,
-        scores: Mapping[str, float] = NO_SCORES,
-    ) -> None:
-        self.request_id = request_id[:KEPT_CHARACTERS]
-        self.model = model[:KEPT_CHARACTERS]
-        self.revision = revision
-        self.now = now
-        self.destinations = destinations
-        self.candidates = candidates
-        self.observed_age_seconds = observed_age_seconds
-        self.score = score
-        self.tokens = tokens
-        self.scores = scores if len(scores) <= KEPT_SCORES else dict(nlargest(KEPT_SCORES, scores.items(), key=_score))
-        self.seconds = None
+    def __post_init__(self) -> None:
+        self.request_id = self.request_id[:KEPT_CHARACTERS]
+        self.model = self.model[:KEPT_CHARACTERS]
+        if len(self.scores) > KEPT_SCORES:
+            self.scores = dict(nlargest(KEPT_SCORES, self.scores.items(), key=_score))
 
     @property
     def chosen(self) -> str:

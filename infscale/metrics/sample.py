@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from infscale.frozen_values import entity, value
 from infscale.metrics.gauges import EngineGauges
 
 FloatArray = NDArray[np.float64]
@@ -40,7 +41,7 @@ class Reading(NamedTuple):
         return max(0.0, now - self.at)
 
 
-@dataclass(slots=True, eq=False, init=False)
+@entity
 class Histogram:
     """Cumulative bucket counts as Prometheus exposes them.
 
@@ -48,18 +49,15 @@ class Histogram:
     `bounds[i]`, so the last count is the total. `sum` is the sum of observations.
     """
 
-    bounds: Final[tuple[float, ...]]
-    counts: Final[FloatArray]
-    sum: Final[float]
+    bounds: tuple[float, ...]
+    counts: FloatArray
+    sum: float
 
-    def __init__(self, bounds: tuple[float, ...], counts: FloatArray, sum: float) -> None:
-        if len(bounds) != len(counts):
-            raise ValueError(f"{len(bounds)} bounds but {len(counts)} counts")
-        if not bounds or bounds[-1] != math.inf:
+    def __post_init__(self) -> None:
+        if len(self.bounds) != len(self.counts):
+            raise ValueError(f"{len(self.bounds)} bounds but {len(self.counts)} counts")
+        if not self.bounds or self.bounds[-1] != math.inf:
             raise ValueError("the last bound of a histogram is +Inf")
-        self.bounds = bounds
-        self.counts = counts
-        self.sum = sum
 
     @property
     def total(self) -> float:
@@ -103,20 +101,12 @@ class CountLayout:
         return self._hash
 
 
-@dataclass(slots=True, eq=False, init=False)
+@entity
 class Counts:
     """What an engine counted since it started, as one row of numbers; sums that are not published are NaN."""
 
-    layout: Final[CountLayout]
-    row: Final[FloatArray]
-
-    def __init__(
-        self,
-        layout: CountLayout,
-        row: FloatArray,
-    ) -> None:
-        self.layout = layout
-        self.row = row
+    layout: CountLayout
+    row: FloatArray
 
     @property
     def histograms(self) -> dict[HistogramKey, Histogram]:
@@ -148,23 +138,13 @@ class LoraState:
         return self.running | self.waiting | self.loaded
 
 
-@dataclass(slots=True, unsafe_hash=True, init=False)
+@value
 class ModelLoad:
     """Requests of one model on one endpoint, and the tokens those that wait still need computed; None is unknown."""
 
-    waiting: Final[float | None]
-    running: Final[float | None]
-    waiting_tokens: Final[float | None]
-
-    def __init__(
-        self,
-        waiting: float | None,
-        running: float | None,
-        waiting_tokens: float | None = None,
-    ) -> None:
-        self.waiting = waiting
-        self.running = running
-        self.waiting_tokens = waiting_tokens
+    waiting: float | None
+    running: float | None
+    waiting_tokens: float | None = None
 
 
 NO_ATTRIBUTES: Final[Mapping[str, float]] = MappingProxyType({})
@@ -172,7 +152,7 @@ NO_MODELS: Final[Mapping[str, ModelLoad]] = MappingProxyType({})
 NO_REFUSALS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(slots=True, eq=False, init=False)
+@entity
 class EngineSample:
     """One scrape of a model server, data-parallel ranks on the page already aggregated.
 
@@ -184,43 +164,17 @@ class EngineSample:
     page says it (seconds since 1970); None is unknown.
     """
 
-    gauges: Final[EngineGauges[float | None]]
-    models: Final[Mapping[str, ModelLoad]]
-    lora: Final[LoraState | None]
-    block_size_tokens: Final[int | None]
-    num_blocks: Final[int | None]
-    counts: Final[Counts]
-    fingerprint: Final[int]
-    attributes: Final[Mapping[str, float]]
-    refused: Final[Mapping[str, str]]
-    asleep: Final[bool]
-    started_at: Final[float | None]
-
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        gauges: EngineGauges[float | None],
-        models: Mapping[str, ModelLoad] = NO_MODELS,
-        lora: LoraState | None = None,
-        block_size_tokens: int | None = None,
-        num_blocks: int | None = None,
-        counts: Counts = NO_COUNTS,
-        fingerprint: int = 0,
-        attributes: Mapping[str, float] = NO_ATTRIBUTES,
-        refused: Mapping[str, str] = NO_REFUSALS,
-        asleep: bool = False,
-        started_at: float | None = None,
-    ) -> None:
-        self.gauges = gauges
-        self.models = models
-        self.lora = lora
-        self.block_size_tokens = block_size_tokens
-        self.num_blocks = num_blocks
-        self.counts = counts
-        self.fingerprint = fingerprint
-        self.attributes = attributes
-        self.refused = refused
-        self.asleep = asleep
-        self.started_at = started_at
+    gauges: EngineGauges[float | None]
+    models: Mapping[str, ModelLoad] = field(default_factory=lambda: NO_MODELS)
+    lora: LoraState | None = None
+    block_size_tokens: int | None = None
+    num_blocks: int | None = None
+    counts: Counts = NO_COUNTS
+    fingerprint: int = 0
+    attributes: Mapping[str, float] = field(default_factory=lambda: NO_ATTRIBUTES)
+    refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS)
+    asleep: bool = False
+    started_at: float | None = None
 
 
 class GpuShare(NamedTuple):

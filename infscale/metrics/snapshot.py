@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.frozen_values import entity
-from infscale.memo import Memo
+from infscale.memo import Memo, MemoKey
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
@@ -199,7 +199,7 @@ class PodIndex:
         return len(self.rows) == len(self.of_row)
 
 
-@dataclass(slots=True, eq=False, init=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class PoolState:
     """The part of a snapshot that dispatching does not change: the endpoints of the pool and what was observed of them.
 
@@ -207,32 +207,13 @@ class PoolState:
     its owner.
     """
 
-    pool: Final[ObjectKey]
-    settings: Final[PoolSettings]
-    endpoints: Final[tuple[Endpoint, ...]]
-    index: Final[Mapping[str, int]]
-    pods: Final[PodIndex]
-    columns: Final[Columns]
-    derived: Final[Memo]
-    _available: tuple[IntArray, float] | None
-
-    def __init__(  # one for each field
-        self,
-        pool: ObjectKey,
-        settings: PoolSettings,
-        endpoints: tuple[Endpoint, ...],
-        index: Mapping[str, int],
-        pods: PodIndex,
-        columns: Columns,
-    ) -> None:
-        self.pool = pool
-        self.settings = settings
-        self.endpoints = endpoints
-        self.index = index
-        self.pods = pods
-        self.columns = columns
-        self.derived = Memo()
-        self._available = None
+    pool: ObjectKey
+    settings: PoolSettings
+    endpoints: tuple[Endpoint, ...]
+    index: Mapping[str, int]
+    pods: PodIndex
+    columns: Columns
+    derived: Memo = field(default_factory=Memo, init=False)
 
     @classmethod
     def of(cls, pool: ObjectKey, settings: PoolSettings, endpoints: tuple[Endpoint, ...], columns: Columns) -> Self:
@@ -250,7 +231,7 @@ class PoolState:
 
     def available(self) -> tuple[IntArray, float]:
         """The rows that may get a request while their observation is fresh, and when the oldest of these was made."""
-        known = self._available
+        known = self.derived.get(_AVAILABLE)
         if known is None:
             columns = self.columns
             usable = columns.ready & ~columns.asleep
@@ -259,8 +240,12 @@ class PoolState:
                 usable = usable & ~np.isnan(np.fmin(columns.gauges.waiting, columns.gauges.kv_utilization))
             rows = frozen(usable.nonzero()[0])
             observed = at_rows(columns.observed_at, rows)
-            known = self._available = rows, float(np.minimum.reduce(observed, initial=math.inf))
+            oldest = float(np.minimum.reduce(observed, initial=math.inf))
+            known = self.derived.keep(_AVAILABLE, (rows, oldest))
         return known
+
+
+_AVAILABLE: Final = MemoKey[tuple[IntArray, float]]("rows that may get a request")
 
 
 @dataclass(slots=True, eq=False, init=False)

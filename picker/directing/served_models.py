@@ -10,16 +10,12 @@ from infscale.metrics.snapshot import PoolSnapshot
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-@dataclass(slots=True, eq=False, init=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class ServedModels:
     """What metrics of the endpoints of a pool say: `names` of models and LoRA adapters, and the rows that name none."""
 
-    names: Final[frozenset[str]]
-    silent: Final[frozenset[int]]
-
-    def __init__(self, names: frozenset[str], silent: frozenset[int]) -> None:
-        self.names = names
-        self.silent = silent
+    names: frozenset[str]
+    silent: frozenset[int]
 
     @staticmethod
     def of(snapshot: PoolSnapshot) -> "ServedModels":

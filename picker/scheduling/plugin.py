@@ -7,7 +7,7 @@ decision can be repeated from its inputs.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from infscale.frozen_values import entity, value
+from infscale.frozen_values import value
 from infscale.memo import Memo
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
@@ -115,7 +115,7 @@ class PredictionSettings:
 USUAL_PREDICTIONS: Final = PredictionSettings()
 
 
-@entity
+@dataclass(slots=True, eq=False, init=False)
 class SchedulingContext:
     """One decision's inputs: the request, one snapshot, the prefix match on it, the time and the randomness.
 
@@ -125,15 +125,37 @@ class SchedulingContext:
     the load.
     """
 
-    request: RequestFacts
-    snapshot: PoolSnapshot
-    prefix: PrefixMatch
-    now: float
-    rng: "Random"
-    memory: PoolMemory
-    predicting: PredictionSettings = USUAL_PREDICTIONS
-    blind: bool = field(default=False, kw_only=True)
-    derived: Memo = field(default_factory=Memo, init=False)
+    request: Final[RequestFacts]
+    snapshot: Final[PoolSnapshot]
+    prefix: Final[PrefixMatch]
+    now: Final[float]
+    rng: Final["Random"]
+    memory: Final[PoolMemory]
+    predicting: Final[PredictionSettings]
+    blind: Final[bool]
+    derived: Memo = field(init=False)
+
+    def __init__(  # noqa: PLR0913 # one for each field
+        self,
+        request: RequestFacts,
+        snapshot: PoolSnapshot,
+        prefix: PrefixMatch,
+        now: float,
+        rng: "Random",
+        memory: PoolMemory,
+        predicting: PredictionSettings = USUAL_PREDICTIONS,
+        *,
+        blind: bool = False,
+    ) -> None:
+        self.request = request
+        self.snapshot = snapshot
+        self.prefix = prefix
+        self.now = now
+        self.rng = rng
+        self.memory = memory
+        self.predicting = predicting
+        self.blind = blind
+        self.derived = Memo()
 
     @property
     def queued(self) -> FloatArray:

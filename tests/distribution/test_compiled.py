@@ -43,3 +43,13 @@ def test_a_compiled_module_imports_at_run_time_what_it_names_of_others(pattern: 
     compiled = {_module(path) for each in _PATTERNS for path in _ROOT.glob(each)}
     for path in _ROOT.glob(pattern):
         assert not compiled & set(_named_for_types_only(ast.parse(path.read_text()))), path
+
+
+@pytest.mark.parametrize("pattern", _PATTERNS)
+def test_no_default_of_a_compiled_function_is_an_ellipsis(pattern: str) -> None:
+    """Also those of protocols are values: one of another type than its argument fails when the module is imported."""
+    for path in _ROOT.glob(pattern):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.arguments):
+                defaults = [each for each in (*node.defaults, *node.kw_defaults) if isinstance(each, ast.Constant)]
+                assert all(each.value is not ... for each in defaults), path

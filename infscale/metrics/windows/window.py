@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from infscale.frozen_values import entity
 from infscale.metrics.sample import CounterName, Histogram, HistogramName, Statistic
 
 FULL_COVERAGE: Final = 0.9
@@ -26,7 +26,7 @@ class ModelWindow(NamedTuple):
     prefill_seconds_per_token: float = math.nan
 
 
-@dataclass(slots=True, eq=False, init=False)
+@entity
 class WindowSummary:
     """What happened on one endpoint over the window that ends at `at`, the monotonic second of an observation.
 
@@ -36,31 +36,11 @@ class WindowSummary:
     (requests). Histograms and `models` have under None what is true of all models together.
     """
 
-    at: Final[float]
-    covered_seconds: Final[float]
-    histograms: Final[Mapping[tuple[HistogramName, str | None], Histogram]]
-    rates: Final[Mapping[tuple[CounterName, str], float]]
-    models: Final[Mapping[str | None, ModelWindow]]
-    waiting_average: Final[float | None]
-    waiting_maximum: Final[float | None]
-    running_average: Final[float | None]
-
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        at: float,
-        covered_seconds: float,
-        histograms: Mapping[tuple[HistogramName, str | None], Histogram],
-        rates: Mapping[tuple[CounterName, str], float],
-        models: Mapping[str | None, ModelWindow],
-        waiting_average: float | None = None,
-        waiting_maximum: float | None = None,
-        running_average: float | None = None,
-    ) -> None:
-        self.at = at
-        self.covered_seconds = covered_seconds
-        self.histograms = histograms
-        self.rates = rates
-        self.models = models
-        self.waiting_average = waiting_average
-        self.waiting_maximum = waiting_maximum
-        self.running_average = running_average
+    at: float
+    covered_seconds: float
+    histograms: Mapping[tuple[HistogramName, str | None], Histogram]
+    rates: Mapping[tuple[CounterName, str], float]
+    models: Mapping[str | None, ModelWindow]
+    waiting_average: float | None = None
+    waiting_maximum: float | None = None
+    running_average: float | None = None
