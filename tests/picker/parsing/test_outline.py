@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
@@ -53,7 +53,8 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text() | st.just("model"), _JSON), st.booleans())
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+@given(st.dictionaries(st.text(max_size=100) | st.just("model"), _JSON), st.booleans())
 def test_what_is_short_stays_as_it_is(document: dict[str, Any], indented: bool) -> None:
     body = orjson.dumps(document, option=orjson.OPT_INDENT_2 if indented else 0)
     outline = outline_of(body)
