@@ -68,10 +68,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/metrics/windows/latency_statistics",
     ),
     "metrics/published/test_metric_table.py": ("infscale/metrics/source",),
-    "metrics/store/test_latency_rows.py": ("infscale/metrics/windows/window",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/dispatches", "picker/directing/gates"),
-    "picker/directing/test_picks.py": ("picker/pick_record",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
     "picker/epp_config/test_factories.py": (

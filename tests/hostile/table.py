@@ -56,7 +56,7 @@ def _faults() -> Iterator[Row]:
         yield name, f"GOAWAY with {code.name}, and closed"
 
 
-ENDS = {"grpc-status": "the stream ends with a gRPC status", "bad_request": "400"}
+ENDS = {"grpc-status": "the stream ends with a gRPC status", "payload_too_large": "413"}
 
 
 def _ends() -> Iterator[Row]:

@@ -213,7 +213,7 @@ ENDS: dict[str, tuple[bytes, bytes]] = {
     "headers twice": (HEAD * 2, b"out%20of%20order"),
     "a body after its end": (HEAD + message(gateway.body(b"{}")) * 2, b"grpc-status"),
     "a stream that ends within a message": (HEAD[:-1], b"within%20a%20message"),
-    "JSON nested a million deep": (HEAD + message(gateway.body(b"[" * 1_000_000)), b"bad_request"),
+    "JSON nested a million deep": (HEAD + message(gateway.body(b"[" * 1_000_000)), b"payload_too_large"),
 }
 
 
@@ -222,7 +222,7 @@ async def test_what_is_no_exchange_ends_its_stream_and_says_why(attacked: Instal
     sent, words = ENDS[name]
     async with attacked.during(least_seconds=0.3), connected(attacked.picker) as peer:
         peer.write(opened(1), pieces(1, sent), data(1, b"", ended=True))
-        told = words if words in (b"grpc-status", b"bad_request") else words.replace(b"%20", b" ")
+        told = words if words in (b"grpc-status", b"payload_too_large") else words.replace(b"%20", b" ")
         heard = await peer.hear(told, seconds=5)
         assert told in heard or words in heard
         assert heard.goaway is None

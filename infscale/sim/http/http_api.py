@@ -127,7 +127,11 @@ class HttpApi:
     async def _stream(self, request: web.BaseRequest, sink: "_Sink") -> web.StreamResponse:
         headers = self._headers | {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
         response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
+        try:
+            await response.prepare(request)
+        except ConnectionError:
+            # The client has left; aiohttp ends the connection with what it is given.
+            return response
         sink.open()
         await sink.done
         await response.write_eof()

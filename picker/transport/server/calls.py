@@ -150,7 +150,7 @@ class Calls:
         if not plain:
             return None
         turns.did(worker, self.work(turns.stretch))
-        if h2.pending or self._events or h2.failed or h2.queued_bytes or turns.used or budget.strained:
+        if h2.pending or self._events or h2.failed or h2.queued_bytes or budget.strained:
             return None
         out = h2.take()
         return out[0] if len(out) == 1 else b"".join(out)

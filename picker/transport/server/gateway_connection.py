@@ -97,8 +97,11 @@ class GatewayConnection(asyncio.Protocol):
         out = self._calls.read_through(data, port.turns, self, port.budget)
         if out is None:
             self._look()
-        elif out and self._transport is not None:
+            return
+        if out and self._transport is not None:
             self._transport.write(out)
+        if port.turns.used:
+            port.ask_turn()
 
     def eof_received(self) -> None:
         """The gateway sends no more: the transport closes the connection."""

@@ -88,20 +88,21 @@ class Port:
         """A connection has worked."""
         self.turns.did(connection, units)
         if self.turns.used:
-            self._ask_turn()
+            self.ask_turn()
 
     def wait(self, connection: "GatewayConnection") -> None:
         """A connection has more to do than this turn of the loop has room for."""
         self._notes.acted("loop_turn", connection.peer, self.clock(), logging.DEBUG)
         self.turns.wait(connection)
-        self._ask_turn()
+        self.ask_turn()
 
     def later(self, connection: "GatewayConnection") -> None:
         """A connection has steps to do of what is too long for a turn; harmless when repeated."""
         self._stepping[connection] = None
-        self._ask_turn()
+        self.ask_turn()
 
-    def _ask_turn(self) -> None:
+    def ask_turn(self) -> None:
+        """Have the next turn of the loop counted anew; harmless when repeated."""
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
@@ -113,7 +114,7 @@ class Port:
             connection.work()
         self._step()
         if turns.waiting or self._stepping:
-            self._ask_turn()
+            self.ask_turn()
 
     def _step(self) -> None:
         """Do one step: what was begun comes to its end before the next is, for it keeps copies of a body meanwhile."""

@@ -23,6 +23,6 @@ def test_a_limit_is_said_once_in_ten_seconds_with_how_often_it_acted(caplog: pyt
 
 
 def test_what_is_no_fault_is_said_at_its_own_level(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="picker.transport.limits"):
         LimitNotes(LimitCounts()).acted("loop_turn", "10.0.0.1", 0.0, logging.DEBUG)
     assert [each.levelno for each in caplog.records] == [logging.DEBUG]

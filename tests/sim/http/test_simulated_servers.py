@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 import uvloop
-from aiohttp import ClientConnectorError, ClientError
+from aiohttp import ClientConnectorError, ClientError, web
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import StartError
@@ -288,6 +289,24 @@ async def _leave_midway(rounds: int) -> int:
 def test_clients_that_leave_midway_stop_no_server_on_the_loop_that_the_command_runs_on() -> None:
     """uvloop's transports raise when somebody writes to one that is closed; asyncio's do not."""
     assert uvloop.run(_leave_midway(40)) == 200
+
+
+async def test_a_client_that_leaves_before_its_stream_begins_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """aiohttp raises where the client has just gone, and closes the connection by itself."""
+
+    async def gone(*_: object) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    async with running() as (_, [client]):
+        with monkeypatch.context() as patch:
+            patch.setattr(web.StreamResponse, "prepare", gone)
+            with pytest.raises(ClientError):
+                await client.post("/v1/chat/completions", {**CHAT, "stream": True})
+        await until(lambda: client.server.running == 0)
+        assert (await client.post("/v1/chat/completions", CHAT))[0] == 200
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR], caplog.text
 
 
 async def test_frozen_metrics_stay_while_requests_are_served() -> None:
