@@ -212,8 +212,14 @@ async def test_without_the_right_to_forward_the_cause_names_it(scaled: Scaled) -
     await scaled.plane.kubectl("delete", "clusterrolebinding", "infscale-forwarding")
     try:
         async with scaled.infscale(forward={}):
-            with pytest.raises(KubeError, match=r"allow it get on custom\.metrics\.k8s\.io"):
-                await scaled.asked(METRIC)
+
+            async def named() -> bool:
+                """The API server itself answers until it has found infscale to be there."""
+                with pytest.raises(KubeError) as caught:
+                    await scaled.asked(METRIC)
+                return "allow it get on custom.metrics.k8s.io" in str(caught.value)
+
+            await until(named, 20, "the refusal names the right that is missing")
             assert (await scaled.plane.client.get(f"{API_SERVICES_PATH}/{CUSTOM_V1BETA1}"))["spec"]["service"]
             await scaled.removed()
     finally:
