@@ -67,7 +67,7 @@ from picker.ext_proc.messages import (
 from picker.ext_proc.replies import WholeBody, pieces, route_replies
 from picker.ext_proc.states import RequestState, ResponseState, legal, refusal
 from picker.ext_proc.unread_bodies import UNREAD, of_upgrade
-from picker.parsing import Outline, Route, decoding, json_of, outlined, parse_body, parse_outline
+from picker.parsing import Reading, Route, parse_body
 from picker.request import (
     Decision,
     Director,
@@ -116,7 +116,8 @@ class Exchange:
         self._headers = _NO_HEADERS
         self._pieces: Pieces | None = None
         # What is still to be done with a large body, and how much of that is kept.
-        self._steps: Generator[list[Send], float, None] | None = None
+        self._steps: Generator[list[Send], None, None] | None = None
+        self._now = 0.0
         self._kept_bytes = 0
         # A request that waits for its verdict, where it goes on then, and what ended its body meanwhile.
         self._held: Held | None = None
@@ -190,14 +191,11 @@ class Exchange:
         To read 30 MB and to send them on takes 100 ms: other exchanges have their turns between the steps. One exchange
         should come to the end of its steps before another begins: each keeps several copies of its body meanwhile.
         """
-        steps = self._steps
-        if steps is None:
+        self._now = now
+        if self._steps is None:
             return []
         try:
-            return steps.send(now)
-        except StopIteration:
-            self._steps = None
-            return []
+            return next(self._steps, [])
         except RequestError as error:
             return self._reject(None, error.rejection)
 
@@ -216,7 +214,8 @@ class Exchange:
             sends += self._step(RequestBody(late), now)
         if last is not None and not self._over:
             sends += self._step(last, now)
-        return self._in_groups(sends)
+        self._steps = self._send_in_steps(sends)
+        return self.go_on(now)
 
     def closed(self, now: float) -> None:
         """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
@@ -323,46 +322,38 @@ class Exchange:
             raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
-        size_bytes = 0 if self._pieces is None else self._pieces.size_bytes
-        # What an encoded body comes to is known only when it is decoded.
-        if size_bytes >= self._settings.large_body_bytes or self._headers.get(CONTENT_ENCODING):
-            self._request_state = RequestState.READING
-            self._steps = self._route_in_steps(in_trailers)
-            return next(self._steps)
-        self._request_state = RequestState.SENT
-        content = self._take_body()
-        return self._route(parse_body(self._parser(), content), WholeBody(content, in_trailers), now)
+        large = self._pieces is not None and self._pieces.size_bytes >= self._settings.large_body_bytes
+        encoding = self._headers.get(CONTENT_ENCODING)
+        if not large and not encoding:
+            self._request_state = RequestState.SENT
+            content = self._take_body()
+            return self._route(parse_body(self._parser(), content), WholeBody(content, in_trailers), now)
+        self._request_state = RequestState.READING
+        self._steps = self._route_in_steps(encoding, in_trailers, later=large)
+        return self.go_on(now)
 
-    def _route_in_steps(self, in_trailers: bool) -> Generator[list[Send], float, None]:
-        """As `_route_body`; each step takes some milliseconds, 20 at most."""
-        yield []
+    def _route_in_steps(
+        self, encoding: str | None, in_trailers: bool, *, later: bool
+    ) -> Generator[list[Send], None, None]:
+        """As `_route_body`, in steps of some milliseconds; `later`: none is done at once."""
+        if later:
+            yield []
         content = self._take_body()
         self._kept_bytes = len(content)
-        route = self._parser()
-        yield []
-        plain: bytes | None = None
-        text, span = content, None
-        if route.api != "opaque":
-            encoded = decoding(content, self._headers.get(CONTENT_ENCODING), self._settings.max_body_bytes)
-            if encoded is not None:
-                for _ in encoded.steps():
-                    yield []
-                text = plain = encoded.content
-        document = json_of(route, text)
-        if document is not None and outlined(document):
-            outline = Outline(document)
-            for _ in outline.steps():
-                yield []
-            span = outline.model_span
-            parsed = parse_outline(route, outline)
-        else:
-            parsed = parse_body(route, text)
-        now = yield []
+        settings = self._settings
+        reading = Reading(self._parser(), content, encoding, settings.max_body_bytes, settings.large_body_bytes)
+        for _ in reading.steps():
+            yield []
+        if later:
+            yield []
         self._request_state = RequestState.SENT
-        sends = self._route(parsed, WholeBody(content, in_trailers, plain, span), now)
-        if self._held is None:
-            del content, text, plain, document, parsed
-            yield from self._send_in_steps(sends)
+        body = WholeBody(content, in_trailers, reading.plain, reading.model_span)
+        sends = self._route(reading.parsed, body, self._now)
+        if self._held is not None:
+            self._steps = None
+            return
+        del content, reading, body
+        yield from self._send_in_steps(sends)
 
     def _take_body(self) -> bytes:
         content = self._pieces.take() if self._pieces is not None else b""
@@ -410,18 +401,14 @@ class Exchange:
         self._open = (request.remembered(), verdict)
         return route_replies(self._settings, request, verdict, body)
 
-    def _in_groups(self, sends: list[Send]) -> list[Send]:
-        """The first of `sends`; where there are many, the others follow in steps."""
-        if len(sends) <= _SENDS_A_STEP:
-            return sends
-        self._steps = self._send_in_steps(sends)
-        return next(self._steps)
-
-    def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], float, None]:
+    def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], None, None]:
+        """Yield `sends` in groups; the steps are over with the last of them."""
         while sends:
-            step, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
+            group, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
             self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
-            yield step
+            if not sends:
+                self._steps = None
+            yield group
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
         if self._request_state in _UNDECIDED:

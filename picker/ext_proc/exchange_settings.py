@@ -19,8 +19,8 @@ class ExchangeSettings:
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
     gateway at the end of a response that it shows; with `report_served`, its headers name the endpoint that answered.
     `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
-    on which revision of the store a request was decided. A body of `large_body_bytes` or more, or one
-    that is encoded, is read in steps.
+    on which revision of the store a request was decided. A body of `large_body_bytes` or more, as it
+    comes or decoded, is read in steps.
     """
 
     error_format: ErrorFormat = "openai"

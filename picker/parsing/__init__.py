@@ -3,23 +3,18 @@
 Pure functions of bytes. The JSON or protobuf of a body is decoded once, here; nothing decoded leaves the package.
 """
 
-from picker.parsing.encodings import decoding
-from picker.parsing.framed import json_of, parse_body, parse_outline
+from picker.parsing.framed import parse_body
 from picker.parsing.model_span import with_model
-from picker.parsing.outline import Outline, outlined
+from picker.parsing.reading import Reading
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route, longest_suffix
 
 __all__ = [
     "DEFAULT_PARSERS",
     "PARSER_TYPES",
-    "Outline",
     "ParserTable",
+    "Reading",
     "Route",
-    "decoding",
-    "json_of",
     "longest_suffix",
-    "outlined",
     "parse_body",
-    "parse_outline",
     "with_model",
 ]

@@ -52,8 +52,8 @@ class Decoding:
         self._room = min(limit_bytes, max(_SMALL_BYTES, _MOST_GROWTH * len(body)))
         self.content = body
 
-    def steps(self) -> Iterator[None]:
-        """Decode; each step takes some milliseconds.
+    def steps(self) -> Iterator[int]:
+        """Decode; each step takes some milliseconds, and says how many bytes there are of the encoding at hand.
 
         Raises RequestError (400) for a body that is not in its encoding, and (413) for one that is longer than the
         limit, or far longer than its encoded form lets expect.
@@ -67,7 +67,7 @@ class Decoding:
                 raise RequestError(message, reason=Reason.INVALID_ENCODING) from None
             self.content = b"".join(parts)
 
-    def _pass(self, content: Iterator[bytes], parts: list[bytes]) -> Iterator[None]:
+    def _pass(self, content: Iterator[bytes], parts: list[bytes]) -> Iterator[int]:
         """Collect what comes out of a decoder."""
         size = 0
         for part in content:
@@ -75,7 +75,7 @@ class Decoding:
             size += len(part)
             if size > self._room:
                 raise self._too_large()
-            yield
+            yield size
 
     def _too_large(self) -> RequestError:
         limit, room = self._limit_bytes, self._room

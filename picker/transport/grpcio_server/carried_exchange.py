@@ -19,6 +19,8 @@ class CarriedExchange:
         self.unsaid: list[Send] = []
         """What is to be sent, in order; one task at a time sends it, in turns by `saying`."""
         self.saying = asyncio.Lock()
+        self.resumed = asyncio.Event()
+        """Whether what followed a verdict has been sent."""
         self.stopped = False
         """Whether it has come to its end outside its task, with `failure` or in order."""
         self.failure: Fail | None = None

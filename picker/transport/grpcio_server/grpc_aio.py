@@ -186,6 +186,9 @@ class GrpcTransport:
             self._relieve()
             while not call.may_go_on:  # noqa: ASYNC110 # while memory is short alone
                 await asyncio.sleep(_HELD_BACK_SECONDS)
+        if exchange.held is not None:
+            # The gateway sends no more, and still wants the answer.
+            await call.resumed.wait()
         return None
 
     def _resumed(self, call: CarriedExchange, verdict: Verdict, context: "Context") -> None:
@@ -208,19 +211,22 @@ class GrpcTransport:
         except Exception as error:  # the task of the exchange finds its stream broken, too
             log_crash(error)
             call.stop(CRASHED)
+        finally:
+            call.resumed.set()
 
     async def _say(self, call: CarriedExchange, context: "Context") -> Fail | None:
         """Send what is to be sent, and go through the steps of a large body; the failure that ends it."""
         exchange = call.exchange
         async with call.saying:
             failure = await _write(call.unsaid, context)
-            if failure is None and exchange.pending:
+            while failure is None and exchange.pending:
+                # Never while something is sent: a gateway that does not read would keep all others waiting.
                 async with self._one_at_a_time:
-                    while failure is None and exchange.pending:
+                    while exchange.pending and not call.unsaid:
                         await asyncio.sleep(0)
                         call.unsaid += exchange.go_on(self._clock())
-                        call.account(0, 0)
-                        failure = await _write(call.unsaid, context)
+                call.account(0, 0)
+                failure = await _write(call.unsaid, context)
         return failure
 
     def _relieve(self) -> None:

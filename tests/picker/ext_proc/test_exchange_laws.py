@@ -206,7 +206,7 @@ def test_a_body_read_in_steps_is_answered_as_one_read_at_once(
             assert len(step) <= 17
             sends += step
             held.append(exchange.held_bytes)
-        assert held[0] == (len(body) if large_body_bytes == 1 or encoding else 0)
+        assert held[0] == (len(body) if large_body_bytes == 1 else 0)
         assert held[-1] == 0
         answers.append(sends)
     assert answers[0] == answers[1]
@@ -224,7 +224,7 @@ def test_a_gateway_that_answers_by_itself_meanwhile_ends_the_reading(steps: int)
     assert decided == (steps == 3)
     answer = exchange.receive(Incoming(ResponseHeaders(Headers(((":status", b"504"),)), True)), 1.0)
     assert answer == [HeadersReply("response")]
-    assert exchange.pending == decided
+    assert not exchange.pending
     exchange.closed(2.0)
     assert len(director.decisions) == decided
     assert director.open == 0

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from picker.errors import RequestError
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, Incoming, RequestBody, Send
-from picker.parsing import decoding
+from picker.parsing.encodings import decoding
 from tests.fakes.director import FakeDirector
 from tests.picker.ext_proc.test_exchange import post
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
-from picker.parsing import DEFAULT_PARSERS, Outline, outlined, parse_body, parse_outline, with_model
-from picker.parsing.outline import KEPT_BYTES, KEPT_NUMBERS, MOST_MARKS
+from picker.parsing import DEFAULT_PARSERS, parse_body, with_model
+from picker.parsing.framed import parse_outline
+from picker.parsing.outline import KEPT_BYTES, KEPT_NUMBERS, MOST_MARKS, Outline, outlined
 from picker.parsing.table import Route
 from picker.request import ParsedBody
 

@@ -35,6 +35,7 @@ from tests.picker.transport import gateway
 
 PATH = (":path", "/v1/completions")
 BODY = b'{"model":"m","prompt":"hello"}'
+LARGE = b'{"model":"m","prompt":"' + b"word " * 400_000 + b'"}'
 
 
 TRANSPORTS = {"grpc_aio": GrpcTransport, "http2": Http2Transport}
@@ -114,32 +115,65 @@ async def test_a_cancelled_stream_releases_its_decision(picker: Picker) -> None:
     assert picker.director.outcome.kind == "aborted"
 
 
+# Large bodies
+
+
+async def write_body(stream: gateway.Stream, body: bytes) -> None:
+    await stream.write(gateway.headers(PATH))
+    for start in range(0, len(body), 60_000):
+        await stream.write(gateway.body(body[start : start + 60_000], end_of_stream=start + 60_000 >= len(body)))
+
+
+async def read_body(stream: gateway.Stream) -> bytes:
+    assert (await gateway.answer(stream)).request_headers.response.clear_route_cache
+    passed, ended = b"", False
+    while not ended:
+        piece = (await gateway.answer(stream)).request_body.response.body_mutation.streamed_response
+        passed, ended = passed + piece.body, piece.end_of_stream
+    return passed
+
+
+async def test_a_gateway_that_does_not_read_a_large_body_holds_up_no_other(picker: Picker) -> None:
+    body = b'{"model":"m","prompt":"' + b"word " * 3_000_000 + b'"}'
+    transport = picker.transport()
+    async with connected(transport) as channel:
+        unread = gateway.open_stream(channel)
+        await write_body(unread, body)
+        await until(lambda: len(picker.director.decisions) == 1)
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{transport.port}", options=options) as other:
+            stream = gateway.open_stream(other)
+            await write_body(stream, LARGE)
+            async with asyncio.timeout(5):
+                assert await read_body(stream) == LARGE
+        unread.cancel()
+    assert len(picker.director.decisions) == 2
+
+
 # Requests that wait for their verdicts
 
 
-@pytest.mark.parametrize("body", [BODY, b'{"model":"m","prompt":"' + b"word " * 400_000 + b'"}'], ids=["short", "long"])
-async def test_a_request_that_waited_is_answered_without_a_message_of_its_gateway(picker: Picker, body: bytes) -> None:
+@pytest.mark.parametrize("body", [BODY, LARGE], ids=["short", "long"])
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_a_request_that_waited_is_answered_without_a_message_of_its_gateway(
+    picker: Picker, body: bytes, half_closed: bool
+) -> None:
     picker.director.hold = True
     async with connected(picker.transport()) as channel:
         stream = gateway.open_stream(channel)
-        await stream.write(gateway.headers(PATH))
-        for start in range(0, len(body), 60_000):
-            piece = body[start : start + 60_000]
-            await stream.write(gateway.body(piece, end_of_stream=start + 60_000 >= len(body)))
+        await write_body(stream, body)
+        if half_closed:
+            await stream.done_writing()
         await until(lambda: bool(picker.director.held))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
         assert picker.director.let_go()
-        assert (await gateway.answer(stream)).request_headers.response.clear_route_cache
-        passed, ended = b"", False
-        while not ended:
-            piece_of_answer = (await gateway.answer(stream)).request_body.response.body_mutation.streamed_response
-            passed, ended = passed + piece_of_answer.body, piece_of_answer.end_of_stream
-        assert passed == body
-        await stream.write(gateway.response_headers((":status", "200")))
-        assert (await gateway.answer(stream)).HasField("response_headers")
-        await stream.done_writing()
+        assert await read_body(stream) == body
+        if not half_closed:
+            await stream.write(gateway.response_headers((":status", "200")))
+            assert (await gateway.answer(stream)).HasField("response_headers")
+            await stream.done_writing()
         assert await stream.code() is grpc.StatusCode.OK
-    assert picker.director.outcome.kind == "completed"
+    assert picker.director.outcome.kind == ("aborted" if half_closed else "completed")
 
 
 async def test_a_request_that_waited_can_be_refused(picker: Picker) -> None:
