@@ -18,7 +18,7 @@ from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
 from infscale.errors import StartError
 from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
-from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
+from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED, PublishedMetric
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
@@ -132,7 +132,13 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
 
 
 def _gauge(place: int) -> Callable[[PoolSnapshot, float], FloatArray]:
-    return lambda pool, _: pool.columns.of_gauges[place]
+    source = BY_NAME[GAUGES[place].published].source
+
+    def fresh(pool: PoolSnapshot, now: float) -> FloatArray:
+        column = pool.columns.of_gauges[place]
+        return np.where(source.fresh(pool, now), column, np.nan)
+
+    return fresh
 
 
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {

@@ -62,6 +62,14 @@ async def test_metrics_leave_out_what_is_unknown() -> None:
     assert samples["infscale_endpoint_in_flight_tokens", str(KEYS[0])] == 100
 
 
+async def test_metrics_leave_out_what_is_stale() -> None:
+    page = await fetched(store(), "/metrics", 9.0 + 60.0)
+    assert "infscale_endpoint_waiting_requests{" not in page
+    assert "infscale_endpoint_saturation_ratio{" not in page
+    assert 'infscale_endpoint_age_seconds{endpoint="llm/vllm-0",pool="llm/chat"} 60.0' in page
+    assert "infscale_endpoint_in_flight_tokens{" in page
+
+
 async def test_formulas_of_the_configuration_are_on_the_page() -> None:
     table = MetricTable.of([FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full")])
     page = await fetched(store(), "/metrics", 10.0, table)
