@@ -166,7 +166,7 @@ class AdapterServer:
         who = (
             "the cluster decides who may ask"
             if self._membership
-            else ("loopback only: without Kubernetes nobody checks who asks")
+            else ("loopback only: without Kubernetes its callers are not checked")
         )
         _log.info("the adapter answers on %s, %s", self.url, who)
         return self
@@ -229,6 +229,6 @@ def _check_loopback(host: str) -> None:
         loopback = False
     if not loopback:
         raise StartError(
-            f"adapter: {host} is no loopback address; without Kubernetes nobody checks who asks, so it listens on "
+            f"adapter: {host} is no loopback address; without Kubernetes its callers are not checked, so it listens on "
             "loopback only: set the address to 127.0.0.1 or ::1"
         )

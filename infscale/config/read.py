@@ -352,7 +352,7 @@ def _destinations(field: Field) -> int:
 def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
     section = Section(field, AdapterSettings)
     default = AdapterSettings()
-    loopback = listeners.loopback("without Kubernetes nobody vouches for who asks the adapter")
+    loopback = listeners.loopback("without Kubernetes the callers of the adapter are not checked")
     tls = section.get("tls", listeners.tls_files(files), None)
     if not has_cluster:
         section.refuse(["ca"], "there is no cluster to write it to; configure kubernetes")

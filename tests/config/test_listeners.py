@@ -27,9 +27,9 @@ def test_others_are_refused_with_the_form_that_is_expected(text: str) -> None:
 
 
 def test_where_only_this_machine_may_ask_the_address_is_loopback() -> None:
-    read = loopback("nobody checks who asks")
+    read = loopback("its callers are not checked")
     assert read(from_plain("127.0.0.1:80", "f")) == ListenAddress("127.0.0.1", 80)
     with pytest.raises(
-        ConfigError, match=r"expected a loopback address, such as 127\.0\.0\.1:80.*nobody checks who asks"
+        ConfigError, match=r"expected a loopback address, such as 127\.0\.0\.1:80.*its callers are not checked"
     ):
         read(from_plain("0.0.0.0:80", "f"))

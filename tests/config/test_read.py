@@ -469,7 +469,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "adapter: {listen: '0.0.0.0:6443'}",
             "serve.yaml:2: adapter.listen: expected a loopback address, such as 127.0.0.1:6443, got 0.0.0.0:6443: "
-            "without Kubernetes nobody vouches for who asks the adapter",
+            "without Kubernetes the callers of the adapter are not checked",
         ),
         (
             MINIMAL + "telemetry: {listen: '[::]:9090'}",

@@ -17,12 +17,12 @@ async def test_it_says_where_it_listens_and_why_only_there(caplog: pytest.LogCap
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
     assert f"the adapter answers on https://127.0.0.1:{port}, " in caplog.text
-    assert "loopback only: without Kubernetes nobody checks who asks" in caplog.text
+    assert "loopback only: without Kubernetes its callers are not checked" in caplog.text
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 async def test_other_addresses_than_loopback_are_refused(host: str) -> None:
-    with pytest.raises(StartError, match="is no loopback address; without Kubernetes nobody checks who asks"):
+    with pytest.raises(StartError, match="is no loopback address; without Kubernetes its callers are not checked"):
         await AdapterServer(AdapterSettings(host=host, port=0), vector_world()).__aenter__()
 
 
