@@ -219,7 +219,8 @@ class DescribedObject:
 
     `selector` says which endpoints in the object's namespace its values are made of; None: the object has no pods.
     Of a workload (a kind that owns pods) they are those it owns, where owners are known. `resource` is the lower-case
-    plural, `group` empty for core kinds.
+    plural, `group` empty for core kinds. `pool` is the pool that it declares its pods to be; `pool_problem` says why
+    there is none although it declares one.
     """
 
     group: str
@@ -230,6 +231,8 @@ class DescribedObject:
     selector: Selector | None = None
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
     owns_pods: bool = False
+    pool: Pool | None = None
+    pool_problem: str = ""
 
     def describes(self, endpoint: Endpoint) -> bool:
         """Whether values of `endpoint` are part of this object's."""

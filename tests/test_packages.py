@@ -111,6 +111,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/transport/server/exchange_call",
         "picker/transport/server/health_calls",
     ),
+    "discovery/test_objects.py": ("infscale/discovery/opened_object",),
     "planner/test_hpa.py": ("infscale/planner/scale_target",),
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
     "scrape/test_fetch.py": ("infscale/scrape/answer",),

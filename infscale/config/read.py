@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import listeners
+from infscale.config import declared_objects, listeners
 from infscale.config.configured_dialects import dialects
 from infscale.config.settings import (
     AdapterSettings,
@@ -157,8 +157,17 @@ def _kubernetes(field: Field, files: Files) -> KubernetesSettings:
 
 def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
     section = Section(field, KubernetesDiscoverySettings)
+    default = KubernetesDiscoverySettings()
+    namespaces = section.get("namespaces", _namespaces, default.namespaces)
+    pools = section.get("pools", declared_objects.pools, default.pools)
+    for each in pools:
+        if namespaces and section.sound("namespaces") and each.name.namespace not in namespaces:
+            section.refuse(["pools"], f"the namespace of the pool {each.name} is not among those that are followed")
     return KubernetesDiscoverySettings(
-        section.get("namespaces", _namespaces, ()), section.get("write_status", Field.boolean, True)
+        namespaces,
+        section.get("write_status", Field.boolean, default.write_status),
+        pools,
+        section.get("workloads", declared_objects.workloads, default.workloads),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.documents.section import NOT_A_KEY
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
@@ -78,12 +79,15 @@ class KubernetesSettings:
 class KubernetesDiscoverySettings:
     """What of the cluster is followed: objects of `namespaces` (none: of all).
 
-    With `write_status` the conditions of objectives, rewrites and models are written back to the cluster. With `only`
+    With `write_status` the conditions of objectives, rewrites and models are written back to the cluster. `pools` are
+    pools of model servers that have no `InferencePool`, `workloads` more kinds that values can belong to. With `only`
     nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces.
     """
 
     namespaces: tuple[str, ...] = ()
     write_status: bool = True
+    pools: tuple[DeclaredPool, ...] = ()
+    workloads: tuple[DeclaredWorkload, ...] = ()
     only: OnlyPool | None = field(default=None, metadata=NOT_A_KEY)
 
 

@@ -10,45 +10,24 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infscale.discovery import names
+from infscale.discovery.opened_object import open_object
+from infscale.discovery.workloads import H2C, MAX_PORTS, WORKLOADS, read_namespace, read_service
 from infscale.documents.strict_document import Field, quoted
 from infscale.endpoint import (
     DescribedObject,
     FailureMode,
     Objective,
-    ObjectKey,
     Pool,
     Rewrite,
     RewriteRule,
     RewriteTarget,
 )
-from infscale.errors import SelectorError
-from infscale.labels import Selector
 
 POOL_GROUP = "inference.networking.k8s.io"
 LEGACY_GROUP = "inference.networking.x-k8s.io"
 LLM_D_GROUP = "llm-d.ai"
-DEFAULT_NAMESPACE = "default"
 
-_METADATA = (
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-)
 _MAX_LABELS = 64
-_MAX_PORTS = 8
-_H2C = "kubernetes.io/h2c"
 _MAX_PORT = 65535
 _MAX_WEIGHT = 1_000_000
 _INT32 = 2**31
@@ -60,51 +39,16 @@ _PRIORITY_OF_CRITICALITY = {"Critical": 1, "Standard": 0, "Sheddable": -1}
 InferenceObject = Pool | Objective | Rewrite | DescribedObject
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedObject:
-    """The part that all objects share; `spec` None: absent."""
-
-    field: Field
-    key: ObjectKey
-    labels: Mapping[str, str]
-    created: str
-    spec: Field | None
-
-    def require_spec(self) -> Field:
-        """The spec, for kinds that are nothing without."""
-        if self.spec is None:
-            self.field.refuse("key 'spec' is missing")
-        return self.spec
-
-
-def open_object(field: Field) -> OpenedObject:
-    """What every object has, whatever its kind."""
-    parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
-    metadata = parts["metadata"].mapping(["name"], _METADATA)
-    name = metadata["name"].attempt(names.name)
-    namespace = metadata["namespace"].attempt(names.namespace) if "namespace" in metadata else None
-    labels = metadata["labels"].attempt(names.labels) if "labels" in metadata else None
-    created = metadata["creationTimestamp"].attempt(Field.timestamp) if "creationTimestamp" in metadata else None
-    # A key that is refused leaves nothing to say of the spec that could be found again.
-    return OpenedObject(
-        field,
-        ObjectKey(DEFAULT_NAMESPACE if namespace is None else namespace.value, name.value),
-        MappingProxyType({}) if labels is None else labels.value,
-        "" if created is None else created.value,
-        parts.get("spec"),
-    )
-
-
 def read_pool(field: Field) -> Pool:
     """An `InferencePool` of the group `inference.networking.k8s.io`."""
     read = open_object(field)
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
     selector = spec["selector"].attempt(lambda each: _selector(each.mapping(["matchLabels"])["matchLabels"], minimum=1))
     ports = spec["targetPorts"].attempt(_target_ports)
-    protocol = spec["appProtocol"].attempt(lambda each: each.choice(["http", _H2C])) if "appProtocol" in spec else None
+    protocol = spec["appProtocol"].attempt(lambda each: each.choice(["http", H2C])) if "appProtocol" in spec else None
     picker = spec["endpointPickerRef"].attempt(_picker_failure_mode) if "endpointPickerRef" in spec else None
     mode = FailureMode.CLOSE if picker is None else picker.value
-    h2c = protocol is not None and protocol.value == _H2C
+    h2c = protocol is not None and protocol.value == H2C
     return Pool(read.key, selector.value, ports.value, mode, read.labels, h2c=h2c)
 
 
@@ -134,8 +78,8 @@ def _port(field: Field) -> int:
 
 def _target_ports(field: Field) -> tuple[int, ...]:
     items = field.items()
-    if not 1 <= len(items) <= _MAX_PORTS:
-        field.refuse(f"expected 1 to {_MAX_PORTS} ports, got {len(items)}")
+    if not 1 <= len(items) <= MAX_PORTS:
+        field.refuse(f"expected 1 to {MAX_PORTS} ports, got {len(items)}")
     ports: list[int] = []
     for item in items:
         number = item.mapping(["number"])["number"]
@@ -260,62 +204,6 @@ def read_model(field: Field) -> InferenceModel:
     return InferenceModel(objective, Rewrite(read.key, pool, (rule,), read.created))
 
 
-def _read_workload(field: Field, kind: str) -> DescribedObject:
-    read = open_object(field)
-    spec = read.require_spec()
-    selector = spec.entries().get("selector")
-    if selector is None:
-        spec.refuse("key 'selector' is missing")
-    chosen = label_selector(selector, minimum=1)
-    return DescribedObject("apps", "v1", kind, f"{kind.lower()}s", read.key, chosen, read.labels, owns_pods=True)
-
-
-def label_selector(field: Field, minimum: int = 0) -> Selector:
-    """A `LabelSelector` of at least `minimum` requirements: ``matchLabels`` and ``matchExpressions``, all to hold."""
-    parts = field.mapping([], ["matchLabels", "matchExpressions"])
-    labels = names.labels(parts["matchLabels"]) if "matchLabels" in parts else {}
-    expressions = parts["matchExpressions"].items() if "matchExpressions" in parts else ()
-    count = len(labels) + len(expressions)
-    if count < minimum:
-        field.refuse(f"expected at least {minimum} requirement in matchLabels and matchExpressions, got {count}")
-    try:
-        return Selector.from_label_selector(labels, [_expression(item) for item in expressions])
-    except SelectorError as error:
-        field.refuse(str(error))
-
-
-def _expression(field: Field) -> tuple[str, str, tuple[str, ...]]:
-    parts = field.mapping(["key", "operator"], ["values"])
-    values = parts["values"].items() if "values" in parts else ()
-    return parts["key"].text(), parts["operator"].text(), tuple(value.text(empty=True) for value in values)
-
-
-def read_deployment(field: Field) -> DescribedObject:
-    """A `Deployment`, described by the endpoints its selector chooses."""
-    return _read_workload(field, "Deployment")
-
-
-def read_stateful_set(field: Field) -> DescribedObject:
-    """A `StatefulSet`, described by the endpoints its selector chooses."""
-    return _read_workload(field, "StatefulSet")
-
-
-def read_service(field: Field) -> DescribedObject:
-    """A `Service`; one without a selector has no endpoints to describe it by."""
-    read = open_object(field)
-    selector = None if read.spec is None else read.spec.entries().get("selector")
-    chosen = None if selector is None or selector.is_null else names.labels(selector)
-    labels = Selector.from_match_labels(chosen) if chosen else None
-    return DescribedObject("", "v1", "Service", "services", read.key, labels, read.labels)
-
-
-def read_namespace(field: Field) -> DescribedObject:
-    """A `Namespace`, described by every endpoint in it; its key has its own name as namespace."""
-    read = open_object(field)
-    key = ObjectKey(read.key.name, read.key.name)
-    return DescribedObject("", "v1", "Namespace", "namespaces", key, Selector(), read.labels)
-
-
 READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingProxyType(
     {
         (f"{POOL_GROUP}/v1", "InferencePool"): read_pool,
@@ -324,8 +212,7 @@ READERS: Mapping[tuple[str, str], Callable[[Field], InferenceObject]] = MappingP
         (f"{LEGACY_GROUP}/v1alpha2", "InferenceObjective"): read_objective,
         (f"{LLM_D_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
         (f"{LEGACY_GROUP}/v1alpha2", "InferenceModelRewrite"): read_rewrite,
-        ("apps/v1", "Deployment"): read_deployment,
-        ("apps/v1", "StatefulSet"): read_stateful_set,
+        **{(kind.api_version, kind.kind): kind.read for kind in WORKLOADS},
         ("v1", "Service"): read_service,
         ("v1", "Namespace"): read_namespace,
     }

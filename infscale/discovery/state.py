@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infscale.discovery import names
-from infscale.discovery.objects import DEFAULT_NAMESPACE, InferenceObject, read_object
+from infscale.discovery.objects import InferenceObject, read_object
+from infscale.discovery.opened_object import DEFAULT_NAMESPACE
 from infscale.documents.problems import Attempt
 from infscale.documents.strict_document import Field, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
@@ -51,7 +52,7 @@ def read_state(
     items = _items(parts.get("objects"))
     objects = _read_objects(items)
     endpoints = _read_endpoints(entries, clusters=clusters)
-    pools = tuple(each for _, each in objects if isinstance(each, Pool))
+    pools = _pools(objects)
     if not pools:
         alone = Pool(default_pool, MappingProxyType({}), anywhere=True)
         # An object that is refused may be the pool.
@@ -89,6 +90,19 @@ def _read_objects(items: tuple[Field, ...]) -> tuple[tuple[Field, InferenceObjec
         places.setdefault(identity, item.place)
         objects.append((item, read))
     return tuple(objects)
+
+
+def _pools(objects: Iterable[tuple[Field, InferenceObject]]) -> tuple[Pool, ...]:
+    """The pools among the objects, and those that others declare."""
+    found: dict[ObjectKey, tuple[Pool, str]] = {}
+    for item, read in objects:
+        pool = read.pool if isinstance(read, DescribedObject) else read
+        if not isinstance(pool, Pool):
+            continue
+        if pool.key in found:
+            item.report(f"pool {pool.key} is declared twice, first at {found[pool.key][1]}")
+        found.setdefault(pool.key, (pool, item.place))
+    return tuple(pool for pool, _ in found.values())
 
 
 def _check_references(objects: Iterable[tuple[Field, InferenceObject]], pools: set[ObjectKey]) -> None:

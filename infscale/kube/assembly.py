@@ -2,11 +2,12 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TypeVar
 
 from infscale.discovery.objects import InferenceModel
+from infscale.discovery.workloads import WorkloadKind
 from infscale.endpoint import (
     Autoscaler,
     DescribedObject,
@@ -51,11 +52,18 @@ class SeenObjects:
     rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
     legacy_rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
     models: Records[InferenceModel] = field(default_factory=lambda: _table(InferenceModel))
-    deployments: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    stateful_sets: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
+    workloads: dict[WorkloadKind, Records[DescribedObject]] = field(
+        default_factory=dict[WorkloadKind, Records[DescribedObject]]
+    )
     services: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
     namespaces: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
     autoscalers: Records[Autoscaler] = field(default_factory=lambda: _table(Autoscaler))
+    configured_pools: tuple[Pool, ...] = ()
+    """Pools that the configuration declares."""
+
+    def with_pods(self) -> tuple[tuple[str, Records[DescribedObject]], ...]:
+        """The described objects that may declare a pool, by their kinds."""
+        return (*((kind.kind, records) for kind, records in self.workloads.items()), ("Service", self.services))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,41 @@ def of_newer_group(
 ) -> Records[ValueT]:
     """The records of both API groups of one kind; where both have one of the same name, that of the newer group."""
     return {**legacy, **{key: record for key, record in newer.items() if record.value or key not in legacy}}
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools there are, and `notes` on those that are left out."""
+
+    records: Records[Pool]
+    notes: tuple[str, ...]
+
+
+def pools_in_use(seen: SeenObjects) -> Pools:
+    """The pools of objects of their own, of the configuration and of annotations: of one name, the first in this order.
+
+    Of annotated objects the oldest has the name.
+    """
+    found = of_newer_group(seen.pools, seen.legacy_pools)
+    holders = {key: f"InferencePool {key}" for key in found}
+    notes: list[str] = []
+    declared = [(f"the pool {each.key} of the configuration", Record(each.key, each)) for each in seen.configured_pools]
+    annotated: list[tuple[str, str, Record[Pool]]] = []
+    for kind, records in seen.with_pods():
+        for record in records.values():
+            value = record.value
+            if value is not None and value.pool_problem:
+                notes.append(f"{kind} {record.key} is no pool: {value.pool_problem}")
+            if value is not None and value.pool is not None:
+                pool = replace(value.pool, own_ports=True)
+                annotated.append((record.created, f"{kind} {record.key}", Record(pool.key, pool, record.created)))
+    declared += [(holder, record) for _, holder, record in sorted(annotated, key=lambda each: each[:2])]
+    for holder, made in declared:
+        if made.key in found:
+            notes.append(f"{holder} is left out as a pool: {holders[made.key]} is the pool {made.key}")
+            continue
+        found[made.key], holders[made.key] = made, holder
+    return Pools(found, tuple(notes))
 
 
 def models_in_use(models: Mapping[ObjectKey, Record[InferenceModel]]) -> dict[ObjectKey, ObjectKey]:
@@ -131,26 +174,26 @@ class Assembler:
 
     def assemble(self, seen: SeenObjects) -> Assembly:
         """The state `seen` amounts to."""
-        pools = of_newer_group(seen.pools, seen.legacy_pools)
+        pools = pools_in_use(seen)
         beaten = models_in_use(seen.models)
         models = _values({key: record for key, record in seen.models.items() if key not in beaten})
-        endpoints, notes = self._endpoints(seen, pools)
+        endpoints, notes = self._endpoints(seen, pools.records)
         objectives = _values(of_newer_group(seen.objectives, seen.legacy_objectives))
         rewrites = _values(of_newer_group(seen.rewrites, seen.legacy_rewrites))
         state = DiscoveryState(
             endpoints,
-            _values(pools),
+            _values(pools.records),
             objectives + tuple(each.objective for each in models),
             rewrites + tuple(each.rewrite for each in models if each.rewrite is not None),
             tuple(
                 each
-                for table in (seen.deployments, seen.stateful_sets, seen.services, seen.namespaces)
+                for table in (*(records for _, records in seen.with_pods()), seen.namespaces)
                 for each in _values(table)
             ),
             _values(seen.autoscalers),
             {key: _exporter_urls(wanted, seen) for key, wanted in self._exporters.items()},
         )
-        return Assembly(state, (*_notes(seen, beaten), *notes))
+        return Assembly(state, (*_notes(seen, beaten), *pools.notes, *notes))
 
     def _endpoints(self, seen: SeenObjects, pools: Records[Pool]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
         self._follow(pools)

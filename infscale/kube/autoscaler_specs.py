@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from infscale.discovery.objects import label_selector, open_object
+from infscale.discovery.opened_object import open_object
+from infscale.discovery.workloads import label_selector
 from infscale.documents.strict_document import Field
 from infscale.endpoint import Autoscaler, MetricForm, ScaledMetric, Workload
 from infscale.labels import Selector

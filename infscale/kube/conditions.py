@@ -11,7 +11,7 @@ from infscale.discovery.objects import InferenceModel
 from infscale.endpoint import Objective, ObjectKey, Rewrite
 from infscale.kube import watched_objects as objects
 from infscale.kube.api.resources import Resource
-from infscale.kube.assembly import SeenObjects, models_in_use
+from infscale.kube.assembly import SeenObjects, models_in_use, pools_in_use
 from infscale.kube.watched_objects import Condition, Definition, Record, Standing
 
 ACCEPTED = "Accepted"
@@ -64,7 +64,8 @@ class _Court:
 
 def judge(seen: SeenObjects, unknown_load: frozenset[ObjectKey] = frozenset()) -> tuple[Judged, ...]:
     """The verdict on every object whose status is ours to write; `unknown_load` are pools that know no load."""
-    court = _Court(frozenset({*seen.pools, *seen.legacy_pools}), models_in_use(seen.models), unknown_load)
+    pools = frozenset({*seen.pools, *seen.legacy_pools, *pools_in_use(seen).records})
+    court = _Court(pools, models_in_use(seen.models), unknown_load)
     return (
         *_judged(objects.OBJECTIVE, seen.objectives, court),
         *_judged(objects.LEGACY_OBJECTIVE, seen.legacy_objectives, court, seen.objectives),

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
+from infscale.discovery.workloads import WORKLOADS, WorkloadKind
+from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError, StartError
 from infscale.kube import watched_objects as objects
 from infscale.kube.api import resources
@@ -44,6 +45,9 @@ _ROUTING = frozenset(
     }
 )
 
+# Groups of other projects: a cluster may lack them, and rights that were given before they were known.
+_OPTIONAL_GROUPS = frozenset({kind.group for kind in WORKLOADS} - {resources.REPLICA_SETS.group})
+
 
 class Cluster(Follows, Patches, Protocol):
     """The part of the API server's client that discovery takes: lists, watches, and patches of statuses."""
@@ -57,7 +61,7 @@ class FollowSettings:
     `write_status` conditions are written back. Within `sync_timeout_seconds` everything must have been listed once.
     Changes are waited for `settle_seconds` before a state is made of them, so that many make one. With `only` nothing
     is followed but that pool's namespace, and in it pods, pools, and as far as the rights go what decides about single
-    requests.
+    requests. `pools` are there beside those of the cluster, and `workloads` are kinds beside those that are known.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -66,6 +70,8 @@ class FollowSettings:
     sync_timeout_seconds: float = 30.0
     settle_seconds: float = 0.025
     only: OnlyPool | None = None
+    pools: tuple[Pool, ...] = ()
+    workloads: tuple[WorkloadKind, ...] = ()
 
 
 class KubernetesDiscovery:
@@ -81,7 +87,11 @@ class KubernetesDiscovery:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._seen = SeenObjects(namespaces=_given_namespaces(settings.namespaces))
+        self._seen = SeenObjects(
+            namespaces=_given_namespaces(settings.namespaces),
+            workloads={kind: {} for kind in (*WORKLOADS, *settings.workloads)},
+            configured_pools=settings.pools,
+        )
         self._refusals = Refusals()
         self._assembler = Assembler(settings.exporters)
         self._notes: frozenset[str] = frozenset()
@@ -192,7 +202,10 @@ class KubernetesDiscovery:
             for definition, records in _read_kinds(seen):
                 if definition.resource.namespaced:
                     table = self._table(records, self._refusals.reading(definition))
-                    yield self._watch(definition.resource, namespace, table)
+                    name, watch = self._watch(definition.resource, namespace, table)
+                    if definition.resource.group in _OPTIONAL_GROUPS:
+                        self._optional.add(name)
+                    yield name, watch
         if not self._settings.namespaces:
             table = self._table(seen.namespaces, self._refusals.reading(objects.NAMESPACE))
             yield self._watch(resources.NAMESPACES, None, table)
@@ -239,8 +252,7 @@ def _read_kinds(seen: SeenObjects) -> tuple[tuple[Definition[Any], dict[ObjectKe
         (objects.REWRITE, seen.rewrites),
         (objects.LEGACY_REWRITE, seen.legacy_rewrites),
         (objects.MODEL, seen.models),
-        (objects.DEPLOYMENT, seen.deployments),
-        (objects.STATEFUL_SET, seen.stateful_sets),
+        *((objects.described_by(kind), records) for kind, records in seen.workloads.items()),
         (objects.SERVICE, seen.services),
         (objects.AUTOSCALER, seen.autoscalers),
         (objects.NAMESPACE, seen.namespaces),

@@ -11,6 +11,14 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from infscale.discovery import objects as definitions
+from infscale.discovery.workloads import (
+    POOL_ANNOTATION,
+    PORTS_ANNOTATION,
+    Path,
+    WorkloadKind,
+    read_namespace,
+    read_service,
+)
 from infscale.documents.strict_document import Field, from_plain
 from infscale.endpoint import DescribedObject, ObjectKey, Pool, Workload
 from infscale.errors import ConfigError
@@ -32,6 +40,7 @@ _MAX_ANNOTATION = 1_024
 ValueT = TypeVar("ValueT")
 
 _NOTHING: Object = MappingProxyType({})
+_DECLARING = (POOL_ANNOTATION, PORTS_ANNOTATION)
 
 
 def key_of(item: Object) -> ObjectKey:
@@ -85,13 +94,15 @@ class Record(Generic[ValueT]):
 class Definition(Generic[ValueT]):
     """How objects of one kind are read.
 
-    `spec_keys` are the only ones the reader looks at (None: all). With `has_standing` conditions are read, too.
-    Objects of more than `MAX_VALUES` values are not read: one of them would keep everything else waiting.
+    `paths` lead to what the reader looks at, and `declaring` to what it looks at where an annotation declares a pool.
+    With `has_standing` conditions are read, too. Objects of more than `MAX_VALUES` values are
+    not read: one of them would keep everything else waiting.
     """
 
     resource: Resource
     reader: Callable[[Field], ValueT]
-    spec_keys: tuple[str, ...] | None = None
+    paths: tuple[Path, ...] = (("spec",),)
+    declaring: tuple[Path, ...] = ()
     has_standing: bool = False
     cut: Mapping[str, int] = field(default_factory=dict[str, int])
     """Lists of the spec of which only so many items are read."""
@@ -115,14 +126,31 @@ class Definition(Generic[ValueT]):
 
     def _relevant(self, item: Object) -> dict[str, Any]:
         """The part of `item` that its reader looks at; items of lists do not say their kind themselves."""
-        metadata, spec = item["metadata"], item.get("spec") or {}
+        metadata = item["metadata"]
         kept = {key: metadata[key] for key in ("namespace", "name", "labels", "creationTimestamp") if key in metadata}
-        keys = spec.keys() if self.spec_keys is None else self.spec_keys
-        chosen = {key: spec[key] for key in keys if key in spec}
+        annotations = metadata.get("annotations") or _NOTHING
+        paths = self.paths
+        if self.declaring and POOL_ANNOTATION in annotations:
+            kept["annotations"] = {key: annotations[key] for key in _DECLARING if key in annotations}
+            paths += self.declaring
+        found: dict[str, Any] = {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": kept}
+        for path in paths:
+            _copy(item, found, path)
         for key, most in self.cut.items():
-            if isinstance(chosen.get(key), list):
-                chosen[key] = chosen[key][:most]
-        return {"apiVersion": self.resource.api_version, "kind": self.resource.kind, "metadata": kept, "spec": chosen}
+            if isinstance(found["spec"].get(key), list):
+                found["spec"] = {**found["spec"], key: found["spec"][key][:most]}
+        return found
+
+
+def _copy(item: Object, found: dict[str, Any], path: Path) -> None:
+    """Copy what `item` has at `path`; its first part is there in any case."""
+    found.setdefault(path[0], {})
+    for key in path[:-1]:
+        if item.get(key) is None:
+            return
+        item, found = item[key], found.setdefault(key, {})
+    if item.get(path[-1]) is not None:
+        found[path[-1]] = item[path[-1]]
 
 
 def _values_within(value: object, most: int) -> int:
@@ -173,9 +201,12 @@ def _written(resource: Resource, reader: Callable[[Field], ValueT]) -> Definitio
     return Definition(resource, reader, has_standing=True)
 
 
-def _selecting(resource: Resource, reader: Callable[[Field], DescribedObject]) -> Definition[DescribedObject]:
-    """The definition of a kind that only selects pods."""
-    return Definition(resource, reader, spec_keys=("selector",))
+def described_by(kind: WorkloadKind) -> Definition[DescribedObject]:
+    """The definition of a kind that only has pods."""
+    resource = Resource(kind.group, kind.version, kind.plural, True, kind.kind)
+    return Definition(
+        resource, kind.read, paths=(kind.selector,), declaring=tuple((*path, "containers") for path in kind.pods)
+    )
 
 
 POOL = Definition(resources.POOLS, lambda field: _with_own_ports(definitions.read_pool(field)))
@@ -185,10 +216,8 @@ LEGACY_OBJECTIVE = _written(resources.LEGACY_OBJECTIVES, definitions.read_object
 REWRITE = _written(resources.REWRITES, definitions.read_rewrite)
 LEGACY_REWRITE = _written(resources.LEGACY_REWRITES, definitions.read_rewrite)
 MODEL = _written(resources.MODELS, definitions.read_model)
-DEPLOYMENT = _selecting(resources.DEPLOYMENTS, definitions.read_deployment)
-STATEFUL_SET = _selecting(resources.STATEFUL_SETS, definitions.read_stateful_set)
-SERVICE = _selecting(resources.SERVICES, definitions.read_service)
-NAMESPACE = _selecting(resources.NAMESPACES, definitions.read_namespace)
+SERVICE = Definition(resources.SERVICES, read_service, paths=(("spec", "selector"),), declaring=(("spec", "ports"),))
+NAMESPACE = Definition(resources.NAMESPACES, read_namespace, paths=())
 AUTOSCALER = Definition(resources.AUTOSCALERS, read_autoscaler, cut={"metrics": MAX_METRICS + 1})
 
 

@@ -64,6 +64,8 @@ async def discovering(
         {key: source.pods for key, source in config.sources.items() if source.pods is not None},
         settings.kubernetes.write_status,
         only=settings.kubernetes.only,
+        pools=tuple(each.pool for each in settings.kubernetes.pools),
+        workloads=tuple(each.workload for each in settings.kubernetes.workloads),
     )
     async with KubernetesDiscovery(client, follow, clock, rng) as cluster:
         states = cluster.states()

@@ -28,6 +28,7 @@ from infscale.config import (
     load_config,
     read_config,
 )
+from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.config.read import DIALECT_NAMES
 from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
@@ -647,6 +648,8 @@ SECTIONS: dict[str, type[Any]] = {
     "kubernetes": KubernetesSettings,
     "discovery": DiscoverySettings,
     "discovery.kubernetes": KubernetesDiscoverySettings,
+    "discovery.kubernetes.pools[]": DeclaredPool,
+    "discovery.kubernetes.workloads[]": DeclaredWorkload,
     "scrape": ScrapeSettings,
     "scrape.dialects[]": EngineNames,
     "dcgm": ExporterSettings,
@@ -692,7 +695,7 @@ def keys() -> Iterator[tuple[str, str]]:
 
 def test_the_documentation_has_every_key_with_its_default() -> None:
     table = (ROOT / "docs" / "configuration.md").read_text()
-    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z_<>]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
+    documented = re.findall(r"^\| `([a-z_.<>\[\]]+\.[a-z0-9_<>]+)` \| [^|]+ \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(documented) == sorted(keys())
 
 

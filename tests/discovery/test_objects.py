@@ -314,8 +314,9 @@ PICKER = "selector: {matchLabels: {app: x}}\ntargetPorts: [{number: 1}]\nendpoin
         (
             POOL.replace("InferencePool", "ConfigMap"),
             "{}",
-            "f:2: kind: expected one of Deployment, InferenceModelRewrite, InferenceObjective, InferencePool, "
-            "Namespace, Service, StatefulSet, got 'ConfigMap'",
+            "f:2: kind: expected one of Deployment, DisaggregatedSetRoleScaler, InferenceModelRewrite, "
+            "InferenceObjective, InferencePool, LeaderWorkerSet, Namespace, Rollout, Service, StatefulSet, "
+            "got 'ConfigMap'",
         ),
         (POOL.replace("kind: InferencePool\n", ""), "{}", "f:1: key 'kind' is missing"),
     ],

@@ -325,3 +325,38 @@ def test_a_cluster_is_sent_to_as_it_is_written(host: str, port: int) -> None:
         assert not any(letter.isalpha() for letter in host)
     else:
         assert endpoint.authority == f"{host}:{port}"
+
+
+ANNOTATED = """\
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: NAME, namespace: prod, annotations: {infscale.dev/pool: chat}}
+  spec: {selector: {matchLabels: {app: NAME}}}
+"""
+
+
+def test_an_annotated_object_of_a_file_is_the_pool_of_the_endpoints_it_selects() -> None:
+    state = read(
+        "objects:\n"
+        + ANNOTATED.replace("NAME", "vllm")
+        + """\
+endpoints:
+- {name: a, namespace: prod, address: 10.0.0.1, port: 8000, labels: {app: vllm}}
+- {name: b, namespace: prod, address: 10.0.0.2, port: 8001, labels: {app: other}}
+"""
+    )
+    [pool] = state.pools
+    assert pool.key == ObjectKey("prod", "chat")
+    assert [each.key.name for each in state.members(pool)] == ["a"]
+
+
+@pytest.mark.parametrize("first", [POOL, ANNOTATED.replace("NAME", "b")])
+def test_a_pool_that_is_declared_twice_is_refused(first: str) -> None:
+    with pytest.raises(ConfigError, match=r"^f:\d+: objects\[1\]: pool prod/chat is declared twice, first at f:2$"):
+        read("objects:\n" + first + ANNOTATED.replace("NAME", "a"))
+
+
+def test_a_mistake_in_an_annotation_of_a_file_is_refused() -> None:
+    wrong = ANNOTATED.replace("NAME", "a").replace("chat}", 'chat, infscale.dev/pool-ports: "0"}')
+    with pytest.raises(ConfigError, match=r"pool-ports.*expected 1 to 8 ports, such as 8000"):
+        read("objects:\n" + wrong)

@@ -1,20 +1,23 @@
 """How what the watches have seen becomes one state."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.endpoint import ObjectKey, Phase, Workload
+from infscale.discovery.workloads import WORKLOADS
+from infscale.endpoint import ObjectKey, Phase, Pool, Workload
 from infscale.kube import watched_objects as objects
 from infscale.kube.assembly import Assembler, SeenObjects
 from infscale.kube.pods import remembering
 from infscale.kube.watched_objects import Definition, read_pod
 from infscale.sources.source_kind import ExporterPods
 from tests.kube import cluster_objects as made
+
+DEPLOYMENT, STATEFUL_SET, LEADER_WORKER_SET, _, ROLLOUT = WORKLOADS
 
 
 def records(definition: Definition[Any], items: Iterable[made.Json]) -> dict[ObjectKey, Any]:
@@ -87,8 +90,10 @@ def test_two_pods_with_one_address_are_one_endpoint_of_the_livelier() -> None:
 
 def test_described_objects_and_autoscalers_come_in_order() -> None:
     whole = seen(
-        deployments=records(objects.DEPLOYMENT, [made.workload("D", "b"), made.workload("D", "a")]),
-        stateful_sets=records(objects.STATEFUL_SET, [made.workload("S", "c")]),
+        workloads={
+            DEPLOYMENT: records(objects.described_by(DEPLOYMENT), [made.workload("D", "b"), made.workload("D", "a")]),
+            STATEFUL_SET: records(objects.described_by(STATEFUL_SET), [made.workload("S", "c")]),
+        },
         services=records(objects.SERVICE, [{"metadata": made.metadata("svc"), "spec": {"selector": {"app": "vllm"}}}]),
         namespaces=records(objects.NAMESPACE, [{"metadata": {"name": "chat"}}]),
         autoscalers=records(objects.AUTOSCALER, [made.autoscaler("z"), made.autoscaler("y")]),
@@ -102,6 +107,130 @@ def test_described_objects_and_autoscalers_come_in_order() -> None:
         ("Namespace", "chat"),
     ]
     assert [each.key.name for each in state.autoscalers] == ["y", "z"]
+
+
+def declaring(
+    kind: str, name: str, annotations: Mapping[str, str], *ports: int, created: str = made.STARTED
+) -> made.Json:
+    item = made.workload(kind, name, template={"spec": {"containers": [made.container("vllm", *ports)]}})
+    item["metadata"] |= {"annotations": dict(annotations), "creationTimestamp": created, "labels": {"team": "a"}}
+    return item
+
+
+def assembled(*deployments: made.Json, **tables: Any) -> tuple[tuple[Pool, ...], tuple[str, ...]]:
+    found = records(objects.described_by(DEPLOYMENT), deployments)
+    assembly = Assembler().assemble(seen([made.pod()], workloads={DEPLOYMENT: found}, **tables))
+    return assembly.state.pools, assembly.notes
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ports", "made_of"),
+    [
+        pytest.param({"infscale.dev/pool": "true"}, (8000,), ("vllm", (8000,)), id="its own name, its only port"),
+        pytest.param({"infscale.dev/pool": "chat"}, (8000,), ("chat", (8000,)), id="a name of its own"),
+        pytest.param(
+            {"infscale.dev/pool": "true", "infscale.dev/pool-ports": "8000, 8001"},
+            (8000, 9000),
+            ("vllm", (8000, 8001)),
+            id="the ports of ranks",
+        ),
+    ],
+)
+def test_an_annotated_workload_is_a_pool_of_its_pods(
+    annotations: Mapping[str, str], ports: Sequence[int], made_of: tuple[str, tuple[int, ...]]
+) -> None:
+    found = records(objects.described_by(DEPLOYMENT), [declaring("Deployment", "vllm", annotations, *ports)])
+    state = Assembler().assemble(seen([made.pod()], workloads={DEPLOYMENT: found})).state
+    [pool] = state.pools
+    assert (pool.key, pool.target_ports, pool.labels) == (ObjectKey("chat", made_of[0]), made_of[1], {"team": "a"})
+    assert [each.authority for each in state.members(pool)] == [f"10.0.0.1:{port}" for port in made_of[1]]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "ports", "note"),
+    [
+        pytest.param({}, (8000, 9000), "its pods declare ports 8000, 9000: say in the annotation", id="several ports"),
+        pytest.param({}, (), "its pods declare no ports: say in the annotation", id="no port"),
+        pytest.param({"infscale.dev/pool-ports": "http"}, (), "expected 1 to 8 ports, such as 8000", id="no number"),
+        pytest.param({"infscale.dev/pool-ports": "70000"}, (), "expected 1 to 8 ports", id="beyond any port"),
+        pytest.param({"infscale.dev/pool-ports": ",".join(map(str, range(1, 10)))}, (), "expected 1 to 8", id="nine"),
+        pytest.param({"infscale.dev/pool": "No Name"}, (8000,), "expected at most 253 of a", id="no name"),
+    ],
+)
+def test_what_is_wrong_with_annotations_is_said_and_the_workload_still_describes_its_pods(
+    annotations: Mapping[str, str], ports: Sequence[int], note: str
+) -> None:
+    item = declaring("Deployment", "vllm", {"infscale.dev/pool": "true", **annotations}, *ports)
+    found = records(objects.described_by(DEPLOYMENT), [item])
+    assembly = Assembler().assemble(seen(workloads={DEPLOYMENT: found}))
+    assert assembly.state.pools == ()
+    assert [each.key.name for each in assembly.state.objects if each.selector is not None] == ["vllm"]
+    [said] = assembly.notes
+    assert said.startswith("Deployment chat/vllm is no pool: metadata.annotations")
+    assert note in said
+
+
+def test_of_one_name_the_object_counts_then_the_configuration_then_the_oldest_annotation() -> None:
+    declared = {"infscale.dev/pool": "pool"}
+    old = declaring("Deployment", "old", declared, 8001)
+    young = declaring("Deployment", "young", declared, 8002, created=made.READY)
+    configured = Pool(ObjectKey("chat", "pool"), {"app": "vllm"}, (9000,), own_ports=True)
+    pools, notes = assembled(young, old)
+    assert [each.target_ports for each in pools] == [(8001,)]
+    assert notes == ("Deployment chat/young is left out as a pool: Deployment chat/old is the pool chat/pool",)
+    pools, notes = assembled(old, configured_pools=(configured,))
+    assert [each.target_ports for each in pools] == [(9000,)]
+    pools, notes = assembled(old, configured_pools=(configured,), pools=[made.pool("pool", 8000)])
+    assert [each.target_ports for each in pools] == [(8000,)]
+    assert notes == (
+        "the pool chat/pool of the configuration is left out as a pool: InferencePool chat/pool is the pool chat/pool",
+        "Deployment chat/old is left out as a pool: InferencePool chat/pool is the pool chat/pool",
+    )
+
+
+def test_a_service_is_a_pool_on_its_only_target_port() -> None:
+    ports = [{"port": 80, "targetPort": 8000, "appProtocol": "kubernetes.io/h2c"}]
+    item = {
+        "metadata": made.metadata("svc", annotations={"infscale.dev/pool": "true"}),
+        "spec": {"selector": {"app": "vllm"}, "ports": ports},
+    }
+    state = Assembler().assemble(seen([made.pod()], services=records(objects.SERVICE, [item]))).state
+    assert [(each.key.name, each.target_ports, each.h2c) for each in state.pools] == [("svc", (8000,), True)]
+    ports[0]["targetPort"] = "http"
+    assembly = Assembler().assemble(seen(services=records(objects.SERVICE, [item])))
+    assert "a port by name: say in the annotation infscale.dev/pool-ports which one it is" in assembly.notes[0]
+
+
+def test_kinds_with_a_scale_subresource_are_described_by_the_selector_they_report() -> None:
+    leaders = "leaderworkerset.sigs.k8s.io/name=vllm,leaderworkerset.sigs.k8s.io/worker-index=0"
+    template = {"leaderWorkerTemplate": {"workerTemplate": {"spec": {"containers": [made.container("vllm", 8000)]}}}}
+    ready = {
+        "metadata": made.metadata("vllm", annotations={"infscale.dev/pool": "true"}),
+        "spec": template,
+        "status": {"hpaPodSelector": leaders},
+    }
+    new = {"metadata": made.metadata("new", annotations={"infscale.dev/pool": "true"}), "spec": template}
+    pods = [
+        made.pod(
+            f"vllm-{index}",
+            f"10.0.0.{index + 1}",
+            labels={"leaderworkerset.sigs.k8s.io/name": "vllm", "leaderworkerset.sigs.k8s.io/worker-index": f"{index}"},
+            ownerReferences=made.owner("StatefulSet", "vllm"),
+        )
+        for index in range(2)
+    ]
+    rollout = {"metadata": made.metadata("canary"), "spec": {}, "status": {"selector": "app=vllm"}}
+    workloads = {
+        LEADER_WORKER_SET: records(objects.described_by(LEADER_WORKER_SET), [ready, new]),
+        ROLLOUT: records(objects.described_by(ROLLOUT), [rollout]),
+    }
+    state = Assembler().assemble(seen(pods, workloads=workloads)).state
+    described = {each.key.name: each for each in state.objects}
+    assert described["new"].selector is None
+    assert [each.key.name for each in state.pools] == ["vllm"]
+    assert [each.key.name for each in state.endpoints if described["vllm"].describes(each)] == ["vllm-0"]
+    assert (described["canary"].resource, described["canary"].group) == ("rollouts", "argoproj.io")
+    assert str(described["canary"].selector) == "app=vllm"
 
 
 @pytest.mark.parametrize(

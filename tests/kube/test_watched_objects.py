@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from infscale.discovery.workloads import WORKLOADS
 from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, Pool, ScaledMetric, Workload
 from infscale.kube import watched_objects as objects
-from infscale.kube.watched_objects import DEPLOYMENT, MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
+from infscale.kube.watched_objects import MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
 from infscale.labels import Selector
 from tests.kube import cluster_objects as made
 
 KEY = ObjectKey("chat", "vllm-0")
+DEPLOYMENT = objects.described_by(WORKLOADS[0])
 STARTED_AT = 1769860800.0
 
 
@@ -74,7 +76,7 @@ def test_a_pool_takes_only_endpoints_on_its_own_ports() -> None:
 
 
 def test_items_of_lists_need_not_say_their_kind() -> None:
-    record = objects.DEPLOYMENT.read(made.workload("Deployment", "vllm"))
+    record = DEPLOYMENT.read(made.workload("Deployment", "vllm"))
     assert record.value is not None
     assert (record.value.kind, record.value.selector) == ("Deployment", Selector.parse("app=vllm"))
 
@@ -82,7 +84,7 @@ def test_items_of_lists_need_not_say_their_kind() -> None:
 def test_a_status_or_a_template_makes_no_other_record_of_a_workload() -> None:
     first, second = made.workload("Deployment", "vllm"), made.workload("Deployment", "vllm", replicas=7, template={})
     second["status"] = {"replicas": 7}
-    assert objects.DEPLOYMENT.read(first) == objects.DEPLOYMENT.read(second)
+    assert DEPLOYMENT.read(first) == DEPLOYMENT.read(second)
 
 
 def test_what_a_newer_api_server_adds_is_passed_over() -> None:
