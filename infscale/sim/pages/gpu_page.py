@@ -25,6 +25,11 @@ class GpuView:
     memory_total_bytes: int
     utilization_ratio: float
 
+    @property
+    def memory_free_bytes(self) -> int:
+        """What is neither used nor reserved."""
+        return self.memory_total_bytes - self.memory_used_bytes - self.memory_reserved_bytes
+
     def labels(self) -> dict[str, str]:
         """The exporter's labels, pod labels included."""
         return {
@@ -41,39 +46,20 @@ class GpuView:
         }
 
 
-_FIELDS: tuple[tuple[str, str, str, Callable[[GpuView], float]], ...] = (
-    ("DCGM_FI_DEV_SM_CLOCK", "gauge", "SM clock frequency (in MHz).", lambda _: 1980),
-    ("DCGM_FI_DEV_MEM_CLOCK", "gauge", "Memory clock frequency (in MHz).", lambda _: 2619),
-    ("DCGM_FI_DEV_GPU_TEMP", "gauge", "GPU temperature (in C).", lambda gpu: 32 + round(35 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W).", lambda gpu: 70 + round(550 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %).", lambda gpu: round(100 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_MEM_COPY_UTIL", "gauge", "Memory utilization (in %).", lambda gpu: round(60 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_XID_ERRORS", "gauge", "Value of the last XID error encountered.", lambda _: 0),
-    (
-        "DCGM_FI_DEV_FB_FREE",
-        "gauge",
-        "Framebuffer memory free (in MiB).",
-        lambda gpu: (gpu.memory_total_bytes - gpu.memory_used_bytes - gpu.memory_reserved_bytes) // _MIB,
-    ),
-    (
-        "DCGM_FI_DEV_FB_USED",
-        "gauge",
-        "Framebuffer memory used (in MiB).",
-        lambda gpu: gpu.memory_used_bytes // _MIB,
-    ),
-    (
-        "DCGM_FI_DEV_FB_RESERVED",
-        "gauge",
-        "Framebuffer memory reserved (in MiB).",
-        lambda gpu: gpu.memory_reserved_bytes // _MIB,
-    ),
-    (
-        "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
-        "gauge",
-        "Ratio of time the graphics engine is active.",
-        lambda gpu: round(gpu.utilization_ratio, 6),
-    ),
-)
+_FIELDS: tuple[tuple[str, str, Callable[[GpuView], float]], ...] = (
+    ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", lambda _: 1980),
+    ("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", lambda _: 2619),
+    ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", lambda gpu: 32 + round(35 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", lambda gpu: 70 + round(550 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", lambda gpu: round(100 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory utilization (in %).", lambda gpu: round(60 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_XID_ERRORS", "Value of the last XID error encountered.", lambda _: 0),
+    ("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).", lambda gpu: gpu.memory_free_bytes // _MIB),
+    ("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB).", lambda gpu: gpu.memory_used_bytes // _MIB),
+    ("DCGM_FI_DEV_FB_RESERVED", "Framebuffer memory reserved (in MiB).", lambda gpu: gpu.memory_reserved_bytes // _MIB),
+    ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.",
+     lambda gpu: round(gpu.utilization_ratio, 6)),
+)  # fmt: skip
 
 
 def gpu_page(gpus: Sequence[GpuView]) -> str:
@@ -81,8 +67,8 @@ def gpu_page(gpus: Sequence[GpuView]) -> str:
     # The exporter does not sort its labels.
     texts = [",".join(f'{name}="{escape(value)}"' for name, value in gpu.labels().items()) for gpu in gpus]
     blocks: list[str] = []
-    for name, kind, text, value in _FIELDS:
-        blocks.append(head(name, kind, text))
+    for name, text, value in _FIELDS:
+        blocks.append(head(name, "gauge", text))
         blocks += [f"{name}{{{labels}}} {value(gpu)}\n" for labels, gpu in zip(texts, gpus, strict=True)]
     return "".join(blocks)
 

@@ -15,7 +15,7 @@ from infscale.sim.engine.recorder import (
     one_two_five,
 )
 from infscale.sim.pages.engine_pages import EngineSkin, PageSubject
-from infscale.sim.pages.families import Page, PageView, RankView, ScalarFamily, label_text
+from infscale.sim.pages.families import Page, PageView, RankView, label_text, rank_family
 from infscale.sim.pages.gpu_page import GpuMeter, gpu_page
 from infscale.sim.pages.page_skins import page_for
 from infscale.sim.pages.vllm_table import SERVED_PATHS
@@ -197,7 +197,7 @@ def test_label_values_are_escaped() -> None:
 def test_large_numbers_are_written_as_the_library_writes_them() -> None:
     registry = CollectorRegistry()
     Gauge("g", "text", registry=registry).set(12_345_678.0)
-    page = Page([ScalarFamily("g", "gauge", "text", [""], lambda _: 12_345_678)])
+    page = Page([rank_family("g", "gauge", "text", [([""], lambda _: 12_345_678)])])
     assert page.render(view(rank())) == generate_latest(registry).decode()
 
 
