@@ -14,7 +14,7 @@ from rich.text import Text
 
 from infscale.demo.asked_by_hpa import Advice
 from infscale.demo.phase import PHASES, Phase, PhaseStatus
-from infscale.demo.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary
+from infscale.demo.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary, seconds
 from infscale.planner.hpa import counted
 
 _PLAIN_SECONDS = 5.0
@@ -122,11 +122,11 @@ def live(status: PhaseStatus, screen: Screen) -> RenderableType:
     title = _title(status.phase)
     counts = f"{status.answered} of {status.total} answered"
     failed = Text(f"{status.failed} failed", style="bold red" if status.failed else "green")
-    seconds = f"{status.elapsed_seconds:.0f} s"
-    room = screen.inside - len(title.plain) - len(counts) - len(failed.plain) - len(seconds) - 4 * _GAP
+    elapsed = f"{status.elapsed_seconds:.0f} s"
+    room = screen.inside - len(title.plain) - len(counts) - len(failed.plain) - len(elapsed) - 4 * _GAP
     head = Table.grid(padding=(0, _GAP, 0, 0))
     done = ProgressBar(total=status.total, completed=status.answered + status.failed, width=max(room, 1))
-    head.add_row(title, *([done] if room >= _SHORTEST_BAR else []), counts, failed, seconds)
+    head.add_row(title, *([done] if room >= _SHORTEST_BAR else []), counts, failed, elapsed)
     figures = Text.assemble(
         ("first token  ", "dim"),
         f"p50 {_latency(status.ttft.p50)}   p90 {_latency(status.ttft.p90)}   p99 {_latency(status.ttft.p99)}",
@@ -249,9 +249,7 @@ def _desired(advice: Advice) -> str:
 
 
 def _latency(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+    return "–" if value is None else seconds(value)
 
 
 def _percent(value: float | None) -> str:

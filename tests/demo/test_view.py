@@ -126,7 +126,7 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
 def test_the_comparison_has_every_way_side_by_side_in_an_old_terminal(failed: bool) -> None:
     def outcome(ttft: float) -> PhaseRecord:
         failure = "status 503" if failed else None
-        return PhaseRecord((Outcome(0, 0.0, 0.0, 1.0, 200, "a", ttft, 0.02, 100, 50, 10, failure),))
+        return PhaseRecord((Outcome(0, 0.0, 1.0, 200, "a", ttft, 0.02, 100, 50, 10, failure),))
 
     report = DemoReport(1, {}, {}, {}, outcome(2.0), outcome(1.0), outcome(0.5))
     lines = drawn(comparison(report), 80).splitlines()

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import HttpVersion11, web
 
-from infscale.sim.engine.batching import FinishedRequest
+from infscale.sim.engine.steps import FinishedRequest
 from infscale.sim.http.completions import Answer, ApiError, EventStream, bad_request, parse_call
 from infscale.sim.http.replica import Replica
 from infscale.sim.pages.engine_pages import EngineSkin
@@ -115,7 +115,7 @@ class HttpApi:
         done: asyncio.Future[FinishedRequest] = asyncio.get_running_loop().create_future()
         events = EventStream(answer, framed=request.version >= HttpVersion11) if call.stream else None
         sink = _Sink(transport, events, done, dying.after_tokens if dying else None)
-        rank, request_id = replica.submit(call, sink)
+        rank, request_id = replica.submit(call, sink.token)
         try:
             if call.stream:
                 return await self._stream(request, sink)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from infscale.sim.engine.batching import Engine, EngineRequest, Refusal
+from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.engine_loop import EngineLoop, TokenSink
 from infscale.sim.engine.recorder import HttpRecorder, Recorder
+from infscale.sim.engine.steps import EngineRequest, Refusal
 from infscale.sim.http.completions import ApiError, CompletionCall, bad_request
 from infscale.sim.pages.engine_pages import PageSubject
 from infscale.sim.pages.families import Page, PageView, RankView
