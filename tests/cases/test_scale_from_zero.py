@@ -7,7 +7,7 @@ import pytest
 from adapter.answering.store_provider import StoreProvider
 from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import NotFound, Unavailable
-from infscale.config.settings import FormulaSettings
+from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.snapshot import PoolSettings
