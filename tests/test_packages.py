@@ -113,7 +113,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     ),
     "planner/test_hpa.py": ("infscale/planner/scale_target",),
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
-    "scrape/test_fetch.py": ("infscale/scrape/answer",),
+    "scrape/test_fetch.py": ("infscale/scrape/answer", "infscale/scrape/page_connection"),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
     "serving/test_composition.py": (
         "infscale/cli/serve",

@@ -7,7 +7,6 @@ and the doctor ask `recommend` and show its explanation.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from infscale.planner.hpa_replicas import (
     Proposal,
@@ -21,7 +20,6 @@ from infscale.planner.hpa_replicas import (
 )
 from infscale.planner.hpa_rules import Bounds, History, Limit, Reason, limit_rate, stabilize
 from infscale.planner.scale_target import ControllerSettings, PodValue, Tolerance, Workload
-from infscale.quantity import milli_value
 
 _DEFAULT_SETTINGS = ControllerSettings()
 _NO_HISTORY = History()
@@ -108,8 +106,7 @@ class Recommendation:
 
     `desired` is what the controller would write to ``/scale``, equal to the current replicas where it would write
     nothing. `reason` is the condition reason that explains it best, `explanation` the whole way in plain words.
-    `proposed` is the largest proposal before stabilization and limits, None where no metric decided. `history` is what
-    to hand to the next sync; after really scaling, call its `scaled` first.
+    `history` is what to hand to the next sync; after really scaling, call its `scaled` first.
     """
 
     desired: int
@@ -117,12 +114,6 @@ class Recommendation:
     explanation: str
     history: History
     per_metric: tuple[MetricProposal, ...] = ()
-    proposed: int | None = None
-
-
-def milli(value: float) -> int:
-    """`value` in the controller's milli-units, rounded away from zero; raises `ValueError` for NaN and infinities."""
-    return milli_value(Decimal(repr(float(value))))
 
 
 def recommend(
@@ -158,7 +149,7 @@ def recommend(
     limit = limit_rate(current, stable.replicas, bounds, history, now)
     explanation = "; ".join(part for part in (words, stable.message, limit.message) if part)
     reason = limit.reason if limit.replicas != stable.replicas or not stable.message else stable.reason
-    return Recommendation(limit.replicas, reason, explanation, history.recommended(now, proposed), per_metric, proposed)
+    return Recommendation(limit.replicas, reason, explanation, history.recommended(now, proposed), per_metric)
 
 
 def _without_metrics(current: int, bounds: Bounds) -> Limit | None:
