@@ -121,7 +121,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/collecting",
         "infscale/serving/deciding",
         "infscale/serving/discovering",
-        "infscale/serving/ext_proc_port",
         "infscale/serving/parts",
     ),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),

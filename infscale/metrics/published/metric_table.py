@@ -71,12 +71,6 @@ class MetricTable:
     def __iter__(self) -> Iterator[PublishedMetric]:
         return iter(self._metrics.values())
 
-    def __len__(self) -> int:
-        return len(self._metrics)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._metrics
-
 
 _BUILT_IN = MetricTable()
 

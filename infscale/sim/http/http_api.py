@@ -256,16 +256,16 @@ def _cut(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=503)
 
 
-async def _not_ready(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(503, "ServiceUnavailable", "The server is starting.")
+def _refusing(status: int, kind: str, message: str) -> Handler:
+    async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+        raise ApiError(status, kind, message)
+
+    return refuse
 
 
-async def _no_such_path(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(404, "NotFoundError", "Not Found")
-
-
-async def _wrong_method(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(405, "MethodNotAllowed", "Method Not Allowed")
+_not_ready = _refusing(503, "ServiceUnavailable", "The server is starting.")
+_no_such_path = _refusing(404, "NotFoundError", "Not Found")
+_wrong_method = _refusing(405, "MethodNotAllowed", "Method Not Allowed")
 
 
 async def _json_object(request: web.BaseRequest) -> dict[str, Any]:

@@ -61,7 +61,6 @@ class PageSubject:
     token_limit: int
     max_loras: int
     started_at: float
-    exact_names: bool = True
 
     def labels(self, **more: str) -> tuple[dict[str, str], ...]:
         """vLLM's labels of each rank."""
@@ -84,7 +83,7 @@ def vllm_page(subject: PageSubject, legacy: bool = False) -> Page:
         for name, text in UNUSED_HISTOGRAMS:
             families.append(histogram_family(name, text, subject.labels(), BLOCK_BOUNDS, lambda _: spare))
             families.append(created(name, text, subject.labels(), subject.started_at))
-    return Page([*families, *_http_families()], subject.exact_names)
+    return Page((*families, *_http_families()))
 
 
 def histogram(

@@ -154,16 +154,15 @@ def path_family(
     return family(name, kind, text, blocks, suffixes)
 
 
+@dataclass(frozen=True, slots=True)
 class Page:
     """A metrics page: families in their order.
 
-    `exact_names` is prometheus_client's own rule for ``?name[]=``: only samples of exactly the names asked are given,
-    and a histogram's family name gives nothing. Without it a family is given whole when any of its names is asked.
+    For ``?name[]=`` it has prometheus_client's own rule: only samples of exactly the names asked are given, and a
+    histogram's family name gives nothing.
     """
 
-    def __init__(self, families: Sequence[Family], exact_names: bool = True) -> None:
-        self.families = tuple(families)
-        self._exact_names = exact_names
+    families: tuple[Family, ...]
 
     def render(self, view: PageView, names: Collection[str] = ()) -> str:
         """The page, or what of it is asked for when `names` are given."""
@@ -171,12 +170,11 @@ class Page:
             return "".join([family.render(view) for family in self.families])
         wanted = frozenset(names)
         blocks = [family.render(view) for family in self.families if not wanted.isdisjoint(family.names)]
-        return "".join([_only(block, wanted) for block in blocks] if self._exact_names else blocks)
+        return "".join([_only(block, wanted) for block in blocks])
 
     def frozen(self, view: PageView) -> "Page":
         """A page that says for ever what this one says now."""
-        frozen = [Family(each.names, _always(each.render(view))) for each in self.families]
-        return Page(frozen, self._exact_names)
+        return Page(tuple(Family(each.names, _always(each.render(view))) for each in self.families))
 
 
 def _only(block: str, names: frozenset[str]) -> str:

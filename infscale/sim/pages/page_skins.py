@@ -121,7 +121,7 @@ def _page(
             families.append(created(name.removesuffix("_total"), text, labels, subject.started_at))
     for name, text, pick in timings:
         families += histogram(name, text, labels, pick, subject)
-    return Page([*families, *more], subject.exact_names)
+    return Page((*families, *more))
 
 
 _PAGES: dict[EngineSkin, Callable[[PageSubject], Page]] = {
