@@ -7,6 +7,7 @@ and the doctor ask `recommend` and show its explanation.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from infscale.planner.hpa_replicas import (
     Proposal,
@@ -41,6 +42,7 @@ class PodsMetric:
     name: str
     values: Mapping[str, PodValue]
     target_milli: int
+    source: ClassVar[Source] = Source.PODS
 
     def __post_init__(self) -> None:
         _require_positive(self.target_milli)
@@ -57,6 +59,7 @@ class ResourceMetric:
     values: Mapping[str, PodValue]
     target: int
     percent: bool = True
+    source: ClassVar[Source] = Source.RESOURCE
 
     def __post_init__(self) -> None:
         _require_positive(self.target)
@@ -179,20 +182,10 @@ def _propose(
     try:
         proposal, words = _calculate(metric, workload, settings, now)
     except UnusableMetricError as error:
-        return MetricProposal(metric.name, None, f"{metric.name}: {error}"), _source(metric).value
+        return MetricProposal(metric.name, None, f"{metric.name}: {error}"), metric.source.value
     stays = proposal.replicas == workload.replicas
     explanation = f"{metric.name} {words} → {'stays at ' if stays else ''}{counted(proposal.replicas)}"
     return MetricProposal(metric.name, proposal.replicas, explanation), None
-
-
-def _source(metric: PodsMetric | ResourceMetric | TotalMetric) -> Source:
-    match metric:
-        case PodsMetric():
-            return Source.PODS
-        case ResourceMetric():
-            return Source.RESOURCE
-        case TotalMetric():
-            return metric.source
 
 
 def _calculate(

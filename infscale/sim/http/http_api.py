@@ -6,7 +6,7 @@ connection from the engine's timer: a token costs one small write and no task sw
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -204,26 +204,18 @@ class HttpApi:
         return await self._list_faults(request)
 
 
+@dataclass(slots=True, eq=False)
 class _Sink:
-    """Takes one answer's tokens; after `cut_after` of them it cuts the connection.
+    """Takes one answer's tokens; when `_left` of them have come (None: never) it cuts the connection.
 
-    With `events` it writes them to the connection, from `open` on: until then the headers are on their way.
+    With `_events` it writes them to the connection, from `open` on: until then the headers are on their way.
     """
 
-    __slots__ = ("_events", "_held", "_left", "_transport", "done")
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        events: EventStream | None,
-        done: asyncio.Future[FinishedRequest],
-        cut_after: int | None,
-    ) -> None:
-        self.done = done
-        self._transport = transport
-        self._events = events
-        self._held: list[bytes] | None = []
-        self._left = cut_after
+    _transport: asyncio.Transport
+    _events: EventStream | None
+    done: asyncio.Future[FinishedRequest]
+    _left: int | None
+    _held: list[bytes] | None = field(default_factory=list[bytes])
 
     def open(self) -> None:
         """Write from now on."""
