@@ -120,7 +120,7 @@ def _distribution(axes: Axes, phases: Mapping[str, PhaseRecord], measure: str, t
     axes.set_xlim(low, high)
     labels = _LABEL_SECONDS if high / low < _WIDE else _FEW_LABELS
     axes.set_xticks([second for second in labels if low <= second <= high] or [low, high])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _seconds(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(_time_label))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0, 1.02)
@@ -159,6 +159,10 @@ def _last(samples: Sequence[LoadSample]) -> float:
 
 def _deepest(samples: Sequence[LoadSample]) -> float:
     return max((one.waiting for sample in samples for one in sample.endpoints if one.waiting is not None), default=0.0)
+
+
+def _time_label(value: float, _: int) -> str:
+    return _seconds(value)
 
 
 def _seconds(value: float) -> str:

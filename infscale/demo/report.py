@@ -70,7 +70,7 @@ class AdapterAnswer:
 
     def document(self) -> dict[str, object]:
         """As the report holds it."""
-        return asdict(self) | {"at_seconds": round(self.at_seconds, 2)}
+        return {**asdict(self), "at_seconds": round(self.at_seconds, 2)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class SaturationSettings:
         in_flight_tokens: FloatArray,
     ) -> FloatArray:
         """Saturation per endpoint: 1 is full, above 1 is over, NaN is unknown. The result is the caller's to change."""
+        exact: FloatArray
         match self.kind:
             case SaturationKind.UTILIZATION:
                 # fmax ignores a NaN beside a number and keeps NaN only where both are unknown.
@@ -57,7 +58,7 @@ class SaturationSettings:
                 exact = in_flight_requests / self.max_in_flight_requests
             case SaturationKind.TOKENS:
                 exact = in_flight_tokens / self.max_in_flight_tokens
-            case SaturationKind.HYBRID:
+            case _:
                 tokens = in_flight_tokens / self.max_in_flight_tokens
                 exact = np.maximum(in_flight_requests / self.max_in_flight_requests, tokens)
         # Nine decimals are what a Kubernetes quantity keeps: with more, a ratio just below 1 would be published as 1.
