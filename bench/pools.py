@@ -18,7 +18,7 @@ def vllm_page(requests: int = 200, names: Collection[str] = ()) -> bytes:
     for number in range(requests):
         recorder.histograms.queue.observe(number * 0.01)
     rank = RankView(3, 1, 5, 0.25, 4000, (), (), recorder)
-    subject = PageSubject("Qwen/Qwen3-32B", 1, 16, 19_208, 40_960, 4, 1.79e9, exact_names=True)
+    subject = PageSubject("Qwen/Qwen3-32B", 1, 16, 19_208, 40_960, 4, 1.79e9)
     view = PageView((rank,), HttpRecorder(SERVED_PATHS), 12.5, 1.8e9)
     return page_for(EngineSkin.VLLM, subject).render(view, names).encode()
 

@@ -31,34 +31,17 @@ class ClientHeader(NamedTuple):
     use: Use
 
 
-CLIENT_HEADERS: Final = (
-    ClientHeader("x-llm-d-inference-pool", Use.TRUSTED),
-    ClientHeader("x-llm-d-model-name-rewrite", Use.TRUSTED),
-    ClientHeader("x-gateway-model-name-rewrite", Use.TRUSTED),
-    ClientHeader("x-original-path", Use.TRUSTED),
-    ClientHeader("x-llm-d-inference-objective", Use.LOWERS),
-    ClientHeader("x-gateway-inference-objective", Use.LOWERS),
-    ClientHeader("x-llm-d-slo-ttft-ms", Use.PLUGIN),
-    ClientHeader("x-slo-ttft-ms", Use.PLUGIN),
-    ClientHeader("x-llm-d-slo-tpot-ms", Use.PLUGIN),
-    ClientHeader("x-slo-tpot-ms", Use.PLUGIN),
-    ClientHeader("epp-profile", Use.PLUGIN),
-    ClientHeader("x-llm-d-disagg-revision", Use.PLUGIN),
-    ClientHeader("x-llm-d-revision-decision-id", Use.PLUGIN),
-    ClientHeader("test-epp-endpoint-selection", Use.PLUGIN),
-    ClientHeader("x-gateway-destination-endpoint", Use.NEVER),
-    ClientHeader("x-gateway-destination-endpoint-subset", Use.NEVER),
-    ClientHeader("x-gateway-destination-endpoint-served", Use.NEVER),
-    ClientHeader("x-llm-d-inference-fairness-id", Use.TRUSTED),
-    ClientHeader("x-gateway-inference-fairness-id", Use.TRUSTED),
-    ClientHeader(":method", Use.ALWAYS),
-    ClientHeader(":path", Use.ALWAYS),
-    ClientHeader("content-length", Use.ALWAYS),
-    ClientHeader("content-encoding", Use.ALWAYS),
-    ClientHeader("connection", Use.ALWAYS),
-    ClientHeader("upgrade", Use.ALWAYS),
-    ClientHeader("x-request-id", Use.ALWAYS),
+_BY_USE: Final = (
+    (Use.TRUSTED, "x-llm-d-inference-pool x-llm-d-model-name-rewrite x-gateway-model-name-rewrite x-original-path"),
+    (Use.LOWERS, "x-llm-d-inference-objective x-gateway-inference-objective"),
+    (Use.PLUGIN, "x-llm-d-slo-ttft-ms x-slo-ttft-ms x-llm-d-slo-tpot-ms x-slo-tpot-ms epp-profile"),
+    (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection"),
+    (Use.NEVER, "x-gateway-destination-endpoint x-gateway-destination-endpoint-subset"),
+    (Use.NEVER, "x-gateway-destination-endpoint-served"),
+    (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id"),
+    (Use.ALWAYS, ":method :path content-length content-encoding connection upgrade x-request-id"),
 )
+CLIENT_HEADERS: Final = tuple(ClientHeader(name, use) for use, names in _BY_USE for name in names.split())
 
 TRUSTABLE: Final = tuple(
     header.name for header in CLIENT_HEADERS if header.use in {Use.TRUSTED, Use.LOWERS, Use.PLUGIN}

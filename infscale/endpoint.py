@@ -107,14 +107,9 @@ class Endpoint:
             raise ValueError(f"port {self.port} is outside 1–65535")
         object.__setattr__(self, "authority", authority(self.address, self.port))
 
-    @property
-    def metrics_authority(self) -> str:
-        """Where the metrics page is."""
-        return self.metrics_authority_at(self.metrics_port or self.port)
-
-    def metrics_authority_at(self, port: int) -> str:
-        """Where the metrics page is if it is on `port`."""
-        return authority(self.metrics_address or self.address, port)
+    def metrics_authority(self, port: int | None = None) -> str:
+        """Where the metrics page is, on `port` where one is given."""
+        return authority(self.metrics_address or self.address, port or self.metrics_port or self.port)
 
 
 def is_loopback(host: str) -> bool:

@@ -165,7 +165,7 @@ def next_tick(now: float, interval: float, fraction: float) -> float:
 class Pace:
     """When rounds happen: on a grid shifted by about `fraction` of the interval, later after refusals."""
 
-    interval: Callable[[], float]
+    interval: float
     fraction: float
     backoff: Backoff
     clock: Clock
@@ -174,7 +174,7 @@ class Pace:
     def due(self, now: float, refusals: int) -> float:
         """When the next round starts, `refusals` refused ones in a row being the last. Missed ticks are skipped."""
         not_before = now + self.backoff.delay(refusals - 1, self.rng) if refusals else now
-        interval = self.interval()
+        interval = self.interval
         shift = math.floor(self.fraction * interval / _TOGETHER_SECONDS) * _TOGETHER_SECONDS
         return next_tick(not_before, interval, shift / interval)
 

@@ -34,7 +34,7 @@ def test_the_page_is_where_requests_go_unless_it_is_said_otherwise(
     address: str, metrics: dict[str, object], page: str
 ) -> None:
     made = Endpoint(EndpointKey("llm", "a"), address, 8000, **metrics)  # type: ignore[arg-type]
-    assert made.metrics_authority == page
+    assert made.metrics_authority() == page
     assert made.authority == (f"[{address}]:8000" if ":" in address else f"{address}:8000")
 
 

@@ -114,7 +114,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "discovery/test_objects.py": ("infscale/discovery/opened_object",),
     "planner/test_hpa.py": ("infscale/planner/scale_target",),
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
-    "scrape/test_fetch.py": ("infscale/scrape/answer",),
+    "scrape/test_fetch.py": ("infscale/scrape/answer", "infscale/scrape/page_connection"),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
     "serving/test_composition.py": (
         "infscale/cli/serve",
@@ -122,7 +122,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/collecting",
         "infscale/serving/deciding",
         "infscale/serving/discovering",
-        "infscale/serving/ext_proc_port",
         "infscale/serving/parts",
     ),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),

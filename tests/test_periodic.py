@@ -61,7 +61,7 @@ def test_offsets_are_stable_and_spread() -> None:
 
 
 def test_refusals_wait_longer_and_still_meet_the_grid() -> None:
-    pace = Pace(lambda: 0.5, 0.5, Backoff(2.0, 2.0, 8.0), Clock(), random.Random(1))
+    pace = Pace(0.5, 0.5, Backoff(2.0, 2.0, 8.0), Clock(), random.Random(1))
     assert pace.due(100.0, 0) == 100.25
     first, third, tenth = pace.due(100.0, 1), pace.due(100.0, 3), pace.due(100.0, 10)
     assert 101.0 <= first <= 102.5
@@ -73,7 +73,7 @@ def test_refusals_wait_longer_and_still_meet_the_grid() -> None:
 def test_rounds_that_are_due_at_about_the_same_time_start_together() -> None:
     def dues(interval: float) -> list[float]:
         fractions = [hash_fraction(f"default/pod-{number}") for number in range(1000)]
-        paces = [Pace(lambda: interval, each, Backoff(2.0, 2.0, 8.0), Clock(), random.Random(1)) for each in fractions]
+        paces = [Pace(interval, each, Backoff(2.0, 2.0, 8.0), Clock(), random.Random(1)) for each in fractions]
         return [pace.due(100.0, 0) for pace in paces]
 
     assert len({round(due, 6) for due in dues(0.05)}) == 5
@@ -180,7 +180,7 @@ async def test_rounds_repeat_until_cancelled_and_never_overlap() -> None:
             enough.set()
         return Outcome.DONE
 
-    pace = Pace(lambda: 0.002, 0.0, Backoff(), asyncio.get_running_loop().time, random.Random(1))
+    pace = Pace(0.002, 0.0, Backoff(), asyncio.get_running_loop().time, random.Random(1))
     async with asyncio.TaskGroup() as group:
         task = group.create_task(repeat(step, pace))
         await enough.wait()

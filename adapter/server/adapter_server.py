@@ -33,7 +33,7 @@ from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
 from infscale.process.listening import listening
 from infscale.process.tasks import running
-from infscale.telemetry.own_metrics import OwnMetrics, Page
+from infscale.telemetry.own_metrics import OwnMetrics
 
 # How much each connection can have the loop take in at a time, of all that are ready.
 _RECEIVED_BYTES = 32_768
@@ -110,7 +110,7 @@ class AdapterServer:
         provider: Provider,
         clock: Callable[[], Clock] = system_clock,
         metrics: Iterable[str] = tuple(BY_NAME),
-        page: Page | None = None,
+        page: OwnMetrics | None = None,
         membership: Membership | None = None,
     ) -> None:
         self._settings = settings

@@ -22,7 +22,7 @@ from adapter.errors import ApiError, TooManyRequests
 from adapter.server.connections import ConnectionLimits, Connections
 from adapter.server.http_connection import StatusHandler, StatusServer
 from adapter.server.stats import AdapterStats
-from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
+from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
 
 WRITE_TIMEOUT_SECONDS = 30.0
 PIECE_BYTES = 262_144
@@ -42,7 +42,7 @@ class AdapterApp:
     def __init__(
         self,
         responder: Responder,
-        page: Page,
+        page: OwnMetrics,
         clock: Callable[[], Clock],
         stats: AdapterStats,
         max_in_flight: int = 400,

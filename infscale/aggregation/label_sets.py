@@ -7,6 +7,7 @@ import numpy as np
 
 from infscale.errors import SeveralModels
 from infscale.labels import Selector, model_key
+from infscale.metrics.published import answers
 from infscale.metrics.published.answers import models, serving
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.window_readers import Unknown
@@ -105,9 +106,5 @@ def blind(snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
 
 def unsettled(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot]) -> Unknown | None:
     """Whether a metric is asked of a pool before all ready endpoints gave the value that is waited for, or failed."""
-    for snapshot in snapshots:
-        ready = snapshot.columns.ready
-        waiting = metric.source.unsettled(snapshot, ready)
-        if waiting:
-            return Unknown(f"{waiting} of {count_of(ready)} ready endpoints of {snapshot.pool} were not scraped yet")
-    return None
+    each = (answers.unsettled(metric, snapshot, snapshot.columns.ready) for snapshot in snapshots)
+    return next(filter(None, each), None)

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -143,7 +144,7 @@ async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
     console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     what = f"{plan.title}, on {len(plan.names)} simulated servers ({plan.coefficients})"
     console.print(what[:1].upper() + what[1:], highlight=False)
-    view = PlainView(_say) if plain or not console.is_terminal else LiveView(console)
+    view = PlainView(partial(print, flush=True)) if plain or not console.is_terminal else LiveView(console)
     with view:
         report = await play(plan, view)
     console.print(comparison(report))
@@ -206,7 +207,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

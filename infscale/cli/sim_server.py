@@ -11,8 +11,8 @@ import uvloop
 import yaml
 
 from infscale.errors import ConfigError, StartError
-from infscale.sim.engine.batching import EngineSettings
 from infscale.sim.engine.coefficients import COEFFICIENT_SETS, coefficient_set
+from infscale.sim.engine.steps import EngineSettings
 from infscale.sim.http.simulated_servers import SimFleet, SimServerSettings
 from infscale.sim.pages.engine_pages import EngineSkin
 

@@ -7,7 +7,6 @@ from infscale.config.read import load_config, read_config, read_text
 from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
-    FormulaSettings,
     ForwardSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
@@ -21,6 +20,7 @@ from infscale.config.settings import (
     TelemetrySettings,
     TlsFiles,
 )
+from infscale.metrics.published.metric_table import FormulaSettings
 
 __all__ = [
     "AdapterSettings",

@@ -13,7 +13,6 @@ from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
     ErrorFormat,
-    FormulaSettings,
     ForwardSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
@@ -41,7 +40,7 @@ from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.published.catalogue import Aggregation
-from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
+from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, FormulaSettings, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.sources.known_sources import SOURCES

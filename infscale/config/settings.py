@@ -10,7 +10,7 @@ from infscale.discovery.state import DEFAULT_POOL
 from infscale.documents.section import NOT_A_KEY
 from infscale.endpoint import ObjectKey, OnlyPool, authority, is_loopback
 from infscale.metrics.pages.written_dialects import EngineNames, Engines
-from infscale.metrics.published.catalogue import Aggregation
+from infscale.metrics.published.metric_table import FormulaSettings
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
@@ -148,17 +148,6 @@ class PoolOverrides:
     window_seconds: float | None = None
     saturation: SaturationSettings | None = None
     saturation_place: str | None = field(default=None, metadata=NOT_A_KEY)
-
-
-@dataclass(frozen=True, slots=True)
-class FormulaSettings:
-    """A metric made of published ones; see `infscale.metrics.published.formula` for the language of `formula`."""
-
-    name: str
-    formula: str
-    unit: str = ""
-    meaning: str = ""
-    aggregation: Aggregation = Aggregation.WHOLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -84,18 +84,14 @@ async def end_of_input() -> None:
     await reader.read()
 
 
-ROLES: Mapping[str, Callable[[Mapping[str, Any]], Awaitable[None]]] = {
+ROLES: Mapping[str, Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]] = {
     LOAD: load,
     SERVERS: servers,
     SERVE: serve,
 }
 
 
-async def _main(role: str, wanted: Mapping[str, Any]) -> None:
-    await ROLES[role](wanted)
-
-
 if __name__ == "__main__":
     # Ctrl-C is the demo's to handle: it ends its helpers in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(_main(sys.argv[1], orjson.loads(Path(sys.argv[2]).read_bytes())))
+    uvloop.run(ROLES[sys.argv[1]](orjson.loads(Path(sys.argv[2]).read_bytes())))

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -178,7 +178,7 @@ class _Watch:
         async with asyncio.TaskGroup() as tasks:
             watching = (tasks.create_task(self._sample()), tasks.create_task(self._ask()))
             async for line in load.lines():
-                self._seen.outcomes.append(_outcome(line))
+                self._seen.outcomes.append(Outcome(**cast("dict[str, Any]", line)))
             for task in watching:
                 task.cancel()
         if len(self._seen.outcomes) < len(self._plan.requests):
@@ -218,15 +218,8 @@ class _Watch:
 
 
 def _servers_file(plan: DemoPlan, folder: Path) -> Path:
-    chosen = plan.servers()
-    return _written(
-        folder / "servers.json",
-        {
-            "coefficients": chosen["coefficients"],
-            "names": plan.names,
-            "seed": plan.seed,
-        },
-    )
+    content = {"coefficients": plan.coefficients, "names": plan.names, "seed": plan.seed}
+    return _written(folder / "servers.json", content)
 
 
 def _serve_file(phase: Phase, fleet: HelperProcess, folder: Path) -> Path:
@@ -263,11 +256,6 @@ def _route(phase: Phase, listen: Address, fleet: HelperProcess, serve: HelperPro
 def _written(path: Path, content: Mapping[str, object]) -> Path:
     path.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
     return path
-
-
-def _outcome(line: Mapping[str, object]) -> Outcome:
-    values: dict[str, Any] = {one.name: line[one.name] for one in fields(Outcome)}
-    return Outcome(**values)
 
 
 def _endpoint(row: Mapping[str, object]) -> EndpointLoad:

@@ -53,11 +53,6 @@ class DemoPlan:
     workload: Mapping[str, object]
     title: str
 
-    @property
-    def model(self) -> str:
-        """What the servers serve."""
-        return coefficient_set(self.coefficients).model
-
     def servers(self) -> Mapping[str, object]:
         """The servers as the report names them."""
         chosen = coefficient_set(self.coefficients)

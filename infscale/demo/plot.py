@@ -11,9 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
 from infscale.demo.report import LoadSample, PhaseRecord
+from infscale.metrics.gauges import known
 
 _INK, _FAINT, _GRID = "#24292f", "#6e7781", "#e4e8ec"
 _TITLE_COLUMNS = 130
@@ -123,7 +124,7 @@ def _distribution(axes: Axes, phases: Mapping[str, PhaseRecord], measure: str, t
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(FuncFormatter(_share_label))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_ylabel("share of requests", fontsize=_TICKS, color=_FAINT)
     _legend(axes, "best")
 
@@ -149,7 +150,7 @@ def _queues(axes: Axes, samples: Sequence[LoadSample], name: str, scale: Normali
 
 def _depths(sample: LoadSample, names: Sequence[str]) -> list[float]:
     waiting = {one.endpoint: one.waiting for one in sample.endpoints}
-    return [_known(waiting.get(name)) for name in names]
+    return [known(waiting.get(name)) for name in names]
 
 
 def _last(samples: Sequence[LoadSample]) -> float:
@@ -160,16 +161,8 @@ def _deepest(samples: Sequence[LoadSample]) -> float:
     return max((one.waiting for sample in samples for one in sample.endpoints if one.waiting is not None), default=0.0)
 
 
-def _known(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
 def _time_label(value: float, _: int) -> str:
     return _seconds(value)
-
-
-def _share_label(value: float, _: int) -> str:
-    return f"{value:.0%}"
 
 
 def _seconds(value: float) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Quantiles:
 
     def document(self) -> dict[str, float | None]:
         """As the report holds it, to a tenth of a millisecond."""
-        return {"p50": _rounded(self.p50), "p90": _rounded(self.p90), "p99": _rounded(self.p99)}
+        return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,7 @@ class AdapterAnswer:
 
     def document(self) -> dict[str, object]:
         """As the report holds it."""
-        return {
-            "at_seconds": round(self.at_seconds, 2),
-            "metric": self.metric,
-            "target": self.target,
-            "value": self.value,
-            "replicas": self.replicas,
-            "explanation": self.explanation,
-        }
+        return {**asdict(self), "at_seconds": round(self.at_seconds, 2)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +187,8 @@ class Measure:
 _SAME, _PLAIN = 1.005, 1.95
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """A latency for people."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
@@ -202,31 +196,16 @@ def _milliseconds(value: float) -> str:
     return f"{value * 1000:.1f} ms"
 
 
-def _rate(value: float) -> str:
-    return f"{value:.2f}/s"
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}"
-
-
 MEASURES: tuple[Measure, ...] = (
-    Measure("throughput", "requests", lambda one: one.throughput_rps, _rate, "more", "less", True),
-    Measure("time to first token p50", "first token p50", lambda one: one.ttft.p50, _seconds),
-    Measure("time to first token p90", "first token p90", lambda one: one.ttft.p90, _seconds),
-    Measure("time to first token p99", "first token p99", lambda one: one.ttft.p99, _seconds),
+    Measure("throughput", "requests", lambda one: one.throughput_rps, "{:.2f}/s".format, "more", "less", True),
+    Measure("time to first token p50", "first token p50", lambda one: one.ttft.p50, seconds),
+    Measure("time to first token p90", "first token p90", lambda one: one.ttft.p90, seconds),
+    Measure("time to first token p99", "first token p99", lambda one: one.ttft.p99, seconds),
     Measure("time per output token p50", "per token p50", lambda one: one.tpot.p50, _milliseconds),
     Measure("time per output token p90", "per token p90", lambda one: one.tpot.p90, _milliseconds),
     Measure("time per output token p99", "per token p99", lambda one: one.tpot.p99, _milliseconds),
-    Measure("prefix hit ratio", "prefix hits", lambda one: one.prefix_hit_ratio, _share, "more", "less", True),
-    Measure(
-        "failed requests",
-        "failed requests",
-        lambda one: float(one.failed),
-        lambda value: f"{value:.0f}",
-        "fewer",
-        "more",
-    ),
+    Measure("prefix hit ratio", "prefix hits", lambda one: one.prefix_hit_ratio, "{:.1%}".format, "more", "less", True),
+    Measure("failed requests", "failed requests", lambda one: float(one.failed), "{:.0f}".format, "fewer", "more"),
 )
 """The comparison, row by row."""
 
@@ -276,9 +255,7 @@ class DemoReport:
 def _observed(record: PhaseRecord) -> dict[str, object]:
     return {
         "adapter_answers": [answer.document() for answer in record.answers],
-        "wanted_replicas": [
-            {"at_seconds": round(one.at_seconds, 2), "replicas": one.replicas} for one in record.wanted
-        ],
+        "wanted_replicas": [asdict(one) | {"at_seconds": round(one.at_seconds, 2)} for one in record.wanted],
         "endpoint_loads": [
             {
                 "at_seconds": round(sample.at_seconds, 2),

@@ -1,11 +1,10 @@
 """How a demo looks: a live view in a terminal, plain lines elsewhere, and the table at the end. Needs rich."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -14,30 +13,18 @@ from rich.text import Text
 
 from infscale.demo.asked_by_hpa import Advice
 from infscale.demo.phase import PHASES, Phase, PhaseStatus
-from infscale.demo.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary
+from infscale.demo.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary, seconds
 from infscale.planner.hpa import counted
 
 _PLAIN_SECONDS = 5.0
 _FULL_QUEUE = 12
 _GAP = 2
+_FRAME = 4
 _SHORTEST_BAR = 8
 _QUEUE_NUMBER, _KV_NUMBER = 4, 5
 # What stands beside the bars: queue and KV cache as numbers, four heads, six gaps.
 _NUMBERS = _QUEUE_NUMBER + _KV_NUMBER + 7 + 9 + 10 + 8 + 6 * _GAP
 _GIB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """The columns and lines of a terminal."""
-
-    width: int
-    height: int
-
-    @property
-    def inside(self) -> int:
-        """Columns within the frame."""
-        return self.width - 4
 
 
 class LiveView:
@@ -60,7 +47,7 @@ class LiveView:
 
     def show(self, status: PhaseStatus) -> None:
         """Redraw; of a phase that is over one line stays."""
-        self._live.update(live(status, Screen(self._console.width, self._console.height)), refresh=True)
+        self._live.update(live(status, self._console.size), refresh=True)
         if status.over:
             self._live.console.print(over_line(status), highlight=False)
 
@@ -117,16 +104,17 @@ def _title(phase: Phase) -> Text:
     return Text(f"Phase {phase.number} of {len(PHASES)}: {phase.name}", style="bold cyan")
 
 
-def live(status: PhaseStatus, screen: Screen) -> RenderableType:
+def live(status: PhaseStatus, screen: ConsoleDimensions) -> RenderableType:
     """The live view of a running phase, as large as the screen."""
     title = _title(status.phase)
     counts = f"{status.answered} of {status.total} answered"
     failed = Text(f"{status.failed} failed", style="bold red" if status.failed else "green")
-    seconds = f"{status.elapsed_seconds:.0f} s"
-    room = screen.inside - len(title.plain) - len(counts) - len(failed.plain) - len(seconds) - 4 * _GAP
+    elapsed = f"{status.elapsed_seconds:.0f} s"
+    inside = screen.width - _FRAME
+    room = inside - len(title.plain) - len(counts) - len(failed.plain) - len(elapsed) - 4 * _GAP
     head = Table.grid(padding=(0, _GAP, 0, 0))
     done = ProgressBar(total=status.total, completed=status.answered + status.failed, width=max(room, 1))
-    head.add_row(title, *([done] if room >= _SHORTEST_BAR else []), counts, failed, seconds)
+    head.add_row(title, *([done] if room >= _SHORTEST_BAR else []), counts, failed, elapsed)
     figures = Text.assemble(
         ("first token  ", "dim"),
         f"p50 {_latency(status.ttft.p50)}   p90 {_latency(status.ttft.p90)}   p99 {_latency(status.ttft.p99)}",
@@ -135,7 +123,7 @@ def live(status: PhaseStatus, screen: Screen) -> RenderableType:
     )
     # The frame, the two lines above, the heads of the tables, an empty line and the HPA's words.
     others = 2 + 2 + 1 + (0 if status.advice is None else 3 + len(status.advice.answers))
-    parts: list[RenderableType] = [head, figures, _endpoints(status, screen.inside, max(screen.height - others, 1))]
+    parts: list[RenderableType] = [head, figures, _endpoints(status, inside, max(screen.height - others, 1))]
     if status.advice is not None:
         parts += [Text(), _advice(status.advice)]
     return Panel(Group(*parts), title="infscale demo", title_align="left", border_style="dim", width=screen.width)
@@ -249,9 +237,7 @@ def _desired(advice: Advice) -> str:
 
 
 def _latency(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+    return "–" if value is None else seconds(value)
 
 
 def _percent(value: float | None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.frozen_values import entity, value
-from infscale.metrics.gauges import EngineGauges
+from infscale.metrics.gauges import EngineGauges, known
 
 FloatArray = NDArray[np.float64]
 
@@ -233,20 +233,15 @@ class GpuSample:
     def numbers(self) -> Mapping[str, float]:
         """See `SourceSample`."""
         return {
-            "gpu_memory_used_bytes": or_nan(self.memory_used_bytes),
-            "gpu_memory_total_bytes": or_nan(self.memory_total_bytes),
-            "gpu_utilization": or_nan(self.utilization_ratio),
+            "gpu_memory_used_bytes": known(self.memory_used_bytes),
+            "gpu_memory_total_bytes": known(self.memory_total_bytes),
+            "gpu_utilization": known(self.utilization_ratio),
         }
 
     @property
     def objects(self) -> Mapping[str, Any]:
         """See `SourceSample`."""
         return {"gpu_shares": self.shares}
-
-
-def or_nan(value: float | None) -> float:
-    """A number as columns have it, NaN where it is unknown."""
-    return math.nan if value is None else value
 
 
 class Life:

@@ -48,24 +48,18 @@ class SaturationSettings:
         in_flight_tokens: FloatArray,
     ) -> FloatArray:
         """Saturation per endpoint: 1 is full, above 1 is over, NaN is unknown. The result is the caller's to change."""
+        exact: FloatArray
+        match self.kind:
+            case SaturationKind.UTILIZATION:
+                # fmax ignores a NaN beside a number and keeps NaN only where both are unknown.
+                queue = waiting / self.queue_depth_threshold
+                exact = np.fmax(queue, kv_utilization / self.kv_utilization_threshold)
+            case SaturationKind.REQUESTS:
+                exact = in_flight_requests / self.max_in_flight_requests
+            case SaturationKind.TOKENS:
+                exact = in_flight_tokens / self.max_in_flight_tokens
+            case _:
+                tokens = in_flight_tokens / self.max_in_flight_tokens
+                exact = np.maximum(in_flight_requests / self.max_in_flight_requests, tokens)
         # Nine decimals are what a Kubernetes quantity keeps: with more, a ratio just below 1 would be published as 1.
-        return np.round(self._exact(waiting, kv_utilization, in_flight_requests, in_flight_tokens), 9)
-
-    def _exact(
-        self,
-        waiting: FloatArray,
-        kv_utilization: FloatArray,
-        in_flight_requests: FloatArray,
-        in_flight_tokens: FloatArray,
-    ) -> FloatArray:
-        if self.kind is SaturationKind.UTILIZATION:
-            # fmax ignores a NaN beside a number and keeps NaN only where both are unknown.
-            queue = waiting / self.queue_depth_threshold
-            return np.fmax(queue, kv_utilization / self.kv_utilization_threshold)
-        if self.kind is SaturationKind.REQUESTS:
-            return in_flight_requests / self.max_in_flight_requests
-        if self.kind is SaturationKind.TOKENS:
-            return in_flight_tokens / self.max_in_flight_tokens
-        return np.maximum(
-            in_flight_requests / self.max_in_flight_requests, in_flight_tokens / self.max_in_flight_tokens
-        )
+        return np.round(exact, 9)

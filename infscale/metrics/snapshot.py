@@ -52,17 +52,6 @@ class LatencyRows(Protocol):
         ...
 
 
-class NoLatencyRows:
-    """Has none."""
-
-    def added_up(
-        self, key: tuple[HistogramName, str | None], rows: IntArray, once_more: int, times: int
-    ) -> Histogram | None:
-        """See `LatencyRows`."""
-        del key, rows, once_more, times
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
     """What a pool is judged by; one value for picker and adapter.
@@ -109,7 +98,7 @@ class Columns:
     says that it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached; it
     tells nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
     the shares of that. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
-    windows' histograms.
+    windows' histograms (None: they are to be added up one by one).
     """
 
     gauges: EngineGauges[FloatArray]
@@ -131,7 +120,7 @@ class Columns:
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]
     by_model: ModelTable
-    latencies: LatencyRows
+    latencies: LatencyRows | None
 
     @classmethod
     def unknown(cls, endpoints: tuple[Endpoint, ...]) -> "Columns":
@@ -147,7 +136,7 @@ class Columns:
             ),
             "ready": frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
             "by_model": EMPTY,
-            "latencies": NoLatencyRows(),
+            "latencies": None,
         }
         return cls(**cells)  # type: ignore[arg-type] # names and types are those of the fields
 

@@ -7,7 +7,7 @@ and the doctor ask `recommend` and show its explanation.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from typing import ClassVar
 
 from infscale.planner.hpa_replicas import (
     Proposal,
@@ -21,7 +21,6 @@ from infscale.planner.hpa_replicas import (
 )
 from infscale.planner.hpa_rules import Bounds, History, Limit, Reason, limit_rate, stabilize
 from infscale.planner.scale_target import ControllerSettings, PodValue, Tolerance, Workload
-from infscale.quantity import milli_value
 
 _DEFAULT_SETTINGS = ControllerSettings()
 _NO_HISTORY = History()
@@ -43,6 +42,7 @@ class PodsMetric:
     name: str
     values: Mapping[str, PodValue]
     target_milli: int
+    source: ClassVar[Source] = Source.PODS
 
     def __post_init__(self) -> None:
         _require_positive(self.target_milli)
@@ -59,6 +59,7 @@ class ResourceMetric:
     values: Mapping[str, PodValue]
     target: int
     percent: bool = True
+    source: ClassVar[Source] = Source.RESOURCE
 
     def __post_init__(self) -> None:
         _require_positive(self.target)
@@ -108,8 +109,7 @@ class Recommendation:
 
     `desired` is what the controller would write to ``/scale``, equal to the current replicas where it would write
     nothing. `reason` is the condition reason that explains it best, `explanation` the whole way in plain words.
-    `proposed` is the largest proposal before stabilization and limits, None where no metric decided. `history` is what
-    to hand to the next sync; after really scaling, call its `scaled` first.
+    `history` is what to hand to the next sync; after really scaling, call its `scaled` first.
     """
 
     desired: int
@@ -117,12 +117,6 @@ class Recommendation:
     explanation: str
     history: History
     per_metric: tuple[MetricProposal, ...] = ()
-    proposed: int | None = None
-
-
-def milli(value: float) -> int:
-    """`value` in the controller's milli-units, rounded away from zero; raises `ValueError` for NaN and infinities."""
-    return milli_value(Decimal(repr(float(value))))
 
 
 def recommend(
@@ -158,7 +152,7 @@ def recommend(
     limit = limit_rate(current, stable.replicas, bounds, history, now)
     explanation = "; ".join(part for part in (words, stable.message, limit.message) if part)
     reason = limit.reason if limit.replicas != stable.replicas or not stable.message else stable.reason
-    return Recommendation(limit.replicas, reason, explanation, history.recommended(now, proposed), per_metric, proposed)
+    return Recommendation(limit.replicas, reason, explanation, history.recommended(now, proposed), per_metric)
 
 
 def _without_metrics(current: int, bounds: Bounds) -> Limit | None:
@@ -188,20 +182,10 @@ def _propose(
     try:
         proposal, words = _calculate(metric, workload, settings, now)
     except UnusableMetricError as error:
-        return MetricProposal(metric.name, None, f"{metric.name}: {error}"), _source(metric).value
+        return MetricProposal(metric.name, None, f"{metric.name}: {error}"), metric.source.value
     stays = proposal.replicas == workload.replicas
     explanation = f"{metric.name} {words} → {'stays at ' if stays else ''}{counted(proposal.replicas)}"
     return MetricProposal(metric.name, proposal.replicas, explanation), None
-
-
-def _source(metric: PodsMetric | ResourceMetric | TotalMetric) -> Source:
-    match metric:
-        case PodsMetric():
-            return Source.PODS
-        case ResourceMetric():
-            return Source.RESOURCE
-        case TotalMetric():
-            return metric.source
 
 
 def _calculate(

@@ -58,11 +58,6 @@ class Workload:
         """Replicas that exist, which `AverageValue` targets of Object and External metrics divide by."""
         return self.replicas if self.status_replicas is None else self.status_replicas
 
-    @classmethod
-    def ready(cls, replicas: int) -> "Workload":
-        """`replicas` pods, all running and ready, named ``pod-0`` and so on."""
-        return cls(replicas, tuple(PodState(f"pod-{number}") for number in range(replicas)))
-
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:

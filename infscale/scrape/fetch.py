@@ -7,18 +7,14 @@ import asyncio
 import base64
 import functools
 import ssl
-from typing import TYPE_CHECKING, cast
 
 from yarl import URL
 
 from infscale.periodic import FetchError, Unreachable
 from infscale.process.connecting import connect_problem
-from infscale.scrape.answer import CLOSED, Answer, Page, Room
+from infscale.scrape.answer import CLOSED, Page, Room
 from infscale.scrape.page_connection import Asking, Connection, Stale
 from infscale.scrape.tls_trust import PageCertificates
-
-if TYPE_CHECKING:
-    from infscale.scrape.h2c import H2cConnection
 
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -82,7 +78,7 @@ class PageClient:
             self._connection.abort()
             self._connection = None
 
-    def _new(self) -> "_Connection | H2cConnection":
+    def _new(self) -> Connection:
         if not self._h2c:
             return _Connection(self._asking)
         # Its library takes 5 MiB, which those without such servers need not have.
@@ -140,48 +136,13 @@ def _believe_anybody(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_NONE
 
 
-class _Connection(asyncio.Protocol):
-    """One connection; `idle` while a page may be asked for."""
+class _Connection(Connection):
+    """One connection that speaks HTTP/1.1."""
 
-    def __init__(self, asking: Asking) -> None:
-        self._asking = asking
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._answer: Answer | None = None
-        self._done: asyncio.Future[Page] | None = None
-
-    @property
-    def idle(self) -> bool:
-        return self._transport is not None and self._done is None
-
-    async def get(self, target: str) -> Page:
-        """See `Connection`."""
-        assert self._transport is not None  # noqa: S101 # it is idle
+    def _ask(self, transport: asyncio.Transport, target: str) -> None:
         asking = self._asking
         authorization = f"Authorization: {asking.authorization}\r\n" if asking.authorization else ""
-        answer = self._answer = Answer(asking.limit_bytes, asking.room)
-        self._done = self._loop.create_future()
-        self._transport.write(_REQUEST.format(target=target, host=asking.host, authorization=authorization).encode())
-        try:
-            return await self._done
-        except asyncio.CancelledError:
-            # What is still to come belongs to no page.
-            self.abort()
-            raise
-        finally:
-            self._done = None
-            answer.drop()
-            # Its error refers to this call.
-            del answer
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
+        transport.write(_REQUEST.format(target=target, host=asking.host, authorization=authorization).encode())
 
     def data_received(self, data: bytes) -> None:
         answer, done = self._answer, self._done
@@ -205,14 +166,3 @@ class _Connection(asyncio.Protocol):
             self._settle(answer, done)
         else:
             done.set_exception(Stale())
-
-    def _settle(self, answer: Answer, done: "asyncio.Future[Page]") -> None:
-        self._answer = None
-        if answer.error is not None or not answer.keep_alive:
-            self.abort()
-        if done.done():
-            return
-        if answer.error is not None:
-            done.set_exception(answer.error)
-        else:
-            done.set_result(answer.page())

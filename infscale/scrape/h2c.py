@@ -6,7 +6,6 @@ handed on a few at a time, because each costs the library as much as thousands o
 
 import asyncio
 from collections.abc import Iterable
-from typing import cast
 
 from h2 import events, settings
 from h2.config import H2Configuration
@@ -15,7 +14,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from infscale.scrape.answer import Answer, Page
-from infscale.scrape.page_connection import Asking, Stale
+from infscale.scrape.page_connection import Asking, Connection, Stale
 
 _NO_HTTP2 = "the server does not speak HTTP/2"
 _HEAD_BYTES = 9
@@ -31,13 +30,13 @@ _FRAMES_AT_ONCE = 64
 _IDLE_FRAMES = 64
 
 
-class H2cConnection(asyncio.Protocol):
-    """One connection; `idle` while a page may be asked for."""
+class H2cConnection(Connection):
+    """One connection that speaks HTTP/2 in plain text."""
+
+    _parses = False
 
     def __init__(self, asking: Asking) -> None:
-        self._asking = asking
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        super().__init__(asking)
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._http.local_settings = settings.Settings(
             client=True,
@@ -54,38 +53,17 @@ class H2cConnection(asyncio.Protocol):
         self._working = False
         self._spoke = False
         self._stream = 0
-        self._answer: Answer | None = None
-        self._done: asyncio.Future[Page] | None = None
 
-    @property
-    def idle(self) -> bool:
-        """See `Connection`."""
-        return self._transport is not None and self._done is None
-
-    async def get(self, target: str) -> Page:
-        """See `Connection`."""
-        assert self._transport is not None  # noqa: S101 # it is idle
-        answer = self._answer = Answer(self._asking.limit_bytes, self._asking.room, parses=False)
-        self._done = self._loop.create_future()
+    def _ask(self, transport: asyncio.Transport, target: str) -> None:
         self._frames = 0
         try:
             self._stream = self._http.get_next_available_stream_id()
             self._http.send_headers(self._stream, self._request(target), end_stream=True)
-            self._flush()
-            return await self._done
         except ProtocolError as error:
             # Ids of streams are used up, or the server allows none: another connection may do.
             self.abort()
             raise Stale from error
-        except asyncio.CancelledError:
-            # What is still to come belongs to no page.
-            self.abort()
-            raise
-        finally:
-            self._done = None
-            answer.drop()
-            # Its error refers to this call.
-            del answer
+        self._flush()
 
     def _request(self, target: str) -> list[tuple[bytes, bytes]]:
         asking = self._asking
@@ -103,18 +81,15 @@ class H2cConnection(asyncio.Protocol):
         return [(name.encode(), value.encode()) for name, value in headers]
 
     def abort(self) -> None:
-        """See `Connection`."""
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        """End it, and forget what came."""
+        super().abort()
         self._received.clear()
 
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with settings."""
-        # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._http.initiate_connection()
         self._http.increment_flow_control_window(_WINDOW_BYTES)
         self._flush()
@@ -247,15 +222,8 @@ class H2cConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def _settle(self, answer: Answer, done: "asyncio.Future[Page]") -> None:
-        self._answer, self._frames = None, 0
-        if answer.error is not None:
-            self.abort()
-        if done.done():
-            return
-        if answer.error is not None:
-            done.set_exception(answer.error)
-        else:
-            done.set_result(answer.page())
+        self._frames = 0
+        super()._settle(answer, done)
 
 
 def _name_of(code: ErrorCodes | int | None) -> str:

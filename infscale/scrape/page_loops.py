@@ -117,7 +117,7 @@ class PageLoops(Generic[KeyT, TargetT]):
             return await rounds.run(lambda started: observe(url.raw_path_qs, started), target.timeout_seconds)
 
         fraction, within = hash_fraction(target.url), rhythm.first_within_seconds
-        pace = Pace(lambda: target.interval_seconds, fraction, rhythm.backoff, rhythm.clock, rhythm.rng)
+        pace = Pace(target.interval_seconds, fraction, rhythm.backoff, rhythm.clock, rhythm.rng)
         try:
             if within is not None:
                 await asyncio.sleep(fraction * min(within, target.interval_seconds))

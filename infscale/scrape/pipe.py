@@ -9,7 +9,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,17 +21,12 @@ from infscale.periodic import ScrapeHealth
 from infscale.scrape.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(NamedTuple):
     """The first message to a scraping process: its limits and how it logs."""
 
     page_limit_bytes: int
     log_level: str
     log_format: str
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """How it is pickled where it is compiled, too."""
-        return Setup, (self.page_limit_bytes, self.log_level, self.log_format)
 
 
 @dataclass(frozen=True, slots=True)

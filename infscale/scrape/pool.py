@@ -1,13 +1,13 @@
 """The scrape pool: one task per target, following the targets that are wanted."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
 from infscale.metrics.pages.dialects import Dialect, Interpreter
-from infscale.periodic import Clock, Outcome, Pace, ScrapeHealth, TaskSet, hash_fraction, repeat
+from infscale.periodic import Clock, Pace, ScrapeHealth, TaskSet, hash_fraction, repeat
 from infscale.scrape.answer import Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES
 from infscale.scrape.loop import ScrapeSink, TargetLoop
@@ -16,17 +16,16 @@ from infscale.scrape.target import Target
 if TYPE_CHECKING:
     import random
 
-# A timeout is at most this share of the interval in force, which may be shorter than the target's own.
+# A timeout is at most this share of the interval.
 _LONGEST_TIMEOUT_RATIO = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeSettings:
-    """Limits of scraping; `interval_for` may shorten or lengthen a target's interval (seconds) from round to round."""
+    """Limits of scraping."""
 
     page_limit_bytes: int = PAGE_LIMIT_BYTES
     backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=0.1, factor=2.0, cap_seconds=2.0))
-    interval_for: Callable[[EndpointKey], float] | None = None
 
 
 class ScrapePool:
@@ -82,23 +81,10 @@ class ScrapePool:
 
     async def _run(self, target: Target) -> None:
         loop = self._loops[target.key]
-        pace = Pace(
-            interval=lambda: self._interval(target),
-            fraction=hash_fraction(f"{target.key} {target.url}"),
-            backoff=self._settings.backoff,
-            clock=self._clock,
-            rng=self._rng,
-        )
-
-        async def step() -> Outcome:
-            longest = _LONGEST_TIMEOUT_RATIO * self._interval(target)
-            return await loop.step(min(target.timeout_seconds, longest))
-
-        await repeat(step, pace)
-
-    def _interval(self, target: Target) -> float:
-        interval_for = self._settings.interval_for
-        return interval_for(target.key) if interval_for else target.interval_seconds
+        fraction = hash_fraction(f"{target.key} {target.url}")
+        pace = Pace(target.interval_seconds, fraction, self._settings.backoff, self._clock, self._rng)
+        timeout = min(target.timeout_seconds, _LONGEST_TIMEOUT_RATIO * target.interval_seconds)
+        await repeat(lambda: loop.step(timeout), pace)
 
     def _interpreter(self, dialect: Dialect) -> Interpreter:
         known = self._interpreters.get(dialect.name)

@@ -10,9 +10,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self
 
 from infscale.backoff import Backoff
@@ -185,26 +186,23 @@ class ScrapeProcesses:
 
     async def _listen(self, process: asyncio.subprocess.Process, share: _Share) -> None:
         assert process.stdout is not None  # noqa: S101 # a pipe was asked for
-        frames = Frames(FoundReader().read, self._recorder(share))
+        frames = Frames(FoundReader().read, partial(self._record, share))
         while data := await process.stdout.read(_READ_BYTES):
             share.heard += 1
             frames.feed(data)
             # Samples that have piled up are taken in a few at a time: what else is due comes between them.
             await asyncio.sleep(0)
 
-    def _recorder(self, share: _Share) -> Callable[[Found], None]:
-        def record(found: Found) -> None:
-            share.health[found.key] = found.health
-            try:
-                if isinstance(found.result, str):
-                    self._sink.record_failure(found.key, found.result, found.at)
-                else:
-                    self._sink.record_scrape(found.key, found.result, found.at)
-            except Exception as error:
-                # What one page provokes is a failure of its endpoint, and of nothing else.
-                self._fault(found, f"internal error in taking in what was scraped ({where(error)})")
-
-        return record
+    def _record(self, share: _Share, found: Found) -> None:
+        share.health[found.key] = found.health
+        try:
+            if isinstance(found.result, str):
+                self._sink.record_failure(found.key, found.result, found.at)
+            else:
+                self._sink.record_scrape(found.key, found.result, found.at)
+        except Exception as error:
+            # What one page provokes is a failure of its endpoint, and of nothing else.
+            self._fault(found, f"internal error in taking in what was scraped ({where(error)})")
 
     def _fault(self, found: Found, cause: str) -> None:
         self.stats.faults += 1

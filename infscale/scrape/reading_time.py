@@ -5,6 +5,7 @@ read in a millisecond or two; one whose words are others each time takes fifty t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 
 TOO_LONG = "its page takes too long to read, so that it is read more rarely"
@@ -14,18 +15,16 @@ _EACH_SECONDS = 0.008
 _SAVED_SECONDS = 0.25
 
 
+@dataclass(slots=True, eq=False)
 class ReadingTime:
     """The processor time (seconds by `clock`) that one target has left: some for each scrape, saved up to a bound.
 
     What happens while its context is open is paid for.
     """
 
-    __slots__ = ("_clock", "_entered", "_left")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._left = _SAVED_SECONDS
-        self._entered = 0.0
+    _clock: Callable[[], float]
+    _left: float = _SAVED_SECONDS
+    _entered: float = 0.0
 
     def allows(self) -> bool:
         """Another scrape is due: whether there is time to read its page."""

@@ -61,12 +61,11 @@ class TargetTemplate:
     def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...], h2c: bool) -> Target:
         # A page beside the port that serves is another program's, which speaks as all others do.
         same = endpoint.metrics_address is None and (self.port or endpoint.metrics_port) in (None, endpoint.port)
-        place = endpoint.metrics_authority if self.port is None else endpoint.metrics_authority_at(self.port)
         dialect = self.engines.dialect(endpoint.labels)
         path = self.path if self.path != PAGE_PATH or dialect is None else dialect.path or PAGE_PATH
         return Target(
             key=endpoint.key,
-            url=f"{self.scheme}://{place}{path}",
+            url=f"{self.scheme}://{endpoint.metrics_authority(self.port)}{path}",
             dialect=dialect,
             interval_seconds=self.interval_seconds,
             timeout_seconds=self.timeout_seconds,

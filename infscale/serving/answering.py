@@ -3,12 +3,10 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-
-from prometheus_client.registry import Collector
 
 from adapter.access.request_access import Access, cluster_access
 from adapter.access.reviews import REVIEW_NEEDS
@@ -130,12 +128,5 @@ class Answering(Owning):
         self.server = answers.server(config, page)
         checks = [] if answers.client is None else [answers.checks(store, self.server.knows)]
         super().__init__(self.server, *checks)
+        self._collectors = (self.server.collector,)
         self._needs = answers.needs(config.adapter)
-
-    def collectors(self) -> Sequence[Collector]:
-        """What was asked."""
-        return (self.server.collector,)
-
-    def needs(self) -> frozenset[Right]:
-        """What answering in a cluster takes."""
-        return self._needs

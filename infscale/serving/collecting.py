@@ -1,9 +1,7 @@
 """The parts that bring values in: pages of endpoints, other sources, and the lists of models."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-
-from prometheus_client.registry import Collector
+from collections.abc import Callable, Mapping
 
 from infscale.config import ServeConfig
 from infscale.endpoint import DiscoveryState
@@ -73,10 +71,6 @@ class Scraping(Owning):
         """How scraping goes, by the endpoints' names."""
         return {str(key): health for key, health in self.processes.health().items()}
 
-    def collectors(self) -> Sequence[Collector]:
-        """How scraping goes."""
-        return self._collectors
-
 
 class Asking(Owning):
     """A source beside the metrics pages of endpoints; `words` are for its metrics."""
@@ -93,10 +87,6 @@ class Asking(Owning):
     def health(self) -> Mapping[str, ScrapeHealth]:
         """How asking goes, by the targets' names."""
         return self._source.health()
-
-    def collectors(self) -> Sequence[Collector]:
-        """How asking goes."""
-        return self._collectors
 
 
 class Listing(Owning):

@@ -8,8 +8,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.registry import Collector
-
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
@@ -57,7 +55,7 @@ PARTS = frozenset({"picker", "adapter"})
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What runs: the store, what decides on it, and where each part listens."""
+    """What programs and tests see of what runs: the store, what decides on it, and where each part listens."""
 
     store: MetricStore
     directors: PoolDirectors
@@ -96,27 +94,14 @@ class _Storing(Part):
             self._store.configure(pool.key, pool_settings(self._config, self._deciding.scheduling, pool.key))
         self._store.sync(state)
 
-    def collectors(self) -> Sequence[Collector]:
-        """What is known."""
-        return self._collectors
-
 
 class _Showing(Owning):
     """infscale's own metrics and documents."""
 
     def __init__(self, server: TelemetryServer, *, guarded: bool) -> None:
-        self.server = server
         super().__init__(server)
         self._needs = REVIEW_NEEDS if guarded else frozenset[Right]()
         self._collectors = (ProcessCollector(),)
-
-    def collectors(self) -> Sequence[Collector]:
-        """What the process costs."""
-        return self._collectors
-
-    def needs(self) -> frozenset[Right]:
-        """Asking the cluster for the right to read the metrics, where it is asked."""
-        return self._needs
 
 
 class _Following(Owning):
@@ -139,25 +124,12 @@ class _Following(Owning):
         self._load.sync({"load": self._watch} if self._watch is not None else {})
         self._scheduling.sync({"scheduling": self._file} if self._file is not None else {})
 
-    def collectors(self) -> Sequence[Collector]:
-        """How following goes."""
-        return self._collectors
-
-    def needs(self) -> frozenset[Right]:
-        """What discovery does."""
-        return self._needs
-
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """The parts of one process, in the order in which they are entered."""
+    """What runs in one process: its parts, in the order in which they are entered, and what is seen of them."""
 
-    store: MetricStore
-    deciding: Deciding
-    scraping: Scraping
-    showing: _Showing
-    port: ExtProcPort | None
-    answering: Answering | None
+    serving: Serving
     parts: Sequence[Part]
 
     async def follow(self, states: AsyncIterator[DiscoveryState]) -> None:
@@ -166,17 +138,6 @@ class Composed:
             for part in self.parts:
                 part.sync(state)
             _LOG.info("discovery changed", extra={"fields": {"endpoints": len(state.endpoints)}})
-
-    def serving(self) -> Serving:
-        """What programs and tests that run it see of it."""
-        return Serving(
-            self.store,
-            self.deciding.directors,
-            self.scraping.processes,
-            self.showing.server,
-            None if self.port is None else self.port.transport,
-            None if self.answering is None else self.answering.server,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +170,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         answering = Answering(config, answers, store, page)
     guard = None
     if config.telemetry.ask_cluster and given.client is not None:
-        guard = MetricsAccess(given.client, rng)
+        guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
     server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
     showing = _Showing(server, guarded=guard is not None)
@@ -221,7 +182,15 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     wanted = (storing, deciding, scraping, *asking, listing, answering, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
-    return Composed(store, deciding, scraping, showing, port, answering, parts)
+    shown = Serving(
+        store,
+        deciding.directors,
+        scraping.processes,
+        server,
+        None if port is None else port.transport,
+        None if answering is None else answering.server,
+    )
+    return Composed(shown, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +234,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
             part.sync(first)
         follows = await enter(TaskSet[str, AsyncIterator[DiscoveryState]](made.follow))
         follows.sync({"discovery": discovery.states})
-        yield made.serving()
+        yield made.serving
 
 
 @contextlib.asynccontextmanager

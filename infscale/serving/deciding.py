@@ -2,9 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
-
-from prometheus_client.registry import Collector
+from collections.abc import Callable
 
 from infscale.client_headers import ignored
 from infscale.config import ServeConfig
@@ -92,10 +90,6 @@ class Deciding(Part):
         self.directors.sync(state)
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
-
-    def collectors(self) -> Sequence[Collector]:
-        """What was decided."""
-        return self._collectors
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
         return PoolDirector(pool, self.scheduling, self._store, self._store, self._rng, self._directing)

@@ -1,8 +1,6 @@
 """The part that gateways ask: the picker's port."""
 
-from collections.abc import Callable, Sequence
-
-from prometheus_client.registry import Collector
+from collections.abc import Callable
 
 from infscale.config import ServeConfig
 from infscale.config.settings import PickerSettings
@@ -25,10 +23,6 @@ class ExtProcPort(Owning):
             deciding.observing.averages(),
             PortCollector(self.transport.budget, self.transport.counts),
         )
-
-    def collectors(self) -> Sequence[Collector]:
-        """What the port holds and refuses, and the averages of pools."""
-        return self._collectors
 
 
 def _transport(

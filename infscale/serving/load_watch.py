@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from infscale.config.settings import UnknownLoad
 from infscale.endpoint import ObjectKey
@@ -17,25 +18,19 @@ _WHAT_NEXT: dict[UnknownLoad, str] = {
 }
 
 
+@dataclass(slots=True, eq=False)
 class LoadWatch:
     """Follows which pools have ready endpoints and know the load of none; `tell` is given all of them at each change.
 
     What does not last from one look to the next is passed over: a lost page or two are no news.
     """
 
-    def __init__(
-        self,
-        store: MetricStore,
-        clock: Callable[[], float],
-        unknown_load: UnknownLoad,
-        tell: Callable[[frozenset[ObjectKey]], None],
-    ) -> None:
-        self._store = store
-        self._clock = clock
-        self._what_next = _WHAT_NEXT[unknown_load]
-        self._tell = tell
-        self._said: frozenset[ObjectKey] = frozenset()
-        self._seen: frozenset[ObjectKey] = frozenset()
+    _store: MetricStore
+    _clock: Callable[[], float]
+    _unknown_load: UnknownLoad
+    _tell: Callable[[frozenset[ObjectKey]], None]
+    _said: frozenset[ObjectKey] = frozenset()
+    _seen: frozenset[ObjectKey] = frozenset()
 
     async def follow(self) -> None:
         """Look again and again until cancelled."""
@@ -54,7 +49,7 @@ class LoadWatch:
             return
         self._said = (self._said | begun) - ended
         for pool in sorted(begun):
-            _LOG.warning("the load of no ready endpoint of pool %s is known: %s", pool, self._what_next)
+            _LOG.warning("the load of no ready endpoint of pool %s is known: %s", pool, _WHAT_NEXT[self._unknown_load])
         for pool in sorted(ended):
             _LOG.info("the load of pool %s is not unknown any more", pool)
         self._tell(self._said)

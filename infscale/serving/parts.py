@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from prometheus_client.registry import Collector
 
@@ -12,12 +12,15 @@ from infscale.kube.rights import Right
 from infscale.periodic import ScrapeHealth
 
 
-class Part(Protocol):
+class Part:
     """Something that runs on the store for as long as its context is open.
 
     Parts are entered, and told of each state of discovery, in one order: a part comes after those that it reads from.
     A class that derives from this says what differs from a part that has nothing to do.
     """
+
+    _collectors: Sequence[Collector] = ()
+    _needs: frozenset[Right] = frozenset()
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,11 +40,11 @@ class Part(Protocol):
 
     def collectors(self) -> Sequence[Collector]:
         """What it has on every page of metrics; the same ones each time, and there before it is entered."""
-        return ()
+        return self._collectors
 
     def needs(self) -> frozenset[Right]:
         """What it has to be allowed in the cluster; nothing where there is none."""
-        return frozenset()
+        return self._needs
 
 
 class Owning(Part):

@@ -72,7 +72,6 @@ class SimServerSettings:
     default_output_tokens: int = 128
     loras: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
-    exact_names: bool = True
     dcgm_port: int | None = None
 
     def __post_init__(self) -> None:

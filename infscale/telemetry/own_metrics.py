@@ -6,7 +6,6 @@ and answers that come meanwhile wait for a part of it alone.
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator
-from typing import Protocol
 
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
@@ -21,14 +20,6 @@ _DIVISIBLE = frozenset({"gauge", "counter", "histogram"})
 _HEAD_LINES = 2
 _SUFFIXES = ("", "_total", "_created", "_bucket", "_sum", "_count", "_info")
 """Behind the name of a family, they are those of its samples."""
-
-
-class Page(Protocol):
-    """An object that has a page of metrics."""
-
-    async def written(self, asked: Collection[str] = ()) -> bytes:
-        """The page as it is now; of `asked` sample names only the families of these, if there are any."""
-        ...
 
 
 class BlockingCollector(Collector):

@@ -3,10 +3,9 @@
 The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 import numpy as np
 import orjson
@@ -22,24 +21,12 @@ from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED, PublishedMe
 from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.listening import listening
-from infscale.telemetry.own_metrics import CONTENT_TYPE, Page
+from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
 
-
-class Snapshots(Protocol):
-    """An object that has the pools."""
-
-    def snapshots(self) -> tuple[PoolSnapshot, ...]:
-        """The current view of every pool."""
-        ...
-
-
-class Guard(Protocol):
-    """Decides whether a request may read ``/metrics``."""
-
-    async def refusal(self, request: web.BaseRequest) -> web.Response | None:
-        """The refusal of a request; None: the request may be answered."""
-        ...
+Guard = Callable[[web.BaseRequest], Awaitable[web.Response | None]]
+"""Decides whether a request may read ``/metrics``: gives its refusal; None: it may be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +42,7 @@ class StoreCollector(Collector):
     """The store as Prometheus metrics: pools by `metrics`, endpoints with ages, revisions."""
 
     def __init__(
-        self, store: Snapshots, clock: Callable[[], float], metrics: Iterable[PublishedMetric] = PUBLISHED
+        self, store: MetricStore, clock: Callable[[], float], metrics: Iterable[PublishedMetric] = PUBLISHED
     ) -> None:
         self._store = store
         self._clock = clock
@@ -165,7 +152,7 @@ DebugPage = Callable[[], object]
 NO_PAGES: Mapping[str, DebugPage] = MappingProxyType({})
 
 
-def _snapshot_page(store: Snapshots, clock: Callable[[], float]) -> DebugPage:
+def _snapshot_page(store: MetricStore, clock: Callable[[], float]) -> DebugPage:
     def page() -> object:
         now = clock()
         return {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
@@ -173,9 +160,9 @@ def _snapshot_page(store: Snapshots, clock: Callable[[], float]) -> DebugPage:
     return page
 
 
-def _application(shown: Page, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
+def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
-        refusal = await listen.guard.refusal(request) if listen.guard is not None else None
+        refusal = await listen.guard(request) if listen.guard is not None else None
         if refusal is not None:
             return refusal
         asked = request.query.getall("name[]", ())
@@ -208,8 +195,8 @@ class TelemetryServer:
     def __init__(
         self,
         listen: TelemetryListen,
-        store: Snapshots,
-        shown: Page,
+        store: MetricStore,
+        shown: OwnMetrics,
         clock: Callable[[], float],
         pages: Mapping[str, DebugPage] = NO_PAGES,
     ) -> None:

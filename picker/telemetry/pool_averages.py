@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.telemetry.telemetry_server import Snapshots
+from infscale.metrics.store.metrics_store import MetricStore
 
 _LABELS = ("name", "pool")
 _AVERAGES: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
@@ -36,7 +36,7 @@ class PoolAveragesCollector(Collector):
     Without `whole_names` pools have the one label that the reference gives them, `name`.
     """
 
-    def __init__(self, store: Snapshots, clock: Callable[[], float], *, whole_names: bool = True) -> None:
+    def __init__(self, store: MetricStore, clock: Callable[[], float], *, whole_names: bool = True) -> None:
         self._store = store
         self._clock = clock
         self._whole_names = whole_names

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry.histogram import Histogram, merged
-from infscale.telemetry.telemetry_server import Snapshots
 from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels
@@ -212,7 +212,7 @@ _AVERAGED: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
 class ReferencePoolCollector(Collector):
     """The reference's gauges of pools, beside the averages that are always published."""
 
-    def __init__(self, store: Snapshots, clock: Callable[[], float]) -> None:
+    def __init__(self, store: MetricStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
 

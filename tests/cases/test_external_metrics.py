@@ -7,7 +7,7 @@ import pytest
 
 from adapter.answering.store_provider import StoreProvider
 from adapter.errors import BadRequest, NotFound, Unavailable
-from infscale.config.settings import FormulaSettings
+from infscale.config import FormulaSettings
 from infscale.endpoint import Phase
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.published.metric_table import MetricTable

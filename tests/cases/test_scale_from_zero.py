@@ -7,12 +7,12 @@ import pytest
 from adapter.answering.store_provider import StoreProvider
 from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import NotFound, Unavailable
-from infscale.config.settings import FormulaSettings
+from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, milli, recommend
+from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, recommend
 from infscale.planner.hpa_rules import Bounds
 from infscale.planner.scale_target import PodState, Workload
 from picker.directing.director import PoolDirector
@@ -22,6 +22,7 @@ from tests.adapter.support import E1, G2, POOLS, external_values
 from tests.adapter.support import values as values_of
 from tests.fakes.pools import NO_HEADERS
 from tests.fakes.samples import engine_sample
+from tests.fakes.scaling import milli, ready
 
 CHAT, OTHER = ObjectKey("llm", "chat"), ObjectKey("llm", "other")
 METRIC = "requests_without_endpoint"
@@ -173,6 +174,6 @@ def test_an_hpa_scales_from_zero_and_back() -> None:
     cluster.store.record_scrape(server("a").key, engine_sample(0.0, 0.0, 0.0), 30.0)
     charge = cluster.store.charge(CHAT, 0, "m", 10.0, 30.1)
     assert cluster.external(60.0) == {("chat",): 0.0}
-    assert cluster.hpa(Workload.ready(1), 60.0).desired == 1, "one request is in flight"
+    assert cluster.hpa(ready(1), 60.0).desired == 1, "one request is in flight"
     cluster.store.release(charge, answered=True)
-    assert cluster.hpa(Workload.ready(1), 61.0).proposed == 0
+    assert cluster.hpa(ready(1), 61.0).history.recommendations[-1].replicas == 0

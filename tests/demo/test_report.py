@@ -24,15 +24,15 @@ from infscale.sim.load.load_generator import Outcome
 
 
 def answered(number: int, ttft: float = 0.1, tpot: float | None = 0.02, endpoint: str = "pod-0") -> Outcome:
-    return Outcome(number, float(number), 0.001, number + 1.0, 200, endpoint, ttft, tpot, 100, 25, 10)
+    return Outcome(number, 0.001, number + 1.0, 200, endpoint, ttft, tpot, 100, 25, 10)
 
 
 def failed(number: int, failure: str = "status 503") -> Outcome:
-    return Outcome(number, float(number), 0.001, number + 50.0, 503, failure=failure)
+    return Outcome(number, 0.001, number + 50.0, 503, failure=failure)
 
 
 def cached(tokens: int) -> Outcome:
-    return Outcome(0, 0.0, 0.0, 1.0, 200, "a", 0.1, 0.1, 100, tokens)
+    return Outcome(0, 0.0, 1.0, 200, "a", 0.1, 0.1, 100, tokens)
 
 
 SAMPLES = (
@@ -66,8 +66,8 @@ def test_failures_are_counted_by_kind_and_left_out_of_latencies() -> None:
 
 
 def test_the_hit_ratio_weighs_requests_by_their_prompts() -> None:
-    short = Outcome(0, 0.0, 0.0, 1.0, 200, "a", 0.1, 0.1, prompt_tokens=100, cached_tokens=100)
-    long = Outcome(1, 0.0, 0.0, 1.0, 200, "a", 0.1, 0.1, prompt_tokens=900, cached_tokens=0)
+    short = Outcome(0, 0.0, 1.0, 200, "a", 0.1, 0.1, prompt_tokens=100, cached_tokens=100)
+    long = Outcome(1, 0.0, 1.0, 200, "a", 0.1, 0.1, prompt_tokens=900, cached_tokens=0)
     assert PhaseSummary.of([short, long]).prefix_hit_ratio == pytest.approx(0.1)
 
 

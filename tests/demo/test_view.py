@@ -4,12 +4,12 @@ import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from infscale.demo.asked_by_hpa import HPA_METRICS, RawAnswer, advise
 from infscale.demo.phase import PHASES, Phase, PhaseStatus
 from infscale.demo.report import DemoReport, EndpointLoad, LoadSample, PhaseRecord, Quantiles
-from infscale.demo.view import LiveView, PlainView, Screen, comparison, live, over_line, plain_line
+from infscale.demo.view import LiveView, PlainView, comparison, live, over_line, plain_line
 from infscale.planner.hpa_rules import History
 from infscale.sim.load.load_generator import Outcome
 
@@ -34,7 +34,7 @@ STATUS = PhaseStatus(
     advice=ADVICE,
 )
 
-SCREEN = Screen(110, 40)
+SCREEN = ConsoleDimensions(110, 40)
 
 
 def drawn(renderable: object, width: int = 110) -> str:
@@ -78,7 +78,7 @@ def status_of(servers: int) -> PhaseStatus:
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 30), (200, 50)])
 def test_the_view_fits_the_terminal_and_uses_its_width(phase: Phase, servers: int, width: int, height: int) -> None:
     status = replace(status_of(servers), phase=phase)
-    lines = drawn(live(status, Screen(width, height)), width).rstrip("\n").splitlines()
+    lines = drawn(live(status, ConsoleDimensions(width, height)), width).rstrip("\n").splitlines()
     assert len(lines) <= height
     assert {len(line) for line in lines} == {width}
     shown = [line for line in lines if "server-" in line]
@@ -126,7 +126,7 @@ def test_plain_lines_come_every_few_seconds_and_at_the_end() -> None:
 def test_the_comparison_has_every_way_side_by_side_in_an_old_terminal(failed: bool) -> None:
     def outcome(ttft: float) -> PhaseRecord:
         failure = "status 503" if failed else None
-        return PhaseRecord((Outcome(0, 0.0, 0.0, 1.0, 200, "a", ttft, 0.02, 100, 50, 10, failure),))
+        return PhaseRecord((Outcome(0, 0.0, 1.0, 200, "a", ttft, 0.02, 100, 50, 10, failure),))
 
     report = DemoReport(1, {}, {}, {}, outcome(2.0), outcome(1.0), outcome(0.5))
     lines = drawn(comparison(report), 80).splitlines()

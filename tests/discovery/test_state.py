@@ -271,14 +271,14 @@ def test_a_state_can_be_that_of_one_pool() -> None:
 )
 def test_a_cluster_is_a_gateway_and_a_page_that_may_be_elsewhere(entry: str, destination: str, metrics: str) -> None:
     endpoint = cluster(entry)
-    assert (endpoint.authority, endpoint.metrics_authority) == (destination, metrics)
+    assert (endpoint.authority, endpoint.metrics_authority()) == (destination, metrics)
 
 
 def test_what_says_where_the_page_of_a_cluster_is_is_no_label() -> None:
     labels = "labels: {metricsAddress: epp, metricsPort: '9090', region: eu}"
     assert cluster(f"address: gw, port: 80, {labels}").labels == {"region": "eu"}
     (pod,) = read(f"endpoints: [{{name: a, address: 10.0.0.1, port: 80, {labels}}}]").endpoints
-    assert (pod.labels["metricsAddress"], pod.metrics_authority) == ("epp", "10.0.0.1:80")
+    assert (pod.labels["metricsAddress"], pod.metrics_authority()) == ("epp", "10.0.0.1:80")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.settings import Fault, FaultKind
 from picker.pick_record import PickRecord
 from tests.e2e.gateway import POOL, SCRAPE_INTERVAL_SECONDS, STALENESS_LIMIT_SECONDS, Gateway, gateway

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.settings import Fault, FaultKind, SimServerSettings
 from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, Gateway, gateway

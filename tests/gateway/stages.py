@@ -12,7 +12,7 @@ import aiohttp
 
 from infscale.demo.child_processes import free_ports
 from infscale.serving.composition import Serving, serving
-from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet
 from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, serve_config

@@ -12,7 +12,6 @@ from infscale.planner.hpa import (
     Source,
     TotalMetric,
     UnavailableMetric,
-    milli,
     recommend,
 )
 from infscale.planner.hpa_rules import (
@@ -27,6 +26,7 @@ from infscale.planner.hpa_rules import (
     SelectPolicy,
 )
 from infscale.planner.scale_target import PodState, PodValue, Workload
+from tests.fakes.scaling import milli, ready
 
 NOW = 1_000_000.0
 
@@ -207,15 +207,16 @@ def per_pod(*values: float | None, target: float = 3) -> PodsMetric:
 def test_a_sync_is_decided_and_explained(
     replicas: int, metrics: list[MetricStatus], bounds: Bounds, desired: int, reason: Reason, explanation: str
 ) -> None:
-    outcome = recommend(Workload.ready(replicas), metrics, bounds, NOW)
+    outcome = recommend(ready(replicas), metrics, bounds, NOW)
     assert (outcome.desired, outcome.reason, outcome.explanation) == (desired, reason, explanation)
 
 
 def test_a_scale_down_waits_for_the_highest_recommendation_to_age() -> None:
-    workload, bounds = Workload.ready(8), Bounds(20)
+    workload, bounds = ready(8), Bounds(20)
     first = recommend(workload, [waiting(24)], bounds, NOW)
     soon = recommend(workload, [waiting(6)], bounds, NOW + 299, first.history)
-    assert (soon.desired, soon.reason, soon.proposed) == (8, Reason.SCALE_DOWN_STABILIZED, 2)
+    assert (soon.desired, soon.reason) == (8, Reason.SCALE_DOWN_STABILIZED)
+    assert soon.history.recommendations[-1].replicas == 2
     assert soon.explanation.endswith("→ 2 replicas; held at the highest recommendation of the last 300 s")
     later = recommend(workload, [waiting(6)], bounds, NOW + 301, soon.history)
     assert later.desired == 2
@@ -223,14 +224,14 @@ def test_a_scale_down_waits_for_the_highest_recommendation_to_age() -> None:
 
 def test_the_history_of_a_sync_that_decided_nothing_is_unchanged() -> None:
     history = History((Event(NOW - 10, 5),))
-    assert recommend(Workload.ready(4), [refused()], Bounds(20), NOW, history).history == history
+    assert recommend(ready(4), [refused()], Bounds(20), NOW, history).history == history
 
 
 def test_the_tolerance_of_the_behavior_replaces_the_controllers() -> None:
     """A published replica count needs tolerance 0: from ten replicas on, one more is within the default tolerance."""
     published = TotalMetric("desired_replicas", (11_000,), 1000)
     exact = Behavior(replace(DEFAULT_SCALE_UP, tolerance=0.0), replace(DEFAULT_SCALE_DOWN, tolerance=0.0))
-    workload = Workload.ready(10)
+    workload = ready(10)
     assert recommend(workload, [published], Bounds(20), NOW).desired == 10
     assert recommend(workload, [published], Bounds(20, behavior=exact), NOW).desired == 11
 
@@ -242,13 +243,13 @@ def test_a_resource_has_a_share_or_a_mean_as_target() -> None:
     assert (share.desired, share.explanation) == (3, "cpu 90 % / target 60 % → 3 replicas")
     mean = recommend(Workload(2, pods), [ResourceMetric("cpu", values, 600, percent=False)], Bounds(9), NOW)
     assert (mean.desired, mean.explanation) == (3, "cpu 0.9 per pod / target 0.6 → 3 replicas")
-    unknown = recommend(Workload.ready(2), [ResourceMetric("cpu", values, 60)], Bounds(9), NOW)
+    unknown = recommend(ready(2), [ResourceMetric("cpu", values, 60)], Bounds(9), NOW)
     assert unknown.reason is Reason.FAILED_GET_RESOURCE_METRIC
 
 
 def test_no_metrics_at_all_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="at least one metric"):
-        recommend(Workload.ready(2), [], Bounds(9), NOW)
+        recommend(ready(2), [], Bounds(9), NOW)
 
 
 @pytest.mark.parametrize("make", [lambda: waiting(1, 0), lambda: per_pod(1, target=-1)], ids=["zero", "negative"])
@@ -305,7 +306,7 @@ def drawn_bounds(draw: st.DrawFn) -> Bounds:
 def test_desired_is_always_within_the_bounds(
     replicas: int, chosen: list[MetricStatus], bounds: Bounds, history: History
 ) -> None:
-    outcome = recommend(Workload.ready(replicas), chosen, bounds, NOW, history)
+    outcome = recommend(ready(replicas), chosen, bounds, NOW, history)
     if replicas == 0 and bounds.min_replicas > 0:
         assert outcome.desired == 0
     else:
@@ -314,5 +315,5 @@ def test_desired_is_always_within_the_bounds(
 
 @given(st.integers(1, 30), st.lists(metrics, min_size=1, max_size=3))
 def test_an_unusable_metric_more_never_scales_down(replicas: int, chosen: list[MetricStatus]) -> None:
-    outcome = recommend(Workload.ready(replicas), [*chosen, refused()], Bounds(30), NOW)
+    outcome = recommend(ready(replicas), [*chosen, refused()], Bounds(30), NOW)
     assert outcome.desired >= replicas

@@ -21,6 +21,7 @@ from infscale.planner.hpa_replicas import (
 )
 from infscale.planner.scale_target import ControllerSettings, PodPhase, PodState, PodValue, Tolerance, Workload
 from infscale.quantity import milli_value, parse_quantity
+from tests.fakes.scaling import ready
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "hpa_replica_calc.json").read_text())
 NOW = 1_000_000.0
@@ -143,11 +144,11 @@ def test_every_field_of_the_vectors_is_understood() -> None:
 
 def test_an_empty_list_is_an_error_with_the_controllers_words() -> None:
     with pytest.raises(UnusableMetricError, match="no metrics returned from custom metrics API"):
-        by_average(Workload.ready(3), {}, 1000, SETTINGS, NOW)
+        by_average(ready(3), {}, 1000, SETTINGS, NOW)
     with pytest.raises(UnusableMetricError, match="resource memory: no metrics returned from resource metrics API"):
-        by_average(Workload.ready(3), {}, 1000, SETTINGS, NOW, "memory")
+        by_average(ready(3), {}, 1000, SETTINGS, NOW, "memory")
     with pytest.raises(UnusableMetricError, match="resource cpu: no metrics returned from resource metrics API"):
-        by_utilization(Workload.ready(3), {}, 50, SETTINGS, NOW)
+        by_utilization(ready(3), {}, 50, SETTINGS, NOW)
 
 
 def test_no_pods_is_an_error_with_the_controllers_words() -> None:
@@ -177,7 +178,7 @@ def test_from_zero_replicas_totals_round_up(usage: int) -> None:
 
 
 def test_within_tolerance_an_average_value_keeps_the_replicas_that_exist() -> None:
-    workload = replace(Workload.ready(8), status_replicas=5)
+    workload = replace(ready(8), status_replicas=5)
     assert by_average_value(workload, 5200, 1000, SETTINGS).replicas == 5
 
 
@@ -200,7 +201,7 @@ def test_a_ready_pod_still_burning_start_up_cpu_is_not_counted() -> None:
 )
 def test_a_missing_pod_damps_both_directions(values: list[int | None], replicas: int) -> None:
     given_values = {f"pod-{row}": PodValue(value) for row, value in enumerate(values) if value is not None}
-    proposal = by_average(Workload.ready(3), given_values, 10_000, SETTINGS, NOW)
+    proposal = by_average(ready(3), given_values, 10_000, SETTINGS, NOW)
     assert (proposal.replicas, proposal.missing) == (replicas, 1)
 
 
@@ -209,7 +210,7 @@ millis = st.integers(0, 10**7)
 
 @given(st.lists(millis, min_size=1, max_size=8), st.integers(1, 8), st.integers(1, 10**6), st.integers(1, 20))
 def test_missing_pods_never_turn_the_direction(levels: list[int], missing: int, target: int, replicas: int) -> None:
-    workload = Workload(replicas, Workload.ready(len(levels) + missing).pods)
+    workload = Workload(replicas, ready(len(levels) + missing).pods)
     values = {f"pod-{row}": PodValue(level) for row, level in enumerate(levels)}
     proposal = by_average(workload, values, target, SETTINGS, NOW)
     if proposal.usage_milli > target:
@@ -220,6 +221,6 @@ def test_missing_pods_never_turn_the_direction(levels: list[int], missing: int, 
 
 @given(st.integers(0, 2**63 - 1), st.integers(1, 2**63 - 1), st.integers(0, MAX_REPLICAS))
 def test_replicas_stay_in_32_bits(usage: int, target: int, replicas: int) -> None:
-    workload = Workload(replicas, Workload.ready(3).pods)
+    workload = Workload(replicas, ready(3).pods)
     for calculated in (by_value, by_average_value):
         assert 0 <= calculated(workload, usage, target, SETTINGS).replicas <= MAX_REPLICAS

@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -26,8 +26,8 @@ async def authority() -> AsyncIterator[str]:
         yield authority
 
 
-def pool_of(sink: RecordingSink, interval_for: Callable[[EndpointKey], float] | None = None) -> ScrapePool:
-    settings = ScrapeSettings(backoff=Backoff(0.01, 2.0, 0.02), interval_for=interval_for)
+def pool_of(sink: RecordingSink) -> ScrapePool:
+    settings = ScrapeSettings(backoff=Backoff(0.01, 2.0, 0.02))
     return ScrapePool(sink, asyncio.get_running_loop().time, random.Random(1), settings)
 
 
@@ -101,14 +101,6 @@ async def test_a_hanging_server_holds_up_only_itself(authority: str) -> None:
     assert A not in keys(sink)
     assert {cause for _, cause, _ in sink.failures} == {"timed out after 0.04 s"}
     assert asked <= len(sink.failures) + 1
-
-
-async def test_the_interval_may_change_from_round_to_round(authority: str) -> None:
-    sink = RecordingSink()
-    slow = Target(A, f"http://{authority}/metrics", VLLM, 3600.0, 1.0)
-    async with pool_of(sink, lambda _key: 0.02) as pool:
-        pool.sync([slow])
-        await sink.until(lambda: len(sink.samples) >= 3)
 
 
 async def test_leaving_the_pool_leaves_no_scrape_behind(authority: str) -> None:

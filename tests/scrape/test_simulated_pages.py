@@ -26,7 +26,7 @@ def page(skin: EngineSkin, ranks: int) -> bytes:
         recorder = Recorder(40_960)
         recorder.histograms.queue.observe(0.4, 2)
         views.append(RankView(3, 1, 5, 0.25, 4000, (), (), recorder))
-    subject = PageSubject(MODEL, ranks, 16, 19_208, 40_960, 4, 1.79e9, exact_names=True)
+    subject = PageSubject(MODEL, ranks, 16, 19_208, 40_960, 4, 1.79e9)
     return page_for(skin, subject).render(PageView(tuple(views), HttpRecorder(SERVED_PATHS), 12.5, 1.8e9)).encode()
 
 

@@ -30,7 +30,7 @@ def cluster() -> FakeCluster:
 async def asked(made: FakeCluster, *headers: Mapping[str, str], path: str = "/metrics") -> list[int]:
     """The statuses of requests with these headers."""
     statuses: list[int] = []
-    listen = TelemetryListen("127.0.0.1", 0, MetricsAccess(made, random.Random(1)))
+    listen = TelemetryListen("127.0.0.1", 0, MetricsAccess(made, random.Random(1)).refusal)
     async with (
         TelemetryServer(listen, MetricStore("s"), OwnMetrics(), lambda: 0.0) as server,
         ClientSession() as session,

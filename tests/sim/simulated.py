@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from infscale.sim.engine.batching import EngineSettings, StepCoefficients
 from infscale.sim.engine.coefficients import coefficient_set
+from infscale.sim.engine.steps import EngineSettings, StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet, SimServer, SimServerSettings
 
 MODEL = "test/model"

@@ -293,18 +293,6 @@ class Selection:
         return _Line(head, name, labels, value)
 
 
-def select(page: bytes, names: Iterable[str], *, whole: bool = True) -> dict[str, list[Series]]:
-    """The series of each asked sample name, empty where the page has none; see `Selection.read` for errors.
-
-    For one page. A reader of many pages keeps a `Selection`, which remembers label strings.
-    """
-    selected = Selection(names).read(page, whole=whole)
-    return {
-        name: [Series(labels, value) for labels, value in zip(column.labels, column.values, strict=True)]
-        for name, column in selected.columns.items()
-    }
-
-
 def is_json(page: bytes) -> bool:
     """Whether what should be a page begins like JSON, with a list or an object with a key, or is one JSON value."""
     return _JSON_PATTERN.match(page) is not None

@@ -259,7 +259,7 @@ def _of_parts(metric: PublishedMetric, formula: Formula, asked: _Question) -> Re
     values, at = _of_pods(metric, pods)
     known = ~np.isnan(values)
     good, count = int(known.sum()), len(values)
-    cold = _unsettled(metric, asked, ready)
+    cold = unsettled(metric, asked.snapshot, ready)
     if cold is not None:
         return cold
     if not good or 2 * good < count:
@@ -304,18 +304,19 @@ def _nobody(asked: _Question) -> Unknown:
     return Unknown(f"{asked.pool} has no ready endpoint for it")
 
 
-def _unsettled(metric: PublishedMetric, asked: _Question, ready: BoolArray) -> Unknown | None:
-    unsettled = metric.source.unsettled(asked.snapshot, ready)
-    if not unsettled:
+def unsettled(metric: PublishedMetric, snapshot: PoolSnapshot, ready: BoolArray) -> Unknown | None:
+    """Whether some of the rows `ready` have neither given the value that is waited for nor failed."""
+    waiting = metric.source.unsettled(snapshot, ready)
+    if not waiting:
         return None
-    return Unknown(f"{unsettled} of {count_of(ready)} ready endpoints of {asked.pool} were not scraped yet")
+    return Unknown(f"{waiting} of {count_of(ready)} ready endpoints of {snapshot.pool} were not scraped yet")
 
 
 def _coverage_problem(
     metric: PublishedMetric, asked: _Question, ready: BoolArray, usable: BoolArray, at: FloatArray
 ) -> Unknown | None:
     count, good = count_of(ready), count_of(usable)
-    cold = _unsettled(metric, asked, ready)
+    cold = unsettled(metric, asked.snapshot, ready)
     if cold is not None or (good and 2 * good >= count):
         return cold
     limit = metric.source.limit_seconds(asked.snapshot)

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from infscale.metrics.gauges import known
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.windows.model_table import RUNNING, WAITING, WAITING_TOKENS, cells
@@ -92,7 +93,8 @@ class WindowValue:
     def read(self, snapshot: PoolSnapshot, now: float, model: str | None) -> FloatArray:
         """See `ColumnReader`."""
         del now, model
-        return _array([None if window is None else getattr(window, self.name) for window in snapshot.columns.windows])
+        windows = snapshot.columns.windows
+        return np.array([known(None if each is None else getattr(each, self.name)) for each in windows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,3 @@ def reads(reader: object) -> tuple[str, ...]:
             return ("waiting", "kv_utilization")
         case _:
             return ()
-
-
-def _array(values: list[float | None]) -> FloatArray:
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)

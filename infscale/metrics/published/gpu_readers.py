@@ -41,17 +41,12 @@ class GpuReader:
         """See `MergingReader`."""
         del now, model
         pod = snapshot.columns.pod
-        match self.name:
-            case "gpu_memory_used_bytes":
-                return pod.gpu_memory_used_bytes
-            case "gpu_memory_total_bytes":
-                return pod.gpu_memory_total_bytes
-            case "gpu_utilization":
-                return pod.gpu_utilization
-            case _:
-                total = pod.gpu_memory_total_bytes
-                shares = pod.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
-                return np.where(shares <= 1.0, shares, math.nan)
+        if self.name != "gpu_memory_used_ratio":
+            column: FloatArray = getattr(pod, self.name)
+            return column
+        total = pod.gpu_memory_total_bytes
+        shares = pod.gpu_memory_used_bytes / np.where(total >= _LEAST_BYTES, total, math.nan)
+        return np.where(shares <= 1.0, shares, math.nan)
 
     def of_groups(self, groups: Sequence[Group], now: float, model: str | None) -> list[float]:
         """See `MergingReader`."""

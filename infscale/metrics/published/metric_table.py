@@ -3,8 +3,8 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
 
 from infscale.documents.suggestions import short_list
 from infscale.errors import FormulaError
@@ -18,38 +18,20 @@ _NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 _UNIT_PATTERN = re.compile(r"[a-z0-9_/]{0,40}", re.ASCII)
 
 
-class FormulaDefinition(Protocol):
+@dataclass(frozen=True, slots=True)
+class FormulaSettings:
     """A metric made of published ones, as a configuration writes it.
 
-    `formula` is in the language of `infscale.metrics.published.formula`; `aggregation` is one of
-    `FORMULA_AGGREGATIONS`: the formula on the values of a group, or the mean or the sum of its values on single
-    endpoints.
+    `name` is in lower case with the unit in it, `formula` in the language of `infscale.metrics.published.formula`,
+    `unit` empty where values have none, `meaning` for people. `aggregation` is one of `FORMULA_AGGREGATIONS`: the
+    formula on the values of a group, or the mean or the sum of its values on single endpoints.
     """
 
-    @property
-    def name(self) -> str:
-        """Lower-case name with the unit in it."""
-        ...
-
-    @property
-    def formula(self) -> str:
-        """The text of the formula."""
-        ...
-
-    @property
-    def unit(self) -> str:
-        """The unit of its values; empty where they have none."""
-        ...
-
-    @property
-    def meaning(self) -> str:
-        """What it says, for people."""
-        ...
-
-    @property
-    def aggregation(self) -> Aggregation:
-        """How the value of a group is made."""
-        ...
+    name: str
+    formula: str
+    unit: str = ""
+    meaning: str = ""
+    aggregation: Aggregation = Aggregation.WHOLE
 
 
 class MetricTable:
@@ -61,7 +43,7 @@ class MetricTable:
         self._metrics: Mapping[str, PublishedMetric] = MappingProxyType({metric.name: metric for metric in metrics})
 
     @classmethod
-    def of(cls, definitions: Iterable[FormulaDefinition] = ()) -> "MetricTable":
+    def of(cls, definitions: Iterable[FormulaSettings] = ()) -> "MetricTable":
         """The published metrics and these formulas.
 
         Raises `FormulaError` for a formula that is unusable, and for a name that is taken.
@@ -89,17 +71,11 @@ class MetricTable:
     def __iter__(self) -> Iterator[PublishedMetric]:
         return iter(self._metrics.values())
 
-    def __len__(self) -> int:
-        return len(self._metrics)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._metrics
-
 
 _BUILT_IN = MetricTable()
 
 
-def formula_metric(definition: FormulaDefinition) -> PublishedMetric:
+def formula_metric(definition: FormulaSettings) -> PublishedMetric:
     """The metric that `definition` describes; raises `FormulaError`, which begins with its name."""
     try:
         _check_words(definition)
@@ -117,7 +93,7 @@ def formula_metric(definition: FormulaDefinition) -> PublishedMetric:
     )
 
 
-def _check_words(definition: FormulaDefinition) -> None:
+def _check_words(definition: FormulaSettings) -> None:
     if not _NAME_PATTERN.fullmatch(definition.name):
         raise FormulaError("a metric's name has at most 100 lower-case letters, digits and _, a letter first")
     if not _UNIT_PATTERN.fullmatch(definition.unit):

@@ -250,7 +250,8 @@ def _merged_statistic(group: Group, watched: IntArray, missing: int, key: _Key) 
     highest = int(rows[values[known].argmax()])
     columns = group.snapshot.columns
     histogram: tuple[HistogramName, str | None] = (name, model)
-    merged = columns.latencies.added_up(histogram, rows, highest, missing)
+    side_by_side = columns.latencies
+    merged = None if side_by_side is None else side_by_side.added_up(histogram, rows, highest, missing)
     if merged is None:
         windows = columns.windows
         parts = [window.histograms[histogram] for row in rows.tolist() if (window := windows[row]) is not None]

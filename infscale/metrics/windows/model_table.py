@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from infscale.metrics.gauges import known
 from infscale.metrics.sample import FloatArray, HistogramName, ModelLoad, Statistic
 from infscale.metrics.windows.latency_statistics import PUBLISHED_LATENCIES, STATISTICS
 from infscale.metrics.windows.window import WindowSummary
@@ -84,8 +85,8 @@ def cells_of(loads: Mapping[str, ModelLoad], window: WindowSummary | None) -> Ce
     for model, load in loads.items():
         row = found.setdefault(model, [math.nan] * CELLS)
         row[PRESENT] = row[SERVES] = 1.0
-        row[WAITING], row[RUNNING] = _or_nan(load.waiting), _or_nan(load.running)
-        row[WAITING_TOKENS] = _or_nan(load.waiting_tokens)
+        row[WAITING], row[RUNNING] = known(load.waiting), known(load.running)
+        row[WAITING_TOKENS] = known(load.waiting_tokens)
     return found
 
 
@@ -188,7 +189,3 @@ def cells(table: ModelTable, model: str | None, cell: int, rows: int) -> FloatAr
     if column is None:
         return np.full(rows, math.nan)
     return column.cell(cell, rows) if isinstance(column, FewRows) else column[cell]
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

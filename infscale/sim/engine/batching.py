@@ -21,17 +21,6 @@ from infscale.sim.engine.steps import (
     StepPlan,
 )
 
-__all__ = [
-    "Engine",
-    "EngineRequest",
-    "EngineSettings",
-    "FinishedRequest",
-    "Refusal",
-    "StepCoefficients",
-    "StepOutcome",
-    "StepPlan",
-]
-
 
 @dataclass(slots=True, eq=False)
 class _Sequence:

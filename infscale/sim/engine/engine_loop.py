@@ -1,19 +1,17 @@
 """Runs an engine in real time: one timer per step, however many requests are in the batch."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
-from infscale.sim.engine.batching import Engine, EngineRequest, FinishedRequest, Refusal
+from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.recorder import Recorder
+from infscale.sim.engine.steps import EngineRequest, FinishedRequest, Refusal
 
+TokenSink = Callable[[FinishedRequest | None], None]
+"""Takes one more token of a request; with the last one comes what the engine knows of the whole request.
 
-class TokenSink(Protocol):
-    """Where a request's tokens go; called on the event loop, must not block or raise."""
-
-    def token(self, finished: FinishedRequest | None) -> None:
-        """One more token; with the last one comes what the engine knows of the whole request."""
-        ...
+It is called on the event loop, must not block or raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class EngineLoop:
         """Queue a request; None when taken. Reason and asked length go to the recorder when it finishes."""
         refusal = self.engine.submit(request, self._loop.time())
         if refusal is not None:
-            self.recorder.record_rejection()
+            self.recorder.rejections += 1
             return refusal
         self._open[request.id] = _Open(sink, finish_reason, max_tokens_asked)
         if self._timer is None:
@@ -57,7 +55,7 @@ class EngineLoop:
     def abort(self, request_id: int) -> None:
         """Drop a request that has not finished; one that has is left alone."""
         if self._open.pop(request_id, None) is not None and self.engine.abort(request_id):
-            self.recorder.record_abort()
+            self.recorder.finished["abort"] += 1
 
     def stop(self) -> None:
         """Take no further step."""
@@ -80,5 +78,5 @@ class EngineLoop:
         for request_id in outcome.tokens:
             last = finished.get(request_id)
             one = self._open[request_id] if last is None else self._open.pop(request_id)
-            one.sink.token(last)
+            one.sink(last)
         self._start()

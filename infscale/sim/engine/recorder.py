@@ -88,7 +88,8 @@ class Recorder:
     """Counters and histograms of one engine since it started.
 
     Prompt tokens, prefix queries and hits are in tokens and counted at first admission only; cached ones are
-    included. `busy_seconds` adds up step durations: its rate is the GPU's utilisation.
+    included. `busy_seconds` adds up step durations: its rate is the GPU's utilisation. `rejections` are requests
+    refused because the queue is full. Of those `finished`, by reason, a client of ``abort`` went away.
     """
 
     def __init__(self, token_limit: int) -> None:
@@ -139,14 +140,6 @@ class Recorder:
         histograms.choices.observe(1)
         if max_tokens_asked is not None:
             histograms.max_tokens_asked.observe(max_tokens_asked)
-
-    def record_abort(self) -> None:
-        """Account a request whose client went away."""
-        self.finished["abort"] += 1
-
-    def record_rejection(self) -> None:
-        """Account a request refused because the queue is full."""
-        self.rejections += 1
 
 
 @dataclass(slots=True, eq=False)

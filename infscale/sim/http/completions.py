@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import xxhash
 
-from infscale.sim.engine.batching import FinishedRequest
+from infscale.sim.engine.steps import FinishedRequest
 
 BYTES_PER_TOKEN = 4
 _WORDS = (b" the", b" sun", b" and", b" sea", b" old", b" map", b" far", b" sky")

@@ -6,13 +6,13 @@ connection from the engine's timer: a token costs one small write and no task sw
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import HttpVersion11, web
 
-from infscale.sim.engine.batching import FinishedRequest
+from infscale.sim.engine.steps import FinishedRequest
 from infscale.sim.http.completions import Answer, ApiError, EventStream, bad_request, parse_call
 from infscale.sim.http.replica import Replica
 from infscale.sim.pages.engine_pages import EngineSkin
@@ -115,7 +115,7 @@ class HttpApi:
         done: asyncio.Future[FinishedRequest] = asyncio.get_running_loop().create_future()
         events = EventStream(answer, framed=request.version >= HttpVersion11) if call.stream else None
         sink = _Sink(transport, events, done, dying.after_tokens if dying else None)
-        rank, request_id = replica.submit(call, sink)
+        rank, request_id = replica.submit(call, sink.token)
         try:
             if call.stream:
                 return await self._stream(request, sink)
@@ -204,26 +204,18 @@ class HttpApi:
         return await self._list_faults(request)
 
 
+@dataclass(slots=True, eq=False)
 class _Sink:
-    """Takes one answer's tokens; after `cut_after` of them it cuts the connection.
+    """Takes one answer's tokens; when `_left` of them have come (None: never) it cuts the connection.
 
-    With `events` it writes them to the connection, from `open` on: until then the headers are on their way.
+    With `_events` it writes them to the connection, from `open` on: until then the headers are on their way.
     """
 
-    __slots__ = ("_events", "_held", "_left", "_transport", "done")
-
-    def __init__(
-        self,
-        transport: asyncio.Transport,
-        events: EventStream | None,
-        done: asyncio.Future[FinishedRequest],
-        cut_after: int | None,
-    ) -> None:
-        self.done = done
-        self._transport = transport
-        self._events = events
-        self._held: list[bytes] | None = []
-        self._left = cut_after
+    _transport: asyncio.Transport
+    _events: EventStream | None
+    done: asyncio.Future[FinishedRequest]
+    _left: int | None
+    _held: list[bytes] | None = field(default_factory=list[bytes])
 
     def open(self) -> None:
         """Write from now on."""
@@ -256,16 +248,16 @@ def _cut(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(status=503)
 
 
-async def _not_ready(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(503, "ServiceUnavailable", "The server is starting.")
+def _refusing(status: int, kind: str, message: str) -> Handler:
+    async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+        raise ApiError(status, kind, message)
+
+    return refuse
 
 
-async def _no_such_path(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(404, "NotFoundError", "Not Found")
-
-
-async def _wrong_method(_: web.BaseRequest) -> web.StreamResponse:
-    raise ApiError(405, "MethodNotAllowed", "Method Not Allowed")
+_not_ready = _refusing(503, "ServiceUnavailable", "The server is starting.")
+_no_such_path = _refusing(404, "NotFoundError", "Not Found")
+_wrong_method = _refusing(405, "MethodNotAllowed", "Method Not Allowed")
 
 
 async def _json_object(request: web.BaseRequest) -> dict[str, Any]:

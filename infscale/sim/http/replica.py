@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from infscale.sim.engine.batching import Engine, EngineRequest, Refusal
+from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.engine_loop import EngineLoop, TokenSink
 from infscale.sim.engine.recorder import HttpRecorder, Recorder
+from infscale.sim.engine.steps import EngineRequest, EngineSettings, Refusal
 from infscale.sim.http.completions import ApiError, CompletionCall, bad_request
 from infscale.sim.pages.engine_pages import PageSubject
 from infscale.sim.pages.families import Page, PageView, RankView
@@ -45,7 +46,7 @@ class Replica:
         limits = replace(settings.engine, startup_seconds=startup_seconds)
         self.created_at = self._loop.time()
         self.ready_at = self.created_at + startup_seconds
-        self.ranks = [self._rank(limits.startup_seconds) for _ in range(settings.ranks)]
+        self.ranks = [self._rank(limits) for _ in range(settings.ranks)]
         self.http = HttpRecorder(SERVED_PATHS)
         gpu = settings.coefficients
         self._gpus = GpuMeter((settings.namespace, settings.name), gpu.gpu_model, gpu.gpus, gpu.memory_bytes)
@@ -57,12 +58,10 @@ class Replica:
             token_limit=settings.context_tokens,
             max_loras=limits.max_loras,
             started_at=self._wall(),
-            exact_names=settings.exact_names,
         )
         self._page = page_for(settings.skin, subject)
 
-    def _rank(self, startup_seconds: float) -> EngineLoop:
-        limits = replace(self.settings.engine, startup_seconds=startup_seconds)
+    def _rank(self, limits: EngineSettings) -> EngineLoop:
         engine = Engine(limits, self.settings.coefficients.steps, created_at=self.created_at)
         return EngineLoop(engine, Recorder(self.settings.context_tokens), self._loop)
 

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from aiohttp import web
@@ -54,9 +55,9 @@ class SimServer:
         async with AsyncExitStack() as stack:
             self.replica = Replica(self.settings, self._rng, self._wall, loop)
             self._api = HttpApi(self.replica, self._obey)
-            self._web = web.Server(
-                self._api, request_factory=_request_of(loop), handler_cancellation=True, access_log=None
-            )
+            # Requests that accept bodies as long as prompts get.
+            requests = partial(web.BaseRequest, loop=loop, client_max_size=_MAX_BODY_BYTES)
+            self._web = web.Server(self._api, request_factory=requests, handler_cancellation=True, access_log=None)
             self._listener = await self._listen(self._web, self.settings.port)
             self.port = _port_of(self._listener)
             stack.push_async_callback(self._stop)
@@ -209,12 +210,3 @@ class SimFleet:
 
 def _port_of(listener: asyncio.Server) -> int:
     return int(listener.sockets[0].getsockname()[1])
-
-
-def _request_of(loop: asyncio.AbstractEventLoop) -> Callable[..., web.BaseRequest]:
-    """Builds requests that accept bodies as long as prompts get."""
-
-    def build(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)
-
-    return build

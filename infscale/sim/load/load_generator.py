@@ -23,6 +23,7 @@ _FIRST_TOKEN = re.compile(rb'"(?:content|text)": ?"(?!")')
 _DONE = b"data: [DONE]"
 _TAIL_BYTES = 4096
 _CONNECT_SECONDS = 10.0
+_NO_USAGE = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,12 @@ class LoadSettings:
 class Outcome:
     """What became of one request; times in seconds.
 
-    `due_at` and `ended_at` count from the start of the phase, `lag_seconds` is how late it was sent, `ttft_seconds` how
-    long after it was due the first token came, `tpot_seconds` the mean gap between tokens (None with fewer than two).
-    `failure` is None for an answer that came whole.
+    `ended_at` counts from the start of the phase, `lag_seconds` is how late it was sent, `ttft_seconds` how long after
+    it was due the first token came, `tpot_seconds` the mean gap between tokens (None with fewer than two). `failure` is
+    None for an answer that came whole.
     """
 
     number: int
-    due_at: float
     lag_seconds: float
     ended_at: float
     status: int | None = None
@@ -122,21 +122,20 @@ async def _send(
         failure = "stream cut"
     except TimeoutError:
         failure = "timeout"
-    usage = _usage(stream.tail) if failure is None else _Usage()
-    first, gaps = stream.first_at, usage.output_tokens - 1
+    prompt, cached, output = _usage(stream.tail) if failure is None else _NO_USAGE
+    first = stream.first_at
     record(
         Outcome(
             number=number,
-            due_at=request.at_seconds,
             lag_seconds=lag,
             ended_at=loop.time() - started,
             status=status,
             endpoint=endpoint,
             ttft_seconds=None if first is None else first - due,
-            tpot_seconds=None if first is None or gaps < 1 else (stream.last_at - first) / gaps,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            output_tokens=usage.output_tokens,
+            tpot_seconds=None if first is None or output < 2 else (stream.last_at - first) / (output - 1),
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            output_tokens=output,
             failure=failure,
         )
     )
@@ -150,15 +149,8 @@ def _failure(status: int, stream: _Stream) -> str | None:
     return None if stream.first_at is not None else "no token"
 
 
-@dataclass(frozen=True, slots=True)
-class _Usage:
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-
-
-def _usage(tail: bytes) -> _Usage:
-    """The usage in the stream's last events; zeros where there is none."""
+def _usage(tail: bytes) -> tuple[int, int, int]:
+    """Tokens of the prompt, cached ones and those of the output, by the stream's last events; zeros without usage."""
     for event in reversed(tail.split(b"\n\n")):
         if b'"usage"' not in event or not event.startswith(b"data: "):
             continue
@@ -169,12 +161,10 @@ def _usage(tail: bytes) -> _Usage:
         usage = _mapping(_mapping(document).get("usage"))
         if usage:
             details = _mapping(usage.get("prompt_tokens_details"))
-            return _Usage(
-                _count(usage.get("prompt_tokens")),
-                _count(usage.get("completion_tokens")),
-                _count(details.get("cached_tokens")),
-            )
-    return _Usage()
+            counts = (usage.get("prompt_tokens"), details.get("cached_tokens"), usage.get("completion_tokens"))
+            prompt, cached, output = map(_count, counts)
+            return prompt, cached, output
+    return _NO_USAGE
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -18,122 +18,16 @@ if TYPE_CHECKING:
 
 BYTES_PER_TOKEN = 4
 
-_WORDS = [
-    "about",
-    "above",
-    "after",
-    "again",
-    "batch",
-    "below",
-    "block",
-    "bring",
-    "build",
-    "cache",
-    "carry",
-    "clear",
-    "close",
-    "cover",
-    "cycle",
-    "delay",
-    "drain",
-    "early",
-    "every",
-    "field",
-    "first",
-    "floor",
-    "frame",
-    "given",
-    "graph",
-    "group",
-    "guard",
-    "heavy",
-    "inner",
-    "input",
-    "joint",
-    "known",
-    "layer",
-    "learn",
-    "least",
-    "level",
-    "light",
-    "limit",
-    "local",
-    "lower",
-    "match",
-    "merge",
-    "minor",
-    "model",
-    "month",
-    "never",
-    "night",
-    "order",
-    "other",
-    "outer",
-    "paper",
-    "phase",
-    "pitch",
-    "place",
-    "plain",
-    "point",
-    "power",
-    "press",
-    "prior",
-    "proof",
-    "queue",
-    "quick",
-    "quiet",
-    "range",
-    "ratio",
-    "reach",
-    "ready",
-    "right",
-    "river",
-    "rough",
-    "round",
-    "route",
-    "scale",
-    "scene",
-    "score",
-    "serve",
-    "shape",
-    "share",
-    "sheet",
-    "short",
-    "since",
-    "slack",
-    "small",
-    "solve",
-    "space",
-    "spare",
-    "speed",
-    "split",
-    "stack",
-    "stage",
-    "start",
-    "state",
-    "steel",
-    "still",
-    "store",
-    "table",
-    "thank",
-    "their",
-    "there",
-    "these",
-    "thick",
-    "think",
-    "three",
-    "token",
-    "trace",
-    "trust",
-    "until",
-    "upper",
-    "usual",
-    "value",
-    "watch",
-    "water",
-    "weigh",
-    "whole",
-]
+_VOCABULARY = (
+    "about above after again batch below block bring build cache carry clear close cover cycle delay drain early "
+    "every field first floor frame given graph group guard heavy inner input joint known layer learn least level "
+    "light limit local lower match merge minor model month never night order other outer paper phase pitch place "
+    "plain point power press prior proof queue quick quiet range ratio reach ready right river rough round route "
+    "scale scene score serve shape share sheet short since slack small solve space spare speed split stack stage "
+    "start state steel still store table thank their there these thick think three token trace trust until upper "
+    "usual value watch water weigh whole"
+)
+_WORDS = _VOCABULARY.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +73,9 @@ class ChatLoad:
 
     def description(self) -> dict[str, object]:
         """The load as the report names it."""
-        return {
-            "kind": "built-in chat",
-            "seconds": self.seconds,
-            "rate_rps": self.rate,
-            "groups": self.groups,
-            "users_per_group": self.users_per_group,
-            "system_tokens": self.system_tokens,
-            "question_tokens": self.question_tokens,
-            "output_tokens": self.output_tokens,
-            "turns": self.turns,
-            "burstiness": self.burstiness,
-        }
+        settings = asdict(self)
+        arrivals = {"seconds": settings.pop("seconds"), "rate_rps": settings.pop("rate")}
+        return {"kind": "built-in chat", **arrivals, **settings}
 
 
 @dataclass(slots=True)

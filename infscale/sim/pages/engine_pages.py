@@ -11,23 +11,34 @@ from dataclasses import dataclass
 
 from infscale.sim.engine.recorder import HTTP_DURATION_BOUNDS, Histogram, Histograms, PathRecord
 from infscale.sim.pages.families import (
+    HISTOGRAM_SUFFIXES,
     Family,
-    HistogramFamily,
     HistogramText,
     Page,
-    PageFamily,
     PageView,
-    PathFamily,
     RankView,
-    ScalarFamily,
-    SplitFamily,
-    StaticFamily,
     escape,
-    head,
+    family,
+    histogram_family,
     label_text,
     number,
+    path_family,
+    rank_family,
+    static_family,
 )
-from infscale.sim.pages.vllm_table import BLOCK_BOUNDS, COUNTERS, GAUGES, HISTOGRAMS, LEGACY_COUNTERS, UNUSED_HISTOGRAMS
+from infscale.sim.pages.vllm_table import (
+    BLOCK_BOUNDS,
+    COUNTERS,
+    CURRENT_HISTOGRAMS,
+    GAUGES,
+    HISTOGRAMS,
+    LEGACY_COUNTERS,
+    LEGACY_HISTOGRAMS,
+    UNUSED_HISTOGRAMS,
+    Scalar,
+)
+
+_LORA_SETS_KEPT = 4
 
 
 class EngineSkin(enum.Enum):
@@ -50,53 +61,29 @@ class PageSubject:
     token_limit: int
     max_loras: int
     started_at: float
-    exact_names: bool = True
 
     def labels(self, **more: str) -> tuple[dict[str, str], ...]:
         """vLLM's labels of each rank."""
         return tuple({"engine": str(rank), "model_name": self.model, **more} for rank in range(self.ranks))
 
-
-class LoraFamily:
-    """``vllm:lora_requests_info``: the value is when the label set was last true; old label sets stay on the page."""
-
-    names = frozenset({"vllm:lora_requests_info"})
-    _kept = 4
-
-    def __init__(self, max_loras: int) -> None:
-        self._head = head("vllm:lora_requests_info", "gauge", "Running stats on lora requests.")
-        self._max_loras = max_loras
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
-
-    def render(self, view: PageView) -> str:
-        """The present label set and the few before it, each with its time."""
-        running = sorted({name for rank in view.ranks for name in rank.batch})
-        waiting = sorted({name for rank in view.ranks for name in rank.queue})
-        key = (",".join(waiting), ",".join(running))
-        self._seen[key] = view.wall_seconds
-        self._seen.move_to_end(key)
-        while len(self._seen) > self._kept:
-            self._seen.popitem(last=False)
-        lines = [
-            f'vllm:lora_requests_info{{max_lora="{self._max_loras}",running_lora_adapters="{escape(batch)}",'
-            f'waiting_lora_adapters="{escape(queue)}"}} {number(at)}\n'
-            for (queue, batch), at in self._seen.items()
-        ]
-        return self._head + "".join(lines)
+    def label_texts(self, **more: str) -> list[str]:
+        """The same as they are written."""
+        return [label_text(labels) for labels in self.labels(**more)]
 
 
 def vllm_page(subject: PageSubject, legacy: bool = False) -> Page:
     """A vLLM page; `legacy` uses the names of vLLM up to 0.9 for KV-cache usage, prefix cache and token time."""
     families = [*common_families(subject), *_scheduler_families(subject, legacy), *_counter_families(subject, legacy)]
-    for name, text, pick, era in HISTOGRAMS:
-        if era in ("all", "legacy" if legacy else "current"):
+    left_out = CURRENT_HISTOGRAMS if legacy else LEGACY_HISTOGRAMS
+    for name, text, pick in HISTOGRAMS:
+        if name not in left_out:
             families += histogram(name, text, subject.labels(), pick, subject)
     if not legacy:
+        spare = Histogram(BLOCK_BOUNDS)
         for name, text in UNUSED_HISTOGRAMS:
-            spare = Histogram(BLOCK_BOUNDS)
-            families.append(_unused_histogram(name, text, subject.labels(), spare))
+            families.append(histogram_family(name, text, subject.labels(), BLOCK_BOUNDS, lambda _: spare))
             families.append(created(name, text, subject.labels(), subject.started_at))
-    return Page([*families, *_http_families()], subject.exact_names)
+    return Page((*families, *_http_families()))
 
 
 def histogram(
@@ -109,7 +96,7 @@ def histogram(
     """A histogram family and its ``_created`` family."""
     bounds = pick(Histograms(subject.token_limit)).bounds
     return [
-        HistogramFamily(name, text, labels, bounds, lambda recorder: pick(recorder.histograms)),
+        histogram_family(name, text, labels, bounds, lambda recorder: pick(recorder.histograms)),
         created(name, text, labels, subject.started_at),
     ]
 
@@ -117,30 +104,24 @@ def histogram(
 def created(name: str, text: str, labels: Sequence[Mapping[str, str]], at: float) -> Family:
     """The ``_created`` gauges prometheus_client adds to counters and histograms."""
     lines = [f"{name}_created{{{label_text(one)}}} {number(at)}" for one in labels]
-    return StaticFamily(f"{name}_created", "gauge", text, lines)
+    return static_family(f"{name}_created", "gauge", text, lines)
 
 
 def common_families(subject: PageSubject) -> list[Family]:
     """What prometheus_client's own collectors write: garbage collection, Python and the process."""
-    generations = [f'{{generation="{generation}"}}' for generation in range(3)]
-    statics = [
-        ("python_gc_objects_collected_total", "counter", "Objects collected during gc", (28340.0, 4017.0, 5512.0)),
-        ("python_gc_objects_uncollectable_total", "counter", "Uncollectable objects found during GC", (0.0, 0.0, 0.0)),
-        (
-            "python_gc_collections_total",
-            "counter",
-            "Number of times this generation was collected",
-            (2163.0, 196.0, 21.0),
-        ),
+    collected = [
+        ("python_gc_objects_collected_total", "Objects collected during gc", (28340.0, 4017.0, 5512.0)),
+        ("python_gc_objects_uncollectable_total", "Uncollectable objects found during GC", (0.0, 0.0, 0.0)),
+        ("python_gc_collections_total", "Number of times this generation was collected", (2163.0, 196.0, 21.0)),
     ]
-    families: list[Family] = [
-        StaticFamily(
-            name, kind, text, [name + label + f" {value}" for label, value in zip(generations, values, strict=True)]
+    families = [
+        static_family(
+            name, "counter", text, [f'{name}{{generation="{each}"}} {value}' for each, value in enumerate(of)]
         )
-        for name, kind, text, values in statics
+        for name, text, of in collected
     ]
     info = 'python_info{implementation="CPython",major="3",minor="12",patchlevel="11",version="3.12.11"} 1.0'
-    families.append(StaticFamily("python_info", "gauge", "Python platform information", [info]))
+    families.append(static_family("python_info", "gauge", "Python platform information", [info]))
     process = [
         ("process_virtual_memory_bytes", "Virtual memory size in bytes.", 2.5769803776e10),
         ("process_resident_memory_bytes", "Resident memory size in bytes.", 1.610612736e09),
@@ -148,63 +129,71 @@ def common_families(subject: PageSubject) -> list[Family]:
         ("process_open_fds", "Number of open file descriptors.", 74.0),
         ("process_max_fds", "Maximum number of open file descriptors.", 1.048576e06),
     ]
-    families += [StaticFamily(name, "gauge", text, [f"{name} {number(value)}"]) for name, text, value in process]
-    families.append(
-        PageFamily(
-            "process_cpu_seconds_total",
-            "counter",
-            "Total user and system CPU time spent in seconds.",
-            lambda view: view.cpu_seconds,
-        )
-    )
+    families += [static_family(name, "gauge", text, [f"{name} {number(value)}"]) for name, text, value in process]
+    name, text = "process_cpu_seconds_total", "Total user and system CPU time spent in seconds."
+    families.append(family(name, "counter", text, lambda view: f"{name} {number(view.cpu_seconds)}\n"))
     return families
 
 
 def _scheduler_families(subject: PageSubject, legacy: bool) -> list[Family]:
-    texts = [label_text(labels) for labels in subject.labels()]
-    families: list[Family] = [ScalarFamily(name, "gauge", text, texts, value) for name, text, value in GAUGES]
+    texts = subject.label_texts()
     usage = "vllm:gpu_cache_usage_perc" if legacy else "vllm:kv_cache_usage_perc"
-    text = "KV-cache usage. 1 means 100 percent usage."
-    families.append(ScalarFamily(usage, "gauge", text, texts, lambda rank: rank.kv_usage_ratio))
+    gauges: list[Scalar] = [*GAUGES, (usage, "KV-cache usage. 1 means 100 percent usage.", lambda r: r.kv_usage_ratio)]
+    families = [rank_family(name, "gauge", text, [(texts, value)]) for name, text, value in gauges]
     if not legacy:
-        families += [_waiting_by_reason(subject), SleepFamily(subject)]
-    return [*families, LoraFamily(subject.max_loras), _cache_config(subject)]
+        families += [_waiting_by_reason(subject), _sleep_state(subject)]
+    return [*families, _lora_requests(subject.max_loras), _cache_config(subject)]
 
 
 def _waiting_by_reason(subject: PageSubject) -> Family:
-    capacity = [label_text(labels) for labels in subject.labels(reason="capacity")]
-    deferred = [label_text(labels) for labels in subject.labels(reason="deferred")]
-    return SplitFamily(
+    return rank_family(
         "vllm:num_requests_waiting_by_reason",
         "gauge",
         "Number of requests waiting to be processed, by reason.",
-        list(zip(capacity, deferred, strict=True)),
-        (lambda rank: rank.waiting - rank.deferred, lambda rank: rank.deferred),
+        [
+            (subject.label_texts(reason="capacity"), lambda rank: rank.waiting - rank.deferred),
+            (subject.label_texts(reason="deferred"), lambda rank: rank.deferred),
+        ],
     )
 
 
-class SleepFamily:
-    """``vllm:engine_sleep_state``: awake, or asleep with the weights moved to the host's memory."""
+def _lora_requests(max_loras: int) -> Family:
+    """The value is when the label set was last true; the present one and the few before it are on the page."""
+    name = "vllm:lora_requests_info"
+    seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    _name = "vllm:engine_sleep_state"
-    names = frozenset({_name})
-
-    def __init__(self, subject: PageSubject) -> None:
-        self._blocks = {asleep: self._block(subject, asleep) for asleep in (False, True)}
-
-    def _block(self, subject: PageSubject, asleep: bool) -> str:
-        states = {"awake": not asleep, "weights_offloaded": asleep, "discard_all": False}
+    def write(view: PageView) -> str:
+        running = sorted({name for rank in view.ranks for name in rank.batch})
+        waiting = sorted({name for rank in view.ranks for name in rank.queue})
+        key = (",".join(waiting), ",".join(running))
+        seen[key] = view.wall_seconds
+        seen.move_to_end(key)
+        while len(seen) > _LORA_SETS_KEPT:
+            seen.popitem(last=False)
         lines = [
-            f"{self._name}{{{label_text(labels)}}} {float(value)}\n"
-            for state, value in states.items()
-            for labels in subject.labels(sleep_state=state)
+            f'{name}{{max_lora="{max_loras}",running_lora_adapters="{escape(batch)}",'
+            f'waiting_lora_adapters="{escape(queue)}"}} {number(at)}\n'
+            for (queue, batch), at in seen.items()
         ]
-        text = "Engine sleep state; awake = 0 means engine is sleeping."
-        return head(self._name, "gauge", text) + "".join(lines)
+        return "".join(lines)
 
-    def render(self, view: PageView) -> str:
-        """The state now."""
-        return self._blocks[view.asleep]
+    return family(name, "gauge", "Running stats on lora requests.", write)
+
+
+def _sleep_state(subject: PageSubject) -> Family:
+    """Awake, or asleep with the weights moved to the host's memory."""
+    name, text = "vllm:engine_sleep_state", "Engine sleep state; awake = 0 means engine is sleeping."
+
+    def write(view: PageView) -> str:
+        states = {"awake": not view.asleep, "weights_offloaded": view.asleep, "discard_all": False}
+        lines = [
+            f"{name}{{{labels}}} {float(value)}\n"
+            for state, value in states.items()
+            for labels in subject.label_texts(sleep_state=state)
+        ]
+        return "".join(lines)
+
+    return family(name, "gauge", text, write)
 
 
 def _cache_config(subject: PageSubject) -> Family:
@@ -227,29 +216,20 @@ def _cache_config(subject: PageSubject) -> Family:
     }
     name = "vllm:cache_config_info"
     lines = [f"{name}{{{label_text({**labels, 'engine': str(rank)})}}} 1.0" for rank in range(subject.ranks)]
-    return StaticFamily(name, "gauge", "Information of the LLMEngine CacheConfig", lines)
+    return static_family(name, "gauge", "Information of the LLMEngine CacheConfig", lines)
 
 
 def _counter_families(subject: PageSubject, legacy: bool) -> list[Family]:
-    dicts = subject.labels()
-    texts = [label_text(labels) for labels in dicts]
     families: list[Family] = []
     for name, text, value in LEGACY_COUNTERS if legacy else COUNTERS:
-        families.append(ScalarFamily(f"{name}_total", "counter", text, texts, value))
-        families.append(created(name, text, dicts, subject.started_at))
+        families.append(rank_family(f"{name}_total", "counter", text, [(subject.label_texts(), value)]))
+        families.append(created(name, text, subject.labels(), subject.started_at))
     reasons = ("stop", "length", "abort", "error", "repetition")
-    by_reason = [subject.labels(finished_reason=reason) for reason in reasons]
     name, text = "vllm:request_success", "Count of successfully processed requests."
-    families.append(
-        SplitFamily(
-            f"{name}_total",
-            "counter",
-            text,
-            [[label_text(labels[rank]) for labels in by_reason] for rank in range(subject.ranks)],
-            [_finished(reason) for reason in reasons],
-        )
-    )
-    families.append(created(name, text, [labels for ranks in by_reason for labels in ranks], subject.started_at))
+    finished = [(subject.label_texts(finished_reason=reason), _finished(reason)) for reason in reasons]
+    families.append(rank_family(f"{name}_total", "counter", text, finished))
+    by_reason = [labels for reason in reasons for labels in subject.labels(finished_reason=reason)]
+    families.append(created(name, text, by_reason, subject.started_at))
     return families
 
 
@@ -257,47 +237,25 @@ def _finished(reason: str) -> Callable[[RankView], float]:
     return lambda rank: rank.recorder.finished[reason]
 
 
-def _unused_histogram(name: str, text: str, labels: Sequence[Mapping[str, str]], spare: Histogram) -> Family:
-    return HistogramFamily(name, text, labels, spare.bounds, lambda _: spare)
-
-
 def _http_families() -> list[Family]:
     size = "Content length of {} by handler. Only value of header is respected. Otherwise ignored."
     highr = "Latency with many buckets but no API specific labels. Made for more accurate percentile calculations."
     lowr = "Latency with only few buckets by handler. Made to be only used if aggregation by handler is important."
-    spare = Histogram(HTTP_DURATION_BOUNDS)
-    whole = HistogramText("http_request_duration_highr_seconds", {}, spare)
+    total = "Total number of requests by method, status and handler."
+    whole = HistogramText("http_request_duration_highr_seconds", {}, HTTP_DURATION_BOUNDS)
     return [
-        PathFamily(
-            "http_requests_total", "counter", "Total number of requests by method, status and handler.", (), _requests
+        path_family("http_requests_total", "counter", total, (), _requests),
+        _sizes("http_request_size_bytes", size.format("incoming requests"), lambda record: record.request_bytes),
+        _sizes("http_response_size_bytes", size.format("outgoing responses"), lambda record: record.response_bytes),
+        family(
+            "http_request_duration_highr_seconds",
+            "histogram",
+            highr,
+            lambda view: whole.render(view.http.duration),
+            HISTOGRAM_SUFFIXES,
         ),
-        PathFamily(
-            "http_request_size_bytes", "summary", size.format("incoming requests"), ("_count", "_sum"), _request_sizes
-        ),
-        PathFamily(
-            "http_response_size_bytes",
-            "summary",
-            size.format("outgoing responses"),
-            ("_count", "_sum"),
-            _response_sizes,
-        ),
-        _WholeDuration(head("http_request_duration_highr_seconds", "histogram", highr), whole),
-        PathFamily("http_request_duration_seconds", "histogram", lowr, ("_bucket", "_count", "_sum"), _durations),
+        path_family("http_request_duration_seconds", "histogram", lowr, HISTOGRAM_SUFFIXES, _durations),
     ]
-
-
-class _WholeDuration:
-    """The HTTP latency histogram without labels."""
-
-    names = frozenset(f"http_request_duration_highr_seconds{suffix}" for suffix in ("", "_bucket", "_count", "_sum"))
-
-    def __init__(self, start: str, text: HistogramText) -> None:
-        self._start = start
-        self._text = text
-
-    def render(self, view: PageView) -> str:
-        """Every request of every path."""
-        return self._start + self._text.render(view.http.duration)
 
 
 def _requests(path: str, method: str, record: PathRecord) -> str:
@@ -308,18 +266,14 @@ def _requests(path: str, method: str, record: PathRecord) -> str:
     )
 
 
-def _request_sizes(path: str, method: str, record: PathRecord) -> str:
-    return _sizes("http_request_size_bytes", path, record.total, record.request_bytes)
+def _sizes(name: str, text: str, size: Callable[[PathRecord], int]) -> Family:
+    def write(path: str, method: str, record: PathRecord) -> str:
+        label = f'{{handler="{path}"}}'
+        return f"{name}_count{label} {number(record.total)}\n{name}_sum{label} {number(size(record))}\n"
 
-
-def _response_sizes(path: str, method: str, record: PathRecord) -> str:
-    return _sizes("http_response_size_bytes", path, record.total, record.response_bytes)
-
-
-def _sizes(name: str, path: str, count: int, size: int) -> str:
-    return f'{name}_count{{handler="{path}"}} {number(count)}\n{name}_sum{{handler="{path}"}} {number(size)}\n'
+    return path_family(name, "summary", text, ("_count", "_sum"), write)
 
 
 def _durations(path: str, method: str, record: PathRecord) -> str:
     labels = {"handler": path, "method": method}
-    return HistogramText("http_request_duration_seconds", labels, record.duration).render(record.duration)
+    return HistogramText("http_request_duration_seconds", labels, record.duration.bounds).render(record.duration)

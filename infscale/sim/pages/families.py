@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from prometheus_client.utils import floatToGoString
 
@@ -34,17 +33,12 @@ class PageView:
     asleep: bool = False
 
 
-class Family(Protocol):
-    """One metric family: `names` are its sample names and its own, `render` its block of text."""
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family: its sample names and its own, for which it can be asked, and what writes its block of text."""
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Names under which the family can be asked for."""
-        ...
-
-    def render(self, view: PageView) -> str:
-        """HELP, TYPE and samples."""
-        ...
+    names: frozenset[str]
+    render: Callable[[PageView], str]
 
 
 def number(value: float) -> str:
@@ -69,83 +63,45 @@ def head(name: str, kind: str, text: str) -> str:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-class StaticFamily:
+def family(name: str, kind: str, text: str, write: Callable[[PageView], str], suffixes: Collection[str] = ()) -> Family:
+    """A family whose samples `write` makes, under its name or with one of `suffixes` behind it."""
+    start = head(name, kind, text)
+    return Family(frozenset({name, *(name + suffix for suffix in suffixes)}), lambda view: start + write(view))
+
+
+def static_family(name: str, kind: str, text: str, samples: Iterable[str]) -> Family:
     """A family that never changes."""
-
-    def __init__(self, name: str, kind: str, text: str, samples: Iterable[str]) -> None:
-        lines = tuple(samples)
-        self.names = frozenset({name} | {line.partition("{")[0].partition(" ")[0] for line in lines})
-        self._block = head(name, kind, text) + "".join(line + "\n" for line in lines)
-
-    def render(self, view: PageView) -> str:
-        """The same block every time."""
-        return self._block
+    return family(name, kind, text, _always("".join(line + "\n" for line in samples)))
 
 
-class ScalarFamily:
-    """A gauge or counter; `samples` pairs the label text of each rank's sample with how to read its value."""
-
-    def __init__(
-        self, name: str, kind: str, text: str, labels: Sequence[str], value: Callable[[RankView], float]
-    ) -> None:
-        self.names = frozenset({name})
-        self._head = head(name, kind, text)
-        self._starts = [f"{name}{{{label}}} " if label else f"{name} " for label in labels]
-        self._value = value
-
-    def render(self, view: PageView) -> str:
-        """One line per rank."""
-        value = self._value
-        lines = [start + number(value(rank)) for start, rank in zip(self._starts, view.ranks, strict=True)]
-        return self._head + "\n".join(lines) + "\n"
+def _always(block: str) -> Callable[[PageView], str]:
+    return lambda _: block
 
 
-class SplitFamily:
-    """A gauge or counter split by one more label: `labels[i][j]` and `values[j]` make rank i's sample j."""
+def rank_family(
+    name: str, kind: str, text: str, samples: Sequence[tuple[Sequence[str], Callable[[RankView], float]]]
+) -> Family:
+    """A gauge or counter; each of `samples` has a label text for each rank, and how the value of one is read."""
+    starts = [[f"{name}{{{label}}} " if label else f"{name} " for label in labels] for labels, _ in samples]
 
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        text: str,
-        labels: Sequence[Sequence[str]],
-        values: Sequence[Callable[[RankView], float]],
-    ) -> None:
-        self.names = frozenset({name})
-        self._head = head(name, kind, text)
-        self._starts = [[f"{name}{{{label}}} " for label in rank] for rank in labels]
-        self._values = values
-
-    def render(self, view: PageView) -> str:
-        """The samples of every rank."""
+    def write(view: PageView) -> str:
         lines = [
-            start + number(value(rank))
-            for starts, rank in zip(self._starts, view.ranks, strict=True)
-            for start, value in zip(starts, self._values, strict=True)
+            f"{of_ranks[place]}{number(value(rank))}\n"
+            for place, rank in enumerate(view.ranks)
+            for of_ranks, (_, value) in zip(starts, samples, strict=True)
         ]
-        return self._head + "\n".join(lines) + "\n"
+        return "".join(lines)
 
-
-class PageFamily:
-    """A family of one sample that reads the page, such as the process' CPU seconds."""
-
-    def __init__(self, name: str, kind: str, text: str, value: Callable[[PageView], float]) -> None:
-        self.names = frozenset({name})
-        self._start = head(name, kind, text) + f"{name} "
-        self._value = value
-
-    def render(self, view: PageView) -> str:
-        """One line."""
-        return f"{self._start}{number(self._value(view))}\n"
+    return family(name, kind, text, write)
 
 
 class HistogramText:
     """The lines of one histogram; formatted again only when something was observed since."""
 
-    def __init__(self, name: str, labels: Mapping[str, str], histogram: Histogram) -> None:
+    def __init__(self, name: str, labels: Mapping[str, str], bounds: Iterable[float]) -> None:
         plain = "{" + label_text(labels) + "}" if labels else ""
-        bounds = [number(bound) for bound in histogram.bounds] + ["+Inf"]
-        buckets = [f"{name}_bucket{{{label_text({**labels, 'le': bound})}}}" for bound in bounds]
+        limits = [*map(number, bounds), "+Inf"]
+        buckets = [f"{name}_bucket{{{label_text({**labels, 'le': limit})}}}" for limit in limits]
         names = [line.replace("%", "%%") for line in (*buckets, f"{name}_count{plain}", f"{name}_sum{plain}")]
         self._template = "".join(line + " %s\n" for line in names)
         self._shown = -1
@@ -164,66 +120,49 @@ class HistogramText:
         return self._text
 
 
-class HistogramFamily:
+HISTOGRAM_SUFFIXES = ("_bucket", "_count", "_sum")
+
+
+def histogram_family(
+    name: str,
+    text: str,
+    labels: Sequence[Mapping[str, str]],
+    bounds: tuple[float, ...],
+    pick: Callable[[Recorder], Histogram],
+) -> Family:
     """A histogram per rank; `pick` finds it in the rank's recorder."""
+    ranks = [HistogramText(name, of_rank, bounds) for of_rank in labels]
 
-    def __init__(
-        self,
-        name: str,
-        text: str,
-        labels: Sequence[Mapping[str, str]],
-        bounds: tuple[float, ...],
-        pick: Callable[[Recorder], Histogram],
-    ) -> None:
-        self.names = frozenset({name, f"{name}_bucket", f"{name}_count", f"{name}_sum"})
-        self._head = head(name, "histogram", text)
-        self._ranks = [HistogramText(name, rank, Histogram(bounds)) for rank in labels]
-        self._pick = pick
+    def write(view: PageView) -> str:
+        return "".join([text.render(pick(rank.recorder)) for text, rank in zip(ranks, view.ranks, strict=True)])
 
-    def render(self, view: PageView) -> str:
-        """The histograms of every rank."""
-        pick = self._pick
-        blocks = [text.render(pick(rank.recorder)) for text, rank in zip(self._ranks, view.ranks, strict=True)]
-        return self._head + "".join(blocks)
+    return family(name, "histogram", text, write, HISTOGRAM_SUFFIXES)
 
 
-class PathFamily:
+def path_family(
+    name: str, kind: str, text: str, suffixes: Collection[str], write: Callable[[str, str, PathRecord], str]
+) -> Family:
     """A family with samples per HTTP path; `write` makes the lines of one path, again only after a request to it."""
+    written: dict[tuple[str, str], tuple[int, str]] = {}
 
-    def __init__(
-        self,
-        name: str,
-        kind: str,
-        text: str,
-        suffixes: Collection[str],
-        write: Callable[[str, str, PathRecord], str],
-    ) -> None:
-        self.names = frozenset({name} | {name + suffix for suffix in suffixes})
-        self._head = head(name, kind, text)
-        self._write = write
-        self._shown: dict[tuple[str, str], tuple[int, str]] = {}
-
-    def render(self, view: PageView) -> str:
-        """The samples of every path."""
-        blocks = [self._head]
+    def blocks(view: PageView) -> str:
         for path, record in view.http.paths.items():
-            shown = self._shown.get(path)
-            if shown is None or shown[0] != record.total:
-                shown = self._shown[path] = (record.total, self._write(*path, record))
-            blocks.append(shown[1])
-        return "".join(blocks)
+            if path not in written or written[path][0] != record.total:
+                written[path] = (record.total, write(*path, record))
+        return "".join([written[path][1] for path in view.http.paths])
+
+    return family(name, kind, text, blocks, suffixes)
 
 
+@dataclass(frozen=True, slots=True)
 class Page:
     """A metrics page: families in their order.
 
-    `exact_names` is prometheus_client's own rule for ``?name[]=``: only samples of exactly the names asked are given,
-    and a histogram's family name gives nothing. Without it a family is given whole when any of its names is asked.
+    For ``?name[]=`` it has prometheus_client's own rule: only samples of exactly the names asked are given, and a
+    histogram's family name gives nothing.
     """
 
-    def __init__(self, families: Sequence[Family], exact_names: bool = True) -> None:
-        self.families = tuple(families)
-        self._exact_names = exact_names
+    families: tuple[Family, ...]
 
     def render(self, view: PageView, names: Collection[str] = ()) -> str:
         """The page, or what of it is asked for when `names` are given."""
@@ -231,22 +170,11 @@ class Page:
             return "".join([family.render(view) for family in self.families])
         wanted = frozenset(names)
         blocks = [family.render(view) for family in self.families if not wanted.isdisjoint(family.names)]
-        return "".join([_only(block, wanted) for block in blocks] if self._exact_names else blocks)
+        return "".join([_only(block, wanted) for block in blocks])
 
     def frozen(self, view: PageView) -> "Page":
         """A page that says for ever what this one says now."""
-        return Page([_Frozen(family.names, family.render(view)) for family in self.families], self._exact_names)
-
-
-@dataclass(frozen=True, slots=True)
-class _Frozen:
-    """A family as it once was."""
-
-    names: frozenset[str]
-    block: str
-
-    def render(self, view: PageView) -> str:
-        return self.block
+        return Page(tuple(Family(each.names, _always(each.render(view))) for each in self.families))
 
 
 def _only(block: str, names: frozenset[str]) -> str:

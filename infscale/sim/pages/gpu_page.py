@@ -1,6 +1,6 @@
 """A dcgm-exporter page for the GPUs of one or more model servers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -11,78 +11,43 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class GpuView:
-    """One GPU and the pod that holds it. Memory in bytes, `utilization_ratio` 0–1."""
+    """One GPU, with the exporter's `labels`, those of its pod included. Memory in bytes, `utilization_ratio` 0–1."""
 
-    index: int
-    uuid: str
-    model: str
-    hostname: str
-    namespace: str
-    pod: str
-    container: str
+    labels: Mapping[str, str]
     memory_used_bytes: int
     memory_reserved_bytes: int
     memory_total_bytes: int
     utilization_ratio: float
 
-    def labels(self) -> dict[str, str]:
-        """The exporter's labels, pod labels included."""
-        return {
-            "gpu": str(self.index),
-            "UUID": self.uuid,
-            "pci_bus_id": f"00000000:{self.index + 1:02X}:00.0",
-            "device": f"nvidia{self.index}",
-            "modelName": self.model,
-            "hostname": self.hostname,
-            "DCGM_FI_DRIVER_VERSION": "570.172.08",
-            "container": self.container,
-            "namespace": self.namespace,
-            "pod": self.pod,
-        }
+    @property
+    def memory_free_bytes(self) -> int:
+        """What is neither used nor reserved."""
+        return self.memory_total_bytes - self.memory_used_bytes - self.memory_reserved_bytes
 
 
-_FIELDS: tuple[tuple[str, str, str, Callable[[GpuView], float]], ...] = (
-    ("DCGM_FI_DEV_SM_CLOCK", "gauge", "SM clock frequency (in MHz).", lambda _: 1980),
-    ("DCGM_FI_DEV_MEM_CLOCK", "gauge", "Memory clock frequency (in MHz).", lambda _: 2619),
-    ("DCGM_FI_DEV_GPU_TEMP", "gauge", "GPU temperature (in C).", lambda gpu: 32 + round(35 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W).", lambda gpu: 70 + round(550 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %).", lambda gpu: round(100 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_MEM_COPY_UTIL", "gauge", "Memory utilization (in %).", lambda gpu: round(60 * gpu.utilization_ratio)),
-    ("DCGM_FI_DEV_XID_ERRORS", "gauge", "Value of the last XID error encountered.", lambda _: 0),
-    (
-        "DCGM_FI_DEV_FB_FREE",
-        "gauge",
-        "Framebuffer memory free (in MiB).",
-        lambda gpu: (gpu.memory_total_bytes - gpu.memory_used_bytes - gpu.memory_reserved_bytes) // _MIB,
-    ),
-    (
-        "DCGM_FI_DEV_FB_USED",
-        "gauge",
-        "Framebuffer memory used (in MiB).",
-        lambda gpu: gpu.memory_used_bytes // _MIB,
-    ),
-    (
-        "DCGM_FI_DEV_FB_RESERVED",
-        "gauge",
-        "Framebuffer memory reserved (in MiB).",
-        lambda gpu: gpu.memory_reserved_bytes // _MIB,
-    ),
-    (
-        "DCGM_FI_PROF_GR_ENGINE_ACTIVE",
-        "gauge",
-        "Ratio of time the graphics engine is active.",
-        lambda gpu: round(gpu.utilization_ratio, 6),
-    ),
-)
+_FIELDS: tuple[tuple[str, str, Callable[[GpuView], float]], ...] = (
+    ("DCGM_FI_DEV_SM_CLOCK", "SM clock frequency (in MHz).", lambda _: 1980),
+    ("DCGM_FI_DEV_MEM_CLOCK", "Memory clock frequency (in MHz).", lambda _: 2619),
+    ("DCGM_FI_DEV_GPU_TEMP", "GPU temperature (in C).", lambda gpu: 32 + round(35 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_POWER_USAGE", "Power draw (in W).", lambda gpu: 70 + round(550 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (in %).", lambda gpu: round(100 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_MEM_COPY_UTIL", "Memory utilization (in %).", lambda gpu: round(60 * gpu.utilization_ratio)),
+    ("DCGM_FI_DEV_XID_ERRORS", "Value of the last XID error encountered.", lambda _: 0),
+    ("DCGM_FI_DEV_FB_FREE", "Framebuffer memory free (in MiB).", lambda gpu: gpu.memory_free_bytes // _MIB),
+    ("DCGM_FI_DEV_FB_USED", "Framebuffer memory used (in MiB).", lambda gpu: gpu.memory_used_bytes // _MIB),
+    ("DCGM_FI_DEV_FB_RESERVED", "Framebuffer memory reserved (in MiB).", lambda gpu: gpu.memory_reserved_bytes // _MIB),
+    ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "Ratio of time the graphics engine is active.",
+     lambda gpu: round(gpu.utilization_ratio, 6)),
+)  # fmt: skip
 
 
 def gpu_page(gpus: Sequence[GpuView]) -> str:
     """The exporter's page; whole numbers are written without a decimal point, as it does."""
     # The exporter does not sort its labels.
-    texts = [",".join(f'{name}="{escape(value)}"' for name, value in gpu.labels().items()) for gpu in gpus]
+    texts = [",".join(f'{name}="{escape(value)}"' for name, value in gpu.labels.items()) for gpu in gpus]
     blocks: list[str] = []
-    for name, kind, text, value in _FIELDS:
-        blocks.append(head(name, kind, text))
+    for name, text, value in _FIELDS:
+        blocks.append(head(name, "gauge", text))
         blocks += [f"{name}{{{labels}}} {value(gpu)}\n" for labels, gpu in zip(texts, gpus, strict=True)]
     return "".join(blocks)
 
@@ -112,13 +77,18 @@ class GpuMeter:
         namespace, pod = self._pod
         return tuple(
             GpuView(
-                index=index,
-                uuid=f"GPU-{uuid5(NAMESPACE_DNS, f'{namespace}/{pod}/{index}')}",
-                model=self._model,
-                hostname=f"node-{pod}",
-                namespace=namespace,
-                pod=pod,
-                container="model-server",
+                labels={
+                    "gpu": str(index),
+                    "UUID": f"GPU-{uuid5(NAMESPACE_DNS, f'{namespace}/{pod}/{index}')}",
+                    "pci_bus_id": f"00000000:{index + 1:02X}:00.0",
+                    "device": f"nvidia{index}",
+                    "modelName": self._model,
+                    "hostname": f"node-{pod}",
+                    "DCGM_FI_DRIVER_VERSION": "570.172.08",
+                    "container": "model-server",
+                    "namespace": namespace,
+                    "pod": pod,
+                },
                 memory_used_bytes=round(0.9 * self._memory_bytes * started_ratio),
                 memory_reserved_bytes=self._memory_bytes // 128,
                 memory_total_bytes=self._memory_bytes,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from infscale.sim.engine.recorder import Histogram, Histograms
 from infscale.sim.pages.engine_pages import EngineSkin, PageSubject, common_families, created, histogram, vllm_page
-from infscale.sim.pages.families import Family, Page, RankView, ScalarFamily, StaticFamily, label_text
+from infscale.sim.pages.families import Family, Page, RankView, label_text, rank_family, static_family
 
 _Scalar = tuple[str, str, str, Callable[[RankView], float]]
 _Timing = tuple[str, str, Callable[[Histograms], Histogram]]
@@ -56,15 +56,10 @@ def _sglang_page(subject: PageSubject) -> Page:
         {"dp_rank": str(rank), "engine_type": "unified", "model_name": subject.model, "pp_rank": "0", "tp_rank": "0"}
         for rank in range(subject.ranks)
     ]
-    info = [
-        f"sglang:cache_config_info{{{label_text(one | _sglang_pages(subject))}}} 1.0" for one in labels
-    ]  # fmt: skip
-    config = StaticFamily("sglang:cache_config_info", "gauge", "Information of the KV cache configuration.", info)
+    cache = {"page_size": str(subject.block_size), "num_pages": str(subject.num_blocks)}
+    info = [f"sglang:cache_config_info{{{label_text(one | cache)}}} 1.0" for one in labels]
+    config = static_family("sglang:cache_config_info", "gauge", "Information of the KV cache configuration.", info)
     return _page(subject, labels, scalars, timings, [config])
-
-
-def _sglang_pages(subject: PageSubject) -> dict[str, str]:
-    return {"page_size": str(subject.block_size), "num_pages": str(subject.num_blocks)}
 
 
 def _trtllm_page(subject: PageSubject) -> Page:
@@ -121,12 +116,12 @@ def _page(
     texts = [label_text(one) for one in labels]
     families = common_families(subject)
     for name, kind, text, value in scalars:
-        families.append(ScalarFamily(name, kind, text, texts, value))
+        families.append(rank_family(name, kind, text, [(texts, value)]))
         if kind == "counter":
             families.append(created(name.removesuffix("_total"), text, labels, subject.started_at))
     for name, text, pick in timings:
         families += histogram(name, text, labels, pick, subject)
-    return Page([*families, *more], subject.exact_names)
+    return Page((*families, *more))
 
 
 _PAGES: dict[EngineSkin, Callable[[PageSubject], Page]] = {

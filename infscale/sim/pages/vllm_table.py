@@ -1,41 +1,30 @@
 """What is on a vLLM page, as tables: names, help texts and where in the recorder each value comes from."""
 
 from collections.abc import Callable
-from typing import Literal
 
 from infscale.sim.engine.recorder import Histogram, Histograms
 from infscale.sim.pages.families import RankView
 
-Era = Literal["all", "legacy", "current"]
-"""Which vLLM versions have a histogram: all, those up to 0.9, or those after."""
+Scalar = tuple[str, str, Callable[[RankView], float]]
+"""Name, help text, and where the value comes from."""
 
-GAUGES: tuple[tuple[str, str, Callable[[RankView], float]], ...] = (
-    (
-        "vllm:num_requests_running",
-        "Number of requests in model execution batches.",
-        lambda rank: rank.running,
-    ),
+GAUGES: tuple[Scalar, ...] = (
+    ("vllm:num_requests_running", "Number of requests in model execution batches.", lambda rank: rank.running),
     ("vllm:num_requests_waiting", "Number of requests waiting to be processed.", lambda rank: rank.waiting),
 )
 
 _PREFIX_QUERIES = "Prefix cache queries, in terms of number of queried tokens."
 _PREFIX_HITS = "Prefix cache hits, in terms of number of cached tokens."
 
-_SHARED_COUNTERS: tuple[tuple[str, str, Callable[[RankView], float]], ...] = (
-    (
-        "vllm:num_preemptions",
-        "Cumulative number of preemption from the engine.",
-        lambda rank: rank.recorder.preemptions,
-    ),
+_SHARED_COUNTERS: tuple[Scalar, ...] = (
+    ("vllm:num_preemptions", "Cumulative number of preemption from the engine.",
+     lambda rank: rank.recorder.preemptions),
     ("vllm:prompt_tokens", "Number of prefill tokens processed.", lambda rank: rank.recorder.prompt_tokens),
-    (
-        "vllm:generation_tokens",
-        "Number of generation tokens processed.",
-        lambda rank: rank.recorder.generation_tokens,
-    ),
-)
+    ("vllm:generation_tokens", "Number of generation tokens processed.",
+     lambda rank: rank.recorder.generation_tokens),
+)  # fmt: skip
 
-COUNTERS: tuple[tuple[str, str, Callable[[RankView], float]], ...] = (
+COUNTERS: tuple[Scalar, ...] = (
     ("vllm:prefix_cache_queries", _PREFIX_QUERIES, lambda rank: rank.recorder.prefix_queries),
     ("vllm:prefix_cache_hits", _PREFIX_HITS, lambda rank: rank.recorder.prefix_hits),
     ("vllm:external_prefix_cache_queries", "External " + _PREFIX_QUERIES[0].lower() + _PREFIX_QUERIES[1:], lambda _: 0),
@@ -48,90 +37,44 @@ COUNTERS: tuple[tuple[str, str, Callable[[RankView], float]], ...] = (
     *_SHARED_COUNTERS,
 )
 
-LEGACY_COUNTERS: tuple[tuple[str, str, Callable[[RankView], float]], ...] = (
+LEGACY_COUNTERS: tuple[Scalar, ...] = (
     ("vllm:gpu_prefix_cache_queries", "GPU " + _PREFIX_QUERIES, lambda rank: rank.recorder.prefix_queries),
     ("vllm:gpu_prefix_cache_hits", "GPU " + _PREFIX_HITS, lambda rank: rank.recorder.prefix_hits),
     *_SHARED_COUNTERS,
 )
 
-HISTOGRAMS: tuple[tuple[str, str, Callable[[Histograms], Histogram], Era], ...] = (
-    (
-        "vllm:time_to_first_token_seconds",
-        "Histogram of time to first token in seconds.",
-        lambda h: h.first_token,
-        "all",
-    ),
-    (
-        "vllm:time_per_output_token_seconds",
-        "Histogram of time per output token in seconds.",
-        lambda h: h.token_gap,
-        "legacy",
-    ),
-    (
+HISTOGRAMS: tuple[tuple[str, str, Callable[[Histograms], Histogram]], ...] = (
+    ("vllm:time_to_first_token_seconds", "Histogram of time to first token in seconds.", lambda h: h.first_token),
+    ("vllm:time_per_output_token_seconds", "Histogram of time per output token in seconds.", lambda h: h.token_gap),
+    ("vllm:inter_token_latency_seconds", "Histogram of inter-token latency in seconds.", lambda h: h.token_gap),
+    ("vllm:request_time_per_output_token_seconds", "Histogram of time_per_output_token_seconds per request.",
+     lambda h: h.per_output_token),
+    ("vllm:e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", lambda h: h.end_to_end),
+    ("vllm:request_queue_time_seconds", "Histogram of time spent in WAITING phase for request.", lambda h: h.queue),
+    ("vllm:request_inference_time_seconds", "Histogram of time spent in RUNNING phase for request.",
+     lambda h: h.inference),
+    ("vllm:request_prefill_time_seconds", "Histogram of time spent in PREFILL phase for request.", lambda h: h.prefill),
+    ("vllm:request_decode_time_seconds", "Histogram of time spent in DECODE phase for request.", lambda h: h.decode),
+    ("vllm:request_prompt_tokens", "Number of prefill tokens processed.", lambda h: h.prompt_tokens),
+    ("vllm:request_prefill_kv_computed_tokens",
+     "Histogram of new KV tokens computed during prefill (excluding cached tokens).", lambda h: h.computed_tokens),
+    ("vllm:request_generation_tokens", "Number of generation tokens processed.", lambda h: h.generation_tokens),
+    ("vllm:request_max_num_generation_tokens", "Histogram of maximum number of requested generation tokens.",
+     lambda h: h.max_generation_tokens),
+    ("vllm:request_params_max_tokens", "Histogram of the max_tokens request parameter.", lambda h: h.max_tokens_asked),
+    ("vllm:request_params_n", "Histogram of the n request parameter.", lambda h: h.choices),
+    ("vllm:iteration_tokens_total", "Histogram of number of tokens per engine_step.", lambda h: h.iteration_tokens),
+)  # fmt: skip
+LEGACY_HISTOGRAMS = frozenset({"vllm:time_per_output_token_seconds"})
+"""Those that only versions up to 0.9 have."""
+CURRENT_HISTOGRAMS = frozenset(
+    {
         "vllm:inter_token_latency_seconds",
-        "Histogram of inter-token latency in seconds.",
-        lambda h: h.token_gap,
-        "current",
-    ),
-    (
         "vllm:request_time_per_output_token_seconds",
-        "Histogram of time_per_output_token_seconds per request.",
-        lambda h: h.per_output_token,
-        "current",
-    ),
-    ("vllm:e2e_request_latency_seconds", "Histogram of e2e request latency in seconds.", lambda h: h.end_to_end, "all"),
-    (
-        "vllm:request_queue_time_seconds",
-        "Histogram of time spent in WAITING phase for request.",
-        lambda h: h.queue,
-        "all",
-    ),
-    (
-        "vllm:request_inference_time_seconds",
-        "Histogram of time spent in RUNNING phase for request.",
-        lambda h: h.inference,
-        "all",
-    ),
-    (
-        "vllm:request_prefill_time_seconds",
-        "Histogram of time spent in PREFILL phase for request.",
-        lambda h: h.prefill,
-        "all",
-    ),
-    (
-        "vllm:request_decode_time_seconds",
-        "Histogram of time spent in DECODE phase for request.",
-        lambda h: h.decode,
-        "all",
-    ),
-    ("vllm:request_prompt_tokens", "Number of prefill tokens processed.", lambda h: h.prompt_tokens, "all"),
-    (
         "vllm:request_prefill_kv_computed_tokens",
-        "Histogram of new KV tokens computed during prefill (excluding cached tokens).",
-        lambda h: h.computed_tokens,
-        "current",
-    ),
-    ("vllm:request_generation_tokens", "Number of generation tokens processed.", lambda h: h.generation_tokens, "all"),
-    (
-        "vllm:request_max_num_generation_tokens",
-        "Histogram of maximum number of requested generation tokens.",
-        lambda h: h.max_generation_tokens,
-        "all",
-    ),
-    (
-        "vllm:request_params_max_tokens",
-        "Histogram of the max_tokens request parameter.",
-        lambda h: h.max_tokens_asked,
-        "all",
-    ),
-    ("vllm:request_params_n", "Histogram of the n request parameter.", lambda h: h.choices, "all"),
-    (
-        "vllm:iteration_tokens_total",
-        "Histogram of number of tokens per engine_step.",
-        lambda h: h.iteration_tokens,
-        "all",
-    ),
+    }
 )
+"""Those that only later versions have."""
 
 UNUSED_HISTOGRAMS: tuple[tuple[str, str], ...] = (
     ("vllm:kv_block_lifetime_seconds", "Histogram of KV cache block lifetime from allocation to eviction."),

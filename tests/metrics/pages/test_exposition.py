@@ -1,5 +1,6 @@
 import contextlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -8,8 +9,14 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from infscale.errors import ExpositionError
-from infscale.metrics.pages.exposition import MAX_SERIES, MetricSpec, Selection, Series, select, unasked_families
+from infscale.metrics.pages.exposition import MAX_SERIES, MetricSpec, Selection, Series, unasked_families
 from tests.reference_tables import TABLES
+
+
+def select(page: bytes, names: Iterable[str], *, whole: bool = True) -> dict[str, list[Series]]:
+    """The series of each asked sample name on one page."""
+    selected = Selection(names).read(page, whole=whole)
+    return {name: selected.series(name) for name in selected.names}
 
 
 def values(page: bytes, name: str) -> list[float]:

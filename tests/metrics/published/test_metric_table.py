@@ -1,6 +1,6 @@
 """Formula metrics: checked before they are used, and answered like published ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from infscale.errors import FormulaError
 from infscale.metrics.published.answers import group_reading, models, pod_readings, weight
 from infscale.metrics.published.catalogue import ENGINE, PICKER, PUBLISHED, Aggregation, PublishedMetric
 from infscale.metrics.published.gpu_readers import GPU
-from infscale.metrics.published.metric_table import MetricTable, formula_metric
+from infscale.metrics.published.metric_table import FormulaSettings, MetricTable, formula_metric
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import EngineSample, GpuSample, LoraState, ModelLoad, Reading
 from infscale.metrics.snapshot import PoolSnapshot
@@ -21,19 +21,18 @@ from tests.fakes.samples import engine_sample
 POOL = Pool(ObjectKey("llm", "chat"), {"app": "vllm"})
 
 
-@dataclass(frozen=True)
-class Definition:
+def defined(
+    formula: str,
+    name: str = "pressure_ratio",
+    unit: str = "ratio",
+    aggregation: Aggregation = Aggregation.WHOLE,
+) -> FormulaSettings:
     """What a configuration says."""
-
-    formula: str
-    name: str = "pressure_ratio"
-    unit: str = "ratio"
-    meaning: str = "how full"
-    aggregation: Aggregation = Aggregation.WHOLE
+    return FormulaSettings(name, formula, unit, "how full", aggregation)
 
 
 def metric(formula: str, aggregation: Aggregation = Aggregation.WHOLE) -> PublishedMetric:
-    return formula_metric(Definition(formula, aggregation=aggregation))
+    return formula_metric(defined(formula, aggregation=aggregation))
 
 
 def endpoint(number: int, rank: int = 0, phase: Phase = Phase.READY) -> Endpoint:
@@ -69,12 +68,12 @@ PRESSURE = "max(waiting_requests / 3, kv_cache_utilization_ratio / 0.7)"
 
 
 def test_the_table_has_the_published_metrics_first_and_then_the_formulas() -> None:
-    table = MetricTable.of([Definition(PRESSURE), Definition("waiting_requests", "load", "")])
+    table = MetricTable.of([defined(PRESSURE), defined("waiting_requests", "load", "")])
     assert table.names == (*(each.name for each in PUBLISHED), "pressure_ratio", "load")
     assert [each.name for each in table] == list(table.names)
-    assert len(table) == len(PUBLISHED) + 2
-    assert "load" in table
-    assert "pressure" not in table
+    assert len(table.names) == len(PUBLISHED) + 2
+    assert "load" in table.names
+    assert "pressure" not in table.names
     assert table.get("pressure") is None
     assert table.near("pressure_ratios") == "pressure_ratio"
     found = table.get("pressure_ratio")
@@ -85,22 +84,22 @@ def test_the_table_has_the_published_metrics_first_and_then_the_formulas() -> No
 @pytest.mark.parametrize(
     ("definition", "said"),
     [
-        (Definition("waiting_requests +"), "pressure_ratio: at character 19: a number"),
-        (Definition("waiting_request / 3"), "waiting_request is no published metric, did you mean waiting_requests?"),
-        (Definition("xyzzy"), "xyzzy is no published metric, published are queue_latency_p50_seconds"),
-        (Definition("1 + 2"), "reads at least one published metric"),
-        (Definition("pressure_ratio"), "pressure_ratio is no published metric"),
-        (Definition("waiting_requests", "waiting_requests", "requests"), "there is a metric of that name"),
-        (Definition("waiting_requests", "Load"), "lower-case letters"),
-        (Definition("waiting_requests", "a/b"), "lower-case letters"),
-        (Definition("waiting_requests", "load"), "end it in _ratio"),
-        (Definition("requests_finished_per_second", "arrivals", "1/second"), "end it in _per_second"),
-        (Definition("waiting_requests", "load_€", "€"), "lower-case letters"),
-        (Definition("waiting_requests", "load", "€"), "a unit has at most"),
-        (Definition("waiting_requests", aggregation=Aggregation.MERGED), "one of whole, mean, sum"),
+        (defined("waiting_requests +"), "pressure_ratio: at character 19: a number"),
+        (defined("waiting_request / 3"), "waiting_request is no published metric, did you mean waiting_requests?"),
+        (defined("xyzzy"), "xyzzy is no published metric, published are queue_latency_p50_seconds"),
+        (defined("1 + 2"), "reads at least one published metric"),
+        (defined("pressure_ratio"), "pressure_ratio is no published metric"),
+        (defined("waiting_requests", "waiting_requests", "requests"), "there is a metric of that name"),
+        (defined("waiting_requests", "Load"), "lower-case letters"),
+        (defined("waiting_requests", "a/b"), "lower-case letters"),
+        (defined("waiting_requests", "load"), "end it in _ratio"),
+        (defined("requests_finished_per_second", "arrivals", "1/second"), "end it in _per_second"),
+        (defined("waiting_requests", "load_€", "€"), "lower-case letters"),
+        (defined("waiting_requests", "load", "€"), "a unit has at most"),
+        (defined("waiting_requests", aggregation=Aggregation.MERGED), "one of whole, mean, sum"),
     ],
 )
-def test_a_definition_that_is_unusable_is_refused(definition: Definition, said: str) -> None:
+def test_a_definition_that_is_unusable_is_refused(definition: FormulaSettings, said: str) -> None:
     with pytest.raises(FormulaError) as caught:
         MetricTable.of([definition])
     assert said in str(caught.value)
@@ -109,7 +108,7 @@ def test_a_definition_that_is_unusable_is_refused(definition: Definition, said: 
 
 def test_a_name_is_given_once() -> None:
     with pytest.raises(FormulaError, match="there is a metric of that name"):
-        MetricTable.of([Definition(PRESSURE), Definition("waiting_requests / 2", "pressure_ratio")])
+        MetricTable.of([defined(PRESSURE), defined("waiting_requests / 2", "pressure_ratio")])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from infscale.serving.composition import serving
-from infscale.sim.engine.batching import StepCoefficients
+from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet
 from tests.e2e.gateway import POOL, serve_config
 from tests.sim.simulated import MODEL, QUICK, quick_settings

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.sim.engine.batching import (
-    Engine,
+from infscale.sim.engine.batching import Engine
+from infscale.sim.engine.steps import (
     EngineRequest,
     EngineSettings,
     FinishedRequest,

@@ -15,7 +15,7 @@ from infscale.sim.engine.recorder import (
     one_two_five,
 )
 from infscale.sim.pages.engine_pages import EngineSkin, PageSubject
-from infscale.sim.pages.families import Page, PageView, RankView, ScalarFamily, label_text
+from infscale.sim.pages.families import Page, PageView, RankView, label_text, rank_family
 from infscale.sim.pages.gpu_page import GpuMeter, gpu_page
 from infscale.sim.pages.page_skins import page_for
 from infscale.sim.pages.vllm_table import SERVED_PATHS
@@ -23,8 +23,8 @@ from infscale.sim.pages.vllm_table import SERVED_PATHS
 MODEL = "Qwen/Qwen3-32B"
 
 
-def subject(ranks: int = 1, exact_names: bool = True, model: str = MODEL) -> PageSubject:
-    return PageSubject(model, ranks, 16, 19_208, 40_960, 4, 1.79e9, exact_names)
+def subject(ranks: int = 1, model: str = MODEL) -> PageSubject:
+    return PageSubject(model, ranks, 16, 19_208, 40_960, 4, 1.79e9)
 
 
 def view(*ranks: RankView, wall_seconds: float = 1.8e9) -> PageView:
@@ -169,15 +169,6 @@ def test_names_are_restricted_as_the_library_does_it() -> None:
         assert len(names_of(theirs)) == len(names_of(ours))
 
 
-def test_loose_names_give_whole_families() -> None:
-    page = page_for(EngineSkin.VLLM, subject(exact_names=False))
-    suffixes = {"_bucket", "_count", "_sum"}
-    for name in ("vllm:time_to_first_token_seconds", "vllm:time_to_first_token_seconds_sum"):
-        assert names_of(page.render(view(rank()), [name])) == {
-            "vllm:time_to_first_token_seconds" + suffix for suffix in suffixes
-        }
-
-
 def test_a_frozen_page_does_not_move() -> None:
     page, shown = page_for(EngineSkin.VLLM, subject()), view(rank())
     frozen = page.frozen(shown)
@@ -197,7 +188,7 @@ def test_label_values_are_escaped() -> None:
 def test_large_numbers_are_written_as_the_library_writes_them() -> None:
     registry = CollectorRegistry()
     Gauge("g", "text", registry=registry).set(12_345_678.0)
-    page = Page([ScalarFamily("g", "gauge", "text", [""], lambda _: 12_345_678)])
+    page = Page((rank_family("g", "gauge", "text", [([""], lambda _: 12_345_678)]),))
     assert page.render(view(rank())) == generate_latest(registry).decode()
 
 
