@@ -10,12 +10,13 @@ from typing import Protocol
 from adapter.access.authentication import Authenticator, Caller, TokenReviewer
 from adapter.access.authorization import Authorizer
 from adapter.access.request_attributes import Asked, Attributes, PathAttributes, attributes_of
-from adapter.access.reviews import CreatesReviews, Reviews
+from adapter.access.reviews import Reviews
 from adapter.access.trust import Trust
-from adapter.access.trust_watch import ReadsConfigMaps, TrustFollower
+from adapter.access.trust_watch import TrustFollower
 from adapter.api.documents import Clock
 from adapter.api.paths import Probe
 from adapter.errors import ApiError, Unauthorized
+from infscale.kube.api.verbs import Creates, Follows
 from infscale.process.tasks import running
 
 ALWAYS_ALLOWED = frozenset(probe.value for probe in Probe)
@@ -46,15 +47,6 @@ class Access(Protocol):
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
         """Return if it may. Raises `Unauthorized`, `Forbidden`, or `InternalError` when the cluster does not say."""
         ...
-
-
-class OpenAccess:
-    """Admits every request: for an adapter that only this machine can reach."""
-
-    async def admit(self, caller: Caller, asked: Asked) -> Admission:
-        """Always returns."""
-        del caller, asked
-        return OPEN
 
 
 class ClusterAccess:
@@ -116,7 +108,7 @@ def audit(admission: Admission, asked: Asked, code: int) -> None:
     _log.debug("request", extra={"fields": fields})
 
 
-class AsksCluster(CreatesReviews, ReadsConfigMaps, Protocol):
+class AsksCluster(Creates, Follows, Protocol):
     """All of the cluster's API that access needs."""
 
 

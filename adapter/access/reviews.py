@@ -7,29 +7,19 @@ import asyncio
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Unreachable
+from infscale.kube.api.verbs import Creates, JsonObject
 from infscale.kube.rights import rights
 
 _BACKOFF = Backoff(base_seconds=0.5, factor=1.5, cap_seconds=3.0)
-
-JsonObject = dict[str, Any]
-
 
 REVIEW_NEEDS = rights(("create",), "authentication.k8s.io", "tokenreviews") | rights(
     ("create",), "authorization.k8s.io", "subjectaccessreviews"
 )
 """What asking takes."""
-
-
-class CreatesReviews(Protocol):
-    """Creates objects in the cluster."""
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create `body` at the API path and return what became of it. Raises `infscale.kube.api.errors.KubeError`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ class Reviews:
 
     def __init__(
         self,
-        client: CreatesReviews,
+        client: Creates,
         rng: random.Random,
         patience: Patience = Patience(),
         at_once: int = 64,

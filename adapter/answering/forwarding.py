@@ -4,22 +4,20 @@ import asyncio
 import enum
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from adapter.answering.refusals import subject
 from adapter.api.foreign import LIST_PATH, ForeignMetric, NotAList, converted, question, read_names
 from adapter.api.paths import CustomVersion, ObjectRequest
 from adapter.errors import ApiError, BadRequest, Unavailable
 from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Rejected, Unreachable
+from infscale.kube.api.verbs import Gets
 from infscale.kube.rights import rights
 
 _MAX_AT_ONCE = 64
 
 _log = logging.getLogger(__name__)
-
-JsonObject = Mapping[str, Any]
 
 
 class Outcome(enum.Enum):
@@ -29,14 +27,6 @@ class Outcome(enum.Enum):
     UNKNOWN = "unknown"
     REFUSED = "refused"
     FAILED = "failed"
-
-
-class Gets(Protocol):
-    """The part of the API server's client that asking takes."""
-
-    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
-        """The document at `path`. Raises `KubeError`, also where it is too large or too late."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import (
@@ -22,8 +22,8 @@ from adapter.registering.ownership import (
     judged,
     read_api_service,
 )
-from infscale.kube.api.client import PatchKind
 from infscale.kube.api.errors import KubeError, NotFound
+from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, PatchKind
 from infscale.kube.rights import Right, rights
 from infscale.process.log import where
 
@@ -33,25 +33,11 @@ CONDITION = "OtherAdaptersMetricsServed"
 
 _POLL_SECONDS = 5.0
 
-JsonObject = dict[str, Any]
-
 _log = logging.getLogger(__name__)
 
 
-class Cluster(Protocol):
-    """The part of the API server's client that following takes. Every method raises `KubeError`."""
-
-    async def get(self, path: str) -> JsonObject:
-        """The object at `path`."""
-        ...
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create an object in a collection."""
-        ...
-
-    async def patch(self, path: str, body: JsonObject, *, kind: PatchKind = ...) -> JsonObject:
-        """Change an object."""
-        ...
+class Cluster(Gets, Creates, Patches, Protocol):
+    """The part of the API server's client that following takes."""
 
 
 async def read_ownership(client: Cluster, subject: Subject) -> tuple[Ownership, Mapping[str, JsonObject]]:

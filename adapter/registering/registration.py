@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidSignature
 from adapter.registering.issuing import Authority, Subject, begun, renewal
 from adapter.registering.ownership import API_GROUP, API_SERVICES
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
+from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, Updates
 from infscale.kube.rights import Right, rights
 from infscale.process.certificates import CertificatePair
 from infscale.process.log import where
@@ -28,8 +29,6 @@ _API_SERVICES = f"/apis/{API_GROUP}/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"
 _OWNER = {"app.kubernetes.io/managed-by": "infscale"}
 _ATTEMPTS = 5
-
-JsonObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -128,24 +127,8 @@ class NotOurs(Exception):
     """An APIService leads to another Service; its text names that."""
 
 
-class Cluster(Protocol):
-    """The part of the API server's client that registering takes. Every method raises `KubeError`."""
-
-    async def get(self, path: str) -> JsonObject:
-        """The object at `path`."""
-        ...
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create an object in a collection."""
-        ...
-
-    async def update(self, path: str, body: JsonObject) -> JsonObject:
-        """Replace an object in the version it names."""
-        ...
-
-    async def patch(self, path: str, body: JsonObject) -> JsonObject:
-        """Change an object by a merge patch."""
-        ...
+class Cluster(Gets, Creates, Updates, Patches, Protocol):
+    """The part of the API server's client that registering takes."""
 
 
 def registration_needs(subject: Subject, *, issues: bool) -> frozenset[Right]:
@@ -201,10 +184,7 @@ class Registrar:
         """One round; what goes wrong is logged, once per cause. Says whether it went well."""
         try:
             await self.round()
-        except KubeError as error:
-            self._say("round", f"the adapter cannot register itself: {error}")
-            return False
-        except (OSError, ValueError) as error:
+        except (KubeError, OSError, ValueError) as error:
             self._say("round", f"the adapter cannot register itself: {error}")
             return False
         except Exception as error:

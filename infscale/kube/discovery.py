@@ -13,11 +13,12 @@ from infscale.kube import watched_objects as objects
 from infscale.kube.api import resources
 from infscale.kube.api.errors import Forbidden, KubeError
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Follows, Patches
 from infscale.kube.assembly import NO_EXPORTERS, Assembler, SeenObjects
 from infscale.kube.conditions import judge
-from infscale.kube.reflector import Follows, Reflector
+from infscale.kube.reflector import Reflector
 from infscale.kube.rights import Right, rights
-from infscale.kube.status import Patches, StatusWriter
+from infscale.kube.status import StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
 from infscale.kube.watched_objects import Definition, Object, Record
 from infscale.kube.watching import ReflectorSettings

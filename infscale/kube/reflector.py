@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Set
+from collections.abc import AsyncGenerator, Callable, Iterable, Set
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Follows, JsonObject
 from infscale.kube.watched_objects import key_of
 from infscale.kube.watching import (
     Change,
@@ -27,26 +28,12 @@ from infscale.process.log import where
 if TYPE_CHECKING:
     import random
 
-JsonObject = dict[str, Any]
-
 _DIVISOR = 4
 _MOST_DOUBLINGS = 5
 _MOST_CAUSES = 16
 _ITEMS_AT_ONCE = 50
 
 _log = logging.getLogger(__name__)
-
-
-class Follows(Protocol):
-    """The part of the API server's client that following takes. Both raise `KubeError`."""
-
-    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
-        """The list at `path`."""
-        ...
-
-    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
-        """The events at `path` until the server ends the watch."""
-        ...
 
 
 class Cache(Protocol):

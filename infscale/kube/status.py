@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Patches
 from infscale.kube.conditions import Judged, Verdict, as_patch, updated
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _Identity = tuple[Resource, ObjectKey]
-
-
-class Patches(Protocol):
-    """The part of the API server's client that writing a status takes."""
-
-    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Apply a merge patch to the object at `path`. Raises `KubeError`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from adapter.access.authentication import Authenticator, Caller, TokenReviewer
 from adapter.access.authorization import Authorizer
 from adapter.access.request_access import ClusterAccess
 from adapter.access.request_attributes import Asked
-from adapter.access.reviews import CreatesReviews, Reviews
+from adapter.access.reviews import Reviews
 from adapter.api.documents import Clock
 from adapter.errors import ApiError
+from infscale.kube.api.verbs import Creates
 
 _TOKENS_AT_ONCE = 16
 _ANONYMOUS_AT_ONCE = 8
@@ -25,7 +26,7 @@ class MetricsAccess:
     Answers hold for 10 s. Client certificates prove nothing here: the page is served in plain text.
     """
 
-    def __init__(self, client: CreatesReviews, rng: random.Random) -> None:
+    def __init__(self, client: Creates, rng: random.Random) -> None:
         authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), _monotonic))
         authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), _monotonic)
         self._access = ClusterAccess(authenticator, authorizer, lambda: None, _clock)

@@ -134,7 +134,7 @@ class Other:
     asked: list[str] = field(default_factory=list[str])
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def get(self, path: str, params: Mapping[str, str] = {}) -> Mapping[str, Any]:
+    async def get(self, path: str, params: Mapping[str, str] = {}) -> dict[str, Any]:
         del params
         self.asked.append(path)
         if self.gate.is_set():
