@@ -7,7 +7,7 @@ value behind ``=`` only. ``-v2`` is ``-v 2``. Of a flag given twice the last one
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Never
+from typing import Never, TypeVar
 
 from infscale.documents.strict_document import quoted, seconds_of_duration
 from infscale.documents.suggestions import did_you_mean
@@ -20,6 +20,8 @@ _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _LARGEST_DURATION_SECONDS = 2**63 / 1e9
 _MAX_PORT = 65535
+
+T = TypeVar("T")
 
 
 def refuse(name: str, problem: str) -> Never:
@@ -39,6 +41,13 @@ class Flags:
     def text(self, name: str, default: str = "") -> str:
         """Any text."""
         return self.given.get(name, default)
+
+    def one_of(self, name: str, meanings: Mapping[str, T], expected: str) -> T:
+        """What the text means, of `meanings`; `expected` says which texts there are."""
+        text = self.text(name)
+        if text not in meanings:
+            refuse(name, f"expected {expected}, got {quoted(text)}")
+        return meanings[text]
 
     def boolean(self, name: str, default: bool = False) -> bool:
         """A boolean in one of Go's spellings."""
