@@ -1,6 +1,6 @@
 """From the text of the configuration file to a `ServeConfig`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -35,7 +35,7 @@ from infscale.config.settings import (
 from infscale.discovery import names
 from infscale.documents import values
 from infscale.documents.section import Files, Section
-from infscale.documents.strict_document import Field, load, quoted, whole
+from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
@@ -54,16 +54,7 @@ _MAX_FORWARD_SECONDS = 30.0
 _MAX_IN_FLIGHT = 100_000
 _MAX_PROCESSES = 64
 
-_PRESETS: tuple[Preset, ...] = get_args(Preset)
-_ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
-_UNKNOWN_LOAD: tuple[UnknownLoad, ...] = get_args(UnknownLoad)
-_UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
-_UNKNOWN_OBJECTIVES: tuple[UnknownObjectives, ...] = get_args(UnknownObjectives)
-_TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 _MOST_CONNECTIONS = 100_000
-_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-_LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
-_LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 
 def load_config(path: Path) -> ServeConfig:
@@ -190,7 +181,7 @@ def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
         staleness,
         section.get("max_page_bytes", values.byte_count, default.max_page_bytes),
         section.get("dialect", dialect, default.dialect),
-        section.get("scheme", values.one_of(_SCHEMES), default.scheme),
+        section.get("scheme", values.one_of(get_args(Scheme)), default.scheme),
         section.get("path", values.url_path, default.path),
         section.get("processes", _processes, default.processes),
         section.get("port", values.port, None),
@@ -293,60 +284,43 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     buffered = section.get("max_buffered_bytes", values.byte_count, max(default.max_buffered_bytes, longest))
     if buffered < longest:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
+    connections = values.whole(1, _MOST_CONNECTIONS)
+    objectives = values.one_of(get_args(UnknownObjectives))
     return PickerSettings(
         listen=section.get("listen", listeners.listen, default.listen),
         health_listen=section.get("health_listen", listeners.listen, None),
         pool=section.get("pool", names.object_key, None),
-        preset=section.get("preset", _preset, default.preset if config_file is None else None),
+        preset=section.get("preset", values.one_of(get_args(Preset)), default.preset if config_file is None else None),
         config_file=config_file,
-        error_format=section.get("error_format", values.one_of(_ERROR_FORMATS), default.error_format),
+        error_format=section.get("error_format", values.one_of(get_args(ErrorFormat)), default.error_format),
         max_body_bytes=longest,
         max_buffered_bytes=buffered,
         body_timeout_seconds=section.get("body_timeout_seconds", values.positive, default.body_timeout_seconds),
-        max_connections=section.get("max_connections", _connections, default.max_connections),
-        max_peer_connections=section.get("max_peer_connections", _connections, default.max_peer_connections),
-        destinations=section.get("destinations", _destinations, default.destinations),
-        unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
-        unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
+        max_connections=section.get("max_connections", connections, default.max_connections),
+        max_peer_connections=section.get("max_peer_connections", connections, default.max_peer_connections),
+        destinations=section.get("destinations", values.whole(1, _MAX_DESTINATIONS), default.destinations),
+        unknown_models=section.get("unknown_models", values.one_of(get_args(UnknownModels)), default.unknown_models),
+        unknown_load=section.get("unknown_load", values.one_of(get_args(UnknownLoad)), default.unknown_load),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
         tls=section.get("tls", listeners.picker_tls_files(files), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
         drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
-        transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
+        transport=section.get("transport", values.one_of(get_args(Transport)), default.transport),
         subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
         any_health_service=section.get("any_health_service", Field.boolean, default.any_health_service),
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
         trusted_headers=section.get("trusted_headers", _trusted_headers, default.trusted_headers),
-        unknown_objectives=section.get(
-            "unknown_objectives", values.one_of(_UNKNOWN_OBJECTIVES), default.unknown_objectives
-        ),
+        unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
     )
 
 
-def _connections(field: Field) -> int:
-    return field.integer(1, _MOST_CONNECTIONS)
-
-
 def _trusted_headers(field: Field) -> tuple[str, ...]:
-    read: Callable[[Field], str] = values.one_of(TRUSTABLE)
-    found: list[str] = []
-    for item in field.items():
-        name = item.text().lower()
-        if name not in TRUSTABLE:
-            name = read(item)
-        if name in found:
-            item.refuse(f"{quoted(name)} is given twice")
-        found.append(name)
-    return tuple(found)
+    return values.different(field, _trusted_header)
 
 
-def _preset(field: Field) -> Preset:
-    read: Callable[[Field], Preset] = values.one_of(_PRESETS)
-    return read(field)
-
-
-def _destinations(field: Field) -> int:
-    return field.integer(1, _MAX_DESTINATIONS)
+def _trusted_header(field: Field) -> str:
+    name = field.text().lower()
+    return name if name in TRUSTABLE else field.choice(TRUSTABLE)
 
 
 def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
@@ -364,7 +338,7 @@ def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
         section.get("service", names.object_key, default.service),
         tls,
         section.get("ca", files.path, None),
-        section.get("max_in_flight", _in_flight, default.max_in_flight),
+        section.get("max_in_flight", values.whole(1, _MAX_IN_FLIGHT), default.max_in_flight),
         section.get("forward", _forward, None),
     )
 
@@ -382,10 +356,6 @@ def _forward_seconds(field: Field) -> float:
     return field.number(values.MIN_INTERVAL_SECONDS, _MAX_FORWARD_SECONDS)
 
 
-def _in_flight(field: Field) -> int:
-    return field.integer(1, _MAX_IN_FLIGHT)
-
-
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
     listen = listeners.loopback("/debug/snapshot answers anyone who can connect")
@@ -400,8 +370,8 @@ def _log(field: Field) -> LogSettings:
     section = Section(field, LogSettings)
     default = LogSettings()
     return LogSettings(
-        section.get("level", values.one_of(_LOG_LEVELS), default.level),
-        section.get("format", values.one_of(_LOG_FORMATS), default.format),
+        section.get("level", values.one_of(get_args(LogLevel)), default.level),
+        section.get("format", values.one_of(get_args(LogFormat)), default.format),
     )
 
 

@@ -68,9 +68,16 @@ def ratio(field: Field) -> float:
     return positive(field)
 
 
-def byte_count(field: Field) -> int:
-    """A limit in bytes."""
-    return field.integer(_MIN_BYTES, _MAX_BYTES)
+def whole(minimum: int, maximum: int) -> Callable[[Field], int]:
+    """A reader of whole numbers within the bounds."""
+    return lambda field: field.integer(minimum, maximum)
+
+
+byte_count = whole(_MIN_BYTES, _MAX_BYTES)
+"""Reads a limit in bytes."""
+
+port = whole(1, MAX_PORT)
+"""Reads a port that something listens on."""
 
 
 def url(field: Field) -> str:
@@ -97,11 +104,6 @@ def url_path(field: Field) -> str:
     if not is_url_path(text):
         field.refuse(f"expected a path such as /metrics, got {quoted(text)}")
     return text
-
-
-def port(field: Field) -> int:
-    """A port that something listens on."""
-    return field.integer(1, MAX_PORT)
 
 
 def different(field: Field, read: Callable[[Field], str]) -> tuple[str, ...]:
