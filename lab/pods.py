@@ -10,7 +10,7 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
+from collections.abc import Callable, Coroutine, Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,13 +145,6 @@ class PodServers:
         await self._tasks.__aexit__(None, None, None)
 
     # The cache that the reflector fills
-
-    def replace(self, items: Iterable[dict[str, Any]]) -> None:
-        """Have a server for exactly these pods."""
-        items = list(items)
-        for item in items:
-            self.put(item)
-        self.retain({ObjectKey(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items})
 
     def retain(self, keys: Set[ObjectKey]) -> None:
         """Let the servers of all pods but these end."""

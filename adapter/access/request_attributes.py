@@ -9,15 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from adapter.access.identity import User
-from adapter.api.paths import (
-    CUSTOM_GROUP,
-    EXTERNAL_GROUP,
-    NAMESPACES,
-    ExternalRequest,
-    ObjectRequest,
-    Request,
-    trimmed,
-)
+from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, NAMESPACES, ExternalRequest, ObjectRequest, Request, trimmed
 
 REVIEW_PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _API = "apis"

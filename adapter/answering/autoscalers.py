@@ -106,11 +106,10 @@ def _refused(
         else:
             provider.external(asked, now)
     except (NotFound, BadRequest) as error:
-        if isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric):
-            return None
-        return Finding(autoscaler.key, asked.metric, str(error))
+        forwarded = isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric)
+        return None if forwarded else Finding(autoscaler.key, asked.metric, str(error))
     except Unavailable:
-        return None
+        pass
     return None
 
 

@@ -59,7 +59,7 @@ class StoreProvider:
         self._objects = DescribedObjects()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
-        """See `ObjectProvider`."""
+        """See `Provider`."""
         metric = self._metric(request)
         if request.resource == PODS and request.namespace and not metric.of_pool:
             return self._pods(metric, request, now)
@@ -75,7 +75,7 @@ class StoreProvider:
         return ObjectValues(kind, items, revision(read), window_seconds(value for _, value in items))
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
-        """See `ExternalProvider`. One item per pool, and per model where the metric is split by model.
+        """See `Provider`. One item per pool, and per model where the metric is split by model.
 
         Several items of a metric that does not add up are refused: an HPA would add them up.
         """

@@ -103,11 +103,6 @@ class ConstantDocument:
             content_hash, written(Form.JSON), written(Form.JSON, ".pretty", pretty=True), written(Form.YAML, ".yaml")
         )
 
-    @property
-    def body(self) -> bytes:
-        """The document as compact JSON."""
-        return self.compact.body
-
     def written(self, accepted: Accepted, *, pretty: bool = False) -> Written:
         """The document as the client takes it."""
         if accepted.form is Form.YAML:

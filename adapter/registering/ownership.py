@@ -164,14 +164,9 @@ def _advice(overlay: Overlay, ownership: Ownership) -> Advice:
         lost = ", ".join(f"{each.name} from {each.service}" for each in others)
         return Advice(overlay.name, False, f"it would take {lost}")
     older = ownership.services[CUSTOM_V1BETA1]
-    if CUSTOM_V1BETA2 not in overlay.api_services:
-        return Advice(overlay.name, True, "no other adapter has it")
-    if older.owner is Owner.OTHER:
-        return Advice(
-            overlay.name,
-            True,
-            f"with adapter.forward: metrics that infscale does not know are asked of {older.service}",
-        )
-    if CUSTOM_V1BETA1 not in overlay.api_services:
-        return Advice(overlay.name, True, "no other adapter has it; without another adapter take custom-metrics")
-    return Advice(overlay.name, True, "no other adapter has it")
+    why = "no other adapter has it"
+    if overlay.api_services == (CUSTOM_V1BETA2,):
+        why += "; without another adapter take custom-metrics"
+        if older.owner is Owner.OTHER:
+            why = f"with adapter.forward: metrics that infscale does not know are asked of {older.service}"
+    return Advice(overlay.name, True, why)

@@ -1,10 +1,10 @@
 """From everything the watches have seen to one `DiscoveryState`, in an order that does not depend on events'."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infscale.discovery.objects import InferenceModel
 from infscale.endpoint import (
@@ -20,8 +20,9 @@ from infscale.endpoint import (
     Workload,
     authority,
 )
+from infscale.kube import watched_objects as objects
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, workload_of
-from infscale.kube.watched_objects import PodRecord, Record
+from infscale.kube.watched_objects import Definition, PodRecord, Record
 from infscale.sources.source_kind import ExporterPods
 
 ValueT = TypeVar("ValueT")
@@ -33,8 +34,9 @@ NO_EXPORTERS: Mapping[str, ExporterPods] = MappingProxyType({})
 _LIVELIEST_FIRST = {Phase.READY: 0, Phase.STARTING: 1, Phase.DRAINING: 2}
 
 
-def _table(_: type[ValueT]) -> Records[ValueT]:
-    return {}
+def _read_by(definition: Definition[Any]) -> Mapping[str, Definition[Any]]:
+    """Metadata of a field of `SeenObjects`: its objects are read by `definition`."""
+    return {"definition": definition}
 
 
 @dataclass(slots=True)
@@ -44,18 +46,24 @@ class SeenObjects:
     pods: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     exporters: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     replica_sets: dict[ObjectKey, Workload | None] = field(default_factory=dict[ObjectKey, Workload | None])
-    pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
-    legacy_pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
-    objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
-    legacy_objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
-    rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
-    legacy_rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
-    models: Records[InferenceModel] = field(default_factory=lambda: _table(InferenceModel))
-    deployments: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    stateful_sets: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    services: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    namespaces: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    autoscalers: Records[Autoscaler] = field(default_factory=lambda: _table(Autoscaler))
+    pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.POOL))
+    legacy_pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_POOL))
+    objectives: Records[Objective] = field(default_factory=dict, metadata=_read_by(objects.OBJECTIVE))
+    legacy_objectives: Records[Objective] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_OBJECTIVE))
+    rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.REWRITE))
+    legacy_rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_REWRITE))
+    models: Records[InferenceModel] = field(default_factory=dict, metadata=_read_by(objects.MODEL))
+    deployments: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.DEPLOYMENT))
+    stateful_sets: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.STATEFUL_SET))
+    services: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.SERVICE))
+    autoscalers: Records[Autoscaler] = field(default_factory=dict, metadata=_read_by(objects.AUTOSCALER))
+    namespaces: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.NAMESPACE))
+
+    def by_definition(self) -> Iterator[tuple[Definition[Any], Records[Any]]]:
+        """The kinds that are read by definition, and where their records are."""
+        for each in fields(self):
+            if "definition" in each.metadata:
+                yield each.metadata["definition"], getattr(self, each.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from infscale.kube.reflector import Reflector
 from infscale.kube.rights import Right, rights
 from infscale.kube.status import StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
-from infscale.kube.watched_objects import Definition, Object, Record
+from infscale.kube.watched_objects import Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
 from infscale.process.tasks import running
@@ -33,17 +33,11 @@ _LOG = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 
-_ROUTING = frozenset(
-    {
-        resources.POOLS,
-        resources.LEGACY_POOLS,
-        resources.OBJECTIVES,
-        resources.LEGACY_OBJECTIVES,
-        resources.REWRITES,
-        resources.LEGACY_REWRITES,
-        resources.MODELS,
-    }
-)
+_ROUTING = {resources.POOLS, resources.OBJECTIVES, resources.REWRITES, resources.MODELS} | {
+    resources.LEGACY_POOLS,
+    resources.LEGACY_OBJECTIVES,
+    resources.LEGACY_REWRITES,
+}
 
 
 class Cluster(Follows, Patches, Protocol):
@@ -98,7 +92,7 @@ class KubernetesDiscovery:
         found: set[Right] = set()
         for watch in self._watches.values():
             found |= rights(("list", "watch"), watch.resource.group, watch.resource.plural, namespace=watch.namespace)
-        for definition, _ in _read_kinds(self._seen):
+        for definition, _ in self._seen.by_definition():
             if self._settings.write_status and definition.has_standing:
                 found |= rights(("patch",), definition.resource.group, f"{definition.resource.plural}/status")
         return frozenset(found)
@@ -178,7 +172,7 @@ class KubernetesDiscovery:
         return name in self._optional and not watch.synced.is_set() and isinstance(watch.problem, Forbidden)
 
     def _problems(self) -> Iterator[ConfigError]:
-        for definition, records in _read_kinds(self._seen):
+        for definition, records in self._seen.by_definition():
             for key, record in records.items():
                 if record.problem is not None:
                     yield ConfigError(f"{definition.resource.kind} {key}", "", record.problem)
@@ -190,7 +184,7 @@ class KubernetesDiscovery:
         for namespace in self._settings.namespaces or (None,):
             yield self._watch(resources.PODS, namespace, self._table(seen.pods, read_pod_again))
             yield self._watch(resources.REPLICA_SETS, namespace, self._table(seen.replica_sets, read_replica_set))
-            for definition, records in _read_kinds(seen):
+            for definition, records in seen.by_definition():
                 if definition.resource.namespaced:
                     table = self._table(records, self._refusals.reading(definition))
                     yield self._watch(definition.resource, namespace, table)
@@ -208,7 +202,7 @@ class KubernetesDiscovery:
         yield self._watch(resources.PODS, namespace, self._table(self._seen.pods, read_pod_again))
         if only.made is not None:
             self._seen.pools[only.key] = Record(only.key, only.made)
-        for definition, records in _read_kinds(self._seen):
+        for definition, records in self._seen.by_definition():
             resource = definition.resource
             is_pool = resource.plural == resources.POOLS.plural
             if resource not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
@@ -230,30 +224,10 @@ class KubernetesDiscovery:
         )
 
 
-def _read_kinds(seen: SeenObjects) -> tuple[tuple[Definition[Any], dict[ObjectKey, Record[Any]]], ...]:
-    """The kinds that are read by definition, and where their records are."""
-    return (
-        (objects.POOL, seen.pools),
-        (objects.LEGACY_POOL, seen.legacy_pools),
-        (objects.OBJECTIVE, seen.objectives),
-        (objects.LEGACY_OBJECTIVE, seen.legacy_objectives),
-        (objects.REWRITE, seen.rewrites),
-        (objects.LEGACY_REWRITE, seen.legacy_rewrites),
-        (objects.MODEL, seen.models),
-        (objects.DEPLOYMENT, seen.deployments),
-        (objects.STATEFUL_SET, seen.stateful_sets),
-        (objects.SERVICE, seen.services),
-        (objects.AUTOSCALER, seen.autoscalers),
-        (objects.NAMESPACE, seen.namespaces),
-    )
-
-
 def _given_namespaces(names: Iterable[str]) -> dict[ObjectKey, Record[DescribedObject]]:
     """Namespaces as described objects where the configuration names them: seeing their labels takes cluster rights."""
-    keys = {name: ObjectKey(name, name) for name in names}
-    return {
-        key: Record(key, DescribedObject("", "v1", "Namespace", "namespaces", key, Selector())) for key in keys.values()
-    }
+    keys = [ObjectKey(name, name) for name in names]
+    return {key: Record(key, DescribedObject("", "v1", "Namespace", "namespaces", key, Selector())) for key in keys}
 
 
 def _missing(watches: Mapping[str, Reflector], seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Set
+from collections.abc import AsyncGenerator, Callable, Set
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -39,12 +39,8 @@ _log = logging.getLogger(__name__)
 class Cache(Protocol):
     """Keeps what it needs of the objects, not the objects: they are large."""
 
-    def replace(self, items: Iterable[JsonObject]) -> None:
-        """Hold exactly `items`."""
-        ...
-
     def retain(self, keys: Set[ObjectKey]) -> None:
-        """Hold no other objects than these: a list was made, each of whose objects was put, and others were deleted."""
+        """Hold no other objects than these: each was put, and others were deleted."""
         ...
 
     def put(self, item: JsonObject) -> None:
@@ -153,7 +149,7 @@ class Reflector:
     def _empty(self) -> None:
         if not self.absent:
             _log.info("%s is not known to this cluster; it is looked for again and again", self.resource.name)
-        self._cache.replace(())
+        self._cache.retain(frozenset())
         self._followed()
         self.absent = True
 

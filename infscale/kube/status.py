@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -55,11 +56,7 @@ class StatusWriter:
     """
 
     def __init__(
-        self,
-        client: Patches,
-        clock: Callable[[], float],
-        rng: "random.Random",
-        settings: StatusSettings | None = None,
+        self, client: Patches, clock: Callable[[], float], rng: "random.Random", settings: StatusSettings | None = None
     ) -> None:
         self._client = client
         self._clock = clock
@@ -97,11 +94,9 @@ class StatusWriter:
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait for news, at most `seconds` where given."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
     def _due(self, identity: _Identity, judged: Judged) -> float:
         """When `judged` may be written."""

@@ -1,7 +1,7 @@
 """What one watch has seen, kept as records among those of other watches of the same kind."""
 
 import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 from typing import Generic, TypeVar
 
 from infscale.endpoint import ObjectKey, Workload
@@ -32,13 +32,6 @@ class Table(Generic[RecordT]):
         self._changed = changed
         self._own: set[ObjectKey] = set()
 
-    def replace(self, items: Iterable[Object]) -> None:
-        """Hold exactly `items`."""
-        listed = {key_of(item): item for item in items}
-        for key, item in listed.items():
-            self._put(key, item)
-        self.retain(listed.keys())
-
     def retain(self, keys: Set[ObjectKey]) -> None:
         """Hold no other objects than these: a list was made."""
         for key in self._own - keys:
@@ -46,19 +39,17 @@ class Table(Generic[RecordT]):
 
     def put(self, item: Object) -> None:
         """Hold `item`, new or in a new version."""
-        self._put(key_of(item), item)
-
-    def remove(self, item: Object) -> None:
-        """Hold `item` no longer."""
-        self._remove(key_of(item))
-
-    def _put(self, key: ObjectKey, item: Object) -> None:
+        key = key_of(item)
         before = self._records.get(key)
         record = self._read(item, before)
         if key not in self._own or record != before:
             self._own.add(key)
             self._records[key] = record
             self._changed()
+
+    def remove(self, item: Object) -> None:
+        """Hold `item` no longer."""
+        self._remove(key_of(item))
 
     def _remove(self, key: ObjectKey) -> None:
         if key in self._own:

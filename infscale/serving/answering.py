@@ -15,7 +15,7 @@ from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust import Trust
 from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
-from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder, ForwardSettings
+from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder
 from adapter.answering.provider import Provider
 from adapter.api.documents import Clock
 from adapter.registering.api_services import ApiServices, ownership_needs
@@ -80,9 +80,8 @@ class Answers:
         api_services = ApiServices(client, subject, lambda: datetime.now(UTC), forwards=forward is not None)
         forwarder = None
         if forward is not None:
-            settings = ForwardSettings(forward.timeout_seconds, forward.max_bytes)
-            asking = client.within(settings.timeout_seconds, settings.max_bytes)
-            forwarder = Forwarder(asking, settings, api_services.is_forwarding)
+            asking = client.within(forward.timeout_seconds, forward.max_bytes)
+            forwarder = Forwarder(asking, api_services.is_forwarding)
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
     @asynccontextmanager
