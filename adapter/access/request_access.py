@@ -53,22 +53,17 @@ class ClusterAccess:
     """Admits what the cluster admits. `trust` gives the authorities it trusts now, None while they are not known."""
 
     def __init__(
-        self,
-        authenticator: Authenticator,
-        authorizer: Authorizer,
-        trust: Callable[[], Trust | None],
-        clock: Callable[[], Clock],
+        self, client: Creates, trust: Callable[[], Trust | None], clock: Callable[[], Clock], rng: random.Random
     ) -> None:
-        self._authenticator = authenticator
-        self._authorizer = authorizer
-        self._trust = trust
+        def monotonic() -> float:
+            return clock().monotonic
+
+        tokens, anonymous = (Reviews(client, rng, at_once=most) for most in (_TOKENS_AT_ONCE, _ANONYMOUS_AT_ONCE))
+        self._authenticator = Authenticator(TokenReviewer(tokens, monotonic))
+        self._authorizer = Authorizer(Reviews(client, rng), anonymous, monotonic)
+        self.trust = trust
         self._clock = clock
         self._said: dict[str, float] = {}
-
-    @property
-    def trust(self) -> Trust | None:
-        """The authorities that the cluster trusts now."""
-        return self._trust()
 
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
         """As `Access.admit`; health paths cost nothing."""
@@ -78,7 +73,7 @@ class ClusterAccess:
         clock = self._clock()
         name: str | None = None
         try:
-            user = await self._authenticator.user(caller, self.trust, clock)
+            user = await self._authenticator.user(caller, self.trust(), clock)
             name = user.name
             await self._authorizer.check(user, attributes)
         except ApiError as error:
@@ -121,11 +116,6 @@ async def cluster_access(
     It works from the start: until the cluster names its authorities, certificates are refused and the rest goes on.
     """
 
-    def monotonic() -> float:
-        return clock().monotonic
-
     follower = TrustFollower(client, use, rng)
-    authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), monotonic))
-    authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), monotonic)
     async with running(follower.follow()):
-        yield ClusterAccess(authenticator, authorizer, lambda: follower.trust, clock)
+        yield ClusterAccess(client, lambda: follower.trust, clock, rng)

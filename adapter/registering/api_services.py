@@ -14,6 +14,7 @@ from adapter.registering.issuing import Subject
 from adapter.registering.ownership import (
     API_GROUP,
     API_SERVICES,
+    API_SERVICES_PATH,
     CUSTOM_V1BETA1,
     CUSTOM_V1BETA2,
     Owner,
@@ -27,7 +28,6 @@ from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, PatchKin
 from infscale.kube.rights import Right, rights
 from infscale.process.log import where
 
-API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 CONDITION = "OtherAdaptersMetricsServed"
 """The condition of infscale's APIService: whether metrics of another adapter are still answered."""
 

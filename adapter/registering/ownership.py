@@ -17,6 +17,7 @@ CUSTOM_V1BETA1 = f"{CustomVersion.V1BETA1.value}.{CUSTOM_GROUP}"
 CUSTOM_V1BETA2 = f"{CustomVersion.V1BETA2.value}.{CUSTOM_GROUP}"
 EXTERNAL_V1BETA1 = f"v1beta1.{EXTERNAL_GROUP}"
 API_GROUP = "apiregistration.k8s.io"
+API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 API_SERVICES = (CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1)
 """Names of the APIServices that may be the adapter's."""
 

@@ -18,14 +18,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.registering.issuing import Authority, Subject, begun, renewal
-from adapter.registering.ownership import API_GROUP, API_SERVICES
+from adapter.registering.ownership import API_GROUP, API_SERVICES, API_SERVICES_PATH
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
 from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, Updates
 from infscale.kube.rights import Right, rights
 from infscale.process.certificates import CertificatePair
 from infscale.process.log import where
 
-_API_SERVICES = f"/apis/{API_GROUP}/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"
 _OWNER = {"app.kubernetes.io/managed-by": "infscale"}
 _ATTEMPTS = 5
@@ -253,7 +252,7 @@ class Registrar:
         """Have every APIService of ours believe `bundle`; says whether there is any."""
         any_ours = False
         for name in API_SERVICES:
-            path = f"{_API_SERVICES}/{name}"
+            path = f"{API_SERVICES_PATH}/{name}"
             try:
                 patch = bundle_patch(await self._client.get(path), self._subject, bundle)
             except NotFound:

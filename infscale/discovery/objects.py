@@ -7,10 +7,11 @@ the object's definition refuses. Both API groups of the inference objects are re
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from infscale.discovery import names
-from infscale.documents.strict_document import Field, quoted
+from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.endpoint import (
     DescribedObject,
     FailureMode,
@@ -82,17 +83,12 @@ def open_object(field: Field) -> OpenedObject:
     parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
     metadata = parts["metadata"].mapping(["name"], _METADATA)
     name = metadata["name"].attempt(names.name)
-    namespace = metadata["namespace"].attempt(names.namespace) if "namespace" in metadata else None
-    labels = metadata["labels"].attempt(names.labels) if "labels" in metadata else None
-    created = metadata["creationTimestamp"].attempt(Field.timestamp) if "creationTimestamp" in metadata else None
+    namespace = attempted(metadata, "namespace", names.namespace, DEFAULT_NAMESPACE)
+    labels = attempted(metadata, "labels", names.labels, names.NO_LABELS)
+    created = attempted(metadata, "creationTimestamp", Field.timestamp, "")
     # A key that is refused leaves nothing to say of the spec that could be found again.
-    return OpenedObject(
-        field,
-        ObjectKey(DEFAULT_NAMESPACE if namespace is None else namespace.value, name.value),
-        MappingProxyType({}) if labels is None else labels.value,
-        "" if created is None else created.value,
-        parts.get("spec"),
-    )
+    key = ObjectKey(namespace.value, name.value)
+    return OpenedObject(field, key, labels.value, created.value, parts.get("spec"))
 
 
 def read_pool(field: Field) -> Pool:
@@ -101,11 +97,9 @@ def read_pool(field: Field) -> Pool:
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
     selector = spec["selector"].attempt(lambda each: _selector(each.mapping(["matchLabels"])["matchLabels"], minimum=1))
     ports = spec["targetPorts"].attempt(_target_ports)
-    protocol = spec["appProtocol"].attempt(lambda each: each.choice(["http", _H2C])) if "appProtocol" in spec else None
-    picker = spec["endpointPickerRef"].attempt(_picker_failure_mode) if "endpointPickerRef" in spec else None
-    mode = FailureMode.CLOSE if picker is None else picker.value
-    h2c = protocol is not None and protocol.value == _H2C
-    return Pool(read.key, selector.value, ports.value, mode, read.labels, h2c=h2c)
+    protocol = attempted(spec, "appProtocol", lambda each: each.choice(["http", _H2C]), "http")
+    mode = attempted(spec, "endpointPickerRef", _picker_failure_mode, FailureMode.CLOSE)
+    return Pool(read.key, selector.value, ports.value, mode.value, read.labels, h2c=protocol.value == _H2C)
 
 
 def read_legacy_pool(field: Field) -> Pool:
@@ -290,14 +284,11 @@ def _expression(field: Field) -> tuple[str, str, tuple[str, ...]]:
     return parts["key"].text(), parts["operator"].text(), tuple(value.text(empty=True) for value in values)
 
 
-def read_deployment(field: Field) -> DescribedObject:
-    """A `Deployment`, described by the endpoints its selector chooses."""
-    return _read_workload(field, "Deployment")
+read_deployment = partial(_read_workload, kind="Deployment")
+"""Reads a `Deployment`, described by the endpoints its selector chooses."""
 
-
-def read_stateful_set(field: Field) -> DescribedObject:
-    """A `StatefulSet`, described by the endpoints its selector chooses."""
-    return _read_workload(field, "StatefulSet")
+read_stateful_set = partial(_read_workload, kind="StatefulSet")
+"""Reads a `StatefulSet`, described by the endpoints its selector chooses."""
 
 
 def read_service(field: Field) -> DescribedObject:

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from adapter.registering.api_services import API_SERVICES_PATH
-from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
+from adapter.registering.ownership import API_SERVICES, API_SERVICES_PATH, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
 from infscale.cli import preflight
 from infscale.cli.main import main
 from infscale.config import KubernetesSettings
