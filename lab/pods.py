@@ -21,7 +21,7 @@ from typing import Any, Self
 import uvloop
 from aiohttp import web
 
-from infscale.config import KubernetesSettings
+from infscale.config.settings import KubernetesSettings
 from infscale.endpoint import ObjectKey
 from infscale.errors import StartError
 from infscale.kube.api.client import KubeClient

@@ -11,9 +11,9 @@ from typing import Literal, get_args
 import yaml
 
 from infscale.cli.arguments import refuse_unreadable
-from infscale.config import ListenAddress
 from infscale.config.listeners import listen
 from infscale.config.read import read_text
+from infscale.config.settings import ListenAddress
 from infscale.documents.strict_document import from_plain, load
 from infscale.endpoint import DiscoveryState, FailureMode, Pool, is_host_name
 from infscale.envoy.config import Address, Document, PickerRoute, bootstrap

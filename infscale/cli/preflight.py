@@ -15,8 +15,7 @@ from typing import Any
 from adapter.registering.api_services import read_ownership
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
-from infscale.config import KubernetesSettings
-from infscale.config.settings import DEFAULT_SERVICE
+from infscale.config.settings import DEFAULT_SERVICE, KubernetesSettings
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
 from infscale.kube.api.client import KubeClient

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from infscale.config import ScrapeSettings
-from infscale.config.settings import Scheme
+from infscale.config.settings import Scheme, ScrapeSettings
 from infscale.documents.strict_document import quoted
 from infscale.documents.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.metrics.pages.exposition import MetricSpec

@@ -7,18 +7,21 @@ from pathlib import Path
 from types import MappingProxyType
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import (
+from infscale.config.settings import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
+    LogFormat,
+    LogLevel,
     LogSettings,
     PickerSettings,
     PickerTlsFiles,
+    Preset,
     ServeConfig,
     TelemetrySettings,
+    TlsVersion,
 )
-from infscale.config.settings import LogFormat, LogLevel, Preset, TlsVersion
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.documents.strict_document import quoted

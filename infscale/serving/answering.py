@@ -23,8 +23,8 @@ from adapter.registering.issuing import Subject
 from adapter.registering.registration import Registrar, registration_needs
 from adapter.registering.serving_tls import TlsSettings
 from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
-from infscale.config import AdapterSettings as AdapterConfig
-from infscale.config import ServeConfig
+from infscale.config.settings import AdapterSettings as AdapterConfig
+from infscale.config.settings import ServeConfig
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
 from infscale.metrics.published.metric_table import MetricTable

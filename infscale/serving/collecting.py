@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
-from infscale.config import KubernetesSettings, ServeConfig
+from infscale.config.settings import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client.registry import Collector
 
-from infscale.config import ServeConfig
-from infscale.config.settings import PickerSettings
+from infscale.config.settings import PickerSettings, ServeConfig
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.deciding import Deciding
 from infscale.serving.parts import Owning

@@ -12,7 +12,7 @@ from aiohttp import web
 from adapter.registering.ownership import API_SERVICES, API_SERVICES_PATH, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
 from infscale.cli import preflight
 from infscale.cli.main import main
-from infscale.config import KubernetesSettings
+from infscale.config.settings import KubernetesSettings
 from infscale.kube.api import cluster_access as access
 
 OTHER = {"namespace": "monitoring", "name": "prometheus-adapter"}

@@ -26,7 +26,7 @@ from adapter.api.documents import Clock
 from adapter.registering.registration import Registrar, RegistrationSettings
 from adapter.registering.serving_tls import TlsSettings
 from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
-from infscale.config import KubernetesSettings
+from infscale.config.settings import KubernetesSettings
 from infscale.kube.api.client import KubeClient
 from infscale.kube.api.cluster_access import cluster
 from infscale.kube.api.errors import Forbidden, KubeError

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.config import (
+from infscale.config.read import DIALECT_NAMES, load_config, read_config
+from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
     FormulaSettings,
@@ -25,10 +26,7 @@ from infscale.config import (
     ServeConfig,
     TelemetrySettings,
     TlsFiles,
-    load_config,
-    read_config,
 )
-from infscale.config.read import DIALECT_NAMES
 from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey
