@@ -21,7 +21,6 @@ from typing import Any, Self
 import uvloop
 from aiohttp import web
 
-from infscale.config.settings import KubernetesSettings
 from infscale.endpoint import ObjectKey
 from infscale.errors import StartError
 from infscale.kube.api.client import KubeClient
@@ -204,7 +203,7 @@ class PodServers:
 async def _main(kubeconfig: Path, namespace: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with cluster(KubernetesSettings(kubeconfig)) as client, PodServers(client, namespace, random.Random(1)):
+    async with cluster(kubeconfig) as client, PodServers(client, namespace, random.Random(1)):
         await stop.wait()
 
 

@@ -76,12 +76,8 @@ class TrustFollower:
             await asyncio.sleep(self._backoff.delay(failures, self._rng))
 
     async def _watch(self, version: str) -> None:
-        params = {
-            **_ONE,
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
-        }
+        limits = {"allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        params = {**_ONE, "resourceVersion": version, **limits}
         async with aclosing(self._client.watch(PATH, params)) as events:
             async for event in events:
                 match event.get("type"):
@@ -108,10 +104,8 @@ class TrustFollower:
         self._say(None if trust.proxy is not None else _NO_PROXY)
 
     def _keep(self, problem: str) -> None:
-        kept = (
-            "what was read before stays in force" if self.trust else "until it can be read, certificates prove nothing"
-        )
-        self._say(f"{problem}; {kept}")
+        nothing = "until it can be read, certificates prove nothing"
+        self._say(f"{problem}; {'what was read before stays in force' if self.trust else nothing}")
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and problem != self.problem:

@@ -203,20 +203,14 @@ def _aggregated(version: str, objects: Mapping[str, tuple[_Listed, ...]], metric
     """The same resources as an `APIGroupDiscoveryList`; `objects` are those of the custom metrics' versions."""
     items: list[JsonObject] = []
     for group, versions in _GROUPS.items():
-        resources = {
-            each: _aggregated_objects(each, objects[each])
-            if group == CUSTOM_GROUP
-            else _aggregated_metrics(each, metrics)
-            for each in versions
-        }
-        written = [{"version": each, "resources": resources[each], "freshness": "Current"} for each in versions]
+        written: list[JsonObject] = []
+        for each in versions:
+            custom = group == CUSTOM_GROUP
+            resources = _aggregated_objects(each, objects[each]) if custom else _aggregated_metrics(each, metrics)
+            written.append({"version": each, "resources": resources, "freshness": "Current"})
         items.append({"metadata": {"name": group}, "versions": written})
-    return {
-        "kind": "APIGroupDiscoveryList",
-        "apiVersion": f"apidiscovery.k8s.io/{version}",
-        "metadata": {},
-        "items": items,
-    }
+    kind, api_version = "APIGroupDiscoveryList", f"apidiscovery.k8s.io/{version}"
+    return {"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}
 
 
 def _aggregated_objects(version: str, listed: tuple[_Listed, ...]) -> list[JsonObject]:

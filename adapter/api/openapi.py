@@ -170,10 +170,8 @@ def _schemas(group: str, version: str, references: str) -> JsonObject:
     list_name = _list_name(group, version)
     item_name = list_name.removesuffix("List")
     value = _external_value() if group == EXTERNAL_GROUP else _custom_value(version)
-    metadata = _object(
-        "resourceVersion is the revision of the metrics store that was read",
-        {"resourceVersion": _text("revision of the metrics store")},
-    )
+    revision: JsonObject = {"resourceVersion": _text("revision of the metrics store")}
+    metadata = _object("resourceVersion is the revision of the metrics store that was read", revision)
     properties: JsonObject = {
         "apiVersion": _text("group and version of the list"),
         "kind": _text("kind of the list"),
@@ -196,15 +194,12 @@ def _custom_value(version: str) -> JsonObject:
         },
     )
     selector: JsonObject = {"description": "the metric's selector as a LabelSelector, null without", "type": "object"}
-    if version == CustomVersion.V1BETA1.value:
-        named: JsonObject = {"metricName": _text("name of the metric"), "selector": selector}
-        return _value("the value of a metric for an object", {"describedObject": described, **named}, "window")
-    metric = _object(
-        "the metric", {"name": _text("name of the metric"), "selector": selector}, required=("name", "selector")
-    )
-    return _value(
-        "the value of a metric for an object", {"describedObject": described, "metric": metric}, "windowSeconds"
-    )
+    name, window = _text("name of the metric"), "window"
+    named: JsonObject = {"metricName": name, "selector": selector}
+    if version == CustomVersion.V1BETA2.value:
+        metric = _object("the metric", {"name": name, "selector": selector}, required=("name", "selector"))
+        named, window = {"metric": metric}, "windowSeconds"
+    return _value("the value of a metric for an object", {"describedObject": described, **named}, window)
 
 
 def _external_value() -> JsonObject:

@@ -74,12 +74,8 @@ class Assembly:
     notes: tuple[str, ...] = ()
 
 
-def _order(key: ObjectKey) -> tuple[str, str]:
-    return (key.namespace, key.name)
-
-
 def _values(records: Mapping[ObjectKey, Record[ValueT]]) -> tuple[ValueT, ...]:
-    ordered = (records[key].value for key in sorted(records, key=_order))
+    ordered = (records[key].value for key in sorted(records))
     return tuple(value for value in ordered if value is not None)
 
 
@@ -94,7 +90,7 @@ def models_in_use(models: Mapping[ObjectKey, Record[InferenceModel]]) -> dict[Ob
     """InferenceModels whose model name another one of their pool has taken, and which: the oldest keeps it."""
     holders: dict[tuple[str, str, str], ObjectKey] = {}
     beaten: dict[ObjectKey, ObjectKey] = {}
-    for record in sorted(models.values(), key=lambda each: (each.created, *_order(each.key))):
+    for record in sorted(models.values(), key=lambda each: (each.created, each.key)):
         if record.value is None:
             continue
         holder = holders.setdefault((record.key.namespace, record.value.objective.pool, record.value.model), record.key)
@@ -163,7 +159,7 @@ class Assembler:
     def _endpoints(self, seen: SeenObjects, pools: Records[Pool]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
         self._follow(pools)
         made: dict[ObjectKey, _Made] = {}
-        for key in sorted((each for each in seen.pods if each.namespace in self._pools), key=_order):
+        for key in sorted(each for each in seen.pods if each.namespace in self._pools):
             pod, chosen = seen.pods[key], self._pools[key.namespace]
             workload = workload_of(pod, seen.replica_sets)
             known = self._made.get(key)
@@ -178,15 +174,12 @@ class Assembler:
     def _follow(self, pools: Records[Pool]) -> None:
         """Keep the pools of each namespace, oldest first; the very same tuple as long as nothing changed."""
         found: dict[str, list[Pool]] = {}
-        for record in sorted(pools.values(), key=lambda each: (each.created, *_order(each.key))):
+        for record in sorted(pools.values(), key=lambda each: (each.created, each.key)):
             if record.value is not None:
                 found.setdefault(record.key.namespace, []).append(record.value)
         known = self._pools
-        self._pools = {}
-        for namespace, own in found.items():
-            now = tuple(own)
-            before = known.get(namespace, now)
-            self._pools[namespace] = before if before == now else now
+        now = {namespace: tuple(own) for namespace, own in found.items()}
+        self._pools = {name: known[name] if known.get(name) == own else own for name, own in now.items()}
 
 
 def _exporter_urls(wanted: ExporterPods, seen: SeenObjects) -> tuple[str, ...]:
@@ -233,7 +226,7 @@ def _notes(seen: SeenObjects, beaten: Mapping[ObjectKey, ObjectKey]) -> Iterable
         ("InferenceObjective", seen.objectives, seen.legacy_objectives),
         ("InferenceModelRewrite", seen.rewrites, seen.legacy_rewrites),
     ):
-        for key in sorted(newer.keys() & legacy.keys(), key=_order):
+        for key in sorted(newer.keys() & legacy.keys()):
             yield f"{kind} {key} exists in both API groups: that of the newer group counts"
-    for key, holder in sorted(beaten.items(), key=lambda each: _order(each[0])):
+    for key, holder in sorted(beaten.items()):
         yield f"InferenceModel {key} is left out: the older InferenceModel {holder} has its model name"

@@ -7,6 +7,7 @@ One row per flag; `docs/reference-command-line.md` has the same table. What hono
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from infscale.reference import go_flags
@@ -45,6 +46,10 @@ class ReferenceFlag:
     treatment: Treatment = Treatment.HONOURED
 
 
+_without_effect = partial(ReferenceFlag, treatment=Treatment.WITHOUT_EFFECT)
+_only_false = partial(ReferenceFlag, treatment=Treatment.ONLY_FALSE)
+_refused = partial(ReferenceFlag, treatment=Treatment.REFUSED)
+
 _METRIC = "instead of vLLM's metric: {}; empty: there is none"
 
 FLAGS: tuple[ReferenceFlag, ...] = (
@@ -63,8 +68,8 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "true: the cluster authorizes each reader of `/metrics`, and without a cluster it listens on loopback; "
         "false: every reader is answered",
     ),
-    ReferenceFlag("metrics-client-ca-file", Form.TEXT, "", "`/metrics` is plain text", Treatment.REFUSED),
-    ReferenceFlag("metrics-cert-dir", Form.TEXT, "", "`/metrics` is plain text", Treatment.REFUSED),
+    _refused("metrics-client-ca-file", Form.TEXT, "", "`/metrics` is plain text"),
+    _refused("metrics-cert-dir", Form.TEXT, "", "`/metrics` is plain text"),
     ReferenceFlag(
         "secure-serving",
         Form.BOOLEAN,
@@ -79,7 +84,7 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "VersionTLS12",
         "`VersionTLS12` or `VersionTLS13`, also written `1.2` or `1.3`; the transport `grpc_aio` refuses the latter",
     ),
-    ReferenceFlag("tls-cipher-suites", Form.TEXT, "", "the suites are those of the TLS library", Treatment.REFUSED),
+    _refused("tls-cipher-suites", Form.TEXT, "", "the suites are those of the TLS library"),
     ReferenceFlag("pool-name", Form.TEXT, "", "the `InferencePool` that is followed"),
     ReferenceFlag("pool-namespace", Form.TEXT, "", "its namespace; else the variable `NAMESPACE`, else `default`"),
     ReferenceFlag(
@@ -116,57 +121,25 @@ FLAGS: tuple[ReferenceFlag, ...] = (
         "2s",
         "the age from which a value is unusable; at least twice the interval",
     ),
-    ReferenceFlag(
-        "refresh-prometheus-metrics-interval",
-        Form.DURATION,
-        "5s",
-        "metrics are computed when `/metrics` is read",
-        Treatment.WITHOUT_EFFECT,
+    _without_effect(
+        "refresh-prometheus-metrics-interval", Form.DURATION, "5s", "metrics are computed when `/metrics` is read"
     ),
     ReferenceFlag("config-file", Form.TEXT, "", "an `EndpointPickerConfig`; its changes apply while running"),
     ReferenceFlag("config-text", Form.TEXT, "", "the same as text; with neither, the preset `reference` schedules"),
-    ReferenceFlag(
-        "allow-experimental-plugins",
-        Form.BOOLEAN,
-        "false",
-        "every plugin of infscale can be used",
-        Treatment.WITHOUT_EFFECT,
-    ),
-    ReferenceFlag(
-        "ha-enable-leader-election",
-        Form.BOOLEAN,
-        "false",
-        "every replica serves; there is no leader",
-        Treatment.ONLY_FALSE,
-    ),
+    _without_effect("allow-experimental-plugins", Form.BOOLEAN, "false", "every plugin of infscale can be used"),
+    _only_false("ha-enable-leader-election", Form.BOOLEAN, "false", "every replica serves; there is no leader"),
     ReferenceFlag(
         "drain-timeout",
         Form.DURATION,
         "30s",
         "how long new exchanges are accepted after SIGTERM; open ones then have the same time again to end",
     ),
-    ReferenceFlag(
-        "tracing", Form.BOOLEAN, "true", "no traces are sent; without the flag it is false", Treatment.ONLY_FALSE
-    ),
-    ReferenceFlag(
-        "health-checking",
-        Form.BOOLEAN,
-        "false",
-        "`--grpc-port` always answers health checks, too",
-        Treatment.WITHOUT_EFFECT,
-    ),
-    ReferenceFlag("enable-pprof", Form.BOOLEAN, "true", "there is no Go program to profile", Treatment.WITHOUT_EFFECT),
-    ReferenceFlag(
-        "enable-grpc-stream-metrics",
-        Form.BOOLEAN,
-        "false",
-        "there are no metrics of single streams",
-        Treatment.ONLY_FALSE,
-    ),
-    ReferenceFlag(
-        "grpc-max-recv-msg-size", Form.TEXT, "4Mi", "messages of up to 64 MiB are accepted", Treatment.WITHOUT_EFFECT
-    ),
-    ReferenceFlag("grpc-max-send-msg-size", Form.TEXT, "", "there is no limit", Treatment.WITHOUT_EFFECT),
+    _only_false("tracing", Form.BOOLEAN, "true", "no traces are sent; without the flag it is false"),
+    _without_effect("health-checking", Form.BOOLEAN, "false", "`--grpc-port` always answers health checks, too"),
+    _without_effect("enable-pprof", Form.BOOLEAN, "true", "there is no Go program to profile"),
+    _only_false("enable-grpc-stream-metrics", Form.BOOLEAN, "false", "there are no metrics of single streams"),
+    _without_effect("grpc-max-recv-msg-size", Form.TEXT, "4Mi", "messages of up to 64 MiB are accepted"),
+    _without_effect("grpc-max-send-msg-size", Form.TEXT, "", "there is no limit"),
     ReferenceFlag("total-queued-requests-metric", Form.TEXT, "", _METRIC.format("waiting requests")),
     ReferenceFlag("total-running-requests-metric", Form.TEXT, "", _METRIC.format("running requests")),
     ReferenceFlag("running-requests-metric", Form.TEXT, "", "another name of `--total-running-requests-metric`"),
@@ -199,14 +172,8 @@ FLAGS: tuple[ReferenceFlag, ...] = (
     ReferenceFlag("zap-encoder", Form.TEXT, "json", "`json`, or `console` for lines of text"),
     ReferenceFlag("zap-log-level", Form.TEXT, "", "`debug`, `info`, `error` or a number as in `-v`"),
     ReferenceFlag("zap-devel", Form.BOOLEAN, "false", "lines of text instead of JSON"),
-    ReferenceFlag(
-        "zap-stacktrace-level",
-        Form.TEXT,
-        "",
-        "only faults of the program are logged with a stack trace",
-        Treatment.WITHOUT_EFFECT,
-    ),
-    ReferenceFlag("zap-time-encoding", Form.TEXT, "", "times are in RFC 3339, UTC", Treatment.WITHOUT_EFFECT),
+    _without_effect("zap-stacktrace-level", Form.TEXT, "", "only faults of the program are logged with a stack trace"),
+    _without_effect("zap-time-encoding", Form.TEXT, "", "times are in RFC 3339, UTC"),
 )
 """Every flag of the reference, those of its older versions included, in the order of its own help."""
 

@@ -274,5 +274,5 @@ async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeCli
     # The Kubernetes client takes 47 MiB and is imported only where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
-    async with cluster(settings) as client:
+    async with cluster(settings.kubeconfig, settings.context) as client:
         yield client

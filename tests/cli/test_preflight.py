@@ -69,7 +69,7 @@ async def cluster(
 
 async def told(objects: Mapping[str, Any], folder: Path, autoscalers: list[Any] | None = None) -> list[str]:
     async with cluster(objects, folder, autoscalers) as place:
-        return list(preflight.report(await preflight.looked_at(access.cluster(place))))
+        return list(preflight.report(await preflight.looked_at(access.cluster(place.kubeconfig, place.context))))
 
 
 async def test_beside_another_adapter_it_says_what_is_whose_and_what_to_apply(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ async def test_what_the_other_lists_is_listed_in_v1beta2_alone() -> None:
     }
     assert len({name for name, _ in scopes}) == len(scopes)
     for written in documents.aggregated.values():
-        [custom, _] = orjson.loads(written.body)["items"]
+        [custom, _] = orjson.loads(written.compact.body)["items"]
         found = {each["version"]: str(each["resources"]) for each in custom["versions"]}
         assert "queue_length" in found["v1beta2"]
         assert "queue_length" not in found["v1beta1"]
