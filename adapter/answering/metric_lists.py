@@ -73,22 +73,14 @@ def external_list(request: ExternalRequest, values: ExternalValues, clock: Clock
 def status(error: ApiError) -> bytes:
     """The `Status` of a refusal."""
     message = str(error).encode("utf-8", "replace").decode("utf-8")
-    content: JsonObject = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": error.reason,
-    }
+    about: JsonObject = {"status": "Failure", "message": message, "reason": error.reason}
     if isinstance(error, TooManyRequests):
-        content["details"] = {"retryAfterSeconds": error.retry_after_seconds}
+        about["details"] = {"retryAfterSeconds": error.retry_after_seconds}
     elif isinstance(error, Forbidden):
-        content["details"] = dict(error.details)
+        about["details"] = dict(error.details)
     elif isinstance(error, InternalError):
-        content["details"] = {"causes": [{"message": message}]}
-    content["code"] = error.code
-    return orjson.dumps(content)
+        about["details"] = {"causes": [{"message": message}]}
+    return orjson.dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, **about, "code": error.code})
 
 
 def quantity(value: float) -> str | None:

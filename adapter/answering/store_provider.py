@@ -15,6 +15,7 @@ from adapter.api.paths import ALL, EVERYTHING, NAMESPACES, ExternalRequest, Grou
 from infscale.aggregation.across_pools import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
 from infscale.aggregation.label_sets import Choice, choose, labels_of, picked, pools_selected, serves, unsettled
 from infscale.aggregation.selections import Selections
+from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.endpoint import ObjectKey, Pool
 from infscale.errors import SeveralModels
 from infscale.metrics.published.answers import group_reading, pod_readings
@@ -29,12 +30,8 @@ from infscale.quantity import MAX_QUANTITY
 
 PODS = GroupResource("pods")
 POOLS: Mapping[GroupResource, Kind] = {
-    GroupResource("inferencepools", "inference.networking.k8s.io"): Kind(
-        "InferencePool", "inference.networking.k8s.io/v1"
-    ),
-    GroupResource("inferencepools", "inference.networking.x-k8s.io"): Kind(
-        "InferencePool", "inference.networking.x-k8s.io/v1alpha2"
-    ),
+    GroupResource("inferencepools", group): Kind("InferencePool", f"{group}/{version}")
+    for group, version in ((POOL_GROUP, "v1"), (LEGACY_GROUP, "v1alpha2"))
 }
 
 _POD = Kind("Pod", "v1")

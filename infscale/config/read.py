@@ -238,9 +238,8 @@ def _pool(field: Field, interval: float | None) -> PoolOverrides:
 def _saturation(field: Field) -> SaturationSettings:
     section = Section(field, SaturationSettings)
     default = SaturationSettings()
-    kind = values.one_of(tuple(kind.value for kind in SaturationKind))
     return SaturationSettings(
-        SaturationKind(section.get("kind", kind, default.kind.value)),
+        section.get("kind", values.member(SaturationKind), default.kind),
         section.get("queue_depth_threshold", values.positive, default.queue_depth_threshold),
         section.get("kv_utilization_threshold", values.ratio, default.kv_utilization_threshold),
         section.get("max_in_flight_requests", values.positive, default.max_in_flight_requests),

@@ -11,6 +11,7 @@ from functools import partial
 from types import MappingProxyType
 
 from infscale.discovery import names
+from infscale.documents import values
 from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.endpoint import (
     DescribedObject,
@@ -50,7 +51,6 @@ _METADATA = (
 _MAX_LABELS = 64
 _MAX_PORTS = 8
 _H2C = "kubernetes.io/h2c"
-_MAX_PORT = 65535
 _MAX_WEIGHT = 1_000_000
 _INT32 = 2**31
 _MAX_NAME = 253
@@ -108,10 +108,10 @@ def read_legacy_pool(field: Field) -> Pool:
     spec = read.require_spec().mapping(["selector", "targetPortNumber", "extensionRef"])
     extension = spec["extensionRef"].mapping(["name"], ["group", "kind", "portNumber", "failureMode"])
     selector = spec["selector"].attempt(lambda each: _selector(each, minimum=0))
-    port = spec["targetPortNumber"].attempt(_port)
+    port = spec["targetPortNumber"].attempt(values.port)
     _check_reference(extension)
     if "portNumber" in extension:
-        _port(extension["portNumber"])
+        values.port(extension["portNumber"])
     return Pool(read.key, selector.value, (port.value,), _failure_mode(extension), read.labels)
 
 
@@ -122,10 +122,6 @@ def _selector(field: Field, minimum: int) -> Mapping[str, str]:
     return selector
 
 
-def _port(field: Field) -> int:
-    return field.integer(1, _MAX_PORT)
-
-
 def _target_ports(field: Field) -> tuple[int, ...]:
     items = field.items()
     if not 1 <= len(items) <= _MAX_PORTS:
@@ -133,7 +129,7 @@ def _target_ports(field: Field) -> tuple[int, ...]:
     ports: list[int] = []
     for item in items:
         number = item.mapping(["number"])["number"]
-        port = _port(number)
+        port = values.port(number)
         if port in ports:
             number.refuse(f"port {port} is given twice")
         ports.append(port)
@@ -144,7 +140,7 @@ def _picker_failure_mode(field: Field) -> FailureMode:
     reference = field.mapping(["name"], ["group", "kind", "port", "failureMode"])
     _check_reference(reference)
     if "port" in reference:
-        _port(reference["port"].mapping(["number"])["number"])
+        values.port(reference["port"].mapping(["number"])["number"])
     elif "kind" not in reference or reference["kind"].text() == "Service":
         field.refuse("key 'port' is missing; a Service needs it")
     return _failure_mode(reference)
@@ -152,7 +148,7 @@ def _picker_failure_mode(field: Field) -> FailureMode:
 
 def _failure_mode(reference: Mapping[str, Field]) -> FailureMode:
     field = reference.get("failureMode")
-    return FailureMode.CLOSE if field is None else FailureMode(field.choice([mode.value for mode in FailureMode]))
+    return FailureMode.CLOSE if field is None else values.member(FailureMode)(field)
 
 
 def _check_reference(reference: Mapping[str, Field]) -> None:
@@ -280,8 +276,8 @@ def label_selector(field: Field, minimum: int = 0) -> Selector:
 
 def _expression(field: Field) -> tuple[str, str, tuple[str, ...]]:
     parts = field.mapping(["key", "operator"], ["values"])
-    values = parts["values"].items() if "values" in parts else ()
-    return parts["key"].text(), parts["operator"].text(), tuple(value.text(empty=True) for value in values)
+    listed = parts["values"].items() if "values" in parts else ()
+    return parts["key"].text(), parts["operator"].text(), tuple(each.text(empty=True) for each in listed)
 
 
 read_deployment = partial(_read_workload, kind="Deployment")

@@ -1,6 +1,7 @@
 """Single values of documents: paths, URLs, numbers with a range, and how often something is done."""
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ _MAX_BYTES = 1024**3
 _TIMEOUT_SHARE = 0.8
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
+EnumT = TypeVar("EnumT", bound=Enum)
 
 
 def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
@@ -25,6 +27,11 @@ def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
         return options[options.index(field.choice(options))]
 
     return read
+
+
+def member(members: type[EnumT]) -> Callable[[Field], EnumT]:
+    """A reader of one of an enumeration's values, which are strings."""
+    return lambda field: members(field.choice([each.value for each in members]))
 
 
 def interval(field: Field) -> float:

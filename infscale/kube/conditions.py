@@ -4,7 +4,7 @@ An `InferencePool`'s status belongs to the gateways and is left alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from infscale.discovery.objects import InferenceModel
@@ -12,7 +12,7 @@ from infscale.endpoint import Objective, ObjectKey, Rewrite
 from infscale.kube import watched_objects as objects
 from infscale.kube.api.resources import Resource
 from infscale.kube.assembly import SeenObjects, models_in_use
-from infscale.kube.watched_objects import Condition, Definition, Record, Standing
+from infscale.kube.watched_objects import CONDITION_KEYS, Condition, Definition, Record, Standing
 
 ACCEPTED = "Accepted"
 LOAD_KNOWN = "LoadKnown"
@@ -136,13 +136,6 @@ def as_patch(standing: Standing, conditions: Iterable[Condition]) -> dict[str, A
 
 
 def _plain(condition: Condition) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
-    }
-    if condition.observed_generation is not None:
-        plain["observedGeneration"] = condition.observed_generation
-    return plain
+    *texts, generation = astuple(condition)
+    plain = dict(zip(CONDITION_KEYS, texts, strict=True))
+    return plain if generation is None else {**plain, "observedGeneration": generation}
