@@ -37,7 +37,7 @@ class PathKind(enum.Enum):
     OTHER = "other"
 
 
-_KINDS: Mapping[type[Request], PathKind] = {
+KINDS: Mapping[type[Request], PathKind] = {
     ObjectRequest: PathKind.CUSTOM,
     ExternalRequest: PathKind.EXTERNAL,
     DocumentRequest: PathKind.DISCOVERY,
@@ -54,11 +54,6 @@ class Reply:
     body: bytes
     content_type: str = Form.JSON.value
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def kind_of(request: Request) -> PathKind:
-    """What `request` is counted as."""
-    return _KINDS[type(request)]
 
 
 def refusal(error: ApiError, how: Accepted | None = None, *, pretty: bool = False) -> Reply:

@@ -129,6 +129,7 @@ def constant_documents(metrics: Iterable[str], version: str, foreign: Iterable[F
     names = sorted(metrics)
     own = _listed(names, ())
     all_of_v1beta2 = _listed(names, foreign)
+    external = [_resource(name, True, _EXTERNAL_KIND) for name in names]
     contents: dict[Document, JsonObject] = {
         Document.ROOT: {"paths": sorted(PATHS)},
         Document.GROUPS: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in _GROUPS]},
@@ -136,7 +137,7 @@ def constant_documents(metrics: Iterable[str], version: str, foreign: Iterable[F
         Document.CUSTOM_V1BETA1: _custom_resources(CustomVersion.V1BETA1, own),
         Document.CUSTOM_V1BETA2: _custom_resources(CustomVersion.V1BETA2, all_of_v1beta2),
         Document.EXTERNAL: {"kind": "APIGroup", "apiVersion": "v1", **_group(EXTERNAL_GROUP)},
-        Document.EXTERNAL_V1BETA1: _external_resources(names),
+        Document.EXTERNAL_V1BETA1: _resource_list(f"{EXTERNAL_GROUP}/v1beta1", external),
         Document.OPENAPI_V2: openapi_v2(names, version),
         Document.VERSION: _version(version),
     }
@@ -185,10 +186,6 @@ def _custom_resources(version: CustomVersion, listed: tuple[_Listed, ...]) -> Js
         for metric in each.metrics
     ]
     return _resource_list(f"{CUSTOM_GROUP}/{version.value}", resources)
-
-
-def _external_resources(metrics: list[str]) -> JsonObject:
-    return _resource_list(f"{EXTERNAL_GROUP}/v1beta1", [_resource(metric, True, _EXTERNAL_KIND) for metric in metrics])
 
 
 def _resource(name: str, namespaced: bool, kind: str) -> JsonObject:

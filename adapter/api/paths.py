@@ -246,7 +246,8 @@ def _selector(options: Mapping[str, str], name: str) -> Selector:
         return Selector.parse(text)
     except SelectorError as error:
         hint = "; a model's name is rarely a label value: select by model_key" if "model" in text else ""
-        raise BadRequest(f"{name}: {_printable(str(error))}{hint}") from None
+        printable = str(error).encode("utf-8", "replace").decode("utf-8")
+        raise BadRequest(f"{name}: {printable}{hint}") from None
 
 
 def _field_name(text: str) -> str | None:
@@ -256,7 +257,3 @@ def _field_name(text: str) -> str | None:
     if found is None:
         raise BadRequest("fieldSelector: only metadata.name=NAME is known here")
     return found[1]
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

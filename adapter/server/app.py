@@ -15,7 +15,7 @@ from adapter.access.authentication import Caller
 from adapter.access.peer import peer_of
 from adapter.access.request_access import OPEN, Access, audit
 from adapter.access.request_attributes import Asked
-from adapter.answering.responder import PathKind, Reply, Responder, kind_of, refusal
+from adapter.answering.responder import KINDS, PathKind, Reply, Responder, refusal
 from adapter.api.documents import Clock
 from adapter.api.negotiation import Preferences
 from adapter.api.paths import ExternalRequest, MetricRequest, ObjectRequest, Request, TelemetryRequest, parse
@@ -68,7 +68,7 @@ class AdapterApp:
         except ApiError as error:
             parsed = error
         else:
-            kind = kind_of(parsed)
+            kind = KINDS[type(parsed)]
         try:
             response = await self._admitted(request, parsed)
         except ApiError as error:

@@ -40,7 +40,6 @@ from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
-from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -148,9 +147,8 @@ def _kubernetes(field: Field, files: Files) -> KubernetesSettings:
 
 def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
     section = Section(field, KubernetesDiscoverySettings)
-    return KubernetesDiscoverySettings(
-        section.get("namespaces", _namespaces, ()), section.get("write_status", Field.boolean, True)
-    )
+    namespaces: tuple[str, ...] = section.get("namespaces", _namespaces, ())
+    return KubernetesDiscoverySettings(namespaces, section.get("write_status", Field.boolean, True))
 
 
 def _namespaces(field: Field) -> tuple[str, ...]:
@@ -265,12 +263,11 @@ def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
 def _formula(field: Field) -> FormulaSettings:
     section = Section(field, FormulaSettings, required=["name", "formula"])
     default = FormulaSettings("", "")
-    aggregations = tuple(each.value for each in FORMULA_AGGREGATIONS)
     name, formula = (section.attempt(key, Field.text) for key in ("name", "formula"))
     unit = section.get("unit", lambda unit: unit.text(empty=True), default.unit)
     meaning = section.get("meaning", Field.text, default.meaning)
-    aggregation = section.get("aggregation", values.one_of(aggregations), default.aggregation.value)
-    return FormulaSettings(name.value, formula.value, unit, meaning, Aggregation(aggregation))
+    aggregation = section.get("aggregation", values.member(FORMULA_AGGREGATIONS), default.aggregation)
+    return FormulaSettings(name.value, formula.value, unit, meaning, aggregation)
 
 
 def _picker(field: Field, files: Files) -> PickerSettings:
@@ -284,6 +281,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     if buffered < longest:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
     connections = values.whole(1, _MOST_CONNECTIONS)
+    trusted = partial(values.different, read=_trusted_header)
     objectives = values.one_of(get_args(UnknownObjectives))
     return PickerSettings(
         listen=section.get("listen", listeners.listen, default.listen),
@@ -308,13 +306,9 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
         any_health_service=section.get("any_health_service", Field.boolean, default.any_health_service),
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
-        trusted_headers=section.get("trusted_headers", _trusted_headers, default.trusted_headers),
+        trusted_headers=section.get("trusted_headers", trusted, default.trusted_headers),
         unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
     )
-
-
-def _trusted_headers(field: Field) -> tuple[str, ...]:
-    return values.different(field, _trusted_header)
 
 
 def _trusted_header(field: Field) -> str:

@@ -1,6 +1,6 @@
 """Single values of documents: paths, URLs, numbers with a range, and how often something is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -29,9 +29,10 @@ def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
     return read
 
 
-def member(members: type[EnumT]) -> Callable[[Field], EnumT]:
-    """A reader of one of an enumeration's values, which are strings."""
-    return lambda field: members(field.choice([each.value for each in members]))
+def member(members: Iterable[EnumT]) -> Callable[[Field], EnumT]:
+    """A reader of one of these members of an enumeration, by their values."""
+    by_value = {str(each.value): each for each in members}
+    return lambda field: by_value[field.choice([*by_value])]
 
 
 def interval(field: Field) -> float:

@@ -164,13 +164,9 @@ class Reflector:
         if str(error) == self._said:
             return
         self._said = str(error)
-        rights = f"; allow this identity the verbs list and watch on {self.resource.name}"
-        _log.warning(
-            "%s cannot be followed, the last state stays: %s%s",
-            self.resource.name,
-            error,
-            rights if isinstance(error, Forbidden) else "",
-        )
+        name = self.resource.name
+        rights = f"; allow this identity the verbs list and watch on {name}" if isinstance(error, Forbidden) else ""
+        _log.warning("%s cannot be followed, the last state stays: %s%s", name, error, rights)
 
     # Lists
 

@@ -136,10 +136,8 @@ class KubeClient:
         gap = float(params.get("timeoutSeconds") or _LONGEST_WATCH_SECONDS) + _GAP_MARGIN_SECONDS
         with self._translated(gap):
             async with await self._opened(request, gap) as response:
-                yield {
-                    "type": "BOOKMARK",
-                    "object": {"metadata": {"resourceVersion": params.get("resourceVersion", "")}},
-                }
+                metadata = {"resourceVersion": params.get("resourceVersion", "")}
+                yield {"type": "BOOKMARK", "object": {"metadata": metadata}}
                 lines = LineBuffer(self._max_answer_bytes)
                 async for piece in response.content.iter_any():
                     for line in lines.feed(piece):
