@@ -106,10 +106,8 @@ def label_selector(selector: Selector) -> JsonObject | None:
 
 
 def _expression(requirement: Requirement) -> JsonObject:
-    content: JsonObject = {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator]}
-    if requirement.values:
-        content["values"] = list(requirement.values)
-    return content
+    values = {"values": list(requirement.values)} if requirement.values else {}
+    return {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator], **values}
 
 
 def _common(request: ObjectRequest, window_seconds: float | None) -> tuple[str, tuple[str, str]]:

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -116,7 +116,5 @@ class _Handshake:
 
 def _cut(accepted: socket.socket) -> None:
     """End a connection whose handshake has not ended."""
-    try:
+    with suppress(OSError):
         accepted.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,14 +84,6 @@ class InCluster:
             raise ConfigError("kubernetes", "kubeconfig", problem) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the plugin gave and until when it is good; None: until it is refused."""
-
-    chosen: Chosen
-    until: datetime | None
-
-
 class Kubeconfig:
     """One context of a kubeconfig; guards what was read of it and what its plugin said."""
 
@@ -104,7 +95,8 @@ class Kubeconfig:
         self._now = now
         # The file as it was last read, and what of it counts.
         self._read: tuple[str, Chosen] | None = None
-        self._answer: _Answer | None = None
+        # What the plugin gave and until when it is good; None: until it is refused.
+        self._answer: tuple[Chosen, datetime | None] | None = None
 
     async def find(self, *, anew: bool) -> Found:
         """As `Origin.find`: the file and those it names are read again, the plugin is run when it is time."""
@@ -121,9 +113,10 @@ class Kubeconfig:
         return choose(load(text, str(self._path)), self._context)
 
     async def _asked(self, chosen: Chosen, plugin: Mapping[str, Any], anew: bool) -> Chosen:
-        answer = self._answer
-        if answer is not None and not anew and (answer.until is None or self._now() < answer.until):
-            return answer.chosen
+        if self._answer is not None and not anew:
+            known, until = self._answer
+            if until is None or self._now() < until:
+                return known
         try:
             async with asyncio.timeout(_PLUGIN_SECONDS):
                 status = await ExecProvider(ConfigNode("exec", dict(plugin))).run()
@@ -131,8 +124,9 @@ class Kubeconfig:
             raise ConfigError(chosen.place, "exec", f"the plugin took longer than {_PLUGIN_SECONDS:g} s") from None
         except (ConfigException, OSError) as error:
             raise ConfigError(chosen.place, "exec", f"the plugin failed: {error}") from None
-        self._answer = _Answer(chosen.having(status), _good_until(status))
-        return self._answer.chosen
+        given = chosen.having(status)
+        self._answer = given, _good_until(status)
+        return given
 
 
 def _good_until(status: Mapping[str, Any]) -> datetime | None:
