@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from infscale.discovery import names
 from infscale.discovery.objects import DEFAULT_NAMESPACE, InferenceObject, read_object
+from infscale.documents import values
 from infscale.documents.problems import Attempt
 from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
-from infscale.documents.values import MAX_PORT, member, port
 from infscale.endpoint import (
     DescribedObject,
     DiscoveryState,
@@ -168,14 +168,14 @@ def _entry(field: Field, *, clusters: bool) -> _Entry:
             metrics_port.report("the label metricsPort is given too; keep one")
         metrics_port = apart[_METRICS_PORT]
     namespace = attempted(parts, "namespace", names.namespace, DEFAULT_NAMESPACE)
-    name, at = parts["name"].attempt(names.name), parts["port"].attempt(_port)
+    name, port = parts["name"].attempt(names.name), parts["port"].attempt(_port)
     address = parts["address"].attempt(_host if clusters else _address)
     labels = attempted(parts, "labels", lambda each: names.labels(each, apart), names.NO_LABELS)
-    phase = attempted(parts, "phase", member(Phase), Phase.READY)
+    phase = attempted(parts, "phase", values.member(Phase), Phase.READY)
     metrics = Attempt(None) if metrics_port is None else metrics_port.attempt(_port)
     metrics_address = attempted(apart, _METRICS_ADDRESS, _host, None)
     key, pod = ObjectKey(namespace.value, name.value), (address.value, labels.value)
-    return _Entry(field, key, pod, at.value, phase.value, metrics.value, metrics_address.value)
+    return _Entry(field, key, pod, port.value, phase.value, metrics.value, metrics_address.value)
 
 
 def _metrics_labels(field: Field) -> Mapping[str, Field]:
@@ -212,8 +212,8 @@ def _ip_address(text: str) -> str | None:
 def _port(field: Field) -> int:
     """A port, which the reference's file form writes as a string."""
     if not field.is_text:
-        return port(field)
+        return values.port(field)
     text = field.text()
-    if not _PORT.fullmatch(text) or int(text) > MAX_PORT:
-        field.refuse(f"expected a port from 1 to {MAX_PORT}, got {quoted(text)}")
+    if not _PORT.fullmatch(text) or int(text) > values.MAX_PORT:
+        field.refuse(f"expected a port from 1 to {values.MAX_PORT}, got {quoted(text)}")
     return int(text)

@@ -32,6 +32,7 @@ def _metric(field: Field) -> ScaledMetric | None:
     form = _FORMS.get(kind)
     if form is None:
         return None
+    # The key of a form's source is its name in lower case.
     key = kind.lower()
     source = field.mapping(["type", key])[key]
     metric = source.mapping(["metric"])["metric"].mapping(["name"], ["selector"])

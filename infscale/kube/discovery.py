@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from infscale.discovery.objects import LEGACY_GROUP, LLM_D_GROUP, POOL_GROUP
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool
 from infscale.errors import ConfigError, StartError
 from infscale.kube import watched_objects as objects
@@ -33,11 +34,8 @@ _LOG = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 
-_ROUTING = {resources.POOLS, resources.OBJECTIVES, resources.REWRITES, resources.MODELS} | {
-    resources.LEGACY_POOLS,
-    resources.LEGACY_OBJECTIVES,
-    resources.LEGACY_REWRITES,
-}
+_ROUTING = frozenset({POOL_GROUP, LEGACY_GROUP, LLM_D_GROUP})
+"""The groups of the kinds that decide where requests go."""
 
 
 class Cluster(Follows, Patches, Protocol):
@@ -205,7 +203,7 @@ class KubernetesDiscovery:
         for definition, records in self._seen.by_definition():
             resource = definition.resource
             is_pool = resource.plural == resources.POOLS.plural
-            if resource not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
+            if resource.group not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
                 continue
             name, watch = self._watch(resource, namespace, self._table(records, self._refusals.reading(definition)))
             if not is_pool:
