@@ -186,11 +186,12 @@ def _custom_value(version: str) -> JsonObject:
         },
     )
     selector: JsonObject = {"description": "the metric's selector as a LabelSelector, null without", "type": "object"}
-    name, window = _text("name of the metric"), "window"
+    name = _text("name of the metric")
     named: JsonObject = {"metricName": name, "selector": selector}
+    window = "window"
     if version == CustomVersion.V1BETA2.value:
-        metric = _object("the metric", {"name": name, "selector": selector}, required=("name", "selector"))
-        named, window = {"metric": metric}, "windowSeconds"
+        named = {"metric": _object("the metric", {"name": name, "selector": selector}, required=("name", "selector"))}
+        window = "windowSeconds"
     return _value("the value of a metric for an object", {"describedObject": described, **named}, window)
 
 

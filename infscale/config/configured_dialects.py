@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from types import MappingProxyType
 from typing import TypeVar, get_args
 
@@ -53,8 +52,8 @@ def _names(field: Field) -> EngineNames:
         block_size=section.get("block_size", metric_spec, None),
         num_blocks=section.get("num_blocks", metric_spec, None),
         model_label=section.get("model_label", Field.text, None),
-        histograms=section.get("histograms", partial(_named, names=_HISTOGRAMS), None),
-        counters=section.get("counters", partial(_named, names=_COUNTERS), None),
+        histograms=section.get("histograms", _histograms, None),
+        counters=section.get("counters", _counters, None),
         path=section.get("path", url_path, None),
     )
     # A metric that is refused is not one that is missing.
@@ -86,6 +85,14 @@ def metric_spec(field: Field) -> str:
     except ValueError as error:
         field.refuse(f"{error}, got {quoted(text)}")
     return text
+
+
+def _histograms(field: Field) -> Mapping[HistogramName, str]:
+    return _named(field, _HISTOGRAMS)
+
+
+def _counters(field: Field) -> Mapping[CounterName, str]:
+    return _named(field, _COUNTERS)
 
 
 def _named(field: Field, names: tuple[NameT, ...]) -> Mapping[NameT, str]:

@@ -137,5 +137,5 @@ def as_patch(standing: Standing, conditions: Iterable[Condition]) -> dict[str, A
 
 def _plain(condition: Condition) -> dict[str, Any]:
     *texts, generation = astuple(condition)
-    plain = dict(zip(CONDITION_KEYS, texts, strict=True))
+    plain: dict[str, Any] = dict(zip(CONDITION_KEYS, texts, strict=True))
     return plain if generation is None else {**plain, "observedGeneration": generation}
