@@ -33,88 +33,65 @@ class CertificateRefused(InfscaleError):
 class ApiError(InfscaleError):
     """A refusal; `str` of it is the message of the `Status`."""
 
-    code: ClassVar[int] = 500
-    reason: ClassVar[str] = "InternalError"
+    code: ClassVar[int]
+    reason: ClassVar[str]
     retry_after_seconds: ClassVar[int | None] = None
 
+    def __init_subclass__(cls, *, code: int, reason: str) -> None:
+        cls.code, cls.reason = code, reason
 
-class BadRequest(ApiError):
+
+class BadRequest(ApiError, code=400, reason="BadRequest"):
     """The request does not parse."""
 
-    code = 400
-    reason = "BadRequest"
 
-
-class Unauthorized(ApiError):
+class Unauthorized(ApiError, code=401, reason="Unauthorized"):
     """An identity that is claimed is not proven. `cause` is for our log, one of few; the client is told nothing."""
-
-    code = 401
-    reason = "Unauthorized"
 
     def __init__(self, cause: str) -> None:
         self.cause = cause
         super().__init__("Unauthorized")
 
 
-class Forbidden(ApiError):
+class Forbidden(ApiError, code=403, reason="Forbidden"):
     """The user may not do this. `details` names the resource asked for, as the `Status` repeats it."""
-
-    code = 403
-    reason = "Forbidden"
 
     def __init__(self, message: str, details: Mapping[str, str]) -> None:
         self.details = details
         super().__init__(message)
 
 
-class NotFound(ApiError):
+class NotFound(ApiError, code=404, reason="NotFound"):
     """The path, metric or object does not exist."""
 
-    code = 404
-    reason = "NotFound"
 
-
-class MethodNotAllowed(ApiError):
+class MethodNotAllowed(ApiError, code=405, reason="MethodNotAllowed"):
     """The path exists and takes another method."""
 
-    code = 405
-    reason = "MethodNotAllowed"
 
-
-class NotAcceptable(ApiError):
+class NotAcceptable(ApiError, code=406, reason="NotAcceptable"):
     """The client takes no form in which the answer can be written."""
 
-    code = 406
-    reason = "NotAcceptable"
 
-
-class TooManyRequests(ApiError):
+class TooManyRequests(ApiError, code=429, reason="TooManyRequests"):
     """More metric requests at once than the adapter takes."""
 
-    code = 429
-    reason = "TooManyRequests"
     retry_after_seconds = 1
 
 
-class HeadTooLarge(ApiError):
+class HeadTooLarge(ApiError, code=431, reason="RequestHeaderFieldsTooLarge"):
     """The line and headers of a request, or a body that it should not have, are larger than the adapter takes."""
-
-    code = 431
-    reason = "RequestHeaderFieldsTooLarge"
 
     def __init__(self) -> None:
         super().__init__("the request is larger than 1 MiB")
 
 
-class InternalError(ApiError):
+class InternalError(ApiError, code=500, reason="InternalError"):
     """A fault of the adapter itself."""
 
 
-class Unavailable(ApiError):
+class Unavailable(ApiError, code=503, reason="ServiceUnavailable"):
     """The name exists, its value is unknown now; says why and how old the last one is.
 
     It carries no `Retry-After`: clients of the API would wait inside the request instead of reporting the cause.
     """
-
-    code = 503
-    reason = "ServiceUnavailable"

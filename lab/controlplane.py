@@ -16,8 +16,9 @@ from yarl import URL
 
 from infscale.demo.child_processes import free_ports
 from infscale.errors import StartError
-from infscale.kube.api.client import Credentials, KubeClient, PatchKind
+from infscale.kube.api.client import Credentials, KubeClient
 from infscale.kube.api.errors import KubeError, NotFound, Unreachable
+from infscale.kube.api.verbs import PatchKind
 from lab.certificates import Authority, KeyPair, signing_keys
 from lab.processes import Running, running
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from infscale.demo.child_processes import free_ports
-from infscale.kube.api.client import PatchKind
+from infscale.kube.api.verbs import PatchKind
 from lab.controlplane import TOOLS, ControlPlane, Document
 from lab.processes import Running, running
 

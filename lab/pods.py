@@ -10,7 +10,7 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
+from collections.abc import Callable, Coroutine, Mapping, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from typing import Any, Self
 import uvloop
 from aiohttp import web
 
-from infscale.config import KubernetesSettings
 from infscale.endpoint import ObjectKey
 from infscale.errors import StartError
 from infscale.kube.api.client import KubeClient
@@ -146,13 +145,6 @@ class PodServers:
 
     # The cache that the reflector fills
 
-    def replace(self, items: Iterable[dict[str, Any]]) -> None:
-        """Have a server for exactly these pods."""
-        items = list(items)
-        for item in items:
-            self.put(item)
-        self.retain({ObjectKey(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items})
-
     def retain(self, keys: Set[ObjectKey]) -> None:
         """Let the servers of all pods but these end."""
         for key in self._leaving.keys() - keys:
@@ -211,7 +203,7 @@ class PodServers:
 async def _main(kubeconfig: Path, namespace: str) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with cluster(KubernetesSettings(kubeconfig)) as client, PodServers(client, namespace, random.Random(1)):
+    async with cluster(kubeconfig) as client, PodServers(client, namespace, random.Random(1)):
         await stop.wait()
 
 

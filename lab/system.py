@@ -14,7 +14,7 @@ import yaml
 
 from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
-from infscale.envoy.config import Address, OriginalDestinationRoute
+from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from infscale.errors import StartError
 from lab.controlplane import ControlPlane
@@ -89,7 +89,7 @@ async def _until_serving(process: Running, ports: Ports) -> None:
 async def gateway(ports: Ports) -> AsyncGenerator[str, None]:
     """Run Envoy in front of the picker; gives its URL. Requests name their pool in `POOL_HEADER`: the lab's own do."""
     listen = Address("127.0.0.1", ports.gateway)
-    route = OriginalDestinationRoute(listen, Address("127.0.0.1", ports.picker), trusted_headers=(POOL_HEADER,))
+    route = PickerRoute(listen, Address("127.0.0.1", ports.picker), None, trusted_headers=(POOL_HEADER,))
     async with running_envoy(Address("127.0.0.1", ports.admin), [route]):
         yield f"http://{listen}"
 

@@ -20,7 +20,7 @@ from infscale.endpoint import (
     RewriteRule,
     RewriteTarget,
 )
-from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, Route, bootstrap
+from infscale.envoy.config import Address, PickerRoute, Route, bootstrap
 from infscale.metrics.sample import ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
@@ -239,7 +239,7 @@ PICKER = Address("127.0.0.1", 9002)
 
 
 @pytest.mark.parametrize(
-    "route", [PickerRoute(ENVOY, PICKER, (PICKER,)), OriginalDestinationRoute(ENVOY, PICKER)], ids=["known", "unknown"]
+    "route", [PickerRoute(ENVOY, PICKER, (PICKER,)), PickerRoute(ENVOY, PICKER, None)], ids=["known", "unknown"]
 )
 def test_envoy_removes_them_all(route: Route) -> None:
     document: Any = bootstrap(ENVOY, [route])

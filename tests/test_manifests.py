@@ -14,7 +14,7 @@ from yarl import URL
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.kube.api.client import CredentialSource, KubeClient
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 from infscale.kube.rights import Right, rights

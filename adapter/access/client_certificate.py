@@ -5,7 +5,6 @@ certificate is verified again, against the one bundle that counts for what it is
 happens to carry a front proxy's name is no front proxy's.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,13 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
-from cryptography.x509.verification import (
-    Criticality,
-    ExtensionPolicy,
-    Policy,
-    PolicyBuilder,
-    VerificationError,
-)
+from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, VerificationError
 
 from adapter.access.cache import ExpiringCache
 from adapter.access.identity import User
@@ -175,13 +168,9 @@ def _may_sign(issuer: x509.Certificate) -> bool:
 
 def _may_act_as_client(certificate: x509.Certificate, *, required: bool) -> bool:
     """Whether its extended key usage, where there is one, covers clients; `required`: whether there must be one."""
-    for usage in _usages(certificate):
-        return ExtendedKeyUsageOID.CLIENT_AUTH in usage
-    return not required
-
-
-def _usages(certificate: x509.Certificate) -> Iterator[x509.ExtendedKeyUsage]:
-    return (each.value for each in certificate.extensions if isinstance(each.value, x509.ExtendedKeyUsage))
+    usages = (each.value for each in certificate.extensions if isinstance(each.value, x509.ExtendedKeyUsage))
+    usage = next(usages, None)
+    return not required if usage is None else ExtendedKeyUsageOID.CLIENT_AUTH in usage
 
 
 def _is_current(certificate: x509.Certificate, now: datetime) -> bool:

@@ -10,12 +10,13 @@ from typing import Protocol
 from adapter.access.authentication import Authenticator, Caller, TokenReviewer
 from adapter.access.authorization import Authorizer
 from adapter.access.request_attributes import Asked, Attributes, PathAttributes, attributes_of
-from adapter.access.reviews import CreatesReviews, Reviews
+from adapter.access.reviews import Reviews
 from adapter.access.trust import Trust
-from adapter.access.trust_watch import ReadsConfigMaps, TrustFollower
+from adapter.access.trust_watch import TrustFollower
 from adapter.api.documents import Clock
 from adapter.api.paths import Probe
 from adapter.errors import ApiError, Unauthorized
+from infscale.kube.api.verbs import Creates, Follows
 from infscale.process.tasks import running
 
 ALWAYS_ALLOWED = frozenset(probe.value for probe in Probe)
@@ -48,35 +49,21 @@ class Access(Protocol):
         ...
 
 
-class OpenAccess:
-    """Admits every request: for an adapter that only this machine can reach."""
-
-    async def admit(self, caller: Caller, asked: Asked) -> Admission:
-        """Always returns."""
-        del caller, asked
-        return OPEN
-
-
 class ClusterAccess:
     """Admits what the cluster admits. `trust` gives the authorities it trusts now, None while they are not known."""
 
     def __init__(
-        self,
-        authenticator: Authenticator,
-        authorizer: Authorizer,
-        trust: Callable[[], Trust | None],
-        clock: Callable[[], Clock],
+        self, client: Creates, trust: Callable[[], Trust | None], clock: Callable[[], Clock], rng: random.Random
     ) -> None:
-        self._authenticator = authenticator
-        self._authorizer = authorizer
-        self._trust = trust
+        def monotonic() -> float:
+            return clock().monotonic
+
+        tokens, anonymous = (Reviews(client, rng, at_once=most) for most in (_TOKENS_AT_ONCE, _ANONYMOUS_AT_ONCE))
+        self._authenticator = Authenticator(TokenReviewer(tokens, monotonic))
+        self._authorizer = Authorizer(Reviews(client, rng), anonymous, monotonic)
+        self.trust = trust
         self._clock = clock
         self._said: dict[str, float] = {}
-
-    @property
-    def trust(self) -> Trust | None:
-        """The authorities that the cluster trusts now."""
-        return self._trust()
 
     async def admit(self, caller: Caller, asked: Asked) -> Admission:
         """As `Access.admit`; health paths cost nothing."""
@@ -86,7 +73,7 @@ class ClusterAccess:
         clock = self._clock()
         name: str | None = None
         try:
-            user = await self._authenticator.user(caller, self.trust, clock)
+            user = await self._authenticator.user(caller, self.trust(), clock)
             name = user.name
             await self._authorizer.check(user, attributes)
         except ApiError as error:
@@ -116,7 +103,7 @@ def audit(admission: Admission, asked: Asked, code: int) -> None:
     _log.debug("request", extra={"fields": fields})
 
 
-class AsksCluster(CreatesReviews, ReadsConfigMaps, Protocol):
+class AsksCluster(Creates, Follows, Protocol):
     """All of the cluster's API that access needs."""
 
 
@@ -129,11 +116,6 @@ async def cluster_access(
     It works from the start: until the cluster names its authorities, certificates are refused and the rest goes on.
     """
 
-    def monotonic() -> float:
-        return clock().monotonic
-
     follower = TrustFollower(client, use, rng)
-    authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), monotonic))
-    authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), monotonic)
     async with running(follower.follow()):
-        yield ClusterAccess(authenticator, authorizer, lambda: follower.trust, clock)
+        yield ClusterAccess(client, lambda: follower.trust, clock, rng)

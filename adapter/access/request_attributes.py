@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from adapter.access.identity import User
-from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, NAMESPACES, ExternalRequest, ObjectRequest, Request
+from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, NAMESPACES, ExternalRequest, ObjectRequest, Request, trimmed
 
 REVIEW_PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _API = "apis"
@@ -114,11 +114,6 @@ def attributes_of(asked: Asked) -> Attributes:
             return _of_path(asked.method, asked.path.encode("utf-8", "replace").decode())
         case _:
             return PathAttributes(asked.method.lower(), trimmed(asked.path))
-
-
-def trimmed(path: str) -> str:
-    """`path` without the slash at its end, which makes no difference to what it names."""
-    return path[:-1] if len(path) > 1 and path.endswith("/") else path
 
 
 def access_review(user: User, attributes: Attributes) -> JsonObject:

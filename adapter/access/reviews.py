@@ -6,30 +6,21 @@ Both are asked by creating a review, which needs the rights of the ClusterRole `
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Unreachable
+from infscale.kube.api.verbs import Creates, JsonObject
 from infscale.kube.rights import rights
 
 _BACKOFF = Backoff(base_seconds=0.5, factor=1.5, cap_seconds=3.0)
-
-JsonObject = dict[str, Any]
-
 
 REVIEW_NEEDS = rights(("create",), "authentication.k8s.io", "tokenreviews") | rights(
     ("create",), "authorization.k8s.io", "subjectaccessreviews"
 )
 """What asking takes."""
-
-
-class CreatesReviews(Protocol):
-    """Creates objects in the cluster."""
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create `body` at the API path and return what became of it. Raises `infscale.kube.api.errors.KubeError`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +35,7 @@ class Patience:
 class Reviews:
     """Creates reviews, at most `at_once` of them at a time; the others wait within their time."""
 
-    def __init__(
-        self,
-        client: CreatesReviews,
-        rng: random.Random,
-        patience: Patience = Patience(),
-        at_once: int = 64,
-    ) -> None:
+    def __init__(self, client: Creates, rng: random.Random, patience: Patience = Patience(), at_once: int = 64) -> None:
         self._client = client
         self._rng = rng
         self._patience = patience
@@ -62,23 +47,18 @@ class Reviews:
         Raises `KubeError`, `Unreachable` also when the time is over.
         """
         patience, last = self._patience, Unreachable("the API server did not answer in time")
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(patience.limit_seconds) as limit, self._places:
                 for attempt in range(patience.tries):
                     try:
                         return _status(await self._client.create(path, body))
                     except Unreachable as error:
                         last = error
-                    wait = self._wait(attempt, last)
+                    wait = max(patience.backoff.delay(attempt, self._rng), last.retry_after_seconds or 0.0)
                     if attempt + 1 == patience.tries or _is_over_after(limit, wait):
                         break
                     await asyncio.sleep(wait)
-        except TimeoutError:
-            pass
         raise last
-
-    def _wait(self, attempt: int, error: Unreachable) -> float:
-        return max(self._patience.backoff.delay(attempt, self._rng), error.retry_after_seconds or 0.0)
 
 
 def _is_over_after(limit: asyncio.Timeout, wait: float) -> bool:

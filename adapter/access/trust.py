@@ -6,6 +6,7 @@ The API server keeps it up to date. Lists in it are JSON arrays in strings, and 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 from cryptography import x509
@@ -106,9 +107,6 @@ def _texts(data: Mapping[str, str], key: str) -> tuple[str, ...]:
         found: object = orjson.loads(text)
     except orjson.JSONDecodeError:
         found = None
-    if not isinstance(found, list):
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise TrustError(f"{key}: a JSON array of strings is expected")
-    texts = tuple(each for each in found if isinstance(each, str))
-    if len(texts) < len(found):
-        raise TrustError(f"{key}: a JSON array of strings is expected")
-    return texts
+    return tuple(cast("list[str]", found))

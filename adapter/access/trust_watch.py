@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Protocol
 
 from adapter.access.trust import Trust, parse_trust
 from adapter.errors import TrustError
 from infscale.backoff import Backoff
 from infscale.kube.api.errors import Forbidden, Gone, KubeError
+from infscale.kube.api.verbs import Follows, JsonObject
 from infscale.kube.rights import rights
 from infscale.process.log import where
 
@@ -29,21 +29,7 @@ _NO_PROXY = (
 )
 _BACKOFF = Backoff(base_seconds=0.5, cap_seconds=15.0)
 
-JsonObject = dict[str, Any]
-
 _log = logging.getLogger(__name__)
-
-
-class ReadsConfigMaps(Protocol):
-    """Lists and watches objects of the cluster by API path. Both raise `infscale.kube.api.errors.KubeError`."""
-
-    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
-        """The object or list at `path`."""
-        ...
-
-    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
-        """The events at `path`."""
-        ...
 
 
 class TrustFollower:
@@ -53,7 +39,7 @@ class TrustFollower:
     """
 
     def __init__(
-        self, client: ReadsConfigMaps, use: Callable[[Trust], None], rng: random.Random, backoff: Backoff = _BACKOFF
+        self, client: Follows, use: Callable[[Trust], None], rng: random.Random, backoff: Backoff = _BACKOFF
     ) -> None:
         self._client = client
         self._use = use
@@ -90,12 +76,8 @@ class TrustFollower:
             await asyncio.sleep(self._backoff.delay(failures, self._rng))
 
     async def _watch(self, version: str) -> None:
-        params = {
-            **_ONE,
-            "resourceVersion": version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
-        }
+        limits = {"allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        params = {**_ONE, "resourceVersion": version, **limits}
         async with aclosing(self._client.watch(PATH, params)) as events:
             async for event in events:
                 match event.get("type"):
@@ -122,10 +104,8 @@ class TrustFollower:
         self._say(None if trust.proxy is not None else _NO_PROXY)
 
     def _keep(self, problem: str) -> None:
-        kept = (
-            "what was read before stays in force" if self.trust else "until it can be read, certificates prove nothing"
-        )
-        self._say(f"{problem}; {kept}")
+        nothing = "until it can be read, certificates prove nothing"
+        self._say(f"{problem}; {'what was read before stays in force' if self.trust else nothing}")
 
     def _say(self, problem: str | None) -> None:
         if problem is not None and problem != self.problem:

@@ -20,6 +20,7 @@ from adapter.api.paths import (
     ObjectRequest,
 )
 from adapter.errors import BadRequest, NotFound, Unavailable
+from infscale.discovery.objects import POOL_GROUP
 from infscale.endpoint import Autoscaler, DescribedObject, DiscoveryState, MetricForm, ObjectKey, ScaledMetric
 from infscale.labels import Selector
 
@@ -29,7 +30,7 @@ MOST_AT_ONCE = 20
 MOST_FOUND = 5_000
 """Findings that are remembered from one round to the next."""
 
-_POOLS = GroupResource("inferencepools", "inference.networking.k8s.io")
+_POOLS = GroupResource("inferencepools", POOL_GROUP)
 _PODS = GroupResource("pods")
 _POOL_KIND = "InferencePool"
 _NAMESPACE_KIND = "Namespace"
@@ -106,11 +107,10 @@ def _refused(
         else:
             provider.external(asked, now)
     except (NotFound, BadRequest) as error:
-        if isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric):
-            return None
-        return Finding(autoscaler.key, asked.metric, str(error))
+        forwarded = isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric)
+        return None if forwarded else Finding(autoscaler.key, asked.metric, str(error))
     except Unavailable:
-        return None
+        pass
     return None
 
 

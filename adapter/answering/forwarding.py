@@ -4,22 +4,19 @@ import asyncio
 import enum
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
 
 from adapter.answering.refusals import subject
 from adapter.api.foreign import LIST_PATH, ForeignMetric, NotAList, converted, question, read_names
 from adapter.api.paths import CustomVersion, ObjectRequest
 from adapter.errors import ApiError, BadRequest, Unavailable
 from infscale.kube.api.errors import Forbidden, KubeError, NotFound, Rejected, Unreachable
+from infscale.kube.api.verbs import Gets
 from infscale.kube.rights import rights
 
 _MAX_AT_ONCE = 64
 
 _log = logging.getLogger(__name__)
-
-JsonObject = Mapping[str, Any]
 
 
 class Outcome(enum.Enum):
@@ -31,36 +28,20 @@ class Outcome(enum.Enum):
     FAILED = "failed"
 
 
-class Gets(Protocol):
-    """The part of the API server's client that asking takes."""
-
-    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
-        """The document at `path`. Raises `KubeError`, also where it is too large or too late."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardSettings:
-    """How patiently another adapter is asked, how much of its answers is read, and how many are asked for at once."""
-
-    timeout_seconds: float = 5.0
-    max_bytes: int = 8 * 1024 * 1024
-    at_once: int = _MAX_AT_ONCE
-
-
 FORWARDING_NEEDS = rights(("get",), "custom.metrics.k8s.io", "*")
 """What asking another adapter takes."""
 
 
 class Forwarder:
-    """Passes requests on where `is_wanted`; guards how many are under way, and what the other adapter lists.
+    """Passes requests on where `is_wanted`, `at_once` at a time; guards how many are under way, and what the other
+    adapter lists.
 
-    `client` has the limits of `settings`. The user was authorized before; infscale asks with its own rights.
+    `client` has limits for patience and size. The user was authorized before; infscale asks with its own rights.
     """
 
-    def __init__(self, client: Gets, settings: ForwardSettings, is_wanted: Callable[[], bool]) -> None:
+    def __init__(self, client: Gets, is_wanted: Callable[[], bool], at_once: int = _MAX_AT_ONCE) -> None:
         self._client = client
-        self._settings = settings
+        self._at_once = at_once
         self._is_wanted = is_wanted
         self._under_way = 0
         self._said: str | None = None
@@ -78,7 +59,7 @@ class Forwarder:
             return None
         outcome = Outcome.FAILED
         try:
-            if self._under_way >= self._settings.at_once:
+            if self._under_way >= self._at_once:
                 raise _unavailable(request, f"{self._under_way} requests wait for it already")
             self._under_way += 1
             try:

@@ -73,22 +73,14 @@ def external_list(request: ExternalRequest, values: ExternalValues, clock: Clock
 def status(error: ApiError) -> bytes:
     """The `Status` of a refusal."""
     message = str(error).encode("utf-8", "replace").decode("utf-8")
-    content: JsonObject = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Failure",
-        "message": message,
-        "reason": error.reason,
-    }
+    about: JsonObject = {"status": "Failure", "message": message, "reason": error.reason}
     if isinstance(error, TooManyRequests):
-        content["details"] = {"retryAfterSeconds": error.retry_after_seconds}
+        about["details"] = {"retryAfterSeconds": error.retry_after_seconds}
     elif isinstance(error, Forbidden):
-        content["details"] = dict(error.details)
+        about["details"] = dict(error.details)
     elif isinstance(error, InternalError):
-        content["details"] = {"causes": [{"message": message}]}
-    content["code"] = error.code
-    return orjson.dumps(content)
+        about["details"] = {"causes": [{"message": message}]}
+    return orjson.dumps({"kind": "Status", "apiVersion": "v1", "metadata": {}, **about, "code": error.code})
 
 
 def quantity(value: float) -> str | None:
@@ -114,10 +106,8 @@ def label_selector(selector: Selector) -> JsonObject | None:
 
 
 def _expression(requirement: Requirement) -> JsonObject:
-    content: JsonObject = {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator]}
-    if requirement.values:
-        content["values"] = list(requirement.values)
-    return content
+    values = {"values": list(requirement.values)} if requirement.values else {}
+    return {"key": requirement.key, "operator": _EXPRESSIONS[requirement.operator], **values}
 
 
 def _common(request: ObjectRequest, window_seconds: float | None) -> tuple[str, tuple[str, str]]:

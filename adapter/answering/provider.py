@@ -47,8 +47,10 @@ class ExternalValues:
     window_seconds: float | None = None
 
 
-class ObjectProvider(Protocol):
-    """Answers for objects (custom metrics)."""
+class Provider(Protocol):
+    """Answers for objects (custom metrics) and without one (external metrics), from one source: one revision means the
+    same in both.
+    """
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
         """The values at monotonic second `now`; never an empty list, and exactly one item when one name is asked for.
@@ -57,14 +59,6 @@ class ObjectProvider(Protocol):
         """
         ...
 
-
-class ExternalProvider(Protocol):
-    """Answers without an object (external metrics)."""
-
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
-        """The values at monotonic second `now`; never an empty list. Raises as `ObjectProvider.objects` does."""
+        """The values at monotonic second `now`; never an empty list. Raises as `objects` does."""
         ...
-
-
-class Provider(ObjectProvider, ExternalProvider, Protocol):
-    """Both from one source, so that one revision means the same in both APIs."""

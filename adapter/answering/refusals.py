@@ -18,14 +18,11 @@ _LABELS = frozenset({POOL, MODEL, MODEL_KEY})
 
 def subject(request: MetricRequest) -> str:
     """What the metric was asked for, as the library writes it: ``pods NAME``, ``pods with selector a=b``."""
+    selected = f" with selector {request.labels}" if request.labels.requirements else ""
     if isinstance(request, ExternalRequest):
-        selected = f" with selector {request.labels}" if request.labels.requirements else ""
         return f"namespaces {request.namespace}{selected}"
-    if request.wanted_name is not None:
-        return f"{request.resource} {request.wanted_name}"
-    return (
-        f"{request.resource} with selector {request.labels}" if request.labels.requirements else f"{request.resource}"
-    )
+    named = request.wanted_name
+    return f"{request.resource}{selected}" if named is None else f"{request.resource} {named}"
 
 
 def not_found(request: MetricRequest, hint: str) -> NotFound:

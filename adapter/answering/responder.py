@@ -3,8 +3,8 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from adapter.answering.forwarding import Forwarder
 from adapter.answering.metric_lists import external_list, object_list, status
 from adapter.answering.provider import Provider
 from adapter.api.documents import AGGREGATED, Clock, ConstantDocument, Constants
@@ -37,7 +37,7 @@ class PathKind(enum.Enum):
     OTHER = "other"
 
 
-_KINDS: Mapping[type[Request], PathKind] = {
+KINDS: Mapping[type[Request], PathKind] = {
     ObjectRequest: PathKind.CUSTOM,
     ExternalRequest: PathKind.EXTERNAL,
     DocumentRequest: PathKind.DISCOVERY,
@@ -54,11 +54,6 @@ class Reply:
     body: bytes
     content_type: str = Form.JSON.value
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-def kind_of(request: Request) -> PathKind:
-    """What `request` is counted as."""
-    return _KINDS[type(request)]
 
 
 def refusal(error: ApiError, how: Accepted | None = None, *, pretty: bool = False) -> Reply:
@@ -78,18 +73,10 @@ def _written(body: bytes, how: Accepted, pretty: bool) -> bytes:
     return rewritten(body, how.form, pretty=pretty or how.pretty)
 
 
-class Forwards(Protocol):
-    """Asks another adapter."""
-
-    async def answer(self, request: ObjectRequest) -> bytes | None:
-        """Its list of values; None where it has none. Raises `ApiError`."""
-        ...
-
-
 class Responder:
     """Answers typed requests from a provider and the documents; `forwarder` has what the provider does not know."""
 
-    def __init__(self, provider: Provider, documents: Constants, forwarder: Forwards | None = None) -> None:
+    def __init__(self, provider: Provider, documents: Constants, forwarder: Forwarder | None = None) -> None:
         self._provider = provider
         self._forwarder = forwarder
         self.documents = documents

@@ -15,6 +15,7 @@ from adapter.api.paths import ALL, EVERYTHING, NAMESPACES, ExternalRequest, Grou
 from infscale.aggregation.across_pools import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
 from infscale.aggregation.label_sets import Choice, choose, labels_of, picked, pools_selected, serves, unsettled
 from infscale.aggregation.selections import Selections
+from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.endpoint import ObjectKey, Pool
 from infscale.errors import SeveralModels
 from infscale.metrics.published.answers import group_reading, pod_readings
@@ -29,12 +30,8 @@ from infscale.quantity import MAX_QUANTITY
 
 PODS = GroupResource("pods")
 POOLS: Mapping[GroupResource, Kind] = {
-    GroupResource("inferencepools", "inference.networking.k8s.io"): Kind(
-        "InferencePool", "inference.networking.k8s.io/v1"
-    ),
-    GroupResource("inferencepools", "inference.networking.x-k8s.io"): Kind(
-        "InferencePool", "inference.networking.x-k8s.io/v1alpha2"
-    ),
+    GroupResource("inferencepools", group): Kind("InferencePool", f"{group}/{version}")
+    for group, version in ((POOL_GROUP, "v1"), (LEGACY_GROUP, "v1alpha2"))
 }
 
 _POD = Kind("Pod", "v1")
@@ -59,7 +56,7 @@ class StoreProvider:
         self._objects = DescribedObjects()
 
     def objects(self, request: ObjectRequest, now: float) -> ObjectValues:
-        """See `ObjectProvider`."""
+        """See `Provider`."""
         metric = self._metric(request)
         if request.resource == PODS and request.namespace and not metric.of_pool:
             return self._pods(metric, request, now)
@@ -75,7 +72,7 @@ class StoreProvider:
         return ObjectValues(kind, items, revision(read), window_seconds(value for _, value in items))
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
-        """See `ExternalProvider`. One item per pool, and per model where the metric is split by model.
+        """See `Provider`. One item per pool, and per model where the metric is split by model.
 
         Several items of a metric that does not add up are refused: an HPA would add them up.
         """

@@ -103,11 +103,6 @@ class ConstantDocument:
             content_hash, written(Form.JSON), written(Form.JSON, ".pretty", pretty=True), written(Form.YAML, ".yaml")
         )
 
-    @property
-    def body(self) -> bytes:
-        """The document as compact JSON."""
-        return self.compact.body
-
     def written(self, accepted: Accepted, *, pretty: bool = False) -> Written:
         """The document as the client takes it."""
         if accepted.form is Form.YAML:
@@ -134,6 +129,7 @@ def constant_documents(metrics: Iterable[str], version: str, foreign: Iterable[F
     names = sorted(metrics)
     own = _listed(names, ())
     all_of_v1beta2 = _listed(names, foreign)
+    external = [_resource(name, True, _EXTERNAL_KIND) for name in names]
     contents: dict[Document, JsonObject] = {
         Document.ROOT: {"paths": sorted(PATHS)},
         Document.GROUPS: {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(name) for name in _GROUPS]},
@@ -141,7 +137,7 @@ def constant_documents(metrics: Iterable[str], version: str, foreign: Iterable[F
         Document.CUSTOM_V1BETA1: _custom_resources(CustomVersion.V1BETA1, own),
         Document.CUSTOM_V1BETA2: _custom_resources(CustomVersion.V1BETA2, all_of_v1beta2),
         Document.EXTERNAL: {"kind": "APIGroup", "apiVersion": "v1", **_group(EXTERNAL_GROUP)},
-        Document.EXTERNAL_V1BETA1: _external_resources(names),
+        Document.EXTERNAL_V1BETA1: _resource_list(f"{EXTERNAL_GROUP}/v1beta1", external),
         Document.OPENAPI_V2: openapi_v2(names, version),
         Document.VERSION: _version(version),
     }
@@ -192,10 +188,6 @@ def _custom_resources(version: CustomVersion, listed: tuple[_Listed, ...]) -> Js
     return _resource_list(f"{CUSTOM_GROUP}/{version.value}", resources)
 
 
-def _external_resources(metrics: list[str]) -> JsonObject:
-    return _resource_list(f"{EXTERNAL_GROUP}/v1beta1", [_resource(metric, True, _EXTERNAL_KIND) for metric in metrics])
-
-
 def _resource(name: str, namespaced: bool, kind: str) -> JsonObject:
     return {"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get"]}
 
@@ -208,20 +200,14 @@ def _aggregated(version: str, objects: Mapping[str, tuple[_Listed, ...]], metric
     """The same resources as an `APIGroupDiscoveryList`; `objects` are those of the custom metrics' versions."""
     items: list[JsonObject] = []
     for group, versions in _GROUPS.items():
-        resources = {
-            each: _aggregated_objects(each, objects[each])
-            if group == CUSTOM_GROUP
-            else _aggregated_metrics(each, metrics)
-            for each in versions
-        }
-        written = [{"version": each, "resources": resources[each], "freshness": "Current"} for each in versions]
+        written: list[JsonObject] = []
+        for each in versions:
+            custom = group == CUSTOM_GROUP
+            resources = _aggregated_objects(each, objects[each]) if custom else _aggregated_metrics(each, metrics)
+            written.append({"version": each, "resources": resources, "freshness": "Current"})
         items.append({"metadata": {"name": group}, "versions": written})
-    return {
-        "kind": "APIGroupDiscoveryList",
-        "apiVersion": f"apidiscovery.k8s.io/{version}",
-        "metadata": {},
-        "items": items,
-    }
+    kind, api_version = "APIGroupDiscoveryList", f"apidiscovery.k8s.io/{version}"
+    return {"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}
 
 
 def _aggregated_objects(version: str, listed: tuple[_Listed, ...]) -> list[JsonObject]:

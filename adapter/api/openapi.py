@@ -59,7 +59,7 @@ def openapi_v2(metrics: Sequence[str], version: str) -> JsonObject:
     """Every API in version 2 of OpenAPI, for metrics of these names, by the adapter of this version."""
     paths: JsonObject = {}
     definitions: JsonObject = {}
-    for group, group_version in _group_versions():
+    for group, group_version in (*((CUSTOM_GROUP, each.value) for each in CustomVersion), (EXTERNAL_GROUP, "v1beta1")):
         list_name = _list_name(group, group_version)
         answer: JsonObject = {"description": "OK", "schema": {"$ref": _V2_REFERENCES + list_name}}
         for each in _paths(group, group_version, metrics):
@@ -96,10 +96,6 @@ def openapi_index(hashes: Mapping[str, str]) -> JsonObject:
             for path, content_hash in hashes.items()
         }
     }
-
-
-def _group_versions() -> list[tuple[str, str]]:
-    return [*((CUSTOM_GROUP, version.value) for version in CustomVersion), (EXTERNAL_GROUP, "v1beta1")]
 
 
 def _about(version: str) -> JsonObject:
@@ -157,12 +153,8 @@ def _kind(group: str, version: str) -> JsonObject:
     return {"group": group, "version": version, "kind": kind}
 
 
-def _model(group: str, version: str, name: str) -> str:
-    return f"{_MODELS}.{group.partition('.')[0]}_metrics.{version}.{name}"
-
-
 def _list_name(group: str, version: str) -> str:
-    return _model(group, version, str(_kind(group, version)["kind"]))
+    return f"{_MODELS}.{group.partition('.')[0]}_metrics.{version}.{_kind(group, version)['kind']}"
 
 
 def _schemas(group: str, version: str, references: str) -> JsonObject:
@@ -170,10 +162,8 @@ def _schemas(group: str, version: str, references: str) -> JsonObject:
     list_name = _list_name(group, version)
     item_name = list_name.removesuffix("List")
     value = _external_value() if group == EXTERNAL_GROUP else _custom_value(version)
-    metadata = _object(
-        "resourceVersion is the revision of the metrics store that was read",
-        {"resourceVersion": _text("revision of the metrics store")},
-    )
+    revision: JsonObject = {"resourceVersion": _text("revision of the metrics store")}
+    metadata = _object("resourceVersion is the revision of the metrics store that was read", revision)
     properties: JsonObject = {
         "apiVersion": _text("group and version of the list"),
         "kind": _text("kind of the list"),
@@ -196,15 +186,13 @@ def _custom_value(version: str) -> JsonObject:
         },
     )
     selector: JsonObject = {"description": "the metric's selector as a LabelSelector, null without", "type": "object"}
-    if version == CustomVersion.V1BETA1.value:
-        named: JsonObject = {"metricName": _text("name of the metric"), "selector": selector}
-        return _value("the value of a metric for an object", {"describedObject": described, **named}, "window")
-    metric = _object(
-        "the metric", {"name": _text("name of the metric"), "selector": selector}, required=("name", "selector")
-    )
-    return _value(
-        "the value of a metric for an object", {"describedObject": described, "metric": metric}, "windowSeconds"
-    )
+    name = _text("name of the metric")
+    named: JsonObject = {"metricName": name, "selector": selector}
+    window = "window"
+    if version == CustomVersion.V1BETA2.value:
+        named = {"metric": _object("the metric", {"name": name, "selector": selector}, required=("name", "selector"))}
+        window = "windowSeconds"
+    return _value("the value of a metric for an object", {"describedObject": described, **named}, window)
 
 
 def _external_value() -> JsonObject:

@@ -8,7 +8,7 @@ metrics APIs.
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl
 
 from adapter.errors import BadRequest, MethodNotAllowed, NotFound
@@ -159,28 +159,13 @@ PATHS = tuple(_FIXED)
 _VERSIONS = {version.value: version for version in CustomVersion}
 
 
-@dataclass(frozen=True, slots=True)
-class _ObjectPlace:
-    version: CustomVersion
-    resource: GroupResource
-    namespace: str
-    name: str
-    metric: str
-
-
-@dataclass(frozen=True, slots=True)
-class _ExternalPlace:
-    namespace: str
-    metric: str
-
-
 def parse(method: str, path: str, query: str = "") -> Request:
     """The request for the percent-decoded `path` and the query string as it came.
 
     Raises `NotFound`, `MethodNotAllowed` or `BadRequest`.
     """
     place = _place(path)
-    if method not in (_READ if isinstance(place, _ObjectPlace | _ExternalPlace) else _READ_OR_PROBE):
+    if method not in (_READ if isinstance(place, MetricRequest) else _READ_OR_PROBE):
         raise MethodNotAllowed(WRONG_METHOD)
     if isinstance(place, TelemetryRequest):
         return place
@@ -191,48 +176,46 @@ def parse(method: str, path: str, query: str = "") -> Request:
     if isinstance(place, Document):
         return DocumentRequest(place, pretty, options.get("hash"))
     labels = _selector(options, "labelSelector")
-    if isinstance(place, _ExternalPlace):
-        return ExternalRequest(place.namespace, place.metric, labels, pretty)
-    return ObjectRequest(
-        version=place.version,
-        resource=place.resource,
-        namespace=place.namespace,
-        name=place.name,
-        metric=place.metric,
-        labels=labels,
-        metric_labels=_selector(options, "metricLabelSelector"),
-        field_name=_field_name(options.get("fieldSelector", "")),
-        pretty=pretty,
-    )
+    if isinstance(place, ExternalRequest):
+        return replace(place, labels=labels, pretty=pretty)
+    metric_labels = _selector(options, "metricLabelSelector")
+    field_name = _field_name(options.get("fieldSelector", ""))
+    return replace(place, labels=labels, metric_labels=metric_labels, field_name=field_name, pretty=pretty)
 
 
-def _place(path: str) -> Document | Probe | TelemetryRequest | _ObjectPlace | _ExternalPlace:
-    trimmed = path[:-1] if len(path) > 1 and path.endswith("/") else path
-    fixed = _FIXED.get(trimmed)
+def trimmed(path: str) -> str:
+    """`path` without the slash at its end, which makes no difference to what it names."""
+    return path[:-1] if len(path) > 1 and path.endswith("/") else path
+
+
+def _place(path: str) -> Document | Probe | TelemetryRequest | MetricRequest:
+    """What `path` names; a request for a metric is yet without its query."""
+    named = trimmed(path)
+    fixed = _FIXED.get(named)
     if fixed is not None:
         return fixed
-    segments = trimmed.split("/")[1:]
-    if not trimmed.startswith("/") or not all(map(_is_segment, segments)):
+    segments = named.split("/")[1:]
+    if not named.startswith("/") or not all(map(_is_segment, segments)):
         raise NotFound(NO_SUCH_PATH)
     match segments:
         case ["apis", group, version, *rest] if group == CUSTOM_GROUP and version in _VERSIONS:
             return _object_place(_VERSIONS[version], rest)
         case ["apis", group, "v1beta1", "namespaces", namespace, metric] if group == EXTERNAL_GROUP:
-            return _ExternalPlace(namespace, metric)
+            return ExternalRequest(namespace, metric)
         case _:
             raise NotFound(NO_SUCH_PATH)
 
 
-def _object_place(version: CustomVersion, rest: list[str]) -> _ObjectPlace:
+def _object_place(version: CustomVersion, rest: list[str]) -> ObjectRequest:
     match rest:
         case ["namespaces", _, _]:
             raise BadRequest("invalid request path")
         case ["namespaces", namespace, "metrics", metric]:
-            return _ObjectPlace(version, GroupResource("namespaces"), "", namespace, metric)
+            return ObjectRequest(version, NAMESPACES, "", namespace, metric)
         case ["namespaces", namespace, resource, name, metric]:
-            return _ObjectPlace(version, GroupResource.parse(resource), namespace, name, metric)
+            return ObjectRequest(version, GroupResource.parse(resource), namespace, name, metric)
         case [resource, name, metric] if resource != "namespaces":
-            return _ObjectPlace(version, GroupResource.parse(resource), "", name, metric)
+            return ObjectRequest(version, GroupResource.parse(resource), "", name, metric)
         case _:
             raise NotFound(NO_SUCH_PATH)
 
@@ -263,7 +246,8 @@ def _selector(options: Mapping[str, str], name: str) -> Selector:
         return Selector.parse(text)
     except SelectorError as error:
         hint = "; a model's name is rarely a label value: select by model_key" if "model" in text else ""
-        raise BadRequest(f"{name}: {_printable(str(error))}{hint}") from None
+        printable = str(error).encode("utf-8", "replace").decode("utf-8")
+        raise BadRequest(f"{name}: {printable}{hint}") from None
 
 
 def _field_name(text: str) -> str | None:
@@ -273,7 +257,3 @@ def _field_name(text: str) -> str | None:
     if found is None:
         raise BadRequest("fieldSelector: only metadata.name=NAME is known here")
     return found[1]
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

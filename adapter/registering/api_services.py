@@ -8,12 +8,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import (
     API_GROUP,
     API_SERVICES,
+    API_SERVICES_PATH,
     CUSTOM_V1BETA1,
     CUSTOM_V1BETA2,
     Owner,
@@ -22,36 +23,21 @@ from adapter.registering.ownership import (
     judged,
     read_api_service,
 )
-from infscale.kube.api.client import PatchKind
 from infscale.kube.api.errors import KubeError, NotFound
+from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, PatchKind
 from infscale.kube.rights import Right, rights
 from infscale.process.log import where
 
-API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 CONDITION = "OtherAdaptersMetricsServed"
 """The condition of infscale's APIService: whether metrics of another adapter are still answered."""
 
 _POLL_SECONDS = 5.0
 
-JsonObject = dict[str, Any]
-
 _log = logging.getLogger(__name__)
 
 
-class Cluster(Protocol):
-    """The part of the API server's client that following takes. Every method raises `KubeError`."""
-
-    async def get(self, path: str) -> JsonObject:
-        """The object at `path`."""
-        ...
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create an object in a collection."""
-        ...
-
-    async def patch(self, path: str, body: JsonObject, *, kind: PatchKind = ...) -> JsonObject:
-        """Change an object."""
-        ...
+class Cluster(Gets, Creates, Patches, Protocol):
+    """The part of the API server's client that following takes."""
 
 
 async def read_ownership(client: Cluster, subject: Subject) -> tuple[Ownership, Mapping[str, JsonObject]]:

@@ -17,6 +17,7 @@ CUSTOM_V1BETA1 = f"{CustomVersion.V1BETA1.value}.{CUSTOM_GROUP}"
 CUSTOM_V1BETA2 = f"{CustomVersion.V1BETA2.value}.{CUSTOM_GROUP}"
 EXTERNAL_V1BETA1 = f"v1beta1.{EXTERNAL_GROUP}"
 API_GROUP = "apiregistration.k8s.io"
+API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 API_SERVICES = (CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1)
 """Names of the APIServices that may be the adapter's."""
 
@@ -164,14 +165,9 @@ def _advice(overlay: Overlay, ownership: Ownership) -> Advice:
         lost = ", ".join(f"{each.name} from {each.service}" for each in others)
         return Advice(overlay.name, False, f"it would take {lost}")
     older = ownership.services[CUSTOM_V1BETA1]
-    if CUSTOM_V1BETA2 not in overlay.api_services:
-        return Advice(overlay.name, True, "no other adapter has it")
-    if older.owner is Owner.OTHER:
-        return Advice(
-            overlay.name,
-            True,
-            f"with adapter.forward: metrics that infscale does not know are asked of {older.service}",
-        )
-    if CUSTOM_V1BETA1 not in overlay.api_services:
-        return Advice(overlay.name, True, "no other adapter has it; without another adapter take custom-metrics")
-    return Advice(overlay.name, True, "no other adapter has it")
+    why = "no other adapter has it"
+    if overlay.api_services == (CUSTOM_V1BETA2,):
+        why += "; without another adapter take custom-metrics"
+        if older.owner is Owner.OTHER:
+            why = f"with adapter.forward: metrics that infscale does not know are asked of {older.service}"
+    return Advice(overlay.name, True, why)

@@ -9,27 +9,25 @@ import base64
 import binascii
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.registering.issuing import Authority, Subject, begun, renewal
-from adapter.registering.ownership import API_GROUP, API_SERVICES
+from adapter.registering.ownership import API_GROUP, API_SERVICES, API_SERVICES_PATH
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
+from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, Updates
 from infscale.kube.rights import Right, rights
 from infscale.process.certificates import CertificatePair
 from infscale.process.log import where
 
-_API_SERVICES = f"/apis/{API_GROUP}/v1/apiservices"
 _CERTIFICATE, _KEY, _PREVIOUS = "ca.crt", "ca.key", "previous-ca.crt"
 _OWNER = {"app.kubernetes.io/managed-by": "infscale"}
 _ATTEMPTS = 5
-
-JsonObject = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -128,24 +126,8 @@ class NotOurs(Exception):
     """An APIService leads to another Service; its text names that."""
 
 
-class Cluster(Protocol):
-    """The part of the API server's client that registering takes. Every method raises `KubeError`."""
-
-    async def get(self, path: str) -> JsonObject:
-        """The object at `path`."""
-        ...
-
-    async def create(self, path: str, body: JsonObject) -> JsonObject:
-        """Create an object in a collection."""
-        ...
-
-    async def update(self, path: str, body: JsonObject) -> JsonObject:
-        """Replace an object in the version it names."""
-        ...
-
-    async def patch(self, path: str, body: JsonObject) -> JsonObject:
-        """Change an object by a merge patch."""
-        ...
+class Cluster(Gets, Creates, Updates, Patches, Protocol):
+    """The part of the API server's client that registering takes."""
 
 
 def registration_needs(subject: Subject, *, issues: bool) -> frozenset[Right]:
@@ -163,6 +145,7 @@ def ca_secret(subject: Subject) -> str:
     return f"{subject.service}-ca"
 
 
+@dataclass(slots=True, eq=False)
 class Registrar:
     """Registers one replica of the adapter; guards which certificate it serves with and since when it is believed.
 
@@ -170,41 +153,31 @@ class Registrar:
     APIServices are kept, and nothing is issued.
     """
 
-    def __init__(
-        self,
-        client: Cluster,
-        subject: Subject,
-        use: Callable[[CertificatePair], Awaitable[None]],
-        now: Callable[[], datetime],
-        settings: RegistrationSettings | None = None,
-        bundle_file: Path | None = None,
-    ) -> None:
-        self._client = client
-        self._subject = subject
-        self._use = use
-        self._now = now
-        self._settings = settings or RegistrationSettings()
-        self._bundle_file = bundle_file
-        self._secrets = f"/api/v1/namespaces/{subject.namespace}/secrets"
-        self._name = ca_secret(subject)
-        self._serving: x509.Certificate | None = None
-        self._believed: dict[bytes, datetime] = {}
-        self._said: dict[str, str] = {}
+    client: Cluster
+    subject: Subject
+    use: Callable[[CertificatePair], Awaitable[None]]
+    now: Callable[[], datetime]
+    settings: RegistrationSettings = RegistrationSettings()
+    bundle_file: Path | None = None
+    _serving: x509.Certificate | None = field(default=None, init=False)
+    _believed: dict[bytes, datetime] = field(default_factory=dict[bytes, datetime], init=False)
+    _said: dict[str, str] = field(default_factory=dict[str, str], init=False)
+
+    @property
+    def _secret(self) -> str:
+        return f"Secret {self.subject.namespace}/{ca_secret(self.subject)}"
 
     async def run(self) -> None:
         """Keep everything as it should be, until cancelled."""
         while True:
-            await asyncio.sleep(self._settings.poll_seconds)
+            await asyncio.sleep(self.settings.poll_seconds)
             await self.try_round()
 
     async def try_round(self) -> bool:
         """One round; what goes wrong is logged, once per cause. Says whether it went well."""
         try:
             await self.round()
-        except KubeError as error:
-            self._say("round", f"the adapter cannot register itself: {error}")
-            return False
-        except (OSError, ValueError) as error:
+        except (KubeError, OSError, ValueError) as error:
             self._say("round", f"the adapter cannot register itself: {error}")
             return False
         except Exception as error:
@@ -216,45 +189,47 @@ class Registrar:
 
     async def round(self) -> None:
         """Bring Secret, APIServices and serving certificate one step further. Raises `KubeError`."""
-        if self._bundle_file is not None:
-            await self._register(await asyncio.to_thread(self._bundle_file.read_bytes))
+        if self.bundle_file is not None:
+            await self._register(await asyncio.to_thread(self.bundle_file.read_bytes))
             return
         state = await self._agreed()
         registered = await self._register(state.bundle)
-        now = self._now()
+        now = self.now()
         since = self._believed.setdefault(state.authority.pem, now)
         self._believed = {state.authority.pem: since}
         if is_current(self._serving, state.authority, now):
             return
         waited = (now - since).total_seconds()
         first = self._serving is None
-        if first or not registered or waited >= self._settings.grace_seconds:
-            pair = await asyncio.to_thread(state.authority.issue, self._subject, now, self._settings.lifetime)
-            await self._use(pair)
+        if first or not registered or waited >= self.settings.grace_seconds:
+            pair = await asyncio.to_thread(state.authority.issue, self.subject, now, self.settings.lifetime)
+            await self.use(pair)
             self._serving = x509.load_pem_x509_certificate(pair.certificate)
-            _log.info("serving with a certificate of the CA in Secret %s/%s", self._subject.namespace, self._name)
+            _log.info("serving with a certificate of the CA in %s", self._secret)
 
     async def _agreed(self) -> CaState:
         """The CA that all replicas agree on: that of the first write."""
-        path = f"{self._secrets}/{self._name}"
+        name, namespace = ca_secret(self.subject), self.subject.namespace
+        secrets = f"/api/v1/namespaces/{namespace}/secrets"
+        path = f"{secrets}/{name}"
         for _ in range(_ATTEMPTS):
             try:
-                secret: JsonObject | None = await self._client.get(path)
+                secret: JsonObject | None = await self.client.get(path)
             except NotFound:
                 secret = None
             found = self._read(secret)
-            wanted = await asyncio.to_thread(advanced, found, self._now(), self._settings)
+            wanted = await asyncio.to_thread(advanced, found, self.now(), self.settings)
             if wanted is found:
                 return wanted
             version = None if secret is None else str(secret["metadata"]["resourceVersion"])
-            body = secret_of(wanted, self._name, self._subject.namespace, version)
+            body = secret_of(wanted, name, namespace, version)
             try:
-                await (self._client.create(self._secrets, body) if secret is None else self._client.update(path, body))
+                await (self.client.create(secrets, body) if secret is None else self.client.update(path, body))
             except Conflict:
                 continue
-            _log.info("Secret %s/%s holds a new state of the adapter's CA", self._subject.namespace, self._name)
+            _log.info("%s holds a new state of the adapter's CA", self._secret)
             return wanted
-        raise Conflict(f"Secret {self._subject.namespace}/{self._name} is changed by others all the time")
+        raise Conflict(f"{self._secret} is changed by others all the time")
 
     def _read(self, secret: JsonObject | None) -> CaState | None:
         if secret is None:
@@ -264,18 +239,17 @@ class Registrar:
         except ValueError as error:
             labels: Mapping[str, str] = secret["metadata"].get("labels") or {}
             if any(labels.get(key) != value for key, value in _OWNER.items()):
-                place = f"Secret {self._subject.namespace}/{self._name}"
-                raise ValueError(f"{place} is not infscale's ({error}); remove or rename it") from None
-            _log.warning("the CA in Secret %s/%s is replaced: %s", self._subject.namespace, self._name, error)
+                raise ValueError(f"{self._secret} is not infscale's ({error}); remove or rename it") from None
+            _log.warning("the CA in %s is replaced: %s", self._secret, error)
             return None
 
     async def _register(self, bundle: bytes) -> bool:
         """Have every APIService of ours believe `bundle`; says whether there is any."""
         any_ours = False
         for name in API_SERVICES:
-            path = f"{_API_SERVICES}/{name}"
+            path = f"{API_SERVICES_PATH}/{name}"
             try:
-                patch = bundle_patch(await self._client.get(path), self._subject, bundle)
+                patch = bundle_patch(await self.client.get(path), self.subject, bundle)
             except NotFound:
                 self._say(name, f"there is no APIService {name}: its metrics are not answered through the cluster")
                 continue
@@ -285,7 +259,7 @@ class Registrar:
             any_ours = True
             self._said.pop(name, None)
             if patch is not None:
-                await self._client.patch(path, patch)
+                await self.client.patch(path, patch)
                 _log.info("APIService %s believes the adapter's CA", name)
         return any_ours
 

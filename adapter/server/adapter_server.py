@@ -1,14 +1,13 @@
 """The adapter as a running server: one listening socket with TLS, owned by an ``async with``."""
 
-import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from adapter.access.request_access import Access
 from adapter.access.trust import Trust
@@ -27,7 +26,7 @@ from adapter.server.listener import Listener
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
 from infscale import __version__
-from infscale.endpoint import authority
+from infscale.endpoint import authority, is_loopback
 from infscale.errors import StartError
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.process.certificates import CertificatePair
@@ -65,20 +64,11 @@ def system_clock() -> Clock:
     return Clock(time.monotonic(), datetime.now(UTC))
 
 
-class Grants(Protocol):
-    """Makes the access of a server, on which a cluster decides."""
+Grants = Callable[[Callable[[Trust], None], Callable[[], Clock]], AbstractAsyncContextManager[Access]]
+"""Access on which a cluster decides, for as long as the block runs; what is called first gets every new trust."""
 
-    def __call__(self, use: Callable[[Trust], None], clock: Callable[[], Clock]) -> AbstractAsyncContextManager[Access]:
-        """Access for as long as the block runs; `use` gets every new trust."""
-        ...
-
-
-class Registers(Protocol):
-    """Makes the registration of a server with its cluster."""
-
-    def __call__(self, use: Callable[[CertificatePair], Awaitable[None]]) -> Registrar:
-        """The registrar that gives `use` its serving certificates."""
-        ...
+Registers = Callable[[Callable[[CertificatePair], Awaitable[None]]], Registrar]
+"""The registrar that gives what is called its serving certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +110,13 @@ class AdapterServer:
         self._stack = AsyncExitStack()
         self._port: int | None = None
         self._metrics = tuple(metrics)
-        api_services, forwarder = (
-            (None, None) if membership is None else (membership.api_services, membership.forwarder)
-        )
+        self._forwarder = None if membership is None else membership.forwarder
         self.stats = AdapterStats()
-        self.collector = AdapterCollector(self.stats, api_services, forwarder)
+        api_services = None if membership is None else membership.api_services
+        self.collector = AdapterCollector(self.stats, api_services, self._forwarder)
         """What the adapter counts, for the process' metrics."""
         self._page = OwnMetrics((self.collector,)) if page is None else page
-        self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder)
+        self._responder = Responder(provider, constant_documents(self._metrics, __version__), self._forwarder)
 
     @property
     def port(self) -> int:
@@ -148,8 +137,7 @@ class AdapterServer:
 
     def knows(self, metric: str) -> bool:
         """Whether another adapter, which is asked for what is not known here, lists a custom metric of this name."""
-        forwarder = None if self._membership is None else self._membership.forwarder
-        return forwarder is not None and forwarder.knows(metric)
+        return self._forwarder is not None and self._forwarder.knows(metric)
 
     async def __aenter__(self) -> Self:
         if self._membership is None:
@@ -163,11 +151,8 @@ class AdapterServer:
             stack.push_async_callback(_stop, listener.server)
             await stack.enter_async_context(listener.accepting())
             self._stack = stack.pop_all()
-        who = (
-            "the cluster decides who may ask"
-            if self._membership
-            else ("loopback only: without Kubernetes its callers are not checked")
-        )
+        alone = "loopback only: without Kubernetes its callers are not checked"
+        who = "the cluster decides who may ask" if self._membership else alone
         _log.info("the adapter answers on %s, %s", self.url, who)
         return self
 
@@ -223,12 +208,10 @@ async def _stop(server: StatusServer) -> None:
 
 
 def _check_loopback(host: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise StartError(
-            f"adapter: {host} is no loopback address; without Kubernetes its callers are not checked, so it listens on "
-            "loopback only: set the address to 127.0.0.1 or ::1"
-        )
+    with suppress(ValueError):
+        if is_loopback(host):
+            return
+    raise StartError(
+        f"adapter: {host} is no loopback address; without Kubernetes its callers are not checked, so it listens on "
+        "loopback only: set the address to 127.0.0.1 or ::1"
+    )

@@ -54,22 +54,18 @@ class Closed:
     """Counts closed connections by cause; says each cause at most once a minute, with how many there were."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter({cause: 0 for cause in CAUSES})
-        self._said: dict[str, tuple[float, int]] = {}
-
-    @property
-    def counts(self) -> Mapping[str, int]:
+        self.counts: Counter[str] = Counter({cause: 0 for cause in CAUSES})
         """How many connections were closed, by cause."""
-        return dict(self._counts)
+        self._said: dict[str, tuple[float, int]] = {}
 
     def record(self, cause: str, now: float) -> None:
         """Note one at monotonic second `now`."""
-        self._counts[cause] += 1
+        self.counts[cause] += 1
         said_at, said_count = self._said.get(cause, (now - _QUIET_SECONDS, 0))
         if now - said_at < _QUIET_SECONDS:
             return
-        fields = {"cause": cause, "connections": self._counts[cause] - said_count}
-        self._said[cause] = (now, self._counts[cause])
+        fields = {"cause": cause, "connections": self.counts[cause] - said_count}
+        self._said[cause] = (now, self.counts[cause])
         _log.warning("connections are closed: %s", CAUSES[cause], extra={"fields": fields})
 
 
@@ -100,17 +96,13 @@ class Connections:
         self._open: dict[int, Connection] = {}
         self._next = 0
         self._proven = 0
-        self._unread = 0
+        self.unread_bytes = 0
+        """What unfinished requests hold."""
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many there are, by whether a certificate of theirs was believed."""
         return {"proven": self._proven, "unproven": len(self._open) - self._proven}
-
-    @property
-    def unread_bytes(self) -> int:
-        """What unfinished requests hold."""
-        return self._unread
 
     def admit(self, peer: str, abort: Callable[[], None]) -> Connection:
         """Note a new connection from the address `peer`; another gives way where there are too many."""
@@ -134,13 +126,13 @@ class Connections:
         if not connection.is_open:
             return
         connection.unread += size
-        self._unread += size
-        if self._unread > self.limits.all_unread_bytes:
+        self.unread_bytes += size
+        if self.unread_bytes > self.limits.all_unread_bytes:
             self.close(max(self._open.values(), key=_size_to_give_way), "unread_limit")
 
     def complete(self, connection: Connection) -> None:
         """A request arrived whole: nothing of this connection is unread."""
-        self._unread -= connection.unread
+        self.unread_bytes -= connection.unread
         connection.unread = 0
 
     def close(self, connection: Connection, cause: str) -> None:

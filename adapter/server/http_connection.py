@@ -156,11 +156,7 @@ class StatusHandler(web.RequestHandler):
         self._limited.close(self._connection, "head_too_large")
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """The `Status` for what aiohttp refuses or the app failed at; closes the connection."""
         del message

@@ -6,11 +6,11 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from adapter.server.connections import Connection, Connections
+from adapter.server.connections import Connection
 from adapter.server.http_connection import StatusServer
 from infscale.process.log import where
 from infscale.process.tasks import running
@@ -33,11 +33,6 @@ class Listener:
     server: StatusServer
     _quiet_until: float = field(default=0.0, init=False)
 
-    @property
-    def connections(self) -> Connections:
-        """The connections there are."""
-        return self.server.limited
-
     @asynccontextmanager
     async def accepting(self) -> AsyncGenerator[None, None]:
         """Accept until the block ends; the sockets are closed then."""
@@ -56,7 +51,7 @@ class Listener:
                 except OSError as error:
                     await self._failed(error)
                     continue
-                connection = self.connections.admit(str(address[0]), partial(_cut, accepted))
+                connection = self.server.limited.admit(str(address[0]), partial(_cut, accepted))
                 _Handshake(accepted, connection, self).begin(handshakes)
 
     async def _failed(self, error: OSError) -> None:
@@ -75,7 +70,7 @@ class _Handshake:
     def __init__(self, accepted: socket.socket, connection: Connection, listener: Listener) -> None:
         self._accepted: socket.socket | None = accepted
         self._connection = connection
-        self._connections = listener.connections
+        self._connections = listener.server.limited
         self._server = listener.server
         self._context = listener.context
 
@@ -121,7 +116,5 @@ class _Handshake:
 
 def _cut(accepted: socket.socket) -> None:
     """End a connection whose handshake has not ended."""
-    try:
+    with suppress(OSError):
         accepted.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return

@@ -1,5 +1,6 @@
 """What the adapter counts about its own requests, for the process' `/metrics`."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from adapter.server.connections import Closed
@@ -17,23 +18,12 @@ class AdapterStats:
         """Connections that were closed because of a limit."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """How many connections there are, by state; the server says so while it runs."""
-        self._requests: dict[tuple[str, int], int] = {}
-        self._durations: dict[str, Histogram] = {}
+        self.requests: Counter[tuple[str, int]] = Counter()
+        """Requests by kind and HTTP status."""
+        self.durations: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(DURATION_BOUNDS))
+        """Durations by kind."""
 
     def record(self, kind: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests[kind, status] = self._requests.get((kind, status), 0) + 1
-        durations = self._durations.get(kind)
-        if durations is None:
-            durations = self._durations[kind] = Histogram(DURATION_BOUNDS)
-        durations.observe(seconds)
-
-    @property
-    def requests(self) -> Mapping[tuple[str, int], int]:
-        """Requests by kind and HTTP status, as they are now."""
-        return dict(self._requests)
-
-    @property
-    def durations(self) -> Mapping[str, Histogram]:
-        """Durations by kind, as they are now."""
-        return dict(self._durations)
+        self.requests[kind, status] += 1
+        self.durations[kind].observe(seconds)

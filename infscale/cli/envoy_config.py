@@ -11,12 +11,12 @@ from typing import Literal, get_args
 import yaml
 
 from infscale.cli.arguments import refuse_unreadable
-from infscale.config import ListenAddress
 from infscale.config.listeners import listen
 from infscale.config.read import read_text
+from infscale.config.settings import ListenAddress
 from infscale.documents.strict_document import from_plain, load
 from infscale.endpoint import DiscoveryState, FailureMode, Pool, is_host_name
-from infscale.envoy.config import Address, Document, OriginalDestinationRoute, PickerRoute, bootstrap
+from infscale.envoy.config import Address, Document, PickerRoute, bootstrap
 from infscale.errors import ConfigError, StartError
 from infscale.serving.configured import Configured, read_configured
 
@@ -109,7 +109,7 @@ def envoy_document(configured: Configured, options: EnvoyOptions, source: str) -
     trusted = config.picker.trusted_headers
     admin = Address(options.admin.host, options.admin.port)
     if kind == "original-dst":
-        return bootstrap(admin, [OriginalDestinationRoute(*where, bodies, ca, trusted)])
+        return bootstrap(admin, [PickerRoute(*where, None, bodies, ca, trusted)])
     if state is None:
         raise ConfigError(source, "--cluster", "known needs discovery.file: who follows a cluster takes original-dst")
     pool = _pool(state, configured, source)

@@ -15,7 +15,6 @@ from typing import Any
 from adapter.registering.api_services import read_ownership
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
-from infscale.config import KubernetesSettings
 from infscale.config.settings import DEFAULT_SERVICE
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
@@ -52,11 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "arguments", "OVERLAY", f"there is no overlay {quoted(unknown[0])}; expected one of {expected}"
         )
-    place = KubernetesSettings(arguments.kubeconfig or Path.home() / ".kube" / "config", arguments.context)
+    kubeconfig = arguments.kubeconfig or Path.home() / ".kube" / "config"
     # The Kubernetes client takes 47 MiB and is imported where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
-    found = asyncio.run(looked_at(cluster(place)))
+    found = asyncio.run(looked_at(cluster(kubeconfig, arguments.context)))
     for line in report(found):
         print(line)
     wanted = set(arguments.overlays)

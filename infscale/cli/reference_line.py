@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infscale.cli.arguments import refuse_unreadable
 from infscale.cli.serve import serve
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.errors import ConfigError
 from infscale.process.certificates import self_signed
 from infscale.process.listening import EVERY_ADDRESS, has_every_address

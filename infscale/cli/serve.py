@@ -12,7 +12,8 @@ from pathlib import Path
 import uvloop
 
 from infscale.cli.arguments import refuse_unreadable
-from infscale.config import ServeConfig, load_config
+from infscale.config.read import load_config
+from infscale.config.settings import ServeConfig
 from infscale.process import log
 from infscale.process.garbage import give_memory_back, spare_collections
 from infscale.serving.composition import PARTS, serving

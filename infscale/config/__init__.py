@@ -1,44 +1,4 @@
-"""The one configuration file of `infscale serve`: what it can say, and how it is read.
+"""The one configuration file of `infscale serve`: what it can say (`settings`), and how it is read (`read`).
 
-`load_config` gives a `ServeConfig`; `docs/configuration.md` has a table of every key.
+`docs/configuration.md` has a table of every key.
 """
-
-from infscale.config.read import load_config, read_config, read_text
-from infscale.config.settings import (
-    AdapterSettings,
-    DiscoverySettings,
-    ForwardSettings,
-    KubernetesDiscoverySettings,
-    KubernetesSettings,
-    ListenAddress,
-    LogSettings,
-    PickerSettings,
-    PickerTlsFiles,
-    PoolOverrides,
-    ScrapeSettings,
-    ServeConfig,
-    TelemetrySettings,
-    TlsFiles,
-)
-from infscale.metrics.published.metric_table import FormulaSettings
-
-__all__ = [
-    "AdapterSettings",
-    "DiscoverySettings",
-    "FormulaSettings",
-    "ForwardSettings",
-    "KubernetesDiscoverySettings",
-    "KubernetesSettings",
-    "ListenAddress",
-    "LogSettings",
-    "PickerSettings",
-    "PickerTlsFiles",
-    "PoolOverrides",
-    "ScrapeSettings",
-    "ServeConfig",
-    "TelemetrySettings",
-    "TlsFiles",
-    "load_config",
-    "read_config",
-    "read_text",
-]

@@ -10,7 +10,6 @@ from infscale.documents.section import Files, Section
 from infscale.documents.strict_document import Field, quoted
 from infscale.documents.values import MAX_PORT, one_of
 
-_TLS_VERSIONS: tuple[TlsVersion, ...] = get_args(TlsVersion)
 _LISTEN_FORM = "address:port, such as 127.0.0.1:9002 or [::1]:9002"
 _LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:]*)):(?P<port>0|[1-9][0-9]{0,4})")
 
@@ -33,19 +32,11 @@ def picker_tls_files(files: Files) -> Callable[[Field], PickerTlsFiles]:
         section = Section(field, PickerTlsFiles, required=["certificate", "key"])
         certificate, key = (section.attempt(each, files.path) for each in ("certificate", "key"))
         reload = section.get("reload", Field.boolean, False)
-        oldest = section.given.get("min_version")
-        version: TlsVersion = (
-            _TLS_VERSIONS[0] if oldest is None else oldest.attempt(_tls_version).or_else(_TLS_VERSIONS[0])
-        )
+        version: TlsVersion = section.get("min_version", one_of(get_args(TlsVersion)), "1.2")
         client_ca = section.get("client_ca", files.path, None)
         return PickerTlsFiles(certificate.value, key.value, reload, version, client_ca)
 
     return read
-
-
-def _tls_version(field: Field) -> TlsVersion:
-    read: Callable[[Field], TlsVersion] = one_of(_TLS_VERSIONS)
-    return read(field)
 
 
 def listen(field: Field) -> ListenAddress:

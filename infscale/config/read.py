@@ -1,6 +1,6 @@
 """From the text of the configuration file to a `ServeConfig`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -34,12 +34,11 @@ from infscale.config.settings import (
 from infscale.discovery import names
 from infscale.documents import values
 from infscale.documents.section import Files, Section
-from infscale.documents.strict_document import Field, load, quoted, whole
+from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.watched_file import MAX_FILE_BYTES, Look, unreadable
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError, FormulaError
 from infscale.metrics.pages.dialects import DIALECTS
-from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, FormulaSettings, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
@@ -53,16 +52,7 @@ _MAX_FORWARD_SECONDS = 30.0
 _MAX_IN_FLIGHT = 100_000
 _MAX_PROCESSES = 64
 
-_PRESETS: tuple[Preset, ...] = get_args(Preset)
-_ERROR_FORMATS: tuple[ErrorFormat, ...] = get_args(ErrorFormat)
-_UNKNOWN_LOAD: tuple[UnknownLoad, ...] = get_args(UnknownLoad)
-_UNKNOWN_MODELS: tuple[UnknownModels, ...] = get_args(UnknownModels)
-_UNKNOWN_OBJECTIVES: tuple[UnknownObjectives, ...] = get_args(UnknownObjectives)
-_TRANSPORTS: tuple[Transport, ...] = get_args(Transport)
 _MOST_CONNECTIONS = 100_000
-_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-_LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
-_LOG_FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
 
 
 def load_config(path: Path) -> ServeConfig:
@@ -198,7 +188,7 @@ def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
         staleness,
         section.get("max_page_bytes", values.byte_count, default.max_page_bytes),
         section.get("dialect", dialect, default.dialect),
-        section.get("scheme", values.one_of(_SCHEMES), default.scheme),
+        section.get("scheme", values.one_of(get_args(Scheme)), default.scheme),
         section.get("path", values.url_path, default.path),
         section.get("processes", _processes, default.processes),
         section.get("port", values.port, None),
@@ -255,9 +245,8 @@ def _pool(field: Field, interval: float | None) -> PoolOverrides:
 def _saturation(field: Field) -> SaturationSettings:
     section = Section(field, SaturationSettings)
     default = SaturationSettings()
-    kind = values.one_of(tuple(kind.value for kind in SaturationKind))
     return SaturationSettings(
-        SaturationKind(section.get("kind", kind, default.kind.value)),
+        section.get("kind", values.member(SaturationKind), default.kind),
         section.get("queue_depth_threshold", values.positive, default.queue_depth_threshold),
         section.get("kv_utilization_threshold", values.ratio, default.kv_utilization_threshold),
         section.get("max_in_flight_requests", values.positive, default.max_in_flight_requests),
@@ -283,12 +272,11 @@ def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
 def _formula(field: Field) -> FormulaSettings:
     section = Section(field, FormulaSettings, required=["name", "formula"])
     default = FormulaSettings("", "")
-    aggregations = tuple(each.value for each in FORMULA_AGGREGATIONS)
     name, formula = (section.attempt(key, Field.text) for key in ("name", "formula"))
     unit = section.get("unit", lambda unit: unit.text(empty=True), default.unit)
     meaning = section.get("meaning", Field.text, default.meaning)
-    aggregation = section.get("aggregation", values.one_of(aggregations), default.aggregation.value)
-    return FormulaSettings(name.value, formula.value, unit, meaning, Aggregation(aggregation))
+    aggregation = section.get("aggregation", values.member(FORMULA_AGGREGATIONS), default.aggregation)
+    return FormulaSettings(name.value, formula.value, unit, meaning, aggregation)
 
 
 def _picker(field: Field, files: Files) -> PickerSettings:
@@ -301,60 +289,40 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     buffered = section.get("max_buffered_bytes", values.byte_count, max(default.max_buffered_bytes, longest))
     if buffered < longest:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
+    connections = values.whole(1, _MOST_CONNECTIONS)
+    trusted = partial(values.different, read=_trusted_header)
+    objectives = values.one_of(get_args(UnknownObjectives))
     return PickerSettings(
         listen=section.get("listen", listeners.listen, default.listen),
         health_listen=section.get("health_listen", listeners.listen, None),
         pool=section.get("pool", names.object_key, None),
-        preset=section.get("preset", _preset, default.preset if config_file is None else None),
+        preset=section.get("preset", values.one_of(get_args(Preset)), default.preset if config_file is None else None),
         config_file=config_file,
-        error_format=section.get("error_format", values.one_of(_ERROR_FORMATS), default.error_format),
+        error_format=section.get("error_format", values.one_of(get_args(ErrorFormat)), default.error_format),
         max_body_bytes=longest,
         max_buffered_bytes=buffered,
         body_timeout_seconds=section.get("body_timeout_seconds", values.positive, default.body_timeout_seconds),
-        max_connections=section.get("max_connections", _connections, default.max_connections),
-        max_peer_connections=section.get("max_peer_connections", _connections, default.max_peer_connections),
-        destinations=section.get("destinations", _destinations, default.destinations),
-        unknown_models=section.get("unknown_models", values.one_of(_UNKNOWN_MODELS), default.unknown_models),
-        unknown_load=section.get("unknown_load", values.one_of(_UNKNOWN_LOAD), default.unknown_load),
+        max_connections=section.get("max_connections", connections, default.max_connections),
+        max_peer_connections=section.get("max_peer_connections", connections, default.max_peer_connections),
+        destinations=section.get("destinations", values.whole(1, _MAX_DESTINATIONS), default.destinations),
+        unknown_models=section.get("unknown_models", values.one_of(get_args(UnknownModels)), default.unknown_models),
+        unknown_load=section.get("unknown_load", values.one_of(get_args(UnknownLoad)), default.unknown_load),
         emit_endpoint_scores=section.get("emit_endpoint_scores", Field.boolean, default.emit_endpoint_scores),
         tls=section.get("tls", listeners.picker_tls_files(files), None),
         drain_timeout_seconds=section.get("drain_timeout_seconds", values.seconds, default.drain_timeout_seconds),
         drain_notice_seconds=section.get("drain_notice_seconds", values.seconds, default.drain_notice_seconds),
-        transport=section.get("transport", values.one_of(_TRANSPORTS), default.transport),
+        transport=section.get("transport", values.one_of(get_args(Transport)), default.transport),
         subset_hints=section.get("subset_hints", Field.boolean, default.subset_hints),
         any_health_service=section.get("any_health_service", Field.boolean, default.any_health_service),
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
-        trusted_headers=section.get("trusted_headers", _trusted_headers, default.trusted_headers),
-        unknown_objectives=section.get(
-            "unknown_objectives", values.one_of(_UNKNOWN_OBJECTIVES), default.unknown_objectives
-        ),
+        trusted_headers=section.get("trusted_headers", trusted, default.trusted_headers),
+        unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
     )
 
 
-def _connections(field: Field) -> int:
-    return field.integer(1, _MOST_CONNECTIONS)
-
-
-def _trusted_headers(field: Field) -> tuple[str, ...]:
-    read: Callable[[Field], str] = values.one_of(TRUSTABLE)
-    found: list[str] = []
-    for item in field.items():
-        name = item.text().lower()
-        if name not in TRUSTABLE:
-            name = read(item)
-        if name in found:
-            item.refuse(f"{quoted(name)} is given twice")
-        found.append(name)
-    return tuple(found)
-
-
-def _preset(field: Field) -> Preset:
-    read: Callable[[Field], Preset] = values.one_of(_PRESETS)
-    return read(field)
-
-
-def _destinations(field: Field) -> int:
-    return field.integer(1, _MAX_DESTINATIONS)
+def _trusted_header(field: Field) -> str:
+    name = field.text().lower()
+    return name if name in TRUSTABLE else field.choice(TRUSTABLE)
 
 
 def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
@@ -372,7 +340,7 @@ def _adapter(field: Field, files: Files, has_cluster: bool) -> AdapterSettings:
         section.get("service", names.object_key, default.service),
         tls,
         section.get("ca", files.path, None),
-        section.get("max_in_flight", _in_flight, default.max_in_flight),
+        section.get("max_in_flight", values.whole(1, _MAX_IN_FLIGHT), default.max_in_flight),
         section.get("forward", _forward, None),
     )
 
@@ -390,10 +358,6 @@ def _forward_seconds(field: Field) -> float:
     return field.number(values.MIN_INTERVAL_SECONDS, _MAX_FORWARD_SECONDS)
 
 
-def _in_flight(field: Field) -> int:
-    return field.integer(1, _MAX_IN_FLIGHT)
-
-
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
     listen = listeners.loopback("/debug/snapshot answers anyone who can connect")
@@ -408,8 +372,8 @@ def _log(field: Field) -> LogSettings:
     section = Section(field, LogSettings)
     default = LogSettings()
     return LogSettings(
-        section.get("level", values.one_of(_LOG_LEVELS), default.level),
-        section.get("format", values.one_of(_LOG_FORMATS), default.format),
+        section.get("level", values.one_of(get_args(LogLevel)), default.level),
+        section.get("format", values.one_of(get_args(LogFormat)), default.format),
     )
 
 

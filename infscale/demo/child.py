@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import uvloop
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.demo.child_processes import LOAD, SERVE, SERVERS
 from infscale.serving.composition import serving
 from infscale.sim.engine.coefficients import coefficient_set

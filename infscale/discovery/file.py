@@ -39,18 +39,10 @@ class FileDiscovery:
         self._file = WatchedFile(path, interval_seconds, settle_seconds)
         self._read = read
         self._on_refusal = on_refusal
-        self._refusals = 0
-        self._problem: ConfigError | None = None
-
-    @property
-    def refusals(self) -> int:
+        self.refusals = 0
         """How many changed versions of the file were refused since the start."""
-        return self._refusals
-
-    @property
-    def problem(self) -> ConfigError | None:
+        self.problem: ConfigError | None = None
         """Why the file as it is now is not the state in use; None while it is."""
-        return self._problem
 
     async def states(self) -> AsyncIterator[DiscoveryState]:
         """Yield the file's state, then another whenever it changed to a different good one.
@@ -72,18 +64,15 @@ class FileDiscovery:
             state = await self._parsed(look)
         except ConfigError as error:
             # What was on the way to the mistake is not kept with it.
-            self._problem = error.with_traceback(None)
-            self._refusals += 1
+            self.problem = error.with_traceback(None)
+            self.refusals += 1
             self._on_refusal(error)
             return None
-        self._problem = None
+        self.problem = None
         return state
 
     async def _parsed(self, look: Look) -> DiscoveryState:
-        if len(look.content) <= APART_BYTES:
-            return await asyncio.to_thread(self._parse, look)
-        return await read_apart(Question(look.content, str(self._file.path), self._read))
-
-    def _parse(self, look: Look) -> DiscoveryState:
         source = str(self._file.path)
-        return read_whole(look.text(source), source, self._read)
+        if len(look.content) <= APART_BYTES:
+            return await asyncio.to_thread(lambda: read_whole(look.text(source), source, self._read))
+        return await read_apart(Question(look.content, source, self._read))

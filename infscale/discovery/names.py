@@ -9,6 +9,8 @@ from infscale.documents.strict_document import Field, quoted
 from infscale.endpoint import ObjectKey
 from infscale.labels import key_problem, value_problem
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
 _NAME_LIMIT = 253
 _NAMESPACE_LIMIT = 63
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from infscale.discovery import names
 from infscale.discovery.opened_object import open_object
 from infscale.discovery.workloads import H2C, MAX_PORTS, WORKLOADS, read_namespace, read_service
-from infscale.documents.strict_document import Field, quoted
+from infscale.documents import values
+from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.endpoint import (
     DescribedObject,
     FailureMode,
@@ -28,7 +29,6 @@ LEGACY_GROUP = "inference.networking.x-k8s.io"
 LLM_D_GROUP = "llm-d.ai"
 
 _MAX_LABELS = 64
-_MAX_PORT = 65535
 _MAX_WEIGHT = 1_000_000
 _INT32 = 2**31
 _MAX_NAME = 253
@@ -45,11 +45,9 @@ def read_pool(field: Field) -> Pool:
     spec = read.require_spec().mapping(["selector", "targetPorts"], ["appProtocol", "endpointPickerRef"])
     selector = spec["selector"].attempt(lambda each: _selector(each.mapping(["matchLabels"])["matchLabels"], minimum=1))
     ports = spec["targetPorts"].attempt(_target_ports)
-    protocol = spec["appProtocol"].attempt(lambda each: each.choice(["http", H2C])) if "appProtocol" in spec else None
-    picker = spec["endpointPickerRef"].attempt(_picker_failure_mode) if "endpointPickerRef" in spec else None
-    mode = FailureMode.CLOSE if picker is None else picker.value
-    h2c = protocol is not None and protocol.value == H2C
-    return Pool(read.key, selector.value, ports.value, mode, read.labels, h2c=h2c)
+    protocol = attempted(spec, "appProtocol", lambda each: each.choice(["http", H2C]), "http")
+    mode = attempted(spec, "endpointPickerRef", _picker_failure_mode, FailureMode.CLOSE)
+    return Pool(read.key, selector.value, ports.value, mode.value, read.labels, h2c=protocol.value == H2C)
 
 
 def read_legacy_pool(field: Field) -> Pool:
@@ -58,10 +56,10 @@ def read_legacy_pool(field: Field) -> Pool:
     spec = read.require_spec().mapping(["selector", "targetPortNumber", "extensionRef"])
     extension = spec["extensionRef"].mapping(["name"], ["group", "kind", "portNumber", "failureMode"])
     selector = spec["selector"].attempt(lambda each: _selector(each, minimum=0))
-    port = spec["targetPortNumber"].attempt(_port)
+    port = spec["targetPortNumber"].attempt(values.port)
     _check_reference(extension)
     if "portNumber" in extension:
-        _port(extension["portNumber"])
+        values.port(extension["portNumber"])
     return Pool(read.key, selector.value, (port.value,), _failure_mode(extension), read.labels)
 
 
@@ -72,10 +70,6 @@ def _selector(field: Field, minimum: int) -> Mapping[str, str]:
     return selector
 
 
-def _port(field: Field) -> int:
-    return field.integer(1, _MAX_PORT)
-
-
 def _target_ports(field: Field) -> tuple[int, ...]:
     items = field.items()
     if not 1 <= len(items) <= MAX_PORTS:
@@ -83,7 +77,7 @@ def _target_ports(field: Field) -> tuple[int, ...]:
     ports: list[int] = []
     for item in items:
         number = item.mapping(["number"])["number"]
-        port = _port(number)
+        port = values.port(number)
         if port in ports:
             number.refuse(f"port {port} is given twice")
         ports.append(port)
@@ -94,7 +88,7 @@ def _picker_failure_mode(field: Field) -> FailureMode:
     reference = field.mapping(["name"], ["group", "kind", "port", "failureMode"])
     _check_reference(reference)
     if "port" in reference:
-        _port(reference["port"].mapping(["number"])["number"])
+        values.port(reference["port"].mapping(["number"])["number"])
     elif "kind" not in reference or reference["kind"].text() == "Service":
         field.refuse("key 'port' is missing; a Service needs it")
     return _failure_mode(reference)
@@ -102,7 +96,7 @@ def _picker_failure_mode(field: Field) -> FailureMode:
 
 def _failure_mode(reference: Mapping[str, Field]) -> FailureMode:
     field = reference.get("failureMode")
-    return FailureMode.CLOSE if field is None else FailureMode(field.choice([mode.value for mode in FailureMode]))
+    return FailureMode.CLOSE if field is None else values.member(FailureMode)(field)
 
 
 def _check_reference(reference: Mapping[str, Field]) -> None:

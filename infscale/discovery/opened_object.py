@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from infscale.discovery import names
-from infscale.documents.strict_document import Field
+from infscale.documents.strict_document import Field, attempted
 from infscale.endpoint import ObjectKey
 
 DEFAULT_NAMESPACE = "default"
@@ -57,15 +56,16 @@ def open_object(field: Field) -> OpenedObject:
     parts = field.mapping(["apiVersion", "kind", "metadata"], ["spec", "status"])
     metadata = parts["metadata"].mapping(["name"], _METADATA)
     name = metadata["name"].attempt(names.name)
-    namespace = metadata["namespace"].attempt(names.namespace) if "namespace" in metadata else None
-    labels = metadata["labels"].attempt(names.labels) if "labels" in metadata else None
-    created = metadata["creationTimestamp"].attempt(Field.timestamp) if "creationTimestamp" in metadata else None
+    namespace = attempted(metadata, "namespace", names.namespace, DEFAULT_NAMESPACE)
+    labels = attempted(metadata, "labels", names.labels, names.NO_LABELS)
+    created = attempted(metadata, "creationTimestamp", Field.timestamp, "")
     # A key that is refused leaves nothing to say of the spec that could be found again.
+    key = ObjectKey(namespace.value, name.value)
     return OpenedObject(
         field,
-        ObjectKey(DEFAULT_NAMESPACE if namespace is None else namespace.value, name.value),
-        MappingProxyType({}) if labels is None else labels.value,
-        "" if created is None else created.value,
+        key,
+        labels.value,
+        created.value,
         parts.get("spec"),
         parts.get("status"),
         metadata.get("annotations"),

@@ -4,13 +4,13 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from infscale.discovery import names
 from infscale.discovery.objects import InferenceObject, read_object
 from infscale.discovery.opened_object import DEFAULT_NAMESPACE
+from infscale.documents import values
 from infscale.documents.problems import Attempt
-from infscale.documents.strict_document import Field, quoted
+from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import (
     DescribedObject,
@@ -31,7 +31,6 @@ DEFAULT_POOL = ObjectKey(DEFAULT_NAMESPACE, "default")
 MAX_ITEMS = 10_000
 """How many endpoints, and how many objects, one document may have."""
 
-_MAX_PORT = 65535
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _METRICS_ADDRESS, _METRICS_PORT = "metricsAddress", "metricsPort"
 
@@ -54,7 +53,7 @@ def read_state(
     endpoints = _read_endpoints(entries, clusters=clusters)
     pools = _pools(objects)
     if not pools:
-        alone = Pool(default_pool, MappingProxyType({}), anywhere=True)
+        alone = Pool(default_pool, names.NO_LABELS, anywhere=True)
         # An object that is refused may be the pool.
         sound = len(objects) == len(items)
         pools = (alone if any_namespace or not sound else _pool_of_all(default_pool, endpoints),)
@@ -121,7 +120,7 @@ def _pool_of_all(key: ObjectKey, endpoints: Iterable[tuple[Field, Endpoint]]) ->
                 f"namespace {endpoint.key.namespace} is not that of the default pool {key}; "
                 "add an InferencePool to objects or set discovery.default_pool"
             )
-    return Pool(key, MappingProxyType({}))
+    return Pool(key, names.NO_LABELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,27 +181,15 @@ def _entry(field: Field, *, clusters: bool) -> _Entry:
         if metrics_port is not None:
             metrics_port.report("the label metricsPort is given too; keep one")
         metrics_port = apart[_METRICS_PORT]
-    namespace = parts["namespace"].attempt(names.namespace) if "namespace" in parts else Attempt(DEFAULT_NAMESPACE)
+    namespace = attempted(parts, "namespace", names.namespace, DEFAULT_NAMESPACE)
     name, port = parts["name"].attempt(names.name), parts["port"].attempt(_port)
     address = parts["address"].attempt(_host if clusters else _address)
-    no_labels = Attempt[Mapping[str, str]](MappingProxyType({}))
-    labels = parts["labels"].attempt(lambda each: names.labels(each, apart)) if "labels" in parts else no_labels
-    phase = parts["phase"].attempt(_phase) if "phase" in parts else Attempt(Phase.READY)
-    metrics = None if metrics_port is None else metrics_port.attempt(_port)
-    metrics_address = apart[_METRICS_ADDRESS].attempt(_host) if _METRICS_ADDRESS in apart else None
-    return _Entry(
-        field,
-        ObjectKey(namespace.value, name.value),
-        (address.value, labels.value),
-        port.value,
-        phase.value,
-        None if metrics is None else metrics.value,
-        None if metrics_address is None else metrics_address.value,
-    )
-
-
-def _phase(field: Field) -> Phase:
-    return Phase(field.choice([phase.value for phase in Phase]))
+    labels = attempted(parts, "labels", lambda each: names.labels(each, apart), names.NO_LABELS)
+    phase = attempted(parts, "phase", values.member(Phase), Phase.READY)
+    metrics = Attempt(None) if metrics_port is None else metrics_port.attempt(_port)
+    metrics_address = attempted(apart, _METRICS_ADDRESS, _host, None)
+    key, pod = ObjectKey(namespace.value, name.value), (address.value, labels.value)
+    return _Entry(field, key, pod, port.value, phase.value, metrics.value, metrics_address.value)
 
 
 def _metrics_labels(field: Field) -> Mapping[str, Field]:
@@ -239,8 +226,8 @@ def _ip_address(text: str) -> str | None:
 def _port(field: Field) -> int:
     """A port, which the reference's file form writes as a string."""
     if not field.is_text:
-        return field.integer(1, _MAX_PORT)
+        return values.port(field)
     text = field.text()
-    if not _PORT.fullmatch(text) or int(text) > _MAX_PORT:
-        field.refuse(f"expected a port from 1 to {_MAX_PORT}, got {quoted(text)}")
+    if not _PORT.fullmatch(text) or int(text) > values.MAX_PORT:
+        field.refuse(f"expected a port from 1 to {values.MAX_PORT}, got {quoted(text)}")
     return int(text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from infscale.discovery import names
 from infscale.discovery.opened_object import OpenedObject, open_object
+from infscale.documents import values
 from infscale.documents.strict_document import Field, quoted
 from infscale.endpoint import DescribedObject, ObjectKey, Pool
 from infscale.errors import ConfigError, SelectorError
@@ -26,7 +27,6 @@ H2C = "kubernetes.io/h2c"
 """The application protocol of ports that speak HTTP/2 in plain text (KEP-3726)."""
 
 _OWN_NAME = "true"
-_MAX_PORT = 65535
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 Path = tuple[str, ...]
@@ -98,7 +98,7 @@ class WorkloadKind:
             for port in () if ports is None or ports.is_null else ports.items():
                 parts = port.entries()
                 if "protocol" not in parts or parts["protocol"].text() == "TCP":
-                    yield parts["containerPort"].integer(1, _MAX_PORT)
+                    yield values.port(parts["containerPort"])
 
 
 def _at(read: OpenedObject, path: Path) -> Field | None:
@@ -182,7 +182,7 @@ def _ports(read: OpenedObject, declared: Field, found: _Ports) -> tuple[int, ...
 
 def _listed(given: Field) -> tuple[int, ...]:
     texts = [each.strip() for each in given.text().split(",", MAX_PORTS)]
-    if len(texts) > MAX_PORTS or not all(_PORT.fullmatch(each) and int(each) <= _MAX_PORT for each in texts):
+    if len(texts) > MAX_PORTS or not all(_PORT.fullmatch(each) and int(each) <= values.MAX_PORT for each in texts):
         given.refuse(f"expected 1 to {MAX_PORTS} ports, such as 8000 or 8000,8001, got {quoted(given.text())}")
     return tuple(dict.fromkeys(map(int, texts)))
 
@@ -232,7 +232,7 @@ def _target_port(port: Field) -> int:
         target = parts["port"]
     if target.is_text:
         target.refuse(f"a port by name: say in the annotation {PORTS_ANNOTATION} which one it is")
-    return target.integer(1, _MAX_PORT)
+    return values.port(target)
 
 
 def read_namespace(field: Field) -> DescribedObject:

@@ -10,7 +10,7 @@ The first mistake ends the reading, unless it is `whole`: then what is wrong is 
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Never, TypeVar
@@ -89,8 +89,7 @@ class Field:
     @property
     def place(self) -> str:
         """``file:line``, or the source alone where the value never was text."""
-        mark: yaml.Mark | None = self.node.start_mark
-        return self.source if mark is None else f"{self.source}:{mark.line + 1}"
+        return f"{self.source}:{self.line}" if self.line else self.source
 
     @property
     def line(self) -> int:
@@ -306,7 +305,18 @@ class Field:
             return [item.plain() for item in self.items()]
         if isinstance(self.node, yaml.MappingNode):
             return {key: value.plain() for key, value in self.entries().items()}
-        return _plain_scalar(self)
+        if self.node.tag in _SCALARS:
+            return _SCALARS[self.node.tag](self)
+        return None if self.is_null else str(self.node.value)
+
+
+_SCALARS: Mapping[str, Callable[[Field], Plain]] = {_INT: Field.integer, _FLOAT: Field.number, _BOOL: Field.boolean}
+
+
+def attempted(parts: Mapping[str, Field], key: str, read: Callable[[Field], T], default: T) -> Attempt[T]:
+    """What `read` makes of the value of `key`, as `Field.attempt`; `default` where it is not given."""
+    field = parts.get(key)
+    return Attempt(default) if field is None else field.attempt(read)
 
 
 def whole(root: Field, read: Callable[[Field], T]) -> T:
@@ -340,17 +350,6 @@ def _let_go(root: yaml.Node) -> None:
         while isinstance(parts, list) and parts:
             part = parts.pop()
             left.extend(part if isinstance(part, tuple) else (part,))
-
-
-def _plain_scalar(field: Field) -> Plain:
-    kind = field.node.tag
-    if kind == _INT:
-        return field.integer()
-    if kind == _FLOAT:
-        return field.number()
-    if kind == _BOOL:
-        return field.boolean()
-    return None if kind == _NULL else str(field.node.value)
 
 
 def _child(path: str, key: str) -> str:

@@ -1,6 +1,7 @@
 """Single values of documents: paths, URLs, numbers with a range, and how often something is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ _MAX_BYTES = 1024**3
 _TIMEOUT_SHARE = 0.8
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
+EnumT = TypeVar("EnumT", bound=Enum)
 
 
 def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
@@ -25,6 +27,12 @@ def one_of(options: tuple[ChoiceT, ...]) -> Callable[[Field], ChoiceT]:
         return options[options.index(field.choice(options))]
 
     return read
+
+
+def member(members: Iterable[EnumT]) -> Callable[[Field], EnumT]:
+    """A reader of one of these members of an enumeration, by their values."""
+    by_value = {str(each.value): each for each in members}
+    return lambda field: by_value[field.choice([*by_value])]
 
 
 def interval(field: Field) -> float:
@@ -68,9 +76,16 @@ def ratio(field: Field) -> float:
     return positive(field)
 
 
-def byte_count(field: Field) -> int:
-    """A limit in bytes."""
-    return field.integer(_MIN_BYTES, _MAX_BYTES)
+def whole(minimum: int, maximum: int) -> Callable[[Field], int]:
+    """A reader of whole numbers within the bounds."""
+    return lambda field: field.integer(minimum, maximum)
+
+
+byte_count = whole(_MIN_BYTES, _MAX_BYTES)
+"""Reads a limit in bytes."""
+
+port = whole(1, MAX_PORT)
+"""Reads a port that something listens on."""
 
 
 def url(field: Field) -> str:
@@ -97,11 +112,6 @@ def url_path(field: Field) -> str:
     if not is_url_path(text):
         field.refuse(f"expected a path such as /metrics, got {quoted(text)}")
     return text
-
-
-def port(field: Field) -> int:
-    """A port that something listens on."""
-    return field.integer(1, MAX_PORT)
 
 
 def different(field: Field, read: Callable[[Field], str]) -> tuple[str, ...]:

@@ -1,8 +1,7 @@
 """Envoy configurations we recommend, as documents.
 
-One Envoy can have several listeners: with endpoint picking (`PickerRoute`; `OriginalDestinationRoute` where Envoy does
-not know the endpoints), or with Envoy's own round robin (`RoundRobinRoute`) to compare with. Facts behind every choice
-are in DECISIONS.md ("Envoy").
+One Envoy can have several listeners: with endpoint picking (`PickerRoute`), or with Envoy's own round robin
+(`RoundRobinRoute`) to compare with. Facts behind every choice are in DECISIONS.md ("Envoy").
 """
 
 from collections.abc import Sequence
@@ -42,8 +41,9 @@ class Address:
 class PickerRoute:
     """A listener whose requests go where the picker says.
 
-    Envoy knows `endpoints` and takes the first of the destinations that it can connect to. `response_bodies` sends the
-    picker every response chunk as well (full duplex): needed to read token usage or to restore model names.
+    Envoy knows `endpoints` and takes the first of the destinations that it can connect to. None: it knows none, so that
+    endpoints may come and go without a word to it; it takes one destination and tries no other. `response_bodies` sends
+    the picker every response chunk as well (full duplex): needed to read token usage or to restore model names.
     `trusted_headers` are those of `picker.trusted_headers` that something before this Envoy sets: clients' are removed
     from all others that the picker knows. With `fail_open` requests go on by round robin where no picker is healthy;
     with `h2c` the endpoints speak HTTP/2 in plain text.
@@ -51,26 +51,12 @@ class PickerRoute:
 
     listen: Address
     picker: Address
-    endpoints: tuple[Address, ...]
+    endpoints: tuple[Address, ...] | None
     response_bodies: bool = False
     picker_ca_file: str | None = None
     trusted_headers: tuple[str, ...] = ()
     fail_open: bool = False
     h2c: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OriginalDestinationRoute:
-    """A listener whose requests go where the picker says, to endpoints that Envoy does not know.
-
-    Endpoints may come and go without a word to Envoy. It takes one destination and tries no other.
-    """
-
-    listen: Address
-    picker: Address
-    response_bodies: bool = False
-    picker_ca_file: str | None = None
-    trusted_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +67,7 @@ class RoundRobinRoute:
     endpoints: tuple[Address, ...]
 
 
-Picked = PickerRoute | OriginalDestinationRoute
-Route = Picked | RoundRobinRoute
+Route = PickerRoute | RoundRobinRoute
 
 
 def bootstrap(admin: Address, routes: Sequence[Route]) -> Document:
@@ -93,12 +78,9 @@ def bootstrap(admin: Address, routes: Sequence[Route]) -> Document:
         name = f"route_{number}"
         listeners.append(_listener(name, route))
         clusters.append(_endpoints_cluster(name, route))
-        if isinstance(route, Picked):
+        if isinstance(route, PickerRoute):
             clusters.append(_picker_cluster(f"{name}_picker", route))
-    return {
-        "admin": {"address": admin.document()},
-        "static_resources": {"listeners": listeners, "clusters": clusters},
-    }
+    return {"admin": {"address": admin.document()}, "static_resources": {"listeners": listeners, "clusters": clusters}}
 
 
 def _listener(name: str, route: Route) -> Document:
@@ -111,16 +93,12 @@ def _listener(name: str, route: Route) -> Document:
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {
             "virtual_hosts": [
-                {
-                    "name": name,
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": _action(name)}],
-                }
+                {"name": name, "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": _action(name)}]}
             ]
         },
         "http_filters": filters,
     }
-    if isinstance(route, Picked):
+    if isinstance(route, PickerRoute):
         # What only a gateway may say. Where the picker is skipped (fail open), a client's own destination header would
         # even choose the upstream.
         manager["early_header_mutation_extensions"] = [
@@ -150,13 +128,13 @@ def _action(name: str) -> Document:
     }
 
 
-def _ext_proc(name: str, route: Picked) -> Document:
+def _ext_proc(name: str, route: PickerRoute) -> Document:
     return {
         "name": "ext_proc",
         "typed_config": {
             "@type": f"{_TYPE}.filters.http.ext_proc.v3.ExternalProcessor",
             "grpc_service": {"envoy_grpc": {"cluster_name": f"{name}_picker"}, "timeout": "10s"},
-            "failure_mode_allow": isinstance(route, PickerRoute) and route.fail_open,
+            "failure_mode_allow": route.fail_open,
             "message_timeout": "30s",
             "processing_mode": {
                 "request_header_mode": "SEND",
@@ -189,7 +167,7 @@ def _static_cluster(name: str, endpoints: Sequence[Address]) -> Document:
 
 
 def _endpoints_cluster(name: str, route: Route) -> Document:
-    if isinstance(route, OriginalDestinationRoute):
+    if route.endpoints is None:
         header: Document = {"use_http_header": True, "http_header_name": DESTINATION_HEADER}
         provided: Document = {"lb_policy": "CLUSTER_PROVIDED", "original_dst_lb_config": header}
         return {**_cluster(name, "ORIGINAL_DST"), **provided}
@@ -208,13 +186,13 @@ def _endpoints_cluster(name: str, route: Route) -> Document:
                 "fallback_policy": {"policies": [{"typed_extension_config": round_robin}]},
             },
         }
-    if isinstance(route, PickerRoute) and route.h2c:
-        cluster["typed_extension_protocol_options"] = _HTTP2
+        if route.h2c:
+            cluster["typed_extension_protocol_options"] = _HTTP2
     cluster["load_balancing_policy"] = {"policies": [{"typed_extension_config": policy}]}
     return cluster
 
 
-def _picker_cluster(name: str, route: Picked) -> Document:
+def _picker_cluster(name: str, route: PickerRoute) -> Document:
     cluster = _static_cluster(name, [route.picker])
     cluster["typed_extension_protocol_options"] = _HTTP2
     # A picker that is listed but dead fails requests with a body even in fail-open mode: health checks take it out.
@@ -228,7 +206,7 @@ def _picker_cluster(name: str, route: Picked) -> Document:
             "grpc_health_check": {"service_name": ""},
         }
     ]
-    if isinstance(route, PickerRoute) and route.fail_open:
+    if route.fail_open:
         # Envoy goes on asking the only picker it has, healthy or not, unless it is told to do without.
         cluster["common_lb_config"] = {"healthy_panic_threshold": {"value": 0}}
     if route.picker_ca_file is not None:

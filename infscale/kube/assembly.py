@@ -1,10 +1,10 @@
 """From everything the watches have seen to one `DiscoveryState`, in an order that does not depend on events'."""
 
 import ipaddress
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infscale.discovery.objects import InferenceModel
 from infscale.discovery.workloads import WorkloadKind
@@ -21,8 +21,9 @@ from infscale.endpoint import (
     Workload,
     authority,
 )
+from infscale.kube import watched_objects as objects
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, workload_of
-from infscale.kube.watched_objects import PodRecord, Record
+from infscale.kube.watched_objects import Definition, PodRecord, Record
 from infscale.sources.source_kind import ExporterPods
 
 ValueT = TypeVar("ValueT")
@@ -34,8 +35,9 @@ NO_EXPORTERS: Mapping[str, ExporterPods] = MappingProxyType({})
 _LIVELIEST_FIRST = {Phase.READY: 0, Phase.STARTING: 1, Phase.DRAINING: 2}
 
 
-def _table(_: type[ValueT]) -> Records[ValueT]:
-    return {}
+def _read_by(definition: Definition[Any]) -> Mapping[str, Definition[Any]]:
+    """Metadata of a field of `SeenObjects`: its objects are read by `definition`."""
+    return {"definition": definition}
 
 
 @dataclass(slots=True)
@@ -45,21 +47,29 @@ class SeenObjects:
     pods: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     exporters: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     replica_sets: dict[ObjectKey, Workload | None] = field(default_factory=dict[ObjectKey, Workload | None])
-    pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
-    legacy_pools: Records[Pool] = field(default_factory=lambda: _table(Pool))
-    objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
-    legacy_objectives: Records[Objective] = field(default_factory=lambda: _table(Objective))
-    rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
-    legacy_rewrites: Records[Rewrite] = field(default_factory=lambda: _table(Rewrite))
-    models: Records[InferenceModel] = field(default_factory=lambda: _table(InferenceModel))
+    pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.POOL))
+    legacy_pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_POOL))
+    objectives: Records[Objective] = field(default_factory=dict, metadata=_read_by(objects.OBJECTIVE))
+    legacy_objectives: Records[Objective] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_OBJECTIVE))
+    rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.REWRITE))
+    legacy_rewrites: Records[Rewrite] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_REWRITE))
+    models: Records[InferenceModel] = field(default_factory=dict, metadata=_read_by(objects.MODEL))
     workloads: dict[WorkloadKind, Records[DescribedObject]] = field(
         default_factory=dict[WorkloadKind, Records[DescribedObject]]
     )
-    services: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    namespaces: Records[DescribedObject] = field(default_factory=lambda: _table(DescribedObject))
-    autoscalers: Records[Autoscaler] = field(default_factory=lambda: _table(Autoscaler))
+    services: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.SERVICE))
+    autoscalers: Records[Autoscaler] = field(default_factory=dict, metadata=_read_by(objects.AUTOSCALER))
+    namespaces: Records[DescribedObject] = field(default_factory=dict, metadata=_read_by(objects.NAMESPACE))
     configured_pools: tuple[Pool, ...] = ()
     """Pools that the configuration declares."""
+
+    def by_definition(self) -> Iterator[tuple[Definition[Any], Records[Any]]]:
+        """The kinds that are read by definition, and where their records are."""
+        for each in fields(self):
+            if "definition" in each.metadata:
+                yield each.metadata["definition"], getattr(self, each.name)
+        for kind, records in self.workloads.items():
+            yield objects.described_by(kind), records
 
     def with_pods(self) -> tuple[tuple[str, Records[DescribedObject]], ...]:
         """The described objects that may declare a pool, by their kinds."""
@@ -74,12 +84,8 @@ class Assembly:
     notes: tuple[str, ...] = ()
 
 
-def _order(key: ObjectKey) -> tuple[str, str]:
-    return (key.namespace, key.name)
-
-
 def _values(records: Mapping[ObjectKey, Record[ValueT]]) -> tuple[ValueT, ...]:
-    ordered = (records[key].value for key in sorted(records, key=_order))
+    ordered = (records[key].value for key in sorted(records))
     return tuple(value for value in ordered if value is not None)
 
 
@@ -129,7 +135,7 @@ def models_in_use(models: Mapping[ObjectKey, Record[InferenceModel]]) -> dict[Ob
     """InferenceModels whose model name another one of their pool has taken, and which: the oldest keeps it."""
     holders: dict[tuple[str, str, str], ObjectKey] = {}
     beaten: dict[ObjectKey, ObjectKey] = {}
-    for record in sorted(models.values(), key=lambda each: (each.created, *_order(each.key))):
+    for record in sorted(models.values(), key=lambda each: (each.created, each.key)):
         if record.value is None:
             continue
         holder = holders.setdefault((record.key.namespace, record.value.objective.pool, record.value.model), record.key)
@@ -198,7 +204,7 @@ class Assembler:
     def _endpoints(self, seen: SeenObjects, pools: Records[Pool]) -> tuple[tuple[Endpoint, ...], tuple[str, ...]]:
         self._follow(pools)
         made: dict[ObjectKey, _Made] = {}
-        for key in sorted((each for each in seen.pods if each.namespace in self._pools), key=_order):
+        for key in sorted(each for each in seen.pods if each.namespace in self._pools):
             pod, chosen = seen.pods[key], self._pools[key.namespace]
             workload = workload_of(pod, seen.replica_sets)
             known = self._made.get(key)
@@ -213,15 +219,12 @@ class Assembler:
     def _follow(self, pools: Records[Pool]) -> None:
         """Keep the pools of each namespace, oldest first; the very same tuple as long as nothing changed."""
         found: dict[str, list[Pool]] = {}
-        for record in sorted(pools.values(), key=lambda each: (each.created, *_order(each.key))):
+        for record in sorted(pools.values(), key=lambda each: (each.created, each.key)):
             if record.value is not None:
                 found.setdefault(record.key.namespace, []).append(record.value)
         known = self._pools
-        self._pools = {}
-        for namespace, own in found.items():
-            now = tuple(own)
-            before = known.get(namespace, now)
-            self._pools[namespace] = before if before == now else now
+        now = {namespace: tuple(own) for namespace, own in found.items()}
+        self._pools = {name: known[name] if known.get(name) == own else own for name, own in now.items()}
 
 
 def _exporter_urls(wanted: ExporterPods, seen: SeenObjects) -> tuple[str, ...]:
@@ -268,7 +271,7 @@ def _notes(seen: SeenObjects, beaten: Mapping[ObjectKey, ObjectKey]) -> Iterable
         ("InferenceObjective", seen.objectives, seen.legacy_objectives),
         ("InferenceModelRewrite", seen.rewrites, seen.legacy_rewrites),
     ):
-        for key in sorted(newer.keys() & legacy.keys(), key=_order):
+        for key in sorted(newer.keys() & legacy.keys()):
             yield f"{kind} {key} exists in both API groups: that of the newer group counts"
-    for key, holder in sorted(beaten.items(), key=lambda each: _order(each[0])):
+    for key, holder in sorted(beaten.items()):
         yield f"InferenceModel {key} is left out: the older InferenceModel {holder} has its model name"

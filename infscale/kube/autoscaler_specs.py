@@ -1,19 +1,13 @@
 """What a `HorizontalPodAutoscaler` asks for, read from its spec."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from infscale.discovery.opened_object import open_object
 from infscale.discovery.workloads import label_selector
 from infscale.documents.strict_document import Field
 from infscale.endpoint import Autoscaler, MetricForm, ScaledMetric, Workload
 from infscale.labels import Selector
 
-# The key that holds the source of each metric type that a metrics adapter answers; resources are another server's.
-_SOURCES: Mapping[str, str] = MappingProxyType(
-    {MetricForm.PODS.value: "pods", MetricForm.OBJECT.value: "object", MetricForm.EXTERNAL.value: "external"}
-)
-
+# What a metrics adapter answers; resources are another server's.
+_FORMS = {form.value: form for form in MetricForm}
 
 MAX_METRICS = 100
 """Of one autoscaler that are read; hardly one has ten."""
@@ -36,16 +30,16 @@ def read_autoscaler(field: Field) -> Autoscaler:
 def _metric(field: Field) -> ScaledMetric | None:
     """The metric `field` asks for; None where it is no form of ours."""
     kind = field.mapping(["type"])["type"].text()
-    key = _SOURCES.get(kind)
-    if key is None:
+    form = _FORMS.get(kind)
+    if form is None:
         return None
+    # The key of a form's source is its name in lower case.
+    key = kind.lower()
     source = field.mapping(["type", key])[key]
     metric = source.mapping(["metric"])["metric"].mapping(["name"], ["selector"])
     selector = label_selector(metric["selector"]) if "selector" in metric else Selector()
-    form = MetricForm(kind)
-    return ScaledMetric(
-        form, metric["name"].text(), selector, _described(source) if form is MetricForm.OBJECT else None
-    )
+    described = _described(source) if form is MetricForm.OBJECT else None
+    return ScaledMetric(form, metric["name"].text(), selector, described)
 
 
 def _described(source: Field) -> tuple[str, str]:

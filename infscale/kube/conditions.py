@@ -4,7 +4,7 @@ An `InferencePool`'s status belongs to the gateways and is left alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from infscale.discovery.objects import InferenceModel
@@ -12,7 +12,7 @@ from infscale.endpoint import Objective, ObjectKey, Rewrite
 from infscale.kube import watched_objects as objects
 from infscale.kube.api.resources import Resource
 from infscale.kube.assembly import SeenObjects, models_in_use, pools_in_use
-from infscale.kube.watched_objects import Condition, Definition, Record, Standing
+from infscale.kube.watched_objects import CONDITION_KEYS, Condition, Definition, Record, Standing
 
 ACCEPTED = "Accepted"
 LOAD_KNOWN = "LoadKnown"
@@ -79,10 +79,7 @@ AnyRecord = Record[Objective] | Record[Rewrite] | Record[InferenceModel]
 
 
 def _judged(
-    definition: Definition[Any],
-    records: Mapping[ObjectKey, AnyRecord],
-    court: _Court,
-    newer: Iterable[ObjectKey] = (),
+    definition: Definition[Any], records: Mapping[ObjectKey, AnyRecord], court: _Court, newer: Iterable[ObjectKey] = ()
 ) -> Iterator[Judged]:
     superseding = frozenset(newer)
     for key, record in records.items():
@@ -113,22 +110,18 @@ def updated(standing: Standing, verdict: Verdict, now: str) -> tuple[Condition, 
     Conditions of other writers stay. The placeholder that the kinds' definitions set until a controller comes by goes.
     """
     known = {each.type: each for each in standing.conditions if not _is_placeholder(each)}
-    before = known.get(ACCEPTED)
-    status = "True" if verdict.accepted else "False"
-    since = before.last_transition_time if before is not None and before.status == status else now
-    known[ACCEPTED] = Condition(ACCEPTED, status, verdict.reason, verdict.message, since, standing.generation)
+
+    def say(kind: str, status: str, reason: str, message: str) -> None:
+        before = known.get(kind)
+        since = before.last_transition_time if before is not None and before.status == status else now
+        known[kind] = Condition(kind, status, reason, message, since, standing.generation)
+
+    say(ACCEPTED, "True" if verdict.accepted else "False", verdict.reason, verdict.message)
     # Said where it is news: an object whose pool never was without fresh metrics has no such condition.
     if verdict.unknown_load or LOAD_KNOWN in known:
-        known[LOAD_KNOWN] = _load(known.get(LOAD_KNOWN), verdict, now, standing.generation)
+        say(LOAD_KNOWN, *(_UNKNOWN_LOAD if verdict.unknown_load else _KNOWN_LOAD))
     wanted = tuple(known.values())
     return None if wanted == standing.conditions else wanted
-
-
-def _load(before: Condition | None, verdict: Verdict, now: str, generation: int) -> Condition:
-    """The condition that says whether the load of the object's pool is known."""
-    status, reason, message = _UNKNOWN_LOAD if verdict.unknown_load else _KNOWN_LOAD
-    since = before.last_transition_time if before is not None and before.status == status else now
-    return Condition(LOAD_KNOWN, status, reason, message, since, generation)
 
 
 def _is_placeholder(condition: Condition) -> bool:
@@ -144,13 +137,6 @@ def as_patch(standing: Standing, conditions: Iterable[Condition]) -> dict[str, A
 
 
 def _plain(condition: Condition) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
-    }
-    if condition.observed_generation is not None:
-        plain["observedGeneration"] = condition.observed_generation
-    return plain
+    *texts, generation = astuple(condition)
+    plain: dict[str, Any] = dict(zip(CONDITION_KEYS, texts, strict=True))
+    return plain if generation is None else {**plain, "observedGeneration": generation}

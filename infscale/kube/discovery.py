@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from infscale.discovery.objects import LEGACY_GROUP, LLM_D_GROUP, POOL_GROUP
 from infscale.discovery.workloads import WORKLOADS, WorkloadKind
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, OnlyPool, Pool
 from infscale.errors import ConfigError, StartError
@@ -14,13 +15,14 @@ from infscale.kube import watched_objects as objects
 from infscale.kube.api import resources
 from infscale.kube.api.errors import Forbidden, KubeError
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Follows, Patches
 from infscale.kube.assembly import NO_EXPORTERS, Assembler, SeenObjects
 from infscale.kube.conditions import judge
-from infscale.kube.reflector import Follows, Reflector
+from infscale.kube.reflector import Reflector
 from infscale.kube.rights import Right, rights
-from infscale.kube.status import Patches, StatusWriter
+from infscale.kube.status import StatusWriter
 from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
-from infscale.kube.watched_objects import Definition, Object, Record
+from infscale.kube.watched_objects import Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
 from infscale.process.tasks import running
@@ -33,17 +35,8 @@ _LOG = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT")
 
-_ROUTING = frozenset(
-    {
-        resources.POOLS,
-        resources.LEGACY_POOLS,
-        resources.OBJECTIVES,
-        resources.LEGACY_OBJECTIVES,
-        resources.REWRITES,
-        resources.LEGACY_REWRITES,
-        resources.MODELS,
-    }
-)
+_ROUTING = frozenset({POOL_GROUP, LEGACY_GROUP, LLM_D_GROUP})
+"""The groups of the kinds that decide where requests go."""
 
 # Groups of other projects: a cluster may lack them, and rights that were given before they were known.
 _OPTIONAL_GROUPS = frozenset({kind.group for kind in WORKLOADS} - {resources.REPLICA_SETS.group})
@@ -107,7 +100,7 @@ class KubernetesDiscovery:
         found: set[Right] = set()
         for watch in self._watches.values():
             found |= rights(("list", "watch"), watch.resource.group, watch.resource.plural, namespace=watch.namespace)
-        for definition, _ in _read_kinds(self._seen):
+        for definition, _ in self._seen.by_definition():
             if self._settings.write_status and definition.has_standing:
                 found |= rights(("patch",), definition.resource.group, f"{definition.resource.plural}/status")
         return frozenset(found)
@@ -187,7 +180,7 @@ class KubernetesDiscovery:
         return name in self._optional and not watch.synced.is_set() and isinstance(watch.problem, Forbidden)
 
     def _problems(self) -> Iterator[ConfigError]:
-        for definition, records in _read_kinds(self._seen):
+        for definition, records in self._seen.by_definition():
             for key, record in records.items():
                 if record.problem is not None:
                     yield ConfigError(f"{definition.resource.kind} {key}", "", record.problem)
@@ -199,7 +192,7 @@ class KubernetesDiscovery:
         for namespace in self._settings.namespaces or (None,):
             yield self._watch(resources.PODS, namespace, self._table(seen.pods, read_pod_again))
             yield self._watch(resources.REPLICA_SETS, namespace, self._table(seen.replica_sets, read_replica_set))
-            for definition, records in _read_kinds(seen):
+            for definition, records in seen.by_definition():
                 if definition.resource.namespaced:
                     table = self._table(records, self._refusals.reading(definition))
                     name, watch = self._watch(definition.resource, namespace, table)
@@ -220,10 +213,10 @@ class KubernetesDiscovery:
         yield self._watch(resources.PODS, namespace, self._table(self._seen.pods, read_pod_again))
         if only.made is not None:
             self._seen.pools[only.key] = Record(only.key, only.made)
-        for definition, records in _read_kinds(self._seen):
+        for definition, records in self._seen.by_definition():
             resource = definition.resource
             is_pool = resource.plural == resources.POOLS.plural
-            if resource not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
+            if resource.group not in _ROUTING or (is_pool and (only.made is not None or resource.group != only.group)):
                 continue
             name, watch = self._watch(resource, namespace, self._table(records, self._refusals.reading(definition)))
             if not is_pool:
@@ -242,29 +235,10 @@ class KubernetesDiscovery:
         )
 
 
-def _read_kinds(seen: SeenObjects) -> tuple[tuple[Definition[Any], dict[ObjectKey, Record[Any]]], ...]:
-    """The kinds that are read by definition, and where their records are."""
-    return (
-        (objects.POOL, seen.pools),
-        (objects.LEGACY_POOL, seen.legacy_pools),
-        (objects.OBJECTIVE, seen.objectives),
-        (objects.LEGACY_OBJECTIVE, seen.legacy_objectives),
-        (objects.REWRITE, seen.rewrites),
-        (objects.LEGACY_REWRITE, seen.legacy_rewrites),
-        (objects.MODEL, seen.models),
-        *((objects.described_by(kind), records) for kind, records in seen.workloads.items()),
-        (objects.SERVICE, seen.services),
-        (objects.AUTOSCALER, seen.autoscalers),
-        (objects.NAMESPACE, seen.namespaces),
-    )
-
-
 def _given_namespaces(names: Iterable[str]) -> dict[ObjectKey, Record[DescribedObject]]:
     """Namespaces as described objects where the configuration names them: seeing their labels takes cluster rights."""
-    keys = {name: ObjectKey(name, name) for name in names}
-    return {
-        key: Record(key, DescribedObject("", "v1", "Namespace", "namespaces", key, Selector())) for key in keys.values()
-    }
+    keys = [ObjectKey(name, name) for name in names]
+    return {key: Record(key, DescribedObject("", "v1", "Namespace", "namespaces", key, Selector())) for key in keys}
 
 
 def _missing(watches: Mapping[str, Reflector], seconds: float) -> str:

@@ -61,12 +61,12 @@ def remembering(before: PodRecord | None, pod: PodRecord) -> PodRecord:
     if before is None or before.uid != pod.uid:
         return pod
     known = {(each.name, each.started_at): each.load_seconds for each in before.containers}
-    containers = tuple(_with_load(each, known.get((each.name, each.started_at))) for each in pod.containers)
+    loads = (known.get((each.name, each.started_at)) for each in pod.containers)
+    containers = tuple(
+        each if load is None else replace(each, load_seconds=load)
+        for each, load in zip(pod.containers, loads, strict=True)
+    )
     return pod if containers == pod.containers else replace(pod, containers=containers)
-
-
-def _with_load(container: Container, known: float | None) -> Container:
-    return container if known is None else replace(container, load_seconds=known)
 
 
 def workload_of(pod: PodRecord, replica_sets: Mapping[ObjectKey, Workload | None]) -> Workload | None:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Set
+from collections.abc import AsyncGenerator, Callable, Set
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Follows, JsonObject
 from infscale.kube.watched_objects import key_of
 from infscale.kube.watching import (
     Change,
@@ -27,8 +28,6 @@ from infscale.process.log import where
 if TYPE_CHECKING:
     import random
 
-JsonObject = dict[str, Any]
-
 _DIVISOR = 4
 _MOST_DOUBLINGS = 5
 _MOST_CAUSES = 16
@@ -37,27 +36,11 @@ _ITEMS_AT_ONCE = 50
 _log = logging.getLogger(__name__)
 
 
-class Follows(Protocol):
-    """The part of the API server's client that following takes. Both raise `KubeError`."""
-
-    async def get(self, path: str, params: Mapping[str, str] = ...) -> JsonObject:
-        """The list at `path`."""
-        ...
-
-    def watch(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[JsonObject, None]:
-        """The events at `path` until the server ends the watch."""
-        ...
-
-
 class Cache(Protocol):
     """Keeps what it needs of the objects, not the objects: they are large."""
 
-    def replace(self, items: Iterable[JsonObject]) -> None:
-        """Hold exactly `items`."""
-        ...
-
     def retain(self, keys: Set[ObjectKey]) -> None:
-        """Hold no other objects than these: a list was made, each of whose objects was put, and others were deleted."""
+        """Hold no other objects than these: each was put, and others were deleted."""
         ...
 
     def put(self, item: JsonObject) -> None:
@@ -166,7 +149,7 @@ class Reflector:
     def _empty(self) -> None:
         if not self.absent:
             _log.info("%s is not known to this cluster; it is looked for again and again", self.resource.name)
-        self._cache.replace(())
+        self._cache.retain(frozenset())
         self._followed()
         self.absent = True
 
@@ -181,13 +164,9 @@ class Reflector:
         if str(error) == self._said:
             return
         self._said = str(error)
-        rights = f"; allow this identity the verbs list and watch on {self.resource.name}"
-        _log.warning(
-            "%s cannot be followed, the last state stays: %s%s",
-            self.resource.name,
-            error,
-            rights if isinstance(error, Forbidden) else "",
-        )
+        name = self.resource.name
+        rights = f"; allow this identity the verbs list and watch on {name}" if isinstance(error, Forbidden) else ""
+        _log.warning("%s cannot be followed, the last state stays: %s%s", name, error, rights)
 
     # Lists
 

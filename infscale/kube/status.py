@@ -4,14 +4,16 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Unreachable
 from infscale.kube.api.resources import Resource
+from infscale.kube.api.verbs import Patches
 from infscale.kube.conditions import Judged, Verdict, as_patch, updated
 
 if TYPE_CHECKING:
@@ -20,14 +22,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _Identity = tuple[Resource, ObjectKey]
-
-
-class Patches(Protocol):
-    """The part of the API server's client that writing a status takes."""
-
-    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Apply a merge patch to the object at `path`. Raises `KubeError`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +48,7 @@ class _Written:
     not_before: float
 
 
+@dataclass(slots=True, eq=False)
 class StatusWriter:
     """Follows verdicts with writes; guards what is still to be written and what was.
 
@@ -61,23 +56,16 @@ class StatusWriter:
     of them wins, and the others then see that nothing is left to be said.
     """
 
-    def __init__(
-        self,
-        client: Patches,
-        clock: Callable[[], float],
-        rng: "random.Random",
-        settings: StatusSettings | None = None,
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._rng = rng
-        self._settings = settings or StatusSettings()
-        self._wanted: dict[_Identity, Judged] = {}
-        self._written: dict[_Identity, _Written] = {}
-        self._refused: dict[Resource, float] = {}
-        self._failures = 0
-        self._resume_at = -math.inf
-        self._changed = asyncio.Event()
+    client: Patches
+    clock: Callable[[], float]
+    rng: "random.Random"
+    settings: StatusSettings = field(default_factory=StatusSettings)
+    _wanted: dict[_Identity, Judged] = field(default_factory=dict[_Identity, Judged], init=False)
+    _written: dict[_Identity, _Written] = field(default_factory=dict[_Identity, _Written], init=False)
+    _refused: dict[Resource, float] = field(default_factory=dict[Resource, float], init=False)
+    _failures: int = field(default=0, init=False)
+    _resume_at: float = field(default=-math.inf, init=False)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def sync(self, judged: Iterable[Judged]) -> None:
         """Follow `judged`, the verdicts on all objects there are."""
@@ -93,22 +81,20 @@ class StatusWriter:
         """Write what `sync` wants until cancelled."""
         while True:
             self._changed.clear()
-            now = self._clock()
+            now = self.clock()
             due = {identity: self._due(identity, each) for identity, each in self._wanted.items()}
             first = min(due, key=lambda each: due[each], default=None)
             if first is None or due[first] > now:
                 await self._wait(None if first is None else due[first] - now)
                 continue
             await self._write(first, self._wanted.pop(first))
-            await asyncio.sleep(self._settings.pace_seconds)
+            await asyncio.sleep(self.settings.pace_seconds)
 
     async def _wait(self, seconds: float | None) -> None:
         """Wait for news, at most `seconds` where given."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
     def _due(self, identity: _Identity, judged: Judged) -> float:
         """When `judged` may be written."""
@@ -123,17 +109,17 @@ class StatusWriter:
         conditions = updated(judged.standing, judged.verdict, now)
         if conditions is None:
             return
-        pause = self._settings.repeat_seconds
+        pause = self.settings.repeat_seconds
         try:
-            await self._client.patch(judged.path, as_patch(judged.standing, conditions))
+            await self.client.patch(judged.path, as_patch(judged.standing, conditions))
         except (Conflict, NotFound):
             # Another client changed or removed it; its new version comes through the watch.
             return
         except Unreachable as error:
             self._wanted.setdefault(identity, judged)
-            wait = max(error.retry_after_seconds or 0.0, self._settings.backoff.delay(self._failures, self._rng))
+            wait = max(error.retry_after_seconds or 0.0, self.settings.backoff.delay(self._failures, self.rng))
             self._failures += 1
-            self._resume_at = self._clock() + wait
+            self._resume_at = self.clock() + wait
             return
         except Forbidden as error:
             self._wanted.setdefault(identity, judged)
@@ -141,9 +127,9 @@ class StatusWriter:
             return
         except KubeError as error:
             _LOG.warning("the status of %s %s cannot be written: %s", judged.resource.kind, judged.key, error)
-            pause = self._settings.refused_seconds
+            pause = self.settings.refused_seconds
         self._failures = 0
-        self._written[identity] = _Written(judged.standing.generation, judged.verdict, self._clock() + pause)
+        self._written[identity] = _Written(judged.standing.generation, judged.verdict, self.clock() + pause)
 
     def _refuse(self, resource: Resource, error: Forbidden) -> None:
         if resource not in self._refused:
@@ -154,4 +140,4 @@ class StatusWriter:
                 resource.plural,
                 resource.group,
             )
-        self._refused[resource] = self._clock() + self._settings.refused_seconds
+        self._refused[resource] = self.clock() + self.settings.refused_seconds

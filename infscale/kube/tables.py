@@ -1,7 +1,8 @@
 """What one watch has seen, kept as records among those of other watches of the same kind."""
 
 import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from infscale.endpoint import ObjectKey, Workload
@@ -14,6 +15,7 @@ RecordT = TypeVar("RecordT")
 ValueT = TypeVar("ValueT")
 
 
+@dataclass(slots=True, eq=False)
 class Table(Generic[RecordT]):
     """The cache of one watch; guards which records are its own.
 
@@ -21,23 +23,10 @@ class Table(Generic[RecordT]):
     called.
     """
 
-    def __init__(
-        self,
-        records: dict[ObjectKey, RecordT],
-        read: Callable[[Object, RecordT | None], RecordT],
-        changed: Callable[[], None],
-    ) -> None:
-        self._records = records
-        self._read = read
-        self._changed = changed
-        self._own: set[ObjectKey] = set()
-
-    def replace(self, items: Iterable[Object]) -> None:
-        """Hold exactly `items`."""
-        listed = {key_of(item): item for item in items}
-        for key, item in listed.items():
-            self._put(key, item)
-        self.retain(listed.keys())
+    records: dict[ObjectKey, RecordT]
+    read: Callable[[Object, RecordT | None], RecordT]
+    changed: Callable[[], None]
+    _own: set[ObjectKey] = field(default_factory=set[ObjectKey], init=False)
 
     def retain(self, keys: Set[ObjectKey]) -> None:
         """Hold no other objects than these: a list was made."""
@@ -46,25 +35,23 @@ class Table(Generic[RecordT]):
 
     def put(self, item: Object) -> None:
         """Hold `item`, new or in a new version."""
-        self._put(key_of(item), item)
+        key = key_of(item)
+        before = self.records.get(key)
+        record = self.read(item, before)
+        if key not in self._own or record != before:
+            self._own.add(key)
+            self.records[key] = record
+            self.changed()
 
     def remove(self, item: Object) -> None:
         """Hold `item` no longer."""
         self._remove(key_of(item))
 
-    def _put(self, key: ObjectKey, item: Object) -> None:
-        before = self._records.get(key)
-        record = self._read(item, before)
-        if key not in self._own or record != before:
-            self._own.add(key)
-            self._records[key] = record
-            self._changed()
-
     def _remove(self, key: ObjectKey) -> None:
         if key in self._own:
             self._own.discard(key)
-            del self._records[key]
-            self._changed()
+            del self.records[key]
+            self.changed()
 
 
 class Refusals:

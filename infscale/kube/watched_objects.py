@@ -66,6 +66,10 @@ class Condition:
     observed_generation: int | None = None
 
 
+CONDITION_KEYS = ("type", "status", "reason", "message", "lastTransitionTime")
+"""The keys of a condition's texts, in the order of `Condition`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What writing an object's status needs to know: which version was seen, and what its status says now."""
@@ -174,21 +178,13 @@ def _values_within(value: object, most: int) -> int:
 def _standing(item: Object) -> Standing:
     metadata = item["metadata"]
     conditions: Sequence[Object] = (item.get("status") or _NOTHING).get("conditions") or ()
-    return Standing(
-        metadata.get("generation", 0),
-        metadata.get("resourceVersion", ""),
-        tuple(
-            Condition(
-                each.get("type", ""),
-                each.get("status", ""),
-                each.get("reason", ""),
-                each.get("message", ""),
-                each.get("lastTransitionTime", ""),
-                each.get("observedGeneration"),
-            )
-            for each in conditions
-        ),
-    )
+    version = metadata.get("resourceVersion", "")
+    return Standing(metadata.get("generation", 0), version, tuple(map(_condition, conditions)))
+
+
+def _condition(said: Object) -> Condition:
+    kind, status, reason, message, since = (said.get(key, "") for key in CONDITION_KEYS)
+    return Condition(kind, status, reason, message, since, said.get("observedGeneration"))
 
 
 def _with_own_ports(pool: Pool) -> Pool:

@@ -7,10 +7,11 @@ value behind ``=`` only. ``-v2`` is ``-v 2``. Of a flag given twice the last one
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Never
+from typing import Never, TypeVar
 
 from infscale.documents.strict_document import quoted, seconds_of_duration
 from infscale.documents.suggestions import did_you_mean
+from infscale.documents.values import MAX_PORT
 from infscale.errors import ConfigError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -19,7 +20,8 @@ _SHORT = re.compile(r"-([a-z])([0-9]+)")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _LARGEST_DURATION_SECONDS = 2**63 / 1e9
-_MAX_PORT = 65535
+
+T = TypeVar("T")
 
 
 def refuse(name: str, problem: str) -> Never:
@@ -39,6 +41,13 @@ class Flags:
     def text(self, name: str, default: str = "") -> str:
         """Any text."""
         return self.given.get(name, default)
+
+    def one_of(self, name: str, meanings: Mapping[str, T], expected: str) -> T:
+        """What the text means, of `meanings`; `expected` says which texts there are."""
+        text = self.text(name)
+        if text not in meanings:
+            refuse(name, f"expected {expected}, got {quoted(text)}")
+        return meanings[text]
 
     def boolean(self, name: str, default: bool = False) -> bool:
         """A boolean in one of Go's spellings."""
@@ -60,14 +69,14 @@ class Flags:
 
     def port(self, name: str, default: int) -> int:
         """A port to listen on; 0 takes any free one."""
-        return self.integer(name, default, 0, _MAX_PORT)
+        return self.integer(name, default, 0, MAX_PORT)
 
     def ports(self, name: str) -> tuple[int, ...]:
         """Ports separated by commas, each once."""
         text = self.given.get(name, "")
         numbers = [each.strip() for each in text.split(",")] if text else []
         for each in numbers:
-            if not each.isascii() or not each.isdigit() or not 1 <= int(each[:9]) <= _MAX_PORT:
+            if not each.isascii() or not each.isdigit() or not 1 <= int(each[:9]) <= MAX_PORT:
                 refuse(name, f"expected ports separated by commas, such as 8000,8001, got {quoted(text)}")
         return tuple(dict.fromkeys(map(int, numbers)))
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from infscale.config import ScrapeSettings
-from infscale.config.settings import Scheme
+from infscale.config.settings import Scheme, ScrapeSettings
 from infscale.documents.strict_document import quoted
 from infscale.documents.values import MAX_SECONDS, MIN_INTERVAL_SECONDS, is_url_path
 from infscale.metrics.pages.exposition import MetricSpec
@@ -40,10 +39,7 @@ def scrape_settings(flags: Flags) -> ScrapeSettings:
             f"expected at least 2 × --refresh-metrics-interval ({2 * interval:g} s), got {limit:g} s",
         )
     names = _engine(flags)
-    scheme = _SCHEMES.get(flags.text("model-server-metrics-scheme"))
-    if scheme is None:
-        got = quoted(flags.text("model-server-metrics-scheme"))
-        refuse("model-server-metrics-scheme", f"expected http or https, got {got}")
+    scheme = flags.one_of("model-server-metrics-scheme", _SCHEMES, "http or https")
     skip = flags.boolean("model-server-metrics-https-insecure-skip-verify", True)
     return ScrapeSettings(
         interval,
@@ -85,9 +81,7 @@ def _engine(flags: Flags) -> EngineNames | None:
         "vllm",
         "vllm",
         NOT_GIVEN._replace(
-            waiting=names.get("waiting"),
-            running=names.get("running"),
-            kv_utilization=names.get("kv_utilization"),
+            waiting=names.get("waiting"), running=names.get("running"), kv_utilization=names.get("kv_utilization")
         ),
         lora=names.get("lora"),
         cache_info=names.get("cache_info"),

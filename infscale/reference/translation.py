@@ -7,18 +7,21 @@ from pathlib import Path
 from types import MappingProxyType
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import (
+from infscale.config.settings import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
+    LogFormat,
+    LogLevel,
     LogSettings,
     PickerSettings,
     PickerTlsFiles,
+    Preset,
     ServeConfig,
     TelemetrySettings,
+    TlsVersion,
 )
-from infscale.config.settings import LogFormat, LogLevel, Preset, TlsVersion
 from infscale.discovery import names
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.documents.strict_document import quoted
@@ -46,7 +49,8 @@ _DEPLOYMENT_POD = re.compile(r"(.+)-[a-z0-9]{1,10}-[a-z0-9]{5}")
 _TLS_VERSIONS: Mapping[str, TlsVersion] = MappingProxyType(
     {"": "1.2", "VersionTLS12": "1.2", "1.2": "1.2", "VersionTLS13": "1.3", "1.3": "1.3"}
 )
-_LOG_FORMATS: Mapping[str, LogFormat] = MappingProxyType({"json": "json", "console": "text"})
+_GROUPS: Mapping[str, str] = MappingProxyType({"": POOL_GROUP, POOL_GROUP: POOL_GROUP, LEGACY_GROUP: LEGACY_GROUP})
+_LOG_FORMATS: Mapping[str, LogFormat | None] = MappingProxyType({"": None, "json": "json", "console": "text"})
 _LOG_LEVELS: Mapping[str, LogLevel] = MappingProxyType({"debug": "debug", "info": "info", "error": "error"})
 
 
@@ -131,17 +135,11 @@ def _from_cluster(flags: Flags, namespace: str, environment: Mapping[str, str]) 
     else:
         if flags.text("endpoint-target-ports"):
             refuse("endpoint-target-ports", "goes with --endpoint-selector; an InferencePool has its own ports")
-        only = OnlyPool(ObjectKey(namespace, name), _group(flags))
+        group = flags.one_of("pool-group", _GROUPS, f"{POOL_GROUP} or {LEGACY_GROUP}")
+        only = OnlyPool(ObjectKey(namespace, name), group)
     # The reference writes no status, and its rights do not allow it.
     follow = KubernetesDiscoverySettings((namespace,), write_status=False, only=only)
     return only.key, DiscoverySettings(kubernetes=follow)
-
-
-def _group(flags: Flags) -> str:
-    group = flags.text("pool-group") or POOL_GROUP
-    if group not in {POOL_GROUP, LEGACY_GROUP}:
-        refuse("pool-group", f"expected {POOL_GROUP} or {LEGACY_GROUP}, got {quoted(group)}")
-    return group
 
 
 def _selector(text: str) -> Selector:
@@ -220,10 +218,7 @@ def _picker(
 
 
 def _tls(flags: Flags) -> PickerTlsFiles | None:
-    version = _TLS_VERSIONS.get(flags.text("tls-min-version"))
-    if version is None:
-        got = quoted(flags.text("tls-min-version"))
-        refuse("tls-min-version", f"expected VersionTLS12 or VersionTLS13, got {got}")
+    version = flags.one_of("tls-min-version", _TLS_VERSIONS, "VersionTLS12 or VersionTLS13")
     reload = flags.boolean("enable-cert-reload")
     if folder := flags.text("cert-path"):
         return PickerTlsFiles(Path(folder, "tls.crt"), Path(folder, "tls.key"), reload, version)
@@ -246,14 +241,13 @@ def _telemetry(flags: Flags, in_cluster: bool, every_address: str) -> tuple[Tele
 
 
 def _log(flags: Flags) -> LogSettings:
-    encoder = flags.text("zap-encoder") or ("console" if flags.boolean("zap-devel") else "json")
-    if encoder not in _LOG_FORMATS:
-        refuse("zap-encoder", f"expected json or console, got {quoted(encoder)}")
+    given = flags.one_of("zap-encoder", _LOG_FORMATS, "json or console")
+    style: LogFormat = given or ("text" if flags.boolean("zap-devel") else "json")
     level: LogLevel = "debug" if flags.integer("v", 2, 0, _MAX_VERBOSITY) >= _DEBUG_VERBOSITY else "info"
     if "zap-log-level" in flags:
         named = _LOG_LEVELS.get(flags.text("zap-log-level"))
         level = named or _numbered(flags)
-    return LogSettings(level, _LOG_FORMATS[encoder])
+    return LogSettings(level, style)
 
 
 def _numbered(flags: Flags) -> LogLevel:

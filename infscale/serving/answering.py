@@ -13,7 +13,7 @@ from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust import Trust
 from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
-from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder, ForwardSettings
+from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder
 from adapter.answering.provider import Provider
 from adapter.api.documents import Clock
 from adapter.registering.api_services import ApiServices, ownership_needs
@@ -21,8 +21,8 @@ from adapter.registering.issuing import Subject
 from adapter.registering.registration import Registrar, registration_needs
 from adapter.registering.serving_tls import TlsSettings
 from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
-from infscale.config import AdapterSettings as AdapterConfig
-from infscale.config import ServeConfig
+from infscale.config.settings import AdapterSettings as AdapterConfig
+from infscale.config.settings import ServeConfig
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
 from infscale.metrics.published.metric_table import MetricTable
@@ -78,9 +78,8 @@ class Answers:
         api_services = ApiServices(client, subject, lambda: datetime.now(UTC), forwards=forward is not None)
         forwarder = None
         if forward is not None:
-            settings = ForwardSettings(forward.timeout_seconds, forward.max_bytes)
-            asking = client.within(settings.timeout_seconds, settings.max_bytes)
-            forwarder = Forwarder(asking, settings, api_services.is_forwarding)
+            asking = client.within(forward.timeout_seconds, forward.max_bytes)
+            forwarder = Forwarder(asking, api_services.is_forwarding)
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
     @asynccontextmanager

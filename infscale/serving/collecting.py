@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
-from infscale.config import KubernetesSettings, ServeConfig
+from infscale.config.settings import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
@@ -243,5 +243,5 @@ async def cluster_client(settings: KubernetesSettings) -> AsyncGenerator[KubeCli
     # The Kubernetes client takes 47 MiB and is imported only where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
-    async with cluster(settings) as client:
+    async with cluster(settings.kubeconfig, settings.context) as client:
         yield client

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from infscale.config import DiscoverySettings, ServeConfig
 from infscale.config.read import read_text, read_with_files
+from infscale.config.settings import DiscoverySettings, ServeConfig
 from infscale.discovery.state import read_state
 from infscale.documents.problems import Problems
 from infscale.documents.section import Files

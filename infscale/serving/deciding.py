@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 
 from infscale.client_headers import ignored
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.observing import Observing

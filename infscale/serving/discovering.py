@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.discovery.file import FileDiscovery
 from infscale.discovery.state import read_state
 from infscale.endpoint import DiscoveryState, ObjectKey

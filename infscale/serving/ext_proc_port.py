@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from infscale.config import ServeConfig
-from infscale.config.settings import PickerSettings
+from infscale.config.settings import PickerSettings, ServeConfig
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.deciding import Deciding
 from infscale.serving.parts import Owning

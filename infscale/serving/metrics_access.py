@@ -6,16 +6,12 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from adapter.access.authentication import Authenticator, Caller, TokenReviewer
-from adapter.access.authorization import Authorizer
+from adapter.access.authentication import Caller
 from adapter.access.request_access import ClusterAccess
 from adapter.access.request_attributes import Asked
-from adapter.access.reviews import CreatesReviews, Reviews
 from adapter.api.documents import Clock
 from adapter.errors import ApiError
-
-_TOKENS_AT_ONCE = 16
-_ANONYMOUS_AT_ONCE = 8
+from infscale.kube.api.verbs import Creates
 
 
 class MetricsAccess:
@@ -25,10 +21,8 @@ class MetricsAccess:
     Answers hold for 10 s. Client certificates prove nothing here: the page is served in plain text.
     """
 
-    def __init__(self, client: CreatesReviews, rng: random.Random) -> None:
-        authenticator = Authenticator(TokenReviewer(Reviews(client, rng, at_once=_TOKENS_AT_ONCE), _monotonic))
-        authorizer = Authorizer(Reviews(client, rng), Reviews(client, rng, at_once=_ANONYMOUS_AT_ONCE), _monotonic)
-        self._access = ClusterAccess(authenticator, authorizer, lambda: None, _clock)
+    def __init__(self, client: Creates, rng: random.Random) -> None:
+        self._access = ClusterAccess(client, lambda: None, _clock, rng)
 
     async def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """The refusal of a request; None: the request may be answered."""
@@ -39,9 +33,5 @@ class MetricsAccess:
         return None
 
 
-def _monotonic() -> float:
-    return asyncio.get_running_loop().time()
-
-
 def _clock() -> Clock:
-    return Clock(_monotonic(), datetime.now(UTC))
+    return Clock(asyncio.get_running_loop().time(), datetime.now(UTC))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from infscale.config import ServeConfig
+from infscale.config.settings import ServeConfig
 from infscale.documents.watched_file import Look, WatchedFile
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError

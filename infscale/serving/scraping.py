@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from infscale.config import ScrapeSettings
+from infscale.config.settings import ScrapeSettings
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
 from picker.epp_config.scraping_parameters import ScrapeWishes

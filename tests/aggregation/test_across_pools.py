@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infscale.aggregation.across_pools import Part, combined
-from infscale.config import FormulaSettings
+from infscale.config.settings import FormulaSettings
 from infscale.endpoint import EndpointKey
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
 from infscale.metrics.published.metric_table import formula_metric

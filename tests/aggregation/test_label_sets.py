@@ -3,7 +3,7 @@
 import pytest
 
 from infscale.aggregation.label_sets import choose, label_sets
-from infscale.config import FormulaSettings
+from infscale.config.settings import FormulaSettings
 from infscale.errors import SeveralModels
 from infscale.labels import Selector
 from infscale.metrics.published.catalogue import BY_NAME

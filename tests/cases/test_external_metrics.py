@@ -7,10 +7,9 @@ import pytest
 
 from adapter.answering.store_provider import StoreProvider
 from adapter.errors import BadRequest, NotFound, Unavailable
-from infscale.config import FormulaSettings
 from infscale.endpoint import Phase
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
-from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
 from tests.adapter.support import World, external_values
 
 

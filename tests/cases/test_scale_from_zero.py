@@ -7,9 +7,8 @@ import pytest
 from adapter.answering.store_provider import StoreProvider
 from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import NotFound, Unavailable
-from infscale.config import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.planner.hpa import Recommendation, TotalMetric, UnavailableMetric, recommend

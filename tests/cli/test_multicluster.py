@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.serving.composition import Serving, serving
 from tests.scrape.pages import vllm_page

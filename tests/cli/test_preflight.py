@@ -9,11 +9,10 @@ import pytest
 import yaml
 from aiohttp import web
 
-from adapter.registering.api_services import API_SERVICES_PATH
-from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
+from adapter.registering.ownership import API_SERVICES, API_SERVICES_PATH, CUSTOM_V1BETA1, EXTERNAL_V1BETA1
 from infscale.cli import preflight
 from infscale.cli.main import main
-from infscale.config import KubernetesSettings
+from infscale.config.settings import KubernetesSettings
 from infscale.kube.api import cluster_access as access
 
 OTHER = {"namespace": "monitoring", "name": "prometheus-adapter"}
@@ -70,7 +69,7 @@ async def cluster(
 
 async def told(objects: Mapping[str, Any], folder: Path, autoscalers: list[Any] | None = None) -> list[str]:
     async with cluster(objects, folder, autoscalers) as place:
-        return list(preflight.report(await preflight.looked_at(access.cluster(place))))
+        return list(preflight.report(await preflight.looked_at(access.cluster(place.kubeconfig, place.context))))
 
 
 async def test_beside_another_adapter_it_says_what_is_whose_and_what_to_apply(tmp_path: Path) -> None:

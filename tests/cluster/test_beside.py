@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from adapter.registering.api_services import API_SERVICES_PATH, CONDITION
-from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, CUSTOM_V1BETA2
+from adapter.registering.api_services import CONDITION
+from adapter.registering.ownership import API_SERVICES, API_SERVICES_PATH, CUSTOM_V1BETA1, CUSTOM_V1BETA2
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import KubeError, NotFound, Unreachable
 from lab import documents

@@ -26,7 +26,6 @@ from adapter.api.documents import Clock
 from adapter.registering.registration import Registrar, RegistrationSettings
 from adapter.registering.serving_tls import TlsSettings
 from adapter.server.adapter_server import AdapterServer, AdapterSettings, Membership
-from infscale.config import KubernetesSettings
 from infscale.kube.api.client import KubeClient
 from infscale.kube.api.cluster_access import cluster
 from infscale.kube.api.errors import Forbidden, KubeError
@@ -126,7 +125,7 @@ async def adapter(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory)
     seen: dict[bytes, float] = {}
     kubeconfig = await asyncio.to_thread(plane.kubeconfig_of, ACCOUNT, ACCOUNT_GROUPS)
     tls = TlsSettings(service=documents.SERVICE, namespace=documents.SYSTEM)
-    async with cluster(KubernetesSettings(kubeconfig)) as client:
+    async with cluster(kubeconfig) as client:
         server = AdapterServer(
             AdapterSettings(documents.ADAPTER_HOST, 0, tls),
             world.provider,
@@ -205,7 +204,7 @@ async def test_who_has_no_right_is_told_so_in_a_status(adapter: Adapter) -> None
         f'in API group "custom.metrics.k8s.io" in the namespace "{NAMESPACE}"'
     )
     kubeconfig = await asyncio.to_thread(adapter.plane.kubeconfig_of, "nobody")
-    async with cluster(KubernetesSettings(kubeconfig)) as client:
+    async with cluster(kubeconfig) as client:
         with pytest.raises(Forbidden, match="pods/waiting_requests"):
             await client.get(PODS)
 

@@ -5,7 +5,8 @@ from textwrap import dedent
 
 import pytest
 
-from infscale.config import ServeConfig, read_config
+from infscale.config.read import read_config
+from infscale.config.settings import ServeConfig
 from infscale.discovery.workloads import WorkloadKind
 from infscale.documents.strict_document import load
 from infscale.endpoint import ObjectKey, Pool

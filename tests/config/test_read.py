@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.config import (
+from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
+from infscale.config.read import DIALECT_NAMES, load_config, read_config
+from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
     FormulaSettings,
@@ -25,11 +27,7 @@ from infscale.config import (
     ServeConfig,
     TelemetrySettings,
     TlsFiles,
-    load_config,
-    read_config,
 )
-from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
-from infscale.config.read import DIALECT_NAMES
 from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey

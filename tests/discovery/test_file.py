@@ -10,7 +10,6 @@ import pytest
 
 from infscale.discovery.apart import APART_BYTES
 from infscale.discovery.file import FileDiscovery, log_refusal
-from infscale.discovery.protocol import Discovery
 from infscale.discovery.state import read_state
 from infscale.documents.strict_document import Field
 from infscale.documents.watched_file import MAX_FILE_BYTES
@@ -63,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 async def test_the_first_state_comes_at_once_and_fits_the_interface(path: Path) -> None:
     read = partial(read_state, default_pool=ObjectKey("default", "chat"))
-    discovery: Discovery = FileDiscovery(path, read=read, interval_seconds=3600)
+    discovery = FileDiscovery(path, read=read, interval_seconds=3600)
     state = await anext(discovery.states())
     assert endpoint_names(state) == ["a"]
     assert str(state.pools[0].key) == "default/chat"

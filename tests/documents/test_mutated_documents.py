@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infscale.config import read_config
+from infscale.config.read import read_config
 from infscale.discovery.state import read_state
 from infscale.documents.strict_document import from_plain, load, whole
 from infscale.errors import ConfigError

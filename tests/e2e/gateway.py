@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from infscale.config import ServeConfig, load_config
+from infscale.config.read import load_config
+from infscale.config.settings import ServeConfig
 from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
 from infscale.envoy.config import Address, PickerRoute

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from infscale.envoy.config import Address, OriginalDestinationRoute, PickerRoute, RoundRobinRoute, Route, bootstrap
+from infscale.envoy.config import Address, PickerRoute, RoundRobinRoute, Route, bootstrap
 from infscale.envoy.process import find_envoy, running_envoy
 from infscale.errors import StartError
 
@@ -14,7 +14,7 @@ ADMIN = Address("127.0.0.1", 19001)
 ENDPOINTS = (Address("127.0.0.1", 8001), Address("::1", 8002))
 PICKER = PickerRoute(Address("127.0.0.1", 18101), Address("127.0.0.1", 9002), ENDPOINTS)
 
-UNKNOWING = OriginalDestinationRoute(PICKER.listen, PICKER.picker)
+UNKNOWING = PickerRoute(PICKER.listen, PICKER.picker, None)
 
 
 def text(*routes: Route) -> str:

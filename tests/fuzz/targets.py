@@ -19,7 +19,7 @@ from adapter.api.documents import Clock, constant_documents
 from adapter.api.negotiation import Preferences
 from adapter.api.paths import ExternalRequest, ObjectRequest, parse
 from adapter.errors import ApiError
-from infscale.config import read_config
+from infscale.config.read import read_config
 from infscale.discovery.state import read_state
 from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool

@@ -13,6 +13,7 @@ from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import Conflict, Forbidden, KubeError, NotFound, Rejected, Unreachable
 from infscale.kube.api.resources import OBJECTIVES
+from infscale.kube.api.verbs import PatchKind
 from infscale.kube.conditions import Judged, Verdict
 from infscale.kube.status import StatusSettings, StatusWriter
 from infscale.kube.watched_objects import Condition, Standing
@@ -30,7 +31,8 @@ class FakeServer:
         self.patches: list[str] = []
         self.failures: list[KubeError] = []
 
-    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def patch(self, path: str, body: dict[str, Any], *, kind: PatchKind = PatchKind.MERGE) -> dict[str, Any]:
+        assert kind is PatchKind.MERGE
         self.patches.append(path)
         if self.failures:
             raise self.failures.pop(0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.errors import StartError
 from infscale.process.listening import EVERY_ADDRESS, cannot_listen, has_every_address, listening
 from infscale.serving.composition import serving

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import (
+from infscale.config.settings import (
     DiscoverySettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,

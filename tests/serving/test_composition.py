@@ -16,7 +16,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.discovery.file import FileDiscovery
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError

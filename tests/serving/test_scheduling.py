@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from infscale.cli.main import main
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.errors import ConfigError
 from infscale.serving.composition import Serving, clock, serving
 from infscale.serving.scheduling import SchedulingFile, check_change

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from aiohttp import web
 
-from infscale.config import ScrapeSettings, ServeConfig, load_config
+from infscale.config.read import load_config
+from infscale.config.settings import ScrapeSettings, ServeConfig
 from infscale.errors import ConfigError
 from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import LoraState

@@ -7,7 +7,7 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from infscale.config import FormulaSettings
+from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable

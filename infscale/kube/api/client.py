@@ -4,13 +4,12 @@ The exceptions of aiohttp and orjson end here; no body and no header is ever log
 """
 
 import asyncio
-import enum
 import ssl
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import aiohttp
 import orjson
@@ -18,9 +17,8 @@ from yarl import URL
 
 from infscale.framing.line_buffer import LineBuffer
 from infscale.kube.api.errors import KubeError, TooLarge, Unreachable, error_of_status
+from infscale.kube.api.verbs import JsonObject, PatchKind
 from infscale.process.connecting import NO_HANDSHAKE, NOT_FOUND, connect_problem
-
-JsonObject = dict[str, Any]
 
 FIELD_MANAGER = "infscale"
 """The owner of the applied fields, as the server keeps it."""
@@ -35,14 +33,6 @@ _LONGEST_WATCH_SECONDS = 3600.0
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 # Compressing costs the API server more CPU than the page costs the network.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "infscale"}
-
-
-class PatchKind(enum.Enum):
-    """How a patch is meant; the values are content types."""
-
-    MERGE = "application/merge-patch+json"
-    STRATEGIC = "application/strategic-merge-patch+json"
-    APPLY = "application/apply-patch+yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +136,8 @@ class KubeClient:
         gap = float(params.get("timeoutSeconds") or _LONGEST_WATCH_SECONDS) + _GAP_MARGIN_SECONDS
         with self._translated(gap):
             async with await self._opened(request, gap) as response:
-                yield {
-                    "type": "BOOKMARK",
-                    "object": {"metadata": {"resourceVersion": params.get("resourceVersion", "")}},
-                }
+                metadata = {"resourceVersion": params.get("resourceVersion", "")}
+                yield {"type": "BOOKMARK", "object": {"metadata": metadata}}
                 lines = LineBuffer(self._max_answer_bytes)
                 async for piece in response.content.iter_any():
                     for line in lines.feed(piece):

@@ -9,10 +9,9 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -39,27 +38,17 @@ _REFRESH_SECONDS = 30.0
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
 
 
-class Place(Protocol):
-    """Which cluster: by a kubeconfig and one of its contexts (None: the current one), else the one this runs in."""
-
-    @property
-    def kubeconfig(self) -> Path | None:
-        """The kubeconfig file."""
-        ...
-
-    @property
-    def context(self) -> str | None:
-        """The name of one of its contexts."""
-        ...
-
-
 @asynccontextmanager
-async def cluster(settings: Place, *, refresh_seconds: float = _REFRESH_SECONDS) -> AsyncGenerator[KubeClient, None]:
-    """A client of that cluster's API server; its credentials are looked for again every `refresh_seconds`.
+async def cluster(
+    kubeconfig: Path | None, context: str | None = None, *, refresh_seconds: float = _REFRESH_SECONDS
+) -> AsyncGenerator[KubeClient, None]:
+    """A client of the API server that a context of a kubeconfig names (None: the current one; without a kubeconfig that
+    of the cluster this runs in); its credentials are looked for again every `refresh_seconds`.
 
     Raises `ConfigError` where there is no way in: no file, no such context, not in a cluster, unusable credentials.
     """
-    keeper = Keeper(origin_of(settings), asyncio.get_running_loop().time)
+    origin = InCluster() if kubeconfig is None else Kubeconfig(kubeconfig, context)
+    keeper = Keeper(origin, asyncio.get_running_loop().time)
     server = await keeper.load()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60.0, socket_factory=_socket)
     async with (
@@ -67,13 +56,6 @@ async def cluster(settings: Place, *, refresh_seconds: float = _REFRESH_SECONDS)
         running(keeper.follow(refresh_seconds)),
     ):
         yield KubeClient(session, URL(server), keeper)
-
-
-def origin_of(settings: Place) -> "Kubeconfig | InCluster":
-    """Where the credentials of that cluster come from."""
-    if settings.kubeconfig is not None:
-        return Kubeconfig(settings.kubeconfig, settings.context)
-    return InCluster()
 
 
 class InCluster:
@@ -102,22 +84,6 @@ class InCluster:
             raise ConfigError("kubernetes", "kubeconfig", problem) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """The file as it was last read, and what of it counts."""
-
-    text: str
-    chosen: Chosen
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What the plugin gave and until when it is good; None: until it is refused."""
-
-    chosen: Chosen
-    until: datetime | None
-
-
 class Kubeconfig:
     """One context of a kubeconfig; guards what was read of it and what its plugin said."""
 
@@ -127,16 +93,18 @@ class Kubeconfig:
         self._path = path
         self._context = context
         self._now = now
-        self._read: _Read | None = None
-        self._answer: _Answer | None = None
+        # The file as it was last read, and what of it counts.
+        self._read: tuple[str, Chosen] | None = None
+        # What the plugin gave and until when it is good; None: until it is refused.
+        self._answer: tuple[Chosen, datetime | None] | None = None
 
     async def find(self, *, anew: bool) -> Found:
         """As `Origin.find`: the file and those it names are read again, the plugin is run when it is time."""
         text = await asyncio.to_thread(_text, self._path)
-        if self._read is None or self._read.text != text:
-            self._read = _Read(text, await asyncio.to_thread(self._parse, text))
+        if self._read is None or self._read[0] != text:
+            self._read = text, await asyncio.to_thread(self._parse, text)
             self._answer = None
-        chosen = self._read.chosen
+        chosen = self._read[1]
         if chosen.plugin is not None:
             chosen = await self._asked(chosen, chosen.plugin, anew)
         return await asyncio.to_thread(_resolve, chosen, self._path.parent)
@@ -145,9 +113,10 @@ class Kubeconfig:
         return choose(load(text, str(self._path)), self._context)
 
     async def _asked(self, chosen: Chosen, plugin: Mapping[str, Any], anew: bool) -> Chosen:
-        answer = self._answer
-        if answer is not None and not anew and (answer.until is None or self._now() < answer.until):
-            return answer.chosen
+        if self._answer is not None and not anew:
+            known, until = self._answer
+            if until is None or self._now() < until:
+                return known
         try:
             async with asyncio.timeout(_PLUGIN_SECONDS):
                 status = await ExecProvider(ConfigNode("exec", dict(plugin))).run()
@@ -155,8 +124,9 @@ class Kubeconfig:
             raise ConfigError(chosen.place, "exec", f"the plugin took longer than {_PLUGIN_SECONDS:g} s") from None
         except (ConfigException, OSError) as error:
             raise ConfigError(chosen.place, "exec", f"the plugin failed: {error}") from None
-        self._answer = _Answer(chosen.having(status), _good_until(status))
-        return self._answer.chosen
+        given = chosen.having(status)
+        self._answer = given, _good_until(status)
+        return given
 
 
 def _good_until(status: Mapping[str, Any]) -> datetime | None:
@@ -233,17 +203,13 @@ def _authorization(value: str | None, place: str) -> str | None:
 
 
 def _tls(configuration: Configuration) -> Tls:
-    ca_file, certificate_file, key_file = (
-        configuration.ssl_ca_cert or None,
-        configuration.cert_file or None,
-        configuration.key_file or None,
-    )
+    ca_file, certificate_file, key_file = configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
     return Tls(
-        None if ca_file is None else Path(ca_file).read_text(),
-        certificate_file,
-        key_file,
-        None if certificate_file is None else Path(certificate_file).read_bytes(),
-        None if key_file is None else Path(key_file).read_bytes(),
+        Path(ca_file).read_text() if ca_file else None,
+        certificate_file or None,
+        key_file or None,
+        Path(certificate_file).read_bytes() if certificate_file else None,
+        Path(key_file).read_bytes() if key_file else None,
         configuration.verify_ssl,
     )
 

@@ -52,13 +52,7 @@ class Unreachable(KubeError):
         super().__init__(message)
 
 
-_BY_CODE: Mapping[int, type[KubeError]] = {
-    401: Forbidden,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    410: Gone,
-}
+_BY_CODE: Mapping[int, type[KubeError]] = {401: Forbidden, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone}
 _MAX_MESSAGE = 500
 
 

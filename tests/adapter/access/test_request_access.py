@@ -265,7 +265,7 @@ async def test_certificates_prove_something_as_soon_as_the_config_map_is_read() 
             await api.ask(PODS, by=PROXY, headers=AS_ADMIN)
         assert (await api.ask("/livez"))[0] == 200
         cluster.change(DATA)
-        await eventually(lambda: api.access.trust is not None)
+        await eventually(lambda: api.access.trust() is not None)
         assert (await api.ask(PODS, by=PROXY, headers=AS_ADMIN))[0] == 200
 
 
@@ -275,9 +275,9 @@ async def test_a_rotation_of_the_proxy_s_ca_drops_nobody_and_then_the_old_one() 
     async with running() as api:
         both = {**DATA, "requestheader-client-ca-file": PROXY_CA.pem + new_ca.pem}
         for data, old_passes, new_passes in ((both, 200, 200), ({**DATA, **only(new_ca.pem)}, 401, 200)):
-            before = api.access.trust
+            before = api.access.trust()
             api.cluster.change(data)
-            await eventually(lambda before=before: api.access.trust != before)
+            await eventually(lambda before=before: api.access.trust() != before)
             assert (await api.ask(PODS, by=PROXY, headers=AS_ADMIN))[0] == old_passes
             assert (await api.ask(PODS, by=new, headers=AS_ADMIN))[0] == new_passes
         api.cluster.change(None)
@@ -293,9 +293,9 @@ async def test_a_ca_of_the_cluster_may_be_an_intermediate_one() -> None:
     between = PROXY_CA.intermediate("between")
     leaf = between.issue("front-proxy-client")
     async with running() as api:
-        before = api.access.trust
+        before = api.access.trust()
         api.cluster.change({**DATA, **only(between.pem)})
-        await eventually(lambda: api.access.trust != before)
+        await eventually(lambda: api.access.trust() != before)
         assert (await api.ask(PODS, by=leaf, headers=AS_ADMIN))[0] == 200
         assert (await api.ask(PODS, by=PROXY, headers=AS_ADMIN))[0] == 401
 

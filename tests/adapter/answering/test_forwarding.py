@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.answering.forwarding import Forwarder, ForwardSettings, Outcome
+from adapter.answering.forwarding import Forwarder, Outcome
 from adapter.api.documents import constant_documents
 from adapter.api.foreign import (
     LIST_PATH,
@@ -134,7 +134,7 @@ class Other:
     asked: list[str] = field(default_factory=list[str])
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def get(self, path: str, params: Mapping[str, str] = {}) -> Mapping[str, Any]:
+    async def get(self, path: str, params: Mapping[str, str] = {}) -> dict[str, Any]:
         del params
         self.asked.append(path)
         if self.gate.is_set():
@@ -145,7 +145,7 @@ class Other:
 
 
 def forwarder(other: Other, *, wanted: bool = True, at_once: int = 64) -> Forwarder:
-    return Forwarder(other, ForwardSettings(at_once=at_once), lambda: wanted)
+    return Forwarder(other, lambda: wanted, at_once)
 
 
 REQUEST = requested("namespaces/a/pods/*/queue_length")
@@ -215,17 +215,17 @@ async def test_what_the_other_lists_is_listed_in_v1beta2_alone() -> None:
     assert not await asking.refresh()
     assert asking.knows("queue_length")
     documents = constant_documents(["waiting_requests"], "0.1", asking.names)
-    names = {each["name"] for each in orjson.loads(documents[Document.CUSTOM_V1BETA2].body)["resources"]}
+    names = {each["name"] for each in orjson.loads(documents[Document.CUSTOM_V1BETA2].compact.body)["resources"]}
     assert {"pods/queue_length", "jobs.batch/done", "pods/waiting_requests"} <= names
-    assert b"queue_length" not in documents[Document.CUSTOM_V1BETA1].body
+    assert b"queue_length" not in documents[Document.CUSTOM_V1BETA1].compact.body
     # One scope of each resource, whatever the other says: two would make the whole version stale.
     scopes = {
         (each["name"].partition("/")[0], each["namespaced"])
-        for each in orjson.loads(documents[Document.CUSTOM_V1BETA2].body)["resources"]
+        for each in orjson.loads(documents[Document.CUSTOM_V1BETA2].compact.body)["resources"]
     }
     assert len({name for name, _ in scopes}) == len(scopes)
     for written in documents.aggregated.values():
-        [custom, _] = orjson.loads(written.body)["items"]
+        [custom, _] = orjson.loads(written.compact.body)["items"]
         found = {each["version"]: str(each["resources"]) for each in custom["versions"]}
         assert "queue_length" in found["v1beta2"]
         assert "queue_length" not in found["v1beta1"]

@@ -8,7 +8,7 @@ import pytest
 from adapter.answering.store_provider import StoreProvider
 from adapter.api.paths import ObjectRequest, parse
 from adapter.errors import BadRequest, NotFound, Unavailable
-from infscale.config import FormulaSettings
+from infscale.config.settings import FormulaSettings
 from infscale.endpoint import DescribedObject, DiscoveryState, ObjectKey, Phase, Workload
 from infscale.labels import Selector, model_key
 from infscale.metrics.published.catalogue import PUBLISHED

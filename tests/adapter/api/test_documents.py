@@ -24,7 +24,7 @@ def test_a_resource_has_one_scope_in_every_discovery_entry() -> None:
     """Two scopes under one parent make the whole group version stale in the cluster."""
     documents = constant_documents([metric.name for metric in PUBLISHED], "0.1.0")
     for document in (Document.CUSTOM_V1BETA1, Document.CUSTOM_V1BETA2):
-        resources = orjson.loads(documents[document].body)["resources"]
+        resources = orjson.loads(documents[document].compact.body)["resources"]
         scopes: dict[str, set[bool]] = {}
         for resource in resources:
             scopes.setdefault(resource["name"].split("/")[0], set()).add(resource["namespaced"])
@@ -43,7 +43,7 @@ def test_a_resource_has_one_scope_in_every_discovery_entry() -> None:
     ],
 )
 def test_groups_prefer_the_version_every_cluster_knows(document: Document, kind: str, name: str | None) -> None:
-    body = orjson.loads(DOCUMENTS[document].body)
+    body = orjson.loads(DOCUMENTS[document].compact.body)
     assert body["kind"] == kind
     assert body.get("name") == name
     for group in body.get("groups", [body]):
@@ -52,13 +52,13 @@ def test_groups_prefer_the_version_every_cluster_knows(document: Document, kind:
 
 
 def written_names(document: Document) -> set[str]:
-    return {each["name"] for each in orjson.loads(DOCUMENTS[document].body)["resources"]}
+    return {each["name"] for each in orjson.loads(DOCUMENTS[document].compact.body)["resources"]}
 
 
 @pytest.mark.parametrize("conversion", AGGREGATED, ids=lambda each: each.version)
 def test_aggregated_discovery_lists_the_same_resources(conversion: Conversion) -> None:
     document = DOCUMENTS.aggregated[conversion]
-    body = orjson.loads(document.body)
+    body = orjson.loads(document.compact.body)
     assert (body["kind"], body["apiVersion"]) == ("APIGroupDiscoveryList", f"apidiscovery.k8s.io/{conversion.version}")
     assert (
         document.compact.content_type
@@ -85,7 +85,7 @@ def test_aggregated_discovery_lists_the_same_resources(conversion: Conversion) -
 
 
 def test_the_root_lists_every_path_there_is() -> None:
-    paths = orjson.loads(DOCUMENTS[Document.ROOT].body)["paths"]
+    paths = orjson.loads(DOCUMENTS[Document.ROOT].compact.body)["paths"]
     for path in paths:
         parse("GET", path)
     assert {"/", "/apis", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"} < set(paths)
@@ -95,4 +95,6 @@ def test_every_form_of_a_document_has_a_tag_of_its_own() -> None:
     document = DOCUMENTS[Document.GROUPS]
     forms = (document.compact, document.pretty, document.yaml)
     assert len({form.etag for form in forms}) == len({form.body for form in forms}) == 3
-    assert yaml.safe_load(document.yaml.body) == orjson.loads(document.pretty.body) == orjson.loads(document.body)
+    assert (
+        yaml.safe_load(document.yaml.body) == orjson.loads(document.pretty.body) == orjson.loads(document.compact.body)
+    )

@@ -20,7 +20,7 @@ PARTS = (Document.OPENAPI_CUSTOM_V1BETA1, Document.OPENAPI_CUSTOM_V1BETA2, Docum
 
 
 def content(document: Document) -> Any:
-    return orjson.loads(DOCUMENTS[document].body)
+    return orjson.loads(DOCUMENTS[document].compact.body)
 
 
 def references(node: Any) -> Iterator[str]:

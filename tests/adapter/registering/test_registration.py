@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from adapter.registering.registration import (
     secret_of,
 )
 from infscale.kube.api.errors import Conflict, KubeError, NotFound, Unreachable
+from infscale.kube.api.verbs import PatchKind
 from infscale.process.certificates import CertificatePair
 
 NOW = datetime(2026, 8, 20, 10, tzinfo=UTC)
@@ -58,7 +59,8 @@ class Cluster:
     fails: list[KubeError] = field(default_factory=list[KubeError])
     before_write: Callable[[], None] | None = None
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str, params: Mapping[str, str] = {}) -> dict[str, Any]:
+        del params
         if self.fails:
             raise self.fails.pop(0)
         if path not in self.objects:
@@ -78,7 +80,8 @@ class Cluster:
             raise Conflict(path)
         return self._stored(path, body)
 
-    async def patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def patch(self, path: str, body: dict[str, Any], *, kind: PatchKind = PatchKind.MERGE) -> dict[str, Any]:
+        assert kind is PatchKind.MERGE
         spec = self.objects[path]["spec"]
         for key, value in body["spec"].items():
             spec.pop(key, None)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from infscale.client_headers import TRUSTABLE
-from infscale.config import ServeConfig, load_config
+from infscale.config.read import load_config
+from infscale.config.settings import ServeConfig
 from infscale.endpoint import ObjectKey
 from infscale.serving.composition import Serving
 from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case

@@ -20,7 +20,7 @@ from aiohttp import web
 from infscale.client_headers import TRUSTABLE
 from infscale.demo.child_processes import free_ports
 from infscale.endpoint import ObjectKey
-from infscale.envoy.config import DESTINATION_HEADER, Address, OriginalDestinationRoute, bootstrap
+from infscale.envoy.config import DESTINATION_HEADER, Address, PickerRoute, bootstrap
 from infscale.envoy.process import running_document
 from infscale.serving.composition import Serving, serving
 from tests.e2e.reference.reference_pool import POOL, configuration, on_loopback, page_of, scraped
@@ -172,7 +172,7 @@ async def envoy(case: Case, picker_port: int) -> AsyncGenerator[dict[str, str], 
     admin, *listens = (Address("127.0.0.1", port) for port in free_ports(1 + len(MODES)))
     picker = Address("127.0.0.1", picker_port)
     routes = [
-        OriginalDestinationRoute(listen, picker, bodies, trusted_headers=TRUSTABLE)
+        PickerRoute(listen, picker, None, bodies, trusted_headers=TRUSTABLE)
         for listen, bodies in zip(listens, MODES.values(), strict=True)
     ]
     async with running_document(admin, watched(bootstrap(admin, routes), case)):
