@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from picker.transport.h2.errors import ErrorCode, StreamFault
+from h2.errors import ErrorCodes
+
+from picker.transport.h2.errors import StreamFault
 from picker.transport.h2.hpack import Fields
 
 _REQUIRED: Final = (b":method", b":scheme", b":path")
@@ -72,4 +74,4 @@ def _length(stream: int, value: bytes, before: int | None) -> int:
 
 
 def _malformed(stream: int, why: str) -> StreamFault:
-    return StreamFault(stream, ErrorCode.PROTOCOL_ERROR, why)
+    return StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, why)

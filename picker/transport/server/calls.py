@@ -7,9 +7,10 @@ as asked (see `picker.transport.server.turns`), and `take` gives what is to be w
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
+from h2.errors import ErrorCodes
+
 from picker.transport.budget import Budget, Holding
 from picker.transport.h2.connection import ServerConnection
-from picker.transport.h2.errors import ErrorCode
 from picker.transport.h2.events import Event, Limits, Opened, Received
 from picker.transport.h2.grpc import ANSWER, method_of, trailers
 from picker.transport.server.turns import Turns
@@ -209,7 +210,7 @@ class Calls:
 
     def fail(self, why: str) -> None:
         """The gateway loses the connection; its calls are told by `work`."""
-        self._h2.fail(ErrorCode.ENHANCE_YOUR_CALM, why)
+        self._h2.fail(ErrorCodes.ENHANCE_YOUR_CALM, why)
         self._events = self._events[self._next :] + self._h2.read()
         self._next = 0
 
@@ -259,7 +260,7 @@ class Calls:
             self._gone(event.stream)
 
     def _cut(self, stream: int) -> None:
-        self._h2.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        self._h2.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
         self._gone(stream)
 
     def _gone(self, stream: int) -> None:

@@ -11,13 +11,14 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hyperframe.frame import Frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.transport.h2 import frames
 from picker.transport.h2.connection import ServerConnection
-from picker.transport.h2.errors import ErrorCode
 from picker.transport.h2.events import END_DATA, Ended, Event, Limits, Opened, Received
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.grpc import ANSWER, DONE
@@ -184,14 +185,14 @@ def test_an_early_answer_tells_the_client_that_it_need_not_go_on_and_what_was_on
     assert not pair.server.failed
     pair.exchange()
     resets = [each for each in pair.heard if isinstance(each, h2.events.StreamReset)]
-    assert [each.error_code for each in resets] == [ErrorCode.NO_ERROR]
+    assert [each.error_code for each in resets] == [ErrorCodes.NO_ERROR]
 
 
 def test_a_reset_of_the_client_is_told_once() -> None:
     pair = Pair()
     pair.client.send_headers(1, HEADERS)
     pair.exchange()
-    pair.client.reset_stream(1, ErrorCode.CANCEL)
+    pair.client.reset_stream(1, ErrorCodes.CANCEL)
     pair.exchange()
     assert pair.told[-1] == Ended(1)
     pair.server.send(1, b"late", DONE)
@@ -204,7 +205,7 @@ def test_more_streams_than_allowed_are_refused_and_the_others_go_on() -> None:
         pair.client.send_headers(stream, HEADERS)
     pair.exchange()
     assert pair.server.receive(frame(Kind.HEADERS, frames.END_HEADERS, 5, BLOCK)) == []
-    assert b"".join(pair.server.take()) == frames.rst_stream(5, ErrorCode.REFUSED_STREAM)
+    assert b"".join(pair.server.take()) == frames.rst_stream(5, ErrorCodes.REFUSED_STREAM)
     assert pair.server.streams == 2
 
 
@@ -214,9 +215,9 @@ def test_after_leaving_open_streams_end_and_new_ones_are_refused() -> None:
     pair.exchange()
     pair.server.leave()
     refused = b"".join(pair.server.take())
-    assert refused == frames.goaway(1, ErrorCode.NO_ERROR)
+    assert refused == frames.goaway(1, ErrorCodes.NO_ERROR)
     assert pair.server.receive(frame(Kind.HEADERS, frames.END_HEADERS, 3, BLOCK)) == []
-    assert b"".join(pair.server.take()) == frames.rst_stream(3, ErrorCode.REFUSED_STREAM)
+    assert b"".join(pair.server.take()) == frames.rst_stream(3, ErrorCodes.REFUSED_STREAM)
     pair.server.respond(1, ANSWER)
     pair.server.send(1, b"", DONE)
     assert pair.server.streams == 0
@@ -231,14 +232,14 @@ def test_what_waits_for_windows_is_bounded() -> None:
     assert pair.server.streams == 1
     pair.server.send(1, b"x" * 2_000)
     assert pair.server.streams == 0
-    assert b"".join(pair.server.take()).endswith(frames.rst_stream(1, ErrorCode.ENHANCE_YOUR_CALM))
+    assert b"".join(pair.server.take()).endswith(frames.rst_stream(1, ErrorCodes.ENHANCE_YOUR_CALM))
 
 
 def test_streams_that_are_opened_and_reset_at_once_leave_nothing_and_harm_no_other() -> None:
     server = ServerConnection(Limits(max_streams=3))
     server.receive(GREETING + headers(1))
     server.take()
-    flood = b"".join(headers(stream) + frames.rst_stream(stream, ErrorCode.CANCEL) for stream in range(3, 9_003, 2))
+    flood = b"".join(headers(stream) + frames.rst_stream(stream, ErrorCodes.CANCEL) for stream in range(3, 9_003, 2))
     told = server.receive(flood)
     assert sum(isinstance(each, Opened) for each in told) == sum(isinstance(each, Ended) for each in told) == 4_500
     assert server.streams == 1
@@ -250,7 +251,7 @@ def test_streams_that_are_opened_and_reset_at_once_leave_nothing_and_harm_no_oth
 
 
 def window_settings(size: int) -> bytes:
-    return frames.settings(((frames.Setting.INITIAL_WINDOW_SIZE, size),))
+    return frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, size),))
 
 
 def test_windows_of_many_streams_are_not_resized_again_and_again() -> None:
@@ -329,7 +330,7 @@ def test_larger_windows_are_acknowledged_before_they_are_used() -> None:
     pair.server.respond(1, ANSWER)
     pair.server.send(1, b"x" * 30)
     pair.exchange()
-    pair.server.receive(frames.settings(((frames.Setting.INITIAL_WINDOW_SIZE, 20),)))
+    pair.server.receive(frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, 20),)))
     acknowledged, data = pair.server.take()
     assert acknowledged == frames.SETTINGS_ACK
     assert data == frame(Kind.DATA, 0, 1, b"x" * 10)
@@ -404,42 +405,42 @@ def headers(stream: int, block: bytes = BLOCK, flags: int = frames.END_HEADERS) 
     return frame(Kind.HEADERS, flags, stream, block)
 
 
-CONNECTION_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCode]] = {
-    "no SETTINGS first": ((frames.PREFACE, headers(1)), ErrorCode.PROTOCOL_ERROR),
-    "HTTP/1": ((b"GET / HTTP/1.1\r\n\r\n",), ErrorCode.PROTOCOL_ERROR),
-    "a frame too large": ((GREETING, frame(Kind.DATA, 0, 1, b"x" * 16_385)), ErrorCode.FRAME_SIZE_ERROR),
-    "data on the connection": ((GREETING, frame(Kind.DATA, 0, 0)), ErrorCode.PROTOCOL_ERROR),
-    "data on an idle stream": ((GREETING, frame(Kind.DATA, 0, 1)), ErrorCode.PROTOCOL_ERROR),
-    "an even stream": ((GREETING, headers(2)), ErrorCode.PROTOCOL_ERROR),
-    "a stream passed over": ((GREETING, headers(5), headers(3)), ErrorCode.PROTOCOL_ERROR),
+CONNECTION_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCodes]] = {
+    "no SETTINGS first": ((frames.PREFACE, headers(1)), ErrorCodes.PROTOCOL_ERROR),
+    "HTTP/1": ((b"GET / HTTP/1.1\r\n\r\n",), ErrorCodes.PROTOCOL_ERROR),
+    "a frame too large": ((GREETING, frame(Kind.DATA, 0, 1, b"x" * 16_385)), ErrorCodes.FRAME_SIZE_ERROR),
+    "data on the connection": ((GREETING, frame(Kind.DATA, 0, 0)), ErrorCodes.PROTOCOL_ERROR),
+    "data on an idle stream": ((GREETING, frame(Kind.DATA, 0, 1)), ErrorCodes.PROTOCOL_ERROR),
+    "an even stream": ((GREETING, headers(2)), ErrorCodes.PROTOCOL_ERROR),
+    "a stream passed over": ((GREETING, headers(5), headers(3)), ErrorCodes.PROTOCOL_ERROR),
     "an interrupted block": (
         (GREETING, headers(1, flags=0), frame(Kind.PING, 0, 0, b"12345678")),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
-    "CONTINUATION alone": ((GREETING, frame(Kind.CONTINUATION, 4, 1, BLOCK)), ErrorCode.PROTOCOL_ERROR),
+    "CONTINUATION alone": ((GREETING, frame(Kind.CONTINUATION, 4, 1, BLOCK)), ErrorCodes.PROTOCOL_ERROR),
     "empty CONTINUATIONs": (
         (GREETING, headers(1, flags=0), frame(Kind.CONTINUATION, 0, 1)),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "a block without end": (
         (GREETING, headers(1, flags=0), *[frame(Kind.CONTINUATION, 0, 1, b"\0" * 16_000)] * 5),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
-    "padding beyond the frame": ((GREETING, headers(1), frame(Kind.DATA, 8, 1, b"\x05abc")), ErrorCode.PROTOCOL_ERROR),
-    "PUSH_PROMISE": ((GREETING, frame(Kind.PUSH_PROMISE, 4, 1, b"\0\0\0\2")), ErrorCode.PROTOCOL_ERROR),
-    "a short PING": ((GREETING, frame(Kind.PING, 0, 0, b"123")), ErrorCode.FRAME_SIZE_ERROR),
-    "settings on a stream": ((GREETING, frame(Kind.SETTINGS, 0, 1)), ErrorCode.PROTOCOL_ERROR),
-    "half a setting": ((GREETING, frame(Kind.SETTINGS, 0, 0, b"\0\1\0")), ErrorCode.FRAME_SIZE_ERROR),
+    "padding beyond the frame": ((GREETING, headers(1), frame(Kind.DATA, 8, 1, b"\x05abc")), ErrorCodes.PROTOCOL_ERROR),
+    "PUSH_PROMISE": ((GREETING, frame(Kind.PUSH_PROMISE, 4, 1, b"\0\0\0\2")), ErrorCodes.PROTOCOL_ERROR),
+    "a short PING": ((GREETING, frame(Kind.PING, 0, 0, b"123")), ErrorCodes.FRAME_SIZE_ERROR),
+    "settings on a stream": ((GREETING, frame(Kind.SETTINGS, 0, 1)), ErrorCodes.PROTOCOL_ERROR),
+    "half a setting": ((GREETING, frame(Kind.SETTINGS, 0, 0, b"\0\1\0")), ErrorCodes.FRAME_SIZE_ERROR),
     "a window beyond its limit": (
         (GREETING, frames.window_update(0, frames.MAX_WINDOW)),
-        ErrorCode.FLOW_CONTROL_ERROR,
+        ErrorCodes.FLOW_CONTROL_ERROR,
     ),
-    "a window that opens by nothing": ((GREETING, frames.window_update(0, 0)), ErrorCode.PROTOCOL_ERROR),
+    "a window that opens by nothing": ((GREETING, frames.window_update(0, 0)), ErrorCodes.PROTOCOL_ERROR),
     "a bad priority of a stream that was never opened": (
         (GREETING, frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0")),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
-    "a bad block": ((GREETING, headers(1, b"\xff\xff\xff\xff\xff")), ErrorCode.COMPRESSION_ERROR),
+    "a bad block": ((GREETING, headers(1, b"\xff\xff\xff\xff\xff")), ErrorCodes.COMPRESSION_ERROR),
 }
 
 
@@ -457,27 +458,27 @@ def test_a_fault_of_the_connection_ends_it_with_its_code(name: str) -> None:
     assert server.receive(headers(9)) == []
 
 
-STREAM_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCode]] = {
-    "no path": ((headers(1, literal(b":method", b"POST") + literal(b":scheme", b"http")),), ErrorCode.PROTOCOL_ERROR),
-    "capitals": ((headers(1, BLOCK + literal(b"Upper", b"x")),), ErrorCode.PROTOCOL_ERROR),
-    "a connection field": ((headers(1, BLOCK + literal(b"connection", b"close")),), ErrorCode.PROTOCOL_ERROR),
-    "a pseudo field behind": ((headers(1, BLOCK + literal(b":path", b"/")),), ErrorCode.PROTOCOL_ERROR),
-    "a line break": ((headers(1, BLOCK + literal(b"x", b"a\r\nb")),), ErrorCode.PROTOCOL_ERROR),
-    "TE of its own": ((headers(1, BLOCK.replace(b"trailers", b"deflates")),), ErrorCode.PROTOCOL_ERROR),
+STREAM_FAULTS: dict[str, tuple[Sequence[bytes], ErrorCodes]] = {
+    "no path": ((headers(1, literal(b":method", b"POST") + literal(b":scheme", b"http")),), ErrorCodes.PROTOCOL_ERROR),
+    "capitals": ((headers(1, BLOCK + literal(b"Upper", b"x")),), ErrorCodes.PROTOCOL_ERROR),
+    "a connection field": ((headers(1, BLOCK + literal(b"connection", b"close")),), ErrorCodes.PROTOCOL_ERROR),
+    "a pseudo field behind": ((headers(1, BLOCK + literal(b":path", b"/")),), ErrorCodes.PROTOCOL_ERROR),
+    "a line break": ((headers(1, BLOCK + literal(b"x", b"a\r\nb")),), ErrorCodes.PROTOCOL_ERROR),
+    "TE of its own": ((headers(1, BLOCK.replace(b"trailers", b"deflates")),), ErrorCodes.PROTOCOL_ERROR),
     "less data than announced": (
         (headers(1, BLOCK + literal(b"content-length", b"5")), frame(Kind.DATA, 1, 1, b"1234")),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
     "more data than announced": (
         (headers(1, BLOCK + literal(b"content-length", b"2")), frame(Kind.DATA, 0, 1, b"1234")),
-        ErrorCode.PROTOCOL_ERROR,
+        ErrorCodes.PROTOCOL_ERROR,
     ),
-    "data behind the end": ((headers(1, flags=5), frame(Kind.DATA, 0, 1, b"x")), ErrorCode.STREAM_CLOSED),
-    "trailers that do not end": ((headers(1), headers(1, literal(b"a", b"b"))), ErrorCode.PROTOCOL_ERROR),
-    "a stream of its own": ((headers(1), frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0")), ErrorCode.PROTOCOL_ERROR),
+    "data behind the end": ((headers(1, flags=5), frame(Kind.DATA, 0, 1, b"x")), ErrorCodes.STREAM_CLOSED),
+    "trailers that do not end": ((headers(1), headers(1, literal(b"a", b"b"))), ErrorCodes.PROTOCOL_ERROR),
+    "a stream of its own": ((headers(1), frame(Kind.PRIORITY, 0, 1, b"\0\0\0\1\0")), ErrorCodes.PROTOCOL_ERROR),
     "a window beyond its limit": (
         (headers(1), frames.window_update(1, frames.MAX_WINDOW)),
-        ErrorCode.FLOW_CONTROL_ERROR,
+        ErrorCodes.FLOW_CONTROL_ERROR,
     ),
 }
 
@@ -513,9 +514,9 @@ good_frame = st.sampled_from(
         *(frame(Kind.DATA, flags, stream, b"data") for stream in (1, 3) for flags in (0, 1)),
         frames.window_update(0, 1000),
         frames.window_update(1, 1000),
-        frames.settings(((frames.Setting.INITIAL_WINDOW_SIZE, 10),)),
+        frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, 10),)),
         frames.SETTINGS_ACK,
-        frames.rst_stream(1, ErrorCode.CANCEL),
+        frames.rst_stream(1, ErrorCodes.CANCEL),
         frame(Kind.PING, 0, 0, b"12345678"),
     ]
 )

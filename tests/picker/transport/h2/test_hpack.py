@@ -4,10 +4,11 @@ import contextlib
 
 import hpack
 import pytest
+from h2.errors import ErrorCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.transport.h2.errors import ConnectionFault, ErrorCode
+from picker.transport.h2.errors import ConnectionFault
 from picker.transport.h2.grpc import ANSWER, DONE, trailers
 from picker.transport.h2.hpack import STATIC, Decoder, literal
 from picker.transport.h2.huffman import decoded
@@ -78,7 +79,7 @@ def test_what_is_wrong_with_a_block_is_said(block: bytes, why: str) -> None:
 def test_a_list_that_grows_too_large_is_not_read_to_its_end() -> None:
     with pytest.raises(ConnectionFault, match="larger than allowed") as caught:
         Decoder(100).decode(b"\x82" * 1000)
-    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+    assert caught.value.code is ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def test_a_table_never_holds_more_than_its_size() -> None:

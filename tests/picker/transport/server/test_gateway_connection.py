@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest_asyncio
+from h2.settings import SettingCodes
 
 from infscale.framing.length_prefixed import framed
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.budget import Budget
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
-from picker.transport.h2.frames import Kind, Setting
+from picker.transport.h2.frames import Kind
 from picker.transport.h2.grpc import DONE
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
@@ -153,7 +154,7 @@ def request(stream: int, body: bytes, *, ended: bool = False) -> bytes:
 
 
 LARGE = b'{"model":"m","prompt":"' + b"word " * 400_000 + b'"}'
-WINDOWS = frames.settings(((Setting.INITIAL_WINDOW_SIZE, 1 << 24),)) + frames.window_update(0, 1 << 24)
+WINDOWS = frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, 1 << 24),)) + frames.window_update(0, 1 << 24)
 SMALL = b'{"model":"m","prompt":"hello"}'
 
 
