@@ -99,7 +99,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/transport/h2/requests",
         "picker/transport/h2/streams",
     ),
-    "picker/transport/h2/test_hpack.py": ("picker/transport/h2/huffman",),
     "picker/transport/server/test_http2.py": (
         "picker/transport/server/port",
         "picker/transport/server/tls_door",
@@ -110,6 +109,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/transport/interface",
         "picker/transport/server/exchange_call",
         "picker/transport/server/health_calls",
+        "picker/transport/transport",
     ),
     "planner/test_hpa.py": ("infscale/planner/scale_target",),
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),

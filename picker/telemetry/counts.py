@@ -12,7 +12,7 @@ from picker.directing.director_books import DirectorStats
 from picker.directing.pool_directors import PoolDirectors
 from picker.request import Reason
 from picker.transport.budget import Budget
-from picker.transport.limits import LimitCounts
+from picker.transport.limits import Limit
 
 _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
     (
@@ -88,7 +88,7 @@ class ReloadCollector(Collector):
 class PortCollector(Collector):
     """What the ext_proc port holds of bodies, and how often its limits acted."""
 
-    def __init__(self, budget: Budget, counts: LimitCounts) -> None:
+    def __init__(self, budget: Budget, counts: Mapping[Limit, int]) -> None:
         self._budget = budget
         self._counts = counts
 
@@ -102,7 +102,7 @@ class PortCollector(Collector):
         acted = CounterMetricFamily(
             "infscale_picker_limits", "how often each limit of the ext_proc port acted", labels=["limit"]
         )
-        for limit, count in self._counts.acted.items():
+        for limit, count in self._counts.items():
             acted.add_metric([limit], count)
         yield acted
 

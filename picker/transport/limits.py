@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -40,26 +39,20 @@ _QUIET_SECONDS = 10.0
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class LimitCounts:
-    """How often each limit acted since start."""
-
-    acted: dict[Limit, int] = field(default_factory=lambda: dict.fromkeys(MEANINGS, 0))
-
-
 class LimitNotes:
     """Counts what limits do, and says it: a line for each limit in ten seconds, with how often it acted since the last.
 
     Of a peer its address is said and nothing else.
     """
 
-    def __init__(self, counts: LimitCounts) -> None:
-        self._counts = counts
+    def __init__(self) -> None:
+        self.counts: dict[Limit, int] = dict.fromkeys(MEANINGS, 0)
+        """How often each limit acted since start."""
         self._said: dict[Limit, tuple[float, int]] = {}
 
     def acted(self, limit: Limit, peer: str, now: float, level: int = logging.WARNING) -> None:
         """A limit acted on a peer at `now`, in monotonic seconds."""
-        counts = self._counts.acted
+        counts = self.counts
         counts[limit] += 1
         at, count = self._said.get(limit, (-_QUIET_SECONDS, 0))
         if now - at >= _QUIET_SECONDS:

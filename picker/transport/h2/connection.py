@@ -43,7 +43,6 @@ class ServerConnection:
         self._place = 0
         self._units = 0
         self._preface_left = frames.PREFACE
-        self._settings_seen = False
         self._decoder = Decoder(self._limits.max_list_bytes)
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
@@ -54,7 +53,6 @@ class ServerConnection:
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_frame_bytes = frames.MIN_MAX_FRAME_BYTES
         self._unacknowledged = 0
-        self._queued = 0
         # Streams whose data waits for the connection's window; those with data that waits for their own are not in it.
         self._blocked: dict[int, None] = {}
         self._window_changes = self._limits.window_changes
@@ -70,6 +68,10 @@ class ServerConnection:
         self._events: list[Event] = []
         self.failed = False
         """Whether the peer has lost the connection by a fault of its own."""
+        self.greeted = False
+        """Whether the peer has shown that it speaks HTTP/2."""
+        self.queued_bytes = 0
+        """How much of the answers waits for the peer's windows."""
         self.hold_back = False
         """Whether windows stay shut until `open_window` is asked for."""
         self.pending = False
@@ -81,26 +83,11 @@ class ServerConnection:
     # What the owner asks
 
     @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
-
-    @property
-    def greeted(self) -> bool:
-        """Whether the peer has shown that it speaks HTTP/2."""
-        return self._settings_seen
-
-    @property
     def unfinished(self) -> int | None:
         """Which frame or header block, counted from the beginning, has begun to come and not ended; None: none has."""
         if self._block is not None:
             return -self._blocks
         return self._frames if len(self._buffer) > self._place and not self.pending else None
-
-    @property
-    def queued_bytes(self) -> int:
-        """How much of the answers waits for the peer's windows."""
-        return self._queued
 
     def take(self) -> list[bytes]:
         """The bytes to send now."""
@@ -145,7 +132,7 @@ class ServerConnection:
         self._blocked.clear()
         self._unread.clear()
         self._shut.clear()
-        self._queued = 0
+        self.queued_bytes = 0
 
     def shut(self) -> list[int]:
         """The streams whose windows were to be opened and stay shut until `open_window` is asked for."""
@@ -196,9 +183,9 @@ class ServerConnection:
             return True
         state.keep(data, trailers)
         self._unread[stream] = state
-        self._queued += size
+        self.queued_bytes += size
         self._flush(stream, state)
-        if self._queued <= self._limits.queued_bytes:
+        if self.queued_bytes <= self._limits.queued_bytes:
             return True
         self.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
         return False
@@ -242,7 +229,7 @@ class ServerConnection:
         state = self._streams.pop(stream)
         self._shut.pop(stream, None)
         if state.queue is not None:
-            self._queued -= state.queued
+            self.queued_bytes -= state.queued
             self._blocked.pop(stream, None)
             self._unread.pop(stream, None)
         if not state.remote_ended:
@@ -301,7 +288,7 @@ class ServerConnection:
         if self._block is not None:
             if kind != Kind.CONTINUATION or stream != self._block.stream:
                 raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a header block is interrupted")
-        elif not self._settings_seen and kind != Kind.SETTINGS:
+        elif not self.greeted and kind != Kind.SETTINGS:
             raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "the first frame is no SETTINGS")
         # No table of methods: a connection that holds itself would stay until garbage is collected, which is rare.
         if kind == frames.DATA:
@@ -504,7 +491,7 @@ class ServerConnection:
 
     def _settings(self, flags: int, stream: int, payload: bytes) -> None:
         need_connection(stream)
-        self._settings_seen = True
+        self.greeted = True
         if flags & frames.ACK:
             if payload:
                 raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement of settings is empty")
@@ -602,7 +589,7 @@ class ServerConnection:
             if piece:
                 state.window -= len(piece)
                 self._window -= len(piece)
-                self._queued -= len(piece)
+                self.queued_bytes -= len(piece)
                 state.queued -= len(piece)
                 state.taken += len(piece)
                 self._units -= 1

@@ -85,7 +85,7 @@ class ExchangeCall:
 
     def go_on(self) -> None:
         """See `picker.transport.budget.Holder`."""
-        self._calls.open_window(self._stream)
+        self._calls.h2.open_window(self._stream)
 
     def end(self, why: Ending) -> None:
         """Answer for what has to end; see `picker.transport.budget.Holder`."""
@@ -180,7 +180,7 @@ class ExchangeCall:
     def _begin(self) -> None:
         if not self._answered:
             self._answered = True
-            self._calls.answer(self._stream, ANSWER)
+            self._calls.h2.respond(self._stream, ANSWER)
 
     def _finish(self, end: bytes, data: bytes = b"") -> None:
         self._close()

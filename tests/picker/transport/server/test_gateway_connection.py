@@ -18,7 +18,7 @@ from picker.transport.h2.frames import Kind
 from picker.transport.h2.grpc import DONE
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
-from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.limits import LimitNotes
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
 from picker.transport.server.turns import SLICE_UNITS, TURN_UNITS
@@ -60,7 +60,7 @@ async def port() -> AsyncGenerator[Port]:
             Health(lambda: True),
             tasks,
             Budget(1 << 24, 1 << 22),
-            LimitNotes(LimitCounts()),
+            LimitNotes(),
         )
 
 
