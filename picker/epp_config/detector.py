@@ -7,11 +7,7 @@ from picker.epp_config.parameters import Given
 
 DEFAULT_DETECTOR = "utilization-detector"
 
-_MODES = {
-    "requests": SaturationKind.REQUESTS,
-    "tokens": SaturationKind.TOKENS,
-    "hybrid": SaturationKind.HYBRID,
-}
+_MODES = ("requests", "tokens", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,8 @@ def _utilization(given: Given) -> Detector:
 
 def _concurrency(given: Given) -> SaturationSettings:
     parameters = given.read("concurrencyMode", "maxConcurrency", "maxTokenConcurrency", "headroom")
-    mode = parameters.get("concurrencyMode")
     return SaturationSettings(
-        kind=_MODES["requests" if mode is None else mode.choice(tuple(_MODES))],
+        kind=SaturationKind(parameters.one_of("concurrencyMode", _MODES, "requests")),
         max_in_flight_requests=parameters.positive("maxConcurrency", 100.0),
         max_in_flight_tokens=parameters.positive("maxTokenConcurrency", 1_000_000.0),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infscale.documents.strict_document import Field
+from picker.epp_config.parameters import file_path
 from picker.epp_config.registry import CLUSTER_FILE, Plugin
 
 
@@ -43,8 +44,5 @@ def read_source(plugin: Plugin, reference: Field) -> FileSource:
     path = given.get("path")
     if path is None:
         (plugin.given.parameters or plugin.given.declared).refuse("path is missing: the file of the endpoints")
-    text = path.text()
-    if "\0" in text:
-        path.refuse("expected the path of a file")
     clusters = plugin.type == CLUSTER_FILE
-    return FileSource(Path(text), given.boolean("watchFile", False), reference.place, clusters)
+    return FileSource(file_path(path), given.boolean("watchFile", False), reference.place, clusters)

@@ -2,7 +2,7 @@
 
 import random
 import re
-from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
-from picker.epp_config.extensions import with_entry_points
+from picker.epp_config.extensions import ENTRY_POINTS, with_entry_points
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.epp_config.parameters import Given
 from picker.epp_config.registry import BUILT_IN, Kind, Plugins
@@ -29,18 +29,18 @@ HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 GUIDE = Path(__file__).parents[3] / "docs" / "plugins.md"
 
 
-@dataclass
-class Offered:
+class Offered(EntryPoint):
     """An entry point of a package that is not installed."""
 
-    offers: Any
-    name: str = "acme"
-    value: str = "acme_plugins:PLUGINS"
+    def __init__(self, offers: Any, name: str = "acme") -> None:
+        super().__init__(name, "acme_plugins:PLUGINS", ENTRY_POINTS)
+        vars(self)["offers"] = offers
 
     def load(self) -> object:
-        if isinstance(self.offers, Exception):
-            raise self.offers
-        return self.offers
+        offers = vars(self)["offers"]
+        if isinstance(offers, Exception):
+            raise offers
+        return offers
 
 
 def loaded(body: str, offers: Any) -> PickerConfig:
