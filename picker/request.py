@@ -274,6 +274,21 @@ RejectionCode = Literal[
 ]
 
 
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "RequestTimeout": 408,
+    "PreconditionFailed": 412,
+    "PayloadTooLarge": 413,
+    "UnsupportedMediaType": 415,
+    "ResourceExhausted": 429,
+    "Internal": 500,
+    "ServiceUnavailable": 503,
+}
+
+
 class Reason(enum.StrEnum):
     """Why a request is answered at once; the label `reason` of what is counted, so there are these and no others."""
 
@@ -319,12 +334,16 @@ class Rejection:
     under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
     """
 
-    status: int
     code: RejectionCode
     message: str
     reason: Reason
     dropped_reason: str | None = None
     retry_after_seconds: float | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that belongs to its code."""
+        return STATUS_OF_CODE[self.code]
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

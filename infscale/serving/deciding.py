@@ -15,7 +15,7 @@ from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.served_models import NO_LISTS, Listed
+from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
@@ -64,7 +64,7 @@ class Deciding(Part):
         self._rng = rng
         self._directing = DirectorSettings(
             unknown_models=config.picker.unknown_models,
-            lists=lists or NO_LISTS,
+            lists=lists,
             emit_scores=config.picker.emit_endpoint_scores,
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
@@ -98,4 +98,4 @@ class Deciding(Part):
         return self._collectors
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
-        return PoolDirector(pool, self.scheduling, self._store, self._store, self._rng, self._directing)
+        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)

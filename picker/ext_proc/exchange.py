@@ -96,7 +96,7 @@ _UUID_VERSION_4: Final = (0x4 << 76) | (0x2 << 62)
 _UUID_FREE: Final = ((1 << 128) - 1) & ~((0xF << 76) | (0x3 << 62))
 _SENDS_A_STEP: Final = 16
 _UNDECIDED: Final = (RequestState.START, RequestState.BUFFERING, RequestState.READING, RequestState.HELD)
-_FAILED: Final = Rejection(500, "Internal", "the exchange failed", Reason.INTERNAL)
+_FAILED: Final = Rejection("Internal", "the exchange failed", Reason.INTERNAL)
 
 
 class Exchange:
@@ -319,7 +319,7 @@ class Exchange:
         limit = self._settings.max_body_bytes
         if size_bytes > limit:
             message = f"the request body is larger than {limit} bytes"
-            raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
+            raise RequestError(message, "PayloadTooLarge", Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
         large = self._pieces is not None and self._pieces.size_bytes >= self._settings.large_body_bytes

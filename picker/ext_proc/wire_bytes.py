@@ -64,6 +64,9 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
 
 
 _UNCHANGED: Final = {"request": _field(1, _field(1, b"")), "response": _field(2, _field(1, b""))}
+UNCHANGED_BODY: Final = {"request": _field(3, _field(1, b"")), "response": _field(4, _field(1, b""))}
+"""A ProcessingResponse that lets a piece of a body pass, and one that lets trailers pass."""
+TRAILERS: Final = {"request": _field(5, b""), "response": _field(6, b"")}
 
 
 def body_reply(reply: BodyReply) -> bytes:

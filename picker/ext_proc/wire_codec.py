@@ -16,7 +16,6 @@ from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     Event,
-    HeaderItems,
     HeadersReply,
     ImmediateReply,
     Incoming,
@@ -29,11 +28,10 @@ from picker.ext_proc.messages import (
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
-    Side,
     TrailersReply,
     Unchanged,
 )
-from picker.ext_proc.wire_bytes import body_reply, headers_reply, numbers_metadata
+from picker.ext_proc.wire_bytes import TRAILERS, UNCHANGED_BODY, body_reply, headers_reply, numbers_metadata
 from picker.ext_proc.wire_reading import read_event
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
@@ -111,9 +109,9 @@ def encode(reply: Reply) -> bytes:
         case BodyReply():
             return body_reply(reply)
         case Unchanged():
-            return _body_response(reply.side, pb.BodyResponse(response=pb.CommonResponse())).SerializeToString()
+            return UNCHANGED_BODY[reply.side]
         case TrailersReply():
-            return _trailers_reply(reply).SerializeToString()
+            return TRAILERS[reply.side]
         case Reported():
             # A message is the sum of its fields, so one more stands behind those that are written.
             return encode(reply.reply) + numbers_metadata(reply.numbers)
@@ -178,31 +176,14 @@ def _upstream(message: pb.ProcessingRequest) -> str | None:
     return None if found is None else found.fields[UPSTREAM_ATTRIBUTE].string_value or None
 
 
-def _mutation(set_headers: HeaderItems, remove_headers: tuple[str, ...] = ()) -> pb.HeaderMutation:
+def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
     options = [
         pb.HeaderValueOption(header=pb.HeaderValue(key=key, raw_value=value), append_action=_OVERWRITE)
-        for key, value in set_headers
+        for key, value in reply.headers
     ]
-    return pb.HeaderMutation(set_headers=options, remove_headers=remove_headers)
-
-
-def _body_response(side: Side, body: pb.BodyResponse) -> pb.ProcessingResponse:
-    if side == "request":
-        return pb.ProcessingResponse(request_body=body)
-    return pb.ProcessingResponse(response_body=body)
-
-
-def _trailers_reply(reply: TrailersReply) -> pb.ProcessingResponse:
-    trailers = pb.TrailersResponse()
-    if reply.side == "request":
-        return pb.ProcessingResponse(request_trailers=trailers)
-    return pb.ProcessingResponse(response_trailers=trailers)
-
-
-def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
     immediate = pb.ImmediateResponse(
         status=pb.HttpStatus(code=reply.status),
-        headers=_mutation(reply.headers) if reply.headers else None,
+        headers=pb.HeaderMutation(set_headers=options) if options else None,
         body=reply.body,
         details=reply.details,
     )

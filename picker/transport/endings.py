@@ -1,7 +1,5 @@
 """What every transport says to an exchange that has to end, and what it counts of those that are open."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from picker.errors import WireError
@@ -14,24 +12,18 @@ EXCHANGE_BYTES: Final = 2_048
 
 _LONGEST_HEADERS_BYTES: Final = 1 << 20
 _BODIES: Final = (0x22, 0x2A)
-_NO_ROOM: Final = "too much is on its way in request bodies; try again"
-
-_REJECTIONS: Final[Mapping[Ending, Rejection]] = MappingProxyType(
-    {
-        "stalled": Rejection(
-            408, "RequestTimeout", "the request body did not arrive in time", reason=Reason.BODY_TIMEOUT
-        ),
-        "held back": Rejection(503, "ServiceUnavailable", _NO_ROOM, reason=Reason.BODY_BUDGET, retry_after_seconds=1.0),
-        "over budget": Rejection(
-            503, "ServiceUnavailable", _NO_ROOM, reason=Reason.BODY_BUDGET, retry_after_seconds=1.0
-        ),
-    }
+_STALLED: Final = Rejection("RequestTimeout", "the request body did not arrive in time", Reason.BODY_TIMEOUT)
+_NO_ROOM: Final = Rejection(
+    "ServiceUnavailable",
+    "too much is on its way in request bodies; try again",
+    Reason.BODY_BUDGET,
+    retry_after_seconds=1.0,
 )
 
 
 def rejection(why: Ending) -> Rejection:
     """What the client of an exchange is told."""
-    return _REJECTIONS[why]
+    return _STALLED if why == "stalled" else _NO_ROOM
 
 
 def check_message(message: bytes) -> None:

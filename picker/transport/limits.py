@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
 Limit = Literal[
@@ -18,20 +17,18 @@ Limit = Literal[
     "protocol_fault",
 ]
 
-MEANINGS: Mapping[Limit, str] = MappingProxyType(
-    {
-        "new_connections": "too many connections whose peers have shown nothing yet: the eldest goes for a new one",
-        "connections": "too many connections: an idle one goes, or the new one is refused",
-        "peer_connections": "the same, of the connections from one address",
-        "silent_connection": "a new connection whose peer did not speak HTTP/2 (over TLS, where wanted) in time",
-        "unfinished_frame": "a connection on which a frame or header block did not come to its end in time",
-        "stalled_body": "a request that stopped arriving",
-        "body_memory": "a request that had to end because too much was held, or did not get on for it",
-        "unread_answers": "an answer that its gateway did not take in time",
-        "loop_turn": "a connection had to wait because it brought more work than one turn of the loop takes",
-        "protocol_fault": "a connection whose peer broke HTTP/2",
-    }
-)
+MEANINGS: Mapping[Limit, str] = {
+    "new_connections": "too many connections whose peers have shown nothing yet: the eldest goes for a new one",
+    "connections": "too many connections: an idle one goes, or the new one is refused",
+    "peer_connections": "the same, of the connections from one address",
+    "silent_connection": "a new connection whose peer did not speak HTTP/2 (over TLS, where wanted) in time",
+    "unfinished_frame": "a connection on which a frame or header block did not come to its end in time",
+    "stalled_body": "a request that stopped arriving",
+    "body_memory": "a request that had to end because too much was held, or did not get on for it",
+    "unread_answers": "an answer that its gateway did not take in time",
+    "loop_turn": "a connection had to wait because it brought more work than one turn of the loop takes",
+    "protocol_fault": "a connection whose peer broke HTTP/2",
+}
 """What each limit did when it acted."""
 
 _QUIET_SECONDS = 10.0

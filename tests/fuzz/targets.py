@@ -64,7 +64,7 @@ class _World:
         self.state = DiscoveryState(endpoints, (Pool(_POOL, {}),), (), ())
         self.store.sync(self.state)
         settings = DirectorSettings(records=4)
-        self.director = PoolDirector(_POOL, preset("infscale"), self.store, self.store, random.Random(1), settings)
+        self.director = PoolDirector(_POOL, preset("infscale"), self.store, random.Random(1), settings)
         self.director.sync(self.state)
 
     def scraped(self, key: EndpointKey, sample: EngineSample) -> None:

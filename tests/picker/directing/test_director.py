@@ -75,7 +75,7 @@ class Bench:
         endpoints = tuple(endpoint(row, phase=phases[row] if phases else Phase.READY) for row in range(size))
         self.state = DiscoveryState(endpoints, (self.pool,))
         chosen = load_picker_config(config, "epp.yaml") if config else preset("infscale")
-        self.director = PoolDirector(POOL, chosen, self.store, self.store, random.Random(1), settings)
+        self.director = PoolDirector(POOL, chosen, self.store, random.Random(1), settings)
         self.sync(self.state)
         for each in endpoints:
             self.scrape(each)
@@ -238,7 +238,7 @@ def test_an_empty_pool_is_unavailable(request_: InferenceRequest) -> None:
 
 def test_a_pool_nobody_knows_is_like_an_empty_one() -> None:
     store = MetricStore("s")
-    director = PoolDirector(ObjectKey("default", "none"), preset("infscale"), store, store, random.Random(1))
+    director = PoolDirector(ObjectKey("default", "none"), preset("infscale"), store, random.Random(1))
     answer = director.direct(ask(), 0.0)
     assert isinstance(answer, Rejection)
     assert answer.status == 503

@@ -137,7 +137,7 @@ def test_stages_may_answer_with_what_numpy_gives_them() -> None:
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
         store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
-    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    director = PoolDirector(POOL, config, store, random.Random(1))
     decision = director.direct(InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1)), 1.0)
     assert isinstance(decision, Decision)
     assert decision.destinations[0] == endpoints[2].authority
@@ -180,7 +180,7 @@ def directed(config: PickerConfig, size: int) -> tuple[PoolDirector, Decision | 
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
         store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
-    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    director = PoolDirector(POOL, config, store, random.Random(1))
     request = InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1))
     return director, director.direct(request, 1.0)
 

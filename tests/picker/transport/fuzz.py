@@ -68,7 +68,7 @@ class Books:
         self.store.sync(state)
         self._keys = [endpoint.key for endpoint in endpoints]
         self._director = PoolDirector(
-            _POOL, preset("infscale"), self.store, self.store, random.Random(1), DirectorSettings(records=16)
+            _POOL, preset("infscale"), self.store, random.Random(1), DirectorSettings(records=16)
         )
         self._director.sync(state)
         self.scrape()

@@ -183,7 +183,7 @@ async def test_a_request_that_waited_can_be_refused(picker: Picker) -> None:
         stream = gateway.open_stream(channel)
         await stream.write(gateway.headers(PATH, end_of_stream=True))
         await until(lambda: bool(picker.director.held))
-        picker.director.rejection = Rejection(503, "ServiceUnavailable", "the queue is full", Reason.SATURATED)
+        picker.director.rejection = Rejection("ServiceUnavailable", "the queue is full", Reason.SATURATED)
         assert picker.director.let_go()
         assert (await gateway.answer(stream)).immediate_response.status.code == 503
         assert await stream.code() is grpc.StatusCode.OK
