@@ -40,11 +40,6 @@ class PickRecord:
         if len(self.scores) > KEPT_SCORES:
             self.scores = dict(nlargest(KEPT_SCORES, self.scores.items(), key=_score))
 
-    @property
-    def chosen(self) -> str:
-        """The first choice."""
-        return self.destinations[0]
-
 
 def _score(item: tuple[str, float]) -> float:
     return item[1]

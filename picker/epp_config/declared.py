@@ -17,8 +17,7 @@ from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
-from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.stages import ProfileHandler, Screener
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.ADMITTER: "every request",

@@ -20,11 +20,11 @@ from picker.epp_config.registry import BUILT_IN, DETECTORS, Kind, Plugin, Plugin
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from picker.parsing.table import DEFAULT_TYPES
-from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings
+from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
-from picker.scheduling.stages import ProfileHandler, Screener
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
 
 CURRENT_VERSION = "llm-d.ai/v1"
 API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")

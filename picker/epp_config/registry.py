@@ -14,8 +14,7 @@ from picker.epp_config.factories.screener_factories import SCREENERS
 from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
 from picker.parsing.table import PARSER_TYPES
-from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.stages import ProfileHandler, Screener
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 
 class Kind(enum.Enum):

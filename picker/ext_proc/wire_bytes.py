@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from picker.ext_proc.messages import BodyReply, HeadersReply, LbMetadata, Side
+from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, LbMetadata, Side
 
 _LENGTH_DELIMITED: Final = 2
 _END: Final = b"\x10\x01"
@@ -95,6 +95,14 @@ def _option(key: str, value: bytes) -> bytes:
     """One header that is set, as a field of its mutation."""
     raw = _field(3, value) if value else b""
     return _field(1, _field(1, _field(1, key.encode()) + raw) + _OVERWRITE)
+
+
+def immediate_reply(reply: ImmediateReply) -> bytes:
+    """A ProcessingResponse that answers the client; the status is a number within a message of its own."""
+    headers = b"".join([_option(key, content) for key, content in reply.headers])
+    texts = ((2, headers), (3, reply.body), (5, reply.details.encode()))
+    parts = [_field(number, text) for number, text in texts if text]
+    return _field(7, _field(1, b"\x08" + varint(reply.status)) + b"".join(parts))
 
 
 def _metadata(namespace: str, fields: LbMetadata) -> bytes:

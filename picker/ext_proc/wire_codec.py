@@ -31,7 +31,14 @@ from picker.ext_proc.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.ext_proc.wire_bytes import TRAILERS, UNCHANGED_BODY, body_reply, headers_reply, numbers_metadata
+from picker.ext_proc.wire_bytes import (
+    TRAILERS,
+    UNCHANGED_BODY,
+    body_reply,
+    headers_reply,
+    immediate_reply,
+    numbers_metadata,
+)
 from picker.ext_proc.wire_reading import read_event
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
@@ -48,8 +55,6 @@ _REMEMBERED_BYTES: Final = 512
 _CONTEXTS_REMEMBERED: Final = 4_096
 
 _Context = tuple[tuple[str, ...] | None, str | None, Modes | None, bool]
-
-_OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def decode(data: bytes) -> Incoming:
@@ -116,7 +121,7 @@ def encode(reply: Reply) -> bytes:
             # A message is the sum of its fields, so one more stands behind those that are written.
             return encode(reply.reply) + numbers_metadata(reply.numbers)
         case ImmediateReply():
-            return _immediate_reply(reply).SerializeToString()
+            return immediate_reply(reply)
 
 
 def _event(message: pb.ProcessingRequest) -> Event:
@@ -174,17 +179,3 @@ def _upstream(message: pb.ProcessingRequest) -> str | None:
     """The upstream address, where the gateway is configured to send that attribute with the response."""
     found = message.attributes.get(ATTRIBUTES_NAMESPACE)
     return None if found is None else found.fields[UPSTREAM_ATTRIBUTE].string_value or None
-
-
-def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
-    options = [
-        pb.HeaderValueOption(header=pb.HeaderValue(key=key, raw_value=value), append_action=_OVERWRITE)
-        for key, value in reply.headers
-    ]
-    immediate = pb.ImmediateResponse(
-        status=pb.HttpStatus(code=reply.status),
-        headers=pb.HeaderMutation(set_headers=options) if options else None,
-        body=reply.body,
-        details=reply.details,
-    )
-    return pb.ProcessingResponse(immediate_response=immediate)

@@ -8,12 +8,4 @@ from picker.parsing.model_span import with_model
 from picker.parsing.reading import Reading
 from picker.parsing.table import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, Route
 
-__all__ = [
-    "DEFAULT_PARSERS",
-    "PARSER_TYPES",
-    "ParserTable",
-    "Reading",
-    "Route",
-    "parse_body",
-    "with_model",
-]
+__all__ = ["DEFAULT_PARSERS", "PARSER_TYPES", "ParserTable", "Reading", "Route", "parse_body", "with_model"]

@@ -40,10 +40,7 @@ _CLAIMS: Final[Mapping[str, Mapping[str, Route]]] = {
         "conversations": Route("conversations", names_model=False, generates=False),
         "images/generations": Route("images", generates=False),
     },
-    "anthropic-parser": {
-        "messages": Route("messages"),
-        "messages/count_tokens": Route("messages", generates=False),
-    },
+    "anthropic-parser": {"messages": Route("messages"), "messages/count_tokens": Route("messages", generates=False)},
     "vllmhttp-parser": {"inference/v1/generate": Route("vllm_generate", names_model=False)},
     "sglanghttp-parser": {"generate": Route("sglang_generate", names_model=False)},
     "vllmgrpc-parser": {

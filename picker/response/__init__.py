@@ -5,11 +5,4 @@ from picker.response.restore import names_to_restore
 from picker.response.usage import Usage
 from picker.response.visible_body import BodyPlan, VisibleBody
 
-__all__ = [
-    "BodyPlan",
-    "ReportedAttribute",
-    "Usage",
-    "VisibleBody",
-    "names_to_restore",
-    "reported",
-]
+__all__ = ["BodyPlan", "ReportedAttribute", "Usage", "VisibleBody", "names_to_restore", "reported"]

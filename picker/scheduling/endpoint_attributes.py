@@ -7,11 +7,11 @@ import math
 import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from infscale.endpoint import Endpoint
 from infscale.memo import MemoKey
 from infscale.metrics.published.answers import observed_at
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
@@ -19,7 +19,7 @@ from infscale.metrics.published.column_readers import ColumnReader, EngineGauge,
 from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.by_endpoints import ByEndpoints
+from picker.scheduling.by_endpoints import ByEndpoints, numbers_of
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.scorers.load import lower_is_better
 
@@ -87,25 +87,12 @@ class LabelAttribute:
     """A label whose value is a number."""
 
     def __init__(self, key: str) -> None:
-        self.key = key
-
-        def read(endpoints: tuple[Endpoint, ...]) -> FloatArray:
-            return np.array([_number(each.labels.get(key)) for each in endpoints], dtype=np.float64)
-
-        self._values: ByEndpoints[FloatArray] = ByEndpoints(read)
+        self._values = ByEndpoints(partial(numbers_of, label=key))
 
     def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """See `Attribute`."""
         values: FloatArray = self._values.of(context.snapshot)[rows]
         return values
-
-
-def _number(text: str | None) -> float:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
 
 
 def attribute(name: str, on_pages: Collection[str] = ()) -> Attribute | None:

@@ -9,11 +9,7 @@ Family = TypeVar("Family", CounterMetricFamily, GaugeMetricFamily)
 
 
 def filled(
-    kind: type[Family],
-    name: str,
-    meaning: str,
-    labels: Sequence[str],
-    samples: Iterable[tuple[Sequence[str], float]],
+    kind: type[Family], name: str, meaning: str, labels: Sequence[str], samples: Iterable[tuple[Sequence[str], float]]
 ) -> Family:
     """A family of these samples: the values of its labels, and the number."""
     family = kind(name, meaning, labels=labels)

@@ -7,7 +7,6 @@ labels.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -33,30 +32,21 @@ _Numbers = dict[tuple[str, ...], float]
 """By labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Observed:
-    """A histogram of requests: its name here, those of the reference, and what it is."""
-
-    name: str
-    today: str
-    before: str | None
-    meaning: str
-
-
-_OBSERVED = (
-    _Observed("duration", "request_duration_seconds", "request_duration_seconds", "time from a request to its end"),
-    _Observed("request_bytes", "request_size_bytes", "request_sizes", "size of request bodies in bytes"),
-    _Observed("response_bytes", "response_size_bytes", "response_sizes", "size of response bodies in bytes"),
-    _Observed("input_tokens", "request_input_tokens", "input_tokens", "prompt tokens that answers report"),
-    _Observed("output_tokens", "request_output_tokens", "output_tokens", "output tokens that answers report"),
-    _Observed("cached_tokens", "request_cached_tokens", "prompt_cached_tokens", "prompt tokens that were cached"),
-    _Observed(
+# Histograms of requests: the name here, that of the reference today, the one before, and what it is.
+_OBSERVED: tuple[tuple[str, str, str | None, str], ...] = (
+    ("duration", "request_duration_seconds", "request_duration_seconds", "time from a request to its end"),
+    ("request_bytes", "request_size_bytes", "request_sizes", "size of request bodies in bytes"),
+    ("response_bytes", "response_size_bytes", "response_sizes", "size of response bodies in bytes"),
+    ("input_tokens", "request_input_tokens", "input_tokens", "prompt tokens that answers report"),
+    ("output_tokens", "request_output_tokens", "output_tokens", "output tokens that answers report"),
+    ("cached_tokens", "request_cached_tokens", "prompt_cached_tokens", "prompt tokens that were cached"),
+    (
         "normalized",
         "request_ntpot_seconds",
         "normalized_time_per_output_token_seconds",
         "time from a request to its end, for each output token",
     ),
-    _Observed("token", "request_streaming_tpot_seconds", None, "time per output token after the first, of streams"),
+    ("token", "request_streaming_tpot_seconds", None, "time per output token after the first, of streams"),
 )
 _HISTOGRAMS_AT_ONCE = 8
 # One index serves every plugin that asks for prefixes; this is the reference's name of what keeps it.
@@ -77,7 +67,7 @@ class ReferenceCollector(Collector):
         """Every family, from the counts as they are now."""
         yield from self._totals()
         for observed in _OBSERVED:
-            yield from self._histograms(observed)
+            yield from self._histograms(*observed)
         yield from self._first_tokens()
         yield from self._scheduler()
         yield from self._prefixes(_NOW, _PREFIXES)
@@ -108,19 +98,17 @@ class ReferenceCollector(Collector):
         yield filled(GaugeMetricFamily, f"{_NOW}request_running", meaning, _REQUEST, running.items())
         yield filled(GaugeMetricFamily, f"{_OBJECTIVE}running_requests", meaning, ("model_name",), _summed(running, 0))
 
-    def _histograms(self, observed: _Observed) -> Iterator[Metric]:
+    def _histograms(self, name: str, today: str, before: str | None, meaning: str) -> Iterator[Metric]:
         found: dict[tuple[str, ...], Histogram] = {
-            labels: each.histograms[observed.name]
-            for labels, each in self._counts.requests.items()
-            if observed.name in each.histograms
+            labels: each.histograms[name] for labels, each in self._counts.requests.items() if name in each.histograms
         }
-        yield from _parts(f"{_NOW}{observed.today}", observed.meaning, _REQUEST, found)
-        if observed.before is not None:
+        yield from _parts(f"{_NOW}{today}", meaning, _REQUEST, found)
+        if before is not None:
             groups: dict[tuple[str, ...], list[Histogram]] = defaultdict(list)
             for labels, histogram in found.items():
                 groups[labels[:2]].append(histogram)
             sums = {labels: merged(histograms) for labels, histograms in groups.items()}
-            yield from _parts(f"{_OBJECTIVE}{observed.before}", observed.meaning, _MODELS, sums)
+            yield from _parts(f"{_OBJECTIVE}{before}", meaning, _MODELS, sums)
 
     def _first_tokens(self) -> Iterator[Metric]:
         found: dict[tuple[str, ...], Histogram] = {

@@ -7,13 +7,7 @@ from functools import partial
 from picker.epp_config.facts import Facts, FactType, Told
 from picker.epp_config.parameters import Given
 from picker.epp_config.reporting import read_attributes
-from picker.epp_config.scraping_parameters import (
-    ScrapeWishes,
-    Wished,
-    read_extractor,
-    read_pool_extractor,
-    read_source,
-)
+from picker.epp_config.scraping_parameters import ScrapeWishes, Wished, read_extractor, read_pool_extractor, read_source
 
 POOL_AVERAGES_EXTRACTOR = "multicluster-metrics-extractor"
 

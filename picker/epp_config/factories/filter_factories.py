@@ -31,7 +31,7 @@ from picker.scheduling.filters.eligibility import (
 from picker.scheduling.filters.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter
 from picker.scheduling.filters.legacy_tree import LegacyTreeFilter
 from picker.scheduling.filters.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
-from picker.scheduling.plugin import Filter
+from picker.scheduling.stages import Filter
 
 _API_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 PRODUCER_NAMES = ("prefixMatchInfoProducerName", "latencyPredictionInfoProducerName", "inFlightLoadProducerName")

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from picker.epp_config.parameters import Given, Parameters, plain
 from picker.scheduling.admitters import LatencyObjectiveAdmitter, ProbabilisticAdmitter
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
-from picker.scheduling.plugin import Admitter, Picker
 from picker.scheduling.scheduler import HeaderProfileHandler, SingleProfileHandler
-from picker.scheduling.stages import ProfileHandler
+from picker.scheduling.stages import Admitter, Picker, ProfileHandler
 
 DEFAULT_PICKER = "max-score-picker"
 DEFAULT_HANDLER = "single-profile-handler"

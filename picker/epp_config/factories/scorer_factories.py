@@ -7,7 +7,6 @@ from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from picker.epp_config.factories.filter_factories import attribute_of, context_length
 from picker.epp_config.parameters import Given, plain
 from picker.scheduling.endpoint_attributes import EndpointAttributeScorer
-from picker.scheduling.plugin import Scorer
 from picker.scheduling.scorers.affinity import (
     HeaderLabelAffinityScorer,
     LoraAffinityScorer,
@@ -26,6 +25,7 @@ from picker.scheduling.scorers.load import (
 )
 from picker.scheduling.scorers.price import COST_LABEL, SPEED_LABEL, SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, TokenLoadScorer
+from picker.scheduling.stages import Scorer
 
 _PRODUCERS = ("prefixMatchInfoProducerName", "inFlightLoadProducerName")
 _LINES = ("linear_lower_is_better", "linear_higher_is_better")

@@ -5,10 +5,10 @@ from typing import Final
 
 from h2.errors import ErrorCodes
 from hpack.hpack import encode_integer
+from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
 from hpack.table import HeaderTable
 
 from picker.transport.h2.errors import ConnectionFault
-from picker.transport.h2.huffman import decoded
 
 DEFAULT_TABLE_BYTES: Final = 4096
 _ENTRY_OVERHEAD_BYTES: Final = 32
@@ -140,7 +140,23 @@ def _string(block: bytes, place: int) -> tuple[bytes, int]:
     if stop > len(block):
         raise _fault("a block ends within a string")
     text = block[place:stop]
-    return decoded(text) if huffman else text, stop
+    return huffman_decoded(text) if huffman else text, stop
+
+
+def huffman_decoded(data: bytes) -> bytes:
+    """The string that `data` encodes (RFC 7541, appendix B). Raises `ConnectionFault` where it encodes none."""
+    out = bytearray()
+    state, flags = 0, HUFFMAN_COMPLETE
+    for byte in data:
+        for bits in (byte >> 4, byte & 15):
+            state, flags, symbol = HUFFMAN_TABLE[state << 4 | bits]
+            if flags & HUFFMAN_FAIL:
+                raise _fault("a Huffman string holds its end mark")
+            if flags & HUFFMAN_EMIT_SYMBOL:
+                out.append(symbol)
+    if not flags & HUFFMAN_COMPLETE:
+        raise _fault("a Huffman string is not padded by ones")
+    return bytes(out)
 
 
 def literal(name: bytes, value: bytes) -> bytes:

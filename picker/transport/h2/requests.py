@@ -6,6 +6,7 @@ from typing import Final
 
 from h2.errors import ErrorCodes
 
+from infscale.frozen_values import value as frozen_value
 from picker.transport.h2.errors import StreamFault
 from picker.transport.h2.hpack import Fields
 
@@ -21,14 +22,12 @@ _LONGEST_TOLD: Final = 256
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 
 
+@frozen_value
 class Head:
     """What is of use in a request's header block: the fields calls are told of, and the announced length, if any."""
 
-    __slots__ = ("fields", "length")
-
-    def __init__(self, fields: Fields, length: int | None) -> None:
-        self.fields = fields
-        self.length = length
+    fields: Fields
+    length: int | None
 
 
 def checked(stream: int, fields: Fields) -> Head:

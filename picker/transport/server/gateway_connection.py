@@ -143,7 +143,7 @@ class GatewayConnection(asyncio.Protocol):
         self.flush()
         port.did(self, did)
         if self._calls.failed:
-            port.lost_by_fault(self)
+            port.notes.acted("protocol_fault", self.peer, port.clock())
             self.cut()
         elif self._calls.pending:
             self._wait()
@@ -210,7 +210,9 @@ class GatewayConnection(asyncio.Protocol):
         if path is None:
             return PlainCall(calls, stream, port.budget)
         if path == _PROCESS and self._new_exchange is not None:
-            return ExchangeCall(calls, stream, self._new_exchange(), port.clock, port.budget, port.max_message_bytes)
+            return ExchangeCall(
+                calls, stream, self._new_exchange(), port.clock, port.budget, port.settings.max_message_bytes
+            )
         if path == _CHECK:
             return HealthCheck(calls, stream, port.budget, port.health)
         if path == _WATCH:

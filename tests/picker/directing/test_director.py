@@ -564,7 +564,7 @@ def test_decisions_are_counted_and_recorded() -> None:
     assert (stats.responses, stats.outcomes) == ({"2xx": 1}, {"completed": 1})
     assert [record.revision for record in bench.director.records] == [each.revision for each in decisions[1:]]
     record = bench.director.records[-1]
-    assert (record.chosen, record.observed_age_seconds) == (decisions[2].destinations[0], 0.5)
+    assert (record.destinations[0], record.observed_age_seconds) == (decisions[2].destinations[0], 0.5)
     assert (record.request_id, record.model, record.candidates) == ("id", "model", 2)
     assert decisions[2].record is record
 

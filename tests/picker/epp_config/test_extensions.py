@@ -19,9 +19,10 @@ from picker.epp_config.parameters import Given
 from picker.epp_config.registry import BUILT_IN, Kind, Plugins
 from picker.request import Decision, InferenceRequest, ParsedBody, Reason, Rejection
 from picker.scheduling.pickers import RandomPicker
-from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer, Screener
+from picker.scheduling.plugin import RequestFacts
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.load import QueueScorer
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
 from tests.fakes.samples import engine_sample
 

@@ -17,7 +17,8 @@ from picker.scheduling.filters.eligibility import (
     UtilizationFilter,
     UtilizationLimit,
 )
-from picker.scheduling.plugin import Filter, RequestFacts
+from picker.scheduling.plugin import RequestFacts
+from picker.scheduling.stages import Filter
 from tests.fakes.pools import FakePool, context, headers
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from picker.transport.h2.errors import ConnectionFault
 from picker.transport.h2.grpc import ANSWER, DONE, trailers
-from picker.transport.h2.hpack import STATIC, Decoder, literal
-from picker.transport.h2.huffman import decoded
+from picker.transport.h2.hpack import STATIC, Decoder, huffman_decoded, literal
 
 LIMIT = 1 << 20
 NAMES = st.binary(min_size=1, max_size=20) | st.sampled_from([name for name, _ in STATIC])
@@ -116,4 +115,4 @@ def test_huffman_strings_are_read_as_the_peer_writes_them(text: bytes) -> None:
     encoder = hpack.Encoder()
     block = encoder.encode([(b"x", hpack.NeverIndexedHeaderTuple(b"x", text)[1])], huffman=True)
     assert Decoder(LIMIT).decode(block) == ((b"x", text),)
-    assert decoded(b"") == b""
+    assert huffman_decoded(b"") == b""
