@@ -1,6 +1,6 @@
 """The endpoints file that an `EndpointPickerConfig` names instead of a cluster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infscale.documents.strict_document import Field
@@ -12,18 +12,14 @@ from picker.epp_config.registry import CLUSTER_FILE, Plugin
 class FileSource:
     """A file of endpoints, read once or followed with `watch`; relative paths start at the working directory.
 
-    `place` is where the configuration asks for it. With `clusters` each endpoint stands for a remote cluster.
+    `place` is where the configuration asks for it, which makes no other source of it. With `clusters` each endpoint
+    stands for a remote cluster.
     """
 
     path: Path
     watch: bool
-    place: str
+    place: str = field(compare=False)
     clusters: bool = False
-
-    @property
-    def what(self) -> tuple[Path, bool, bool]:
-        """All of it but where it is asked for."""
-        return self.path, self.watch, self.clusters
 
 
 def read_reference(field: Field, *, current: bool) -> Field:

@@ -1,15 +1,22 @@
 """What every transport says to an exchange that has to end, and what it counts of those that are open."""
 
+import logging
+import traceback
+from pathlib import Path
 from typing import Final
 
 from picker.errors import WireError
-from picker.ext_proc.messages import Incoming, RequestBody, ResponseBody
+from picker.ext_proc.messages import Fail, Incoming, RequestBody, ResponseBody
 from picker.request import Reason, Rejection
 from picker.transport.budget import Ending
+
+CRASHED: Final = Fail("INTERNAL", "the picker failed on this request; its log says where")
+"""What the gateway is told of a fault of the picker's own."""
 
 EXCHANGE_BYTES: Final = 2_048
 """What an open exchange takes beside its headers and bodies, about."""
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_HEADERS_BYTES: Final = 1 << 20
 _BODIES: Final = (0x22, 0x2A)
 _STALLED: Final = Rejection("RequestTimeout", "the request body did not arrive in time", Reason.BODY_TIMEOUT)
@@ -24,6 +31,13 @@ _NO_ROOM: Final = Rejection(
 def rejection(why: Ending) -> Rejection:
     """What the client of an exchange is told."""
     return _STALLED if why == "stalled" else _NO_ROOM
+
+
+def log_crash(error: Exception) -> None:
+    """Say what broke and where. The error's own text stays out: it can quote what a client sent."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-3:]]
+    _LOG.error("exchange failed", extra={"fields": {"error": type(error).__name__, "where": where}})
 
 
 def check_message(message: bytes) -> None:

@@ -205,7 +205,7 @@ def request_bodies() -> Target:
 def gateway_connections() -> Target:
     """What a gateway sends on a connection to the ext_proc port: several reads, parted by four 0xFE bytes."""
     books, crashes = Books(), Crashes()
-    logging.getLogger("picker.transport.crash").addHandler(crashes)
+    logging.getLogger("picker.transport.endings").addHandler(crashes)
     settings, rng = ExchangeSettings(max_body_bytes=100_000, destination_count=2), random.Random(2)
     budget = Budget(1 << 30, 100_000)
 

@@ -15,8 +15,7 @@ from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Fail, Send
 from picker.request import Verdict
-from picker.transport.crash import CRASHED, log_crash
-from picker.transport.endings import check_message, kept_bytes
+from picker.transport.endings import CRASHED, check_message, kept_bytes, log_crash
 from picker.transport.grpcio_server.carried_exchange import CarriedExchange
 from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler

@@ -10,8 +10,7 @@ from picker.ext_proc.exchange import Exchange
 from picker.ext_proc.messages import Fail, Send
 from picker.request import Verdict
 from picker.transport.budget import Budget, Ending, Holding
-from picker.transport.crash import CRASHED, log_crash
-from picker.transport.endings import EXCHANGE_BYTES, check_message, kept_bytes, rejection
+from picker.transport.endings import CRASHED, EXCHANGE_BYTES, check_message, kept_bytes, log_crash, rejection
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, refuse, trailers
 from picker.transport.interface import Clock
 from picker.transport.server.calls import Calls

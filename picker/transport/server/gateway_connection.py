@@ -57,11 +57,6 @@ class GatewayConnection(asyncio.Protocol):
         return None if any(True for _ in self._calls.open) else self._calls.last_read
 
     @property
-    def pending(self) -> bool:
-        """Whether there is more to do with what has come."""
-        return self._calls.pending
-
-    @property
     def stepping(self) -> bool:
         """Whether there are steps to do of what is too long for a turn."""
         return self._calls.stepping

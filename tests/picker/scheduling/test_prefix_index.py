@@ -1,5 +1,6 @@
 """The prefix index against a plain model of it, and what it promises about endpoints that come and go."""
 
+# pyright: reportPrivateUsage=false
 import random
 import tracemalloc
 from collections import OrderedDict

@@ -322,7 +322,7 @@ class Fuzzer:
 
 async def fuzz(frame_count: int, seed: int, said: Callable[[str], None] = lambda _: None) -> Totals:
     """Play connections until `frame_count` frames have been fed. Raises `AssertionError` naming the connection."""
-    crash_log = logging.getLogger("picker.transport.crash")
+    crash_log = logging.getLogger("picker.transport.endings")
     async with asyncio.TaskGroup() as watches:
         fuzzer = Fuzzer(corpus(), random.Random(seed), watches)
         crash_log.addHandler(fuzzer.crashes)

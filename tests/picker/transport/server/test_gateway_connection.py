@@ -95,14 +95,14 @@ async def test_what_a_turn_has_no_room_for_waits_while_one_more_read_is_taken(po
     connection, wire = connected(port)
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection.pending
+    assert connection._calls.pending
     assert not wire.paused
     connection.data_received(PING)
     assert wire.paused == 1
     connection.data_received(PING)
     assert wire.paused == 1
     await next_turns(8)
-    assert not connection.pending
+    assert not connection._calls.pending
     assert wire.resumed == 1
     assert len(wire.written) == len(PING) * (2 * TURN_UNITS + 2)
 
@@ -112,7 +112,7 @@ async def test_where_memory_is_short_no_more_is_read_of_one_that_waits(port: Por
     port.budget.held_bytes = port.budget.open_bytes
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection.pending
+    assert connection._calls.pending
     assert wire.paused == 1
 
 
