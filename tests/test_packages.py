@@ -74,12 +74,9 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
     "picker/epp_config/test_factories.py": (
         "picker/epp_config/factories/filter_factories",
-        "picker/epp_config/factories/profile_factories",
         "picker/epp_config/factories/scorer_factories",
     ),
     "picker/epp_config/test_loader.py": (
-        "picker/epp_config/detector",
-        "picker/epp_config/factories/data_plugins",
         "picker/epp_config/factories/producers",
         "picker/epp_config/presets",
         "picker/epp_config/scraping_parameters",

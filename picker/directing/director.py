@@ -72,8 +72,10 @@ class PoolDirector:
         if body is None:
             return self._anywhere(request, snapshot, now)
         answer = self._decide(request, body, snapshot, now)
-        if isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS:
-            self._turned_away(snapshot, now)
+        missing = isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS
+        if missing and snapshot is not None and not snapshot.columns.ready.any():
+            # Has the pool scaled up; requests without a body, as probes are, do not have it so.
+            self._store.turn_away(self._pool, now)
         return answer
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
@@ -91,11 +93,6 @@ class PoolDirector:
 
     def overheard(self, outcome: Outcome) -> None:
         """Nothing was charged, so there is nothing to end."""
-
-    def _turned_away(self, snapshot: PoolSnapshot | None, now: float) -> None:
-        """Have a pool without ready endpoints scaled up; requests without a body, as probes are, do not have it so."""
-        if snapshot is not None and not snapshot.columns.ready.any():
-            self._store.turn_away(self._pool, now)
 
     def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Verdict:
         """A request without a body goes to any endpoint it may have."""
@@ -124,7 +121,7 @@ class PoolDirector:
             return admission
         blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
-        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.expected_output(model, body.max_output_tokens)
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(
             model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
         )

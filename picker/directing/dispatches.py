@@ -34,7 +34,7 @@ class Dispatches:
         self._config = config
         self._store = store
         self._settings = settings
-        self._outputs = OutputLengths(settings.output_tokens)
+        self.outputs = OutputLengths(settings.output_tokens)
         self._endpoints: tuple[Endpoint, ...] = ()
         self._pools = 1
         self.index = PrefixIndex(config.prefix)
@@ -60,7 +60,7 @@ class Dispatches:
         columns = snapshot.columns
         self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self.memory.sync(snapshot.endpoints, columns.lives)
-        self._outputs.refresh(snapshot, now)
+        self.outputs.refresh(snapshot, now)
         self.follow_endpoints(snapshot)
 
     def follow_endpoints(self, snapshot: PoolSnapshot) -> None:
@@ -71,10 +71,6 @@ class Dispatches:
             before, stats = self.stats.names, self.stats
             stats.picks = {each: count for each, count in stats.picks.items() if before.get(each) == names.get(each)}
             stats.names = names
-
-    def expected_output(self, model: str, limit: int | None) -> float:
-        """Tokens of an answer that may have so many at most."""
-        return self._outputs.expect(model, limit)
 
     def cached(self, body: ParsedBody, model: str) -> tuple[PromptChains, PrefixMatch]:
         """The prompt's chains and what of it each endpoint holds, in the request's own measure of tokens."""
@@ -198,7 +194,7 @@ class Dispatches:
         if request.body is None:
             return
         if outcome.completion_tokens is not None:
-            self._outputs.observe(decision.target_model, outcome.completion_tokens)
+            self.outputs.observe(decision.target_model, outcome.completion_tokens)
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from picker.epp_config.parameters import Given
+from picker.epp_config.parameters import Given, positive_duration
 
 DEFAULT_DETECTOR = "utilization-detector"
 
@@ -43,10 +43,7 @@ def _utilization(given: Given) -> Detector:
     threshold = parameters.get("kvCacheUtilThreshold")
     if threshold is not None and utilization > 1:
         threshold.refuse("expected a ratio, at most 1")
-    staleness = parameters.get("metricsStalenessThreshold")
-    limit = None if staleness is None else staleness.duration()
-    if staleness is not None and not limit:
-        staleness.refuse("expected a duration above 0")
+    limit = parameters.get_as("metricsStalenessThreshold", positive_duration, None)
     settings = SaturationSettings(
         queue_depth_threshold=parameters.positive("queueDepthThreshold", 5.0), kv_utilization_threshold=utilization
     )

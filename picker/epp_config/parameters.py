@@ -55,7 +55,7 @@ class Parameters:
 
     def positive(self, name: str, default: float) -> float:
         """A finite number above 0."""
-        return self.get_as(name, _positive, default)
+        return self.get_as(name, positive, default)
 
     def integer(self, name: str, default: int, minimum: int = 0) -> int:
         """A whole number."""
@@ -67,7 +67,7 @@ class Parameters:
 
     def seconds(self, name: str, default: float) -> float:
         """A duration above 0, in seconds."""
-        return self.get_as(name, _positive_duration, default)
+        return self.get_as(name, positive_duration, default)
 
     def text(self, name: str, default: str) -> str:
         """A non-empty string."""
@@ -86,14 +86,16 @@ class Parameters:
         return field
 
 
-def _positive(field: Field) -> float:
+def positive(field: Field) -> float:
+    """A finite number above 0."""
     value = field.number(0.0)
     if value <= 0:
         field.refuse("expected a number above 0")
     return value
 
 
-def _positive_duration(field: Field) -> float:
+def positive_duration(field: Field) -> float:
+    """A duration above 0, in seconds."""
     value = field.duration()
     if value <= 0:
         field.refuse("expected a duration above 0")

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-DEFAULT_PRESET = "infscale"
-
 PRESETS: Mapping[str, str] = {
     # Work in flight decides, counted the moment it is dispatched and less what the prefix cache saves: a burst
     # between two scrapes spreads. Being one such request behind the best costs 2 of its 4 points, more than the

@@ -80,7 +80,6 @@ def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -
         for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
         if (field := known.get(name)) is not None
     ]
-    path = known.get("path")
     scheme = known.get_as("scheme", partial(one_of, _SCHEMES), "https" if clusters else None)
     # The reference verifies no certificate of an endpoint unless it is told to; without https there is none.
     said = clusters or scheme is not None or known.get("insecureSkipVerify") is not None
@@ -94,7 +93,7 @@ def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -
     found = replace(
         wishes,
         scheme=scheme,
-        path=None if path is None else url_path(path),
+        path=known.get_as("path", url_path, None),
         port=port or None,
         verify_tls=verify,
         certificates=_certificates(known),
@@ -129,12 +128,11 @@ def read_extractor(given: Given, wishes: ScrapeWishes) -> Wished:
 
     if listed is not None and len(listed.each(add)) < len(listed.items()):
         raise AlreadySaid(listed.place, listed.path, "some engines are refused")
-    default, label = known.get("defaultEngine"), known.get("engineLabelKey")
     found = replace(
         wishes,
         engines=tuple(engines.values()),
-        default_engine=None if default is None else default.choice(tuple(dict.fromkeys((*engines, *DIALECTS)))),
-        engine_label=None if label is None else label.text(),
+        default_engine=known.get_as("defaultEngine", partial(one_of, (*engines, *DIALECTS)), None),
+        engine_label=known.get_as("engineLabelKey", Field.text, None),
         extractor=given.declared.place,
     )
     return found, ()

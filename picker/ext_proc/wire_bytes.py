@@ -59,7 +59,8 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
         message += _metadata(namespace, reply.lb_metadata)
     if reply.revision:
         # A message is the sum of its fields: a second one adds its entries to those of the first.
-        message += _revision(reply.revision)
+        revision = reply.revision.encode()
+        message += _revision_head(len(revision)) + revision
     return message
 
 
@@ -119,15 +120,12 @@ def _one_text(namespace: str, key: str, value: str) -> bytes:
     return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
 
 
-def _revision(revision: str) -> bytes:
-    """Which revision of the store a decision was made on; each decision books something, and so makes another."""
-    text = revision.encode()
-    return _revision_head(len(text)) + text
-
-
 @lru_cache(maxsize=_LENGTHS_REMEMBERED)
 def _revision_head(size: int) -> bytes:
-    """What stands in front of a revision of so many bytes, which is the last thing in its field."""
+    """What stands in front of a revision of so many bytes, which is the last thing in its field.
+
+    The revision itself is hardly ever the same twice: each decision books something, and so makes another.
+    """
     whole = _field(8, _entry(OWN_NAMESPACE, _field(5, _text_entry(REVISION_KEY, "0" * size))))
     return whole[: len(whole) - size]
 

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from infscale.telemetry.histogram import Histogram
 from picker.directing.director_books import DirectorStats
 from picker.directing.pool_directors import PoolDirectors
-from picker.telemetry.families import filled
+from picker.telemetry.metric_families import filled
 from picker.transport.budget import Budget
 from picker.transport.limits import Limit
 

@@ -11,7 +11,7 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
 from infscale.telemetry.telemetry_server import Snapshots
-from picker.telemetry.families import filled
+from picker.telemetry.metric_families import filled
 
 _LABELS = ("name", "pool")
 AVERAGED: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {

@@ -18,7 +18,7 @@ from infscale.telemetry.telemetry_server import Snapshots
 from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels
-from picker.telemetry.families import filled
+from picker.telemetry.metric_families import filled
 from picker.telemetry.pool_averages import AVERAGED, READY, counted, known, short_names
 from picker.telemetry.reference_counts import ReferenceCounts
 

@@ -42,6 +42,7 @@ from picker.transport.server.calls import Call, Calls
 from picker.transport.server.exchange_call import ExchangeCall
 from tests.fakes.samples import engine_sample
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
+from tests.picker.transport.whole_reads import receive
 
 Target = Callable[[bytes], None]
 
@@ -225,7 +226,7 @@ def gateway_connections() -> Target:
     def target(data: bytes) -> None:
         calls, written, reader = Calls(LIMITS, Connection()), bytearray(), Reader()
         for piece in data.split(b"\xfe" * 4):
-            calls.receive(piece)
+            receive(calls, piece)
             written += b"".join(calls.h2.take())
             reader.read(written)
             if calls.failed:

@@ -21,7 +21,7 @@ from picker.scheduling.filters.eligibility import (
     UTILIZATION_METRICS,
     FreshMetricsFilter,
     HeaderTestingFilter,
-    LabelSelectorFilter,
+    LabelFilter,
     LabelValueFilter,
     ReadyFilter,
     RoleFilter,
@@ -52,7 +52,7 @@ def _label_selector(given: Given) -> Filter:
         if place is None:
             raise
         place.refuse(str(error))
-    return LabelSelectorFilter(selector)
+    return LabelFilter(selector.matches)
 
 
 def _by_label(given: Given) -> Filter:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from picker.epp_config.parameters import Given, Parameters, plain
+from picker.epp_config.parameters import Given, plain, positive
 from picker.scheduling.admitters import LatencyObjectiveAdmitter, ProbabilisticAdmitter
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
 from picker.scheduling.scheduler import HeaderProfileHandler, SingleProfileHandler
@@ -30,15 +30,11 @@ def _header_profile(given: Given) -> ProfileHandler:
 def _probabilistic(given: Given) -> Admitter:
     parameters = given.read("queueDepthThreshold", "kvCacheUtilThreshold", "power", "k")
     return ProbabilisticAdmitter(
-        _optional(parameters, "queueDepthThreshold"),
-        _optional(parameters, "kvCacheUtilThreshold"),
+        parameters.get_as("queueDepthThreshold", positive, None),
+        parameters.get_as("kvCacheUtilThreshold", positive, None),
         power=parameters.positive("power", 5.0),
         k=parameters.positive("k", 300.0),
     )
-
-
-def _optional(parameters: Parameters, name: str) -> float | None:
-    return None if parameters.get(name) is None else parameters.positive(name, 1.0)
 
 
 PICKERS: Mapping[str, Callable[[Given], Picker]] = {

@@ -94,11 +94,6 @@ class ServerConnection:
         out, self._out = self._out, []
         return out
 
-    def receive(self, data: bytes) -> list[Event]:
-        """Take in what came and return all that streams must hear of, in order. Never raises."""
-        self.feed(data)
-        return self.read()
-
     def feed(self, data: bytes) -> None:
         """Take in what came."""
         self._buffer = self._buffer[self._place :] + data if self._place < len(self._buffer) else data

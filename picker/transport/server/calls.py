@@ -143,14 +143,6 @@ class Calls:
         out = h2.take()
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def receive(self, data: bytes) -> None:
-        """Take in what came, all at once."""
-        self.h2.feed(data)
-        while self.pending:
-            self.work(_READ_UNITS)
-        while self._steps:
-            self.step()
-
     def later(self, stream: int, step: Step) -> None:
         """There is more to do for a stream than should be done at a stretch."""
         self._steps[stream] = step

@@ -147,7 +147,9 @@ class GatewayConnection(asyncio.Protocol):
                 port.places.prove(self)
             self._resume()
         if short:
-            self.open_windows()
+            # Those of its calls that may send more.
+            self._calls.open_windows(port.budget.may_grow)
+            self.flush()
         if port.budget.over or port.budget.waited_for:
             port.relieve()
 
@@ -178,11 +180,6 @@ class GatewayConnection(asyncio.Protocol):
             self._transport.write(b"".join(out))
         if self._calls.h2.queued_bytes or self._answers.held_bytes or self._stuffed_at is not None:
             self._account()
-
-    def open_windows(self) -> None:
-        """Let those of its calls send more that may."""
-        self._calls.open_windows(self._port.budget.may_grow)
-        self.flush()
 
     def end(self, why: Ending) -> None:
         """Give up the answer of which most waits; see `picker.transport.budget.Holder`."""

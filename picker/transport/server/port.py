@@ -71,11 +71,6 @@ class Port:
         self.turns.forget(connection)
         self._stepping.pop(connection, None)
 
-    def no_handshake(self, connection: "GatewayConnection") -> None:
-        """A connection is gone whose peer did not shake hands."""
-        self.notes.acted("silent_connection", connection.peer, self.clock())
-        self.leave(connection)
-
     # Turns
 
     def did(self, connection: "GatewayConnection", units: int) -> None:
@@ -136,11 +131,7 @@ class Port:
                 break
             holding.go_on()
             changed = True
-        if changed:
-            self._flush()
-
-    def _flush(self) -> None:
-        for connection in tuple(self.connections):
+        for connection in tuple(self.connections) if changed else ():
             connection.flush()
 
     # Time

@@ -54,7 +54,8 @@ class TlsDoor:
             )
         except OSError:
             # A timeout, an alert and a connection that breaks all are.
-            port.no_handshake(connection)
+            port.notes.acted("silent_connection", connection.peer, port.clock())
+            port.leave(connection)
             accepted.close()
 
 

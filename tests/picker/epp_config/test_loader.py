@@ -10,7 +10,7 @@ from infscale.metrics.snapshot import PoolSettings
 from picker.epp_config import registry
 from picker.epp_config.discovery_source import FileSource
 from picker.epp_config.loader import API_VERSIONS, PickerConfig, load_picker_config, preset
-from picker.epp_config.presets import DEFAULT_PRESET, PRESETS
+from picker.epp_config.presets import PRESETS
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.scraping_parameters import ScrapeWishes
 from picker.parsing.table import DEFAULT_TYPES, PARSER_TYPES
@@ -44,7 +44,7 @@ def test_the_reference_preset_is_queue_two_kv_two_prefix_three() -> None:
 
 
 def test_work_in_flight_decides_in_the_default_preset() -> None:
-    found = weights(preset(DEFAULT_PRESET))
+    found = weights(preset("infscale"))
     others = found["QueueScorer"] + found["KvCacheUtilizationScorer"]
     # A candidate one request behind loses half of the main term, which the scraped terms cannot give back.
     assert found["InFlightTokensScorer"] / 2 > others

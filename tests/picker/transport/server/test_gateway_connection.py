@@ -124,7 +124,7 @@ async def test_one_that_comes_while_another_waits_leaves_it_its_part_of_the_turn
     quiet.data_received(PING)
     assert not wire.written
     await next_turns(1)
-    assert flood.pending
+    assert flood._calls.pending
     assert len(wire.written) == len(PING)
 
 
