@@ -73,7 +73,7 @@ def scheduling() -> Iterator[Row]:
     for name in PRESETS:
         for endpoints in (4, 100, 1000):
             store, _ = filled_store(POOL, endpoints)
-            director = PoolDirector(POOL, preset(name), store, store, random.Random(1))
+            director = PoolDirector(POOL, preset(name), store, random.Random(1))
             requests = iter(_requests(1_200, 4_000))
 
             def work(director: PoolDirector = director, requests: Iterator[InferenceRequest] = requests) -> None:
@@ -99,7 +99,7 @@ def _requests(size: int, count: int) -> list[InferenceRequest]:
 def longest_hold() -> Iterator[Row]:
     """How long a long prompt keeps everybody else waiting: from its last piece to the bytes of the answer."""
     store, _ = filled_store(POOL, 100)
-    director = PoolDirector(POOL, preset("reference"), store, store, random.Random(1))
+    director = PoolDirector(POOL, preset("reference"), store, random.Random(1))
     settings, rng = ExchangeSettings(), random.Random(4)
     held: list[float] = []
     for prompt in prompts(220_000, 80, random.Random(6)):
@@ -126,7 +126,7 @@ def exchanges() -> Iterator[Row]:
     response = ResponseHeaders(Headers(((":status", b"200"), ("content-type", b"text/event-stream"))))
     for label, size in SIZES.items():
         store, _ = filled_store(POOL, 100)
-        director = PoolDirector(POOL, preset("reference"), store, store, random.Random(1))
+        director = PoolDirector(POOL, preset("reference"), store, random.Random(1))
         bodies = iter(
             [
                 orjson.dumps({"model": "m", "prompt": prompt.decode(), "max_tokens": 64})

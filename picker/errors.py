@@ -22,13 +22,9 @@ class RequestError(PickerError):
     """A client's request is unusable; `rejection` says so in words meant for the client."""
 
     def __init__(
-        self,
-        message: str,
-        code: RejectionCode = "BadRequest",
-        status: int = 400,
-        reason: Reason = Reason.INVALID_REQUEST,
+        self, message: str, code: RejectionCode = "BadRequest", reason: Reason = Reason.INVALID_REQUEST
     ) -> None:
-        self.rejection = Rejection(status, code, message, reason)
+        self.rejection = Rejection(code, message, reason)
         super().__init__(message)
 
 

@@ -38,13 +38,4 @@ class PickRecord:
         self.request_id = self.request_id[:KEPT_CHARACTERS]
         self.model = self.model[:KEPT_CHARACTERS]
         if len(self.scores) > KEPT_SCORES:
-            self.scores = dict(nlargest(KEPT_SCORES, self.scores.items(), key=_score))
-
-    @property
-    def chosen(self) -> str:
-        """The first choice."""
-        return self.destinations[0]
-
-
-def _score(item: tuple[str, float]) -> float:
-    return item[1]
+            self.scores = dict(nlargest(KEPT_SCORES, self.scores.items(), key=lambda item: item[1]))

@@ -137,22 +137,6 @@ class ParsedBody:
         self.media = media
         self.framing = framing
 
-    def beginning(self, prompt_bytes: int) -> "ParsedBody":
-        """The same with so much of the prompt at most."""
-        return ParsedBody(
-            self.api,
-            self.model,
-            self.prompt[:prompt_bytes],
-            self.prompt_tokens,
-            self.max_output_tokens,
-            self.cache_salt,
-            self.has_model,
-            self.needs_model,
-            self.generates,
-            self.media,
-            self.framing,
-        )
-
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class InferenceRequest:
@@ -190,14 +174,21 @@ class InferenceRequest:
         body = self.body
         if body is None or len(body.prompt) <= REMEMBERED_PROMPT_BYTES:
             return self
-        return InferenceRequest(
-            self.request_id,
-            self.path,
-            self.headers,
-            body.beginning(REMEMBERED_PROMPT_BYTES),
-            self.subset,
-            self.size_bytes,
+        # Field by field: a request makes them, and the compiler does that fast.
+        beginning = ParsedBody(
+            body.api,
+            body.model,
+            body.prompt[:REMEMBERED_PROMPT_BYTES],
+            body.prompt_tokens,
+            body.max_output_tokens,
+            body.cache_salt,
+            body.has_model,
+            body.needs_model,
+            body.generates,
+            body.media,
+            body.framing,
         )
+        return InferenceRequest(self.request_id, self.path, self.headers, beginning, self.subset, self.size_bytes)
 
 
 @dataclass(slots=True, eq=False)
@@ -274,6 +265,21 @@ RejectionCode = Literal[
 ]
 
 
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "RequestTimeout": 408,
+    "PreconditionFailed": 412,
+    "PayloadTooLarge": 413,
+    "UnsupportedMediaType": 415,
+    "ResourceExhausted": 429,
+    "Internal": 500,
+    "ServiceUnavailable": 503,
+}
+
+
 class Reason(enum.StrEnum):
     """Why a request is answered at once; the label `reason` of what is counted, so there are these and no others."""
 
@@ -319,12 +325,16 @@ class Rejection:
     under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
     """
 
-    status: int
     code: RejectionCode
     message: str
     reason: Reason
     dropped_reason: str | None = None
     retry_after_seconds: float | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that belongs to its code."""
+        return STATUS_OF_CODE[self.code]
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

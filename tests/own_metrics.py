@@ -25,7 +25,7 @@ from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
 from picker.transport.budget import Budget
-from picker.transport.limits import LimitCounts
+from picker.transport.limits import LimitNotes
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 SUFFIXES = {"counter": "_total"}
@@ -51,7 +51,7 @@ def _picker() -> Iterable[Collector]:
     durations = ObservedDirector(directors, lambda: 0.0).durations
     return (
         PickerCollector(directors, durations, int),
-        PortCollector(Budget(1, 1), LimitCounts()),
+        PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
     )
 

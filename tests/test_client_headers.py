@@ -77,7 +77,7 @@ def serving(trusted: tuple[str, ...] = (), *, waiting: float = 0.0, config: str 
         store.record_scrape(endpoint.key, engine_sample(waiting, 0.0, 0.0, models), 0.0)
     scheduling = load_picker_config(config, "epp.yaml")
     directing = DirectorSettings(trusted_headers=frozenset(trusted), **settings)
-    directors = PoolDirectors(lambda key: PoolDirector(key, scheduling, store, store, rng, directing), OWN, store)
+    directors = PoolDirectors(lambda key: PoolDirector(key, scheduling, store, rng, directing), OWN, store)
     directors.sync(state)
     return Exchange(ExchangeSettings(ignored_headers=ignored(trusted)), directors, rng)
 

@@ -74,12 +74,9 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
     "picker/epp_config/test_factories.py": (
         "picker/epp_config/factories/filter_factories",
-        "picker/epp_config/factories/profile_factories",
         "picker/epp_config/factories/scorer_factories",
     ),
     "picker/epp_config/test_loader.py": (
-        "picker/epp_config/detector",
-        "picker/epp_config/factories/data_plugins",
         "picker/epp_config/factories/producers",
         "picker/epp_config/presets",
         "picker/epp_config/scraping_parameters",
@@ -99,7 +96,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/transport/h2/requests",
         "picker/transport/h2/streams",
     ),
-    "picker/transport/h2/test_hpack.py": ("picker/transport/h2/huffman",),
     "picker/transport/server/test_http2.py": (
         "picker/transport/server/port",
         "picker/transport/server/tls_door",
@@ -110,6 +106,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/transport/interface",
         "picker/transport/server/exchange_call",
         "picker/transport/server/health_calls",
+        "picker/transport/transport",
     ),
     "discovery/test_objects.py": ("infscale/discovery/opened_object",),
     "planner/test_hpa.py": ("infscale/planner/scale_target",),

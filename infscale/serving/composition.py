@@ -43,7 +43,7 @@ from infscale.telemetry.telemetry_server import StoreCollector, TelemetryListen,
 from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig
 from picker.telemetry.counts import ReloadCollector
-from picker.transport.interface import Transport
+from picker.transport.transport import Transport
 
 _LOG = logging.getLogger(__name__)
 

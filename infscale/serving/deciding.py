@@ -13,7 +13,7 @@ from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.served_models import NO_LISTS, Listed
+from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
@@ -62,7 +62,7 @@ class Deciding(Part):
         self._rng = rng
         self._directing = DirectorSettings(
             unknown_models=config.picker.unknown_models,
-            lists=lists or NO_LISTS,
+            lists=lists,
             emit_scores=config.picker.emit_endpoint_scores,
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
@@ -92,4 +92,4 @@ class Deciding(Part):
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
-        return PoolDirector(pool, self.scheduling, self._store, self._store, self._rng, self._directing)
+        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)

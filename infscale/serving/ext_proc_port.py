@@ -8,8 +8,9 @@ from infscale.serving.deciding import Deciding
 from infscale.serving.parts import Owning
 from picker.directing.candidates import takes_requests
 from picker.telemetry.counts import PortCollector
-from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
+from picker.transport.interface import NewExchange, TlsFiles, TransportSettings
 from picker.transport.server.http2 import Http2Transport
+from picker.transport.transport import Transport
 
 
 class ExtProcPort(Owning):

@@ -105,7 +105,7 @@ async def load_scheduling(config: ServeConfig) -> tuple[PickerConfig, Scheduling
 def check_change(before: PickerConfig, after: PickerConfig, file: Path | None) -> None:
     """Refuse the change of what is decided at the start: where endpoints come from. Raises `ConfigError`."""
     old, new = before.discovery, after.discovery
-    if (old and old.what) != (new and new.what):
+    if old != new:
         place = new.place if new is not None else str(file or CONFIG_TEXT)
         raise ConfigError(
             place, "dataLayer.discovery", "where endpoints come from cannot change while running; restart"

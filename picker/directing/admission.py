@@ -10,36 +10,12 @@ from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.sample import Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from picker.directing.director_books import DirectorSettings
-from picker.request import Headers, Reason, Rejection, RejectionCode
+from picker.request import Headers, Reason, Rejection
 
 OBJECTIVE_HEADERS: Final = ("x-llm-d-inference-objective", "x-gateway-inference-objective")
 
 REJECTED_SATURATED: Final = "rejected-saturated"
 REJECTED_NO_ENDPOINTS: Final = "rejected-no-endpoints"
-
-STATUS_OF_CODE: Final[Mapping[str, int]] = {
-    "BadRequest": 400,
-    "Unauthorized": 401,
-    "Forbidden": 403,
-    "NotFound": 404,
-    "PreconditionFailed": 412,
-    "PayloadTooLarge": 413,
-    "UnsupportedMediaType": 415,
-    "ResourceExhausted": 429,
-    "Internal": 500,
-    "ServiceUnavailable": 503,
-}
-
-
-def rejection(
-    code: RejectionCode,
-    message: str,
-    reason: Reason,
-    dropped_reason: str | None = None,
-    retry_after_seconds: float | None = None,
-) -> Rejection:
-    """A refusal with the status that belongs to its code."""
-    return Rejection(STATUS_OF_CODE[code], code, message, reason, dropped_reason, retry_after_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +95,4 @@ def admit(priority: int, snapshot: PoolSnapshot, now: float, settings: DirectorS
 def shed_for_load(retry_after_seconds: float) -> Rejection:
     """The answer to a sheddable request there is no room for."""
     message = "system saturated, sheddable request dropped"
-    return rejection("ResourceExhausted", message, Reason.SATURATED, REJECTED_SATURATED, retry_after_seconds)
+    return Rejection("ResourceExhausted", message, Reason.SATURATED, REJECTED_SATURATED, retry_after_seconds)

@@ -4,40 +4,27 @@ A request passes the gates (`picker.directing.gates`), is scheduled, and begins 
 (`picker.directing.dispatches`).
 """
 
-from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.directing.admission import rejection, shed_for_load
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.admission import shed_for_load
 from picker.directing.candidates import Unseen
-from picker.directing.director_books import DirectorSettings, DirectorStats
-from picker.directing.dispatches import Accounts, Dispatches
+from picker.directing.director_books import DirectorSettings
+from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
-from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
-from picker.scheduling.admitters import admitted
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
-from picker.scheduling.screeners import screened
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["Accounts", "PoolDirector", "Snapshots"]
-
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
-
-
-class Snapshots(Protocol):
-    """Where a decision's one snapshot comes from."""
-
-    def snapshot(self, pool: ObjectKey) -> PoolSnapshot | None:
-        """The current view of `pool`; None when there is no such pool."""
-        ...
 
 
 class PoolDirector:
@@ -47,35 +34,22 @@ class PoolDirector:
         self,
         pool: ObjectKey,
         config: PickerConfig,
-        snapshots: Snapshots,
-        accounts: Accounts,
+        store: MetricStore,
         rng: "Random",
         settings: DirectorSettings | None = None,
     ) -> None:
         self._pool = pool
         self._config = config
-        self._snapshots = snapshots
-        self._accounts = accounts
+        self._store = store
         self._rng = rng
         self._settings = settings or DirectorSettings()
         self._gates = Gates(pool, self._settings, rng)
-        self._dispatches = Dispatches(pool, config, accounts, self._settings)
+        self._dispatches = Dispatches(pool, config, store, self._settings)
         self._unseen = Unseen()
-
-    @property
-    def stats(self) -> DirectorStats:
+        self.stats = self._dispatches.stats
         """Counts since start."""
-        return self._dispatches.stats
-
-    @property
-    def records(self) -> deque[PickRecord]:
+        self.records = self._dispatches.records
         """The last decisions."""
-        return self._dispatches.records
-
-    @property
-    def prefix_entries(self) -> int:
-        """Blocks that the pool's endpoints are believed to hold, counted once for each endpoint."""
-        return self._dispatches.index.entries
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery: the objectives and rewrites that name this pool apply from the next request on."""
@@ -93,13 +67,15 @@ class PoolDirector:
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
-        snapshot = self._snapshots.snapshot(self._pool)
+        snapshot = self._store.snapshot(self._pool)
         body = request.body
         if body is None:
             return self._anywhere(request, snapshot, now)
         answer = self._decide(request, body, snapshot, now)
-        if isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS:
-            self._turned_away(snapshot, now)
+        missing = isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS
+        if missing and snapshot is not None and not snapshot.columns.ready.any():
+            # Has the pool scaled up; requests without a body, as probes are, do not have it so.
+            self._store.turn_away(self._pool, now)
         return answer
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
@@ -109,19 +85,14 @@ class PoolDirector:
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
-        return self._dispatches.response_started(decision, status, served, self._snapshots.snapshot(self._pool), now)
+        return self._dispatches.response_started(decision, status, served, self._store.snapshot(self._pool), now)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
-        self._dispatches.finished(request, decision, outcome, self._snapshots.snapshot(self._pool), now)
+        self._dispatches.finished(request, decision, outcome, self._store.snapshot(self._pool), now)
 
     def overheard(self, outcome: Outcome) -> None:
         """Nothing was charged, so there is nothing to end."""
-
-    def _turned_away(self, snapshot: PoolSnapshot | None, now: float) -> None:
-        """Have a pool without ready endpoints scaled up; requests without a body, as probes are, do not have it so."""
-        if snapshot is not None and not snapshot.columns.ready.any():
-            self._accounts.turn_away(self._pool, now)
 
     def _anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot | None, now: float) -> Verdict:
         """A request without a body goes to any endpoint it may have."""
@@ -150,7 +121,7 @@ class PoolDirector:
             return admission
         blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
-        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.expected_output(model, body.max_output_tokens)
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.outputs.expect(model, body.max_output_tokens)
         facts = RequestFacts(
             model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
         )
@@ -175,12 +146,15 @@ class PoolDirector:
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         config, retry_after = self._config, self._settings.retry_after_seconds
-        if config.screeners and not len(rows := screened(config.screeners, context, rows)):
-            return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
-        if config.admitters and not admitted(config.admitters, context, rows):
-            return shed_for_load(retry_after)
+        for screener in config.screeners:
+            rows = screener.screen(context, rows)
+            if not len(rows):
+                return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
+        for admitter in config.admitters:
+            if not admitter.admits(context, rows):
+                return shed_for_load(retry_after)
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
-            return rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
+            return Rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
         return selection

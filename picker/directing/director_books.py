@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from picker.directing.served_models import NO_LISTS, Listed
+from picker.directing.served_models import Listed
 from picker.request import Reason
 
 UnknownLoad = Literal["serve", "refuse"]
@@ -24,7 +24,7 @@ class DirectorSettings:
 
     unknown_models: Literal["allow", "reject"] = "allow"
     unknown_load: UnknownLoad = "serve"
-    lists: Listed = NO_LISTS
+    lists: Listed | None = None
     output_tokens: float = 256.0
     retry_after_seconds: float = 1.0
     emit_scores: bool = False

@@ -1,15 +1,13 @@
 """The life of what a director dispatched: charged, remembered, moved where the gateway retries, and ended."""
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store.dispatch import Charge
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
 from picker.directing.served_models import accounted
@@ -23,22 +21,6 @@ from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.scheduling.profile import Selection
 
 
-class Accounts(Protocol):
-    """The books of what is in flight."""
-
-    def charge(self, pool: ObjectKey, row: int, model: str, tokens: float, now: float) -> Charge:
-        """Book a dispatch to the endpoint in `row` of the pool's current snapshot."""
-        ...
-
-    def turn_away(self, pool: ObjectKey, now: float) -> None:
-        """Count a request to `pool`, which has no ready endpoint."""
-        ...
-
-    def release(self, charge: Charge, *, answered: bool) -> None:
-        """End a dispatch; `answered`: the endpoint served it, so its metrics must have moved."""
-        ...
-
-
 def count(counts: dict[str, int], key: str) -> None:
     """One more of `key`."""
     counts[key] = counts.get(key, 0) + 1
@@ -47,12 +29,12 @@ def count(counts: dict[str, int], key: str) -> None:
 class Dispatches:
     """What one pool's director dispatched, and what it remembers of it: prefixes, endpoints, lengths of answers."""
 
-    def __init__(self, pool: ObjectKey, config: PickerConfig, accounts: Accounts, settings: DirectorSettings) -> None:
+    def __init__(self, pool: ObjectKey, config: PickerConfig, store: MetricStore, settings: DirectorSettings) -> None:
         self._pool = pool
         self._config = config
-        self._accounts = accounts
+        self._store = store
         self._settings = settings
-        self._outputs = OutputLengths(settings.output_tokens)
+        self.outputs = OutputLengths(settings.output_tokens)
         self._endpoints: tuple[Endpoint, ...] = ()
         self._pools = 1
         self.index = PrefixIndex(config.prefix)
@@ -78,7 +60,7 @@ class Dispatches:
         columns = snapshot.columns
         self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self.memory.sync(snapshot.endpoints, columns.lives)
-        self._outputs.refresh(snapshot, now)
+        self.outputs.refresh(snapshot, now)
         self.follow_endpoints(snapshot)
 
     def follow_endpoints(self, snapshot: PoolSnapshot) -> None:
@@ -89,10 +71,6 @@ class Dispatches:
             before, stats = self.stats.names, self.stats
             stats.picks = {each: count for each, count in stats.picks.items() if before.get(each) == names.get(each)}
             stats.names = names
-
-    def expected_output(self, model: str, limit: int | None) -> float:
-        """Tokens of an answer that may have so many at most."""
-        return self._outputs.expect(model, limit)
 
     def cached(self, body: ParsedBody, model: str) -> tuple[PromptChains, PrefixMatch]:
         """The prompt's chains and what of it each endpoint holds, in the request's own measure of tokens."""
@@ -135,7 +113,18 @@ class Dispatches:
         if self._settings.emit_scores:
             pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
             scores = {endpoints[each].authority: score for each, score in pairs}
-        record = _recorded(request.request_id, context, selection, destinations, tokens, scores)
+        record = PickRecord(
+            request.request_id,
+            facts.target_model,
+            snapshot.revision,
+            now,
+            destinations,
+            len(selection.rows),
+            None if context.blind else now - float(snapshot.columns.observed_at[row]),
+            selection.score_of(row),
+            tokens,
+            scores,
+        )
         self.records.append(record)
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
@@ -143,7 +132,7 @@ class Dispatches:
             destinations,
             facts.target_model,
             record.revision,
-            self._accounts.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
+            self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
             scores,
             facts.priority,
             len(selection.rows),
@@ -179,18 +168,13 @@ class Dispatches:
         if snapshot is None or row is None:
             return replace(decision, response_headers=()) if decision.response_headers else decision
         stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
-        self._accounts.release(charge, answered=False)
-        moved = self._accounts.charge(self._pool, row, charge.model, charge.tokens, now)
+        self._store.release(charge, answered=False)
+        moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)
         promise = self._promised_by(served, decision.promise, snapshot)
         return replace(decision, charge=moved, promise=promise, response_headers=stamped)
 
     def finished(
-        self,
-        request: InferenceRequest,
-        decision: Decision,
-        outcome: Outcome,
-        snapshot: PoolSnapshot | None,
-        now: float,
+        self, request: InferenceRequest, decision: Decision, outcome: Outcome, snapshot: PoolSnapshot | None, now: float
     ) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
         count(self.stats.outcomes, outcome.kind)
@@ -198,7 +182,7 @@ class Dispatches:
         served = outcome.served or chosen
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
-            self._accounts.release(decision.charge, answered=answered)
+            self._store.release(decision.charge, answered=answered)
         if decision.promise is not None:
             self.memory.over(decision.promise)
         if served != chosen and served in self.memory:
@@ -210,7 +194,7 @@ class Dispatches:
         if request.body is None:
             return
         if outcome.completion_tokens is not None:
-            self._outputs.observe(decision.target_model, outcome.completion_tokens)
+            self.outputs.observe(decision.target_model, outcome.completion_tokens)
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
 
@@ -246,30 +230,6 @@ class Dispatches:
         row = snapshot.state.index.get(served) if snapshot and snapshot.endpoints is self._endpoints else None
         if row is not None:
             self.index.record(self._chains(body, model), row)
-
-
-def _recorded(
-    request_id: str,
-    context: SchedulingContext,
-    selection: Selection,
-    destinations: tuple[str, ...],
-    tokens: float,
-    scores: Mapping[str, float],
-) -> PickRecord:
-    """What was decided and on which data."""
-    snapshot, row = context.snapshot, selection.chosen[0]
-    return PickRecord(
-        request_id,
-        context.request.target_model,
-        snapshot.revision,
-        context.now,
-        destinations,
-        len(selection.rows),
-        None if context.blind else context.now - float(snapshot.columns.observed_at[row]),
-        selection.score_of(row),
-        tokens,
-        scores,
-    )
 
 
 def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:

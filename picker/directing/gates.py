@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.directing.admission import REJECTED_NO_ENDPOINTS, Priorities, admit, rejection
+from picker.directing.admission import REJECTED_NO_ENDPOINTS, Priorities, admit
 from picker.directing.candidates import NOBODY, hinted, of_unknown_load, ready, why_none
 from picker.directing.director_books import DirectorSettings
 from picker.directing.rewrite import RewriteTable, target_model
@@ -56,7 +56,7 @@ class Gates:
         if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         if body.needs_model and not model:
-            return rejection("BadRequest", "model not found in request body", Reason.MISSING_MODEL)
+            return Rejection("BadRequest", "model not found in request body", Reason.MISSING_MODEL)
         return model
 
     def admitted(
@@ -69,7 +69,7 @@ class Gates:
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not serves(snapshot, model, self._settings.lists):
             message = "the model does not exist: no endpoint of the pool serves it"
-            return rejection("NotFound", message, Reason.UNKNOWN_MODEL)
+            return Rejection("NotFound", message, Reason.UNKNOWN_MODEL)
         priority = self._priorities.priority(request.headers, body.model)
         shed = admit(priority, snapshot, now, self._settings)
         return Admission(priority, rows, blind) if shed is None else shed
@@ -91,7 +91,7 @@ class Gates:
     def unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:
         """The refusal of a request for which there is no endpoint."""
         retry_after = self._settings.retry_after_seconds
-        return rejection("ServiceUnavailable", message, reason, REJECTED_NO_ENDPOINTS, retry_after)
+        return Rejection("ServiceUnavailable", message, reason, REJECTED_NO_ENDPOINTS, retry_after)
 
     def _missing(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> Rejection:
         """The refusal that says whether there is no endpoint, none whose load is known, or none that is awake."""

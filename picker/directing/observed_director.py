@@ -4,31 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.telemetry.histogram import Histogram
-from picker.request import (
-    Decision,
-    Headers,
-    InferenceRequest,
-    Outcome,
-    ParsedBody,
-    PromptDirector,
-    Rejection,
-    Verdict,
-)
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
 
 # The type is said: the compiler does not set a tuple of floats whose length it knows.
 DECISION_BOUNDS: Final[tuple[float, ...]] = (
-    0.00002,
-    0.00005,
-    0.0001,
-    0.0002,
-    0.0005,
-    0.001,
-    0.002,
-    0.005,
-    0.01,
-    0.02,
-    0.05,
-    0.1,
+    *(0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1),
 )
 """Seconds; from 0.1 ms on they are the reference picker's."""
 

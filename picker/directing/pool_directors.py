@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
-from picker.directing.admission import rejection
-from picker.directing.director import Accounts, PoolDirector
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorStats
 from picker.directing.picks import Picks
 from picker.epp_config.loader import PickerConfig
@@ -18,15 +18,15 @@ class PoolDirectors:
     """One director per pool; requests mean the default, or a pool that the gateway names in a header.
 
     There it is ``name`` or ``namespace/name``; what a client writes into that header does not get here.
-    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew. `accounts`
-    are those of the directors.
+    The default is the pool given, else the only one there is. A pool that goes and comes back starts anew. `store`
+    is that of the directors.
     """
 
     def __init__(
-        self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None, accounts: Accounts
+        self, build: Callable[[ObjectKey], PoolDirector], default: ObjectKey | None, store: MetricStore
     ) -> None:
         self._build = build
-        self._accounts = accounts
+        self._store = store
         self._configured = default
         self._default: PoolDirector | None = None
         self._directors: dict[ObjectKey, PoolDirector] = {}
@@ -83,11 +83,10 @@ class PoolDirectors:
         director = self._named(request.headers)
         if director is not None:
             return director.direct(request, now)
+        message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
         if request.headers.get(POOL_HEADER) is None:
             message = "there is no default pool: the gateway names none, and picker.pool is not set"
-            return rejection("NotFound", message, Reason.UNKNOWN_POOL)
-        message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
-        return rejection("NotFound", message, Reason.UNKNOWN_POOL)
+        return Rejection("NotFound", message, Reason.UNKNOWN_POOL)
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Have the named pool's director count it, also what was refused before it was asked."""
@@ -110,7 +109,7 @@ class PoolDirectors:
             director.finished(request, decision, outcome, now)
         elif decision.charge is not None:
             # Its pool is gone; the endpoint may be there for another, or for the same when that comes back.
-            self._accounts.release(decision.charge, answered=False)
+            self._store.release(decision.charge, answered=False)
 
     def overheard(self, outcome: Outcome) -> None:
         """It is no pool's."""

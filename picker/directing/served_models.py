@@ -52,28 +52,16 @@ class Listed(Protocol):
         ...
 
 
-class NoLists:
-    """No endpoint was asked for a list."""
-
-    def listed(self, key: EndpointKey) -> frozenset[str] | None:
-        """See `Listed`."""
-        del key
-        return _NONE
-
-
-NO_LISTS: Final = NoLists()
-
-
-def serves(snapshot: PoolSnapshot, model: str, lists: Listed) -> bool:
+def serves(snapshot: PoolSnapshot, model: str, lists: Listed | None) -> bool:
     """Whether any endpoint says it serves `model`, or does not say what it serves.
 
-    It says so with a model or a LoRA adapter on its metrics page, or with a name on its list.
+    It says so with a model or a LoRA adapter on its metrics page, or with a name on its list, where there are `lists`.
     """
     said = ServedModels.of(snapshot)
     if model in said.names:
         return True
     for row, endpoint in enumerate(snapshot.endpoints):
-        names = lists.listed(endpoint.key)
+        names = _NONE if lists is None else lists.listed(endpoint.key)
         if names is None or model in names or (not names and row in said.silent):
             return True
     return False

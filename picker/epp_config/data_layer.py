@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from infscale.documents.strict_document import Field
+from picker.epp_config.parameters import note
 
 _ALONE = "replicas that tell each other what they do are not available in this version"
 _KEYS = ("discovery", "injectDefaults", "peerDiscovery", "sources")
@@ -40,5 +41,5 @@ def _between_replicas(given: Mapping[str, Field]) -> Sequence[str]:
         if name == "syncerPluginRef":
             field.report(_ALONE)
         elif not field.attempt(Field.duration).refused:
-            notes.append(f"{field.place}: {field.path}: has no effect here: {_ALONE}")
+            notes.append(note(field, f"has no effect here: {_ALONE}"))
     return notes

@@ -9,14 +9,15 @@ from infscale.documents.strict_document import Field, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from picker.epp_config import registry
 from picker.epp_config.detector import Detector, headroom, read_detector
+from picker.epp_config.factories.data_plugins import POOL_AVERAGES_EXTRACTOR
 from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
+from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS
 from picker.epp_config.facts import Facts
-from picker.epp_config.parameters import Given
+from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
-from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.stages import ProfileHandler, Screener
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.ADMITTER: "every request",
@@ -67,7 +68,7 @@ class Declared:
                 self.any_refused = True
         # A stage may ask for what is only declared to be read further down.
         for plugin in sorted(self.plugins.values(), key=lambda each: each.kind is not Kind.DATA):
-            if plugin.given.declared.attempt(partial(self._build_and_note, plugin)).refused:
+            if plugin.given.declared.attempt(partial(self._build, plugin)).refused:
                 self.any_refused = True
 
     def find(self, reference: Field, *implied: str) -> Plugin:
@@ -99,7 +100,7 @@ class Declared:
         """How many media of each endpoint are worth remembering: none where no plugin asks."""
         if self.facts.media_items is not None:
             return self.facts.media_items
-        asked = any(each.type == registry.MEDIA_SCORER for each in self.plugins.values())
+        asked = any(each.type == MEDIA_SCORER for each in self.plugins.values())
         return DEFAULT_MEDIA_ITEMS if asked else 0
 
     @property
@@ -114,10 +115,9 @@ class Declared:
 
     def summary(self) -> tuple[DeclaredPlugin, ...]:
         """Every declared plugin and its uses."""
+        uses = self._uses
         return tuple(
-            DeclaredPlugin(
-                each.name, each.type, each.kind, each.given.declared.place, tuple(self._uses.get(each.name, ()))
-            )
+            DeclaredPlugin(each.name, each.type, each.kind, each.given.declared.place, tuple(uses.get(each.name, ())))
             for each in self.plugins.values()
         )
 
@@ -142,11 +142,7 @@ class Declared:
             f"there is no plugin type {quoted(name)}; there are {short_list(known, name)}{did_you_mean(name, known)}"
         )
 
-    def _build_and_note(self, plugin: Plugin, _: Field) -> None:
-        self._build(plugin)
-        self._note(plugin)
-
-    def _build(self, plugin: Plugin) -> None:
+    def _build(self, plugin: Plugin, _: Field) -> None:
         """Build the stage, or read what is said of something that is there anyway."""
         name, given = plugin.name, plugin.given
         if plugin.kind in _USED_ANYWAY:
@@ -167,11 +163,11 @@ class Declared:
                 self.filters[name] = SaturationFilter(headroom(given))
             case _:
                 self._read_fact(plugin)
+        self._note(plugin)
 
     def _build_stage(self, plugin: Plugin) -> None:
-        if plugin.type in registry.OF_POOL_METRICS and not self.facts.scraping.of_pools:
-            needed = registry.POOL_AVERAGES_EXTRACTOR
-            plugin.given.declared.refuse(f"{plugin.type} needs a {needed}, and none is declared")
+        if plugin.type in OF_POOL_METRICS and not self.facts.scraping.of_pools:
+            plugin.given.declared.refuse(f"{plugin.type} needs a {POOL_AVERAGES_EXTRACTOR}, and none is declared")
         given = replace(plugin.given, attributes=self.facts.scraping.attributes)
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
@@ -185,18 +181,12 @@ class Declared:
             return
         if fact.alone_among:
             self._only(plugin, fact.alone_among)
-        if fact.read is None:
-            self._note_parameters(plugin)
-            return
-        self.facts, notes = fact.read(plugin.given, self.facts)
-        self.notes += notes
-
-    def _note_parameters(self, plugin: Plugin) -> None:
-        """Note parameters that are not read."""
         parameters = plugin.given.parameters
-        if parameters is not None and parameters.entries():
-            place = f"{parameters.place}: {parameters.path}"
-            self.notes.append(f"{place}: {plugin.type} is built in; its parameters have no effect here")
+        if fact.read is not None:
+            self.facts, notes = fact.read(plugin.given, self.facts)
+            self.notes += notes
+        elif parameters is not None and parameters.entries():
+            self.notes.append(note(parameters, f"{plugin.type} is built in; its parameters have no effect here"))
 
     def _only(self, plugin: Plugin, types: tuple[str, ...]) -> None:
         """There is one plugin of `types` in a pool, whatever its name."""
@@ -209,11 +199,10 @@ class Declared:
         declared, parameters = plugin.given.declared, plugin.given.parameters
         successor = registry.DEPRECATED.get(plugin.type)
         if successor is not None:
-            self.notes.append(f"{declared.place}: {declared.path}: {plugin.type} is deprecated; use {successor}")
+            self.notes.append(note(declared, f"{plugin.type} is deprecated; use {successor}"))
         fact = registry.FACT_TYPES.get(plugin.type)
         if fact is not None and fact.elsewhere:
-            problem = f"{plugin.type} is built in; {fact.elsewhere}"
-            self.notes.append(f"{declared.place}: {declared.path}: {problem}")
+            self.notes.append(note(declared, f"{plugin.type} is built in; {fact.elsewhere}"))
         # Another package's plugin may well mean something by a parameter of the same name.
         foreign = plugin.type not in registry.KINDS
         if foreign or plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:
@@ -221,4 +210,4 @@ class Declared:
         for name, field in parameters.entries().items():
             reason = registry.WITHOUT_EFFECT.get(name)
             if reason is not None:
-                self.notes.append(f"{field.place}: {field.path}: has no effect here: {reason}")
+                self.notes.append(note(field, f"has no effect here: {reason}"))

@@ -3,15 +3,11 @@
 from dataclasses import dataclass
 
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from picker.epp_config.parameters import Given
+from picker.epp_config.parameters import Given, positive_duration
 
 DEFAULT_DETECTOR = "utilization-detector"
 
-_MODES = {
-    "requests": SaturationKind.REQUESTS,
-    "tokens": SaturationKind.TOKENS,
-    "hybrid": SaturationKind.HYBRID,
-}
+_MODES = ("requests", "tokens", "hybrid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +43,7 @@ def _utilization(given: Given) -> Detector:
     threshold = parameters.get("kvCacheUtilThreshold")
     if threshold is not None and utilization > 1:
         threshold.refuse("expected a ratio, at most 1")
-    staleness = parameters.get("metricsStalenessThreshold")
-    limit = None if staleness is None else staleness.duration()
-    if staleness is not None and not limit:
-        staleness.refuse("expected a duration above 0")
+    limit = parameters.get_as("metricsStalenessThreshold", positive_duration, None)
     settings = SaturationSettings(
         queue_depth_threshold=parameters.positive("queueDepthThreshold", 5.0), kv_utilization_threshold=utilization
     )
@@ -59,9 +52,8 @@ def _utilization(given: Given) -> Detector:
 
 def _concurrency(given: Given) -> SaturationSettings:
     parameters = given.read("concurrencyMode", "maxConcurrency", "maxTokenConcurrency", "headroom")
-    mode = parameters.get("concurrencyMode")
     return SaturationSettings(
-        kind=_MODES["requests" if mode is None else mode.choice(tuple(_MODES))],
+        kind=SaturationKind(parameters.one_of("concurrencyMode", _MODES, "requests")),
         max_in_flight_requests=parameters.positive("maxConcurrency", 100.0),
         max_in_flight_tokens=parameters.positive("maxTokenConcurrency", 1_000_000.0),
     )

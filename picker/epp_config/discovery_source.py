@@ -1,9 +1,10 @@
 """The endpoints file that an `EndpointPickerConfig` names instead of a cluster."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from infscale.documents.strict_document import Field
+from picker.epp_config.parameters import file_path
 from picker.epp_config.registry import CLUSTER_FILE, Plugin
 
 
@@ -11,18 +12,14 @@ from picker.epp_config.registry import CLUSTER_FILE, Plugin
 class FileSource:
     """A file of endpoints, read once or followed with `watch`; relative paths start at the working directory.
 
-    `place` is where the configuration asks for it. With `clusters` each endpoint stands for a remote cluster.
+    `place` is where the configuration asks for it, which makes no other source of it. With `clusters` each endpoint
+    stands for a remote cluster.
     """
 
     path: Path
     watch: bool
-    place: str
+    place: str = field(compare=False)
     clusters: bool = False
-
-    @property
-    def what(self) -> tuple[Path, bool, bool]:
-        """All of it but where it is asked for."""
-        return self.path, self.watch, self.clusters
 
 
 def read_reference(field: Field, *, current: bool) -> Field:
@@ -43,8 +40,5 @@ def read_source(plugin: Plugin, reference: Field) -> FileSource:
     path = given.get("path")
     if path is None:
         (plugin.given.parameters or plugin.given.declared).refuse("path is missing: the file of the endpoints")
-    text = path.text()
-    if "\0" in text:
-        path.refuse("expected the path of a file")
     clusters = plugin.type == CLUSTER_FILE
-    return FileSource(Path(text), given.boolean("watchFile", False), reference.place, clusters)
+    return FileSource(file_path(path), given.boolean("watchFile", False), reference.place, clusters)

@@ -1,30 +1,12 @@
 """Plugins from other packages, found by Python entry points (`ENTRY_POINTS`); see docs/plugins.md."""
 
 from collections.abc import Iterable
-from typing import Protocol
+from importlib.metadata import EntryPoint
 
 from infscale.errors import ConfigError
 from picker.epp_config.registry import KINDS, Plugins
 
 ENTRY_POINTS = "infscale.plugins"
-
-
-class EntryPoint(Protocol):
-    """What is used of `importlib.metadata.EntryPoint`."""
-
-    @property
-    def name(self) -> str:
-        """The name it is registered by."""
-        ...
-
-    @property
-    def value(self) -> str:
-        """Where the object is: ``module:attribute``."""
-        ...
-
-    def load(self) -> object:
-        """Import the object."""
-        ...
 
 
 def with_entry_points(plugins: Plugins, found: Iterable[EntryPoint]) -> Plugins:

@@ -8,26 +8,26 @@ from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
-from picker.epp_config import registry
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin
 from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
 from picker.epp_config.discovery_source import FileSource, read_reference, read_source
-from picker.epp_config.parameters import Given
+from picker.epp_config.factories.data_plugins import DATA
+from picker.epp_config.factories.profile_factories import DEFAULT_HANDLER, DEFAULT_PICKER
+from picker.epp_config.parameters import Given, note
 from picker.epp_config.presets import PRESETS
-from picker.epp_config.registry import BUILT_IN, Kind, Plugin, Plugins
+from picker.epp_config.registry import BUILT_IN, DETECTORS, Kind, Plugin, Plugins
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from picker.parsing.table import DEFAULT_TYPES
-from picker.scheduling.plugin import USUAL_PREDICTIONS, Admitter, Filter, Picker, PredictionSettings
+from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
-from picker.scheduling.stages import ProfileHandler, Screener
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
 
 CURRENT_VERSION = "llm-d.ai/v1"
 API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
-DEFAULT_PARSERS = DEFAULT_TYPES
 FEATURE_GATES: Mapping[str, str] = {
     "dataLayer": "metrics, models and GPUs are always read through one store",
     "enableLegacyMetrics": "which metrics there are is not decided by this file",
@@ -49,7 +49,7 @@ _FLOW_CONTROL_KEYS = (
     "saturationDetector",
     "usageLimitPolicyPluginRef",
 )
-_IMPLIED_DATA = tuple(name for name, each in registry.DATA.items() if each.implied)
+_IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
 
@@ -180,10 +180,10 @@ class _Loader:
         if handlers and isinstance(handler, HeaderProfileHandler) and handler.default not in profiles:
             problem = f"there is no profile {handler.default!r} for requests without the header; give defaultProfile"
             handlers[0].given.declared.refuse(problem)
-        one_only = not handlers or handlers[0].type == registry.DEFAULT_HANDLER
+        one_only = not handlers or handlers[0].type == DEFAULT_HANDLER
         # A plugin that is refused may have been the handler of several.
         if len(profiles) > 1 and one_only and not declared.any_refused:
-            problem = f"{registry.DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
+            problem = f"{DEFAULT_HANDLER} runs exactly one profile, there are {len(profiles)}"
             self._fields["schedulingProfiles"].report(problem)
         return Scheduler(profiles, handler)
 
@@ -243,7 +243,7 @@ class _Loader:
             if plugin.name in self._declared.pickers:
                 self._declared.use(plugin, f"profile {profile}")
                 return self._declared.pickers[plugin.name]
-        return self._types.pickers[registry.DEFAULT_PICKER](Given(self._root))
+        return self._types.pickers[DEFAULT_PICKER](Given(self._root))
 
     # Everything around scheduling
 
@@ -260,7 +260,7 @@ class _Loader:
         if on and not reason:
             field.refuse(f"{name}: flow control is not available in this version; remove the gate")
         if reason:
-            self._declared.notes.append(f"{field.place}: {field.path}: {name} has no effect here: {reason}")
+            self._declared.notes.append(note(field, f"{name} has no effect here: {reason}"))
 
     def _flow_control(self) -> None:
         """Of flow control, which is refused where its gate is on, the saturation detector counts all the same."""
@@ -269,8 +269,7 @@ class _Loader:
             if name == "flowControl" and field is not None:
                 keys = field.attempt(lambda section: section.mapping(optional=_FLOW_CONTROL_KEYS)).or_else({})
                 for other in (key for key in keys if key != "saturationDetector"):
-                    place = f"{keys[other].place}: {keys[other].path}"
-                    self._declared.notes.append(f"{place}: has no effect without the gate flowControl")
+                    self._declared.notes.append(note(keys[other], "has no effect without the gate flowControl"))
                 field = keys.get("saturationDetector")
             if field is not None:
                 field.attempt(self._saturation_detector)
@@ -281,7 +280,7 @@ class _Loader:
             self._used_detectors.append((reference, self._referenced_detector(reference)))
 
     def _referenced_detector(self, reference: Field) -> Detector:
-        plugin = self._referenced(reference, Kind.DETECTOR, *registry.DETECTORS)
+        plugin = self._referenced(reference, Kind.DETECTOR, *DETECTORS)
         self._declared.use(plugin, "saturation")
         return self._declared.detectors.get(plugin.name) or read_detector(plugin.type, Given(reference))
 
@@ -317,11 +316,11 @@ class _Loader:
                 self._fields["parser"].report("requestHandler.parsers is given too; keep that one")
             declared.append(self._fields["parser"])
         types = [plugin.value.type for each in declared if not (plugin := each.attempt(self._parser)).refused]
-        return tuple(dict.fromkeys(types)) or DEFAULT_PARSERS
+        return tuple(dict.fromkeys(types)) or DEFAULT_TYPES
 
     def _parser(self, field: Field) -> Plugin:
         reference = field.mapping(required=("pluginRef",))["pluginRef"]
-        plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_PARSERS)
+        plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_TYPES)
         self._declared.use(plugin, "request bodies")
         return plugin
 

@@ -1,12 +1,15 @@
 """A plugin's parameters, as factories read them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from infscale.documents.strict_document import Field
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Parameters:
 
     def positive(self, name: str, default: float) -> float:
         """A finite number above 0."""
-        return self.get_as(name, _positive, default)
+        return self.get_as(name, positive, default)
 
     def integer(self, name: str, default: int, minimum: int = 0) -> int:
         """A whole number."""
@@ -64,11 +67,15 @@ class Parameters:
 
     def seconds(self, name: str, default: float) -> float:
         """A duration above 0, in seconds."""
-        return self.get_as(name, _positive_duration, default)
+        return self.get_as(name, positive_duration, default)
 
     def text(self, name: str, default: str) -> str:
         """A non-empty string."""
         return self.get_as(name, Field.text, default)
+
+    def one_of(self, name: str, names: Iterable[Word], default: Word) -> Word:
+        """One of `names`."""
+        return self.get_as(name, partial(one_of, names), default)
 
     def required(self, name: str) -> Field:
         """The field of a parameter without a default."""
@@ -79,20 +86,46 @@ class Parameters:
         return field
 
 
-def _positive(field: Field) -> float:
+def positive(field: Field) -> float:
+    """A finite number above 0."""
     value = field.number(0.0)
     if value <= 0:
         field.refuse("expected a number above 0")
     return value
 
 
-def _positive_duration(field: Field) -> float:
+def positive_duration(field: Field) -> float:
+    """A duration above 0, in seconds."""
     value = field.duration()
     if value <= 0:
         field.refuse("expected a duration above 0")
     return value
 
 
-def one_of(names: Mapping[str, T], field: Field) -> T:
-    """What `names` has under the word in `field`."""
-    return names[field.choice(tuple(names))]
+def one_of(names: Iterable[Word], field: Field) -> Word:
+    """The one of `names` that is the word in `field`."""
+    found = {str(name): name for name in names}
+    return found[field.choice(tuple(found))]
+
+
+def file_path(field: Field) -> Path:
+    """The path of a file."""
+    text = field.text()
+    if "\0" in text:
+        field.refuse("expected the path of a file")
+    return Path(text)
+
+
+def note(field: Field, text: str) -> str:
+    """A line for the start-up log about what stands in `field`."""
+    return f"{field.place}: {field.path}: {text}"
+
+
+def plain(build: Callable[[], T], *ignored: str) -> Callable[[Given], T]:
+    """The factory of what takes no parameters but those `ignored`, which change nothing."""
+
+    def without_parameters(given: Given) -> T:
+        given.read(*ignored)
+        return build()
+
+    return without_parameters

@@ -1,18 +1,14 @@
 """The scheduling presets: `EndpointPickerConfig` documents that the loader reads like any other."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
-DEFAULT_PRESET = "infscale"
-
-PRESETS: Mapping[str, str] = MappingProxyType(
-    {
-        # Work in flight decides, counted the moment it is dispatched and less what the prefix cache saves: a burst
-        # between two scrapes spreads. Being one such request behind the best costs 2 of its 4 points, more than the
-        # scraped terms (queue, KV cache: 1.5) can give back; those see, late, what traffic from elsewhere does. The
-        # prefix term settles what costs about the same in favour of the warm endpoint. Two destinations need a
-        # gateway that takes a list (Envoy's override_host policy); an ORIGINAL_DST cluster takes one.
-        "infscale": """\
+PRESETS: Mapping[str, str] = {
+    # Work in flight decides, counted the moment it is dispatched and less what the prefix cache saves: a burst
+    # between two scrapes spreads. Being one such request behind the best costs 2 of its 4 points, more than the
+    # scraped terms (queue, KV cache: 1.5) can give back; those see, late, what traffic from elsewhere does. The
+    # prefix term settles what costs about the same in favour of the warm endpoint. Two destinations need a
+    # gateway that takes a list (Envoy's override_host policy); an ORIGINAL_DST cluster takes one.
+    "infscale": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -32,8 +28,8 @@ schedulingProfiles:
   - {pluginRef: prefix-cache-scorer, weight: 1}
   - {pluginRef: max-score-picker}
 """,
-        # What the reference picker does without a configuration file.
-        "reference": """\
+    # What the reference picker does without a configuration file.
+    "reference": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -50,9 +46,9 @@ schedulingProfiles:
   - {pluginRef: prefix-cache-scorer, weight: 3}
   - {pluginRef: max-score-picker}
 """,
-        # What the reference's guides call the optimized baseline: go where the prefix is cached until waiting there
-        # costs more than computing it elsewhere, then where the fewest tokens are in flight.
-        "sticky-until-saturated": """\
+    # What the reference's guides call the optimized baseline: go where the prefix is cached until waiting there
+    # costs more than computing it elsewhere, then where the fewest tokens are in flight.
+    "sticky-until-saturated": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -68,8 +64,8 @@ schedulingProfiles:
   - {pluginRef: token-load-scorer}
   - {pluginRef: max-score-picker}
 """,
-        # What the reference picker did up to v0.3, for comparisons: no prefix cache, and nothing counted at dispatch.
-        "legacy-v0.3": """\
+    # What the reference picker did up to v0.3, for comparisons: no prefix cache, and nothing counted at dispatch.
+    "legacy-v0.3": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -81,9 +77,9 @@ schedulingProfiles:
   - {pluginRef: legacy-tree-filter}
   - {pluginRef: random-picker}
 """,
-        # The default of the reference, and what conformance tests of gateways ask of a picker: the client
-        # chooses among endpoints, and is told which one answered. No client outside a test should be able to.
-        "conformance": """\
+    # The default of the reference, and what conformance tests of gateways ask of a picker: the client
+    # chooses among endpoints, and is told which one answered. No client outside a test should be able to.
+    "conformance": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -103,5 +99,4 @@ schedulingProfiles:
   - {pluginRef: prefix-cache-scorer, weight: 3}
   - {pluginRef: max-score-picker}
 """,
-    }
-)
+}

@@ -5,36 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from picker.epp_config.factories.data_plugins import DATA, POOL_AVERAGES_EXTRACTOR, REPORTERS
+from picker.epp_config.factories.data_plugins import DATA, REPORTERS
 from picker.epp_config.factories.filter_factories import FILTERS, PRODUCER_NAMES
 from picker.epp_config.factories.producers import PRODUCERS
-from picker.epp_config.factories.profile_factories import ADMITTERS, DEFAULT_HANDLER, DEFAULT_PICKER, HANDLERS, PICKERS
-from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS, SCORERS
+from picker.epp_config.factories.profile_factories import ADMITTERS, HANDLERS, PICKERS
+from picker.epp_config.factories.scorer_factories import SCORERS
 from picker.epp_config.factories.screener_factories import SCREENERS
 from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
 from picker.parsing.table import PARSER_TYPES
-from picker.scheduling.plugin import Admitter, Filter, Picker, Scorer
-from picker.scheduling.stages import ProfileHandler, Screener
-
-__all__ = [
-    "BUILT_IN",
-    "CLUSTER_FILE",
-    "DATA",
-    "DEFAULT_HANDLER",
-    "DEFAULT_PICKER",
-    "DEPRECATED",
-    "DETECTORS",
-    "FACT_TYPES",
-    "KINDS",
-    "MEDIA_SCORER",
-    "OF_POOL_METRICS",
-    "POOL_AVERAGES_EXTRACTOR",
-    "WITHOUT_EFFECT",
-    "Kind",
-    "Plugin",
-    "Plugins",
-]
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 
 class Kind(enum.Enum):

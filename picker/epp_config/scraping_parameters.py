@@ -1,7 +1,7 @@
 """What an `EndpointPickerConfig` says of scraping: its metrics source and its extractor of engines' metrics."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
 from infscale.config.configured_dialects import metric_spec
 from infscale.documents.problems import AlreadySaid
@@ -10,7 +10,7 @@ from infscale.documents.values import url_path
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.scrape.tls_trust import PageCertificates
-from picker.epp_config.parameters import Given, Parameters
+from picker.epp_config.parameters import Given, Parameters, file_path, note, one_of
 
 POOL_AVERAGES = "multicluster"
 """What the names are called by which a picker publishes averages of its pool."""
@@ -63,8 +63,12 @@ NO_WISHES = ScrapeWishes()
 """A configuration that says nothing of scraping."""
 
 
-def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -> tuple[ScrapeWishes, tuple[str, ...]]:
-    """`wishes` with what a metrics source says, and notes on what changes nothing. Raises `ConfigError`.
+Wished = tuple[ScrapeWishes, tuple[str, ...]]
+"""What is asked for, and notes on what changes nothing."""
+
+
+def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -> Wished:
+    """`wishes` with what a metrics source says. Raises `ConfigError`.
 
     Pages of `clusters` come from afar: unless something else is said, over https with a certificate that is verified.
     """
@@ -72,24 +76,24 @@ def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -
         given.declared.refuse(f"there is already a source of metrics pages ({wishes.source}); endpoints have one")
     known = given.read("families", "insecureSkipVerify", "interval", "path", "port", "scheme", _CA, *_CLIENT)
     notes = [
-        f"{field.place}: {field.path}: has no effect here: {why}"
+        note(field, f"has no effect here: {why}")
         for name, why in (("families", "only what is needed is read"), ("interval", "all is scraped at one interval"))
         if (field := known.get(name)) is not None
     ]
-    path, scheme = known.get("path"), _scheme(known, clusters=clusters)
+    scheme = known.get_as("scheme", partial(one_of, _SCHEMES), "https" if clusters else None)
     # The reference verifies no certificate of an endpoint unless it is told to; without https there is none.
     said = clusters or scheme is not None or known.get("insecureSkipVerify") is not None
     verify = not known.boolean("insecureSkipVerify", not clusters) if said else None
     ca = known.get(_CA)
     if ca is not None and verify is False:
-        notes.append(f"{ca.place}: {ca.path}: has no effect: any certificate will do, as insecureSkipVerify has it")
+        notes.append(note(ca, "has no effect: any certificate will do, as insecureSkipVerify has it"))
     port = known.integer("port", 0)
     if port > _MAX_PORT:
         known.required("port").refuse(f"expected at most {_MAX_PORT}, got {port}")
     found = replace(
         wishes,
         scheme=scheme,
-        path=None if path is None else url_path(path),
+        path=known.get_as("path", url_path, None),
         port=port or None,
         verify_tls=verify,
         certificates=_certificates(known),
@@ -98,32 +102,18 @@ def read_source(given: Given, wishes: ScrapeWishes, *, clusters: bool = False) -
     return found, tuple(notes)
 
 
-def _scheme(known: Parameters, *, clusters: bool) -> str | None:
-    field = known.get("scheme")
-    if field is None:
-        return "https" if clusters else None
-    return field.choice(_SCHEMES)
-
-
 def _certificates(known: Parameters) -> PageCertificates | None:
     """The files for https pages; None where none is given."""
     ca, client = known.get(_CA), tuple(known.get(name) for name in _CLIENT)
     if client != (None, None) and None in client:
         known.required(next(name for name in _CLIENT if known.get(name) is None)).text()
-    given = tuple(_file(field) for field in client if field is not None)
+    given = tuple(file_path(field) for field in client if field is not None)
     if ca is None and not given:
         return None
-    return PageCertificates(None if ca is None else _file(ca), (given[0], given[1]) if given else None)
+    return PageCertificates(None if ca is None else file_path(ca), (given[0], given[1]) if given else None)
 
 
-def _file(field: Field) -> Path:
-    text = field.text()
-    if "\0" in text:
-        field.refuse("expected the path of a file")
-    return Path(text)
-
-
-def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+def read_extractor(given: Given, wishes: ScrapeWishes) -> Wished:
     """`wishes` with what an extractor says of engines. Raises `ConfigError`."""
     _refuse_second(given, wishes)
     known = given.read("defaultEngine", "engineConfigs", "engineLabelKey")
@@ -138,17 +128,17 @@ def read_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
 
     if listed is not None and len(listed.each(add)) < len(listed.items()):
         raise AlreadySaid(listed.place, listed.path, "some engines are refused")
-    default, label = known.get("defaultEngine"), known.get("engineLabelKey")
-    return replace(
+    found = replace(
         wishes,
         engines=tuple(engines.values()),
-        default_engine=None if default is None else default.choice(tuple(dict.fromkeys((*engines, *DIALECTS)))),
-        engine_label=None if label is None else label.text(),
+        default_engine=known.get_as("defaultEngine", partial(one_of, (*engines, *DIALECTS)), None),
+        engine_label=known.get_as("engineLabelKey", Field.text, None),
         extractor=given.declared.place,
     )
+    return found, ()
 
 
-def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
+def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> Wished:
     """`wishes` with the names by which pickers publish averages of their pools. Raises `ConfigError`."""
     _refuse_second(given, wishes)
     known = given.read("kvCacheUtilizationMetric", "queueSizeMetric")
@@ -161,7 +151,7 @@ def read_pool_extractor(given: Given, wishes: ScrapeWishes) -> ScrapeWishes:
         gauges=NOT_GIVEN._replace(waiting=queue, kv_utilization=kv_cache),
         members=f"{_COUNTED}{brace}{labels}",
     )
-    return replace(wishes, engines=(names,), default_engine=POOL_AVERAGES, extractor=given.declared.place)
+    return replace(wishes, engines=(names,), default_engine=POOL_AVERAGES, extractor=given.declared.place), ()
 
 
 def _spec_or(field: Field | None, default: str) -> str:

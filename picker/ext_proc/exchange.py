@@ -96,7 +96,7 @@ _UUID_VERSION_4: Final = (0x4 << 76) | (0x2 << 62)
 _UUID_FREE: Final = ((1 << 128) - 1) & ~((0xF << 76) | (0x3 << 62))
 _SENDS_A_STEP: Final = 16
 _UNDECIDED: Final = (RequestState.START, RequestState.BUFFERING, RequestState.READING, RequestState.HELD)
-_FAILED: Final = Rejection(500, "Internal", "the exchange failed", Reason.INTERNAL)
+_FAILED: Final = Rejection("Internal", "the exchange failed", Reason.INTERNAL)
 
 
 class Exchange:
@@ -108,7 +108,8 @@ class Exchange:
         self._rng = rng
         self._request_state = RequestState.START
         self._response_state = ResponseState.WAITING
-        self._over = False
+        self.over = False
+        """Whether nothing more will be sent: the transport can end the stream."""
         self._modes: Modes | None = None
         self._subset: tuple[str, ...] | None = None
         # The request as it comes in.
@@ -119,8 +120,9 @@ class Exchange:
         self._steps: Generator[list[Send], None, None] | None = None
         self._now = 0.0
         self._kept_bytes = 0
-        # A request that waits for its verdict, where it goes on then, and what ended its body meanwhile.
-        self._held: Held | None = None
+        self.held: Held | None = None
+        """The request that waits for its verdict, which is for `resume`; None: it does not wait."""
+        # What of it waits, where it goes on then, and what ended its body meanwhile.
         self._waiting: tuple[InferenceRequest, WholeBody | None] | None = None
         self._after = RequestState.SENT
         self._last: Event | None = None
@@ -137,15 +139,10 @@ class Exchange:
         self._told = False
 
     @property
-    def over(self) -> bool:
-        """Whether nothing more will be sent: the transport can end the stream."""
-        return self._over
-
-    @property
     def arriving(self) -> bool:
         """Whether the request is still on its way in: its headers, or the body that is waited for."""
         state = self._request_state
-        return (state is RequestState.START or state is RequestState.BUFFERING) and not self._over
+        return (state is RequestState.START or state is RequestState.BUFFERING) and not self.over
 
     @property
     def pending(self) -> bool:
@@ -159,14 +156,9 @@ class Exchange:
         request_bytes = self._kept_bytes + (pieces.size_bytes if pieces is not None else 0)
         return request_bytes + (body.held_bytes if body is not None else 0)
 
-    @property
-    def held(self) -> Held | None:
-        """The request that waits for its verdict, which is for `resume`; None: it does not wait."""
-        return self._held
-
     def receive(self, message: Incoming, now: float) -> list[Send]:
         """Take one message; what to send for it, in order. Never raises on what a gateway or client sends."""
-        if self._over:
+        if self.over:
             return []
         if self._opened_at is None:
             self._opened_at = now
@@ -204,15 +196,15 @@ class Exchange:
         waiting = self._waiting
         if waiting is None:
             raise ValueError("the exchange does not wait for a verdict")
-        self._held = self._waiting = None
+        self.held = self._waiting = None
         self._kept_bytes = 0
         self._request_state = self._after
         request, body = waiting
         sends = self._answered(request, verdict, body)
         late, last = self._take_body(), self._last
-        if late and not self._over:
+        if late and not self.over:
             sends += self._step(RequestBody(late), now)
-        if last is not None and not self._over:
+        if last is not None and not self.over:
             sends += self._step(last, now)
         self._steps = self._send_in_steps(sends)
         return self.go_on(now)
@@ -231,7 +223,7 @@ class Exchange:
 
     def give_up(self, rejection: Rejection, now: float) -> list[Send]:
         """Answer with `rejection` where the client still can be answered, and end the stream in any case."""
-        if self._over:
+        if self.over:
             return []
         if self._request_state in _UNDECIDED and self._request_state is not RequestState.START:
             return self._reject(None, rejection)
@@ -239,10 +231,10 @@ class Exchange:
 
     def _end(self, kind: OutcomeKind, now: float) -> None:
         undecided = self._open is None and not self._told and self._response_state is ResponseState.WAITING
-        if kind == "error" and undecided and not self._over:
+        if kind == "error" and undecided and not self.over:
             # No end of a decision tells of it.
             self._director.refused(self._headers, None, _FAILED)
-        self._over = True
+        self.over = True
         self._drop_request()
         self._finish(kind, now)
 
@@ -319,7 +311,7 @@ class Exchange:
         limit = self._settings.max_body_bytes
         if size_bytes > limit:
             message = f"the request body is larger than {limit} bytes"
-            raise RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
+            raise RequestError(message, "PayloadTooLarge", Reason.BODY_TOO_LARGE)
 
     def _route_body(self, now: float, *, in_trailers: bool) -> list[Send]:
         large = self._pieces is not None and self._pieces.size_bytes >= self._settings.large_body_bytes
@@ -349,7 +341,7 @@ class Exchange:
         self._request_state = RequestState.SENT
         body = WholeBody(content, in_trailers, reading.plain, reading.model_span)
         sends = self._route(reading.parsed, body, self._now)
-        if self._held is not None:
+        if self.held is not None:
             self._steps = None
             return
         del content, reading, body
@@ -366,7 +358,7 @@ class Exchange:
         self._steps = None
         self._kept_bytes = 0
         self._waiting = None
-        held, self._held = self._held, None
+        held, self.held = self.held, None
         if held is not None:
             held.give_up()
 
@@ -387,7 +379,7 @@ class Exchange:
         )
         verdict = self._director.direct(request, now)
         if isinstance(verdict, Held):
-            self._held = verdict
+            self.held = verdict
             self._waiting = (request, body)
             self._kept_bytes = request.size_bytes
             self._after, self._request_state = self._request_state, RequestState.HELD
@@ -504,7 +496,7 @@ class Exchange:
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def _reject(self, parsed: ParsedBody | None, rejection: Rejection) -> list[Send]:
-        self._over = True
+        self.over = True
         self._drop_request()
         self._director.refused(self._headers, parsed, rejection)
         return [immediate_reply(rejection, self._settings.error_format)]

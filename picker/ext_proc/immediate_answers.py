@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 import orjson
 
@@ -17,25 +15,19 @@ ErrorFormat = Literal["openai", "reference"]
 DROPPED_REASON_HEADER = "x-llm-d-request-dropped-reason"
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    type: str
-    code: str
-
-
-_OPENAI_WORDS: Mapping[RejectionCode, _Words] = MappingProxyType(
-    {
-        "BadRequest": _Words("invalid_request_error", "bad_request"),
-        "NotFound": _Words("invalid_request_error", "not_found"),
-        "PreconditionFailed": _Words("invalid_request_error", "precondition_failed"),
-        "RequestTimeout": _Words("invalid_request_error", "request_timeout"),
-        "PayloadTooLarge": _Words("invalid_request_error", "payload_too_large"),
-        "UnsupportedMediaType": _Words("invalid_request_error", "unsupported_media_type"),
-        "ResourceExhausted": _Words("rate_limit_error", "resource_exhausted"),
-        "Internal": _Words("server_error", "internal"),
-        "ServiceUnavailable": _Words("server_error", "service_unavailable"),
-    }
-)
+_CLIENT: Final = "invalid_request_error"
+# Of each code, the words of an OpenAI-style error: its type, and its code.
+_OPENAI_WORDS: Final[Mapping[RejectionCode, tuple[str, str]]] = {
+    "BadRequest": (_CLIENT, "bad_request"),
+    "NotFound": (_CLIENT, "not_found"),
+    "PreconditionFailed": (_CLIENT, "precondition_failed"),
+    "RequestTimeout": (_CLIENT, "request_timeout"),
+    "PayloadTooLarge": (_CLIENT, "payload_too_large"),
+    "UnsupportedMediaType": (_CLIENT, "unsupported_media_type"),
+    "ResourceExhausted": ("rate_limit_error", "resource_exhausted"),
+    "Internal": ("server_error", "internal"),
+    "ServiceUnavailable": ("server_error", "service_unavailable"),
+}
 
 
 def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> ImmediateReply:
@@ -43,8 +35,8 @@ def immediate_reply(rejection: Rejection, error_format: ErrorFormat) -> Immediat
     details = ""
     headers: list[tuple[str, bytes]] = []
     if error_format == "openai":
-        words = _OPENAI_WORDS[rejection.code]
-        error = {"message": rejection.message, "type": words.type, "code": words.code, "param": None}
+        kind, code = _OPENAI_WORDS[rejection.code]
+        error = {"message": rejection.message, "type": kind, "code": code, "param": None}
         body = orjson.dumps({"error": error})
         headers.append(("content-type", b"application/json"))
         details = rejection.code
@@ -62,11 +54,11 @@ def no_parser(error_format: ErrorFormat) -> RequestError:
     message = "no parser registered matching path suffix"
     if error_format == "reference":
         return RequestError(message, reason=Reason.UNKNOWN_PATH)
-    return RequestError(message, "NotFound", 404, Reason.UNKNOWN_PATH)
+    return RequestError(message, "NotFound", Reason.UNKNOWN_PATH)
 
 
 def of_bodyless(rejection: Rejection, error_format: ErrorFormat) -> Rejection:
     """The refusal of a request without a body: the reference picker calls the want of endpoints its own error."""
     if error_format == "reference" and rejection.code == "ServiceUnavailable":
-        return Rejection(500, "Internal", "no pods available in datastore", rejection.reason)
+        return Rejection("Internal", "no pods available in datastore", rejection.reason)
     return rejection

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from picker.ext_proc.messages import BodyReply, HeadersReply, LbMetadata, Side
+from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, LbMetadata, Side
 
 _LENGTH_DELIMITED: Final = 2
 _END: Final = b"\x10\x01"
@@ -59,11 +59,15 @@ def headers_reply(reply: HeadersReply, namespace: str) -> bytes:
         message += _metadata(namespace, reply.lb_metadata)
     if reply.revision:
         # A message is the sum of its fields: a second one adds its entries to those of the first.
-        message += _revision(reply.revision)
+        revision = reply.revision.encode()
+        message += _revision_head(len(revision)) + revision
     return message
 
 
 _UNCHANGED: Final = {"request": _field(1, _field(1, b"")), "response": _field(2, _field(1, b""))}
+UNCHANGED_BODY: Final = {"request": _field(3, _field(1, b"")), "response": _field(4, _field(1, b""))}
+"""A ProcessingResponse that lets a piece of a body pass, and one that lets trailers pass."""
+TRAILERS: Final = {"request": _field(5, b""), "response": _field(6, b"")}
 
 
 def body_reply(reply: BodyReply) -> bytes:
@@ -94,6 +98,14 @@ def _option(key: str, value: bytes) -> bytes:
     return _field(1, _field(1, _field(1, key.encode()) + raw) + _OVERWRITE)
 
 
+def immediate_reply(reply: ImmediateReply) -> bytes:
+    """A ProcessingResponse that answers the client; the status is a number within a message of its own."""
+    headers = b"".join([_option(key, content) for key, content in reply.headers])
+    texts = ((2, headers), (3, reply.body), (5, reply.details.encode()))
+    parts = [_field(number, text) for number, text in texts if text]
+    return _field(7, _field(1, b"\x08" + varint(reply.status)) + b"".join(parts))
+
+
 def _metadata(namespace: str, fields: LbMetadata) -> bytes:
     """Dynamic metadata, as a field of the response; most have one entry, the destination."""
     if len(fields) == 1:
@@ -108,15 +120,12 @@ def _one_text(namespace: str, key: str, value: str) -> bytes:
     return _field(8, _entry(namespace, _field(5, _text_entry(key, value))))
 
 
-def _revision(revision: str) -> bytes:
-    """Which revision of the store a decision was made on; each decision books something, and so makes another."""
-    text = revision.encode()
-    return _revision_head(len(text)) + text
-
-
 @lru_cache(maxsize=_LENGTHS_REMEMBERED)
 def _revision_head(size: int) -> bytes:
-    """What stands in front of a revision of so many bytes, which is the last thing in its field."""
+    """What stands in front of a revision of so many bytes, which is the last thing in its field.
+
+    The revision itself is hardly ever the same twice: each decision books something, and so makes another.
+    """
     whole = _field(8, _entry(OWN_NAMESPACE, _field(5, _text_entry(REVISION_KEY, "0" * size))))
     return whole[: len(whole) - size]
 

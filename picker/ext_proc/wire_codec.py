@@ -16,7 +16,6 @@ from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
     Event,
-    HeaderItems,
     HeadersReply,
     ImmediateReply,
     Incoming,
@@ -29,11 +28,17 @@ from picker.ext_proc.messages import (
     ResponseBody,
     ResponseHeaders,
     ResponseTrailers,
-    Side,
     TrailersReply,
     Unchanged,
 )
-from picker.ext_proc.wire_bytes import body_reply, headers_reply, numbers_metadata
+from picker.ext_proc.wire_bytes import (
+    TRAILERS,
+    UNCHANGED_BODY,
+    body_reply,
+    headers_reply,
+    immediate_reply,
+    numbers_metadata,
+)
 from picker.ext_proc.wire_reading import read_event
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
@@ -50,8 +55,6 @@ _REMEMBERED_BYTES: Final = 512
 _CONTEXTS_REMEMBERED: Final = 4_096
 
 _Context = tuple[tuple[str, ...] | None, str | None, Modes | None, bool]
-
-_OVERWRITE: Final = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def decode(data: bytes) -> Incoming:
@@ -111,14 +114,14 @@ def encode(reply: Reply) -> bytes:
         case BodyReply():
             return body_reply(reply)
         case Unchanged():
-            return _body_response(reply.side, pb.BodyResponse(response=pb.CommonResponse())).SerializeToString()
+            return UNCHANGED_BODY[reply.side]
         case TrailersReply():
-            return _trailers_reply(reply).SerializeToString()
+            return TRAILERS[reply.side]
         case Reported():
             # A message is the sum of its fields, so one more stands behind those that are written.
             return encode(reply.reply) + numbers_metadata(reply.numbers)
         case ImmediateReply():
-            return _immediate_reply(reply).SerializeToString()
+            return immediate_reply(reply)
 
 
 def _event(message: pb.ProcessingRequest) -> Event:
@@ -176,34 +179,3 @@ def _upstream(message: pb.ProcessingRequest) -> str | None:
     """The upstream address, where the gateway is configured to send that attribute with the response."""
     found = message.attributes.get(ATTRIBUTES_NAMESPACE)
     return None if found is None else found.fields[UPSTREAM_ATTRIBUTE].string_value or None
-
-
-def _mutation(set_headers: HeaderItems, remove_headers: tuple[str, ...] = ()) -> pb.HeaderMutation:
-    options = [
-        pb.HeaderValueOption(header=pb.HeaderValue(key=key, raw_value=value), append_action=_OVERWRITE)
-        for key, value in set_headers
-    ]
-    return pb.HeaderMutation(set_headers=options, remove_headers=remove_headers)
-
-
-def _body_response(side: Side, body: pb.BodyResponse) -> pb.ProcessingResponse:
-    if side == "request":
-        return pb.ProcessingResponse(request_body=body)
-    return pb.ProcessingResponse(response_body=body)
-
-
-def _trailers_reply(reply: TrailersReply) -> pb.ProcessingResponse:
-    trailers = pb.TrailersResponse()
-    if reply.side == "request":
-        return pb.ProcessingResponse(request_trailers=trailers)
-    return pb.ProcessingResponse(response_trailers=trailers)
-
-
-def _immediate_reply(reply: ImmediateReply) -> pb.ProcessingResponse:
-    immediate = pb.ImmediateResponse(
-        status=pb.HttpStatus(code=reply.status),
-        headers=_mutation(reply.headers) if reply.headers else None,
-        body=reply.body,
-        details=reply.details,
-    )
-    return pb.ProcessingResponse(immediate_response=immediate)

@@ -2,7 +2,6 @@
 
 import codecs
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Final, cast
 
 import orjson
@@ -69,25 +68,27 @@ def _document(body: bytes) -> Document:
 
 def _model(document: Document) -> str:
     model = document.get("model")
-    if model is None or model == "":
-        return ""
-    if not isinstance(model, str):
+    if model is not None and not isinstance(model, str):
         raise RequestError("model must be a string")
-    return model
+    return model or ""
+
+
+def _items(document: Document, field: str, problem: str) -> list[object]:
+    """What is in a list of the document. Raises RequestError where there is none."""
+    items = document.get(field)
+    if not isinstance(items, list) or not items:
+        raise RequestError(problem)
+    return cast(list[object], items)
 
 
 def _chat(document: Document) -> Prompt:
-    messages = document.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestError("invalid chat completions request: must have valid messages field")
-    return _estimated(chat_prompt(document.get("tools"), None, cast(list[object], messages)))
+    messages = _items(document, "messages", "invalid chat completions request: must have valid messages field")
+    return _estimated(chat_prompt(document.get("tools"), None, messages))
 
 
 def _messages(document: Document) -> Prompt:
-    messages = document.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RequestError("invalid messages request: must have valid messages field")
-    return _estimated(chat_prompt(document.get("tools"), document.get("system"), cast(list[object], messages)))
+    messages = _items(document, "messages", "invalid messages request: must have valid messages field")
+    return _estimated(chat_prompt(document.get("tools"), document.get("system"), messages))
 
 
 def _completions(document: Document) -> Prompt:
@@ -106,10 +107,8 @@ def _embeddings(document: Document) -> Prompt:
     """Text or token ids, a conversation instead of them (vLLM), or texts and images in pairs (SGLang)."""
     value = document.get("input")
     if value is None:
-        messages = document.get("messages")
-        if isinstance(messages, list) and messages:
-            return _estimated(chat_prompt(None, None, cast(list[object], messages)))
-        raise RequestError("invalid embeddings request: must have input field")
+        messages = _items(document, "messages", "invalid embeddings request: must have input field")
+        return _estimated(chat_prompt(None, None, messages))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return _estimated(conversation_prompt(cast(list[object], value)))
     return text_or_tokens(value, "input")
@@ -124,10 +123,8 @@ def _responses(document: Document) -> Prompt:
 
 
 def _conversations(document: Document) -> Prompt:
-    items = document.get("items")
-    if not isinstance(items, list) or not items:
-        raise RequestError("invalid conversations request: must have items field")
-    return _estimated(conversation_prompt(cast(list[object], items)))
+    items = _items(document, "items", "invalid conversations request: must have items field")
+    return _estimated(conversation_prompt(items))
 
 
 def _images(document: Document) -> Prompt:
@@ -161,38 +158,35 @@ def _only_tokens(value: object, field: str) -> Prompt:
     return text_or_tokens(cast(list[object], value), field)
 
 
-_PROMPTS: Final[Mapping[Api, Callable[[Document], Prompt]]] = MappingProxyType(
-    {
-        "chat_completions": _chat,
-        "completions": _completions,
-        "embeddings": _embeddings,
-        "responses": _responses,
-        "conversations": _conversations,
-        "images": _images,
-        "messages": _messages,
-        "vllm_generate": _vllm_generate,
-        "sglang_generate": _sglang_generate,
-    }
-)
+_PROMPTS: Final[Mapping[Api, Callable[[Document], Prompt]]] = {
+    "chat_completions": _chat,
+    "completions": _completions,
+    "embeddings": _embeddings,
+    "responses": _responses,
+    "conversations": _conversations,
+    "images": _images,
+    "messages": _messages,
+    "vllm_generate": _vllm_generate,
+    "sglang_generate": _sglang_generate,
+}
 
-_OUTPUT_LIMITS: Final[Mapping[Api, tuple[str, ...]]] = MappingProxyType(
-    {
-        "chat_completions": ("max_completion_tokens", "max_tokens"),
-        "completions": ("max_tokens",),
-        "responses": ("max_output_tokens",),
-        "messages": ("max_tokens",),
-        "vllm_generate": ("max_tokens",),
-        "sglang_generate": ("max_new_tokens",),
-    }
-)
+_OUTPUT_LIMITS: Final[Mapping[Api, tuple[str, ...]]] = {
+    "chat_completions": ("max_completion_tokens", "max_tokens"),
+    "completions": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "messages": ("max_tokens",),
+    "vllm_generate": ("max_tokens",),
+    "sglang_generate": ("max_new_tokens",),
+}
 # Where the limit is a sampling parameter among others.
-_LIMITS_WITHIN: Final[Mapping[Api, str]] = MappingProxyType(
-    {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
-)
-_MEDIA: Final[Mapping[Api, str]] = MappingProxyType(
-    {"chat_completions": "messages", "messages": "messages", "embeddings": "messages", "responses": "input"}
-)
-_SALTS: Final[Mapping[Api, str]] = MappingProxyType({"sglang_generate": "extra_key"})
+_LIMITS_WITHIN: Final[Mapping[Api, str]] = {"vllm_generate": "sampling_params", "sglang_generate": "sampling_params"}
+_MEDIA: Final[Mapping[Api, str]] = {
+    "chat_completions": "messages",
+    "messages": "messages",
+    "embeddings": "messages",
+    "responses": "input",
+}
+_SALTS: Final[Mapping[Api, str]] = {"sglang_generate": "extra_key"}
 
 
 def _max_output_tokens(document: Document, api: Api) -> int | None:

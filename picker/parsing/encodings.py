@@ -7,8 +7,7 @@ made than there is room for.
 import io
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import zstandard
 
@@ -29,18 +28,6 @@ _LARGEST_WINDOW_BYTES: Final = 8 << 20
 _STEP_BYTES: Final = 1 << 20
 
 Decoder = Callable[[bytes], Iterator[bytes]]
-
-
-class _Stream(Protocol):
-    """What the standard library makes of `zlib.decompressobj`."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unconsumed_tail(self) -> bytes: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
 
 
 class Decoding:
@@ -81,7 +68,7 @@ class Decoding:
         limit, room = self._limit_bytes, self._room
         what = f"{limit} bytes" if room == limit else f"its encoded form lets expect ({room} bytes)"
         message = f"the decoded request body is larger than {what}"
-        return RequestError(message, "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
+        return RequestError(message, "PayloadTooLarge", Reason.BODY_TOO_LARGE)
 
 
 def decoding(body: bytes, encoding: str | None, limit_bytes: int) -> Decoding | None:
@@ -99,14 +86,14 @@ def decoding(body: bytes, encoding: str | None, limit_bytes: int) -> Decoding | 
 
 
 def _unsupported(message: str) -> RequestError:
-    return RequestError(message, "UnsupportedMediaType", 415, Reason.UNSUPPORTED_ENCODING)
+    return RequestError(message, "UnsupportedMediaType", Reason.UNSUPPORTED_ENCODING)
 
 
 def _gzip(body: bytes) -> Iterator[bytes]:
     """The content of a gzip file's members, one after another."""
     place = 0
     for _ in range(_MOST_MEMBERS):
-        place = yield from _inflated(zlib.decompressobj(_GZIP), body, place)
+        place = yield from _inflated(_GZIP, body, place)
         place = len(body) - len(body[place:].lstrip(b"\0"))
         if place == len(body):
             return
@@ -116,11 +103,12 @@ def _gzip(body: bytes) -> Iterator[bytes]:
 def _deflate(body: bytes) -> Iterator[bytes]:
     """A zlib stream, as the name means, or the bare one that some senders take it to mean."""
     wrapped = len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
-    yield from _inflated(zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS), body, 0)
+    yield from _inflated(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS, body, 0)
 
 
-def _inflated(stream: _Stream, body: bytes, place: int) -> Generator[bytes, None, int]:
-    """What a stream that begins at `place` says, in parts; returns where it ends."""
+def _inflated(window_bits: int, body: bytes, place: int) -> Generator[bytes, None, int]:
+    """What a stream of the kind that `window_bits` means to zlib says from `place` on, in parts; returns its end."""
+    stream = zlib.decompressobj(window_bits)
     while not stream.eof:
         data = stream.unconsumed_tail
         if not data:
@@ -140,6 +128,4 @@ def _zstd(body: bytes) -> Iterator[bytes]:
             yield part
 
 
-_DECODERS: Final[Mapping[str, Decoder]] = MappingProxyType(
-    {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate, "zstd": _zstd}
-)
+_DECODERS: Final[Mapping[str, Decoder]] = {"gzip": _gzip, "x-gzip": _gzip, "deflate": _deflate, "zstd": _zstd}

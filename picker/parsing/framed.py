@@ -5,7 +5,6 @@ What the message says cannot be rewritten: the picker knows only parts of it.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final, TypeVar
 
 import numpy as np
@@ -132,10 +131,8 @@ def _within(route: Route, document: ParsedBody) -> ParsedBody:
     return document if route.framing is None else replace(document, has_model=False, framing=route.framing)
 
 
-_READERS: Final[Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]]] = MappingProxyType(
-    {
-        ("vllm", "completions"): _generate,
-        ("vllm", "embeddings"): _embed,
-        ("vertex", "chat_completions"): _chat,
-    }
-)
+_READERS: Final[Mapping[tuple[str, str], Callable[[Route, bytes], ParsedBody]]] = {
+    ("vllm", "completions"): _generate,
+    ("vllm", "embeddings"): _embed,
+    ("vertex", "chat_completions"): _chat,
+}

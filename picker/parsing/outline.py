@@ -167,7 +167,7 @@ class Outline:
 
 
 def _too_large(what: str) -> RequestError:
-    return RequestError(f"the request body has more than {what}", "PayloadTooLarge", 413, Reason.BODY_TOO_LARGE)
+    return RequestError(f"the request body has more than {what}", "PayloadTooLarge", Reason.BODY_TOO_LARGE)
 
 
 def _is_model(text: bytes) -> bool:

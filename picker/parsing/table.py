@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
@@ -30,44 +29,37 @@ _REMEMBERED_LENGTH: Final = 256
 
 OPAQUE: Final = Route("opaque", names_model=False, generates=False)
 
-_CLAIMS: Final[Mapping[str, Mapping[str, Route]]] = MappingProxyType(
-    {
-        "openai-parser": {
-            "chat/completions": Route("chat_completions"),
-            "chat/completions/render": Route("chat_completions", generates=False),
-            "completions": Route("completions"),
-            "completions/render": Route("completions", generates=False),
-            "embeddings": Route("embeddings", generates=False),
-            "responses": Route("responses"),
-            "conversations": Route("conversations", names_model=False, generates=False),
-            "images/generations": Route("images", generates=False),
-        },
-        "anthropic-parser": {
-            "messages": Route("messages"),
-            "messages/count_tokens": Route("messages", generates=False),
-        },
-        "vllmhttp-parser": {"inference/v1/generate": Route("vllm_generate", names_model=False)},
-        "sglanghttp-parser": {"generate": Route("sglang_generate", names_model=False)},
-        "vllmgrpc-parser": {
-            "vllm.grpc.engine.VllmEngine/Generate": Route("completions", names_model=False, framing="vllm"),
-            "vllm.grpc.engine.VllmEngine/Embed": Route(
-                "embeddings", names_model=False, generates=False, framing="vllm"
+_CLAIMS: Final[Mapping[str, Mapping[str, Route]]] = {
+    "openai-parser": {
+        "chat/completions": Route("chat_completions"),
+        "chat/completions/render": Route("chat_completions", generates=False),
+        "completions": Route("completions"),
+        "completions/render": Route("completions", generates=False),
+        "embeddings": Route("embeddings", generates=False),
+        "responses": Route("responses"),
+        "conversations": Route("conversations", names_model=False, generates=False),
+        "images/generations": Route("images", generates=False),
+    },
+    "anthropic-parser": {"messages": Route("messages"), "messages/count_tokens": Route("messages", generates=False)},
+    "vllmhttp-parser": {"inference/v1/generate": Route("vllm_generate", names_model=False)},
+    "sglanghttp-parser": {"generate": Route("sglang_generate", names_model=False)},
+    "vllmgrpc-parser": {
+        "vllm.grpc.engine.VllmEngine/Generate": Route("completions", names_model=False, framing="vllm"),
+        "vllm.grpc.engine.VllmEngine/Embed": Route("embeddings", names_model=False, generates=False, framing="vllm"),
+        # What the service has besides: any endpoint answers it, and there is nothing to read in it.
+        **dict.fromkeys(
+            (
+                f"vllm.grpc.engine.VllmEngine/{method}"
+                for method in ("HealthCheck", "Abort", "GetModelInfo", "GetServerInfo")
             ),
-            # What the service has besides: any endpoint answers it, and there is nothing to read in it.
-            **dict.fromkeys(
-                (
-                    f"vllm.grpc.engine.VllmEngine/{method}"
-                    for method in ("HealthCheck", "Abort", "GetModelInfo", "GetServerInfo")
-                ),
-                OPAQUE,
-            ),
-        },
-        "vertexai-parser": {
-            "PredictionService/ChatCompletions": Route("chat_completions", names_model=False, framing="vertex")
-        },
-        "passthrough-parser": {},
-    }
-)
+            OPAQUE,
+        ),
+    },
+    "vertexai-parser": {
+        "PredictionService/ChatCompletions": Route("chat_completions", names_model=False, framing="vertex")
+    },
+    "passthrough-parser": {},
+}
 
 PARSER_TYPES: Final = tuple(_CLAIMS)
 DEFAULT_TYPES: Final = ("openai-parser", "anthropic-parser", "vllmhttp-parser", "passthrough-parser")

@@ -10,7 +10,6 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, Never
 
 Value = float | bool
@@ -27,19 +26,17 @@ _TOKEN: Final = re.compile(
 )
 # How tightly operators bind; all but the choice group from the left.
 _CHOICE, _OR, _AND, _EQUAL, _ORDER, _SUM, _PRODUCT, _SIGNED = range(1, 9)
-_ARITHMETIC: Final[Mapping[str, tuple[int, Callable[[float, float], Value]]]] = MappingProxyType(
-    {
-        "<": (_ORDER, operator.lt),
-        "<=": (_ORDER, operator.le),
-        ">": (_ORDER, operator.gt),
-        ">=": (_ORDER, operator.ge),
-        "+": (_SUM, operator.add),
-        "-": (_SUM, operator.sub),
-        "*": (_PRODUCT, operator.mul),
-        "/": (_PRODUCT, operator.truediv),
-        "%": (_PRODUCT, math.fmod),
-    }
-)
+_ARITHMETIC: Final[Mapping[str, tuple[int, Callable[[float, float], Value]]]] = {
+    "<": (_ORDER, operator.lt),
+    "<=": (_ORDER, operator.le),
+    ">": (_ORDER, operator.gt),
+    ">=": (_ORDER, operator.ge),
+    "+": (_SUM, operator.add),
+    "-": (_SUM, operator.sub),
+    "*": (_PRODUCT, operator.mul),
+    "/": (_PRODUCT, operator.truediv),
+    "%": (_PRODUCT, math.fmod),
+}
 _BINDING: Final = {name: power for name, (power, _) in _ARITHMETIC.items()} | {
     "?": _CHOICE,
     "||": _OR,

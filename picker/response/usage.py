@@ -83,7 +83,7 @@ class UsageReader:
         payload = event_payload(line)
         if payload is None:
             if self._pieces and ends_event(line):
-                self._event_ended()
+                self.ended()
             return
         self.events += 1
         # Where the end of a line is missing the last event on it is whole.
@@ -96,10 +96,7 @@ class UsageReader:
             self._forget()
 
     def ended(self) -> None:
-        """The stream has ended: an event without an end is read as it is."""
-        self._event_ended()
-
-    def _event_ended(self) -> None:
+        """An event is complete, or the stream has ended: an event without an end is read as it is."""
         if len(self._pieces) > 1:
             event = b"\n".join(self._pieces)
             if _says_usage(event):

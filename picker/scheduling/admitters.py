@@ -1,13 +1,12 @@
 """Admitters: whether a request is scheduled at all, judged on the candidates it has."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.plugin import Admitter, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.prediction import Objectives, predict
 
 _COLD_BELOW = 0.02
@@ -72,8 +71,3 @@ class LatencyObjectiveAdmitter:
         columns = context.snapshot.columns
         idle_or_cold = (columns.gauges.running[rows] == 0) | (columns.gauges.kv_utilization[rows] < _COLD_BELOW)
         return bool((prediction.meets | idle_or_cold).any())
-
-
-def admitted(admitters: Sequence[Admitter], context: SchedulingContext, rows: IntArray) -> bool:
-    """Whether all of `admitters` let the request go on to scheduling."""
-    return all(bool(each.admits(context, rows)) for each in admitters)

@@ -1,10 +1,14 @@
 """What is derived from the labels of a pool's endpoints, computed once per set of endpoints."""
 
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from infscale.endpoint import Endpoint
+from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 
 T = TypeVar("T")
@@ -35,10 +39,14 @@ class ByEndpoints(Generic[T]):
         return value
 
 
-def positive_number(labels: Mapping[str, str], key: str) -> float | None:
-    """The label's value as a finite number above 0, None where it is absent or something else."""
+def numbers_of(endpoints: Iterable[Endpoint], label: str) -> FloatArray:
+    """The label of each endpoint as a number, NaN where it is absent or no finite number."""
+    return np.array([_number(each.labels.get(label)) for each in endpoints], dtype=np.float64)
+
+
+def _number(text: str | None) -> float:
     try:
-        value = float(labels[key])
-    except (KeyError, ValueError):
-        return None
-    return value if 0 < value < float("inf") else None
+        value = float(text or "nan")
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

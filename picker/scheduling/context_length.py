@@ -1,7 +1,7 @@
 """Endpoints made for a range of prompt lengths, said in a label such as ``llm-d.ai/context-length-range: 0-8192``."""
 
 import re
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,19 +21,14 @@ _WIDTH_TOKENS, _DISTANCE_TOKENS = 10_000.0, 1_000.0
 _WIDTH_WEIGHT, _ROOM_WEIGHT = 0.7, 0.3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ranges:
-    """Lowest and highest tokens of each endpoint's range; NaN where it says none, or nothing that is a range."""
+def _ranges(endpoints: tuple[Endpoint, ...], label: str) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Lowest and highest tokens of each endpoint's range, NaN where it says none, or nothing that is a range.
 
-    lowest: FloatArray
-    highest: FloatArray
-    unlabelled: BoolArray
-
-    @classmethod
-    def of(cls, endpoints: tuple[Endpoint, ...], label: str) -> "_Ranges":
-        pairs = [_pair(each.labels.get(label, "")) for each in endpoints]
-        lowest, highest = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-        return cls(lowest, highest, np.array([label not in each.labels for each in endpoints], dtype=np.bool_))
+    And which endpoints have no label.
+    """
+    pairs = [_pair(each.labels.get(label, "")) for each in endpoints]
+    lowest, highest = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    return lowest, highest, np.array([label not in each.labels for each in endpoints], dtype=np.bool_)
 
 
 def _pair(text: str) -> tuple[float, float]:
@@ -54,24 +49,24 @@ class ContextLength:
 
     def __init__(self, label: str = CONTEXT_LENGTH_LABEL, filtering: bool = False) -> None:
         self.filtering = filtering
-        self._ranges: ByEndpoints[_Ranges] = ByEndpoints(lambda endpoints: _Ranges.of(endpoints, label))
+        self._ranges = ByEndpoints(partial(_ranges, label=label))
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows whose range holds the prompt's length, and those without a label."""
         if not self.filtering:
             return rows
-        ranges, tokens = self._ranges.of(context.snapshot), context.request.prompt_tokens
-        within = (ranges.lowest <= tokens) & (tokens <= ranges.highest)
-        return rows[(within | ranges.unlabelled)[rows]]
+        tokens, (lowest, highest, unlabelled) = context.request.prompt_tokens, self._ranges.of(context.snapshot)
+        within = (lowest <= tokens) & (tokens <= highest)
+        return rows[(within | unlabelled)[rows]]
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """How well each range fits."""
-        ranges, tokens = self._ranges.of(context.snapshot), context.request.prompt_tokens
-        lowest, highest = ranges.lowest[rows], ranges.highest[rows]
+        tokens, (lowest, highest, unlabelled) = context.request.prompt_tokens, self._ranges.of(context.snapshot)
+        lowest, highest = lowest[rows], highest[rows]
         width = highest - lowest
         room = np.where(width > 0, (highest - tokens) / np.maximum(width, 1.0), 1.0)
         fit = _WIDTH_WEIGHT / (1.0 + width / _WIDTH_TOKENS) + _ROOM_WEIGHT * room
         inside = _OUTSIDE + (1.0 - _OUTSIDE) * fit
         distance = np.maximum(lowest - tokens, tokens - highest)
         scores = np.where(distance <= 0, inside, _OUTSIDE / (1.0 + np.maximum(distance, 0.0) / _DISTANCE_TOKENS))
-        return np.where(ranges.unlabelled[rows], _NEUTRAL, np.nan_to_num(scores, nan=0.0))
+        return np.where(unlabelled[rows], _NEUTRAL, np.nan_to_num(scores, nan=0.0))

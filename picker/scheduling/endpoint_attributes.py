@@ -6,12 +6,12 @@ That is a published metric by its name, a label that is a number, or what a conf
 import math
 import operator
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
-from infscale.endpoint import Endpoint
 from infscale.memo import MemoKey
 from infscale.metrics.published.answers import observed_at
 from infscale.metrics.published.catalogue import PUBLISHED, PublishedMetric
@@ -19,7 +19,7 @@ from infscale.metrics.published.column_readers import ColumnReader, EngineGauge,
 from infscale.metrics.published.gpu_readers import GpuReader
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.by_endpoints import ByEndpoints
+from picker.scheduling.by_endpoints import ByEndpoints, numbers_of
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.scorers.load import lower_is_better
 
@@ -34,78 +34,52 @@ ALIASES: Mapping[str, str] = {
 }
 
 
-class Attribute(Protocol):
-    """A number per endpoint."""
-
-    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """The value of each row, NaN where it is unknown or stale."""
-        ...
+Attribute = Callable[[SchedulingContext, IntArray], FloatArray]
+"""A number per endpoint: the value of each row, NaN where it is unknown or stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetricAttribute:
+def _published(metric: PublishedMetric, reader: ColumnReader) -> Attribute:
     """A published metric that is one column, where it is fresh."""
 
-    metric: PublishedMetric
-    reader: ColumnReader
+    def values(context: SchedulingContext, rows: IntArray) -> FloatArray:
+        _, fresh = observed_at(metric, context.snapshot, context.now)
+        return np.where(fresh[rows], reader.read(context.snapshot, context.now, None)[rows], math.nan)
 
-    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """See `Attribute`."""
-        _, fresh = observed_at(self.metric, context.snapshot, context.now)
-        column = self.reader.read(context.snapshot, context.now, None)
-        return np.where(fresh[rows], column[rows], math.nan)
+    return values
 
 
 # Histograms are merged for groups and windows are read object by object: a pick has no time for them.
-COLUMNS: Mapping[str, MetricAttribute] = {
-    metric.name: MetricAttribute(metric, metric.reader)
+COLUMNS: Mapping[str, Attribute] = {
+    metric.name: _published(metric, metric.reader)
     for metric in PUBLISHED
     if isinstance(metric.reader, EngineGauge | PodGauge | Load | InFlight | Saturation | GpuReader)
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PageAttribute:
+def _on_pages(name: str) -> Attribute:
     """A number that a configuration has engines' pages read for, where it is fresh."""
+    key = MemoKey[FloatArray]("numbers of pages")
 
-    name: str
-    _column: MemoKey[FloatArray] = field(
-        default_factory=lambda: MemoKey("numbers of pages"), init=False, compare=False, repr=False
-    )
-
-    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """See `Attribute`."""
+    def values(context: SchedulingContext, rows: IntArray) -> FloatArray:
         state = context.snapshot.state
-        column = state.derived.get(self._column)
+        column = state.derived.get(key)
         if column is None:
-            found = [each.get(self.name, math.nan) for each in state.columns.attributes]
-            column = state.derived.keep(self._column, np.array(found, dtype=np.float64))
+            found = [each.get(name, math.nan) for each in state.columns.attributes]
+            column = state.derived.keep(key, np.array(found, dtype=np.float64))
         return np.where(context.snapshot.fresh(context.now)[rows], column[rows], math.nan)
 
+    return values
 
-class LabelAttribute:
+
+def _labelled(key: str) -> Attribute:
     """A label whose value is a number."""
+    numbers = ByEndpoints(partial(numbers_of, label=key))
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def values(context: SchedulingContext, rows: IntArray) -> FloatArray:
+        found: FloatArray = numbers.of(context.snapshot)[rows]
+        return found
 
-        def read(endpoints: tuple[Endpoint, ...]) -> FloatArray:
-            return np.array([_number(each.labels.get(key)) for each in endpoints], dtype=np.float64)
-
-        self._values: ByEndpoints[FloatArray] = ByEndpoints(read)
-
-    def values(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
-        """See `Attribute`."""
-        values: FloatArray = self._values.of(context.snapshot)[rows]
-        return values
-
-
-def _number(text: str | None) -> float:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+    return values
 
 
 def attribute(name: str, on_pages: Collection[str] = ()) -> Attribute | None:
@@ -114,10 +88,10 @@ def attribute(name: str, on_pages: Collection[str] = ()) -> Attribute | None:
     One of those `on_pages`, a column, a column by its name in the reference picker, or ``label:<key>``.
     """
     if name in on_pages:
-        return PageAttribute(name)
+        return _on_pages(name)
     if name.startswith(LABEL_PREFIX):
         key = name.removeprefix(LABEL_PREFIX)
-        return LabelAttribute(key) if key else None
+        return _labelled(key) if key else None
     return COLUMNS.get(ALIASES.get(name, name))
 
 
@@ -147,7 +121,7 @@ class EndpointAttributeFilter:
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows that pass."""
-        values = self.attribute.values(context, rows)
+        values = self.attribute(context, rows)
         passing = np.where(np.isnan(values), self.pass_on_missing, OPERATORS[self.operator](values, self.threshold))
         kept = rows[passing]
         return rows if self.fallback_on_empty and not len(kept) else kept
@@ -167,7 +141,7 @@ class EndpointAttributeScorer:
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """Position in the range, 1 the better end."""
-        values = self.attribute.values(context, rows)
+        values = self.attribute(context, rows)
         if self.fixed_range is None:
             return lower_is_better(values if self.lower_is_better else -values)
         low, high = self.fixed_range

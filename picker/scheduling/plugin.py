@@ -13,24 +13,9 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 if TYPE_CHECKING:
     from random import Random
-
-__all__ = [
-    "USUAL_PREDICTIONS",
-    "Admitter",
-    "Filter",
-    "Picker",
-    "PredictionSettings",
-    "PrefixMatch",
-    "ProfileHandler",
-    "RequestFacts",
-    "SchedulingContext",
-    "Scorer",
-    "Screener",
-]
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

@@ -19,7 +19,7 @@ request: never all at once, and faster than anything is added.
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -94,11 +94,7 @@ class PrefixChain:
     hashes: Final[Sequence[int]]
     ends: Final[Sequence[int]]
 
-    def __init__(
-        self,
-        hashes: Sequence[int],
-        ends: Sequence[int],
-    ) -> None:
+    def __init__(self, hashes: Sequence[int], ends: Sequence[int]) -> None:
         self.hashes = hashes
         self.ends = ends
 
@@ -162,6 +158,7 @@ class _Grid:
         self.alive = 0
 
 
+@dataclass(slots=True, eq=False)
 class _Cache:
     """The blocks one endpoint is believed to hold, least recently used first, and how many smallest blocks that is.
 
@@ -169,17 +166,14 @@ class _Cache:
     none of a cache that is gone. One that is `trimmed` is in the list of those that are cut back.
     """
 
-    __slots__ = ("bit", "blocks", "capacity", "grid", "life", "share", "size", "trimmed")
-
-    def __init__(self, bit: int, grid: int, life: object) -> None:
-        self.bit = bit
-        self.grid = grid
-        self.life = life
-        self.blocks: OrderedDict[int, int] = OrderedDict()
-        self.capacity = 0
-        self.share = 0
-        self.size = 0
-        self.trimmed = False
+    bit: int
+    grid: int
+    life: object
+    blocks: OrderedDict[int, int] = field(default_factory=OrderedDict[int, int])
+    capacity: int = 0
+    share: int = 0
+    size: int = 0
+    trimmed: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -204,24 +198,12 @@ class PrefixIndex:
         # Caches to cut back: those of endpoints that are gone or began anew, to nothing.
         self._over: list[_Cache] = []
         self._holders: dict[int, int] = {}
-        self._entries = 0
+        self.entries = 0
+        """Blocks held, counted once for each endpoint that holds them: what memory goes by."""
 
     def __len__(self) -> int:
         """Different blocks that any endpoint holds."""
         return len(self._holders)
-
-    @property
-    def entries(self) -> int:
-        """Blocks held, counted once for each endpoint that holds them: what memory goes by."""
-        return self._entries
-
-    def held_blocks(self, row: int) -> int:
-        """Smallest blocks the endpoint of `row` is believed to hold."""
-        return self._rows[row].size
-
-    def block_tokens(self, row: int) -> int:
-        """Tokens of the smallest block of the endpoint of `row`."""
-        return self._rows[row].grid
 
     def share_with(self, pools: int) -> None:
         """There are so many pools, this one among them, that share what may be kept."""
@@ -306,7 +288,7 @@ class PrefixIndex:
                     continue
                 blocks[digest] = weights[place]
                 cache.size += weights[place]
-                self._entries += 1
+                self.entries += 1
                 holders[digest] = holders.get(digest, 0) | bit
         # Twice what may have come in: so what is over its limit becomes less with every request.
         budget = _CLEARED_PER_RECORD + (2 * len(chain.hashes) if chain is not None else 0)
@@ -399,7 +381,7 @@ class PrefixIndex:
     def _drop_oldest(self, cache: _Cache) -> None:
         digest, weight = cache.blocks.popitem(last=False)
         cache.size -= weight
-        self._entries -= 1
+        self.entries -= 1
         left = self._holders[digest] & ~cache.bit
         if left:
             self._holders[digest] = left

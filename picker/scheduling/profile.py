@@ -9,7 +9,8 @@ import numpy as np
 from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, frozen
-from picker.scheduling.plugin import Filter, Picker, SchedulingContext, Scorer
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.stages import Filter, Picker, Scorer
 
 _NEUTRAL: Final = 0.5
 
@@ -30,12 +31,7 @@ class Selection:
     scores: Final[FloatArray]
     chosen: Final[tuple[int, ...]]
 
-    def __init__(
-        self,
-        rows: IntArray,
-        scores: FloatArray,
-        chosen: tuple[int, ...],
-    ) -> None:
+    def __init__(self, rows: IntArray, scores: FloatArray, chosen: tuple[int, ...]) -> None:
         self.rows = rows
         self.scores = scores
         self.chosen = chosen

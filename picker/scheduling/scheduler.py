@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.plugin import ProfileHandler, SchedulingContext
+from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.profile import Profile, Selection
+from picker.scheduling.stages import ProfileHandler
 
 
 class SingleProfileHandler:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from infscale.endpoint import ObjectKey
 from infscale.telemetry.histogram import Histogram
 from picker.directing.director_books import DirectorStats
 from picker.directing.pool_directors import PoolDirectors
-from picker.request import Reason
+from picker.telemetry.metric_families import filled
 from picker.transport.budget import Budget
-from picker.transport.limits import LimitCounts
+from picker.transport.limits import Limit
 
 _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float]]], ...] = (
     (
@@ -32,11 +31,12 @@ _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float
         "prompt_tokens",
         "estimated prompt tokens dispatched, by whether the endpoint was believed to have them cached",
         "cached",
-        lambda stats: {
-            "yes": stats.matched_tokens,
-            "no": stats.prompt_tokens - stats.matched_tokens,
-        },
+        lambda stats: {"yes": stats.matched_tokens, "no": stats.prompt_tokens - stats.matched_tokens},
     ),
+)
+_UNREAD = (
+    "answers of endpoints that the gateway showed and that have a content-encoding, so that their token usage is not "
+    "read and the length of answers not learned"
 )
 
 
@@ -68,27 +68,26 @@ class ReloadCollector(Collector):
             "1: the current content of the picker's configuration file is in force; 0: its last change was refused",
             value=float(stats.succeeded),
         )
-        reloads = CounterMetricFamily(
+        yield filled(
+            CounterMetricFamily,
             "infscale_picker_config_reloads",
             "changes of the picker's configuration file, by outcome",
-            labels=["outcome"],
+            ["outcome"],
+            ((["applied"], stats.applied), (["refused"], stats.refused)),
         )
-        reloads.add_metric(["applied"], stats.applied)
-        reloads.add_metric(["refused"], stats.refused)
-        yield reloads
-        version = GaugeMetricFamily(
+        yield filled(
+            GaugeMetricFamily,
             "infscale_picker_config_info",
             "1, for the version in force of the picker's configuration file, by the first digits of its SHA-256",
-            labels=["sha256"],
+            ["sha256"],
+            [([stats.digest], 1.0)],
         )
-        version.add_metric([stats.digest], 1.0)
-        yield version
 
 
 class PortCollector(Collector):
     """What the ext_proc port holds of bodies, and how often its limits acted."""
 
-    def __init__(self, budget: Budget, counts: LimitCounts) -> None:
+    def __init__(self, budget: Budget, counts: Mapping[Limit, int]) -> None:
         self._budget = budget
         self._counts = counts
 
@@ -99,12 +98,9 @@ class PortCollector(Collector):
             "memory that open exchanges hold: incoming bodies, answers that gateways have not read, headers",
             value=float(self._budget.held_bytes),
         )
-        acted = CounterMetricFamily(
-            "infscale_picker_limits", "how often each limit of the ext_proc port acted", labels=["limit"]
-        )
-        for limit, count in self._counts.acted.items():
-            acted.add_metric([limit], count)
-        yield acted
+        meaning = "how often each limit of the ext_proc port acted"
+        acted = (([limit], count) for limit, count in self._counts.items())
+        yield filled(CounterMetricFamily, "infscale_picker_limits", meaning, ["limit"], acted)
 
 
 class PickerCollector(Collector):
@@ -117,62 +113,44 @@ class PickerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, from the counts as they are now."""
-        pools = self._directors.stats()
+        pools = {str(key): stats for key, stats in self._directors.stats().items()}
         for name, meaning, label, counts in _COUNTS:
-            family = CounterMetricFamily(f"infscale_picker_{name}", meaning, labels=["pool", label])
-            for pool, stats in pools.items():
-                for value, count in counts(stats).items():
-                    family.add_metric([str(pool), value], count)
-            yield family
-        yield self._rejections(pools)
+            yield filled(
+                CounterMetricFamily,
+                f"infscale_picker_{name}",
+                meaning,
+                ["pool", label],
+                (([pool, value], count) for pool, stats in pools.items() for value, count in counts(stats).items()),
+            )
+        refused = {"": self._directors.unplaced, **{pool: stats.rejections for pool, stats in pools.items()}}
+        yield filled(
+            CounterMetricFamily,
+            "infscale_picker_rejections",
+            "requests that the picker refused instead of naming an endpoint, by reason and HTTP status; "
+            "pool is empty where the request was for an unknown pool",
+            ["pool", "reason", "status"],
+            (
+                ([pool, reason.value, str(status)], count)
+                for pool, rejections in refused.items()
+                for (reason, status), count in rejections.items()
+            ),
+        )
         yield HistogramMetricFamily(
             "infscale_picker_decision_seconds",
             "time from a request that was read to the decision where it goes, or to its refusal",
             buckets=self._durations.buckets(),
             sum_value=self._durations.total,
         )
-        blocks = GaugeMetricFamily(
-            "infscale_picker_prefix_blocks",
-            "blocks of prompts that the picker's index of prefixes holds",
-            labels=["pool"],
-        )
-        for pool, stats in pools.items():
-            blocks.add_metric([str(pool)], stats.prefix_blocks)
-        yield blocks
-        blind = CounterMetricFamily(
-            "infscale_picker_unknown_load_picks",
-            "requests scheduled by what was in flight because no endpoint's load was known",
-            labels=["pool"],
-        )
-        for pool, stats in pools.items():
-            blind.add_metric([str(pool)], stats.unknown_load)
-        yield blind
-        unread = CounterMetricFamily(
-            "infscale_picker_unread_answers",
-            "answers of endpoints that the gateway showed and that have a content-encoding, so that their token usage "
-            "is not read and the length of answers not learned",
-            labels=["pool"],
-        )
-        for pool, stats in pools.items():
-            unread.add_metric([str(pool)], stats.unread_answers)
-        yield unread
+        meaning = "blocks of prompts that the picker's index of prefixes holds"
+        blocks = (([pool], stats.prefix_blocks) for pool, stats in pools.items())
+        yield filled(GaugeMetricFamily, "infscale_picker_prefix_blocks", meaning, ["pool"], blocks)
+        meaning = "requests scheduled by what was in flight because no endpoint's load was known"
+        blind = (([pool], stats.unknown_load) for pool, stats in pools.items())
+        yield filled(CounterMetricFamily, "infscale_picker_unknown_load_picks", meaning, ["pool"], blind)
+        unread = (([pool], stats.unread_answers) for pool, stats in pools.items())
+        yield filled(CounterMetricFamily, "infscale_picker_unread_answers", _UNREAD, ["pool"], unread)
         yield CounterMetricFamily(
             "infscale_picker_written_off_charges",
             "requests that no longer count as in flight because their endpoint's metrics contradicted it",
             value=self._written_off(),
         )
-
-    def _rejections(self, pools: Mapping[ObjectKey, DirectorStats]) -> Metric:
-        family = CounterMetricFamily(
-            "infscale_picker_rejections",
-            "requests that the picker refused instead of naming an endpoint, by reason and HTTP status; "
-            "pool is empty where the request was for an unknown pool",
-            labels=["pool", "reason", "status"],
-        )
-        counted: dict[str, Mapping[tuple[Reason, int], int]] = {
-            str(key): each.rejections for key, each in pools.items()
-        }
-        for pool, rejections in {"": self._directors.unplaced, **counted}.items():
-            for (reason, status), count in rejections.items():
-                family.add_metric([pool, reason.value, str(status)], count)
-        return family

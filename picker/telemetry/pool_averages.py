@@ -9,24 +9,18 @@ from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from picker.telemetry.metric_families import filled
 
 _LABELS = ("name", "pool")
-_AVERAGES: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
-    "llm_d_epp_average_queue_size": (
-        "requests queued in the engine, average over ready endpoints",
-        lambda pool: pool.columns.gauges.waiting,
-    ),
-    "llm_d_epp_average_running_requests": (
-        "requests in the engine's running batch, average over ready endpoints",
-        lambda pool: pool.columns.gauges.running,
-    ),
-    "llm_d_epp_average_kv_cache_utilization": (
-        "share of KV-cache blocks in use, average over ready endpoints",
-        lambda pool: pool.columns.gauges.kv_utilization,
-    ),
+AVERAGED: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
+    "queue_size": ("requests queued in the engine", lambda pool: pool.columns.gauges.waiting),
+    "running_requests": ("requests in the engine's running batch", lambda pool: pool.columns.gauges.running),
+    "kv_cache_utilization": ("share of KV-cache blocks in use", lambda pool: pool.columns.gauges.kv_utilization),
 }
+"""What is averaged over the ready endpoints of a pool: its name, what it is, and where it stands."""
+READY = "ready endpoints with a fresh observation"
 
 
 class PoolAveragesCollector(Collector):
@@ -43,24 +37,27 @@ class PoolAveragesCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each of the moment at which it is asked for."""
-        now = self._clock()
-        pools = [(pool, pool.columns.ready & pool.fresh(now)) for pool in self._store.snapshots()]
+        pools = counted(self._store, self._clock())
         labels = _LABELS if self._whole_names else _LABELS[:1]
-        short = short_names([pool.pool for pool, _ in pools])
+        short = short_names(pool.pool for pool, _ in pools)
         names = {key: (key.name, str(key)) if self._whole_names else (name,) for key, name in short.items()}
-        for name, (meaning, read) in _AVERAGES.items():
-            family = GaugeMetricFamily(name, meaning, labels=labels)
-            for pool, counted in pools:
-                values = read(pool)[counted]
-                known = values[np.isfinite(values)]
-                if len(known):
-                    family.add_metric(names[pool.pool], float(known.mean()))
-            yield family
-        meaning = "ready endpoints with a fresh observation"
-        ready = GaugeMetricFamily("llm_d_epp_ready_endpoints", meaning, labels=labels)
-        for pool, counted in pools:
-            ready.add_metric(names[pool.pool], float(np.count_nonzero(counted)))
-        yield ready
+        for name, (meaning, read) in AVERAGED.items():
+            found = ((names[pool.pool], known(read(pool)[rows])) for pool, rows in pools)
+            averages = ((values, float(numbers.mean())) for values, numbers in found if len(numbers))
+            whole = f"{meaning}, average over ready endpoints"
+            yield filled(GaugeMetricFamily, f"llm_d_epp_average_{name}", whole, labels, averages)
+        ready = ((names[pool.pool], float(np.count_nonzero(rows))) for pool, rows in pools)
+        yield filled(GaugeMetricFamily, "llm_d_epp_ready_endpoints", READY, labels, ready)
+
+
+def counted(store: MetricStore, now: float) -> list[tuple[PoolSnapshot, BoolArray]]:
+    """Every pool, with its rows that count: those that are ready and fresh at `now`."""
+    return [(pool, pool.columns.ready & pool.fresh(now)) for pool in store.snapshots()]
+
+
+def known(values: FloatArray) -> FloatArray:
+    """Those of `values` that endpoints say."""
+    return values[np.isfinite(values)]
 
 
 def short_names(pools: Iterable[ObjectKey]) -> dict[ObjectKey, str]:

@@ -5,19 +5,11 @@ share one, `OTHER`. Names that a pool's endpoints serve keep room to themselves.
 """
 
 from collections.abc import Callable, Container
+from dataclasses import dataclass, field
 from typing import Final
 
 from infscale.telemetry.histogram import Histogram
-from picker.request import (
-    Decision,
-    Headers,
-    InferenceRequest,
-    Outcome,
-    ParsedBody,
-    PromptDirector,
-    Rejection,
-    Verdict,
-)
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
 
 FAIRNESS_HEADERS: Final = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 OTHER: Final = "other"
@@ -72,16 +64,14 @@ Labels = tuple[str, str, str, str]
 """Model asked for, model sent, fairness id, priority."""
 
 
+@dataclass(slots=True, eq=False)
 class RequestCounts:
     """The counts of one label set."""
 
-    __slots__ = ("errors", "histograms", "requests", "running")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.running = 0
-        self.errors: dict[str, int] = {}
-        self.histograms: dict[str, Histogram] = {}
+    requests: int = 0
+    running: int = 0
+    errors: dict[str, int] = field(default_factory=dict[str, int])
+    histograms: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
 
     def failed(self, code: str) -> None:
         """Count an error."""

@@ -7,21 +7,20 @@ labels.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.telemetry.histogram import Histogram, merged
 from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels
-from picker.telemetry.pool_averages import short_names
-from picker.telemetry.reference_counts import Labels, ReferenceCounts, RequestCounts
+from picker.telemetry.metric_families import filled
+from picker.telemetry.pool_averages import AVERAGED, READY, counted, known, short_names
+from picker.telemetry.reference_counts import ReferenceCounts
 
 _NOW = "llm_d_epp_"
 _OBJECTIVE, _POOL, _EXTENSION = "inference_objective_", "inference_pool_", "inference_extension_"
@@ -29,31 +28,25 @@ _REQUEST = ("model_name", "target_model_name", "fairness_id", "priority")
 _MODELS = _REQUEST[:2]
 _SCHEDULER_BOUNDS = tuple([bound for bound in DECISION_BOUNDS if bound >= 0.0001])
 
-
-@dataclass(frozen=True, slots=True)
-class _Observed:
-    """A histogram of requests: its name here, those of the reference, and what it is."""
-
-    name: str
-    today: str
-    before: str | None
-    meaning: str
+_Numbers = dict[tuple[str, ...], float]
+"""By labels."""
 
 
-_OBSERVED = (
-    _Observed("duration", "request_duration_seconds", "request_duration_seconds", "time from a request to its end"),
-    _Observed("request_bytes", "request_size_bytes", "request_sizes", "size of request bodies in bytes"),
-    _Observed("response_bytes", "response_size_bytes", "response_sizes", "size of response bodies in bytes"),
-    _Observed("input_tokens", "request_input_tokens", "input_tokens", "prompt tokens that answers report"),
-    _Observed("output_tokens", "request_output_tokens", "output_tokens", "output tokens that answers report"),
-    _Observed("cached_tokens", "request_cached_tokens", "prompt_cached_tokens", "prompt tokens that were cached"),
-    _Observed(
+# Histograms of requests: the name here, that of the reference today, the one before, and what it is.
+_OBSERVED: tuple[tuple[str, str, str | None, str], ...] = (
+    ("duration", "request_duration_seconds", "request_duration_seconds", "time from a request to its end"),
+    ("request_bytes", "request_size_bytes", "request_sizes", "size of request bodies in bytes"),
+    ("response_bytes", "response_size_bytes", "response_sizes", "size of response bodies in bytes"),
+    ("input_tokens", "request_input_tokens", "input_tokens", "prompt tokens that answers report"),
+    ("output_tokens", "request_output_tokens", "output_tokens", "output tokens that answers report"),
+    ("cached_tokens", "request_cached_tokens", "prompt_cached_tokens", "prompt tokens that were cached"),
+    (
         "normalized",
         "request_ntpot_seconds",
         "normalized_time_per_output_token_seconds",
         "time from a request to its end, for each output token",
     ),
-    _Observed("token", "request_streaming_tpot_seconds", None, "time per output token after the first, of streams"),
+    ("token", "request_streaming_tpot_seconds", None, "time per output token after the first, of streams"),
 )
 _HISTOGRAMS_AT_ONCE = 8
 # One index serves every plugin that asks for prefixes; this is the reference's name of what keeps it.
@@ -74,61 +67,48 @@ class ReferenceCollector(Collector):
         """Every family, from the counts as they are now."""
         yield from self._totals()
         for observed in _OBSERVED:
-            yield from self._histograms(observed)
+            yield from self._histograms(*observed)
         yield from self._first_tokens()
         yield from self._scheduler()
         yield from self._prefixes(_NOW, _PREFIXES)
         yield from self._prefixes(_EXTENSION, {})
         for prefix in (_NOW, _EXTENSION):
-            info = GaugeMetricFamily(f"{prefix}info", "1, for the version of infscale", labels=["commit", "build_ref"])
-            info.add_metric(["", self._version], 1.0)
-            yield info
+            version = [(("", self._version), 1.0)]
+            labels = ("commit", "build_ref")
+            yield filled(GaugeMetricFamily, f"{prefix}info", "1, for the version of infscale", labels, version)
 
     def _totals(self) -> Iterator[Metric]:
         requests = self._counts.requests
+        sent: _Numbers = {labels: each.requests for labels, each in requests.items()}
         meaning = "requests that were sent to an endpoint"
-        total = CounterMetricFamily(f"{_NOW}request", meaning, labels=_REQUEST)
-        before = CounterMetricFamily(f"{_OBJECTIVE}request", meaning, labels=(*_MODELS, "priority"))
-        for labels, count in _summed(requests, _whole, lambda each: each.requests).items():
-            total.add_metric(labels, count)
-        for labels, count in _summed(requests, _without_flow, lambda each: each.requests).items():
-            before.add_metric(labels, count)
-        yield from (total, before)
+        yield filled(CounterMetricFamily, f"{_NOW}request", meaning, _REQUEST, sent.items())
+        before = _summed(sent, 0, 1, 3)
+        yield filled(CounterMetricFamily, f"{_OBJECTIVE}request", meaning, (*_MODELS, "priority"), before)
+        errors: _Numbers = {
+            (*labels, code): count for labels, each in requests.items() for code, count in each.errors.items()
+        }
         meaning = (
             "requests that the picker refused, by the code of its answer, or whose endpoint answered with an error"
         )
-        errors = CounterMetricFamily(f"{_NOW}request_error", meaning, labels=(*_REQUEST, "error_code"))
-        earlier = CounterMetricFamily(f"{_OBJECTIVE}request_error", meaning, labels=(*_MODELS, "error_code"))
-        sums: dict[tuple[str, ...], int] = defaultdict(int)
-        for labels, each in requests.items():
-            for code, count in each.errors.items():
-                errors.add_metric((*labels, code), count)
-                sums[*labels[:2], code] += count
-        for keys, count in sums.items():
-            earlier.add_metric(keys, count)
-        yield from (errors, earlier)
+        yield filled(CounterMetricFamily, f"{_NOW}request_error", meaning, (*_REQUEST, "error_code"), errors.items())
+        before = _summed(errors, 0, 1, 4)
+        yield filled(CounterMetricFamily, f"{_OBJECTIVE}request_error", meaning, (*_MODELS, "error_code"), before)
+        running: _Numbers = {labels: each.running for labels, each in requests.items()}
         meaning = "requests that were sent to an endpoint and have not ended"
-        running = GaugeMetricFamily(f"{_NOW}request_running", meaning, labels=_REQUEST)
-        older = GaugeMetricFamily(f"{_OBJECTIVE}running_requests", meaning, labels=["model_name"])
-        for labels, count in _summed(requests, _whole, lambda each: each.running).items():
-            running.add_metric(labels, count)
-        for labels, count in _summed(requests, lambda each: each[:1], lambda each: each.running).items():
-            older.add_metric(labels, count)
-        yield from (running, older)
+        yield filled(GaugeMetricFamily, f"{_NOW}request_running", meaning, _REQUEST, running.items())
+        yield filled(GaugeMetricFamily, f"{_OBJECTIVE}running_requests", meaning, ("model_name",), _summed(running, 0))
 
-    def _histograms(self, observed: _Observed) -> Iterator[Metric]:
+    def _histograms(self, name: str, today: str, before: str | None, meaning: str) -> Iterator[Metric]:
         found: dict[tuple[str, ...], Histogram] = {
-            labels: each.histograms[observed.name]
-            for labels, each in self._counts.requests.items()
-            if observed.name in each.histograms
+            labels: each.histograms[name] for labels, each in self._counts.requests.items() if name in each.histograms
         }
-        yield from _parts(f"{_NOW}{observed.today}", observed.meaning, _REQUEST, found)
-        if observed.before is not None:
+        yield from _parts(f"{_NOW}{today}", meaning, _REQUEST, found)
+        if before is not None:
             groups: dict[tuple[str, ...], list[Histogram]] = defaultdict(list)
             for labels, histogram in found.items():
                 groups[labels[:2]].append(histogram)
             sums = {labels: merged(histograms) for labels, histograms in groups.items()}
-            yield from _parts(f"{_OBJECTIVE}{observed.before}", observed.meaning, _MODELS, sums)
+            yield from _parts(f"{_OBJECTIVE}{before}", meaning, _MODELS, sums)
 
     def _first_tokens(self) -> Iterator[Metric]:
         found: dict[tuple[str, ...], Histogram] = {
@@ -147,24 +127,23 @@ class ReferenceCollector(Collector):
             durations = HistogramMetricFamily(f"{prefix}scheduler_e2e_duration_seconds", "time that a decision took")
             durations.add_metric((), self._durations.buckets(_SCHEDULER_BOUNDS), self._durations.total)
             yield durations
-            attempts = CounterMetricFamily(
-                f"{prefix}scheduler_attempts",
-                "decisions on requests with a body, by whether there was an endpoint, and by which",
-                labels=("status", "target_model_name", endpoint, "namespace", "port"),
-            )
+            attempts: _Numbers = {}
             for (status, model, authority), count in self._counts.attempts.items():
                 namespace, _, name = names.get(authority, "").rpartition("/")
-                attempts.add_metric((status, model, name, namespace, authority.rpartition(":")[2]), count)
-            yield attempts
+                attempts[status, model, name, namespace, authority.rpartition(":")[2]] = count
+            yield filled(
+                CounterMetricFamily,
+                f"{prefix}scheduler_attempts",
+                "decisions on requests with a body, by whether there was an endpoint, and by which",
+                ("status", "target_model_name", endpoint, "namespace", "port"),
+                attempts.items(),
+            )
 
     def _prefixes(self, prefix: str, labels: Mapping[str, str]) -> Iterator[Metric]:
         names, values = tuple(labels), tuple(labels.values())
         blocks = sum(stats.prefix_blocks for stats in self._directors.stats().values())
-        size = GaugeMetricFamily(
-            f"{prefix}prefix_indexer_size", "blocks of prompts in the index of prefixes", labels=names
-        )
-        size.add_metric(values, blocks)
-        yield size
+        meaning = "blocks of prompts in the index of prefixes"
+        yield filled(GaugeMetricFamily, f"{prefix}prefix_indexer_size", meaning, names, [(values, blocks)])
         meaning = "share of a prompt that the chosen endpoint was believed to have cached"
         yield from _parts(f"{prefix}prefix_indexer_hit_ratio", meaning, names, {values: self._counts.hit_ratios})
         meaning = "bytes of a prompt that the chosen endpoint was believed to have cached"
@@ -183,30 +162,12 @@ def _parts(
         yield family
 
 
-def _whole(labels: Labels) -> tuple[str, ...]:
-    return labels
-
-
-def _without_flow(labels: Labels) -> tuple[str, ...]:
-    return (*labels[:2], labels[3])
-
-
-def _summed(
-    requests: Mapping[Labels, RequestCounts],
-    key: Callable[[Labels], tuple[str, ...]],
-    count: Callable[[RequestCounts], int],
-) -> Mapping[tuple[str, ...], int]:
-    sums: dict[tuple[str, ...], int] = defaultdict(int)
-    for labels, each in requests.items():
-        sums[key(labels)] += count(each)
-    return sums
-
-
-_AVERAGED: Mapping[str, tuple[str, Callable[[PoolSnapshot], FloatArray]]] = {
-    "queue_size": ("requests queued in the engine", lambda pool: pool.columns.gauges.waiting),
-    "running_requests": ("requests in the engine's running batch", lambda pool: pool.columns.gauges.running),
-    "kv_cache_utilization": ("share of KV-cache blocks in use", lambda pool: pool.columns.gauges.kv_utilization),
-}
+def _summed(numbers: _Numbers, *places: int) -> Iterable[tuple[tuple[str, ...], float]]:
+    """Sums of `numbers` by the labels at some places."""
+    sums: dict[tuple[str, ...], float] = defaultdict(float)
+    for labels, number in numbers.items():
+        sums[tuple(labels[place] for place in places)] += number
+    return sums.items()
 
 
 class ReferencePoolCollector(Collector):
@@ -218,42 +179,28 @@ class ReferencePoolCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, each of the moment at which it is asked for."""
-        now = self._clock()
-        pools = [(pool, pool.columns.ready & pool.fresh(now)) for pool in self._store.snapshots()]
+        pools = counted(self._store, self._clock())
         names = short_names(pool.pool for pool, _ in pools)
-        for name, (meaning, read) in _AVERAGED.items():
-            values = [(names[pool.pool], _known(read(pool)[fresh])) for pool, fresh in pools]
-            averages = GaugeMetricFamily(
-                f"{_POOL}average_{name}", f"{meaning}, average over ready endpoints", labels=["name"]
-            )
-            spreads = GaugeMetricFamily(
-                f"{_NOW}std_dev_{name}", f"{meaning}, standard deviation over ready endpoints", labels=["name"]
-            )
-            for pool_name, known in values:
-                if len(known):
-                    averages.add_metric([pool_name], float(known.mean()))
-                    spreads.add_metric([pool_name], float(known.std()))
-            yield from (averages, spreads)
-        ready = GaugeMetricFamily(f"{_POOL}ready_pods", "ready endpoints with a fresh observation", labels=["name"])
-        for pool, fresh in pools:
-            ready.add_metric([names[pool.pool]], float(np.count_nonzero(fresh)))
-        yield ready
-        for name, label in (
-            (f"{_NOW}per_endpoint_queue_size", "model_server_endpoint"),
-            (f"{_POOL}per_pod_queue_size", "model_server_pod"),
-        ):
-            queues = GaugeMetricFamily(name, "requests queued in the engine of an endpoint", labels=["name", label])
-            for pool, fresh in pools:
-                waiting = pool.columns.gauges.waiting
-                for row in np.flatnonzero(fresh & np.isfinite(waiting)).tolist():
-                    queues.add_metric(
-                        [names[pool.pool], str(pool.endpoints[row].key).partition("/")[2]], float(waiting[row])
-                    )
-            yield queues
-
-
-def _known(values: FloatArray) -> FloatArray:
-    return values[np.isfinite(values)]
+        for name, (meaning, read) in AVERAGED.items():
+            values = [((names[pool.pool],), found) for pool, rows in pools if len(found := known(read(pool)[rows]))]
+            averages = ((pool, float(found.mean())) for pool, found in values)
+            whole = f"{meaning}, average over ready endpoints"
+            yield filled(GaugeMetricFamily, f"{_POOL}average_{name}", whole, ["name"], averages)
+            spreads = ((pool, float(found.std())) for pool, found in values)
+            whole = f"{meaning}, standard deviation over ready endpoints"
+            yield filled(GaugeMetricFamily, f"{_NOW}std_dev_{name}", whole, ["name"], spreads)
+        ready = (((names[pool.pool],), float(np.count_nonzero(rows))) for pool, rows in pools)
+        yield filled(GaugeMetricFamily, f"{_POOL}ready_pods", READY, ["name"], ready)
+        queues: _Numbers = {}
+        for pool, rows in pools:
+            waiting = pool.columns.gauges.waiting
+            for row in np.flatnonzero(rows & np.isfinite(waiting)).tolist():
+                name = str(pool.endpoints[row].key).partition("/")[2]
+                queues[names[pool.pool], name] = float(waiting[row])
+        meaning = "requests queued in the engine of an endpoint"
+        for prefix, endpoint in ((f"{_NOW}per_endpoint", "endpoint"), (f"{_POOL}per_pod", "pod")):
+            labels = ["name", f"model_server_{endpoint}"]
+            yield filled(GaugeMetricFamily, f"{prefix}_queue_size", meaning, labels, queues.items())
 
 
 def listed(snapshots: Iterable[PoolSnapshot], model: str) -> bool:

@@ -195,7 +195,7 @@ class Budget:
         if not self.over:
             return None
         last = self._last if self._last is not None and self._last.held_bytes else None
-        return min(chain(self._arriving, self._whole), key=_moved, default=last)
+        return min(chain(self._arriving, self._whole), key=lambda each: each.moved, default=last)
 
     def late(self, holdings: Iterable[Holding], now: float, limit_seconds: float) -> Iterator[tuple[Holding, Ending]]:
         """Those of `holdings` that have made no progress for so long that they have to end.
@@ -210,7 +210,3 @@ class Budget:
                     yield holding, "held back"
             elif idle >= (hurried if holding.held_bytes >= _LISTED_BYTES else limit_seconds):
                 yield holding, "stalled"
-
-
-def _moved(holding: Holding) -> int:
-    return holding.moved

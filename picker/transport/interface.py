@@ -1,13 +1,11 @@
-"""What the composition root needs of a transport, whatever carries the bytes."""
+"""What a transport is told, whatever carries the bytes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal
 
 from picker.ext_proc.exchange import Exchange
-from picker.transport.budget import Budget
-from picker.transport.limits import LimitCounts
 
 EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 
@@ -78,38 +76,3 @@ class TransportSettings:
             raise ValueError("ports are from 0 to 65535")
         if self.notice_seconds < 0 or self.drain_seconds < 0 or self.max_message_bytes < 1:
             raise ValueError("durations are not negative and max_message_bytes is positive")
-
-
-class Transport(Protocol):
-    """Serves exchanges to gateways inside ``async with``; entering raises StartError where it cannot listen.
-
-    `drain` ends serving in order; leaving the block without it cuts off what is open.
-    """
-
-    @property
-    def port(self) -> int:
-        """The port exchanges are served on."""
-        ...
-
-    @property
-    def counts(self) -> LimitCounts:
-        """How often its limits acted."""
-        ...
-
-    @property
-    def budget(self) -> Budget:
-        """What exchanges hold of bodies."""
-        ...
-
-    @property
-    def health_port(self) -> int | None:
-        """The second port of health checks, where there is one."""
-        ...
-
-    async def drain(self) -> None:
-        """Say NOT_SERVING, let open exchanges end, stop."""
-        ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *error: object) -> None: ...

@@ -39,9 +39,7 @@ class Cluster:
         self.store = MetricStore("s", default_pool=PoolSettings(window_seconds=WINDOW))
         self.adapter = StoreProvider(self.store, MetricTable())
         config = preset("infscale")
-        self.directors = {
-            pool: PoolDirector(pool, config, self.store, self.store, random.Random(1)) for pool in (CHAT, OTHER)
-        }
+        self.directors = {pool: PoolDirector(pool, config, self.store, random.Random(1)) for pool in (CHAT, OTHER)}
         self.discover(*endpoints)
 
     def discover(self, *endpoints: Endpoint) -> None:

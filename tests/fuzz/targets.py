@@ -42,6 +42,7 @@ from picker.transport.server.calls import Call, Calls
 from picker.transport.server.exchange_call import ExchangeCall
 from tests.fakes.samples import engine_sample
 from tests.picker.transport.fuzz import LIMITS, Books, Crashes, Reader, check_streams
+from tests.picker.transport.whole_reads import receive
 
 Target = Callable[[bytes], None]
 
@@ -64,7 +65,7 @@ class _World:
         self.state = DiscoveryState(endpoints, (Pool(_POOL, {}),), (), ())
         self.store.sync(self.state)
         settings = DirectorSettings(records=4)
-        self.director = PoolDirector(_POOL, preset("infscale"), self.store, self.store, random.Random(1), settings)
+        self.director = PoolDirector(_POOL, preset("infscale"), self.store, random.Random(1), settings)
         self.director.sync(self.state)
 
     def scraped(self, key: EndpointKey, sample: EngineSample) -> None:
@@ -205,7 +206,7 @@ def request_bodies() -> Target:
 def gateway_connections() -> Target:
     """What a gateway sends on a connection to the ext_proc port: several reads, parted by four 0xFE bytes."""
     books, crashes = Books(), Crashes()
-    logging.getLogger("picker.transport.crash").addHandler(crashes)
+    logging.getLogger("picker.transport.endings").addHandler(crashes)
     settings, rng = ExchangeSettings(max_body_bytes=100_000, destination_count=2), random.Random(2)
     budget = Budget(1 << 30, 100_000)
 
@@ -225,8 +226,8 @@ def gateway_connections() -> Target:
     def target(data: bytes) -> None:
         calls, written, reader = Calls(LIMITS, Connection()), bytearray(), Reader()
         for piece in data.split(b"\xfe" * 4):
-            calls.receive(piece)
-            written += b"".join(calls.take())
+            receive(calls, piece)
+            written += b"".join(calls.h2.take())
             reader.read(written)
             if calls.failed:
                 break

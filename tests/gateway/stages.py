@@ -71,7 +71,7 @@ class Picker:
     @property
     def chosen(self) -> list[str]:
         """The names of the endpoints that were chosen, in the order of the decisions."""
-        return [self.names[record.chosen] for record in self.director.records]
+        return [self.names[record.destinations[0]] for record in self.director.records]
 
     @property
     def in_flight(self) -> int:

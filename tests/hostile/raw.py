@@ -5,9 +5,11 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+
 from picker.transport.h2 import frames
-from picker.transport.h2.errors import ErrorCode
-from picker.transport.h2.frames import Kind, Setting, frame
+from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
 from picker.transport.interface import EXT_PROC_SERVICE
 
@@ -48,8 +50,8 @@ class Heard:
 
     text: bytearray = field(default_factory=bytearray)
     """Everything, as it came."""
-    goaway: ErrorCode | None = None
-    resets: list[tuple[int, ErrorCode]] = field(default_factory=list[tuple[int, ErrorCode]])
+    goaway: ErrorCodes | None = None
+    resets: list[tuple[int, ErrorCodes]] = field(default_factory=list[tuple[int, ErrorCodes]])
     closed: bool = False
     frames: int = 0
     opened: dict[int, int] = field(default_factory=dict[int, int])
@@ -151,12 +153,12 @@ class Peer:
             stream = int.from_bytes(text[self._place + 5 : start], "big")
             self.heard.frames += 1
             if kind == Kind.GOAWAY:
-                self.heard.goaway = ErrorCode(int.from_bytes(text[start + 4 : start + 8], "big"))
+                self.heard.goaway = ErrorCodes(int.from_bytes(text[start + 4 : start + 8], "big"))
             elif kind == Kind.WINDOW_UPDATE:
                 by = int.from_bytes(text[start:stop], "big")
                 self.heard.opened[stream] = self.heard.opened.get(stream, 0) + by
             elif kind == Kind.RST_STREAM:
-                self.heard.resets.append((stream, ErrorCode(int.from_bytes(text[start:stop], "big"))))
+                self.heard.resets.append((stream, ErrorCodes(int.from_bytes(text[start:stop], "big"))))
             self._place = stop
 
 
@@ -186,4 +188,4 @@ async def listening(port: int, *, greeting: bytes = GREETING) -> AsyncGenerator[
 
 def windows(initial: int) -> bytes:
     """Settings of a peer that takes this much of each answer."""
-    return frames.settings(((Setting.INITIAL_WINDOW_SIZE, initial),))
+    return frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, initial),))

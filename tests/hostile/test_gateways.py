@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
 from infscale.demo.child_processes import free_ports
 from lab.certificates import Authority
 from picker.proto import ext_proc_pb2 as pb
 from picker.transport.h2 import frames
-from picker.transport.h2.errors import ErrorCode
-from picker.transport.h2.frames import Kind, Setting, frame
+from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
 from tests.hostile.harness import Installed, installed, program
 from tests.hostile.raw import GREETING, PROCESS, Peer, connected, data, listening, opened, windows
@@ -54,7 +55,7 @@ HEAD = message(gateway.headers(CHAT))
 
 # Floods: they go on, and others do not wait for them
 
-CANCEL = int(ErrorCode.CANCEL).to_bytes(4, "big")
+CANCEL = int(ErrorCodes.CANCEL).to_bytes(4, "big")
 FLOODS: dict[str, tuple[bytes, bytes]] = {
     "empty DATA": (opened(1), data(1, b"") * 3_000),
     "padded DATA without data": (opened(1), frame(Kind.DATA, frames.PADDED, 1, b"\0") * 3_000),
@@ -71,7 +72,7 @@ FLOODS: dict[str, tuple[bytes, bytes]] = {
     "PRIORITY": (b"", frame(Kind.PRIORITY, 0, 1, b"\0\0\0\3\0") * 3_000),
     "WINDOW_UPDATE": (opened(1), frames.window_update(1, 1) * 3_000),
     "unknown frames": (b"", frame(0x77, 0, 0) * 3_000),  # type: ignore[arg-type]  # pyright: ignore
-    "GOAWAY": (b"", frames.goaway(0, ErrorCode.NO_ERROR) * 3_000),
+    "GOAWAY": (b"", frames.goaway(0, ErrorCodes.NO_ERROR) * 3_000),
     "RST_STREAM of a stream that is over": (
         opened(1) + frame(Kind.RST_STREAM, 0, 1, CANCEL),
         frame(Kind.RST_STREAM, 0, 1, CANCEL) * 3_000,
@@ -134,36 +135,36 @@ async def test_many_connections_flood_at_once(attacked: Installed) -> None:
 # What loses the connection, or the stream
 
 FIELD = literal(b"x-field", b"x" * 1_000)
-FAULTS: dict[str, tuple[bytes, ErrorCode]] = {
+FAULTS: dict[str, tuple[bytes, ErrorCodes]] = {
     "a header block without end": (
         frame(Kind.HEADERS, 0, 1, PROCESS) + frame(Kind.CONTINUATION, 0, 1, b"\0" * 16_000) * 8,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "CONTINUATION of one byte": (
         frame(Kind.HEADERS, 0, 1, PROCESS) + frame(Kind.CONTINUATION, 0, 1, b"\0") * 3_000,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "empty CONTINUATION": (
         frame(Kind.HEADERS, 0, 1, PROCESS) + frame(Kind.CONTINUATION, 0, 1, b"") * 3_000,
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
     "a huge header list": (
         frame(Kind.HEADERS, 0, 1, PROCESS + FIELD * 15)
         + frame(Kind.CONTINUATION, 0, 1, FIELD * 15) * 4
         + frame(Kind.CONTINUATION, frames.END_HEADERS, 1, FIELD),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
-    "many small fields": (opened(1, PROCESS + b"\x90" * 15_000), ErrorCode.ENHANCE_YOUR_CALM),
-    "a number without end": (opened(1, b"\x7f" + b"\xff" * 4_000), ErrorCode.COMPRESSION_ERROR),
-    "a table that grows": (opened(1, b"\x3f\xff\xff\xff\x07"), ErrorCode.COMPRESSION_ERROR),
-    "a window beyond its limit": (frames.window_update(0, frames.MAX_WINDOW), ErrorCode.FLOW_CONTROL_ERROR),
+    "many small fields": (opened(1, PROCESS + b"\x90" * 15_000), ErrorCodes.ENHANCE_YOUR_CALM),
+    "a number without end": (opened(1, b"\x7f" + b"\xff" * 4_000), ErrorCodes.COMPRESSION_ERROR),
+    "a table that grows": (opened(1, b"\x3f\xff\xff\xff\x07"), ErrorCodes.COMPRESSION_ERROR),
+    "a window beyond its limit": (frames.window_update(0, frames.MAX_WINDOW), ErrorCodes.FLOW_CONTROL_ERROR),
     "windows resized again and again": (
         b"".join(map(opened, range(1, 1_001, 2)))
-        + b"".join(frames.settings(((Setting.INITIAL_WINDOW_SIZE, size),)) for size in range(1_000)),
-        ErrorCode.ENHANCE_YOUR_CALM,
+        + b"".join(frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, size),)) for size in range(1_000)),
+        ErrorCodes.ENHANCE_YOUR_CALM,
     ),
-    "a frame of 16 MiB": (b"\xff\xff\xff\0\0\0\0\0\1", ErrorCode.FRAME_SIZE_ERROR),
-    "PUSH_PROMISE": (frame(Kind.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), ErrorCode.PROTOCOL_ERROR),
+    "a frame of 16 MiB": (b"\xff\xff\xff\0\0\0\0\0\1", ErrorCodes.FRAME_SIZE_ERROR),
+    "PUSH_PROMISE": (frame(Kind.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), ErrorCodes.PROTOCOL_ERROR),
 }
 
 
@@ -185,7 +186,7 @@ async def test_garbage_behind_a_greeting_loses_the_connection(attacked: Installe
         for _ in range(50):
             async with connected(attacked.picker, greeting=GREETING + rng.randbytes(40_000)) as peer:
                 heard = await peer.hear()
-                assert heard.goaway not in (None, ErrorCode.NO_ERROR)
+                assert heard.goaway not in (None, ErrorCodes.NO_ERROR)
                 assert heard.closed
 
 
@@ -232,7 +233,7 @@ async def test_streams_beyond_the_limit_are_refused_and_the_others_go_on(attacke
     async with attacked.during(), connected(attacked.picker) as peer:
         peer.write(*map(opened, range(1, 3_001, 2)))
         await peer.hear(seconds=0.5)
-        assert [code for _, code in peer.heard.resets] == [ErrorCode.REFUSED_STREAM] * 500
+        assert [code for _, code in peer.heard.resets] == [ErrorCodes.REFUSED_STREAM] * 500
         peer.write(data(1, message(gateway.headers(CHAT, end_of_stream=True))))
         assert b"x-gateway-destination-endpoint" in await peer.hear(b"x-gateway-destination-endpoint")
 
@@ -300,7 +301,7 @@ async def test_one_address_has_its_share_of_connections_and_idle_ones_go_first(a
             assert b"x-gateway-destination-endpoint" in await peer.hear(b"x-gateway-destination-endpoint")
         heard = [await peer.hear(seconds=0.002) for peer in idle]
         assert sum(each.closed for each in heard) >= 400 - 256
-        assert next(peer for peer in idle if peer.heard.closed).heard.goaway is ErrorCode.NO_ERROR
+        assert next(peer for peer in idle if peer.heard.closed).heard.goaway is ErrorCodes.NO_ERROR
 
 
 # Bodies

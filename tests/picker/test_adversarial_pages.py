@@ -128,7 +128,7 @@ class World:
     def __init__(self, config: PickerConfig, kind: SaturationKind) -> None:
         self.store = MetricStore("s", default_pool=PoolSettings(saturation=SaturationSettings(kind)))
         state = DiscoveryState(ENDPOINTS, (Pool(POOL, {}),))
-        self.director = PoolDirector(POOL, config, self.store, self.store, random.Random(1))
+        self.director = PoolDirector(POOL, config, self.store, random.Random(1))
         self.store.sync(state)
         self.director.sync(state)
         self.interpreters = {VLLM: Interpreter(VLLM), SGLANG: Interpreter(SGLANG)}

@@ -86,7 +86,7 @@ class VectorPool:
         settings = DirectorSettings(
             emit_scores=DESTINATION_SCORES in wanted, trusted_headers=frozenset(TRUSTABLE), unknown_objectives="default"
         )
-        director = PoolDirector(_POOL.key, config, self.store, self.store, random.Random(1), settings)
+        director = PoolDirector(_POOL.key, config, self.store, random.Random(1), settings)
         director.sync(state)
         self.director = RecordingDirector(director)
         self.settings = ExchangeSettings(

@@ -7,7 +7,7 @@ from infscale.documents.strict_document import Field
 from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.errors import SelectorError
 from infscale.labels import Selector
-from picker.epp_config.parameters import Given, one_of
+from picker.epp_config.parameters import Given, one_of, plain
 from picker.scheduling.context_length import CONTEXT_LENGTH_LABEL, ContextLength
 from picker.scheduling.endpoint_attributes import (
     ALIASES,
@@ -15,26 +15,23 @@ from picker.scheduling.endpoint_attributes import (
     OPERATORS,
     Attribute,
     EndpointAttributeFilter,
-    Operator,
     attribute,
 )
 from picker.scheduling.filters.eligibility import (
     UTILIZATION_METRICS,
     FreshMetricsFilter,
     HeaderTestingFilter,
-    LabelSelectorFilter,
+    LabelFilter,
     LabelValueFilter,
     ReadyFilter,
-    Role,
     RoleFilter,
     UtilizationFilter,
     UtilizationLimit,
-    UtilizationMetric,
 )
-from picker.scheduling.filters.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter, Measure
+from picker.scheduling.filters.guards import MEASURES, BoundedLoadFilter, ErrorMemoryFilter
 from picker.scheduling.filters.legacy_tree import LegacyTreeFilter
 from picker.scheduling.filters.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
-from picker.scheduling.plugin import Filter
+from picker.scheduling.stages import Filter
 
 _API_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 PRODUCER_NAMES = ("prefixMatchInfoProducerName", "latencyPredictionInfoProducerName", "inFlightLoadProducerName")
@@ -55,7 +52,7 @@ def _label_selector(given: Given) -> Filter:
         if place is None:
             raise
         place.refuse(str(error))
-    return LabelSelectorFilter(selector)
+    return LabelFilter(selector.matches)
 
 
 def _by_label(given: Given) -> Filter:
@@ -71,11 +68,10 @@ def _by_label(given: Given) -> Filter:
 def _utilization(given: Given) -> Filter:
     parameters = given.read("conditions", "fallbackOnEmpty")
     conditions = parameters.get("conditions")
-    names: Mapping[str, UtilizationMetric] = {str(name): name for name in UTILIZATION_METRICS}
 
     def limit(item: Field) -> UtilizationLimit:
         entry = item.mapping(required=("metric", "maxValue"))
-        metric = entry["metric"].attempt(partial(one_of, names))
+        metric = entry["metric"].attempt(partial(one_of, UTILIZATION_METRICS))
         return UtilizationLimit(metric.value, entry["maxValue"].number(0.0))
 
     limits = conditions.each(limit) if conditions else ()
@@ -87,24 +83,6 @@ def _fresh(given: Given) -> Filter:
     return FreshMetricsFilter(None if age is None else age.duration())
 
 
-def _role(role: Role) -> Callable[[Given], Filter]:
-    def build(given: Given) -> Filter:
-        given.nothing()
-        return RoleFilter(role)
-
-    return build
-
-
-def _ready(given: Given) -> Filter:
-    given.nothing()
-    return ReadyFilter()
-
-
-def _header_testing(given: Given) -> Filter:
-    given.nothing()
-    return HeaderTestingFilter()
-
-
 def _prefix_affinity(given: Given) -> Filter:
     parameters = given.read(
         "affinityThreshold",
@@ -114,8 +92,8 @@ def _prefix_affinity(given: Given) -> Filter:
         "peakPrefillThroughput",
         *PRODUCER_NAMES,
     )
-    source = parameters.get("ttftSource")
-    predicted = source is not None and source.choice(("prefillThroughput", "latencyPredictor")) == "latencyPredictor"
+    sources = ("prefillThroughput", "latencyPredictor")
+    predicted = parameters.one_of("ttftSource", sources, "prefillThroughput") == "latencyPredictor"
     penalty_seconds = parameters.number("maxTTFTPenaltyMs", 18_000.0) / 1000.0
     throughput = parameters.number("peakPrefillThroughput", 15_928.0)
     given_throughput = parameters.get("peakPrefillThroughput")
@@ -148,20 +126,14 @@ def attribute_of(field: Field, on_pages: frozenset[str]) -> Attribute:
 def _endpoint_attribute(given: Given) -> Filter:
     parameters = given.read("attribute", "producer", "algorithm", "onMissing", "fallbackOnEmpty")
     found = parameters.required("attribute").attempt(lambda field: attribute_of(field, given.attributes))
-    passing = parameters.get_as("onMissing", lambda field: field.choice(("Pass", "Fail")), "Pass") == "Pass"
+    passing = parameters.one_of("onMissing", ("Pass", "Fail"), "Pass") == "Pass"
     fallback = parameters.boolean("fallbackOnEmpty", False)
     algorithm = parameters.required("algorithm").mapping(required=("type", "threshold"))
     algorithm["type"].attempt(lambda field: field.choice(("threshold",)))
     threshold = algorithm["threshold"].mapping(required=("operator", "value"))
-    names: Mapping[str, Operator] = {str(name): name for name in OPERATORS}
-    operator = threshold["operator"].attempt(partial(one_of, names))
-    return EndpointAttributeFilter(
-        found.value,
-        operator.value,
-        threshold["value"].number(),
-        pass_on_missing=passing,
-        fallback_on_empty=fallback,
-    )
+    operator = threshold["operator"].attempt(partial(one_of, OPERATORS))
+    value = threshold["value"].number()
+    return EndpointAttributeFilter(found.value, operator.value, value, passing, fallback)
 
 
 def context_length(given: Given) -> ContextLength:
@@ -179,11 +151,7 @@ def _error_memory(given: Given) -> Filter:
 
 def _bounded_load(given: Given) -> Filter:
     parameters = given.read("factor", "measure")
-    measure = parameters.get("measure")
-    names: Mapping[str, Measure] = {str(name): name for name in MEASURES}
-    return BoundedLoadFilter(
-        parameters.number("factor", 1.25, 1.0), "requests" if measure is None else names[measure.choice(MEASURES)]
-    )
+    return BoundedLoadFilter(parameters.number("factor", 1.25, 1.0), parameters.one_of("measure", MEASURES, "requests"))
 
 
 def _legacy_tree(given: Given) -> Filter:
@@ -199,16 +167,16 @@ def _legacy_tree(given: Given) -> Filter:
 
 
 FILTERS: Mapping[str, Callable[[Given], Filter]] = {
-    "ready-filter": _ready,
+    "ready-filter": plain(ReadyFilter),
     "fresh-metrics-filter": _fresh,
     "label-selector-filter": _label_selector,
     "by-label": _by_label,
     "by-label-selector": _label_selector,
     "utilization-filter": _utilization,
-    "decode-filter": _role("decode"),
-    "prefill-filter": _role("prefill"),
-    "encode-filter": _role("encode"),
-    "header-based-testing-filter": _header_testing,
+    "decode-filter": plain(partial(RoleFilter, "decode")),
+    "prefill-filter": plain(partial(RoleFilter, "prefill")),
+    "encode-filter": plain(partial(RoleFilter, "encode")),
+    "header-based-testing-filter": plain(HeaderTestingFilter),
     "prefix-cache-affinity-filter": _prefix_affinity,
     "slo-headroom-tier-filter": _headroom_tier,
     "endpoint-attribute-filter": _endpoint_attribute,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from picker.epp_config.facts import Facts, FactType, Told
-from picker.epp_config.parameters import Given
+from picker.epp_config.parameters import Given, note
 from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
 
@@ -16,11 +16,7 @@ DEFAULT_MEDIA_ITEMS = _DEFAULT_MEDIA_MIB // _MIB_PER_ITEM
 def _prefix(given: Given, facts: Facts) -> Told:
     default = PrefixSettings()
     parameters = given.read(
-        "autoTune",
-        "blockSizeTokens",
-        "lruCapacityPerServer",
-        "maxPrefixBlocksToMatch",
-        "maxPrefixTokensToMatch",
+        "autoTune", "blockSizeTokens", "lruCapacityPerServer", "maxPrefixBlocksToMatch", "maxPrefixTokensToMatch"
     )
     settings = PrefixSettings(
         auto_tune=parameters.boolean("autoTune", default.auto_tune),
@@ -50,7 +46,7 @@ def _latency(given: Given, facts: Facts) -> Told:
         "predictInProduce", "streamingMode", "sloBufferFactor", *_OF_A_TRAINED_MODEL, "prefixMatchInfoProducerName"
     )
     notes = tuple(
-        f"{field.place}: {field.path}: has no effect here: no model is trained"
+        note(field, "has no effect here: no model is trained")
         for name in _OF_A_TRAINED_MODEL
         if (field := parameters.get(name)) is not None
     )

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from infscale.documents.strict_document import Field
 from infscale.metrics.published.gpu_readers import GPU_STALENESS_SECONDS
 from picker.epp_config.factories.filter_factories import attribute_of, context_length
-from picker.epp_config.parameters import Given
+from picker.epp_config.parameters import Given, plain
 from picker.scheduling.endpoint_attributes import EndpointAttributeScorer
-from picker.scheduling.plugin import Scorer
 from picker.scheduling.scorers.affinity import (
     HeaderLabelAffinityScorer,
     LoraAffinityScorer,
@@ -16,7 +15,7 @@ from picker.scheduling.scorers.affinity import (
     PrefixCacheScorer,
 )
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
-from picker.scheduling.scorers.latency import STRATEGIES, LatencyScorer, Strategy
+from picker.scheduling.scorers.latency import STRATEGIES, LatencyScorer
 from picker.scheduling.scorers.load import (
     ActiveRequestScorer,
     KvCacheUtilizationScorer,
@@ -25,18 +24,11 @@ from picker.scheduling.scorers.load import (
     RunningRequestsScorer,
 )
 from picker.scheduling.scorers.price import COST_LABEL, SPEED_LABEL, SpeedAndCostScorer
-from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, Scaling, TokenLoadScorer
+from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, TokenLoadScorer
+from picker.scheduling.stages import Scorer
 
 _PRODUCERS = ("prefixMatchInfoProducerName", "inFlightLoadProducerName")
 _LINES = ("linear_lower_is_better", "linear_higher_is_better")
-
-
-def _plain(build: Callable[[], Scorer]) -> Callable[[Given], Scorer]:
-    def without_parameters(given: Given) -> Scorer:
-        given.nothing()
-        return build()
-
-    return without_parameters
 
 
 def _load_aware(given: Given) -> Scorer:
@@ -57,9 +49,7 @@ def _token_load(given: Given) -> Scorer:
 
 
 def _in_flight_tokens(given: Given) -> Scorer:
-    scaling = given.read("scaling").get("scaling")
-    names: Mapping[str, Scaling] = {str(name): name for name in SCALINGS}
-    return InFlightTokensScorer("request" if scaling is None else names[scaling.choice(SCALINGS)])
+    return InFlightTokensScorer(given.read("scaling").one_of("scaling", SCALINGS, "request"))
 
 
 def _prefix_cache(given: Given) -> Scorer:
@@ -78,11 +68,6 @@ def _no_hit_lru(given: Given) -> Scorer:
 def _header_label(given: Given) -> Scorer:
     parameters = given.read("headerName", "labelKey")
     return HeaderLabelAffinityScorer(parameters.required("headerName").text(), parameters.required("labelKey").text())
-
-
-def _lmetric(given: Given) -> Scorer:
-    given.read(*_PRODUCERS)
-    return LmetricScorer()
 
 
 def _endpoint_attribute(given: Given) -> Scorer:
@@ -124,12 +109,10 @@ def _latency(given: Given) -> Scorer:
         "latencyPredictionInfoProducerName",
         "prefixMatchInfoProducerName",
     )
-    strategy = parameters.get("headroomSelectionStrategy")
-    names: Mapping[str, Strategy] = {str(name): name for name in STRATEGIES}
     return LatencyScorer(
         parameters.number("ttftWeight", 0.8),
         parameters.number("tpotWeight", 0.2),
-        "least" if strategy is None else names[strategy.choice(STRATEGIES)],
+        parameters.one_of("headroomSelectionStrategy", STRATEGIES, "least"),
         parameters.number("compositeKVWeight", 1.0),
         parameters.number("compositeQueueWeight", 1.0),
         parameters.number("compositePrefixWeight", 1.0),
@@ -159,18 +142,18 @@ OF_POOL_METRICS = frozenset({_CLUSTER_QUEUE, _CLUSTER_KV_CACHE})
 """Scorers of what pickers of other clusters publish of their pools."""
 
 SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
-    "queue-scorer": _plain(QueueScorer),
-    "running-requests-size-scorer": _plain(RunningRequestsScorer),
-    "kv-cache-utilization-scorer": _plain(KvCacheUtilizationScorer),
+    "queue-scorer": plain(QueueScorer),
+    "running-requests-size-scorer": plain(RunningRequestsScorer),
+    "kv-cache-utilization-scorer": plain(KvCacheUtilizationScorer),
     "load-aware-scorer": _load_aware,
     "active-request-scorer": _active_request,
     "token-load-scorer": _token_load,
     "in-flight-tokens-scorer": _in_flight_tokens,
-    "lmetric-scorer": _lmetric,
-    "lora-affinity-scorer": _plain(LoraAffinityScorer),
+    "lmetric-scorer": plain(LmetricScorer, *_PRODUCERS),
+    "lora-affinity-scorer": plain(LoraAffinityScorer),
     "prefix-cache-scorer": _prefix_cache,
     "no-hit-lru-scorer": _no_hit_lru,
-    MEDIA_SCORER: _plain(MediaCacheScorer),
+    MEDIA_SCORER: plain(MediaCacheScorer),
     "header-label-affinity-scorer": _header_label,
     "endpoint-attribute-scorer": _endpoint_attribute,
     "context-length-aware": context_length,
@@ -179,7 +162,7 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "staleness-discount-scorer": _staleness,
     "speed-and-cost-scorer": _speed_and_cost,
     # A cluster's averages stand where an endpoint's own numbers do, so that the formulas are the same.
-    _CLUSTER_QUEUE: _plain(QueueScorer),
-    _CLUSTER_KV_CACHE: _plain(KvCacheUtilizationScorer),
+    _CLUSTER_QUEUE: plain(QueueScorer),
+    _CLUSTER_KV_CACHE: plain(KvCacheUtilizationScorer),
     "multicluster-prefix-cache-scorer": _prefix_cache,
 }

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from infscale.labels import Selector
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.scheduling.by_endpoints import ByEndpoints
@@ -54,8 +53,8 @@ class FreshMetricsFilter:
         return rows[context.now - context.snapshot.columns.observed_at[rows] <= self.max_age_seconds]
 
 
-class _LabelFilter:
-    """Keeps rows by their labels."""
+class LabelFilter:
+    """Keeps endpoints whose labels are accepted, such as by a label selector."""
 
     def __init__(self, accepts: Callable[[Mapping[str, str]], bool]) -> None:
         self._accepted: ByEndpoints[BoolArray] = ByEndpoints(
@@ -67,25 +66,18 @@ class _LabelFilter:
         return rows[self._accepted.of(context.snapshot)[rows]]
 
 
-class LabelSelectorFilter(_LabelFilter):
-    """Keeps endpoints that a label selector matches."""
-
-    def __init__(self, selector: Selector) -> None:
-        super().__init__(selector.matches)
-
-
-class LabelValueFilter(_LabelFilter):
+class LabelValueFilter(LabelFilter):
     """Keeps endpoints whose label has one of some values; those without it where `allows_no_label`.
 
     The reference's deprecated ``by-label``, in which an absent label also equals the empty value. A
-    `LabelSelectorFilter` says the same and more.
+    label selector says the same and more.
     """
 
     def __init__(self, label: str, values: frozenset[str], allows_no_label: bool) -> None:
         super().__init__(lambda labels: labels.get(label, "") in values or (allows_no_label and label not in labels))
 
 
-class RoleFilter(_LabelFilter):
+class RoleFilter(LabelFilter):
     """Keeps endpoints that play a role in disaggregated serving, by the label ``llm-d.ai/role``.
 
     An endpoint without the label decodes, and does nothing else.

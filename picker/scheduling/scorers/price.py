@@ -1,26 +1,17 @@
 """A scorer for pools of unequal endpoints: how soon the request would be done, and what that costs."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
-from picker.scheduling.by_endpoints import ByEndpoints, positive_number
+from picker.scheduling.by_endpoints import ByEndpoints, numbers_of
 from picker.scheduling.plugin import SchedulingContext
 
 SPEED_LABEL = "infscale.dev/speed"
 COST_LABEL = "infscale.dev/cost"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rates:
-    """Speed and cost of each endpoint, NaN where its labels do not say them."""
-
-    speed: FloatArray
-    cost: FloatArray
 
 
 class SpeedAndCostScorer:
@@ -36,15 +27,16 @@ class SpeedAndCostScorer:
     def __init__(self, cost_weight: float = 0.3, speed_label: str = SPEED_LABEL, cost_label: str = COST_LABEL) -> None:
         self.cost_weight = cost_weight
 
-        def read(endpoints: tuple[Endpoint, ...]) -> _Rates:
-            return _Rates(_column(endpoints, speed_label), _column(endpoints, cost_label))
+        def read(endpoints: tuple[Endpoint, ...]) -> tuple[FloatArray, FloatArray]:
+            return _column(endpoints, speed_label), _column(endpoints, cost_label)
 
-        self._rates: ByEndpoints[_Rates] = ByEndpoints(read)
+        # Speed and cost of each endpoint, NaN where its labels do not say them.
+        self._rates = ByEndpoints(read)
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """1 for a candidate that is both the soonest done and the cheapest."""
-        rates = self._rates.of(context.snapshot)
-        speed, cost = _filled(rates.speed[rows]), _filled(rates.cost[rows])
+        speeds, costs = self._rates.of(context.snapshot)
+        speed, cost = _filled(speeds[rows]), _filled(costs[rows])
         work = context.snapshot.in_flight_tokens[rows] + context.uncached_tokens(rows) + context.request.output_tokens
         time = np.maximum(1.0, work) / speed
         price = cost / speed
@@ -55,8 +47,8 @@ class SpeedAndCostScorer:
 
 
 def _column(endpoints: tuple[Endpoint, ...], label: str) -> FloatArray:
-    values = [positive_number(each.labels, label) for each in endpoints]
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    values = numbers_of(endpoints, label)
+    return np.where(values > 0, values, math.nan)
 
 
 def _filled(values: FloatArray) -> FloatArray:

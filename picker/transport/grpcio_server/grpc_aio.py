@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -15,18 +15,13 @@ from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Fail, Send
 from picker.request import Verdict
-from picker.transport.budget import Budget
-from picker.transport.crash import CRASHED, log_crash
-from picker.transport.endings import check_message, kept_bytes
+from picker.transport.endings import CRASHED, check_message, kept_bytes, log_crash
 from picker.transport.grpcio_server.carried_exchange import CarriedExchange
 from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler
-from picker.transport.health import Health
 from picker.transport.interface import EXT_PROC_SERVICE, FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
-from picker.transport.limits import LimitCounts, LimitNotes
-from picker.transport.memory_release import MemoryReturn
+from picker.transport.transport import Transport
 
-_SWEEP_SECONDS = 0.5
 _HELD_BACK_SECONDS = 0.05
 _POLL_SECONDS = 0.02
 
@@ -35,61 +30,29 @@ if TYPE_CHECKING:
     Handler = grpc.GenericRpcHandler[Any, Any]
 
 
-class GrpcTransport:
-    """Serves exchanges made by `new_exchange`; `clock` gives monotonic seconds, `ready` what health checks answer."""
+class GrpcTransport(Transport):
+    """A transport by grpcio's server."""
 
     def __init__(self, settings: TransportSettings, new_exchange: NewExchange, clock: Clock, ready: Ready) -> None:
-        self._settings = settings
-        self._new_exchange = new_exchange
-        self._clock = clock
-        self._health = Health(ready, settings.any_health_service)
-        self.counts = LimitCounts()
-        """How often limits acted."""
-        self.budget = Budget(settings.max_buffered_bytes, settings.max_body_bytes)
-        """What exchanges hold of bodies."""
-        self._notes = LimitNotes(self.counts)
+        super().__init__(settings, new_exchange, clock, ready)
         self._calls: dict[CarriedExchange, None] = {}
         # Each large body is kept in several copies while its steps are done.
         self._one_at_a_time = asyncio.Lock()
-        self._stack = contextlib.AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
         self._servers: list[grpc.aio.Server] = []
-        self._ports: list[int] = []
 
-    @property
-    def port(self) -> int:
-        """The port exchanges are served on."""
-        return self._ports[0]
-
-    @property
-    def health_port(self) -> int | None:
-        """The second port of health checks, where there is one."""
-        return self._ports[1] if len(self._ports) > 1 else None
-
-    async def __aenter__(self) -> Self:
+    async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         settings = self._settings
-        methods = {"Process": grpc.stream_stream_rpc_method_handler(self._process)}
+        methods = {"Process": grpc.stream_stream_rpc_method_handler(self._exchange)}
         exchanges = grpc.method_handlers_generic_handler(EXT_PROC_SERVICE, methods)
-        async with contextlib.AsyncExitStack() as stack:
-            self._tasks = await stack.enter_async_context(running(self._sweep()))
-            stack.push_async_callback(self._stop, 0.0)
-            where = authority(settings.address, settings.port)
-            await self._listen(where, await self._credentials(stack), exchanges, health_handler(self._health))
-            if settings.health_port is not None:
-                # Probes speak plain text: they carry nothing worth hiding and know no certificate.
-                where = authority(settings.health_address or settings.address, settings.health_port)
-                await self._listen(where, None, health_handler(self._health))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._stack.aclose()
-
-    async def drain(self) -> None:
-        """Say NOT_SERVING, keep taking exchanges for the notice, let open ones end, stop."""
-        self._health.drain()
-        await asyncio.sleep(self._settings.notice_seconds)
-        await self._stop(self._settings.drain_seconds)
+        self._tasks = await stack.enter_async_context(running(self._sweep(settings.body_timeout_seconds, self._look)))
+        stack.push_async_callback(self._end, 0.0)
+        where = authority(settings.address, settings.port)
+        await self._listen(where, await self._credentials(stack), exchanges, health_handler(self._health))
+        if settings.health_port is not None:
+            # Probes speak plain text: they carry nothing worth hiding and know no certificate.
+            where = authority(settings.health_address or settings.address, settings.health_port)
+            await self._listen(where, None, health_handler(self._health))
 
     async def _credentials(self, stack: contextlib.AsyncExitStack) -> grpc.ServerCredentials | None:
         """What to listen with, followed until `stack` is closed where that is wanted; None: in plain text."""
@@ -114,7 +77,7 @@ class GrpcTransport:
         await server.start()
         self._servers.append(server)
 
-    async def _stop(self, grace_seconds: float) -> None:
+    async def _end(self, grace_seconds: float) -> None:
         self._health.stop()
         servers, self._servers = self._servers, []
         # In order: the exchange port drains while the health port, the last, still says so.
@@ -133,12 +96,12 @@ class GrpcTransport:
                 stopping.cancel()
         await server.stop(None)
 
-    async def _process(self, requests: AsyncIterator[bytes], context: "Context") -> None:
+    async def _exchange(self, requests: AsyncIterator[bytes], context: "Context") -> None:
         failure: Fail | None = CRASHED
         call = CarriedExchange(self._new_exchange(), self._clock, self.budget)
         self._calls[call] = None
         try:
-            failure = await self._serve(call, requests, context)
+            failure = await self._carry(call, requests, context)
         except Exception as error:  # a bug in one exchange must not end the others
             log_crash(error)
         finally:
@@ -147,7 +110,7 @@ class GrpcTransport:
         if failure is not None:
             await context.abort(grpc.StatusCode[failure.status], failure.message)
 
-    async def _serve(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
+    async def _carry(self, call: CarriedExchange, requests: AsyncIterator[bytes], context: "Context") -> Fail | None:
         """Run one exchange; however it ends, also by cancellation, the exchange learns of it."""
         exchange = call.exchange
         try:
@@ -234,18 +197,11 @@ class GrpcTransport:
             self._notes.acted("body_memory", "", self._clock())
             victim.end("over budget")
 
-    async def _sweep(self) -> None:
-        """End what takes too long, for ever."""
-        limit = self._settings.body_timeout_seconds
-        memory = MemoryReturn()
-        while True:
-            await asyncio.sleep(min(_SWEEP_SECONDS, limit / 4))
-            memory.look(self.budget.held_bytes)
-            now = self._clock()
-            arriving = [call.holding for call in self._calls if call.holding.arriving]
-            for holding, why in self.budget.late(arriving, now, limit):
-                self._notes.acted("body_memory" if why == "held back" else "stalled_body", "", now)
-                holding.end(why)
+    def _look(self, now: float) -> None:
+        arriving = [call.holding for call in self._calls if call.holding.arriving]
+        for holding, why in self.budget.late(arriving, now, self._settings.body_timeout_seconds):
+            self._notes.acted("body_memory" if why == "held back" else "stalled_body", "", now)
+            holding.end(why)
 
 
 async def _write(sends: list[Send], context: "Context") -> Fail | None:

@@ -13,12 +13,14 @@ state once the peer has acknowledged that; it never pushes, and it ignores prior
 
 from typing import Final
 
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from xxhash import xxh3_128_digest
 
 from picker.transport.h2 import frames
-from picker.transport.h2.errors import ConnectionFault, ErrorCode, StreamFault
+from picker.transport.h2.errors import ConnectionFault, StreamFault
 from picker.transport.h2.events import Ended, Event, Limits, Opened, Received
-from picker.transport.h2.frames import HEADER_BYTES, Kind, Setting
+from picker.transport.h2.frames import HEADER_BYTES, Kind
 from picker.transport.h2.hpack import Decoder, Fields
 from picker.transport.h2.requests import Head, check_trailers, checked
 from picker.transport.h2.streams import Block, Stream, need_connection, need_stream, opened_by, unpadded
@@ -41,7 +43,6 @@ class ServerConnection:
         self._place = 0
         self._units = 0
         self._preface_left = frames.PREFACE
-        self._settings_seen = False
         self._decoder = Decoder(self._limits.max_list_bytes)
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
@@ -52,7 +53,6 @@ class ServerConnection:
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_frame_bytes = frames.MIN_MAX_FRAME_BYTES
         self._unacknowledged = 0
-        self._queued = 0
         # Streams whose data waits for the connection's window; those with data that waits for their own are not in it.
         self._blocked: dict[int, None] = {}
         self._window_changes = self._limits.window_changes
@@ -68,6 +68,10 @@ class ServerConnection:
         self._events: list[Event] = []
         self.failed = False
         """Whether the peer has lost the connection by a fault of its own."""
+        self.greeted = False
+        """Whether the peer has shown that it speaks HTTP/2."""
+        self.queued_bytes = 0
+        """How much of the answers waits for the peer's windows."""
         self.hold_back = False
         """Whether windows stay shut until `open_window` is asked for."""
         self.pending = False
@@ -79,36 +83,16 @@ class ServerConnection:
     # What the owner asks
 
     @property
-    def streams(self) -> int:
-        """How many streams are open."""
-        return len(self._streams)
-
-    @property
-    def greeted(self) -> bool:
-        """Whether the peer has shown that it speaks HTTP/2."""
-        return self._settings_seen
-
-    @property
     def unfinished(self) -> int | None:
         """Which frame or header block, counted from the beginning, has begun to come and not ended; None: none has."""
         if self._block is not None:
             return -self._blocks
         return self._frames if len(self._buffer) > self._place and not self.pending else None
 
-    @property
-    def queued_bytes(self) -> int:
-        """How much of the answers waits for the peer's windows."""
-        return self._queued
-
     def take(self) -> list[bytes]:
         """The bytes to send now."""
         out, self._out = self._out, []
         return out
-
-    def receive(self, data: bytes) -> list[Event]:
-        """Take in what came and return all that streams must hear of, in order. Never raises."""
-        self.feed(data)
-        return self.read()
 
     def feed(self, data: bytes) -> None:
         """Take in what came."""
@@ -132,7 +116,7 @@ class ServerConnection:
         events, self._events = self._events, []
         return events
 
-    def fail(self, code: ErrorCode, why: str) -> None:
+    def fail(self, code: ErrorCodes, why: str) -> None:
         """The peer loses the connection; what streams must hear of it, `read` returns."""
         self.failed = True
         self.pending = False
@@ -143,7 +127,7 @@ class ServerConnection:
         self._blocked.clear()
         self._unread.clear()
         self._shut.clear()
-        self._queued = 0
+        self.queued_bytes = 0
 
     def shut(self) -> list[int]:
         """The streams whose windows were to be opened and stay shut until `open_window` is asked for."""
@@ -194,14 +178,14 @@ class ServerConnection:
             return True
         state.keep(data, trailers)
         self._unread[stream] = state
-        self._queued += size
+        self.queued_bytes += size
         self._flush(stream, state)
-        if self._queued <= self._limits.queued_bytes:
+        if self.queued_bytes <= self._limits.queued_bytes:
             return True
-        self.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        self.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
         return False
 
-    def reset(self, stream: int, code: ErrorCode) -> None:
+    def reset(self, stream: int, code: ErrorCodes) -> None:
         """End a stream at once; harmless on one that is over."""
         state = self._streams.get(stream)
         if state is not None:
@@ -213,18 +197,18 @@ class ServerConnection:
         """Take no more streams: those that are open go on to their ends."""
         if not self._leaving:
             self._leaving = True
-            self._out.append(frames.goaway(self._last_stream, ErrorCode.NO_ERROR))
+            self._out.append(frames.goaway(self._last_stream, ErrorCodes.NO_ERROR))
 
     # Beginnings and ends
 
     def _greet(self) -> None:
         limits = self._limits
         announced = (
-            (Setting.HEADER_TABLE_SIZE, 0),
-            (Setting.MAX_CONCURRENT_STREAMS, limits.max_streams),
-            (Setting.INITIAL_WINDOW_SIZE, limits.window_bytes),
-            (Setting.MAX_FRAME_SIZE, limits.max_frame_bytes),
-            (Setting.MAX_HEADER_LIST_SIZE, limits.max_list_bytes),
+            (SettingCodes.HEADER_TABLE_SIZE, 0),
+            (SettingCodes.MAX_CONCURRENT_STREAMS, limits.max_streams),
+            (SettingCodes.INITIAL_WINDOW_SIZE, limits.window_bytes),
+            (SettingCodes.MAX_FRAME_SIZE, limits.max_frame_bytes),
+            (SettingCodes.MAX_HEADER_LIST_SIZE, limits.max_list_bytes),
         )
         self._out.append(frames.settings(announced))
         self._out.append(frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW))
@@ -240,12 +224,12 @@ class ServerConnection:
         state = self._streams.pop(stream)
         self._shut.pop(stream, None)
         if state.queue is not None:
-            self._queued -= state.queued
+            self.queued_bytes -= state.queued
             self._blocked.pop(stream, None)
             self._unread.pop(stream, None)
         if not state.remote_ended:
             # The peer may go on sending what is not read any more; this tells it that it need not.
-            self._out.append(frames.rst_stream(stream, ErrorCode.NO_ERROR))
+            self._out.append(frames.rst_stream(stream, ErrorCodes.NO_ERROR))
         self._remember(stream, cut=cut or not state.remote_ended)
 
     def _remember(self, stream: int, *, cut: bool) -> None:
@@ -270,7 +254,7 @@ class ServerConnection:
             # Byte by byte: compiled, that makes no objects.
             size = buffer[place] << 16 | buffer[place + 1] << 8 | buffer[place + 2]
             if size > limit:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"a frame is larger than {limit} bytes")
+                raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, f"a frame is larger than {limit} bytes")
             stop = place + HEADER_BYTES + size
             if total < stop:
                 break
@@ -291,16 +275,16 @@ class ServerConnection:
         """How much of `buffer` belongs to the preface."""
         part = buffer[: len(self._preface_left)]
         if not self._preface_left.startswith(part):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this port speaks HTTP/2 without an upgrade")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "this port speaks HTTP/2 without an upgrade")
         self._preface_left = self._preface_left[len(part) :]
         return len(part)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block is not None:
             if kind != Kind.CONTINUATION or stream != self._block.stream:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
-        elif not self._settings_seen and kind != Kind.SETTINGS:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
+                raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a header block is interrupted")
+        elif not self.greeted and kind != Kind.SETTINGS:
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "the first frame is no SETTINGS")
         # No table of methods: a connection that holds itself would stay until garbage is collected, which is rare.
         if kind == frames.DATA:
             self._data(flags, stream, payload)
@@ -325,7 +309,7 @@ class ServerConnection:
         elif kind == Kind.GOAWAY:
             self._goaway(stream, payload)
         elif kind == Kind.PUSH_PROMISE:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients do not push")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "clients do not push")
 
     def _fault(self, fault: StreamFault) -> None:
         stream = fault.stream
@@ -348,11 +332,11 @@ class ServerConnection:
             self._check_closed(stream)
             return
         if state.remote_ended:
-            raise StreamFault(stream, ErrorCode.STREAM_CLOSED, "data behind the end of a request")
+            raise StreamFault(stream, ErrorCodes.STREAM_CLOSED, "data behind the end of a request")
         ended = bool(flags & frames.END_STREAM)
         state.received += size
         if state.received > self._limits.window_bytes:
-            raise StreamFault(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the window takes")
+            raise StreamFault(stream, ErrorCodes.FLOW_CONTROL_ERROR, "more data than the window takes")
         if not ended and 2 * state.received > self._limits.window_bytes:
             if self.hold_back:
                 self._shut[stream] = None
@@ -369,14 +353,14 @@ class ServerConnection:
         if state.expected is not None:
             state.expected -= size
             if state.expected < 0 or (ended and state.expected):
-                raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is not of its announced length")
+                raise StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, "a body is not of its announced length")
 
     def _count(self, size: int) -> None:
         """Count data against the connection's window, and open that again."""
         self._unacknowledged += size
         limit = self._limits.connection_window_bytes
         if self._unacknowledged > limit:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window takes")
+            raise ConnectionFault(ErrorCodes.FLOW_CONTROL_ERROR, "more data than the connection's window takes")
         if 2 * self._unacknowledged > limit:
             self._out.append(frames.window_update(0, self._unacknowledged))
             self._unacknowledged = 0
@@ -384,12 +368,12 @@ class ServerConnection:
     def _check_closed(self, stream: int) -> None:
         """What comes on a stream that is not open: nothing on an idle one, what was on the way on one ended here."""
         if stream > self._last_stream or not stream & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was never opened")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a frame on a stream that was never opened")
         cut = self._over.get(stream)
         if cut is None:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame on a stream that was passed over")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a frame on a stream that was passed over")
         if not cut:
-            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "a frame on a stream that has ended")
+            raise ConnectionFault(ErrorCodes.STREAM_CLOSED, "a frame on a stream that has ended")
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         need_stream(stream)
@@ -398,7 +382,7 @@ class ServerConnection:
         depends: int | None = None
         if flags & frames.PRIORITY:
             if len(payload) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS end within their priority")
+                raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "HEADERS end within their priority")
             depends = int.from_bytes(payload[:4], "big") & frames.MAX_STREAM
             payload = payload[5:]
         self._blocks += 1
@@ -406,20 +390,20 @@ class ServerConnection:
         if flags & frames.END_HEADERS:
             self._finish_block()
         if depends == stream:
-            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+            raise StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, "a stream depends on itself")
 
     def _continuation(self, flags: int, payload: bytes) -> None:
         block = self._block
         if block is None:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         if not payload and not flags & frames.END_HEADERS:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "CONTINUATION without content")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "CONTINUATION without content")
         block.size += len(payload)
         block.pieces.append(payload)
         if len(block.pieces) > _MOST_BLOCK_PIECES:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block comes in too many frames")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "a header block comes in too many frames")
         if block.size > self._limits.max_list_bytes:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block is larger than allowed")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "a header block is larger than allowed")
         if flags & frames.END_HEADERS:
             self._finish_block()
 
@@ -446,9 +430,9 @@ class ServerConnection:
 
     def _trailers(self, block: Block, state: Stream, fields: Fields) -> None:
         if state.remote_ended:
-            raise StreamFault(block.stream, ErrorCode.STREAM_CLOSED, "headers behind the end of a request")
+            raise StreamFault(block.stream, ErrorCodes.STREAM_CLOSED, "headers behind the end of a request")
         if not block.ended:
-            raise StreamFault(block.stream, ErrorCode.PROTOCOL_ERROR, "trailers do not end the stream")
+            raise StreamFault(block.stream, ErrorCodes.PROTOCOL_ERROR, "trailers do not end the stream")
         check_trailers(block.stream, fields)
         self._announced(block.stream, state, 0, ended=True)
         state.remote_ended = True
@@ -460,15 +444,15 @@ class ServerConnection:
         head = None if self._decoder.has_table else self._heads.get(digest)
         fields = self._decoded(encoded) if head is None else None
         if not stream & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client opens streams of odd numbers")
+            raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a client opens streams of odd numbers")
         self._last_stream = stream
         if self._leaving or len(self._streams) >= self._limits.max_streams:
-            raise StreamFault(stream, ErrorCode.REFUSED_STREAM, "no more streams are taken now")
+            raise StreamFault(stream, ErrorCodes.REFUSED_STREAM, "no more streams are taken now")
         if head is None:
             head = checked(stream, fields or ())
             self._keep(digest, head)
         if block.ended and head.length:
-            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a body is announced and does not come")
+            raise StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, "a body is announced and does not come")
         self._streams[stream] = Stream(self._peer_window, head.length, remote_ended=block.ended)
         if self._window_changes < self._limits.window_changes:
             self._window_changes += _WINDOW_CHANGES_A_STREAM
@@ -484,14 +468,14 @@ class ServerConnection:
     def _priority(self, stream: int, payload: bytes) -> None:
         need_stream(stream)
         if len(payload) != 5:
-            raise StreamFault(stream, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
+            raise StreamFault(stream, ErrorCodes.FRAME_SIZE_ERROR, "PRIORITY has five bytes")
         if int.from_bytes(payload[:4], "big") & frames.MAX_STREAM == stream:
-            raise StreamFault(stream, ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+            raise StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, "a stream depends on itself")
 
     def _rst_stream(self, stream: int, payload: bytes) -> None:
         need_stream(stream)
         if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "RST_STREAM has four bytes")
         state = self._streams.get(stream)
         if state is not None:
             state.remote_ended = True
@@ -502,14 +486,14 @@ class ServerConnection:
 
     def _settings(self, flags: int, stream: int, payload: bytes) -> None:
         need_connection(stream)
-        self._settings_seen = True
+        self.greeted = True
         if flags & frames.ACK:
             if payload:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement of settings is empty")
+                raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "an acknowledgement of settings is empty")
             self._decoder.forbid()
             return
         if len(payload) % 6:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "settings have six bytes each")
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "settings have six bytes each")
         self._units -= len(payload) // 6
         before = self._peer_window
         for place in range(0, len(payload), 6):
@@ -522,15 +506,15 @@ class ServerConnection:
 
     def _setting(self, name: int, value: int) -> None:
         match name:
-            case Setting.ENABLE_PUSH if value > 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-            case Setting.INITIAL_WINDOW_SIZE:
+            case SettingCodes.ENABLE_PUSH if value > 1:
+                raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+            case SettingCodes.INITIAL_WINDOW_SIZE:
                 if value > frames.MAX_WINDOW:
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+                    raise ConnectionFault(ErrorCodes.FLOW_CONTROL_ERROR, "a window is too large")
                 self._peer_window = value
-            case Setting.MAX_FRAME_SIZE:
+            case SettingCodes.MAX_FRAME_SIZE:
                 if not frames.MIN_MAX_FRAME_BYTES <= value <= frames.MAX_MAX_FRAME_BYTES:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its range")
+                    raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "MAX_FRAME_SIZE is out of its range")
                 self._peer_frame_bytes = value
             case _:
                 pass
@@ -540,11 +524,11 @@ class ServerConnection:
         self._window_changes -= len(self._streams)
         self._units -= len(self._streams) // 4
         if self._window_changes < 0:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "windows are resized again and again")
+            raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "windows are resized again and again")
         for state in self._streams.values():
             state.window += by
             if state.window > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
+                raise ConnectionFault(ErrorCodes.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
         for stream, state in list(self._streams.items()) if by > 0 else ():
             if state.queue is not None:
                 self._flush(stream, state)
@@ -552,18 +536,18 @@ class ServerConnection:
     def _ping(self, flags: int, stream: int, payload: bytes) -> None:
         need_connection(stream)
         if len(payload) != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has eight bytes")
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "PING has eight bytes")
         if not flags & frames.ACK:
             self._out.append(frames.frame(Kind.PING, frames.ACK, 0, payload))
 
     def _goaway(self, stream: int, payload: bytes) -> None:
         need_connection(stream)
         if len(payload) < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has at least eight bytes")
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "GOAWAY has at least eight bytes")
 
     def _window_update(self, stream: int, payload: bytes) -> None:
         if len(payload) != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
+            raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "WINDOW_UPDATE has four bytes")
         increment = int.from_bytes(payload, "big") & frames.MAX_WINDOW
         if not stream:
             self._window += opened_by(0, self._window, increment)
@@ -600,7 +584,7 @@ class ServerConnection:
             if piece:
                 state.window -= len(piece)
                 self._window -= len(piece)
-                self._queued -= len(piece)
+                self.queued_bytes -= len(piece)
                 state.queued -= len(piece)
                 state.taken += len(piece)
                 self._units -= 1

@@ -5,7 +5,8 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from picker.transport.h2.errors import ErrorCode
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES: Final = 9
@@ -48,26 +49,9 @@ PADDED: Final = 0x8
 PRIORITY: Final = 0x20
 
 
-class Setting(enum.IntEnum):
-    """RFC 9113, section 6.5.2."""
-
-    HEADER_TABLE_SIZE = 0x1
-    ENABLE_PUSH = 0x2
-    MAX_CONCURRENT_STREAMS = 0x3
-    INITIAL_WINDOW_SIZE = 0x4
-    MAX_FRAME_SIZE = 0x5
-    MAX_HEADER_LIST_SIZE = 0x6
-
-
 def frame(kind: Kind, flags: int, stream: int, payload: bytes = b"") -> bytes:
     """One frame."""
-    return b"%b%b%b%b%b" % (
-        len(payload).to_bytes(3, "big"),
-        bytes((kind,)),
-        bytes((flags,)),
-        stream.to_bytes(4, "big"),
-        payload,
-    )
+    return head(len(payload), kind, flags, stream) + payload
 
 
 def head(size: int, kind: int, flags: int, stream: int) -> bytes:
@@ -75,7 +59,7 @@ def head(size: int, kind: int, flags: int, stream: int) -> bytes:
     return _PACKED(size << 8 | kind, flags, stream)
 
 
-def settings(values: Iterable[tuple[Setting, int]]) -> bytes:
+def settings(values: Iterable[tuple[SettingCodes, int]]) -> bytes:
     """A SETTINGS frame."""
     payload = b"".join(setting.to_bytes(2, "big") + value.to_bytes(4, "big") for setting, value in values)
     return frame(Kind.SETTINGS, 0, 0, payload)
@@ -89,11 +73,11 @@ def window_update(stream: int, increment: int) -> bytes:
     return head(4, WINDOW_UPDATE, 0, stream) + increment.to_bytes(4, "big")
 
 
-def rst_stream(stream: int, code: ErrorCode) -> bytes:
+def rst_stream(stream: int, code: ErrorCodes) -> bytes:
     """An RST_STREAM frame."""
     return head(4, RST_STREAM, 0, stream) + code.to_bytes(4, "big")
 
 
-def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
+def goaway(last_stream: int, code: ErrorCodes, why: str = "") -> bytes:
     """A GOAWAY frame; streams above `last_stream` were not and will not be looked at."""
     return frame(Kind.GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + why.encode())

@@ -3,8 +3,12 @@
 from collections import deque
 from typing import Final
 
-from picker.transport.h2.errors import ConnectionFault, ErrorCode
-from picker.transport.h2.huffman import decoded
+from h2.errors import ErrorCodes
+from hpack.hpack import encode_integer
+from hpack.huffman_table import HUFFMAN_COMPLETE, HUFFMAN_EMIT_SYMBOL, HUFFMAN_FAIL, HUFFMAN_TABLE
+from hpack.table import HeaderTable
+
+from picker.transport.h2.errors import ConnectionFault
 
 DEFAULT_TABLE_BYTES: Final = 4096
 _ENTRY_OVERHEAD_BYTES: Final = 32
@@ -13,82 +17,12 @@ _MAX_INTEGER: Final = 1 << 28
 Fields = tuple[tuple[bytes, bytes], ...]
 """Header fields in the order in which they came, pseudo-header fields included."""
 
-_STATIC_TEXT: Final = """\
-:authority
-:method GET
-:method POST
-:path /
-:path /index.html
-:scheme http
-:scheme https
-:status 200
-:status 204
-:status 206
-:status 304
-:status 400
-:status 404
-:status 500
-accept-charset
-accept-encoding gzip, deflate
-accept-language
-accept-ranges
-accept
-access-control-allow-origin
-age
-allow
-authorization
-cache-control
-content-disposition
-content-encoding
-content-language
-content-length
-content-location
-content-range
-content-type
-cookie
-date
-etag
-expect
-expires
-from
-host
-if-match
-if-modified-since
-if-none-match
-if-range
-if-unmodified-since
-last-modified
-link
-location
-max-forwards
-proxy-authenticate
-proxy-authorization
-range
-referer
-refresh
-retry-after
-server
-set-cookie
-strict-transport-security
-transfer-encoding
-user-agent
-vary
-via
-www-authenticate
-"""
-
-
-def _entry(line: str) -> tuple[bytes, bytes]:
-    name, _, value = line.encode().partition(b" ")
-    return name, value
-
-
-STATIC: Final[tuple[tuple[bytes, bytes], ...]] = tuple(map(_entry, _STATIC_TEXT.splitlines()))
+STATIC: Final = HeaderTable.STATIC_TABLE
 """RFC 7541, appendix A; the first has index 1."""
 
 
 def _fault(why: str) -> ConnectionFault:
-    return ConnectionFault(ErrorCode.COMPRESSION_ERROR, why)
+    return ConnectionFault(ErrorCodes.COMPRESSION_ERROR, why)
 
 
 class Decoder:
@@ -141,7 +75,7 @@ class Decoder:
             fields.append(field)
             size += len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD_BYTES
             if size > self._max_list_bytes:
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header list is larger than allowed")
+                raise ConnectionFault(ErrorCodes.ENHANCE_YOUR_CALM, "a header list is larger than allowed")
         return tuple(fields)
 
     def _literal(self, block: bytes, place: int, bits: int) -> tuple[tuple[bytes, bytes], int]:
@@ -206,30 +140,29 @@ def _string(block: bytes, place: int) -> tuple[bytes, int]:
     if stop > len(block):
         raise _fault("a block ends within a string")
     text = block[place:stop]
-    return decoded(text) if huffman else text, stop
+    return huffman_decoded(text) if huffman else text, stop
+
+
+def huffman_decoded(data: bytes) -> bytes:
+    """The string that `data` encodes (RFC 7541, appendix B). Raises `ConnectionFault` where it encodes none."""
+    out = bytearray()
+    state, flags = 0, HUFFMAN_COMPLETE
+    for byte in data:
+        for bits in (byte >> 4, byte & 15):
+            state, flags, symbol = HUFFMAN_TABLE[state << 4 | bits]
+            if flags & HUFFMAN_FAIL:
+                raise _fault("a Huffman string holds its end mark")
+            if flags & HUFFMAN_EMIT_SYMBOL:
+                out.append(symbol)
+    if not flags & HUFFMAN_COMPLETE:
+        raise _fault("a Huffman string is not padded by ones")
+    return bytes(out)
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """A field that is not kept, its name written out or taken from the static table; both shorter than 127 bytes
-    each, or in as many bytes as it takes."""
-    for index, (known, with_value) in enumerate(STATIC, 1):
-        if known == name and with_value == value and value:
-            return bytes((0x80 | index,))
+    """A field that is not kept, its name written out or taken from the static table."""
+    if value and (name, value) in STATIC:
+        return bytes((0x80 | STATIC.index((name, value)) + 1,))
     index = next((index for index, (known, _) in enumerate(STATIC, 1) if known == name), 0)
-    head = _written(index, 4, 0x00)
-    if not index:
-        head += _written(len(name), 7, 0x00) + name
-    return head + _written(len(value), 7, 0x00) + value
-
-
-def _written(value: int, bits: int, first: int) -> bytes:
-    mask = (1 << bits) - 1
-    if value < mask:
-        return bytes((first | value,))
-    out = bytearray((first | mask,))
-    value -= mask
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    written = b"" if index else encode_integer(len(name), 7) + name
+    return bytes(encode_integer(index, 4) + written + encode_integer(len(value), 7) + value)

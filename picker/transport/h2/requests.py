@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from picker.transport.h2.errors import ErrorCode, StreamFault
+from h2.errors import ErrorCodes
+
+from infscale.frozen_values import value as frozen_value
+from picker.transport.h2.errors import StreamFault
 from picker.transport.h2.hpack import Fields
 
 _REQUIRED: Final = (b":method", b":scheme", b":path")
@@ -19,14 +22,12 @@ _LONGEST_TOLD: Final = 256
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 
 
+@frozen_value
 class Head:
     """What is of use in a request's header block: the fields calls are told of, and the announced length, if any."""
 
-    __slots__ = ("fields", "length")
-
-    def __init__(self, fields: Fields, length: int | None) -> None:
-        self.fields = fields
-        self.length = length
+    fields: Fields
+    length: int | None
 
 
 def checked(stream: int, fields: Fields) -> Head:
@@ -72,4 +73,4 @@ def _length(stream: int, value: bytes, before: int | None) -> int:
 
 
 def _malformed(stream: int, why: str) -> StreamFault:
-    return StreamFault(stream, ErrorCode.PROTOCOL_ERROR, why)
+    return StreamFault(stream, ErrorCodes.PROTOCOL_ERROR, why)

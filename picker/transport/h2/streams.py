@@ -4,8 +4,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from h2.errors import ErrorCodes
+
 from picker.transport.h2 import frames
-from picker.transport.h2.errors import ConnectionFault, ErrorCode, H2Error, StreamFault
+from picker.transport.h2.errors import ConnectionFault, H2Error, StreamFault
 
 _PROGRESS_BYTES: Final = 4_096
 
@@ -67,30 +69,30 @@ class Block:
 def need_stream(stream: int) -> None:
     """Raises `ConnectionFault` for a frame on stream 0, which is the connection's."""
     if not stream:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of a stream comes on the connection")
+        raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a frame of a stream comes on the connection")
 
 
 def need_connection(stream: int) -> None:
     """Raises `ConnectionFault` for a frame on a stream."""
     if stream:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame of the connection comes on a stream")
+        raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a frame of the connection comes on a stream")
 
 
 def unpadded(payload: bytes) -> bytes:
     """What a padded payload holds. Raises `ConnectionFault` where it is padded by more than there is."""
     if not payload or payload[0] >= len(payload):
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame is padded by more than it has")
+        raise ConnectionFault(ErrorCodes.PROTOCOL_ERROR, "a frame is padded by more than it has")
     return payload[1 : len(payload) - payload[0]]
 
 
 def opened_by(stream: int, window: int, increment: int) -> int:
     """By how much a window opens; stream 0 is the connection. Raises `H2Error` for an increment that may not be."""
     if not increment:
-        raise _fault(stream, ErrorCode.PROTOCOL_ERROR, "a window opens by nothing")
+        raise _fault(stream, ErrorCodes.PROTOCOL_ERROR, "a window opens by nothing")
     if window + increment > frames.MAX_WINDOW:
-        raise _fault(stream, ErrorCode.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
+        raise _fault(stream, ErrorCodes.FLOW_CONTROL_ERROR, "a window grows beyond its limit")
     return increment
 
 
-def _fault(stream: int, code: ErrorCode, why: str) -> H2Error:
+def _fault(stream: int, code: ErrorCodes, why: str) -> H2Error:
     return StreamFault(stream, code, why) if stream else ConnectionFault(code, why)

@@ -1,15 +1,16 @@
 """The calls on one connection of a gateway: what comes in goes to them, what they say is to go out.
 
-A call lives on one stream. There is no socket here: `feed` takes what has come, `work` goes on with it for as much work
-as asked (see `picker.transport.server.turns`), and `take` gives what is to be written.
+A call lives on one stream. There is no socket here: `h2` takes what has come, `work` goes on with it for as much work
+as asked (see `picker.transport.server.turns`), and its `h2` has what is to be written.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
+from h2.errors import ErrorCodes
+
 from picker.transport.budget import Budget, Holding
 from picker.transport.h2.connection import ServerConnection
-from picker.transport.h2.errors import ErrorCode
 from picker.transport.h2.events import Event, Limits, Opened, Received
 from picker.transport.h2.grpc import ANSWER, method_of, trailers
 from picker.transport.server.turns import Turns
@@ -65,8 +66,9 @@ class Calls:
     """The calls of one connection, its `owner`. For one thread."""
 
     def __init__(self, limits: Limits, owner: Owner) -> None:
-        self._h2 = ServerConnection(limits)
-        self._owner = owner
+        self.h2 = ServerConnection(limits)
+        # None once the connection is gone: the owner holds this too, and without it nothing holds the other.
+        self._owner: Owner | None = owner
         self._open: dict[int, Call] = {}
         # What is still to be done for streams, the first before the others.
         self._steps: dict[int, Step] = {}
@@ -86,38 +88,24 @@ class Calls:
     @property
     def failed(self) -> bool:
         """Whether the gateway has lost the connection by a fault of its own: send what is left and close."""
-        return self._h2.failed and not self._events
+        return self.h2.failed and not self._events
 
     @property
     def pending(self) -> bool:
         """Whether there is more to do with what has come."""
-        return self._h2.pending or bool(self._events)
-
-    @property
-    def greeted(self) -> bool:
-        """Whether the gateway has shown that it speaks HTTP/2."""
-        return self._h2.greeted
+        return self.h2.pending or bool(self._events)
 
     @property
     def unfinished(self) -> int | None:
         """See `ServerConnection`: which frame or header block has begun and not ended."""
-        return None if self._events else self._h2.unfinished
-
-    @property
-    def queued_bytes(self) -> int:
-        """How much of the answers waits for the gateway's windows."""
-        return self._h2.queued_bytes
-
-    def feed(self, data: bytes) -> None:
-        """Take in what came."""
-        self._h2.feed(data)
+        return None if self._events else self.h2.unfinished
 
     def work(self, units: int, *, hold_back: bool = False) -> int:
         """Go on with what came for about `units` of work; how much it was.
 
         With `hold_back` no window of a stream is opened as its data come: `open_windows` does that.
         """
-        h2, before = self._h2, self.units
+        h2, before = self.h2, self.units
         h2.hold_back = hold_back
         self._sent_bytes = 0
         while self.units - before < units and self._sent_bytes < _MOST_SENT_BYTES:
@@ -140,9 +128,9 @@ class Calls:
         """Take in what came and go through all of it, as most reads allow. What is to be written now.
 
         `worker` is whose turn it is. None: something is to be waited for, accounted for or ended, or a gateway has yet
-        to show what it speaks; `work` and `take` are to be asked.
+        to show what it speaks; `work` is to be asked, and `h2` for what is to be written.
         """
-        h2 = self._h2
+        h2 = self.h2
         turns.reads += 1
         self.last_read = turns.reads
         plain = turns.free and h2.greeted and not (h2.pending or self._events or h2.queued_bytes or budget.strained)
@@ -155,18 +143,11 @@ class Calls:
         out = h2.take()
         return out[0] if len(out) == 1 else b"".join(out)
 
-    def receive(self, data: bytes) -> None:
-        """Take in what came, all at once."""
-        self.feed(data)
-        while self.pending:
-            self.work(_READ_UNITS)
-        while self._steps:
-            self.step()
-
     def later(self, stream: int, step: Step) -> None:
         """There is more to do for a stream than should be done at a stretch."""
         self._steps[stream] = step
-        self._owner.wants_steps()
+        if self._owner is not None:
+            self._owner.wants_steps()
 
     def step(self) -> bool:
         """Do a step of what came first; whether there are more of it. What came later follows: see `stepping`."""
@@ -184,47 +165,34 @@ class Calls:
 
     def open_windows(self, may_grow: Callable[[Holding], bool]) -> None:
         """Open the windows that were held back, of those calls that may grow now."""
-        for stream in self._h2.shut():
+        for stream in self.h2.shut():
             call = self._open.get(stream)
             if call is None or may_grow(call.holding):
-                self._h2.open_window(stream)
-
-    def open_window(self, stream: int) -> None:
-        """Open a window that was held back; harmless where none is."""
-        self._h2.open_window(stream)
+                self.h2.open_window(stream)
 
     def drop_unread(self) -> bool:
         """End the call of whose answer most waits for the gateway's windows; whether there was one."""
-        stream = self._h2.largest_unread()
+        stream = self.h2.largest_unread()
         if stream is not None:
             self._cut(stream)
         return stream is not None
 
     def drop_stuck(self, now: float, limit_seconds: float) -> int:
         """End the calls whose answers the gateway has not taken for so long; how many."""
-        stuck = self._h2.stuck(now, limit_seconds)
+        stuck = self.h2.stuck(now, limit_seconds)
         for stream in stuck:
             self._cut(stream)
         return len(stuck)
 
     def fail(self, why: str) -> None:
         """The gateway loses the connection; its calls are told by `work`."""
-        self._h2.fail(ErrorCode.ENHANCE_YOUR_CALM, why)
-        self._events = self._events[self._next :] + self._h2.read()
+        self.h2.fail(ErrorCodes.ENHANCE_YOUR_CALM, why)
+        self._events = self._events[self._next :] + self.h2.read()
         self._next = 0
-
-    def take(self) -> list[bytes]:
-        """The bytes to send now."""
-        return self._h2.take()
-
-    def leave(self) -> None:
-        """Take no new calls."""
-        self._h2.leave()
 
     def lost(self) -> None:
         """The connection is gone, and every call with it."""
-        # The owner holds this too: without it nothing holds the other.
-        self._owner = _GONE
+        self._owner = None
         self._steps = {}
         calls, self._open = self._open, {}
         for call in calls.values():
@@ -232,18 +200,15 @@ class Calls:
 
     def woken(self) -> None:
         """A call has said something outside a read."""
-        self._owner.flush()
-
-    def answer(self, stream: int, block: bytes) -> None:
-        """Begin the answer of a call with a header block."""
-        self._h2.respond(stream, block)
+        if self._owner is not None:
+            self._owner.flush()
 
     def send(self, stream: int, data: bytes, end: bytes | None = None) -> None:
         """Send a piece of an answer, and with `end` the trailers that end the call."""
         if end is not None:
             self._open.pop(stream, None)
         self._sent_bytes += len(data)
-        if not self._h2.send(stream, data, end):
+        if not self.h2.send(stream, data, end):
             self._gone(stream)
 
     def _tell(self, event: Event) -> None:
@@ -259,7 +224,7 @@ class Calls:
             self._gone(event.stream)
 
     def _cut(self, stream: int) -> None:
-        self._h2.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+        self.h2.reset(stream, ErrorCodes.ENHANCE_YOUR_CALM)
         self._gone(stream)
 
     def _gone(self, stream: int) -> None:
@@ -268,27 +233,13 @@ class Calls:
             call.gone()
 
     def _opened(self, event: Opened) -> None:
+        if self._owner is None:
+            return
         call = self._owner.open_call(self, method_of(event.fields), event.stream)
         if call is None:
-            self.answer(event.stream, ANSWER)
+            self.h2.respond(event.stream, ANSWER)
             self.send(event.stream, b"", trailers("UNIMPLEMENTED", "there is no such method here"))
             return
         self._open[event.stream] = call
         if event.ended:
             call.received(b"", ended=True)
-
-
-class _NoOwner:
-    """The owner of what is left of a connection that is gone."""
-
-    def open_call(self, calls: Calls, path: str | None, stream: int) -> Call | None:
-        return None
-
-    def wants_steps(self) -> None:
-        return None
-
-    def flush(self) -> None:
-        return None
-
-
-_GONE: Final = _NoOwner()

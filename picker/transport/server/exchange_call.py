@@ -10,8 +10,7 @@ from picker.ext_proc.exchange import Exchange
 from picker.ext_proc.messages import Fail, Send
 from picker.request import Verdict
 from picker.transport.budget import Budget, Ending, Holding
-from picker.transport.crash import CRASHED, log_crash
-from picker.transport.endings import EXCHANGE_BYTES, check_message, kept_bytes, rejection
+from picker.transport.endings import CRASHED, EXCHANGE_BYTES, check_message, kept_bytes, log_crash, rejection
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, refuse, trailers
 from picker.transport.interface import Clock
 from picker.transport.server.calls import Calls
@@ -85,7 +84,7 @@ class ExchangeCall:
 
     def go_on(self) -> None:
         """See `picker.transport.budget.Holder`."""
-        self._calls.open_window(self._stream)
+        self._calls.h2.open_window(self._stream)
 
     def end(self, why: Ending) -> None:
         """Answer for what has to end; see `picker.transport.budget.Holder`."""
@@ -180,7 +179,7 @@ class ExchangeCall:
     def _begin(self) -> None:
         if not self._answered:
             self._answered = True
-            self._calls.answer(self._stream, ANSWER)
+            self._calls.h2.respond(self._stream, ANSWER)
 
     def _finish(self, end: bytes, data: bytes = b"") -> None:
         self._close()

@@ -12,8 +12,8 @@ from picker.transport.interface import EXT_PROC_SERVICE, NewExchange
 from picker.transport.server.calls import Call, Calls
 from picker.transport.server.exchange_call import ExchangeCall
 from picker.transport.server.health_calls import HealthCheck, HealthWatch
-from picker.transport.server.plain_call import PlainCall
 from picker.transport.server.port import Port
+from picker.transport.server.short_calls import PlainCall
 from picker.transport.server.turns import SLICE_UNITS
 
 _PROCESS = f"/{EXT_PROC_SERVICE}/Process"
@@ -57,11 +57,6 @@ class GatewayConnection(asyncio.Protocol):
         return None if any(True for _ in self._calls.open) else self._calls.last_read
 
     @property
-    def pending(self) -> bool:
-        """Whether there is more to do with what has come."""
-        return self._calls.pending
-
-    @property
     def stepping(self) -> bool:
         """Whether there are steps to do of what is too long for a turn."""
         return self._calls.stepping
@@ -91,7 +86,7 @@ class GatewayConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Go on with it now, or in a turn to come."""
         if self._paused:
-            self._calls.feed(data)
+            self._calls.h2.feed(data)
             return
         port = self._port
         out = self._calls.read_through(data, port.turns, self, port.budget)
@@ -143,16 +138,18 @@ class GatewayConnection(asyncio.Protocol):
         self.flush()
         port.did(self, did)
         if self._calls.failed:
-            port.lost_by_fault(self)
+            port.notes.acted("protocol_fault", self.peer, port.clock())
             self.cut()
         elif self._calls.pending:
             self._wait()
         else:
-            if self._calls.greeted:
+            if self._calls.h2.greeted:
                 port.places.prove(self)
             self._resume()
         if short:
-            self.open_windows()
+            # Those of its calls that may send more.
+            self._calls.open_windows(port.budget.may_grow)
+            self.flush()
         if port.budget.over or port.budget.waited_for:
             port.relieve()
 
@@ -166,7 +163,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def leave(self) -> None:
         """Take no new calls."""
-        self._calls.leave()
+        self._calls.h2.leave()
         self.flush()
 
     def cut(self) -> None:
@@ -178,16 +175,11 @@ class GatewayConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is to be sent; see `picker.transport.server.calls.Owner`."""
-        out = self._calls.take()
+        out = self._calls.h2.take()
         if out and self._transport is not None:
             self._transport.write(b"".join(out))
-        if self._calls.queued_bytes or self._answers.held_bytes or self._stuffed_at is not None:
+        if self._calls.h2.queued_bytes or self._answers.held_bytes or self._stuffed_at is not None:
             self._account()
-
-    def open_windows(self) -> None:
-        """Let those of its calls send more that may."""
-        self._calls.open_windows(self._port.budget.may_grow)
-        self.flush()
 
     def end(self, why: Ending) -> None:
         """Give up the answer of which most waits; see `picker.transport.budget.Holder`."""
@@ -210,7 +202,9 @@ class GatewayConnection(asyncio.Protocol):
         if path is None:
             return PlainCall(calls, stream, port.budget)
         if path == _PROCESS and self._new_exchange is not None:
-            return ExchangeCall(calls, stream, self._new_exchange(), port.clock, port.budget, port.max_message_bytes)
+            return ExchangeCall(
+                calls, stream, self._new_exchange(), port.clock, port.budget, port.settings.max_message_bytes
+            )
         if path == _CHECK:
             return HealthCheck(calls, stream, port.budget, port.health)
         if path == _WATCH:
@@ -225,7 +219,7 @@ class GatewayConnection(asyncio.Protocol):
 
     def silent(self, now: float, limit_seconds: float) -> bool:
         """Whether its gateway has said nothing of use for too long since it connected."""
-        return not self._calls.greeted and now - self._opened_at >= limit_seconds
+        return not self._calls.h2.greeted and now - self._opened_at >= limit_seconds
 
     def dripping(self, now: float, limit_seconds: float) -> bool:
         """Whether a frame or header block has not come to its end for too long, however often a byte of it comes."""
@@ -262,7 +256,7 @@ class GatewayConnection(asyncio.Protocol):
             self._wait()
 
     def _account(self) -> None:
-        size = self._calls.queued_bytes
+        size = self._calls.h2.queued_bytes
         if self._stuffed_at is not None and self._transport is not None:
             size += self._transport.get_write_buffer_size()
         self._answers.set(size)

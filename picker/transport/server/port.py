@@ -31,15 +31,13 @@ class Port:
         budget: Budget,
         notes: LimitNotes,
     ) -> None:
-        self._settings = settings
-        self._notes = notes
+        self.settings = settings
+        self.notes = notes
         self._turn: asyncio.Handle | None = None
         self.limits = limits
-        self.max_message_bytes = settings.max_message_bytes
         self.clock = clock
         self.health = health
         self.tasks = tasks
-        self.greeting_seconds = settings.greeting_seconds
         self.budget = budget
         self.turns: Turns[GatewayConnection] = Turns()
         self.places: Places[GatewayConnection] = Places(
@@ -55,7 +53,7 @@ class Port:
         """Whether there is a place for a connection; another may have to go for it."""
         peer, places = connection.peer, self.places
         while (crowd := places.crowded(peer)) is not None:
-            self._notes.acted(crowd, peer, self.clock())
+            self.notes.acted(crowd, peer, self.clock())
             goes = places.dispensable(peer, crowd)
             if goes is None:
                 return False
@@ -73,15 +71,6 @@ class Port:
         self.turns.forget(connection)
         self._stepping.pop(connection, None)
 
-    def lost_by_fault(self, connection: "GatewayConnection") -> None:
-        """A gateway loses its connection by what it sent."""
-        self._notes.acted("protocol_fault", connection.peer, self.clock())
-
-    def no_handshake(self, connection: "GatewayConnection") -> None:
-        """A connection is gone whose peer did not shake hands."""
-        self._notes.acted("silent_connection", connection.peer, self.clock())
-        self.leave(connection)
-
     # Turns
 
     def did(self, connection: "GatewayConnection", units: int) -> None:
@@ -92,7 +81,7 @@ class Port:
 
     def wait(self, connection: "GatewayConnection") -> None:
         """A connection has more to do than this turn of the loop has room for."""
-        self._notes.acted("loop_turn", connection.peer, self.clock(), logging.DEBUG)
+        self.notes.acted("loop_turn", connection.peer, self.clock(), logging.DEBUG)
         self.turns.wait(connection)
         self.ask_turn()
 
@@ -132,7 +121,7 @@ class Port:
         budget = self.budget
         changed = False
         while (victim := budget.victim()) is not None:
-            self._notes.acted("body_memory", "", self.clock())
+            self.notes.acted("body_memory", "", self.clock())
             victim.end("over budget")
             changed = True
         room = 1 if budget.tight else max(1, (budget.open_bytes - budget.held_bytes) // self.limits.window_bytes)
@@ -142,18 +131,14 @@ class Port:
                 break
             holding.go_on()
             changed = True
-        if changed:
-            self._flush()
-
-    def _flush(self) -> None:
-        for connection in tuple(self.connections):
+        for connection in tuple(self.connections) if changed else ():
             connection.flush()
 
     # Time
 
     def sweep(self, now: float) -> None:
         """Let go of what takes too long; to be asked a few times a second."""
-        settings, notes = self._settings, self._notes
+        settings, notes = self.settings, self.notes
         for connection in tuple(self.connections):
             if connection.silent(now, settings.greeting_seconds):
                 notes.acted("silent_connection", connection.peer, now)
@@ -166,13 +151,13 @@ class Port:
         self.relieve()
 
     def _sweep(self, connection: "GatewayConnection", now: float) -> None:
-        limit = self._settings.body_timeout_seconds
+        limit = self.settings.body_timeout_seconds
         late = list(self.budget.late(connection.arriving(), now, limit))
         for holding, why in late:
-            self._notes.acted("body_memory" if why == "held back" else "stalled_body", connection.peer, now)
+            self.notes.acted("body_memory" if why == "held back" else "stalled_body", connection.peer, now)
             holding.end(why)
         unread = connection.unread(now, limit)
         for _ in range(unread):
-            self._notes.acted("unread_answers", connection.peer, now)
+            self.notes.acted("unread_answers", connection.peer, now)
         if late or unread:
             connection.flush()

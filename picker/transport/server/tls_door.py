@@ -50,14 +50,12 @@ class TlsDoor:
         port = self._port
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._context,
-                ssl_handshake_timeout=port.greeting_seconds,
+                lambda: connection, accepted, ssl=self._context, ssl_handshake_timeout=port.settings.greeting_seconds
             )
         except OSError:
             # A timeout, an alert and a connection that breaks all are.
-            port.no_handshake(connection)
+            port.notes.acted("silent_connection", connection.peer, port.clock())
+            port.leave(connection)
             accepted.close()
 
 

@@ -3,14 +3,9 @@
 import pytest
 
 from infscale.endpoint import Objective, ObjectKey, Phase, Pool
-from picker.directing.admission import (
-    STATUS_OF_CODE,
-    Priorities,
-    admit,
-    pool_saturation,
-)
+from picker.directing.admission import Priorities, admit, pool_saturation
 from picker.directing.director_books import DirectorSettings
-from picker.request import Headers
+from picker.request import STATUS_OF_CODE, Headers
 from tests.fakes.pools import POOL, FakePool
 from tests.reference_tables import TABLES
 

@@ -75,7 +75,7 @@ class Bench:
         endpoints = tuple(endpoint(row, phase=phases[row] if phases else Phase.READY) for row in range(size))
         self.state = DiscoveryState(endpoints, (self.pool,))
         chosen = load_picker_config(config, "epp.yaml") if config else preset("infscale")
-        self.director = PoolDirector(POOL, chosen, self.store, self.store, random.Random(1), settings)
+        self.director = PoolDirector(POOL, chosen, self.store, random.Random(1), settings)
         self.sync(self.state)
         for each in endpoints:
             self.scrape(each)
@@ -238,7 +238,7 @@ def test_an_empty_pool_is_unavailable(request_: InferenceRequest) -> None:
 
 def test_a_pool_nobody_knows_is_like_an_empty_one() -> None:
     store = MetricStore("s")
-    director = PoolDirector(ObjectKey("default", "none"), preset("infscale"), store, store, random.Random(1))
+    director = PoolDirector(ObjectKey("default", "none"), preset("infscale"), store, random.Random(1))
     answer = director.direct(ask(), 0.0)
     assert isinstance(answer, Rejection)
     assert answer.status == 503
@@ -564,7 +564,7 @@ def test_decisions_are_counted_and_recorded() -> None:
     assert (stats.responses, stats.outcomes) == ({"2xx": 1}, {"completed": 1})
     assert [record.revision for record in bench.director.records] == [each.revision for each in decisions[1:]]
     record = bench.director.records[-1]
-    assert (record.chosen, record.observed_age_seconds) == (decisions[2].destinations[0], 0.5)
+    assert (record.destinations[0], record.observed_age_seconds) == (decisions[2].destinations[0], 0.5)
     assert (record.request_id, record.model, record.candidates) == ("id", "model", 2)
     assert decisions[2].record is record
 

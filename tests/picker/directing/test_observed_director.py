@@ -42,7 +42,7 @@ def test_a_decision_s_duration_is_counted_and_recorded() -> None:
 
 
 def test_a_refusal_s_duration_is_counted_and_what_follows_is_passed_on() -> None:
-    refusal = Rejection(503, "ServiceUnavailable", "none", Reason.NO_ENDPOINTS)
+    refusal = Rejection("ServiceUnavailable", "none", Reason.NO_ENDPOINTS)
     behind = Deciding(rejection=refusal)
     director = observed(behind, 0.001)
     assert director.direct(REQUEST, 1.0) is refusal

@@ -32,9 +32,7 @@ class Bench:
     def __init__(self, *pools: ObjectKey, default: ObjectKey | None = None, config: PickerConfig = CONFIG) -> None:
         self.store = MetricStore("s")
         rng = random.Random(1)
-        self.directors = PoolDirectors(
-            lambda pool: PoolDirector(pool, config, self.store, self.store, rng), default, self.store
-        )
+        self.directors = PoolDirectors(lambda pool: PoolDirector(pool, config, self.store, rng), default, self.store)
         self.sync(*pools)
 
     def sync(self, *pools: ObjectKey) -> None:
@@ -47,7 +45,7 @@ class Bench:
     def blocks(self, pool: ObjectKey) -> int:
         director = self.directors.director(pool)
         assert director is not None
-        return director.prefix_entries
+        return director._dispatches.index.entries  # pyright: ignore[reportPrivateUsage]
 
     def in_flight(self, pool: ObjectKey) -> float:
         snapshot = self.store.snapshot(pool)

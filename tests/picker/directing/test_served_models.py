@@ -4,7 +4,7 @@ import pytest
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.sample import LoraState
-from picker.directing.served_models import NO_LISTS, ServedModels, accounted, serves
+from picker.directing.served_models import ServedModels, accounted, serves
 from tests.fakes.pools import FakePool
 
 LORA = LoraState(frozenset({"running"}), frozenset({"waiting"}), 4)
@@ -24,7 +24,7 @@ class Lists:
 def test_a_pool_that_names_no_model_may_serve_any() -> None:
     snapshot = FakePool(2).snapshot()
     assert ServedModels.of(snapshot).silent == {0, 1}
-    assert serves(snapshot, "made-up", NO_LISTS)
+    assert serves(snapshot, "made-up", None)
     assert ServedModels.of(snapshot) is ServedModels.of(snapshot)
 
 

@@ -2,7 +2,7 @@
 
 import random
 import re
-from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from infscale.endpoint import DiscoveryState, Pool
 from infscale.errors import ConfigError
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
-from picker.epp_config.extensions import with_entry_points
+from picker.epp_config.extensions import ENTRY_POINTS, with_entry_points
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.epp_config.parameters import Given
 from picker.epp_config.registry import BUILT_IN, Kind, Plugins
 from picker.request import Decision, InferenceRequest, ParsedBody, Reason, Rejection
 from picker.scheduling.pickers import RandomPicker
-from picker.scheduling.plugin import Admitter, Filter, Picker, ProfileHandler, RequestFacts, Scorer, Screener
+from picker.scheduling.plugin import RequestFacts
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.load import QueueScorer
+from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
 from tests.fakes.samples import engine_sample
 
@@ -29,18 +30,18 @@ HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 GUIDE = Path(__file__).parents[3] / "docs" / "plugins.md"
 
 
-@dataclass
-class Offered:
+class Offered(EntryPoint):
     """An entry point of a package that is not installed."""
 
-    offers: Any
-    name: str = "acme"
-    value: str = "acme_plugins:PLUGINS"
+    def __init__(self, offers: Any, name: str = "acme") -> None:
+        super().__init__(name, "acme_plugins:PLUGINS", ENTRY_POINTS)
+        vars(self)["offers"] = offers
 
     def load(self) -> object:
-        if isinstance(self.offers, Exception):
-            raise self.offers
-        return self.offers
+        offers = vars(self)["offers"]
+        if isinstance(offers, Exception):
+            raise offers
+        return offers
 
 
 def loaded(body: str, offers: Any) -> PickerConfig:
@@ -137,7 +138,7 @@ def test_stages_may_answer_with_what_numpy_gives_them() -> None:
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
         store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
-    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    director = PoolDirector(POOL, config, store, random.Random(1))
     decision = director.direct(InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1)), 1.0)
     assert isinstance(decision, Decision)
     assert decision.destinations[0] == endpoints[2].authority
@@ -180,7 +181,7 @@ def directed(config: PickerConfig, size: int) -> tuple[PoolDirector, Decision | 
     store.sync(DiscoveryState(endpoints, (Pool(POOL, {}),)))
     for each in endpoints:
         store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
-    director = PoolDirector(POOL, config, store, store, random.Random(1))
+    director = PoolDirector(POOL, config, store, random.Random(1))
     request = InferenceRequest("1", "/", headers(), ParsedBody("completions", "m", b"x", 1))
     return director, director.direct(request, 1.0)
 

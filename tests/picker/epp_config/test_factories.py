@@ -9,12 +9,13 @@ from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeFilt
 from picker.scheduling.filters.guards import BoundedLoadFilter, ErrorMemoryFilter
 from picker.scheduling.filters.legacy_tree import LegacyTreeFilter
 from picker.scheduling.filters.stickiness import HeadroomTierFilter, PrefixCacheAffinityFilter
-from picker.scheduling.plugin import Filter, PredictionSettings, Scorer
+from picker.scheduling.plugin import PredictionSettings
 from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.latency import LatencyScorer
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import LmetricScorer
+from picker.scheduling.stages import Filter, Scorer
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
 

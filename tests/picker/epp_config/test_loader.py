@@ -9,11 +9,11 @@ from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from picker.epp_config import registry
 from picker.epp_config.discovery_source import FileSource
-from picker.epp_config.loader import API_VERSIONS, DEFAULT_PARSERS, PickerConfig, load_picker_config, preset
-from picker.epp_config.presets import DEFAULT_PRESET, PRESETS
+from picker.epp_config.loader import API_VERSIONS, PickerConfig, load_picker_config, preset
+from picker.epp_config.presets import PRESETS
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.scraping_parameters import ScrapeWishes
-from picker.parsing.table import PARSER_TYPES
+from picker.parsing.table import DEFAULT_TYPES, PARSER_TYPES
 from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.pickers import MaxScorePicker, RandomPicker
 from picker.scheduling.prefix_index import PrefixSettings
@@ -44,7 +44,7 @@ def test_the_reference_preset_is_queue_two_kv_two_prefix_three() -> None:
 
 
 def test_work_in_flight_decides_in_the_default_preset() -> None:
-    found = weights(preset(DEFAULT_PRESET))
+    found = weights(preset("infscale"))
     others = found["QueueScorer"] + found["KvCacheUtilizationScorer"]
     # A candidate one request behind loses half of the main term, which the scraped terms cannot give back.
     assert found["InFlightTokensScorer"] / 2 > others
@@ -58,7 +58,7 @@ def test_presets_are_documents_like_any_other(name: str) -> None:
 @pytest.mark.parametrize("version", API_VERSIONS)
 def test_both_api_groups_are_read(version: str) -> None:
     text = f"apiVersion: {version}\nkind: EndpointPickerConfig\n"
-    assert load_picker_config(text, "epp.yaml").parsers == DEFAULT_PARSERS
+    assert load_picker_config(text, "epp.yaml").parsers == DEFAULT_TYPES
 
 
 def test_without_profiles_there_is_one_with_everything_declared() -> None:
@@ -191,7 +191,7 @@ requestHandler: {parsers: [{pluginRef: passthrough-parser}, {pluginRef: oai}]}
 
 
 def test_the_default_parsers_exist() -> None:
-    assert set(DEFAULT_PARSERS) <= set(PARSER_TYPES)
+    assert set(DEFAULT_TYPES) <= set(PARSER_TYPES)
 
 
 def test_data_layer_plugins_are_facts_here_and_said_to_be() -> None:

@@ -274,7 +274,7 @@ def test_scores_are_sent_to_those_who_asked(director: FakeDirector) -> None:
 
 def test_a_rejection_is_an_openai_error_with_its_headers(director: FakeDirector) -> None:
     director.rejection = Rejection(
-        429, "ResourceExhausted", "full", Reason.SATURATED, "rejected-saturated", retry_after_seconds=1.2
+        "ResourceExhausted", "full", Reason.SATURATED, "rejected-saturated", retry_after_seconds=1.2
     )
     book = playbook(director)
     book = book >> post() >> RequestBody(BODY, end_of_stream=True)
@@ -293,7 +293,7 @@ def test_a_rejection_is_an_openai_error_with_its_headers(director: FakeDirector)
 
 def test_a_rejection_can_speak_the_references_words(director: FakeDirector) -> None:
     director.rejection = Rejection(
-        503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
+        "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
     )
     book = playbook(director, error_format="reference") >> post() >> RequestBody(BODY, end_of_stream=True)
     reply = immediate(book.sent)
@@ -306,7 +306,7 @@ def test_the_reference_calls_the_want_of_endpoints_its_own_error_where_there_is_
     director: FakeDirector, form: str, status: int
 ) -> None:
     director.rejection = Rejection(
-        503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
+        "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS, "rejected-no-endpoints", retry_after_seconds=1
     )
     book = playbook(director, error_format=form) >> get()
     assert immediate(book.sent).status == status

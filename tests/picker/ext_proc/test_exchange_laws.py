@@ -72,7 +72,7 @@ _CONVERSATIONS = st.one_of(
         ]
     ),
 )
-_REJECTION = Rejection(503, "ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
+_REJECTION = Rejection("ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
 
 
 @settings(max_examples=300, deadline=None)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from picker.parsing import DEFAULT_PARSERS, PARSER_TYPES, ParserTable, longest_suffix
+from picker.parsing import DEFAULT_PARSERS, PARSER_TYPES, ParserTable
+from picker.parsing.table import longest_suffix
 from tests.reference_tables import TABLES
 
 RESOLUTION = [

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from infscale.framing.line_buffer import LineBuffer
 from picker.request import Headers
-from picker.response import BodyPlan, Usage, UsageReader, VisibleBody
+from picker.response import BodyPlan, Usage, VisibleBody
+from picker.response.usage import UsageReader
 from tests.reference_tables import TABLES
 
 EVENTS = Headers((("content-type", b"text/event-stream; charset=utf-8"),))

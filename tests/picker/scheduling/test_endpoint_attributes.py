@@ -34,7 +34,7 @@ def test_attributes_are_published_metrics_the_references_names_and_labels() -> N
         "in_flight_tokens": [7.0, 8.0],
         "label:tier": [2.5, math.nan],
     }.items():
-        assert named(name).values(decision, pool.rows).tolist() == pytest.approx(expected, nan_ok=True)
+        assert named(name)(decision, pool.rows).tolist() == pytest.approx(expected, nan_ok=True)
     assert set(ALIASES.values()) <= set(COLUMNS)
     assert [attribute("label:"), attribute("queue_latency_p90_seconds"), attribute("x")] == [None, None, None]
 
@@ -47,7 +47,7 @@ def test_what_pages_are_read_for_comes_before_what_has_the_same_name() -> None:
         found = attribute(name, on_pages)
         assert found is not None
         for rows in (pool.rows, pool.rows[::-1]):
-            values = found.values(decision, rows).tolist()
+            values = found(decision, rows).tolist()
             assert values == pytest.approx([expected[row] for row in rows.tolist()], nan_ok=True)
     assert attribute("heat") is None
 
@@ -58,9 +58,9 @@ def test_stale_values_are_unknown() -> None:
     decision = context(pool, now=11.0)
     on_page = attribute("heat", {"heat"})
     assert on_page is not None
-    assert on_page.values(decision, pool.rows).tolist() == pytest.approx([5.0, math.nan], nan_ok=True)
-    assert np.isnan(named("waiting_requests").values(decision, pool.rows)).tolist() == [False, True]
-    assert named("gpu_memory_used_ratio").values(decision, pool.rows).tolist() == [0.5, 0.5]
+    assert on_page(decision, pool.rows).tolist() == pytest.approx([5.0, math.nan], nan_ok=True)
+    assert np.isnan(named("waiting_requests")(decision, pool.rows)).tolist() == [False, True]
+    assert named("gpu_memory_used_ratio")(decision, pool.rows).tolist() == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(

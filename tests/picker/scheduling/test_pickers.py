@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.scheduling.pickers import MaxScorePicker, PowerOfTwoPicker, RandomPicker, WeightedRandomPicker
-from picker.scheduling.plugin import Picker
+from picker.scheduling.stages import Picker
 from tests.fakes.pools import FakePool, context
 
 DRAWS = 4000

@@ -1,5 +1,6 @@
 """The prefix index against a plain model of it, and what it promises about endpoints that come and go."""
 
+# pyright: reportPrivateUsage=false
 import random
 import tracemalloc
 from collections import OrderedDict
@@ -85,7 +86,7 @@ def test_the_least_recently_used_prompt_is_forgotten_first_and_from_its_end() ->
     record(each, blocks("e"), 0)
     assert matched(each, blocks("ab"))[0] == 2 * BLOCK
     assert matched(each, blocks("cd"))[0] == BLOCK
-    assert each.held_blocks(0) == 4
+    assert each._rows[0].size == 4
 
 
 def test_capacity_is_per_endpoint_and_counted_in_smallest_blocks() -> None:
@@ -93,17 +94,17 @@ def test_capacity_is_per_endpoint_and_counted_in_smallest_blocks() -> None:
     prompt = random.Random(1).randbytes(64 * 1024)
     record(each, prompt, 0)
     record(each, prompt, 1)
-    assert 90 <= each.held_blocks(0) <= 100
-    assert matched(each, prompt)[0] == matched(each, prompt)[1] == each.held_blocks(0) * BLOCK
+    assert 90 <= each._rows[0].size <= 100
+    assert matched(each, prompt)[0] == matched(each, prompt)[1] == each._rows[0].size * BLOCK
 
 
 def test_what_the_engines_publish_sets_block_size_and_capacity() -> None:
     each = PrefixIndex()
     follow(each, pool(0, 1), (128, 16), (10, 80))
-    assert (each.block_tokens(0), each.block_tokens(1)) == (128, 64)
+    assert (each._rows[0].grid, each._rows[1].grid) == (128, 64)
     record(each, blocks("ab" * 40), 0)
     record(each, blocks("ab" * 40), 1)
-    assert (each.held_blocks(0), each.held_blocks(1)) == (10, 20)
+    assert (each._rows[0].size, each._rows[1].size) == (10, 20)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_what_the_engines_publish_sets_block_size_and_capacity() -> None:
 def test_blocks_are_of_few_sizes_whatever_engines_publish(published: int, used: int) -> None:
     each = PrefixIndex()
     follow(each, pool(0), (published,))
-    assert each.block_tokens(0) == used
+    assert each._rows[0].grid == used
 
 
 def test_a_changed_block_size_forgets_what_that_endpoint_has_alone() -> None:
@@ -132,9 +133,9 @@ def test_a_size_that_is_not_published_any_more_stays_as_it_was() -> None:
     follow(each, pool(0), (128,), (10,))
     record(each, blocks("ab" * 40), 0)
     follow(each, pool(0), (None,), (None,))
-    assert (each.block_tokens(0), each.held_blocks(0)) == (128, 10)
+    assert (each._rows[0].grid, each._rows[0].size) == (128, 10)
     record(each, blocks("cd" * 40), 0)
-    assert each.held_blocks(0) == 10
+    assert each._rows[0].size == 10
 
 
 def test_an_engine_that_began_anew_holds_nothing_and_others_keep_what_they_have() -> None:
@@ -237,7 +238,7 @@ def test_whatever_happens_the_bound_holds_and_what_is_cut_back_is_gone_in_the_en
         elif what == "go" and name in present:
             present.remove(name)
         told()
-        assert all(held >= 0 for held in map(each.held_blocks, range(len(present))))
+        assert all(cache.size >= 0 for cache in each._rows)
     present[:] = [7]
     told()
     for _ in range(5):
@@ -249,8 +250,8 @@ def test_without_tuning_the_configuration_decides() -> None:
     each = PrefixIndex(PrefixSettings(auto_tune=False, block_size_tokens=16, capacity_blocks=7))
     follow(each, pool(0), (128,), (1000,))
     record(each, blocks("abcdefghij"), 0)
-    assert each.block_tokens(0) == 64
-    assert each.held_blocks(0) == 7
+    assert each._rows[0].grid == 64
+    assert each._rows[0].size == 7
 
 
 def test_an_endpoint_that_leaves_vanishes_and_its_place_starts_empty() -> None:
@@ -325,7 +326,7 @@ def test_it_agrees_with_a_plain_model(steps: list[tuple[str, int]], capacity: in
         assert matched(each, prompt) == [naive.matched(prompt, other) for other in range(rows)]
         record(each, prompt, row)
         naive.record(prompt, row)
-        assert each.held_blocks(row) == len(naive.held[row])
+        assert each._rows[row].size == len(naive.held[row])
     assert len(each) == len({prefix for held in naive.held for prefix in held})
 
 

@@ -42,7 +42,7 @@ def cluster(labels: Sequence[dict[str, str]], pools: Sequence[Pool]) -> PoolDire
     store.sync(state)
     for each in state.endpoints:
         store.record_scrape(each.key, engine_sample(0.0, 0.0, 0.0), 0.0)
-    directors = PoolDirectors(lambda key: PoolDirector(key, config, store, store, random.Random(3)), None, store)
+    directors = PoolDirectors(lambda key: PoolDirector(key, config, store, random.Random(3)), None, store)
     directors.sync(state)
     return directors
 

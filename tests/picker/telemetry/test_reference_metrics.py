@@ -129,7 +129,7 @@ def test_what_is_unknown_is_not_observed() -> None:
 def test_errors_are_counted_by_code_whoever_answered_with_them() -> None:
     counted = Counted()
     counted.done(counted.ask(), Outcome("completed", 503, duration_seconds=1.0))
-    counted.director.refused(Headers(()), None, Rejection(400, "BadRequest", "no", Reason.INVALID_JSON))
+    counted.director.refused(Headers(()), None, Rejection("BadRequest", "no", Reason.INVALID_JSON))
     found = {labels["error_code"]: value for labels, value in counted.samples("llm_d_epp_request_error_total")}
     assert found == {"ModelServerError": 1, "BadRequest": 1}
     assert len(counted.samples("inference_objective_request_error_total")) == 2

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from h2.settings import SettingCodes
+
 from picker.transport.h2 import frames
-from picker.transport.h2.frames import Kind, Setting
+from picker.transport.h2.frames import Kind
 from picker.transport.h2.hpack import Decoder, literal
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -109,7 +111,7 @@ def _size(stream: tuple[Frame, ...]) -> int:
 def _windows(rng: random.Random) -> bytes:
     """Settings of a client that reads as it likes."""
     size = rng.choice((None, None, 0, 10, 2_000, 65_535, 1 << 20))
-    return b"" if size is None else Setting.INITIAL_WINDOW_SIZE.to_bytes(2, "big") + size.to_bytes(4, "big")
+    return b"" if size is None else SettingCodes.INITIAL_WINDOW_SIZE.to_bytes(2, "big") + size.to_bytes(4, "big")
 
 
 # How it is damaged
@@ -196,7 +198,7 @@ def cut_off(rng: random.Random, sent: list[Frame], at: int) -> None:
 
 def _setting(rng: random.Random) -> bytes:
     value = rng.choice((0, 1, 10, 16_384, 65_535, 1 << 20, frames.MAX_WINDOW, 1 << 31))
-    return frames.settings(((rng.choice(tuple(frames.Setting)), value),))[frames.HEADER_BYTES :]
+    return frames.settings(((rng.choice(tuple(SettingCodes)), value),))[frames.HEADER_BYTES :]
 
 
 def control(rng: random.Random, sent: list[Frame], at: int) -> None:

@@ -36,7 +36,7 @@ from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
-from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.limits import LimitNotes
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
 from tests.fakes.samples import engine_sample
@@ -68,7 +68,7 @@ class Books:
         self.store.sync(state)
         self._keys = [endpoint.key for endpoint in endpoints]
         self._director = PoolDirector(
-            _POOL, preset("infscale"), self.store, self.store, random.Random(1), DirectorSettings(records=16)
+            _POOL, preset("infscale"), self.store, random.Random(1), DirectorSettings(records=16)
         )
         self._director.sync(state)
         self.scrape()
@@ -198,7 +198,7 @@ class Reader:
 def check_streams(connection: Any) -> None:
     """No call without its stream, none that has been asked all and does not end, and nothing kept but for windows."""
     shared = connection._calls
-    streams: dict[int, Any] = shared._h2._streams
+    streams: dict[int, Any] = shared.h2._streams
     calls: dict[int, Any] = shared._open
     assert calls.keys() <= streams.keys(), "a call has lost its stream"
     assert len(streams) <= LIMITS.max_streams
@@ -209,9 +209,9 @@ def check_streams(connection: Any) -> None:
         if state.remote_ended:
             assert queue or type(calls.get(number)).__name__ == "HealthWatch", f"stream {number} is stuck"
         if queue:
-            assert min(state.window, shared._h2._window) <= 0, f"stream {number} waits for nothing"
-    assert shared._h2._queued == queued <= LIMITS.queued_bytes
-    blocked = shared._h2._blocked.keys()
+            assert min(state.window, shared.h2._window) <= 0, f"stream {number} waits for nothing"
+    assert shared.h2.queued_bytes == queued <= LIMITS.queued_bytes
+    blocked = shared.h2._blocked.keys()
     assert {number for number, state in streams.items() if state.queue and state.window > 0} <= blocked
     assert blocked <= {number for number, state in streams.items() if state.queue}
 
@@ -247,7 +247,7 @@ class Fuzzer:
             Health(lambda: True),
             watches,
             Budget(1 << 20, 100_000),
-            LimitNotes(LimitCounts()),
+            LimitNotes(),
         )
         self._new_exchange = lambda: Exchange(settings, self.books, exchange_rng)
 
@@ -322,7 +322,7 @@ class Fuzzer:
 
 async def fuzz(frame_count: int, seed: int, said: Callable[[str], None] = lambda _: None) -> Totals:
     """Play connections until `frame_count` frames have been fed. Raises `AssertionError` naming the connection."""
-    crash_log = logging.getLogger("picker.transport.crash")
+    crash_log = logging.getLogger("picker.transport.endings")
     async with asyncio.TaskGroup() as watches:
         fuzzer = Fuzzer(corpus(), random.Random(seed), watches)
         crash_log.addHandler(fuzzer.crashes)

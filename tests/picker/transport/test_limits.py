@@ -4,12 +4,11 @@ import logging
 
 import pytest
 
-from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.limits import LimitNotes
 
 
 def test_a_limit_is_said_once_in_ten_seconds_with_how_often_it_acted(caplog: pytest.LogCaptureFixture) -> None:
-    counts = LimitCounts()
-    notes = LimitNotes(counts)
+    notes = LimitNotes()
     for now in (0.0, 1.0, 9.9, 10.0):
         notes.acted("stalled_body", "10.0.0.1", now)
     notes.acted("connections", "10.0.0.2", 1.0)
@@ -19,10 +18,11 @@ def test_a_limit_is_said_once_in_ten_seconds_with_how_often_it_acted(caplog: pyt
         {"limit": "stalled_body", "peer": "10.0.0.1", "times": 3},
         {"limit": "connections", "peer": "10.0.0.2", "times": 1},
     ]
-    assert (counts.acted["stalled_body"], counts.acted["connections"], counts.acted["protocol_fault"]) == (4, 1, 0)
+    counts = notes.counts
+    assert (counts["stalled_body"], counts["connections"], counts["protocol_fault"]) == (4, 1, 0)
 
 
 def test_what_is_no_fault_is_said_at_its_own_level(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="picker.transport.limits"):
-        LimitNotes(LimitCounts()).acted("loop_turn", "10.0.0.1", 0.0, logging.DEBUG)
+        LimitNotes().acted("loop_turn", "10.0.0.1", 0.0, logging.DEBUG)
     assert [each.levelno for each in caplog.records] == [logging.DEBUG]

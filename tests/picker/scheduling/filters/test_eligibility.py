@@ -9,7 +9,7 @@ from infscale.metrics.snapshot import PoolSettings
 from picker.scheduling.filters.eligibility import (
     FreshMetricsFilter,
     HeaderTestingFilter,
-    LabelSelectorFilter,
+    LabelFilter,
     ReadyFilter,
     Role,
     RoleFilter,
@@ -17,7 +17,8 @@ from picker.scheduling.filters.eligibility import (
     UtilizationFilter,
     UtilizationLimit,
 )
-from picker.scheduling.plugin import Filter, RequestFacts
+from picker.scheduling.plugin import RequestFacts
+from picker.scheduling.stages import Filter
 from tests.fakes.pools import FakePool, context, headers
 
 
@@ -36,7 +37,7 @@ def test_stale_and_never_observed_endpoints_go() -> None:
 
 
 def test_label_selectors_choose_and_follow_a_new_snapshot() -> None:
-    each = LabelSelectorFilter(Selector.from_label_selector({"gpu": "h200"}, [("tier", "NotIn", ["spot"])]))
+    each = LabelFilter(Selector.from_label_selector({"gpu": "h200"}, [("tier", "NotIn", ["spot"])]).matches)
     assert kept(each, FakePool(3, labels=[{"gpu": "h200"}, {"gpu": "a10"}, {"gpu": "h200", "tier": "spot"}])) == [0]
     assert kept(each, FakePool(2, labels=[{}, {"gpu": "h200"}])) == [1]
 

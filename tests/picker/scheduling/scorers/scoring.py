@@ -1,6 +1,7 @@
 """Scores of a pool in the making."""
 
-from picker.scheduling.plugin import RequestFacts, Scorer
+from picker.scheduling.plugin import RequestFacts
+from picker.scheduling.stages import Scorer
 from tests.fakes.pools import NO_HEADERS, FakePool, Numbers, context
 
 

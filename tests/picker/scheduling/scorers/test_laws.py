@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from infscale.metrics.sample import LoraState
 from picker.scheduling.context_length import ContextLength
 from picker.scheduling.endpoint_attributes import COLUMNS, EndpointAttributeScorer
-from picker.scheduling.plugin import Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.affinity import (
     HeaderLabelAffinityScorer,
@@ -29,6 +28,7 @@ from picker.scheduling.scorers.load import (
 )
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import InFlightTokensScorer, LmetricScorer, TokenLoadScorer
+from picker.scheduling.stages import Scorer
 from tests.fakes.pools import FakePool, context
 from tests.picker.scheduling.scorers.scoring import facts
 

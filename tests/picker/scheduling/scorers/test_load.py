@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picker.scheduling.plugin import Scorer
 from picker.scheduling.profile import bounded
 from picker.scheduling.scorers.load import (
     ActiveRequestScorer,
@@ -14,6 +13,7 @@ from picker.scheduling.scorers.load import (
     QueueScorer,
     RunningRequestsScorer,
 )
+from picker.scheduling.stages import Scorer
 from tests.fakes.pools import FakePool, context
 from tests.picker.scheduling.scorers.scoring import scores
 from tests.reference_tables import TABLES

@@ -4,13 +4,13 @@ import contextlib
 
 import hpack
 import pytest
+from h2.errors import ErrorCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.transport.h2.errors import ConnectionFault, ErrorCode
+from picker.transport.h2.errors import ConnectionFault
 from picker.transport.h2.grpc import ANSWER, DONE, trailers
-from picker.transport.h2.hpack import STATIC, Decoder, literal
-from picker.transport.h2.huffman import decoded
+from picker.transport.h2.hpack import STATIC, Decoder, huffman_decoded, literal
 
 LIMIT = 1 << 20
 NAMES = st.binary(min_size=1, max_size=20) | st.sampled_from([name for name, _ in STATIC])
@@ -78,7 +78,7 @@ def test_what_is_wrong_with_a_block_is_said(block: bytes, why: str) -> None:
 def test_a_list_that_grows_too_large_is_not_read_to_its_end() -> None:
     with pytest.raises(ConnectionFault, match="larger than allowed") as caught:
         Decoder(100).decode(b"\x82" * 1000)
-    assert caught.value.code is ErrorCode.ENHANCE_YOUR_CALM
+    assert caught.value.code is ErrorCodes.ENHANCE_YOUR_CALM
 
 
 def test_a_table_never_holds_more_than_its_size() -> None:
@@ -115,4 +115,4 @@ def test_huffman_strings_are_read_as_the_peer_writes_them(text: bytes) -> None:
     encoder = hpack.Encoder()
     block = encoder.encode([(b"x", hpack.NeverIndexedHeaderTuple(b"x", text)[1])], huffman=True)
     assert Decoder(LIMIT).decode(block) == ((b"x", text),)
-    assert decoded(b"") == b""
+    assert huffman_decoded(b"") == b""

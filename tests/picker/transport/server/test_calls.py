@@ -9,6 +9,7 @@ from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
 from picker.transport.server.calls import Call, Calls
+from tests.picker.transport.whole_reads import receive
 
 OPEN = b"".join(
     literal(name, value)
@@ -72,7 +73,7 @@ def opened(stream: int) -> bytes:
 def test_each_call_hears_of_its_own_stream_in_order() -> None:
     owner = Owner()
     data = [frame(Kind.DATA, 0, 1, b"one"), frame(Kind.DATA, 0, 3, b"two"), frame(Kind.DATA, 1, 1, b"three")]
-    owner.calls.receive(HELLO + opened(1) + opened(3) + b"".join(data) + frame(Kind.RST_STREAM, 0, 3, bytes(4)))
+    receive(owner.calls, HELLO + opened(1) + opened(3) + b"".join(data) + frame(Kind.RST_STREAM, 0, 3, bytes(4)))
     assert owner.paths == ["/p/M", "/p/M"]
     assert {stream: call.heard for stream, call in owner.made.items()} == {
         1: [b"one", b"three", "end"],
@@ -83,7 +84,7 @@ def test_each_call_hears_of_its_own_stream_in_order() -> None:
 
 def test_a_connection_that_is_gone_takes_its_calls_along_and_leaves_nothing_to_collect() -> None:
     owner = Owner()
-    owner.calls.receive(HELLO + opened(1))
+    receive(owner.calls, HELLO + opened(1))
     call = owner.made[1]
     owner.calls.lost()
     assert call.heard == ["gone"]

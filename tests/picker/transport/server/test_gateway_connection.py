@@ -7,17 +7,18 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest_asyncio
+from h2.settings import SettingCodes
 
 from infscale.framing.length_prefixed import framed
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.budget import Budget
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
-from picker.transport.h2.frames import Kind, Setting
+from picker.transport.h2.frames import Kind
 from picker.transport.h2.grpc import DONE
 from picker.transport.health import Health
 from picker.transport.interface import TransportSettings
-from picker.transport.limits import LimitCounts, LimitNotes
+from picker.transport.limits import LimitNotes
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
 from picker.transport.server.turns import SLICE_UNITS, TURN_UNITS
@@ -59,7 +60,7 @@ async def port() -> AsyncGenerator[Port]:
             Health(lambda: True),
             tasks,
             Budget(1 << 24, 1 << 22),
-            LimitNotes(LimitCounts()),
+            LimitNotes(),
         )
 
 
@@ -94,14 +95,14 @@ async def test_what_a_turn_has_no_room_for_waits_while_one_more_read_is_taken(po
     connection, wire = connected(port)
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection.pending
+    assert connection._calls.pending
     assert not wire.paused
     connection.data_received(PING)
     assert wire.paused == 1
     connection.data_received(PING)
     assert wire.paused == 1
     await next_turns(8)
-    assert not connection.pending
+    assert not connection._calls.pending
     assert wire.resumed == 1
     assert len(wire.written) == len(PING) * (2 * TURN_UNITS + 2)
 
@@ -111,7 +112,7 @@ async def test_where_memory_is_short_no_more_is_read_of_one_that_waits(port: Por
     port.budget.held_bytes = port.budget.open_bytes
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection.pending
+    assert connection._calls.pending
     assert wire.paused == 1
 
 
@@ -123,7 +124,7 @@ async def test_one_that_comes_while_another_waits_leaves_it_its_part_of_the_turn
     quiet.data_received(PING)
     assert not wire.written
     await next_turns(1)
-    assert flood.pending
+    assert flood._calls.pending
     assert len(wire.written) == len(PING)
 
 
@@ -153,7 +154,7 @@ def request(stream: int, body: bytes, *, ended: bool = False) -> bytes:
 
 
 LARGE = b'{"model":"m","prompt":"' + b"word " * 400_000 + b'"}'
-WINDOWS = frames.settings(((Setting.INITIAL_WINDOW_SIZE, 1 << 24),)) + frames.window_update(0, 1 << 24)
+WINDOWS = frames.settings(((SettingCodes.INITIAL_WINDOW_SIZE, 1 << 24),)) + frames.window_update(0, 1 << 24)
 SMALL = b'{"model":"m","prompt":"hello"}'
 
 

@@ -250,11 +250,11 @@ async def test_a_frame_that_drips_is_cut_however_often_a_byte_comes() -> None:
             listening = tasks.create_task(talk(reader, b"nothing that is said"))
             for byte in frame(Kind.HEADERS, 4, 1, EXCHANGE):
                 # A byte behind the end would have the socket reset, and with it what was said lost.
-                if not transport.counts.acted["unfinished_frame"]:
+                if not transport.counts["unfinished_frame"]:
                     writer.write(bytes((byte,)))
                     await asyncio.sleep(0.03)
         assert listening.result().endswith(b"a frame took too long to come")
-        assert transport.counts.acted["unfinished_frame"] == 1
+        assert transport.counts["unfinished_frame"] == 1
 
 
 async def test_limits_are_said_once_in_a_while_and_without_what_was_sent(caplog: pytest.LogCaptureFixture) -> None:
@@ -263,6 +263,6 @@ async def test_limits_are_said_once_in_a_while_and_without_what_was_sent(caplog:
             async with connected(transport.port) as (reader, writer):
                 writer.write(b"GET /secret HTTP/1.1\r\n\r\n")
                 await talk(reader, b"nothing else comes")
-        assert transport.counts.acted["protocol_fault"] == 3
+        assert transport.counts["protocol_fault"] == 3
     [record] = [each for each in caplog.records if each.name == "picker.transport.limits"]
     assert vars(record)["fields"] == {"limit": "protocol_fault", "peer": "127.0.0.1", "times": 1}
