@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picker.errors import RequestError
@@ -49,13 +49,16 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
     | st.booleans()
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("model"), inner),
+    | st.text(max_size=12),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6) | st.just("model"), inner, max_size=4)
+    ),
+    max_leaves=12,
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
-@given(st.dictionaries(st.text(max_size=100) | st.just("model"), _JSON), st.booleans())
+@settings(deadline=None)
+@given(st.dictionaries(st.text(max_size=20) | st.just("model"), _JSON, max_size=5), st.booleans())
 def test_what_is_short_stays_as_it_is(document: dict[str, Any], indented: bool) -> None:
     body = orjson.dumps(document, option=orjson.OPT_INDENT_2 if indented else 0)
     outline = outline_of(body)

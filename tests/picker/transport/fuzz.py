@@ -195,6 +195,11 @@ class Reader:
             assert kind in {Kind.SETTINGS, Kind.PING, Kind.WINDOW_UPDATE}
 
 
+def is_pending(connection: Any) -> bool:
+    """Whether there is more to do with what has come."""
+    return bool(connection._calls.pending)
+
+
 def check_streams(connection: Any) -> None:
     """No call without its stream, none that has been asked all and does not end, and nothing kept but for windows."""
     shared = connection._calls
@@ -298,7 +303,7 @@ class Fuzzer:
         fed = 0
         for piece in reads:
             connection.data_received(piece)
-            while connection.pending and not wire.closed:
+            while is_pending(connection) and not wire.closed:
                 await asyncio.sleep(0)
             if sweeping and self._rng.random() < 0.05:
                 self._port.sweep(self.books.now + self._rng.choice((0.0, 1.0, 100.0)))
