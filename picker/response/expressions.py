@@ -197,7 +197,7 @@ def _joined(sign: str, left: Evaluate, right: Evaluate) -> Evaluate:
         case "!=":
             return lambda usage: left(usage) != right(usage)
         case _:
-            _, apply = _ARITHMETIC[sign]
+            apply: Callable[[float, float], Value] = _ARITHMETIC[sign][1]
             return lambda usage: apply(_number(left(usage)), _number(right(usage)))
 
 

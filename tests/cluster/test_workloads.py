@@ -52,7 +52,7 @@ LEADER_WORKER_SETS: dict[str, Any] = {
 
 
 def annotated(name: str, **notes: str) -> dict[str, Any]:
-    found = documents.deployment(NAMESPACE, name, MODEL, **notes)
+    found = documents.deployment(NAMESPACE, name, MODEL, 1, **notes)
     found["metadata"]["annotations"] = POOL
     return found
 

@@ -141,7 +141,7 @@ async def test_only_streams_cut_midway_fail_and_no_stale_or_gone_server_is_picke
         # A request in flight when the fault begins, one scrape and the limit; then nothing more.
         grace = STALENESS_LIMIT_SECONDS + 2 * SCRAPE_INTERVAL_SECONDS + 1.0
         for name in (FROZEN, REFUSING):
-            before = [pick for pick in tally.picks.values() if pick.chosen == authorities[name]]
+            before = [pick for pick in tally.picks.values() if pick.destinations[0] == authorities[name]]
             late = [pick.now - began[name] for pick in before if pick.now > began[name] + grace]
             assert before
             assert ended > began[name] + grace + 1.0

@@ -145,7 +145,7 @@ async def test_during_load_both_answer_from_revisions_of_one_store(
     assert len(picks) == min(LOAD, DirectorSettings().records)
     for pick in picks:
         seen = recorder.read[pick.revision]
-        assert seen.eligible(pick.now)[seen.state.index[pick.chosen]]
+        assert seen.eligible(pick.now)[seen.state.index[pick.destinations[0]]]
     saturated: set[str] = set()
     for before, document, after in answers:
         revision = str(document["metadata"]["resourceVersion"])  # type: ignore[index]

@@ -248,7 +248,9 @@ def test_a_selector_makes_a_pool(pod: str, name: str) -> None:
     made = Pool(
         key, MappingProxyType({}), (8000, 8001), own_ports=True, requirements=Selector.parse("!old,app in (b,a)")
     )
-    assert found.discovery.kubernetes == KubernetesDiscoverySettings(("llm",), False, OnlyPool(key, GROUP, made))
+    assert found.discovery.kubernetes == KubernetesDiscoverySettings(
+        ("llm",), write_status=False, only=OnlyPool(key, GROUP, made)
+    )
     assert found.picker.pool == key
 
 

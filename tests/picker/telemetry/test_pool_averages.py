@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from infscale.endpoint import Phase
 from infscale.metrics.pages.dialects import NobodyCounted, interpret
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.epp_config.loader import load_picker_config
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from tests.fakes.pools import POOL, FakePool
@@ -36,7 +38,7 @@ class Pools:
 
 def page(now: float, *pools: FakePool) -> bytes:
     registry = CollectorRegistry()
-    registry.register(PoolAveragesCollector(Pools(*pools), lambda: now))
+    registry.register(PoolAveragesCollector(cast("MetricStore", Pools(*pools)), lambda: now))
     return generate_latest(registry)
 
 

@@ -25,7 +25,7 @@ from picker.transport.server.turns import SLICE_UNITS, TURN_UNITS
 from tests.fakes.director import FakeDirector
 from tests.hostile.raw import opened
 from tests.picker.transport import gateway
-from tests.picker.transport.fuzz import Wire
+from tests.picker.transport.fuzz import Wire, is_pending
 
 HELLO = frames.PREFACE + frames.settings(())
 PING = frames.frame(Kind.PING, 0, 0, b"12345678")
@@ -95,14 +95,14 @@ async def test_what_a_turn_has_no_room_for_waits_while_one_more_read_is_taken(po
     connection, wire = connected(port)
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection._calls.pending
+    assert is_pending(connection)
     assert not wire.paused
     connection.data_received(PING)
     assert wire.paused == 1
     connection.data_received(PING)
     assert wire.paused == 1
     await next_turns(8)
-    assert not connection._calls.pending
+    assert not is_pending(connection)
     assert wire.resumed == 1
     assert len(wire.written) == len(PING) * (2 * TURN_UNITS + 2)
 
@@ -112,7 +112,7 @@ async def test_where_memory_is_short_no_more_is_read_of_one_that_waits(port: Por
     port.budget.held_bytes = port.budget.open_bytes
     port.turns.begin(0.0)
     connection.data_received(PING * 2 * TURN_UNITS)
-    assert connection._calls.pending
+    assert is_pending(connection)
     assert wire.paused == 1
 
 
@@ -124,7 +124,7 @@ async def test_one_that_comes_while_another_waits_leaves_it_its_part_of_the_turn
     quiet.data_received(PING)
     assert not wire.written
     await next_turns(1)
-    assert flood._calls.pending
+    assert is_pending(flood)
     assert len(wire.written) == len(PING)
 
 
