@@ -60,7 +60,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
     "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
-    "metrics/pages/test_dialects.py": ("infscale/metrics/pages/interpretation",),
+    "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
     "metrics/published/test_answers.py": (
         "infscale/metrics/published/catalogue",
         "infscale/metrics/published/column_readers",
@@ -137,6 +137,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "sim/pages/test_families.py": (
         "infscale/sim/pages/engine_pages",
         "infscale/sim/pages/gpu_page",
+        "infscale/sim/pages/native_skins",
         "infscale/sim/pages/page_skins",
         "infscale/sim/pages/vllm_table",
     ),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from adapter.errors import Unavailable
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.pages.dialects import VLLM, interpret
+from infscale.metrics.pages.dialects import VLLM
+from infscale.metrics.pages.interpreter import interpret
 from infscale.metrics.published.answers import group_reading, pod_readings, weight
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.gpu_readers import GPU

@@ -9,17 +9,10 @@ from aiohttp import web
 from infscale.config.read import read_config
 from infscale.documents.strict_document import load
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.pages.dialects import (
-    SGLANG,
-    TRTLLM_SERVE,
-    VLLM,
-    Dialect,
-    Interpreter,
-    MissingMetrics,
-    detect,
-    interpret,
-)
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import LMDEPLOY, SGLANG, TRTLLM_SERVE, VLLM
 from infscale.metrics.pages.exposition import is_json
+from infscale.metrics.pages.interpreter import Interpreter, MissingMetrics, detect, interpret
 from infscale.metrics.pages.written_dialects import Engines
 from infscale.periodic import Outcome
 from infscale.scrape.loop import TargetLoop
@@ -37,16 +30,16 @@ TRTLLM_PAGE = (
 
 
 class Trtllm:
-    """A server with JSON at ``/metrics`` and its page, None: none, where TensorRT-LLM has it."""
+    """A server with JSON at ``/metrics`` and its page where TensorRT-LLM has it; None: there is none of the two."""
 
-    def __init__(self, page: bytes | None = TRTLLM_PAGE, json: bytes = JSON) -> None:
+    def __init__(self, page: bytes | None = TRTLLM_PAGE, json: bytes | None = JSON) -> None:
         self.page = page
         self.json = json
         self.asked: list[str] = []
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
-        if request.path == "/metrics":
+        if request.path == "/metrics" and self.json is not None:
             return web.Response(body=self.json, content_type="application/json")
         if request.path != "/prometheus/metrics" or self.page is None:
             raise web.HTTPNotFound
@@ -74,6 +67,57 @@ async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: b
     assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
     assert server.asked == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
     assert sink.failures == []
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/stats"])
+@pytest.mark.parametrize("dialect", [None, TRTLLM_SERVE], ids=["unknown", "named"])
+async def test_a_server_without_a_page_where_it_is_asked_is_asked_at_the_usual_paths(
+    path: str, dialect: Dialect | None
+) -> None:
+    server = Trtllm(json=None)
+    sink = await scraped(server, dialect, path, times=3)
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 4.0, 4.0]
+    # It is remembered where the page was found.
+    assert server.asked[-2:] == ["/prometheus/metrics"] * 2
+    assert server.asked.count(path) <= 2
+    assert sink.failures == []
+
+
+async def test_a_page_that_is_where_most_have_it_is_found_from_a_configured_path() -> None:
+    sink = await scraped(Trtllm(json=b"vllm:num_requests_waiting 7\n"), VLLM, "/stats", times=2)
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [7.0, 7.0]
+
+
+async def test_a_server_without_any_page_is_looked_through_once_in_a_while_and_not_at_each_scrape() -> None:
+    server, now, sink = Trtllm(None, None), [50.0], RecordingSink()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}/metrics", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: now[0])) as loop:
+            for after in (0.0, 5.0, 5.0):
+                now[0] += after
+                await loop.step(2.0)
+            server.page = TRTLLM_PAGE
+            now[0] += 10.0
+            await loop.step(2.0)
+    assert server.asked.count("/prometheus/metrics") == 3
+    assert len(sink.samples) == 1
+    cause = "HTTP 404; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"
+    assert [said for _, said, _ in sink.failures] == [cause] * 3
+
+
+@pytest.mark.parametrize(
+    ("dialect", "cause"),
+    [
+        (SGLANG, "HTTP 404; sglang has one with --enable-metrics"),
+        (LMDEPLOY, "HTTP 404; lmdeploy has one with --enable-metrics"),
+        (VLLM, "HTTP 404"),
+        (TRTLLM_SERVE, "HTTP 404; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"),
+    ],
+    ids=lambda each: each.name if isinstance(each, Dialect) else "",
+)
+async def test_the_cause_says_how_an_engine_is_made_to_have_a_page(dialect: Dialect, cause: str) -> None:
+    sink = await scraped(Trtllm(None, None), dialect)
+    assert [said for _, said, _ in sink.failures] == [cause]
 
 
 @pytest.mark.parametrize("html", [b"<!doctype html><html></html>", b"\n<html><body>no</body></html>\n", b"<?xml?>"])

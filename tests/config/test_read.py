@@ -264,8 +264,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             MINIMAL + "scrape: {dialect: b, dialects: [{name: a, waiting: q}]}",
-            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, a, "
-            "got 'b'",
+            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
+            "triton, tgi, llamacpp, lmdeploy, a, got 'b'",
         ),
         (
             MINIMAL + "metrics: [{name: a, formula: waiting_request + 1}]",
@@ -371,9 +371,9 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
             "serve.yaml:2: scrape.timeout_seconds: expected more than 0, got 0",
         ),
         (
-            MINIMAL + "scrape: {dialect: tgi}",
+            MINIMAL + "scrape: {dialect: ollama}",
             "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
-            "got 'tgi'",
+            "triton, tgi, llamacpp, lmdeploy, got 'ollama'",
         ),
         (
             MINIMAL + "scrape: {path: metrics}",

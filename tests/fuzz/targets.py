@@ -24,7 +24,8 @@ from infscale.discovery.state import read_state
 from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
-from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.interpreter import Interpreter, detect
 from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from infscale.endpoint import Phase
-from infscale.metrics.pages.dialects import NobodyCounted, interpret
+from infscale.metrics.pages.interpreter import NobodyCounted, interpret
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from picker.epp_config.loader import load_picker_config
 from picker.telemetry.pool_averages import PoolAveragesCollector
