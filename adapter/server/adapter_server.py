@@ -127,7 +127,7 @@ class AdapterServer:
         self.collector = AdapterCollector(self.stats, api_services, forwarder)
         """What the adapter counts, for the process' metrics."""
         self._page = OwnMetrics((self.collector,)) if page is None else page
-        self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder)
+        self._responder = Responder(provider, constant_documents(self._metrics, __version__), forwarder, self._metrics)
 
     @property
     def port(self) -> int:

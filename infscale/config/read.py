@@ -45,6 +45,7 @@ from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, Metric
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.sources.known_sources import SOURCES
+from infscale.sources.source_kind import SourceKind, SourceSettings
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -111,7 +112,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
     has_cluster = clustered or "kubernetes" in section.given
-    sources = {kind.key: section.get(kind.key, kind.read, kind.default()) for kind in SOURCES}
+    sources = {kind.key: section.get(kind.key, partial(_source, kind, files), kind.default()) for kind in SOURCES}
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
@@ -127,6 +128,10 @@ def _read(root: Field, files: Files) -> ServeConfig:
     config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
     _check_listeners(config, section.given)
     return config
+
+
+def _source(kind: SourceKind, files: Files, field: Field) -> SourceSettings:
+    return kind.read(field, files)
 
 
 def _discovery(field: Field, files: Files) -> DiscoverySettings:

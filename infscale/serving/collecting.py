@@ -79,20 +79,21 @@ class Scraping(Owning):
 
 
 class Asking(Owning):
-    """A source beside the metrics pages of endpoints; `words` are for its metrics."""
+    """Sources beside the metrics pages of endpoints, of which metrics speak in the same `words`."""
 
-    def __init__(self, source: RunningSource, words: ScrapeWords) -> None:
-        super().__init__(source)
-        self._source = source
+    def __init__(self, words: ScrapeWords, sources: Sequence[RunningSource]) -> None:
+        super().__init__(*sources)
+        self._sources = sources
         self._collectors = (ScrapesCollector(words, self.health),)
 
     def sync(self, state: DiscoveryState) -> None:
         """Ask by `state`."""
-        self._source.sync(state)
+        for each in self._sources:
+            each.sync(state)
 
     def health(self) -> Mapping[str, ScrapeHealth]:
         """How asking goes, by the targets' names."""
-        return self._source.health()
+        return {name: health for each in self._sources for name, health in each.health().items()}
 
     def collectors(self) -> Sequence[Collector]:
         """How asking goes."""

@@ -38,8 +38,9 @@ from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.sources.dcgm import DCGM
+from infscale.scrape.tls_trust import PageCertificates
 from infscale.sources.exporter import ExporterSettings
+from infscale.sources.gpu_kinds import DCGM_KIND, GPU_KINDS
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import ExporterPods
 
@@ -160,7 +161,10 @@ def test_every_key_can_be_given() -> None:
         scrape=ScrapeSettings(
             1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
         ),
-        sources={"dcgm": ExporterSettings(DCGM, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3)},
+        sources={
+            **{kind.key: kind.default() for kind in SOURCES},
+            "dcgm": ExporterSettings(DCGM_KIND, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
+        },
         pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
@@ -226,6 +230,32 @@ def test_a_dialect_of_ones_own_can_be_the_default() -> None:
 
 def test_a_preset_can_be_named() -> None:
     assert read(MINIMAL + "picker: {preset: reference}").picker.preset == "reference"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{ca: ca.pem, verify_tls: false, targets: ['https://a/']}", "dcgm.ca: without verify_tls any certificate"),
+        ("{certificate: a.pem, targets: ['https://a/']}", "dcgm.certificate: goes with key: give both"),
+        ("{key: a.pem, targets: ['https://a/']}", "dcgm.key: goes with certificate: give both"),
+        ("{token_file: t, targets: ['https://a/', 'http://b/']}", "dcgm.token_file: a token is sent over https alone"),
+        ("{token_file: t, pods: {namespace: g, labels: {a: b}}}", "dcgm.token_file: a token is sent over https alone"),
+        ("{pods: {namespace: g, labels: {a: b}, scheme: ftp}}", "dcgm.pods.scheme: expected one of http, https"),
+    ],
+)
+def test_a_token_and_certificates_go_with_https(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read(f"discovery: {{kubernetes: {{}}}}\ndcgm: {text}")
+
+
+def test_every_section_of_exporters_takes_what_https_needs() -> None:
+    for kind in GPU_KINDS:
+        text = f"{kind.key}: {{targets: ['https://a/'], ca: ca.pem, certificate: c.pem, key: k.pem, token_file: t}}"
+        settings = read(MINIMAL + text).sources[kind.key]
+        assert isinstance(settings, ExporterSettings)
+        client = (BASE / "c.pem", BASE / "k.pem")
+        assert settings.certificates == PageCertificates(BASE / "ca.pem", client, None, BASE / "t")
+        assert kind.default().certificates is None
 
 
 @pytest.mark.parametrize("section", ["scrape", "dcgm"])
@@ -312,8 +342,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
-            "picker, pools, scrape, telemetry; did you mean picker?",
+            "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, "
+            "telemetry, kubernetes, dcgm, hami, pools … (13 in all); did you mean picker?",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
@@ -373,7 +403,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "scrape: {dialect: ollama}",
             "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
-            "triton, tgi, llamacpp, lmdeploy, got 'ollama'",
+            "triton, tgi, llamacpp, lmdeploy, got 'ollama'; did you mean llamacpp?",
         ),
         (
             MINIMAL + "scrape: {path: metrics}",
@@ -649,6 +679,7 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery.kubernetes": KubernetesDiscoverySettings,
     "scrape": ScrapeSettings,
     "scrape.dialects[]": EngineNames,
+    # The sections of other exporters are as this one.
     "dcgm": ExporterSettings,
     "dcgm.pods": ExporterPods,
     "pools.<pool>": PoolOverrides,
@@ -680,7 +711,7 @@ def keys() -> Iterator[tuple[str, str]]:
     for prefix, settings in SECTIONS.items():
         defaults = {each.name: each.default for each in fields(settings)}
         if settings is ExporterPods:
-            defaults["port"] = DCGM.port
+            defaults["port"] = DCGM_KIND.port
         for key in keys_of(settings):
             if key in EngineGauges._fields:
                 continue
@@ -697,10 +728,13 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
 
 
 def test_every_section_is_documented() -> None:
-    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} == {
+    like_dcgm = {kind.key: kind for kind in GPU_KINDS[1:]}
+    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} | like_dcgm.keys() == {
         *keys_of(ServeConfig),
         *(kind.key for kind in SOURCES),
     }
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert all(f"`{key}` ({kind.port})" in page for key, kind in like_dcgm.items())
     nested = {type(getattr(ServeConfig(DiscoverySettings(Path())), key)) for key in keys_of(ServeConfig)}
     assert {each for each in nested if is_dataclass(each)} <= set(SECTIONS.values())
 

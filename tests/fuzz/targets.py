@@ -30,7 +30,7 @@ from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
-from infscale.sources.dcgm_page import DcgmReader
+from infscale.sources.gpu_exporter_page import GpuPageReader
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
@@ -121,7 +121,7 @@ def engine_pages() -> Target:
 
 def gpu_pages() -> Target:
     """Pages of a dcgm-exporter."""
-    reader = DcgmReader()
+    reader = GpuPageReader()
 
     def target(data: bytes) -> None:
         world = _World()
