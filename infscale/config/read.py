@@ -202,6 +202,7 @@ def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
         section.get("verify_tls", Field.boolean, default.verify_tls),
         section.get("engine_label", Field.text, None),
         own,
+        section.get("model_lists", Field.boolean, default.model_lists),
     )
     return settings, interval if section.sound("interval_seconds") else None
 

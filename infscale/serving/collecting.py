@@ -17,10 +17,12 @@ from infscale.scrape.target import TargetTemplate
 from infscale.serving.parts import Owning
 from infscale.serving.scraping import scraping
 from infscale.sources.source_kind import RunningSource, ScrapeWords
-from infscale.telemetry.source_metrics import ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.source_metrics import ModelListsCollector, ScrapeProcessesCollector, ScrapesCollector
 from picker.epp_config.loader import PickerConfig
 
 OF_ENDPOINTS = ScrapeWords("infscale_scrape", "endpoint", "pages of an endpoint's metrics")
+
+OF_LISTS = ScrapeWords("infscale_model_list_scrape", "endpoint", "lists of the models of an endpoint")
 
 
 def target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTemplate:
@@ -101,15 +103,21 @@ class Asking(Owning):
 
 
 class Listing(Owning):
-    """The lists of the models that servers have."""
+    """The lists of the models that servers have, read into the store."""
 
     def __init__(
-        self, config: ServeConfig, scheduling: PickerConfig, clock: Callable[[], float], rng: random.Random
+        self,
+        config: ServeConfig,
+        scheduling: PickerConfig,
+        store: MetricStore,
+        clock: Callable[[], float],
+        rng: random.Random,
     ) -> None:
         scrape = scraping(config.scrape, scheduling.scraping)
         settings = ListSettings(scheme=scrape.scheme, verify_tls=scrape.verify_tls, certificates=scrape.certificates)
-        self.lists = ModelLists(clock, rng, settings)
+        self.lists = ModelLists(clock, rng, settings, store)
         super().__init__(self.lists)
+        self._collectors = (ScrapesCollector(OF_LISTS, self.health), ModelListsCollector(self.lists.sizes))
 
     def sync(self, state: DiscoveryState) -> None:
         """Read the lists of exactly the endpoints of `state`."""
@@ -118,3 +126,7 @@ class Listing(Owning):
     def health(self) -> Mapping[str, ScrapeHealth]:
         """How reading lists goes, by the endpoints' names."""
         return {str(key): health for key, health in self.lists.health().items()}
+
+    def collectors(self) -> Sequence[Collector]:
+        """How reading lists goes, and how much is on them."""
+        return self._collectors

@@ -199,8 +199,9 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
     table = MetricTable.of(config.metrics, Aliases.of(config.scrape.engines().dialects.values()))
     page = OwnMetrics()
-    # Asked for only where requests are refused by them.
-    listing = Listing(config, given.scheduling, clock, rng) if config.picker.unknown_models == "reject" else None
+    listing = None
+    if config.scrape.model_lists or config.picker.unknown_models == "reject":
+        listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [

@@ -72,6 +72,7 @@ def test_every_key_can_be_given() -> None:
           port: 9100
           verify_tls: false
           engine_label: engine
+          model_lists: true
           dialects:
           - name: acme
             like: vllm
@@ -159,13 +160,13 @@ def test_every_key_can_be_given() -> None:
         discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat"), watch=False),
         kubernetes=KubernetesSettings(BASE / "admin.kubeconfig", "prod"),
         scrape=ScrapeSettings(
-            1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
+            1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,), True
         ),
         sources={
             **{kind.key: kind.default() for kind in SOURCES},
             "dcgm": ExporterSettings(DCGM_KIND, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
         },
-        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
+        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:42")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
             listen=ListenAddress("0.0.0.0", 9102),
@@ -348,8 +349,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "scrape: {interval: 1}",
             "serve.yaml:2: scrape.interval: unknown key; expected one of interval_seconds, engine_label, "
-            "dialect, dialects, verify_tls, staleness_limit_seconds, max_page_bytes, timeout_seconds, path, port … "
-            "(12 in all); did you mean interval_seconds?",
+            "dialect, dialects, verify_tls, model_lists, staleness_limit_seconds, max_page_bytes, timeout_seconds, "
+            "path … (13 in all); did you mean interval_seconds?",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 50ms}",

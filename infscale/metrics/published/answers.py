@@ -26,7 +26,7 @@ from infscale.metrics.published.window_readers import (
     covered_seconds,
 )
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
+from infscale.metrics.snapshot import NO_NAMES, BoolArray, IntArray, PoolSnapshot, at_rows, count_of
 from infscale.metrics.windows.model_table import SERVES, cells
 
 
@@ -100,6 +100,8 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
         for lora in snapshot.columns.lora:
             if lora is not None:
                 found.update(dict.fromkeys(sorted(lora.running | lora.waiting)))
+        # Also while nothing asks for them: else what is in flight for an idle model would be no 0, but no metric.
+        found.update(dict.fromkeys(sorted(NO_NAMES.union(*snapshot.columns.listed))))
     return tuple(found) or (None,)
 
 
