@@ -113,12 +113,8 @@ class ExporterKind:
         section = Section(field, ExporterPods, required=["namespace", "labels"])
         labels = section.attempt("labels", _some_labels)
         namespace = section.attempt("namespace", names.namespace)
-        return ExporterPods(
-            namespace.value,
-            labels.value,
-            section.get("port", values.port, self.port),
-            section.get("scheme", values.one_of(_SCHEMES), "http"),
-        )
+        port = section.get("port", values.port, self.port)
+        return ExporterPods(namespace.value, labels.value, port, section.get("scheme", _scheme, _SCHEMES[0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +155,10 @@ class ExporterSettings:
     def source(self, sink: SourceSink, clock: Clock, rng: "random.Random") -> "ExporterSource":
         """See `SourceSettings`."""
         return ExporterSource(self, sink, clock, rng)
+
+
+def _scheme(field: Field) -> Scheme:
+    return values.one_of(_SCHEMES)(field)
 
 
 def _check_tls(given: Section, settings: ExporterSettings) -> None:

@@ -113,11 +113,12 @@ class GpuPageReader:
 
 def _chosen(exporter: GpuExporter, columns: Mapping[str, SeriesColumns]) -> dict[GpuQuantity, GpuName]:
     """The names that a page has, one of each quantity."""
-    found = {
-        quantity: next((name for name in names if len(columns[name.spec.name])), None)
-        for quantity, names in exporter.names.items()
-    }
-    return {quantity: name for quantity, name in found.items() if name is not None}
+    found: dict[GpuQuantity, GpuName] = {}
+    for quantity, names in exporter.names.items():
+        name = next((name for name in names if len(columns[name.spec.name])), None)
+        if name is not None:
+            found[quantity] = name
+    return found
 
 
 def _devices(

@@ -1,5 +1,6 @@
 """Which models a pool serves, by its pages and its lists."""
 
+import orjson
 import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
@@ -67,7 +68,7 @@ def test_names_on_lists_are_names_to_book_under() -> None:
     assert models(BY_NAME["in_flight_requests"], before) == (None,)
     assert models(BY_NAME["in_flight_requests"], snapshot) == ("idle-lora", "llama")
     assert models(BY_NAME["waiting_requests"], snapshot) == (None,)
-    [shown, other] = snapshot_document(snapshot, 5.0)["endpoints"]  # type: ignore[misc] # a list of documents
+    [shown, other] = orjson.loads(orjson.dumps(snapshot_document(snapshot, 5.0)))["endpoints"]
     assert (shown["listed_models"], shown["list_age_seconds"]) == (["idle-lora", "llama"], 3.0)
     assert (other["listed_models"], other["list_age_seconds"]) == ([], None)
     store.record_beside(MODEL_LIST, keys[0], ListedModels(frozenset()), 2.0)
