@@ -150,7 +150,7 @@ class TargetLoop:
         try:
             page = await self._pages.get(self._page.raw_path_qs)
             with self._reading:
-                return _read(interpreter or self._detected(page), page), len(page.body)
+                return _read(interpreter or self._speak(self._detected(page)), page), len(page.body)
         except _JsonPage:
             missing = None
         except Absent as error:
@@ -165,24 +165,25 @@ class TargetLoop:
     async def _look_elsewhere(self) -> tuple[EngineSample, int] | str:
         """The page of a server that has another thing, or none, where it was asked for it.
 
-        It is at the path of a dialect that it may speak, and is followed there from now on. Else what there was in
-        words.
+        It is followed from now on at the path where it is. Else what there was, in words.
         """
         now = self._clock()
         if self._looked is not None and now - self._looked.at < _LOOK_AGAIN_SECONDS:
             return self._looked.found
+        # Also where there is no time to look at all of them.
+        self._looked = _Looked(now, "; it does not answer in time at other paths")
         found = ""
         for page_at, dialect in self._places():
             try:
                 page = await self._pages.get(page_at.raw_path_qs)
                 with self._reading:
-                    interpreter = self._detected(page) if dialect is None else self._interpreter_of(dialect)
+                    interpreter = self._interpreter_of(self._detected(page) if dialect is None else dialect)
                     sample = _read(interpreter, page)
             except (FetchError, ExpositionError) as error:
                 whose = "" if dialect is None else f", where {dialect.name} has them"
                 found += f"; at {page_at.path}{whose}: {error}"
             else:
-                self._page = page_at
+                self._page, self._looked = page_at, None
                 self._speak(interpreter.dialect)
                 self._set_mode(Mode.UNTRIED)
                 return sample, len(page.body)
@@ -200,8 +201,8 @@ class TargetLoop:
                 tried.add(page_at)
                 yield page_at, dialect
 
-    def _detected(self, page: Page) -> Interpreter:
-        """What interprets pages like this one from now on."""
+    def _detected(self, page: Page) -> Dialect:
+        """What a page is in."""
         try:
             dialect = detect(page.body, self.target.candidates)
         except ExpositionError:
@@ -210,7 +211,7 @@ class TargetLoop:
         if dialect is None:
             _check_form(page)
             raise MissingMetrics("no metrics of a known engine on the page")
-        return self._speak(dialect)
+        return dialect
 
     def _forget(self) -> None:
         self._page = self._url

@@ -1,5 +1,6 @@
 """Engines whose page is not where others have it, and pages that have less than others."""
 
+import asyncio
 from contextlib import closing
 from pathlib import Path
 
@@ -27,6 +28,9 @@ TRTLLM_PAGE = (
     b'trtllm_num_requests_waiting{model_name="m"} 4.0\ntrtllm_num_requests_running{model_name="m"} 6.0\n'
     b'trtllm_kv_cache_utilization{model_name="m"} 0.75\n'
 )
+
+
+VLLM_PAGE = b"vllm:num_requests_waiting 7\n"
 
 
 class Trtllm:
@@ -84,7 +88,7 @@ async def test_a_server_without_a_page_where_it_is_asked_is_asked_at_the_usual_p
 
 
 async def test_a_page_that_is_where_most_have_it_is_found_from_a_configured_path() -> None:
-    sink = await scraped(Trtllm(json=b"vllm:num_requests_waiting 7\n"), VLLM, "/stats", times=2)
+    sink = await scraped(Trtllm(json=VLLM_PAGE), VLLM, "/stats", times=2)
     assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [7.0, 7.0]
 
 
@@ -103,6 +107,41 @@ async def test_a_server_without_any_page_is_looked_through_once_in_a_while_and_n
     assert len(sink.samples) == 1
     cause = "HTTP 404; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"
     assert [said for _, said, _ in sink.failures] == [cause] * 3
+
+
+async def test_a_server_that_hangs_at_other_paths_is_not_looked_through_again_at_once() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.path == "/metrics":
+            raise web.HTTPNotFound
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sink = RecordingSink()
+    async with http_server(answer) as authority:
+        target = Target(KEY, f"http://{authority}/metrics", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: 50.0)) as loop:
+            await loop.step(0.1)
+            await loop.step(2.0)
+    assert asked == ["/metrics", "/prometheus/metrics", "/metrics"]
+    causes = ["timed out after 0.1 s", "HTTP 404; it does not answer in time at other paths"]
+    assert [said for _, said, _ in sink.failures] == causes
+
+
+async def test_a_page_elsewhere_that_cannot_be_read_decides_nothing() -> None:
+    """A beginning of TensorRT-LLM's, while the server starts; then there is a vLLM."""
+    server, now, sink = Trtllm(b"trtllm_num_requests_waiting{ 1\n", json=None), [50.0], RecordingSink()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}/other", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: now[0])) as loop:
+            await loop.step(2.0)
+            server.page, server.json = None, VLLM_PAGE
+            now[0] += 10.0
+            await loop.step(2.0)
+    assert "malformed sample" in sink.failures[0][1]
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [7.0]
 
 
 @pytest.mark.parametrize(

@@ -51,16 +51,11 @@ def _places() -> list[str]:
             f"`{each.name}`",
             f"`{each.path or PAGE_PATH}`",
             f"`{each.enabled_by}`" if each.enabled_by else "",
-            f"`{each.model_label}`" if _names_models(each) else "none: one model",
+            f"`{each.model_label}`" if each.model_label else "none: one model",
         )
         for each in DIALECTS.values()
     ]
     return _table(("engine", "path", "needs", "label of the model"), rows)
-
-
-def _names_models(dialect: Dialect) -> bool:
-    """Text Generation Inference and llama.cpp write no labels."""
-    return dialect.name not in {"tgi", "llamacpp"}
 
 
 def _published(reads: str) -> str:

@@ -34,16 +34,16 @@ class CacheNumber:
 class Dialect:
     """One engine's names for our metrics; of several specs the first that the page has is used.
 
-    `model_label` tells which model a series is about. `scheduler_label` numbers schedulers with queues of their own, as
-    data-parallel ranks are: where there is one, every other label named ``…_rank`` numbers processes of one scheduler
-    that all report the same, of which the lowest counts. Everything else that series differ in (data-parallel rank,
-    finish reason, …) is added up; of ratios the highest counts. Tokens in the KV cache are worked out
-    from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for beside
-    our metrics: how its series add up is unknown, so that the first counts. `members` tell how many
-    servers a page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of
-    `awake` is 0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started.
-    `path` is where on its server the page is (None: at `PAGE_PATH`). `lora_loaded` has a series for each LoRA adapter
-    that is loaded, idle or not. `enabled_by` is the flag without which the server has no page.
+    `model_label` tells which model a series is about ("": none does). `scheduler_label` numbers schedulers with queues
+    of their own, as data-parallel ranks are: where there is one, every other label named ``…_rank`` numbers processes
+    of one scheduler that all report the same, of which the lowest counts. Everything else that series differ in
+    (data-parallel rank, finish reason, …) is added up; of ratios the highest counts. Tokens in the KV cache are worked
+    out from utilisation and size where an engine does not say them. `attributes` are what a configuration asks for
+    beside our metrics: how its series add up is unknown, so that the first counts. `members` tell how many servers a
+    page is an average over: with none of them, nothing on it counts. The engine is asleep where a series of `awake` is
+    0 or one of `asleep` is above 0, whichever of them there are. `start_time` is when its process started. `path` is
+    where on its server the page is (None: at `PAGE_PATH`). `lora_loaded` has a series for each LoRA adapter that is
+    loaded, idle or not. `enabled_by` is the flag without which the server has no page.
     """
 
     name: str

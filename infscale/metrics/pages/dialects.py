@@ -183,6 +183,7 @@ TGI: Final = Dialect(
         "generation_tokens": _specs("tgi_request_generated_tokens_sum"),
         "requests_finished": _specs("tgi_request_success"),
     },
+    model_label="",
 )
 
 LLAMACPP: Final = Dialect(
@@ -199,6 +200,7 @@ LLAMACPP: Final = Dialect(
         "prompt_tokens": _specs("llamacpp:prompt_tokens_total"),
         "generation_tokens": _specs("llamacpp:tokens_predicted_total"),
     },
+    model_label="",
     enabled_by="--metrics",
 )
 

@@ -75,13 +75,14 @@ def _of_dialect(dialect: Dialect) -> Iterator[tuple[str, Alias]]:
             yield spec.name, Alias(gauge.published, _SPLIT if _is_split(spec) else None)
     for histogram, specs in dialect.histograms.items():
         metric = _published(histogram)
-        for spec in specs if metric is not None else ():
-            for part in _HISTOGRAM_PARTS:
-                yield f"{spec.name}{part}", Alias(metric or "", "it is a histogram, and an HPA takes one number")
+        if metric is not None:
+            alias = Alias(metric, "it is a histogram, and an HPA takes one number")
+            yield from ((f"{spec.name}{part}", alias) for spec in specs for part in _HISTOGRAM_PARTS)
     for counter, specs in dialect.counters.items():
         metric = _published(counter)
-        for spec in specs if metric is not None else ():
-            yield spec.name, Alias(metric or "", "it counts from the engine's start, and an HPA takes a rate")
+        if metric is not None:
+            alias = Alias(metric, "it counts from the engine's start, and an HPA takes a rate")
+            yield from ((spec.name, alias) for spec in specs)
 
 
 def _is_split(spec: MetricSpec) -> bool:

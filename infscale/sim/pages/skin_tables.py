@@ -31,6 +31,7 @@ class SkinTable:
             if kind == "counter" and self.python:
                 families.append(created(name.removesuffix("_total"), text, self.labels, subject.started_at))
         for name, text, pick in self.timings:
+            # The second family of each is that of the ``_created`` gauges.
             families += histogram(name, text, self.labels, pick, subject)[: 2 if self.python else 1]
         return Page([*families, *more], subject.exact_names)
 
