@@ -113,8 +113,12 @@ class ExporterKind:
         section = Section(field, ExporterPods, required=["namespace", "labels"])
         labels = section.attempt("labels", _some_labels)
         namespace = section.attempt("namespace", names.namespace)
-        port = section.get("port", values.port, self.port)
-        return ExporterPods(namespace.value, labels.value, port, section.get("scheme", _scheme, _SCHEMES[0]))
+        plain: Scheme = "http"
+        port, scheme = (
+            section.get("port", values.port, self.port),
+            section.get("scheme", values.one_of(_SCHEMES), plain),
+        )
+        return ExporterPods(namespace.value, labels.value, port, scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,6 @@ class ExporterSettings:
     def source(self, sink: SourceSink, clock: Clock, rng: "random.Random") -> "ExporterSource":
         """See `SourceSettings`."""
         return ExporterSource(self, sink, clock, rng)
-
-
-def _scheme(field: Field) -> Scheme:
-    return values.one_of(_SCHEMES)(field)
 
 
 def _check_tls(given: Section, settings: ExporterSettings) -> None:
