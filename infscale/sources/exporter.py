@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_PLAIN: Scheme = "http"
 
 
 class PageReader(Protocol):
@@ -113,11 +114,9 @@ class ExporterKind:
         section = Section(field, ExporterPods, required=["namespace", "labels"])
         labels = section.attempt("labels", _some_labels)
         namespace = section.attempt("namespace", names.namespace)
-        plain: Scheme = "http"
-        port, scheme = (
-            section.get("port", values.port, self.port),
-            section.get("scheme", values.one_of(_SCHEMES), plain),
-        )
+        port = section.get("port", values.port, self.port)
+        read_scheme: Callable[[Field], Scheme] = values.one_of(_SCHEMES)
+        scheme: Scheme = section.get("scheme", read_scheme, _PLAIN)
         return ExporterPods(namespace.value, labels.value, port, scheme)
 
 
