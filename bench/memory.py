@@ -10,7 +10,7 @@ import orjson
 from bench.pools import NAMED_PAGE, PAGE, filled_store, page_interpreter
 from bench.rows import Row, cpu_microseconds
 from infscale.endpoint import EndpointKey, ObjectKey
-from infscale.metrics.pages.dialects import Interpreter
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.epp_config.loader import preset

@@ -3,7 +3,8 @@
 from collections.abc import Collection
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.pages.dialects import VLLM, Interpreter
+from infscale.metrics.pages.dialects import VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.sim.engine.recorder import HttpRecorder, Recorder
 from infscale.sim.pages.engine_pages import EngineSkin, PageSubject

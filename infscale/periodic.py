@@ -3,6 +3,8 @@
 FetchError          a page could not be had; its text is the cause in plain words
 ├── Unreachable     nothing answers at the address: waiting longer before the next try is right
 └── Rejected        the server understood and said no (HTTP 4xx): asking differently may help
+    ├── Withheld    it may have what was asked for
+    └── Absent      it has nothing there: asking elsewhere may help
 """
 
 import asyncio
@@ -48,6 +50,10 @@ class Rejected(FetchError):
 
 class Withheld(Rejected):
     """The server may have what was asked for, and did not give it (HTTP 401, 403, 408, 429)."""
+
+
+class Absent(Rejected):
+    """There is nothing at the path that was asked for (HTTP 404, 410)."""
 
 
 class Failing(FetchError):

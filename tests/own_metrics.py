@@ -12,10 +12,15 @@ from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.scrape.processes import ProcessStats
-from infscale.serving.collecting import OF_ENDPOINTS
+from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
-from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.source_metrics import (
+    DiscoveryCollector,
+    ModelListsCollector,
+    ScrapeProcessesCollector,
+    ScrapesCollector,
+)
 from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
@@ -57,9 +62,10 @@ def _picker() -> Iterable[Collector]:
 
 
 def _sources() -> Iterable[Collector]:
-    words = (OF_ENDPOINTS, *(kind.words for kind in SOURCES))
+    words = (OF_ENDPOINTS, OF_LISTS, *(kind.words for kind in SOURCES))
     return (
         *(ScrapesCollector(each, dict) for each in words),
+        ModelListsCollector(dict),
         ScrapeProcessesCollector(ProcessStats()),
         DiscoveryCollector(int),
     )

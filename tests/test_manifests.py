@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import yaml
 from aiohttp import ClientSession
 from yarl import URL
 
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust_watch import TRUST_NEEDS
+from adapter.api.paths import TELEMETRY_PATH
 from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.config.read import load_config
 from infscale.kube.api.client import CredentialSource, KubeClient
@@ -47,7 +49,10 @@ def test_every_file_of_the_folder_is_applied() -> None:
     assert used == {each.name for each in ADAPTER.iterdir()} - {"kustomization.yaml", "README.md", "overlays"}
     for folder in (ADAPTER / "overlays").iterdir():
         [kustomization] = documents(folder / "kustomization.yaml")
-        assert set(kustomization["resources"]) == {each.name for each in folder.iterdir()} - {"kustomization.yaml"}
+        included = {each for each in kustomization["resources"] if each.startswith("../")}
+        assert all((folder / each / "kustomization.yaml").exists() for each in included)
+        own = set(kustomization["resources"]) - included
+        assert own == {each.name for each in folder.iterdir()} - {"kustomization.yaml"}
 
 
 def test_the_container_s_ports_are_those_the_configuration_listens_on() -> None:
@@ -62,7 +67,7 @@ def test_the_container_s_ports_are_those_the_configuration_listens_on() -> None:
 def test_the_adapter_s_service_is_the_one_its_certificate_and_the_api_services_name() -> None:
     service = load_config(ADAPTER / "serve.yaml").adapter.service
     wanted = {"name": service.name, "namespace": service.namespace}
-    assert one("Service", service.name)["metadata"] == wanted
+    assert wanted.items() <= one("Service", service.name)["metadata"].items()
     assert not [each for each in applied() if each["kind"] == "APIService"], "an API is taken by an overlay alone"
     for overlay in OVERLAYS:
         found = {each["metadata"]["name"]: each["spec"] for each in of_overlay(overlay) if each["kind"] == "APIService"}
@@ -156,11 +161,54 @@ def test_only_gateways_reach_ext_proc_and_only_the_api_server_the_adapter() -> N
     assert policy["spec"]["podSelector"]["matchLabels"] == template["metadata"]["labels"]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
-    by_port = {rule["ports"][0]["port"]: rule["from"] for rule in policy["spec"]["ingress"]}
+    by_port: dict[str, list[Any]] = {}
+    for rule in policy["spec"]["ingress"]:
+        by_port.setdefault(rule["ports"][0]["port"], []).extend(rule["from"])
     assert set(by_port) == ports
     # A pod's labels are written by its owner, those of a namespace are not.
     assert by_port["ext-proc"] == [{"namespaceSelector": {"matchLabels": {"infscale.dev/gateways": "true"}}}]
-    assert all(each["ipBlock"]["cidr"].endswith("/32") for each in by_port["https"])
+    *api_server, prometheus = by_port["https"]
+    assert all(each["ipBlock"]["cidr"].endswith("/32") for each in api_server)
+    assert prometheus == {"namespaceSelector": {"matchLabels": {"infscale.dev/monitoring": "true"}}}
+
+
+@pytest.mark.parametrize(
+    ("overlay", "kind", "endpoints"),
+    [
+        ("service-monitor", "ServiceMonitor", "endpoints"),
+        ("pod-monitor", "PodMonitor", "podMetricsEndpoints"),
+    ],
+)
+def test_a_monitor_scrapes_what_there_is_with_the_token_of_an_account_that_may(
+    overlay: str, kind: str, endpoints: str
+) -> None:
+    folder = ADAPTER / "overlays"
+    [monitor] = documents(folder / overlay / "monitor.yaml")
+    assert (monitor["kind"], monitor["apiVersion"]) == (kind, "monitoring.coreos.com/v1")
+    selector = monitor["spec"]["selector"]["matchLabels"]
+    service = one("Service", "infscale-adapter")
+    if kind == "ServiceMonitor":
+        assert selector.items() <= service["metadata"]["labels"].items()
+        ports = {each["name"] for each in service["spec"]["ports"]}
+    else:
+        template = one("Deployment", "infscale")["spec"]["template"]
+        assert selector == template["metadata"]["labels"]
+        ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
+    [endpoint] = monitor["spec"][endpoints]
+    assert endpoint["port"] in ports
+    assert (endpoint["path"], endpoint["scheme"], endpoint["honorLabels"]) == (TELEMETRY_PATH, "https", True)
+    tls = endpoint["tlsConfig"]
+    config = load_config(ADAPTER / "serve.yaml").adapter
+    assert tls["serverName"] == f"{config.service.name}.{config.service.namespace}.svc"
+    assert tls["ca"] == {"secret": {"name": f"{config.service.name}-ca", "key": "ca.crt"}}
+    made = {(each["kind"], each["metadata"]["name"]): each for each in documents(folder / "metrics-access/access.yaml")}
+    credentials = endpoint["authorization"]["credentials"]
+    secret = made["Secret", credentials["name"]]
+    account = secret["metadata"]["annotations"]["kubernetes.io/service-account.name"]
+    assert (secret["type"], credentials["key"]) == ("kubernetes.io/service-account-token", "token")
+    [subject] = made["ClusterRoleBinding", "infscale-prometheus"]["subjects"]
+    assert (subject["name"], subject["namespace"]) == (account, monitor["metadata"]["namespace"])
+    assert made["ClusterRole", "infscale-prometheus"]["rules"] == [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
 
 
 def test_a_node_is_not_emptied_of_the_one_infscale() -> None:

@@ -60,7 +60,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
     "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
-    "metrics/pages/test_dialects.py": ("infscale/metrics/pages/interpretation",),
+    "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
     "metrics/published/test_answers.py": (
         "infscale/metrics/published/catalogue",
         "infscale/metrics/published/column_readers",
@@ -134,10 +134,12 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "sim/pages/test_families.py": (
         "infscale/sim/pages/engine_pages",
         "infscale/sim/pages/gpu_page",
+        "infscale/sim/pages/native_skins",
         "infscale/sim/pages/page_skins",
         "infscale/sim/pages/vllm_table",
     ),
     "sources/test_exporter.py": ("infscale/scrape/page_loops",),
+    "sources/test_gpu_exporter_page.py": ("infscale/metrics/pages/gpu_exporters",),
     "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
 }
 """Modules whose behaviour is that of what uses them, by the tests of that: alone they decide too little to test."""

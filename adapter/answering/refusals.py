@@ -4,16 +4,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from adapter.api.paths import ALL, ExternalRequest, MetricRequest, ObjectRequest
 from adapter.errors import BadRequest, NotFound, Unavailable
-from infscale.aggregation.label_sets import MODEL, MODEL_KEY, POOL, blind, label_sets, labels_of, pools_selected
+from infscale.aggregation.label_sets import (
+    MODEL,
+    MODEL_KEY,
+    OF_MODEL,
+    POOL,
+    blind,
+    label_sets,
+    labels_of,
+    pools_selected,
+)
 from infscale.errors import SeveralModels
 from infscale.labels import model_key
+from infscale.metrics.published.aliases import Alias
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
 
 _LISTED = 5
-_LABELS = frozenset({POOL, MODEL, MODEL_KEY})
+_LABELS = OF_MODEL | {POOL}
 
 
 def subject(request: MetricRequest) -> str:
@@ -37,6 +47,11 @@ def unknown_metric(request: MetricRequest, table: MetricTable) -> NotFound:
     meant = f"did you mean {near}? " if near else ""
     known = ", ".join(table.names)
     return NotFound(f"the server could not find the metric {request.metric} for {resource}; {meant}known are {known}")
+
+
+def other_unit(request: MetricRequest, alias: Alias) -> NotFound:
+    """The metric is known under another name, and in another unit."""
+    return not_found(request, f"{alias.why}: ask for {alias.metric}")
 
 
 def unavailable(request: MetricRequest, unknown: Unknown, labels: Mapping[str, str] | None = None) -> Unavailable:
@@ -77,7 +92,7 @@ def no_label_set(
     snapshots = tuple(snapshots)
     if not snapshots:
         return not_found(request, "there is no InferencePool in that namespace")
-    if not metric.per_model and any(each.key in {MODEL, MODEL_KEY} for each in selector.requirements):
+    if not metric.per_model and any(each.key in OF_MODEL for each in selector.requirements):
         return not_found(request, f"it is not split by model; its only label is {POOL}")
     # A label that no value ever has selects nothing, whatever endpoints come.
     impossible = any(each.key not in _LABELS and not each.matches({}) for each in selector.requirements)

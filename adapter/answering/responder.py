@@ -1,7 +1,7 @@
 """From a typed request to the bytes of its answer, in one go: what one snapshot says is not mixed with another's."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from adapter.answering.forwarding import Forwarder
@@ -74,11 +74,22 @@ def _written(body: bytes, how: Accepted, pretty: bool) -> bytes:
 
 
 class Responder:
-    """Answers typed requests from a provider and the documents; `forwarder` has what the provider does not know."""
+    """Answers typed requests from a provider and the documents; `forwarder` has what the provider does not know.
 
-    def __init__(self, provider: Provider, documents: Constants, forwarder: Forwarder | None = None) -> None:
+    `own` are the names of the provider's metrics. It knows some by other names, too: where the other adapter has a
+    metric of such a name, that is meant.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        documents: Constants,
+        forwarder: Forwarder | None = None,
+        own: Collection[str] = (),
+    ) -> None:
         self._provider = provider
         self._forwarder = forwarder
+        self._own = frozenset(own)
         self.documents = documents
         """What is answered on paths that are no metrics; replaced where another adapter's metrics change."""
 
@@ -97,6 +108,10 @@ class Responder:
                 return self._document(request, wanted)
             case _:
                 return self._metric(request, clock, wanted)
+
+    def is_of_others(self, request: ObjectRequest) -> bool:
+        """Whether another adapter has a metric of that name, and infscale at most one that is called so by others."""
+        return self._forwarder is not None and request.metric not in self._own and self._forwarder.knows(request.metric)
 
     async def elsewhere(self, request: ObjectRequest, wanted: Preferences) -> Reply | None:
         """The answer of another adapter to what is not known here; None where it does not know it either."""

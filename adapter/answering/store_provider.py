@@ -18,6 +18,7 @@ from infscale.aggregation.selections import Selections
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.endpoint import ObjectKey, Pool
 from infscale.errors import SeveralModels
+from infscale.metrics.published.aliases import Alias
 from infscale.metrics.published.answers import group_reading, pod_readings
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
@@ -101,9 +102,11 @@ class StoreProvider:
         return ExternalValues(tuple(items), revision(read), window_seconds(each.reading for each in items))
 
     def _metric(self, request: MetricRequest) -> PublishedMetric:
-        metric = self._table.get(request.metric)
+        metric = self._table.called(request.metric)
         if metric is None:
             raise refusals.unknown_metric(request, self._table)
+        if isinstance(metric, Alias):
+            raise refusals.other_unit(request, metric)
         state = self._store.discovery
         if not (state.pools or state.endpoints or state.objects):
             raise refusals.nothing_discovered(request)

@@ -49,8 +49,10 @@ _NAMESPACE = _Parameter("namespace", "namespace of the objects", "path")
 _RESOURCE = _Parameter("resource", "plural of the objects' kind, with a dot and its API group where it has one", "path")
 _NAME = _Parameter("name", "name of the object, or * for all that labelSelector selects", "path")
 _LABELS = _Parameter("labelSelector", "selects objects by their labels")
-_METRIC_LABELS = _Parameter("metricLabelSelector", "selects by the labels of the metric: pool, model, model_key")
-_EXTERNAL_LABELS = _Parameter("labelSelector", "selects by the labels of the metric: pool, model, model_key")
+_METRIC_LABELS = _Parameter(
+    "metricLabelSelector", "selects by labels of the metric: pool, model, model_key or model_name"
+)
+_EXTERNAL_LABELS = _Parameter("labelSelector", "selects by labels of the metric: pool, model, model_key or model_name")
 _FIELDS = _Parameter("fieldSelector", "metadata.name=NAME narrows a list to one object")
 _PRETTY = _Parameter("pretty", "true indents the answer")
 

@@ -116,7 +116,8 @@ class AdapterServer:
         self.collector = AdapterCollector(self.stats, api_services, self._forwarder)
         """What the adapter counts, for the process' metrics."""
         self._page = OwnMetrics((self.collector,)) if page is None else page
-        self._responder = Responder(provider, constant_documents(self._metrics, __version__), self._forwarder)
+        documents = constant_documents(self._metrics, __version__)
+        self._responder = Responder(provider, documents, self._forwarder, self._metrics)
 
     @property
     def port(self) -> int:

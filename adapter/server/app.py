@@ -98,9 +98,13 @@ class AdapterApp:
             return _response(self.responder.answer(asked, self.clock(), wanted))
         if self._in_flight >= self.max_in_flight:
             return _response(refusal(TooManyRequests(_BUSY)))
+        # What is asked elsewhere is not among those in flight: another adapter that hangs keeps no client from what
+        # infscale knows.
+        if isinstance(asked, ObjectRequest) and self.responder.is_of_others(asked):
+            found = await self.responder.elsewhere(asked, wanted)
+            return await self._own(request, asked, wanted) if found is None else _response(found)
         response = await self._own(request, asked, wanted)
         if response.status == _NOT_FOUND and isinstance(asked, ObjectRequest):
-            # Not among those in flight: another adapter that hangs keeps no client from what infscale knows.
             found = await self.responder.elsewhere(asked, wanted)
             response = response if found is None else _response(found)
         return response

@@ -15,6 +15,10 @@ from infscale.metrics.snapshot import PoolSnapshot, count_of
 
 POOL, MODEL, MODEL_KEY = "pool", "model", "model_key"
 """Labels of every metric; the last two only where it is split by model."""
+MODEL_NAME = "model_name"
+"""What engines call the model: a selector may say it instead of `MODEL_KEY`. No answer has it."""
+OF_MODEL = frozenset({MODEL, MODEL_KEY, MODEL_NAME})
+"""Labels by which a selector picks a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +35,12 @@ def labels_of(snapshot: PoolSnapshot, model: str | None) -> dict[str, str]:
     if model is not None:
         labels |= {MODEL: model, MODEL_KEY: model_key(model)}
     return labels
+
+
+def selectable(snapshot: PoolSnapshot, model: str | None) -> dict[str, str]:
+    """The labels by which a value can be selected: those it has, and the model once more as engines call it."""
+    labels = labels_of(snapshot, model)
+    return labels if model is None else labels | {MODEL_NAME: labels[MODEL_KEY]}
 
 
 def label_sets(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None, ...]:
@@ -53,7 +63,7 @@ def picked(
         (snapshot, model)
         for snapshot in snapshots
         for model in label_sets(metric, snapshot)
-        if selector.matches(labels_of(snapshot, model))
+        if selector.matches(selectable(snapshot, model))
     ]
 
 
@@ -62,7 +72,7 @@ def choose(metric: PublishedMetric, snapshots: Iterable[PoolSnapshot], selector:
 
     Raises `SeveralModels` when it picks several: their values have no common meaning for every metric.
     """
-    if not any(requirement.key in {MODEL, MODEL_KEY} for requirement in selector.requirements):
+    if not any(requirement.key in OF_MODEL for requirement in selector.requirements):
         kept = (snapshot for snapshot in snapshots if selector.matches(labels_of(snapshot, None)))
         return Choice(tuple(kept), None)
     pairs = [(snapshot, model) for snapshot, model in picked(metric, snapshots, selector) if model is not None]

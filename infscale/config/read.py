@@ -43,6 +43,7 @@ from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, Formul
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.sources.known_sources import SOURCES
+from infscale.sources.source_kind import SourceKind, SourceSettings
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -100,7 +101,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
     has_cluster = clustered or "kubernetes" in section.given
-    sources = {kind.key: section.get(kind.key, kind.read, kind.default()) for kind in SOURCES}
+    sources = {kind.key: section.get(kind.key, partial(_source, kind, files), kind.default()) for kind in SOURCES}
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
@@ -116,6 +117,10 @@ def _read(root: Field, files: Files) -> ServeConfig:
     config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
     _check_listeners(config, section.given)
     return config
+
+
+def _source(kind: SourceKind, files: Files, field: Field) -> SourceSettings:
+    return kind.read(field, files)
 
 
 def _discovery(field: Field, files: Files) -> DiscoverySettings:
@@ -195,6 +200,7 @@ def _scrape(field: Field) -> tuple[ScrapeSettings, float | None]:
         section.get("verify_tls", Field.boolean, default.verify_tls),
         section.get("engine_label", Field.text, None),
         own,
+        section.get("model_lists", Field.boolean, default.model_lists),
     )
     return settings, interval if section.sound("interval_seconds") else None
 

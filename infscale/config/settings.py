@@ -115,7 +115,8 @@ class ScrapeSettings:
     one do the scraping; ``auto``: as many as the number of scrapes asks for. `port` None: each endpoint's own for
     metrics. Without `verify_tls` any certificate of an https page will do. `engine_label` is the endpoint label that
     names the dialect; None: the usual ones. `dialects` are beside the table's, or instead of those of their names.
-    `certificates` are files for https pages; None: the system's.
+    With `model_lists` the lists of models that servers have are read for the store. `certificates` are files for https
+    pages; None: the system's.
     """
 
     interval_seconds: float = 0.5
@@ -130,6 +131,7 @@ class ScrapeSettings:
     verify_tls: bool = True
     engine_label: str | None = None
     dialects: tuple[EngineNames, ...] = ()
+    model_lists: bool = False
     certificates: PageCertificates | None = field(default=None, metadata=NOT_A_KEY)
 
     def engines(self) -> Engines:

@@ -236,7 +236,7 @@ def _exporter_urls(wanted: ExporterPods, seen: SeenObjects) -> tuple[str, ...]:
         and phase_of(pod) in {Phase.STARTING, Phase.READY}
         and _is_address(pod.address)
     )
-    return tuple(sorted({f"http://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
+    return tuple(sorted({f"{wanted.scheme}://{authority(pod.address, wanted.port)}/metrics" for pod in chosen}))
 
 
 def _is_address(text: str) -> bool:

@@ -99,5 +99,6 @@ def _endpoint(pod: PodRecord, rank: int, port: int, phase: Phase, workload: Work
         phase,
         load_seconds=None if container is None else container.load_seconds,
         workload=workload,
+        engine=pod.engine,
         incarnation=f"{pod.uid}/{None if container is None else container.started_at}",
     )

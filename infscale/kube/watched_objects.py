@@ -25,16 +25,20 @@ from infscale.errors import ConfigError
 from infscale.kube.api import resources
 from infscale.kube.api.resources import Resource
 from infscale.kube.autoscaler_specs import MAX_METRICS, read_autoscaler
+from infscale.metrics.pages.dialects import ENGINE_LABELS
 
 Object = Mapping[str, Any]
 
 ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports")
 """Annotations that narrow the ports of a pod; the first one present counts."""
 
+ENGINES = ENGINE_LABELS
+"""Annotations that name the engine of a pod, which are called as the labels that do; the first one present counts."""
+
 MAX_VALUES = 5_000
 """Of one object's spec and labels that are read, nested ones included."""
 _MAX_DEPTH = 32
-# Of the annotation that lists ports: an object can have a quarter of a MiB of annotations.
+# Of an annotation that is read: an object can have a quarter of a MiB of annotations.
 _MAX_ANNOTATION = 1_024
 
 ValueT = TypeVar("ValueT")
@@ -236,8 +240,8 @@ class PodRecord:
     """What discovery needs of a pod.
 
     `address` is "" until it has one; `finished` is whether it has Succeeded or Failed; `active_ports` is the annotation
-    that narrows its ports; `owner` is its controller. Init containers, sidecars among them, are left out: they are not
-    what loads a model.
+    that narrows its ports, `engine` the one that names its engine; `owner` is its controller. Init containers, sidecars
+    among them, are left out: they are not what loads a model.
     """
 
     key: ObjectKey
@@ -250,6 +254,7 @@ class PodRecord:
     ready: bool = False
     containers: tuple[Container, ...] = ()
     owner: Workload | None = None
+    engine: str | None = None
 
 
 def read_pod(item: Object) -> PodRecord:
@@ -263,14 +268,20 @@ def read_pod(item: Object) -> PodRecord:
         key_of(item),
         metadata.get("uid", ""),
         MappingProxyType(metadata.get("labels") or {}),
-        next((annotations[each][:_MAX_ANNOTATION] for each in ACTIVE_PORTS if each in annotations), None),
+        _annotation(annotations, ACTIVE_PORTS),
         _address(status),
         status.get("phase") in {"Succeeded", "Failed"},
         bool(metadata.get("deletionTimestamp")),
         ready,
         _containers(spec, status, ready_at),
         controller_of(item),
+        _annotation(annotations, ENGINES),
     )
+
+
+def _annotation(annotations: Object, names: Sequence[str]) -> str | None:
+    """The first of `names` that is there, as far as it is read."""
+    return next((annotations[each][:_MAX_ANNOTATION] for each in names if each in annotations), None)
 
 
 def _address(status: Object) -> str:

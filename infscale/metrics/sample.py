@@ -244,6 +244,28 @@ class GpuSample:
         return {"gpu_shares": self.shares}
 
 
+@dataclass(frozen=True, slots=True)
+class ListedModels:
+    """The models that a server lists, LoRA adapters among them; none where the list is not known any more."""
+
+    names: frozenset[str]
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """See `SourceSample`."""
+        return NO_REFUSALS
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """See `SourceSample`."""
+        return NO_ATTRIBUTES
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """See `SourceSample`."""
+        return {"listed": self.names}
+
+
 class Life:
     """A life of an engine, which ends when it loses what it has cached; nothing but itself is equal to it."""
 

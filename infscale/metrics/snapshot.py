@@ -68,7 +68,9 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
-TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
+NO_NAMES: Final[frozenset[str]] = frozenset()
+
+TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at", "listed_at")
 """The columns of `Columns` that are times, -inf where there was none."""
 FLAGS: Final = ("ready", "settled", "asleep")
 """Those that are true or false; false is what is not known to be true."""
@@ -81,6 +83,7 @@ OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
         "attributes": NO_ATTRIBUTES,
         "refused": NO_REFUSALS,
         "gpu_shares": (),
+        "listed": NO_NAMES,
         "windows": None,
         "failures": None,
         "lives": None,
@@ -97,7 +100,8 @@ class Columns:
     windows end. `settled` is True once the endpoint was scraped, or failed, at least once; `asleep` while its engine
     says that it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached; it
     tells nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
-    the shares of that. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
+    the shares of that. `listed` are the models on a server's list, as of `listed_at`, none where it is not known or
+    has grown too old. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
     windows' histograms (None: they are to be added up one by one).
     """
 
@@ -106,6 +110,7 @@ class Columns:
     observed_at: FloatArray
     windows_at: FloatArray
     gpu_observed_at: FloatArray
+    listed_at: FloatArray
     ready: BoolArray
     settled: BoolArray
     asleep: BoolArray
@@ -116,6 +121,7 @@ class Columns:
     attributes: Sequence[Mapping[str, float]]
     refused: Sequence[Mapping[str, str]]
     gpu_shares: Sequence[tuple[GpuShare, ...]]
+    listed: Sequence[frozenset[str]]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]

@@ -4,18 +4,19 @@ The parser is httptools'. Limits on everything a server controls are here: it ma
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from infscale.periodic import Failing, FetchError, Rejected, Withheld
+from infscale.periodic import Absent, Failing, FetchError, Rejected, Withheld
 
 CLOSED = "connection closed by the server"
 _NO_HTTP = "the server does not speak HTTP"
 _FIRST_FRAMES = (b"\x04", b"\x07")
 _TRUNCATED = "page truncated"
-_WITHHELD = frozenset({401, 403, 408, 429})
+_REFUSALS: Mapping[int, type[Rejected]] = {**dict.fromkeys((401, 403, 408, 429), Withheld), 404: Absent, 410: Absent}
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _COMPRESSED = frozenset({b"gzip", b"x-gzip", b"deflate"})
 _BESIDE_BODY_BYTES = 64 * 1024
@@ -181,7 +182,7 @@ class Answer:
         if 300 <= status < 400:
             self.fail(f"HTTP {status}, redirects are not followed")
         elif 400 <= status < 500:
-            self.fail(f"HTTP {status}", Withheld if status in _WITHHELD else Rejected)
+            self.fail(f"HTTP {status}", _REFUSALS.get(status, Rejected))
         elif status != 200:
             self.fail(f"HTTP {status}", Failing if status >= 500 else FetchError)
 

@@ -7,6 +7,8 @@ import asyncio
 import base64
 import functools
 import ssl
+from dataclasses import replace
+from pathlib import Path
 
 from yarl import URL
 
@@ -14,7 +16,7 @@ from infscale.periodic import FetchError, Unreachable
 from infscale.process.connecting import connect_problem
 from infscale.scrape.answer import CLOSED, Page, Room
 from infscale.scrape.page_connection import Asking, Connection, Stale
-from infscale.scrape.tls_trust import PageCertificates
+from infscale.scrape.tls_trust import PageCertificates, read_token
 
 PAGE_LIMIT_BYTES = 8 * 1024 * 1024
 
@@ -50,6 +52,7 @@ class PageClient:
         self._asking = Asking(url.host_port_subcomponent or "", _authorization(url), limit_bytes, room or Room())
         self._h2c = h2c
         self._own = certificates if url.scheme == "https" else None
+        self._named = None if certificates is None else certificates.server_name
         self._verify_tls = verify_tls
         self._tls = _tls(verify_tls) if url.scheme == "https" and certificates is None else None
         self._connection: Connection | None = None
@@ -60,6 +63,8 @@ class PageClient:
         Raises FetchError with the cause in plain words; Unreachable and Rejected are the kinds a caller treats apart.
         It may be cancelled.
         """
+        if self._own is not None and self._own.token_file is not None:
+            await self._authorize(self._own.token_file)
         connection = self._connection
         if connection is not None and connection.idle:
             try:
@@ -78,6 +83,13 @@ class PageClient:
             self._connection.abort()
             self._connection = None
 
+    async def _authorize(self, token_file: Path) -> None:
+        """Send the token of today, over a connection of its own."""
+        authorization = f"Bearer {await asyncio.to_thread(read_token, token_file)}"
+        if authorization != self._asking.authorization:
+            self.close()
+            self._asking = replace(self._asking, authorization=authorization)
+
     def _new(self) -> Connection:
         if not self._h2c:
             return _Connection(self._asking)
@@ -90,7 +102,7 @@ class PageClient:
         loop = asyncio.get_running_loop()
         tls = self._tls if self._own is None else await asyncio.to_thread(_own_tls, self._own, self._verify_tls)
         # Certificates name hosts without the dot that a full name may end in.
-        named = None if tls is None else self._address[0].removesuffix(".")
+        named = None if tls is None else self._named or self._address[0].removesuffix(".")
         try:
             _, connection = await loop.create_connection(self._new, *self._address, ssl=tls, server_hostname=named)
         except ssl.SSLError as error:

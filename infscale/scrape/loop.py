@@ -2,21 +2,27 @@
 
 import enum
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from yarl import URL
 
 from infscale.endpoint import EndpointKey
 from infscale.errors import ExpositionError
-from infscale.metrics.pages.dialects import Dialect, Interpreter, MissingMetrics, detect
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import PAGE_PATH
 from infscale.metrics.pages.exposition import is_html, is_json, unasked_families
+from infscale.metrics.pages.interpreter import Interpreter, MissingMetrics, detect
 from infscale.metrics.sample import EngineSample
-from infscale.periodic import Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
+from infscale.periodic import Absent, Clock, FetchError, Outcome, Rejected, Rounds, ScrapeHealth
 from infscale.scrape.answer import Page, Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.scrape.target import Target
+
+# A server without a page where it was asked for is looked through once in so long: it may have one when it has started.
+_LOOK_AGAIN_SECONDS = 10.0
 
 
 class ScrapeSink(Protocol):
@@ -50,6 +56,14 @@ class _JsonPage(MissingMetrics):
         super().__init__(f"the page is JSON, not metrics in text form{elsewhere}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """When the other paths of a server were last asked for, and what was found there, in words."""
+
+    at: float
+    found: str
+
+
 class TargetLoop:
     """Scrapes one target again and again; remembers how it wants to be asked. `close` when it is no longer wanted.
 
@@ -78,6 +92,8 @@ class TargetLoop:
             room=room,
         )
         self._page = self._url
+        self._looked: _Looked | None = None
+        self._clock = clock
         self._rounds = Rounds(
             f"{target.key} at {target.url}", clock, lambda cause, at: sink.record_failure(target.key, cause, at)
         )
@@ -109,7 +125,7 @@ class TargetLoop:
         return size
 
     async def _observe(self) -> tuple[EngineSample, int]:
-        interpreter = self._interpreter
+        interpreter, asked = self._interpreter, self._page
         if interpreter is None or self._mode is Mode.WHOLE:
             return await self._whole_page(interpreter)
         try:
@@ -117,7 +133,8 @@ class TargetLoop:
         except (Rejected, MissingMetrics):
             # A server may refuse the parameter, or answer it with an empty page (a registry that cannot be restricted).
             observed = await self._whole_page(interpreter)
-        self._set_mode(Mode.WHOLE)
+        if self._page == asked:
+            self._set_mode(Mode.WHOLE)
         return observed
 
     async def _named_page(self, interpreter: Interpreter) -> tuple[EngineSample, int]:
@@ -130,37 +147,62 @@ class TargetLoop:
         return sample, len(page.body)
 
     async def _whole_page(self, interpreter: Interpreter | None) -> tuple[EngineSample, int]:
-        page = await self._pages.get(self._page.raw_path_qs)
         try:
+            page = await self._pages.get(self._page.raw_path_qs)
             with self._reading:
-                return _read(interpreter or self._detected(page), page), len(page.body)
+                return _read(interpreter or self._speak(self._detected(page)), page), len(page.body)
         except _JsonPage:
-            return await self._page_elsewhere()
+            missing = None
+        except Absent as error:
+            missing = str(error)
+        looked = await self._look_elsewhere()
+        if not isinstance(looked, str):
+            return looked
+        if missing is None:
+            raise _JsonPage(looked or _others(self.target.candidates))
+        raise Absent(f"{missing}{looked}{_how_enabled(self.target.dialect)}")
 
-    async def _page_elsewhere(self) -> tuple[EngineSample, int]:
-        """The page of a server that has another thing where pages usually are: at the path of a dialect it may speak.
+    async def _look_elsewhere(self) -> tuple[EngineSample, int] | str:
+        """The page of a server that has another thing, or none, where it was asked for it.
 
-        That is followed from now on where it is one. Raises `_JsonPage` with what there was.
+        It is followed from now on at the path where it is. Else what there was, in words.
         """
-        spoken = self.target.candidates if self.target.dialect is None else (self.target.dialect,)
-        usual, found = self._page, ""
-        for dialect in spoken:
-            if dialect.path is None or (page_at := usual.join(URL(dialect.path))) == usual:
-                continue
+        now = self._clock()
+        if self._looked is not None and now - self._looked.at < _LOOK_AGAIN_SECONDS:
+            return self._looked.found
+        # Also where there is no time to look at all of them.
+        self._looked = _Looked(now, "; it does not answer in time at other paths")
+        found = ""
+        for page_at, dialect in self._places():
             try:
                 page = await self._pages.get(page_at.raw_path_qs)
                 with self._reading:
-                    sample = _read(self._interpreter_of(dialect), page)
+                    interpreter = self._interpreter_of(self._detected(page) if dialect is None else dialect)
+                    sample = _read(interpreter, page)
             except (FetchError, ExpositionError) as error:
-                found += f"; at {dialect.path}, where {dialect.name} has them: {error}"
+                whose = "" if dialect is None else f", where {dialect.name} has them"
+                found += f"; at {page_at.path}{whose}: {error}"
             else:
-                self._page = page_at
-                self._speak(dialect)
+                self._page, self._looked = page_at, None
+                self._speak(interpreter.dialect)
+                self._set_mode(Mode.UNTRIED)
                 return sample, len(page.body)
-        raise _JsonPage(found or _others(self.target.candidates))
+        self._looked = _Looked(now, found)
+        return found
 
-    def _detected(self, page: Page) -> Interpreter:
-        """What interprets pages like this one from now on."""
+    def _places(self) -> Iterator[tuple[URL, Dialect | None]]:
+        """Where else the page may be, and the dialect that it is in there; None: that is found out."""
+        told = self.target.dialect
+        spoken = self.target.candidates if told is None else (told,)
+        of_dialects = [(self._url.join(URL(each.path)), each) for each in spoken if each.path is not None]
+        tried = {self._page}
+        for page_at, dialect in (*of_dialects, (self._url, told), (self._url.join(URL(PAGE_PATH)), told)):
+            if page_at not in tried:
+                tried.add(page_at)
+                yield page_at, dialect
+
+    def _detected(self, page: Page) -> Dialect:
+        """What a page is in."""
         try:
             dialect = detect(page.body, self.target.candidates)
         except ExpositionError:
@@ -169,10 +211,11 @@ class TargetLoop:
         if dialect is None:
             _check_form(page)
             raise MissingMetrics("no metrics of a known engine on the page")
-        return self._speak(dialect)
+        return dialect
 
     def _forget(self) -> None:
         self._page = self._url
+        self._looked = None
         self._interpreter: Interpreter | None = None
         if self.target.dialect is not None:
             self._speak(self.target.dialect)
@@ -207,3 +250,10 @@ def _check_form(page: Page) -> None:
 def _others(dialects: Iterable[Dialect]) -> str:
     """Where engines have their pages that have them elsewhere."""
     return "".join(f"; {each.name} has them at {each.path}" for each in dialects if each.path is not None)
+
+
+def _how_enabled(dialect: Dialect | None) -> str:
+    """What has to be said to a server of `dialect` for it to have a page."""
+    return (
+        "" if dialect is None or dialect.enabled_by is None else f"; {dialect.name} has one with {dialect.enabled_by}"
+    )

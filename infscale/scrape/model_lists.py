@@ -6,13 +6,18 @@ changes rarely and is asked for rarely; each server has failures of its own.
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import orjson
 from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey
+from infscale.metrics.pages.bounds import MAX_LORA_NAMES, MAX_NAME_LENGTH
+from infscale.metrics.published.catalogue import MODEL_LIST
+from infscale.metrics.sample import ListedModels
+from infscale.metrics.snapshot import NO_NAMES
+from infscale.metrics.source import Source
 from infscale.periodic import Clock, Failing, FetchError, ScrapeHealth, Unreachable, Withheld
 from infscale.scrape.fetch import PageClient
 from infscale.scrape.page_loops import Observe, PageLoops, Rhythm
@@ -42,6 +47,14 @@ class ListSettings:
     backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=1.0, factor=2.0, cap_seconds=10.0))
 
 
+class ListSink(Protocol):
+    """Takes what lists say; called from the event loop, must not block."""
+
+    def record_beside(self, source: Source, key: EndpointKey, sample: ListedModels, at: float) -> None:
+        """Take the list of the endpoint `key` as it was at the monotonic second `at`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Server:
     """Where one endpoint's list is, and whether it speaks HTTP/2 in plain text there."""
@@ -60,19 +73,33 @@ class _Server:
 
 @dataclass(slots=True)
 class _Known:
-    """What one server said last, and when, None: never; with `none` it answered without a list."""
+    """What one server said last, and when, None: never; with `none` it answered without a list.
+
+    `kept` are those of the names that the store has.
+    """
 
     server: _Server
-    names: frozenset[str] = frozenset()
+    names: frozenset[str] = NO_NAMES
+    kept: frozenset[str] = NO_NAMES
     at: float | None = None
     none: bool = False
 
 
 class ModelLists:
-    """Reads the lists of the endpoints of the last `sync` while its context is open."""
+    """Reads the lists of the endpoints of the last `sync` while its context is open, and tells `sink` what they say.
 
-    def __init__(self, clock: Clock, rng: "random.Random", settings: ListSettings | None = None) -> None:
+    The sink has at most 256 names of an endpoint, and is told when a list has grown too old.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        rng: "random.Random",
+        settings: ListSettings | None = None,
+        sink: ListSink | None = None,
+    ) -> None:
         self._clock = clock
+        self._sink = sink
         self._settings = settings or ListSettings()
         self._known: dict[EndpointKey, _Known] = {}
         rhythm = Rhythm(self._settings.backoff, clock, rng, _FIRST_WITHIN_SECONDS)
@@ -112,6 +139,10 @@ class ModelLists:
         usable = self._clock() - known.at <= _INTERVALS_OF_USE * self._settings.interval_seconds
         return known.names if usable else None
 
+    def sizes(self) -> dict[str, int]:
+        """How many names are on the lists that are known now, by the endpoints' names."""
+        return {str(key): len(names) for key in self._known if (names := self.listed(key)) is not None}
+
     def health(self) -> dict[EndpointKey, ScrapeHealth]:
         """How reading each list goes."""
         return self._loops.health()
@@ -137,10 +168,30 @@ class ModelLists:
                 known.names, known.at = read_list(page.body), started
             except FetchError as error:
                 known.none = not isinstance(error, Unreachable | Withheld | Failing)
+                self._forget_old(known)
                 raise
+            self._keep(known, _kept(known.names), started)
             return len(page.body)
 
         return observe
+
+    def _keep(self, known: _Known, names: frozenset[str], at: float) -> None:
+        if names != known.kept:
+            known.kept = names
+        if self._sink is not None:
+            # The same object while the list stays as it is.
+            self._sink.record_beside(MODEL_LIST, known.server.key, ListedModels(known.kept), at)
+
+    def _forget_old(self, known: _Known) -> None:
+        """Tell that a list is too old, where the sink still has it."""
+        if known.kept and known.at is not None and self.listed(known.server.key) is None:
+            self._keep(known, NO_NAMES, known.at)
+
+
+def _kept(names: frozenset[str]) -> frozenset[str]:
+    """What the store has of the names: as many as of LoRA adapters on a page, the first in order."""
+    short = [name for name in names if len(name) <= MAX_NAME_LENGTH]
+    return names if len(short) == len(names) <= MAX_LORA_NAMES else frozenset(sorted(short)[:MAX_LORA_NAMES])
 
 
 def read_list(page: bytes) -> frozenset[str]:

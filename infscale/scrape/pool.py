@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from infscale.backoff import Backoff
 from infscale.endpoint import EndpointKey
-from infscale.metrics.pages.dialects import Dialect, Interpreter
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.periodic import Clock, Pace, ScrapeHealth, TaskSet, hash_fraction, repeat
 from infscale.scrape.answer import Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES

@@ -5,7 +5,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.pages.dialects import DIALECTS, PAGE_PATH, VLLM, Dialect
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import DIALECTS, PAGE_PATH, VLLM
 from infscale.metrics.pages.written_dialects import Engines
 from infscale.scrape.tls_trust import PageCertificates
 
@@ -61,7 +62,7 @@ class TargetTemplate:
     def _target(self, endpoint: Endpoint, candidates: tuple[Dialect, ...], h2c: bool) -> Target:
         # A page beside the port that serves is another program's, which speaks as all others do.
         same = endpoint.metrics_address is None and (self.port or endpoint.metrics_port) in (None, endpoint.port)
-        dialect = self.engines.dialect(endpoint.labels)
+        dialect = self.engines.dialect(endpoint.labels, endpoint.engine)
         path = self.path if self.path != PAGE_PATH or dialect is None else dialect.path or PAGE_PATH
         return Target(
             key=endpoint.key,

@@ -1,7 +1,7 @@
 """The parts that bring values in: pages of endpoints, other sources, and the lists of models."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState
@@ -15,10 +15,12 @@ from infscale.scrape.target import TargetTemplate
 from infscale.serving.parts import Owning
 from infscale.serving.scraping import scraping
 from infscale.sources.source_kind import RunningSource, ScrapeWords
-from infscale.telemetry.source_metrics import ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.source_metrics import ModelListsCollector, ScrapeProcessesCollector, ScrapesCollector
 from picker.epp_config.loader import PickerConfig
 
 OF_ENDPOINTS = ScrapeWords("infscale_scrape", "endpoint", "pages of an endpoint's metrics")
+
+OF_LISTS = ScrapeWords("infscale_model_list_scrape", "endpoint", "lists of the models of an endpoint")
 
 
 def target_template(config: ServeConfig, scheduling: PickerConfig) -> TargetTemplate:
@@ -73,32 +75,39 @@ class Scraping(Owning):
 
 
 class Asking(Owning):
-    """A source beside the metrics pages of endpoints; `words` are for its metrics."""
+    """Sources beside the metrics pages of endpoints, of which metrics speak in the same `words`."""
 
-    def __init__(self, source: RunningSource, words: ScrapeWords) -> None:
-        super().__init__(source)
-        self._source = source
+    def __init__(self, words: ScrapeWords, sources: Sequence[RunningSource]) -> None:
+        super().__init__(*sources)
+        self._sources = sources
         self._collectors = (ScrapesCollector(words, self.health),)
 
     def sync(self, state: DiscoveryState) -> None:
         """Ask by `state`."""
-        self._source.sync(state)
+        for each in self._sources:
+            each.sync(state)
 
     def health(self) -> Mapping[str, ScrapeHealth]:
         """How asking goes, by the targets' names."""
-        return self._source.health()
+        return {name: health for each in self._sources for name, health in each.health().items()}
 
 
 class Listing(Owning):
-    """The lists of the models that servers have."""
+    """The lists of the models that servers have, read into the store."""
 
     def __init__(
-        self, config: ServeConfig, scheduling: PickerConfig, clock: Callable[[], float], rng: random.Random
+        self,
+        config: ServeConfig,
+        scheduling: PickerConfig,
+        store: MetricStore,
+        clock: Callable[[], float],
+        rng: random.Random,
     ) -> None:
         scrape = scraping(config.scrape, scheduling.scraping)
         settings = ListSettings(scheme=scrape.scheme, verify_tls=scrape.verify_tls, certificates=scrape.certificates)
-        self.lists = ModelLists(clock, rng, settings)
+        self.lists = ModelLists(clock, rng, settings, store)
         super().__init__(self.lists)
+        self._collectors = (ScrapesCollector(OF_LISTS, self.health), ModelListsCollector(self.lists.sizes))
 
     def sync(self, state: DiscoveryState) -> None:
         """Read the lists of exactly the endpoints of `state`."""

@@ -15,6 +15,7 @@ from infscale.config.settings import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
+from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from infscale.periodic import TaskSet
@@ -157,12 +158,17 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     config, rng = given.config, given.rng
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    table, page = MetricTable.of(config.metrics), OwnMetrics()
-    # Asked for only where requests are refused by them.
-    listing = Listing(config, given.scheduling, clock, rng) if config.picker.unknown_models == "reject" else None
+    table = MetricTable.of(config.metrics, Aliases.of(config.scrape.engines().dialects.values()))
+    page = OwnMetrics()
+    listing = None
+    if config.scrape.model_lists or config.picker.unknown_models == "reject":
+        listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
-    asking = [Asking(config.sources[kind.key].source(store, clock, rng), kind.words) for kind in SOURCES]
+    asking = [
+        Asking(words, [config.sources[kind.key].source(store, clock, rng) for kind in SOURCES if kind.words == words])
+        for words in dict.fromkeys(kind.words for kind in SOURCES)
+    ]
     port = ExtProcPort(config, deciding, store, clock) if "picker" in running else None
     answering = None
     if "adapter" in running:

@@ -5,15 +5,16 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, get_args
 
 from yarl import URL
 
 from infscale.backoff import Backoff
 from infscale.discovery import names
 from infscale.documents import values
-from infscale.documents.section import NOT_A_KEY, Section
+from infscale.documents.section import NOT_A_KEY, Files, Section
 from infscale.documents.strict_document import Field
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey
 from infscale.metrics.sample import SourceSample
@@ -23,10 +24,15 @@ from infscale.scrape.answer import Room
 from infscale.scrape.fetch import PAGE_LIMIT_BYTES, PageClient
 from infscale.scrape.page_loops import Observe, PageLoops, Rhythm
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
-from infscale.sources.source_kind import ExporterPods, ScrapeWords, SourceSink
+from infscale.scrape.tls_trust import PageCertificates
+from infscale.sources.source_kind import ExporterPods, Scheme, ScrapeWords, SourceSink
 
 if TYPE_CHECKING:
     import random
+
+
+_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_PLAIN: Scheme = "http"
 
 
 class PageReader(Protocol):
@@ -76,7 +82,7 @@ class ExporterKind:
         """See `SourceKind`."""
         return ExporterSettings(self)
 
-    def read(self, section: Field) -> "ExporterSettings":
+    def read(self, section: Field, files: Files) -> "ExporterSettings":
         """See `SourceKind`."""
         given = Section(section, ExporterSettings)
         interval, timeout = values.pace(given, self.default().interval_seconds)
@@ -88,28 +94,80 @@ class ExporterKind:
             )
         no_targets: tuple[str, ...] = ()
         targets = given.get("targets", _urls, no_targets)
-        return ExporterSettings(self, targets, given.get("pods", self._pods, None), interval, timeout)
+        settings = ExporterSettings(
+            self,
+            targets,
+            given.get("pods", self._pods, None),
+            interval,
+            timeout,
+            given.get("verify_tls", Field.boolean, True),
+            given.get("ca", files.path, None),
+            given.get("certificate", files.path, None),
+            given.get("key", files.path, None),
+            given.get("server_name", Field.text, None),
+            given.get("token_file", files.path, None),
+        )
+        _check_tls(given, settings)
+        return settings
 
     def _pods(self, field: Field) -> ExporterPods:
         section = Section(field, ExporterPods, required=["namespace", "labels"])
         labels = section.attempt("labels", _some_labels)
         namespace = section.attempt("namespace", names.namespace)
-        return ExporterPods(namespace.value, labels.value, section.get("port", values.port, self.port))
+        port = section.get("port", values.port, self.port)
+        read_scheme: Callable[[Field], Scheme] = values.one_of(_SCHEMES)
+        scheme: Scheme = section.get("scheme", read_scheme, _PLAIN)
+        return ExporterPods(namespace.value, labels.value, port, scheme)
 
 
 @dataclass(frozen=True, slots=True)
 class ExporterSettings:
-    """The pages of one kind to scrape, by address or found as pods; exporters are slower than model servers."""
+    """The pages of one kind to scrape, by address or found as pods; exporters are slower than model servers.
+
+    The rest is for pages over https: without `verify_tls` any certificate will do, `ca` has the authorities to believe
+    instead of the system's, `certificate` and `key` are shown, `server_name` is the name that the exporters'
+    certificates have, and the token in `token_file` is sent.
+    """
 
     kind: ExporterKind = field(metadata=NOT_A_KEY)
     targets: tuple[str, ...] = ()
     pods: ExporterPods | None = None
     interval_seconds: float = 10.0
     timeout_seconds: float = 5.0
+    verify_tls: bool = True
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+    token_file: Path | None = None
+
+    @property
+    def certificates(self) -> PageCertificates | None:
+        """The files for https; None: the system's authorities are believed, and nothing is shown."""
+        client = None if self.certificate is None or self.key is None else (self.certificate, self.key)
+        found = PageCertificates(self.ca, client, self.server_name, self.token_file)
+        return None if found == PageCertificates() else found
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any page is fetched over http."""
+        return any(url.startswith("http:") for url in self.targets) or (
+            self.pods is not None and self.pods.scheme == "http"
+        )
 
     def source(self, sink: SourceSink, clock: Clock, rng: "random.Random") -> "ExporterSource":
         """See `SourceSettings`."""
         return ExporterSource(self, sink, clock, rng)
+
+
+def _check_tls(given: Section, settings: ExporterSettings) -> None:
+    for one, other in (("certificate", "key"), ("key", "certificate")):
+        if one in given.given and other not in given.given:
+            given.refuse([one], f"goes with {other}: give both")
+    if not settings.verify_tls:
+        given.refuse(["ca", "server_name"], "without verify_tls any certificate is believed: remove one of the two")
+    if given.sound("targets", "pods") and settings.is_plain:
+        given.refuse(["token_file"], "a token is sent over https alone, and this section has pages over http")
 
 
 def _some_labels(field: Field) -> Mapping[str, str]:
@@ -162,7 +220,14 @@ class ExporterSource:
     def client(self, target: ExporterTarget, url: URL) -> PageClient:
         """See `PageVisitor`."""
         del target
-        return PageClient(url, PAGE_LIMIT_BYTES, room=self._room)
+        settings = self._settings
+        return PageClient(
+            url,
+            PAGE_LIMIT_BYTES,
+            verify_tls=settings.verify_tls,
+            certificates=settings.certificates,
+            room=self._room,
+        )
 
     def observer(self, target: ExporterTarget, pages: PageClient) -> Observe:
         """See `PageVisitor`."""

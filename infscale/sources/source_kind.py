@@ -7,8 +7,9 @@ runs what that says, and neither knows more of a source than this.
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
+from infscale.documents.section import Files
 from infscale.documents.strict_document import Field
 from infscale.endpoint import DiscoveryState, EndpointKey
 from infscale.metrics.sample import SourceSample
@@ -17,6 +18,9 @@ from infscale.periodic import Clock, ScrapeHealth
 
 if TYPE_CHECKING:
     import random
+
+
+Scheme = Literal["http", "https"]
 
 
 class SourceSink(Protocol):
@@ -41,11 +45,12 @@ class RunningSource(AbstractAsyncContextManager["RunningSource"], Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExporterPods:
-    """Which pods are exporters: by labels in one namespace, all on one port."""
+    """Which pods are exporters: by labels in one namespace, all on one port, over http or https."""
 
     namespace: str
     labels: Mapping[str, str] = field(hash=False)
     port: int
+    scheme: Scheme = "http"
 
 
 class SourceSettings(Protocol):
@@ -87,6 +92,9 @@ class SourceKind(Protocol):
         """The settings where the configuration has no such section: nothing is asked."""
         ...
 
-    def read(self, section: Field) -> SourceSettings:
-        """The settings that a section says. Raises `ConfigError`, or reports, as readers of fields do."""
+    def read(self, section: Field, files: Files) -> SourceSettings:
+        """The settings that a section says; paths in it are of `files`.
+
+        Raises `ConfigError`, or reports, as readers of fields do.
+        """
         ...

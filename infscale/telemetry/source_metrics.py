@@ -36,6 +36,22 @@ class ScrapesCollector(Collector):
         yield from (scrapes, failures, duration, size)
 
 
+class ModelListsCollector(Collector):
+    """How many models are on the lists of servers; `sizes` is by the names of their endpoints."""
+
+    def __init__(self, sizes: Callable[[], Mapping[str, int]]) -> None:
+        self._sizes = sizes
+
+    def collect(self) -> Iterator[Metric]:
+        """The one family."""
+        listed = GaugeMetricFamily(
+            "infscale_model_list_names", "models on the list of an endpoint, while it is known", labels=["endpoint"]
+        )
+        for name, size in self._sizes().items():
+            listed.add_metric([name], size)
+        yield listed
+
+
 class ScrapeProcessesCollector(Collector):
     """What became of the processes that scrape."""
 

@@ -12,7 +12,7 @@ _NONE: Final[frozenset[str]] = frozenset()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedModels:
-    """What metrics of the endpoints of a pool say: `names` of models and LoRA adapters, and the rows that name none."""
+    """What endpoints of a pool say: `names` of models and LoRA adapters, and the rows whose metrics name none."""
 
     names: frozenset[str]
     silent: frozenset[int]
@@ -40,6 +40,7 @@ def _read(snapshot: PoolSnapshot) -> ServedModels:
             for adapters in (lora.running, lora.waiting, lora.loaded):
                 if adapters:
                     names.update(adapters)
+    names.update(*snapshot.columns.listed)
     names.discard("")
     return ServedModels(frozenset(names), frozenset(silent))
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from infscale.config.read import read_config
 from infscale.documents.strict_document import load
-from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, detect, interpret
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import SGLANG, VLLM
 from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.interpreter import detect, interpret
 from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import EngineSample
 

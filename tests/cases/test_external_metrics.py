@@ -8,9 +8,10 @@ import pytest
 from adapter.answering.store_provider import StoreProvider
 from adapter.errors import BadRequest, NotFound, Unavailable
 from infscale.endpoint import Phase
+from infscale.labels import model_key
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
-from tests.adapter.support import World, external_values
+from tests.adapter.support import MODEL, World, external_values
 
 
 def two_pools() -> World:
@@ -88,13 +89,34 @@ def test_a_formula_adds_up_where_its_parts_do(formula: str, aggregation: str, ad
             world.external("made")
 
 
-@pytest.mark.parametrize("selector", ["model_name=m", "colour=red", "model_name in (m)", "pool=a,model_name=m"])
+@pytest.mark.parametrize("selector", ["served_model=m", "colour=red", "served_model in (m)", "pool=a,served_model=m"])
 @pytest.mark.parametrize("metric", ["waiting_requests", "queue_latency_p90_seconds", "in_flight_requests"])
 def test_a_wrong_label_is_not_found_while_another_pool_is_empty(metric: str, selector: str) -> None:
     world = World(a=1, b=1, phases={"b-0": Phase.STARTING})
     world.report("a-0", 100.0)
     with pytest.raises(NotFound, match="its label sets are pool=a"):
         world.external(metric, selector=selector)
+
+
+@pytest.mark.parametrize("label", ["model_key", "model_name"])
+@pytest.mark.parametrize("wanted", ["{}=llama", "{} in (llama)", "{}=llama,pool=a", "{}!=other,pool=a"])
+def test_a_model_may_be_selected_as_engines_call_it(label: str, wanted: str) -> None:
+    world = World(a=2)
+    world.report("a-0", 100.0, model="llama")
+    world.report("a-1", 100.0, model="other")
+    items = world.external("waiting_requests", selector=wanted.format(label)).items
+    assert [dict(each.labels) for each in items] == [{"pool": "a", "model": "llama", "model_key": "llama"}]
+
+
+def test_a_name_that_is_no_label_value_is_selected_by_its_key() -> None:
+    world = World(a=1)
+    world.report("a-0", 100.0)
+    key = model_key(MODEL)
+    assert len(world.external("waiting_requests", selector=f"model_name={key}").items) == 1
+    with pytest.raises(NotFound, match="its label sets are pool=a,model_key="):
+        world.external("waiting_requests", selector="model_name=llama")
+    with pytest.raises(NotFound, match="it is not split by model"):
+        world.external("saturation_ratio", selector="model_name=llama")
 
 
 def test_a_model_that_an_empty_pool_may_have_is_unknown() -> None:

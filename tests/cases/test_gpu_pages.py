@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from adapter.errors import Unavailable
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.pages.dialects import VLLM, interpret
+from infscale.metrics.pages.dialects import VLLM
+from infscale.metrics.pages.interpreter import interpret
 from infscale.metrics.published.answers import group_reading, pod_readings, weight
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.sources.dcgm_page import DcgmReader
+from infscale.sources.gpu_exporter_page import GpuPageReader
 from tests.adapter.support import POOLS, World
 
 PAGES = Path(__file__).parent / "pages"
@@ -48,7 +49,7 @@ class Gpus:
         self.store.sync(DiscoveryState(tuple(self.endpoints), (POOL,)))
 
     def read(self, page: bytes) -> "Gpus":
-        samples = DcgmReader().read(page)
+        samples = GpuPageReader().read(page)
         for endpoint in self.endpoints:
             if (sample := samples.get(endpoint.key.pod)) is not None:
                 self.store.record_beside(GPU, endpoint.key, sample, 0.0)
@@ -164,14 +165,14 @@ def test_gpus_of_two_exporters_that_name_none_are_two() -> None:
     gpus = Gpus("a", "b")
     for endpoint, source in zip(gpus.endpoints, ("http://n1", "http://n2"), strict=True):
         both = text.replace("POD", endpoint.key.name) + text.replace("POD", "another")
-        gpus.store.record_beside(GPU, endpoint.key, DcgmReader(source).read(both.encode())[endpoint.key.pod], 0.0)
+        gpus.store.record_beside(GPU, endpoint.key, GpuPageReader(source).read(both.encode())[endpoint.key.pod], 0.0)
     assert gpus.pool(TOTAL) == 2 * 10 * MIB
 
 
 def test_a_page_with_very_many_pods_on_one_gpu_is_read_in_proportion() -> None:
     """Nine thousand pods that share a GPU: what is worked out of all of them is so once."""
     text = "".join(line("FB_USED", f"p-{number}", number) for number in range(9_000))
-    assert len(DcgmReader().read(text.encode())) == 9_000
+    assert len(GpuPageReader().read(text.encode())) == 9_000
 
 
 # Values that cannot be, and values that are not there
@@ -230,7 +231,7 @@ def test_more_memory_in_use_than_there_is_makes_no_ratio_and_is_said() -> None:
 
 def test_the_adapter_says_the_cause() -> None:
     world = World(a=2)
-    samples = DcgmReader().read(page("dcgm-utilisation-out-of-range.prom"))
+    samples = GpuPageReader().read(page("dcgm-utilisation-out-of-range.prom"))
     for endpoint in world.state.endpoints:
         world.store.record_beside(GPU, endpoint.key, samples[ObjectKey("default", "b-0")], 100.0)
     for path in (f"{POOLS}/a", "pods/*", "services/all"):

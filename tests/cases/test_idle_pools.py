@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.published.answers import group_reading, pod_readings
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.window_readers import Unknown

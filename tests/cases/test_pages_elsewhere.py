@@ -1,5 +1,6 @@
 """Engines whose page is not where others have it, and pages that have less than others."""
 
+import asyncio
 from contextlib import closing
 from pathlib import Path
 
@@ -9,17 +10,10 @@ from aiohttp import web
 from infscale.config.read import read_config
 from infscale.documents.strict_document import load
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.pages.dialects import (
-    SGLANG,
-    TRTLLM_SERVE,
-    VLLM,
-    Dialect,
-    Interpreter,
-    MissingMetrics,
-    detect,
-    interpret,
-)
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import LMDEPLOY, SGLANG, TRTLLM_SERVE, VLLM
 from infscale.metrics.pages.exposition import is_json
+from infscale.metrics.pages.interpreter import Interpreter, MissingMetrics, detect, interpret
 from infscale.metrics.pages.written_dialects import Engines
 from infscale.periodic import Outcome
 from infscale.scrape.loop import TargetLoop
@@ -36,17 +30,20 @@ TRTLLM_PAGE = (
 )
 
 
-class Trtllm:
-    """A server with JSON at ``/metrics`` and its page, None: none, where TensorRT-LLM has it."""
+VLLM_PAGE = b"vllm:num_requests_waiting 7\n"
 
-    def __init__(self, page: bytes | None = TRTLLM_PAGE, json: bytes = JSON) -> None:
+
+class Trtllm:
+    """A server with JSON at ``/metrics`` and its page where TensorRT-LLM has it; None: there is none of the two."""
+
+    def __init__(self, page: bytes | None = TRTLLM_PAGE, json: bytes | None = JSON) -> None:
         self.page = page
         self.json = json
         self.asked: list[str] = []
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(request.path)
-        if request.path == "/metrics":
+        if request.path == "/metrics" and self.json is not None:
             return web.Response(body=self.json, content_type="application/json")
         if request.path != "/prometheus/metrics" or self.page is None:
             raise web.HTTPNotFound
@@ -74,6 +71,92 @@ async def test_a_page_that_is_json_is_looked_for_where_the_engine_has_it(json: b
     assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 4.0]
     assert server.asked == ["/metrics", "/prometheus/metrics", "/prometheus/metrics"]
     assert sink.failures == []
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/stats"])
+@pytest.mark.parametrize("dialect", [None, TRTLLM_SERVE], ids=["unknown", "named"])
+async def test_a_server_without_a_page_where_it_is_asked_is_asked_at_the_usual_paths(
+    path: str, dialect: Dialect | None
+) -> None:
+    server = Trtllm(json=None)
+    sink = await scraped(server, dialect, path, times=3)
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [4.0, 4.0, 4.0]
+    # It is remembered where the page was found.
+    assert server.asked[-2:] == ["/prometheus/metrics"] * 2
+    assert server.asked.count(path) <= 2
+    assert sink.failures == []
+
+
+async def test_a_page_that_is_where_most_have_it_is_found_from_a_configured_path() -> None:
+    sink = await scraped(Trtllm(json=VLLM_PAGE), VLLM, "/stats", times=2)
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [7.0, 7.0]
+
+
+async def test_a_server_without_any_page_is_looked_through_once_in_a_while_and_not_at_each_scrape() -> None:
+    server, now, sink = Trtllm(None, None), [50.0], RecordingSink()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}/metrics", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: now[0])) as loop:
+            for after in (0.0, 5.0, 5.0):
+                now[0] += after
+                await loop.step(2.0)
+            server.page = TRTLLM_PAGE
+            now[0] += 10.0
+            await loop.step(2.0)
+    assert server.asked.count("/prometheus/metrics") == 3
+    assert len(sink.samples) == 1
+    cause = "HTTP 404; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"
+    assert [said for _, said, _ in sink.failures] == [cause] * 3
+
+
+async def test_a_server_that_hangs_at_other_paths_is_not_looked_through_again_at_once() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.path == "/metrics":
+            raise web.HTTPNotFound
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sink = RecordingSink()
+    async with http_server(answer) as authority:
+        target = Target(KEY, f"http://{authority}/metrics", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: 50.0)) as loop:
+            await loop.step(0.1)
+            await loop.step(2.0)
+    assert asked == ["/metrics", "/prometheus/metrics", "/metrics"]
+    causes = ["timed out after 0.1 s", "HTTP 404; it does not answer in time at other paths"]
+    assert [said for _, said, _ in sink.failures] == causes
+
+
+async def test_a_page_elsewhere_that_cannot_be_read_decides_nothing() -> None:
+    """A beginning of TensorRT-LLM's, while the server starts; then there is a vLLM."""
+    server, now, sink = Trtllm(b"trtllm_num_requests_waiting{ 1\n", json=None), [50.0], RecordingSink()
+    async with http_server(server) as authority:
+        target = Target(KEY, f"http://{authority}/other", None)
+        with closing(TargetLoop(target, sink, Interpreter, lambda: now[0])) as loop:
+            await loop.step(2.0)
+            server.page, server.json = None, VLLM_PAGE
+            now[0] += 10.0
+            await loop.step(2.0)
+    assert "malformed sample" in sink.failures[0][1]
+    assert [sample.gauges.waiting for _, sample, _ in sink.samples] == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "cause"),
+    [
+        (SGLANG, "HTTP 404; sglang has one with --enable-metrics"),
+        (LMDEPLOY, "HTTP 404; lmdeploy has one with --enable-metrics"),
+        (VLLM, "HTTP 404"),
+        (TRTLLM_SERVE, "HTTP 404; at /prometheus/metrics, where trtllm-serve has them: HTTP 404"),
+    ],
+    ids=lambda each: each.name if isinstance(each, Dialect) else "",
+)
+async def test_the_cause_says_how_an_engine_is_made_to_have_a_page(dialect: Dialect, cause: str) -> None:
+    sink = await scraped(Trtllm(None, None), dialect)
+    assert [said for _, said, _ in sink.failures] == [cause]
 
 
 @pytest.mark.parametrize("html", [b"<!doctype html><html></html>", b"\n<html><body>no</body></html>\n", b"<?xml?>"])

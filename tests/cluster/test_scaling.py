@@ -1,10 +1,13 @@
 """Real HPAs scale real Deployments on what the picker sees, while requests flow through a real Envoy."""
 
+import base64
+import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
+from aiohttp import ClientSession
 
 from infscale.endpoint import ObjectKey
 from infscale.labels import model_key
@@ -12,6 +15,7 @@ from lab import documents
 from lab.controlplane import ControlPlane
 from lab.load import Load, load_on
 from lab.pods import PodServers
+from lab.stack import MANIFESTS
 from lab.system import Ports, configuration, gateway, infscale, until_ready
 from tests.cluster.watching import Watched, until
 
@@ -38,6 +42,7 @@ class Scaled:
     servers: PodServers
     url: str
     measured: list[str]
+    adapter_port: int
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -54,7 +59,7 @@ async def scaled(
             )
         for name in FORMS:
             await until_ready(plane, ObjectKey(NAMESPACE, name), 1)
-        yield Scaled(plane, Watched(plane, NAMESPACE), servers, url, measured)
+        yield Scaled(plane, Watched(plane, NAMESPACE), servers, url, measured, ports.adapter)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -68,6 +73,45 @@ async def test_an_hpa_scales_up_under_load_and_down_after_it(scaled: Scaled, for
         await _down(scaled, load, form)
     assert load.failures == []
     assert len(load.answers) > 20
+
+
+ALIASES = {
+    "alias-pods": documents.pods_metric("prometheus.googleapis.com|vllm:num_requests_waiting|gauge", "2"),
+    "alias-external": documents.external_metric(
+        "vllm:num_requests_running", "2", pool="alias-external", model_name=model_key(MODEL)
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ALIASES)
+async def test_an_hpa_reads_metrics_by_the_names_of_engines(scaled: Scaled, form: str) -> None:
+    """As those that were written for other adapters name them; the controller asks as it is written."""
+    await scaled.plane.apply(
+        documents.deployment(NAMESPACE, form, MODEL, max_num_seqs="2"),
+        documents.pool(NAMESPACE, form),
+        documents.autoscaler(NAMESPACE, form, ALIASES[form]),
+    )
+    await until_ready(scaled.plane, ObjectKey(NAMESPACE, form), 1)
+    await until(lambda: scaled.seen.is_active(form), 60, "the HPA reads its metric")
+
+
+async def test_the_account_of_a_prometheus_reads_infscale_s_own_metrics_and_no_other_may(scaled: Scaled) -> None:
+    """With the rights of overlays/metrics-access, over https by the CA that the monitors name."""
+    plane = scaled.plane
+    await plane.kubectl("apply", "-k", str(MANIFESTS / "overlays" / "metrics-access"))
+    secret = await plane.client.get(f"/api/v1/namespaces/{documents.SYSTEM}/secrets/infscale-adapter-ca", {})
+    tls = ssl.create_default_context(cadata=base64.b64decode(secret["data"]["ca.crt"]).decode())
+    name = f"infscale-adapter.{documents.SYSTEM}.svc"
+    found: dict[str, tuple[int, str]] = {}
+    async with ClientSession() as session:
+        for account in ("infscale-prometheus", "default"):
+            token = (await plane.kubectl("-n", documents.SYSTEM, "create", "token", account)).strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            url = f"https://{documents.ADAPTER_HOST}:{scaled.adapter_port}/metrics"
+            async with session.get(url, headers=headers, ssl=tls, server_hostname=name) as response:
+                found[account] = response.status, await response.text()
+    assert (found["infscale-prometheus"][0], found["default"][0]) == (200, 403)
+    assert "infscale_pool_waiting_requests" in found["infscale-prometheus"][1]
 
 
 async def _up(scaled: Scaled, load: Load, form: str) -> None:

@@ -37,8 +37,9 @@ from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
-from infscale.sources.dcgm import DCGM
+from infscale.scrape.tls_trust import PageCertificates
 from infscale.sources.exporter import ExporterSettings
+from infscale.sources.gpu_kinds import DCGM_KIND, GPU_KINDS
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import ExporterPods
 
@@ -70,6 +71,7 @@ def test_every_key_can_be_given() -> None:
           port: 9100
           verify_tls: false
           engine_label: engine
+          model_lists: true
           dialects:
           - name: acme
             like: vllm
@@ -157,10 +159,13 @@ def test_every_key_can_be_given() -> None:
         discovery=DiscoverySettings(Path("/run/endpoints.json"), None, 1, ObjectKey("prod", "chat"), watch=False),
         kubernetes=KubernetesSettings(BASE / "admin.kubeconfig", "prod"),
         scrape=ScrapeSettings(
-            1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
+            1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,), True
         ),
-        sources={"dcgm": ExporterSettings(DCGM, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3)},
-        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
+        sources={
+            **{kind.key: kind.default() for kind in SOURCES},
+            "dcgm": ExporterSettings(DCGM_KIND, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
+        },
+        pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:42")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
             listen=ListenAddress("0.0.0.0", 9102),
@@ -227,6 +232,32 @@ def test_a_preset_can_be_named() -> None:
     assert read(MINIMAL + "picker: {preset: reference}").picker.preset == "reference"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{ca: ca.pem, verify_tls: false, targets: ['https://a/']}", "dcgm.ca: without verify_tls any certificate"),
+        ("{certificate: a.pem, targets: ['https://a/']}", "dcgm.certificate: goes with key: give both"),
+        ("{key: a.pem, targets: ['https://a/']}", "dcgm.key: goes with certificate: give both"),
+        ("{token_file: t, targets: ['https://a/', 'http://b/']}", "dcgm.token_file: a token is sent over https alone"),
+        ("{token_file: t, pods: {namespace: g, labels: {a: b}}}", "dcgm.token_file: a token is sent over https alone"),
+        ("{pods: {namespace: g, labels: {a: b}, scheme: ftp}}", "dcgm.pods.scheme: expected one of http, https"),
+    ],
+)
+def test_a_token_and_certificates_go_with_https(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read(f"discovery: {{kubernetes: {{}}}}\ndcgm: {text}")
+
+
+def test_every_section_of_exporters_takes_what_https_needs() -> None:
+    for kind in GPU_KINDS:
+        text = f"{kind.key}: {{targets: ['https://a/'], ca: ca.pem, certificate: c.pem, key: k.pem, token_file: t}}"
+        settings = read(MINIMAL + text).sources[kind.key]
+        assert isinstance(settings, ExporterSettings)
+        client = (BASE / "c.pem", BASE / "k.pem")
+        assert settings.certificates == PageCertificates(BASE / "ca.pem", client, None, BASE / "t")
+        assert kind.default().certificates is None
+
+
 @pytest.mark.parametrize("section", ["scrape", "dcgm"])
 def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
     config = read(MINIMAL + f"{section}: {{interval_seconds: 0.1}}")
@@ -263,8 +294,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             MINIMAL + "scrape: {dialect: b, dialects: [{name: a, waiting: q}]}",
-            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, a, "
-            "got 'b'",
+            "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
+            "triton, tgi, llamacpp, lmdeploy, a, got 'b'",
         ),
         (
             MINIMAL + "metrics: [{name: a, formula: waiting_request + 1}]",
@@ -311,14 +342,14 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
-            "picker, pools, scrape, telemetry; did you mean picker?",
+            "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, "
+            "telemetry, kubernetes, dcgm, hami, pools … (13 in all); did you mean picker?",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
             "serve.yaml:2: scrape.interval: unknown key; expected one of interval_seconds, engine_label, "
-            "dialect, dialects, verify_tls, staleness_limit_seconds, max_page_bytes, timeout_seconds, path, port … "
-            "(12 in all); did you mean interval_seconds?",
+            "dialect, dialects, verify_tls, model_lists, staleness_limit_seconds, max_page_bytes, timeout_seconds, "
+            "path … (13 in all); did you mean interval_seconds?",
         ),
         (
             MINIMAL + "scrape: {interval_seconds: 50ms}",
@@ -370,9 +401,9 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
             "serve.yaml:2: scrape.timeout_seconds: expected more than 0, got 0",
         ),
         (
-            MINIMAL + "scrape: {dialect: tgi}",
+            MINIMAL + "scrape: {dialect: ollama}",
             "serve.yaml:2: scrape.dialect: expected one of auto, vllm, sglang, trtllm-serve, triton-tensorrt-llm, "
-            "got 'tgi'",
+            "triton, tgi, llamacpp, lmdeploy, got 'ollama'; did you mean llamacpp?",
         ),
         (
             MINIMAL + "scrape: {path: metrics}",
@@ -650,6 +681,7 @@ SECTIONS: dict[str, type[Any]] = {
     "discovery.kubernetes.workloads[]": DeclaredWorkload,
     "scrape": ScrapeSettings,
     "scrape.dialects[]": EngineNames,
+    # The sections of other exporters are as this one.
     "dcgm": ExporterSettings,
     "dcgm.pods": ExporterPods,
     "pools.<pool>": PoolOverrides,
@@ -681,7 +713,7 @@ def keys() -> Iterator[tuple[str, str]]:
     for prefix, settings in SECTIONS.items():
         defaults = {each.name: each.default for each in fields(settings)}
         if settings is ExporterPods:
-            defaults["port"] = DCGM.port
+            defaults["port"] = DCGM_KIND.port
         for key in keys_of(settings):
             if key in EngineGauges._fields:
                 continue
@@ -698,10 +730,13 @@ def test_the_documentation_has_every_key_with_its_default() -> None:
 
 
 def test_every_section_is_documented() -> None:
-    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} == {
+    like_dcgm = {kind.key: kind for kind in GPU_KINDS[1:]}
+    assert {prefix.partition(".")[0].removesuffix("[]") for prefix in SECTIONS} | like_dcgm.keys() == {
         *keys_of(ServeConfig),
         *(kind.key for kind in SOURCES),
     }
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert all(f"`{key}` ({kind.port})" in page for key, kind in like_dcgm.items())
     nested = {type(getattr(ServeConfig(DiscoverySettings(Path())), key)) for key in keys_of(ServeConfig)}
     assert {each for each in nested if is_dataclass(each)} <= set(SECTIONS.values())
 

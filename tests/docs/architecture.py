@@ -48,6 +48,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
         "infscale/metrics/pages/page_lines.py",
         "infscale/metrics/pages/exposition.py",
         "infscale/metrics/pages/dialects.py",
+        "infscale/metrics/pages/interpreter.py",
         "infscale/metrics/pages/interpretation.py",
         "infscale/metrics/sample.py",
         "infscale/scrape/pipe.py",

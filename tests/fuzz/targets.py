@@ -24,12 +24,13 @@ from infscale.discovery.state import read_state
 from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ConfigError, ExpositionError
-from infscale.metrics.pages.dialects import DIALECTS, Interpreter, detect
+from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.interpreter import Interpreter, detect
 from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import EngineSample, GpuSample
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import FetchError
-from infscale.sources.dcgm_page import DcgmReader
+from infscale.sources.gpu_exporter_page import GpuPageReader
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
@@ -121,7 +122,7 @@ def engine_pages() -> Target:
 
 def gpu_pages() -> Target:
     """Pages of a dcgm-exporter."""
-    reader = DcgmReader()
+    reader = GpuPageReader()
 
     def target(data: bytes) -> None:
         world = _World()

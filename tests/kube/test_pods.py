@@ -72,6 +72,21 @@ def test_active_ports_narrow_the_endpoints_of_a_pod(annotations: dict[str, str],
     assert {each.key.pod for each in endpoints} <= {ObjectKey("chat", "vllm-0")}
 
 
+@pytest.mark.parametrize(
+    ("annotations", "engine"),
+    [
+        ({}, None),
+        ({"llm-d.ai/engine-type": "tgi"}, "tgi"),
+        ({"inference.networking.k8s.io/engine-type": "tgi"}, "tgi"),
+        ({"inference.networking.k8s.io/engine-type": "tgi", "llm-d.ai/engine-type": "sglang"}, "sglang"),
+    ],
+    ids=["none", "newer name", "older name", "the newer name wins"],
+)
+def test_an_annotation_may_name_the_engine(annotations: dict[str, str], engine: str | None) -> None:
+    endpoints = endpoints_of(read_pod(made.pod(annotations=annotations)), (8000, 8001), None)
+    assert [each.engine for each in endpoints] == [engine, engine]
+
+
 SLOW = [made.started("proxy", made.STARTED), made.started("vllm", "2026-01-31T12:00:50Z")]
 
 

@@ -8,8 +8,10 @@ from prometheus_client import CollectorRegistry
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.gauges import ENGINE_GAUGES, GAUGES, EngineGauges, PodGauges
-from infscale.metrics.pages.dialects import DIALECTS, Dialect, interpret
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.interpreter import interpret
 from infscale.metrics.published.answers import pod_readings
 from infscale.metrics.published.catalogue import BY_NAME, carries_unit
 from infscale.metrics.published.gpu_readers import GPU

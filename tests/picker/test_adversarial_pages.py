@@ -13,7 +13,9 @@ from prometheus_client.core import Metric
 
 from infscale.endpoint import DiscoveryState, Endpoint, Pool
 from infscale.errors import ExpositionError
-from infscale.metrics.pages.dialects import SGLANG, VLLM, Dialect, Interpreter
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import DIALECTS, VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.published.answers import group_reading, models, pod_readings
 from infscale.metrics.published.catalogue import PUBLISHED
 from infscale.metrics.published.gpu_readers import GPU
@@ -27,6 +29,7 @@ from picker.directing.director import PoolDirector
 from picker.epp_config.loader import PickerConfig, load_picker_config, preset
 from picker.epp_config.presets import PRESETS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Rejection
+from tests.fakes.hostile_pages import pages_of
 from tests.fakes.pools import NO_HEADERS, POOL, endpoint, headers
 from tests.scrape.pages import vllm_page
 
@@ -75,51 +78,16 @@ CONFIGURATIONS = {name: lambda name=name: preset(name) for name in PRESETS} | {
     "everything": lambda: load_picker_config(EVERYTHING, "epp.yaml")
 }
 
-numbers = st.sampled_from(
-    ["0", "1", "-1", "0.5", "1e300", "1.7e308", "-1.7e308", "NaN", "+Inf", "-Inf", "5e-324", "-0", "9e15", "999999"]
-) | st.floats().map(repr)
-texts = st.sampled_from(["", "m", "n", "0", "1", "x" * 600, "a,b", "é"]) | st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters='"\\\n'), max_size=8
-)
-bounds = st.sampled_from(["0.1", "1", "10", "+Inf", "NaN", "-Inf", "1e308", "-1", "x"])
-labels = st.dictionaries(
-    st.sampled_from(["model_name", "engine", "finished_reason", "dp_rank", "tp_rank", "block_size", "num_gpu_blocks"]),
-    texts,
-    max_size=3,
-)
-lora = st.dictionaries(
-    st.sampled_from(["running_lora_adapters", "waiting_lora_adapters", "max_lora"]), texts, max_size=3
-)
-
-
-def line(name: str, said: dict[str, str], number: str) -> str:
-    inside = ",".join(f'{key}="{value}"' for key, value in said.items())
-    return f"{name}{{{inside}}} {number}\n"
-
-
-def lines_of(dialect: Dialect) -> st.SearchStrategy[str]:
-    plain = st.builds(line, st.sampled_from(dialect.names), labels | lora, numbers)
-    buckets = [name for name in dialect.names if name.endswith("_bucket")]
-
-    def histogram(name: str, said: dict[str, str], counts: dict[str, str], total: str) -> str:
-        rows = [line(name, said | {"le": bound}, count) for bound, count in counts.items()]
-        return "".join(rows) + line(name.removesuffix("_bucket") + "_sum", said, total)
-
-    counted = st.dictionaries(bounds, numbers, max_size=4)
-    return plain | st.builds(histogram, st.sampled_from(buckets), labels, counted, numbers)
-
-
-def pages_of(dialect: Dialect) -> st.SearchStrategy[bytes]:
-    first = dialect.gauges.waiting[0].name
-
-    def page(number: str, lines: list[str]) -> bytes:
-        return (line(first, {}, number) + "".join(lines)).encode()
-
-    return st.builds(page, numbers, st.lists(lines_of(dialect), max_size=12))
-
+Round = tuple[bytes, tuple[Dialect, bytes], GpuSample | None]
+"""A page of vLLM, one of any engine, and what an exporter says."""
 
 gpus = st.builds(GpuSample, *[st.none() | st.floats(0, 2**50)] * 2, st.none() | st.floats(0, 1))
-rounds = st.tuples(pages_of(VLLM) | st.just(vllm_page()), pages_of(SGLANG), st.none() | gpus)
+spoken = st.sampled_from([*DIALECTS.values()])
+rounds = st.tuples(
+    pages_of(VLLM) | st.just(vllm_page()),
+    spoken.flatmap(lambda each: st.tuples(st.just(each), pages_of(each))),
+    st.none() | gpus,
+)
 
 
 class World:
@@ -131,13 +99,13 @@ class World:
         self.director = PoolDirector(POOL, config, self.store, random.Random(1))
         self.store.sync(state)
         self.director.sync(state)
-        self.interpreters = {VLLM: Interpreter(VLLM), SGLANG: Interpreter(SGLANG)}
+        self.interpreters = {dialect.name: Interpreter(dialect) for dialect in DIALECTS.values()}
         self.causes: list[str] = []
         self.open: list[tuple[InferenceRequest, Decision]] = []
 
     def scrape(self, of: Endpoint, page: bytes, dialect: Dialect, at: float) -> EngineSample | None:
         try:
-            sample = self.interpreters[dialect].interpret(page)
+            sample = self.interpreters[dialect.name].interpret(page)
         except ExpositionError as error:
             self.causes.append(str(error))
             self.store.record_failure(of.key, str(error), at)
@@ -184,14 +152,16 @@ def check_answers(view: PoolSnapshot, now: float) -> None:
 @given(st.sampled_from(SaturationKind), st.lists(rounds, min_size=1, max_size=5))
 @settings(max_examples=25, deadline=None)
 def test_no_page_fails_a_pick_of_others_or_stays_in_the_books(
-    configuration: Callable[[], PickerConfig], kind: SaturationKind, said: list[tuple[bytes, bytes, GpuSample | None]]
+    configuration: Callable[[], PickerConfig],
+    kind: SaturationKind,
+    said: list[tuple[bytes, tuple[Dialect, bytes], GpuSample | None]],
 ) -> None:
     world = World(configuration(), kind)
     wanted = headers(x_llm_d_slo_ttft_ms="100", x_llm_d_slo_tpot_ms="10")
-    for number, (first, second, gpu) in enumerate(said):
+    for number, (first, (dialect, second), gpu) in enumerate(said):
         now = number * 0.7
         world.scrape(HOSTILE[0], first, VLLM, now)
-        world.scrape(HOSTILE[1], second, SGLANG, now)
+        world.scrape(HOSTILE[1], second, dialect, now)
         for each in GOOD:
             assert world.scrape(each, vllm_page(waiting=number % 3), VLLM, now) is not None
         if gpu is not None:

@@ -1,6 +1,7 @@
 """Real local HTTP servers that misbehave in one way each."""
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ class RecordingSink:
 
 
 @asynccontextmanager
-async def http_server(handler: Handler, port: int = 0) -> AsyncGenerator[str]:
+async def http_server(handler: Handler, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncGenerator[str]:
     """A server that answers every path with `handler`, on `port` (0: any that is free); yields its address."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -48,7 +49,7 @@ async def http_server(handler: Handler, port: int = 0) -> AsyncGenerator[str]:
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True)
+    site = web.TCPSite(runner, "127.0.0.1", port, reuse_address=True, ssl_context=tls)
     await site.start()
     host, port = runner.addresses[0][:2]
     try:

@@ -335,8 +335,13 @@ def written(folder: Path, name: str, issued: Issued | CertificatePair) -> tuple[
 
 
 @asynccontextmanager
-async def https_server(folder: Path, clients: Path | None = None) -> AsyncGenerator[tuple[int, Path]]:
-    """The port of a server of `BODY`, and its certificate; it wants one of its clients that `clients` has signed."""
+async def https_server(
+    folder: Path, clients: Path | None = None, sent: list[str | None] | None = None
+) -> AsyncGenerator[tuple[int, Path]]:
+    """The port of a server of `BODY`, and its certificate; it wants one of its clients that `clients` has signed.
+
+    `sent` gets what requests say of who asks.
+    """
     pair = self_signed("server", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
     files = await asyncio.to_thread(written, folder, "server", pair)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -346,7 +351,9 @@ async def https_server(folder: Path, clients: Path | None = None) -> AsyncGenera
         await asyncio.to_thread(context.load_verify_locations, clients)
     app = web.Application()
 
-    async def page(_: web.Request) -> web.Response:
+    async def page(request: web.Request) -> web.Response:
+        if sent is not None:
+            sent.append(request.headers.get("Authorization"))
         return web.Response(body=BODY)
 
     app.router.add_get("/metrics", page)
@@ -414,6 +421,43 @@ async def test_the_dot_at_the_end_of_a_host_name_is_not_of_its_certificate(
         url = URL(f"https://localhost.:{port}")
         with closing(PageClient(url, certificates=PageCertificates(certificate))) as client:
             assert (await client.get("/metrics")).body == BODY
+
+
+async def test_a_server_is_known_by_another_name_than_its_address_where_it_is_said(tmp_path: Path) -> None:
+    async with https_server(tmp_path) as (port, certificate):
+        url = URL(f"https://127.0.0.1:{port}")
+        for name, known in (("localhost", True), ("exporter.gpu.svc", False)):
+            shown = PageCertificates(certificate, server_name=name)
+            with closing(PageClient(url, certificates=shown)) as client:
+                if known:
+                    assert (await client.get("/metrics")).body == BODY
+                else:
+                    with pytest.raises(FetchError, match=r"^TLS handshake failed$"):
+                        await client.get("/metrics")
+
+
+async def test_the_token_of_today_is_sent_over_https_and_never_said(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    sent: list[str | None] = []
+    async with https_server(tmp_path, sent=sent) as (port, certificate):
+        shown = PageCertificates(certificate, token_file=token)
+        with closing(PageClient(URL(f"https://127.0.0.1:{port}"), certificates=shown)) as client:
+            for content, problem in (
+                (None, "the token for scraping cannot be read: No such file or directory"),
+                (b"", "the token for scraping cannot be used"),
+                (b"two lines\nof it", "the token for scraping cannot be used"),
+                (b"caf\xc3\xa9", "the token for scraping cannot be used"),
+                (b"x" * 20_000, "the token for scraping cannot be used"),
+            ):
+                if content is not None:
+                    await asyncio.to_thread(token.write_bytes, content)
+                with pytest.raises(FetchError, match=f"^{problem}") as caught:
+                    await client.get("/metrics")
+                assert "caf" not in str(caught.value)
+            for content in (b"first\n", b"first\n", b"second"):
+                await asyncio.to_thread(token.write_bytes, content)
+                assert (await client.get("/metrics")).body == BODY
+    assert sent == ["Bearer first", "Bearer first", "Bearer second"]
 
 
 @asynccontextmanager

@@ -6,7 +6,9 @@ import pytest
 from aiohttp import web
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.pages.dialects import VLLM, Dialect, Interpreter
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.periodic import Outcome
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from infscale.backoff import Backoff
 from infscale.endpoint import Endpoint, EndpointKey
+from infscale.metrics.published.catalogue import MODEL_LIST
+from infscale.metrics.sample import ListedModels
+from infscale.metrics.source import Source
 from infscale.periodic import FetchError
 from infscale.scrape.model_lists import LIST_LIMIT_BYTES, LONGEST_NAME, MOST_NAMES, ListSettings, ModelLists, read_list
 from tests.scrape.h2c_server import h2c_server
@@ -47,9 +50,20 @@ class Clock:
         return asyncio.get_running_loop().time() + self.ahead
 
 
+class Kept:
+    """What a store has been told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[EndpointKey, frozenset[str], float]] = []
+
+    def record_beside(self, source: Source, key: EndpointKey, sample: ListedModels, at: float) -> None:
+        assert source is MODEL_LIST
+        self.told.append((key, sample.names, at))
+
+
 @asynccontextmanager
-async def reading(clock: Clock, *endpoints: Endpoint) -> AsyncGenerator[ModelLists]:
-    async with ModelLists(clock, random.Random(1), QUICK) as lists:
+async def reading(clock: Clock, *endpoints: Endpoint, sink: Kept | None = None) -> AsyncGenerator[ModelLists]:
+    async with ModelLists(clock, random.Random(1), QUICK, sink) as lists:
         lists.sync(endpoints)
         yield lists
 
@@ -104,6 +118,43 @@ async def test_a_list_changes_and_is_unknown_once_it_is_too_old() -> None:
         clock.ahead = 10.0
         assert lists.listed(A) is None
         assert lists.health()[A].cause == "HTTP 503"
+
+
+async def test_the_store_is_told_of_each_list_with_its_time_and_that_one_is_too_old() -> None:
+    status = 200
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(VLLM, status=status)
+
+    clock, kept = Clock(), Kept()
+    async with http_server(answer) as address, reading(clock, endpoint(A, address), sink=kept) as lists:
+        await rounds(lists, A, 3)
+        assert lists.sizes() == {"default/a": 3}
+        first, second = kept.told[:2]
+        assert (first[:2], first[1] is second[1], first[2] < second[2]) == ((A, NAMES), True, True)
+        status = 503
+        clock.ahead = 10.0
+        while kept.told[-1][1]:
+            await asyncio.sleep(0.005)
+        await rounds(lists, A, 3)
+        # A failure is no news, until the list is too old; and that is none for long.
+        assert [names for _, names, _ in kept.told] == [NAMES] * (len(kept.told) - 1) + [frozenset()]
+        assert kept.told[-1][2] == kept.told[-2][2]
+        assert lists.sizes() == {}
+
+
+async def test_the_store_has_a_bounded_part_of_a_list() -> None:
+    names = [f"lora-{number:04}" for number in range(300)] + ["x" * 600]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name} for name in names]})
+
+    kept = Kept()
+    async with http_server(answer) as address, reading(Clock(), endpoint(A, address), sink=kept) as lists:
+        await until(lists, A, frozenset(names))
+        while not kept.told:
+            await asyncio.sleep(0.005)
+    assert kept.told[0][1] == frozenset(names[:256])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.pages.dialects import VLLM, Interpreter
+from infscale.metrics.pages.dialects import VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.reading_time import TOO_LONG, ReadingTime
 from infscale.scrape.target import Target

@@ -5,7 +5,18 @@ from contextlib import closing
 import pytest
 
 from infscale.endpoint import EndpointKey
-from infscale.metrics.pages.dialects import SGLANG, TRTLLM_SERVE, VLLM, Dialect, Interpreter, detect, interpret
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import (
+    LLAMACPP,
+    LMDEPLOY,
+    SGLANG,
+    TGI,
+    TRITON,
+    TRITON_TENSORRT_LLM,
+    TRTLLM_SERVE,
+    VLLM,
+)
+from infscale.metrics.pages.interpreter import Interpreter, detect, interpret
 from infscale.scrape.loop import TargetLoop
 from infscale.scrape.target import Target
 from infscale.sim.engine.recorder import HttpRecorder, Recorder
@@ -18,6 +29,7 @@ from tests.scrape.servers import RecordingSink
 from tests.sim.simulated import quick_settings, running
 
 MODEL = "Qwen/Qwen3-32B"
+LATENCIES = ("queue_time", "time_to_first_token", "inter_token_latency", "request_latency")
 
 
 def page(skin: EngineSkin, ranks: int) -> bytes:
@@ -58,6 +70,34 @@ def test_a_simulated_page_is_understood(skin: EngineSkin, dialect: Dialect, rank
     assert {"prompt_tokens", "generation_tokens", "requests_finished"} <= {
         name for name, _ in counters_of(sample.counts)
     }
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize(
+    ("skin", "dialect", "model", "unknown"),
+    [
+        (EngineSkin.TRITON, TRITON, MODEL, {"running", "kv_utilization", "kv_used_tokens", *LATENCIES}),
+        (EngineSkin.TRITON_TRTLLM, TRITON_TENSORRT_LLM, MODEL, {*LATENCIES}),
+        (EngineSkin.TGI, TGI, "", {"kv_utilization", "kv_used_tokens", "time_to_first_token"}),
+        (EngineSkin.LLAMACPP, LLAMACPP, "", {*LATENCIES}),
+        (EngineSkin.LMDEPLOY, LMDEPLOY, MODEL, {"kv_used_tokens"}),
+    ],
+    ids=lambda each: each.value if isinstance(each, EngineSkin) else "",
+)
+def test_a_simulated_page_is_read_for_what_its_engine_has(
+    skin: EngineSkin, dialect: Dialect, model: str, unknown: set[str], ranks: int
+) -> None:
+    text = page(skin, ranks)
+    assert detect(text) is dialect
+    sample = interpret(text, dialect)
+    expected = {"waiting": 3.0 * ranks, "running": 5.0 * ranks, "kv_utilization": 0.25}
+    read = sample.gauges._asdict()
+    assert {name: read[name] for name in expected} == expected | dict.fromkeys(unknown & expected.keys())
+    assert (read["kv_used_tokens"] is None) == ("kv_used_tokens" in unknown)
+    assert sample.models.keys() == {model}
+    assert {name for name, _ in sample.counts.histograms} >= set(LATENCIES) - unknown
+    assert not {name for name, _ in sample.counts.histograms} & unknown
+    assert not sample.refused
 
 
 async def test_a_simulated_server_is_scraped_by_name() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.pages.dialects import DIALECTS, SGLANG, VLLM, Dialect
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import DIALECTS, SGLANG, TRTLLM_SERVE, VLLM
 from infscale.metrics.pages.written_dialects import Engines
 from infscale.scrape.target import Target, TargetTemplate
 
@@ -44,13 +45,33 @@ def test_only_http_is_scraped() -> None:
             None,
         ),
         (
+            TargetTemplate(),
+            Endpoint(KEY, "10.0.0.1", 1, engine="trtllm-serve"),
+            "http://10.0.0.1:1/prometheus/metrics",
+            TRTLLM_SERVE,
+        ),
+        (
+            TargetTemplate(),
+            Endpoint(KEY, "10.0.0.1", 1, {"llm-d.ai/engine-type": "sglang"}, engine="trtllm-serve"),
+            "http://10.0.0.1:1/metrics",
+            SGLANG,
+        ),
+        (
             TargetTemplate(port=9100),
             Endpoint(KEY, "gw.example.com", 80, metrics_address="epp.example.com"),
             "http://epp.example.com:9100/metrics",
             None,
         ),
     ],
-    ids=["plain", "IPv6 and metrics port", "labelled, port for all", "unknown engine", "page elsewhere"],
+    ids=[
+        "plain",
+        "IPv6 and metrics port",
+        "labelled, port for all",
+        "unknown engine",
+        "annotated",
+        "a label counts more",
+        "page elsewhere",
+    ],
 )
 def test_a_template_makes_targets(
     template: TargetTemplate, endpoint: Endpoint, url: str, dialect: Dialect | None

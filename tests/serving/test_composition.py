@@ -20,8 +20,13 @@ from infscale.config.read import load_config
 from infscale.discovery.file import FileDiscovery
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
+from infscale.labels import model_key
+from infscale.metrics.pages.dialects import DIALECTS
 from infscale.serving.composition import serving
+from infscale.sim.pages.engine_pages import EngineSkin
 from tests.picker.transport import gateway
+from tests.sim.simulated import MODEL, quick_settings
+from tests.sim.simulated import running as running_servers
 
 CONFLICT = """
 apiVersion: inference.networking.x-k8s.io/v1alpha1
@@ -169,3 +174,33 @@ async def test_every_page_of_metrics_shows_what_all_parts_count(tmp_path: Path) 
         of_adapter, of_telemetry = await names_on(running.adapter.url), await names_on(running.telemetry.url)
     assert of_adapter == of_telemetry
     assert {"llm_d_epp_ready_endpoints", "infscale_adapter_requests_total", "infscale_scrapes_total"} <= of_adapter
+
+
+@pytest.mark.parametrize("skin", [EngineSkin.TGI, EngineSkin.LLAMACPP, EngineSkin.TRITON, EngineSkin.LMDEPLOY])
+async def test_an_engine_is_found_out_and_its_model_known_by_its_list(tmp_path: Path, skin: EngineSkin) -> None:
+    """From the page to the answers: by the engine's own names, and by the model that no page of it names."""
+    async with running_servers(quick_settings(skin=skin)) as (fleet, _):
+        path = config_file(tmp_path, scrape={"model_lists": True})
+        server = {"name": "a-0", "address": "127.0.0.1", "port": fleet.servers[0].port, "labels": {"app": "a"}}
+        (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": [server]}))
+        async with serving(await asyncio.to_thread(load_config, path)) as running, ClientSession() as session:
+            assert running.adapter is not None
+            base = f"{running.adapter.url}/apis/external.metrics.k8s.io/v1beta1/namespaces/default"
+
+            async def asked(metric: str, **labels: str) -> list[str] | None:
+                params = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+                async with session.get(f"{base}/{metric}", params=params, ssl=False) as response:
+                    document = await response.json()
+                return [each["value"] for each in document["items"]] if response.status == 200 else None
+
+            async with asyncio.timeout(15):
+                while await asked("in_flight_requests", model_name=model_key(MODEL)) != ["0"]:
+                    await asyncio.sleep(0.05)
+                while await asked("waiting_requests") is None:
+                    await asyncio.sleep(0.05)
+            for name in DIALECTS[skin.value].loads:
+                assert await asked(name) == ["0"]
+            [endpoint] = running.store.snapshots()[0].columns.listed
+            assert endpoint == {MODEL}
+            page = await names_on(running.telemetry.url)
+    assert {"infscale_model_list_scrapes_total", "infscale_model_list_names"} <= page

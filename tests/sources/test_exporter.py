@@ -2,9 +2,13 @@
 
 import asyncio
 import random
+import ssl
 import tracemalloc
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -13,10 +17,11 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey
 from infscale.metrics.published.gpu_readers import GPU
 from infscale.metrics.sample import GpuSample, SourceSample
 from infscale.metrics.source import Source
-from infscale.sources.dcgm import DCGM
+from infscale.process.certificates import self_signed
 from infscale.sources.exporter import ExporterSettings, ExporterSource, ExporterTarget
+from infscale.sources.gpu_kinds import DCGM_KIND
 from tests.scrape.servers import Handler, http_server
-from tests.sources.test_dcgm_page import MIB, gpu_page
+from tests.sources.test_gpu_exporter_page import MIB, gpu_page
 
 
 class RecordingSink:
@@ -87,7 +92,7 @@ async def test_what_a_page_is_compressed_from_is_bounded_while_it_is_decompresse
 
 
 def source_of(sink: RecordingSink, interval: float, timeout: float) -> ExporterSource:
-    settings = ExporterSettings(DCGM, interval_seconds=interval, timeout_seconds=timeout)
+    settings = ExporterSettings(DCGM_KIND, interval_seconds=interval, timeout_seconds=timeout)
     return settings.source(sink, asyncio.get_running_loop().time, random.Random(1))
 
 
@@ -113,6 +118,45 @@ async def test_samples_go_to_every_rank_of_a_known_pod_and_to_nobody_else() -> N
         EndpointKey("llm", "vllm-0", 1): expected,
     }
     assert {at for _, _, at in sink.seen} == {sink.seen[0][2]}
+
+
+async def test_a_page_over_https_is_believed_by_its_authority_and_asked_for_with_a_token(tmp_path: Path) -> None:
+    """As a dcgm-exporter behind a proxy that asks the cluster who may read it."""
+    pair = self_signed("exporter", datetime.now(UTC).replace(microsecond=0), timedelta(days=1))
+    files = tmp_path / "tls.crt", tmp_path / "tls.key"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    token = tmp_path / "token"
+
+    def write() -> None:
+        for file, content in zip(files, (pair.certificate, pair.key), strict=True):
+            file.write_bytes(content)
+        context.load_cert_chain(*files)
+        token.write_text("hunter2\n")
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != "Bearer hunter2":
+            raise web.HTTPUnauthorized
+        return await answer_page(request)
+
+    await asyncio.to_thread(write)
+    sink, clock = RecordingSink(), asyncio.get_running_loop().time
+    trusting = ExporterSettings(DCGM_KIND, (), None, 0.5, 0.45, ca=files[0], token_file=token)
+    async with http_server(guarded, tls=context) as authority:
+        url = f"https://{authority}/metrics"
+        for settings, cause in (
+            (replace(trusting, ca=None), "TLS handshake failed"),
+            (replace(trusting, token_file=None), "HTTP 401"),
+            (trusting, None),
+        ):
+            async with settings.source(sink, clock, random.Random(1)) as source:
+                source.sync(state([url], [endpoint("vllm-0")]))
+                while cause is not None and source.health()[url].cause is None:
+                    await asyncio.sleep(0.01)
+                assert not sink.seen
+                if cause is None:
+                    await sink.arrived.wait()
+                assert source.health()[url].cause == cause
+                assert "hunter2" not in repr(source.health())
 
 
 async def answer_500(_request: web.Request) -> web.StreamResponse:

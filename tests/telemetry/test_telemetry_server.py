@@ -16,7 +16,7 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import ScrapeHealth
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS
-from infscale.sources.dcgm import DCGM
+from infscale.sources.gpu_kinds import DCGM_KIND
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
 from infscale.telemetry.telemetry_server import StoreCollector, TelemetryListen, TelemetryServer
@@ -94,7 +94,7 @@ def test_how_sources_do_is_exported_as_far_as_it_is_known() -> None:
     registry = CollectorRegistry()
     for collector in (
         ScrapesCollector(OF_ENDPOINTS, lambda: endpoints),
-        ScrapesCollector(DCGM.words, lambda: exporters),
+        ScrapesCollector(DCGM_KIND.words, lambda: exporters),
         ScrapeProcessesCollector(ProcessStats({"hung": 2}, 5)),
         DiscoveryCollector(lambda: 3),
     ):

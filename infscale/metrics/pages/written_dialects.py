@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
-from infscale.metrics.pages.dialects import DIALECTS, ENGINE_LABELS, NO_SPECS, CacheNumber, Dialect
+from infscale.metrics.pages.dialect import NO_SPECS, CacheNumber, Dialect
+from infscale.metrics.pages.dialects import DIALECTS, ENGINE_LABELS
 from infscale.metrics.pages.exposition import MetricSpec
 from infscale.metrics.pages.interpretation import Specs
 from infscale.metrics.sample import CounterName, HistogramName
@@ -102,9 +103,9 @@ class Engines:
         chosen = None if default is None else dialects[default]
         return cls(MappingProxyType(dialects), chosen, ENGINE_LABELS if label is None else (label,))
 
-    def dialect(self, labels: Mapping[str, str]) -> Dialect | None:
-        """The dialect an endpoint's labels ask for; None: find out from its page."""
-        named = next((labels[label] for label in self.labels if label in labels), None)
+    def dialect(self, labels: Mapping[str, str], annotated: str | None = None) -> Dialect | None:
+        """The dialect that an endpoint's labels ask for, else an annotation; None: find out from its page."""
+        named = next((labels[label] for label in self.labels if label in labels), annotated)
         return self.default if named is None else self.dialects.get(named)
 
 

@@ -9,6 +9,7 @@ over a window needs two scrapes, and says how many seconds it is made of.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -26,8 +27,11 @@ from infscale.metrics.published.window_readers import (
     covered_seconds,
 )
 from infscale.metrics.sample import FloatArray, Reading
-from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot, at_rows, count_of
+from infscale.metrics.snapshot import NO_NAMES, BoolArray, IntArray, PoolSnapshot, at_rows, count_of
 from infscale.metrics.windows.model_table import SERVES, cells
+
+_MOST_LISTED: Final = 1_024
+"""Models of a pool that have a series for being listed alone."""
 
 
 def observed_at(metric: PublishedMetric, snapshot: PoolSnapshot, now: float) -> tuple[FloatArray, BoolArray]:
@@ -100,6 +104,9 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
         for lora in snapshot.columns.lora:
             if lora is not None:
                 found.update(dict.fromkeys(sorted(lora.running | lora.waiting)))
+        # Also while nothing asks for them: else what is in flight for an idle model would be no 0, but no metric.
+        listed = sorted(NO_NAMES.union(*snapshot.columns.listed))
+        found.update(dict.fromkeys(listed[:_MOST_LISTED]))
     return tuple(found) or (None,)
 
 

@@ -29,6 +29,7 @@ from infscale.metrics.windows.latency_statistics import STATISTICS, quantile_of
 
 ENGINE = Source("model server", observed="observed_at", settled="settled", failures="failures")
 PICKER = Source("picker", of_requests=True)
+MODEL_LIST = Source("list of models", observed="listed_at", staleness_seconds=30.0)
 KUBERNETES = Source("Kubernetes", absence="discovery does not say it of the endpoints of {pool}")
 
 

@@ -59,6 +59,8 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
             "loaded": [*sorted(lora.loaded)],
             "max_adapters": lora.max_adapters,
         },
+        "listed_models": [*sorted(columns.listed[row])],
+        "list_age_seconds": _age(columns.listed_at, row, now),
         "refused": dict(columns.refused[row]),
         "last_failure": None
         if failure is None

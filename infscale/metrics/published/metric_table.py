@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from infscale.documents.suggestions import short_list
 from infscale.errors import FormulaError
+from infscale.metrics.published.aliases import ALIASES, Alias, Aliases
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, carries_unit
 from infscale.metrics.published.formula import operands, parse
 
@@ -35,15 +36,16 @@ class FormulaSettings:
 
 
 class MetricTable:
-    """Metrics by name, in order: the published ones first."""
+    """Metrics by name, in order: the published ones first. `aliases` are names by which others know some of them."""
 
-    __slots__ = ("_metrics",)
+    __slots__ = ("_aliases", "_metrics")
 
-    def __init__(self, metrics: Iterable[PublishedMetric] = PUBLISHED) -> None:
+    def __init__(self, metrics: Iterable[PublishedMetric] = PUBLISHED, aliases: Aliases = ALIASES) -> None:
         self._metrics: Mapping[str, PublishedMetric] = MappingProxyType({metric.name: metric for metric in metrics})
+        self._aliases = aliases
 
     @classmethod
-    def of(cls, definitions: Iterable[FormulaSettings] = ()) -> "MetricTable":
+    def of(cls, definitions: Iterable[FormulaSettings] = (), aliases: Aliases = ALIASES) -> "MetricTable":
         """The published metrics and these formulas.
 
         Raises `FormulaError` for a formula that is unusable, and for a name that is taken.
@@ -53,7 +55,7 @@ class MetricTable:
             if definition.name in metrics:
                 raise FormulaError(f"{definition.name}: there is a metric of that name, choose another")
             metrics[definition.name] = formula_metric(definition)
-        return cls(metrics.values())
+        return cls(metrics.values(), aliases)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,6 +65,17 @@ class MetricTable:
     def get(self, name: str) -> PublishedMetric | None:
         """The metric of that name; None when there is none."""
         return self._metrics.get(name)
+
+    def called(self, name: str) -> PublishedMetric | Alias | None:
+        """The metric of that name, or the one that others call so; an `Alias` where it is not answered under that name.
+
+        None: nothing is called so.
+        """
+        metric = self._metrics.get(name)
+        if metric is not None:
+            return metric
+        alias = self._aliases.get(name)
+        return alias if alias is None or alias.why is not None else self._metrics[alias.metric]
 
     def near(self, name: str) -> str | None:
         """The name that `name` was most likely meant to be."""

@@ -48,6 +48,11 @@ class EngineSkin(enum.Enum):
     VLLM_LEGACY = "vllm-legacy"
     SGLANG = "sglang"
     TRTLLM = "trtllm"
+    TRITON = "triton"
+    TRITON_TRTLLM = "triton-trtllm"
+    TGI = "tgi"
+    LLAMACPP = "llamacpp"
+    LMDEPLOY = "lmdeploy"
 
 
 @dataclass(frozen=True, slots=True)

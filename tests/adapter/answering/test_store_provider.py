@@ -157,6 +157,23 @@ def test_a_model_nobody_could_have_reported_yet_is_unavailable() -> None:
         World(a=2).objects("pods/*/waiting_requests", query="metricLabelSelector=model%3Dx")
 
 
+# Names of others
+
+
+@pytest.mark.parametrize("name", ["vllm:num_requests_waiting", "vllm|num_requests_waiting", "tgi_queue_size"])
+def test_the_name_of_an_engine_s_page_is_answered_as_the_metric_it_means(world: World, name: str) -> None:
+    assert values(world.objects(f"pods/*/{name}")) == {"a-0": 1, "a-1": 2, "a-2": 3, "a-3": 4}
+    assert external_values(world.external(name)) == external_values(world.external("waiting_requests"))
+
+
+def test_a_name_in_another_unit_is_refused_with_the_one_to_ask_for(world: World) -> None:
+    said = r"DCGM_FI_DEV_GPU_UTIL for .*; it is in percent: ask for gpu_utilization_ratio"
+    with pytest.raises(NotFound, match=said):
+        world.objects("pods/*/DCGM_FI_DEV_GPU_UTIL")
+    with pytest.raises(NotFound, match=said):
+        world.external("DCGM_FI_DEV_GPU_UTIL")
+
+
 # Objects
 
 

@@ -9,18 +9,23 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession, TCPConnector, web
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from yarl import URL
 
 from adapter.answering.provider import ExternalValues, Kind, ObjectValues, Provider
-from adapter.api.documents import Clock
+from adapter.answering.responder import Responder
+from adapter.api.documents import Clock, constant_documents
 from adapter.api.paths import ExternalRequest, ObjectRequest
 from adapter.server.adapter_server import AdapterServer, AdapterSettings
+from adapter.server.app import AdapterApp
+from adapter.server.stats import AdapterStats
 from infscale.endpoint import ObjectKey
+from infscale.metrics.published.catalogue import BY_NAME as PUBLISHED_NAMES
 from infscale.metrics.sample import Reading
+from infscale.telemetry.own_metrics import OwnMetrics
 from tests.adapter.support import E1, G1, G2, POOLS, World, clock, vector_world, vectors
 
 
@@ -333,3 +338,50 @@ async def test_hostile_paths_and_queries_never_hurt(targets: list[tuple[str, str
             assert code in {200, 400, 404, 503}
             assert headers["Content-Type"].startswith(("application/json", "text/plain; "))
             assert code == 200 or body["kind"] == "Status"
+
+
+class Other:
+    """Another adapter, which lists `names` and has values of what `answers`."""
+
+    def __init__(self, names: set[str], answers: set[str]) -> None:
+        self._names = names
+        self._answers = answers
+
+    def knows(self, metric: str) -> bool:
+        return metric in self._names
+
+    async def answer(self, request: ObjectRequest) -> bytes | None:
+        return b'{"items":"theirs"}' if request.metric in self._answers else None
+
+
+@pytest.mark.parametrize(
+    ("metric", "other", "theirs"),
+    [
+        ("vllm:num_requests_waiting", Other(set(), set()), False),
+        ("vllm:num_requests_waiting", Other({"vllm:num_requests_waiting"}, {"vllm:num_requests_waiting"}), True),
+        ("vllm:num_requests_waiting", Other({"vllm:num_requests_waiting"}, set()), False),
+        ("waiting_requests", Other({"waiting_requests"}, {"waiting_requests"}), False),
+        ("DCGM_FI_DEV_GPU_UTIL", Other({"DCGM_FI_DEV_GPU_UTIL"}, {"DCGM_FI_DEV_GPU_UTIL"}), True),
+        ("DCGM_FI_DEV_GPU_UTIL", Other(set(), {"DCGM_FI_DEV_GPU_UTIL"}), True),
+    ],
+    ids=["none has it", "the other has it", "the other lists it alone", "ours by name", "in another unit", "unlisted"],
+)
+async def test_a_name_of_an_engine_is_the_other_adapter_s_where_that_has_a_metric_of_it(
+    metric: str, other: Other, theirs: bool
+) -> None:
+    world = World(a=1)
+    world.report_all(100.0)
+    responder = Responder(world.provider, constant_documents(PUBLISHED_NAMES, "0"), other, PUBLISHED_NAMES)
+    app = AdapterApp(responder, OwnMetrics(), clock, AdapterStats())
+    runner = web.ServerRunner(app.server(), shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = URL(f"http://127.0.0.1:{runner.addresses[0][1]}{G2}/namespaces/llm/pods/*/{metric}", encoded=True)
+        async with ClientSession() as session, session.get(url) as response:
+            body = orjson.loads(await response.read())
+    finally:
+        await runner.cleanup()
+    assert (body.get("items") == "theirs") == theirs
+    if not theirs:
+        assert body["items"][0]["metric"]["name"] == metric

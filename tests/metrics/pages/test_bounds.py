@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.errors import ExpositionError
 from infscale.metrics.pages.bounds import MAX_CHARGE_TOKENS, charged, ratio
-from infscale.metrics.pages.dialects import SGLANG, VLLM, CacheNumber, Dialect, Interpreter, interpret
+from infscale.metrics.pages.dialect import CacheNumber, Dialect
+from infscale.metrics.pages.dialects import SGLANG, VLLM
 from infscale.metrics.pages.exposition import MetricSpec, Selection, unasked_families
+from infscale.metrics.pages.interpreter import Interpreter, interpret
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.gpu_readers import GPU

@@ -4,18 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from infscale.metrics.pages.dialects import (
-    DIALECTS,
-    NO_SPECS,
-    SGLANG,
-    TRTLLM_SERVE,
-    VLLM,
-    CacheNumber,
-    Dialect,
-    detect,
-    interpret,
-)
+from infscale.metrics.pages.dialect import NO_SPECS, CacheNumber, Dialect
+from infscale.metrics.pages.dialects import DIALECTS, SGLANG, TRTLLM_SERVE, VLLM
 from infscale.metrics.pages.exposition import MetricSpec
+from infscale.metrics.pages.interpreter import detect, interpret
 from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames, Engines
 from infscale.metrics.sample import LoraState
 from tests.fakes.counts import counters_of
@@ -157,7 +149,7 @@ def test_labels_tell_the_dialect(labels: dict[str, str], expected: Dialect | Non
 def test_own_dialects_come_first_and_take_the_place_of_those_of_their_names() -> None:
     over = EngineNames("vllm", "vllm", NOT_GIVEN._replace(waiting="w"))
     engines = Engines.of((ACME, over), "acme", "engine")
-    assert list(engines.dialects) == ["acme", "vllm", "sglang", "trtllm-serve", "triton-tensorrt-llm"]
+    assert list(engines.dialects) == ["acme", *DIALECTS]
     assert engines.dialect({}) == ACME.dialect()
     assert engines.dialect({"engine": "vllm"}) == over.dialect()
     # One's own label is the only one.

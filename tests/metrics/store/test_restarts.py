@@ -7,7 +7,9 @@ from itertools import pairwise
 import pytest
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.metrics.pages.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM, Dialect, Interpreter
+from infscale.metrics.pages.dialect import Dialect
+from infscale.metrics.pages.dialects import SGLANG, TRITON_TENSORRT_LLM, VLLM
+from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore

@@ -1,9 +1,15 @@
 """Which models a pool serves, by its pages and its lists."""
 
+import orjson
 import pytest
 
-from infscale.endpoint import EndpointKey
-from infscale.metrics.sample import LoraState
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.metrics.gauges import NOTHING_SAID
+from infscale.metrics.published.answers import models
+from infscale.metrics.published.catalogue import BY_NAME, MODEL_LIST
+from infscale.metrics.published.inspection import snapshot_document
+from infscale.metrics.sample import EngineSample, ListedModels, LoraState
+from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.served_models import ServedModels, accounted, serves
 from tests.fakes.pools import FakePool
 
@@ -41,3 +47,30 @@ def test_lora_adapters_are_names_to_book_under_and_names_of_clients_are_not() ->
     snapshot = FakePool(2, lora=[LORA, None]).snapshot()
     assert [accounted(snapshot, 0, each) for each in ("running", "waiting", "made-up")] == ["running", "waiting", ""]
     assert accounted(snapshot, 1, "running") == "running"
+
+
+def test_names_on_lists_are_names_to_book_under() -> None:
+    """As of an engine whose page names no model."""
+    store = MetricStore("s")
+    keys = [EndpointKey("llm", name) for name in ("a", "b")]
+    endpoints = tuple(Endpoint(key, f"10.0.0.{number}", 8000) for number, key in enumerate(keys, 1))
+    store.sync(DiscoveryState(endpoints, (Pool(ObjectKey("llm", "chat"), {}),)))
+    store.record_scrape(keys[0], EngineSample(NOTHING_SAID), 1.0)
+    [before] = store.snapshots()
+    store.record_beside(MODEL_LIST, keys[0], ListedModels(frozenset({"llama", "idle-lora"})), 2.0)
+    [snapshot] = store.snapshots()
+    assert accounted(before, 0, "llama") == ""
+    assert [accounted(snapshot, row, "llama") for row in (0, 1)] == ["llama", "llama"]
+    assert accounted(snapshot, 0, "made-up") == ""
+    assert serves(snapshot, "idle-lora", Lists(frozenset({"other"})))
+    # No page names a model: either endpoint may serve others, too.
+    assert ServedModels.of(snapshot).silent == {0, 1}
+    assert models(BY_NAME["in_flight_requests"], before) == (None,)
+    assert models(BY_NAME["in_flight_requests"], snapshot) == ("idle-lora", "llama")
+    assert models(BY_NAME["waiting_requests"], snapshot) == (None,)
+    [shown, other] = orjson.loads(orjson.dumps(snapshot_document(snapshot, 5.0)))["endpoints"]
+    assert (shown["listed_models"], shown["list_age_seconds"]) == (["idle-lora", "llama"], 3.0)
+    assert (other["listed_models"], other["list_age_seconds"]) == ([], None)
+    store.record_beside(MODEL_LIST, keys[0], ListedModels(frozenset()), 2.0)
+    [after] = store.snapshots()
+    assert accounted(after, 0, "llama") == ""

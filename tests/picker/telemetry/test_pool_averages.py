@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
 from infscale.endpoint import Phase
-from infscale.metrics.pages.dialects import NobodyCounted, interpret
+from infscale.metrics.pages.interpreter import NobodyCounted, interpret
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.epp_config.loader import load_picker_config

@@ -64,7 +64,7 @@ def test_a_vllm_page_is_as_large_as_a_real_one() -> None:
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_every_page_parses_without_duplicate_samples(skin: EngineSkin, ranks: int) -> None:
     text = page_for(skin, subject(ranks)).render(view(*[rank() for _ in range(ranks)]))
-    assert len(samples(text)) > 100
+    assert len(samples(text)) >= 5 * ranks
 
 
 @pytest.mark.parametrize(
