@@ -83,8 +83,8 @@ class Endpoint:
     the same two unless `metrics_address` or `metrics_port` say otherwise. Labels are the pod's. `load_seconds` is how
     long the model took to load: from the start of the container until the pod was Ready; None is unknown. `workload`
     owns the pod; None where discovery does not know owners. `incarnation` is another one for another pod of the same
-    name, and for another start of its container; "" where discovery does not know. `authority` is the destination as
-    sent to Envoy.
+    name, and for another start of its container; "" where discovery does not know. `pod_uid` is the pod's UID, "" where
+    discovery does not know. `authority` is the destination as sent to Envoy.
     """
 
     key: EndpointKey
@@ -97,6 +97,7 @@ class Endpoint:
     workload: Workload | None = None
     metrics_address: str | None = None
     incarnation: str = ""
+    pod_uid: str = ""
     authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -100,4 +100,5 @@ def _endpoint(pod: PodRecord, rank: int, port: int, phase: Phase, workload: Work
         load_seconds=None if container is None else container.load_seconds,
         workload=workload,
         incarnation=f"{pod.uid}/{None if container is None else container.started_at}",
+        pod_uid=pod.uid,
     )

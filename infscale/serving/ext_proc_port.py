@@ -7,11 +7,12 @@ from prometheus_client.registry import Collector
 from infscale.config import ServeConfig
 from infscale.config.settings import PickerSettings
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.tls_files import TlsFiles
 from infscale.serving.deciding import Deciding
 from infscale.serving.parts import Owning
 from picker.directing.candidates import takes_requests
 from picker.telemetry.counts import PortCollector
-from picker.transport.interface import NewExchange, TlsFiles, Transport, TransportSettings
+from picker.transport.interface import NewExchange, Transport, TransportSettings
 from picker.transport.server.http2 import Http2Transport
 
 

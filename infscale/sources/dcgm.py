@@ -11,5 +11,5 @@ DCGM = ExporterKind(
     source=GPU,
     values="GPU values",
     port=9400,
-    reader=DcgmReader,
+    reader=lambda exporter, _: DcgmReader(exporter),
 )

@@ -7,15 +7,16 @@ always the device's. A series without a pod is the device's own.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.pages.bounds import BYTES, ratio
+from infscale.metrics.pages.bounds import ratio
 from infscale.metrics.pages.exposition import Labels, Selection
-from infscale.metrics.sample import GpuSample, GpuShare
+from infscale.metrics.sample import GpuSample
 from infscale.periodic import FetchError
+from infscale.sources.gpu_samples import UNPUBLISHED, gpu_sample
 
 USED = "DCGM_FI_DEV_FB_USED"
 FREE = "DCGM_FI_DEV_FB_FREE"
@@ -41,8 +42,6 @@ _MIB = 1024.0 * 1024.0
 # DCGM's blank, not found, not supported and no permission, as int32 and as fp64; the int64 ones are beyond any value.
 _BLANKS = frozenset(map(float, (*range(2147483632, 2147483636), *range(140737488355328, 140737488355332))))
 _BLANK_FROM = 9.2e18
-
-_UNPUBLISHED = "the exporter does not publish it"
 
 _Values = dict[str, float]
 """Values by sample name; blank ones are left out."""
@@ -97,6 +96,11 @@ class _Device:
         busy = self._busy_of(pod)
         return self.utilization if math.isnan(busy) else busy
 
+    def why(self, pod: ObjectKey, value: str) -> str:
+        """See `HeldDevice`."""
+        del pod, value
+        return UNPUBLISHED
+
     def _busy_of(self, pod: ObjectKey) -> float:
         return _busy_together([self._busy(values) for values in self.pods[pod].values()])
 
@@ -141,7 +145,7 @@ class DcgmReader:
         for identity, device in devices.items():
             for pod in device.pods:
                 held.setdefault(pod, []).append((identity, device))
-        return {pod: _sample(pod, of_pod) for pod, of_pod in held.items()}
+        return {pod: gpu_sample(pod, of_pod) for pod, of_pod in held.items()}
 
     def _identity(self, labels: Labels) -> tuple[str, ...]:
         """What tells a GPU from all others, also from those of other exporters."""
@@ -182,45 +186,3 @@ def _no_ratio(value: float) -> bool:
 
 def _blank(value: float) -> bool:
     return not 0.0 <= value < _BLANK_FROM or value in _BLANKS
-
-
-def _sample(pod: ObjectKey, held: Iterable[tuple[tuple[str, ...], _Device]]) -> GpuSample:
-    shares = tuple([_share(pod, identity, device) for identity, device in held])
-    refused: dict[str, str] = {}
-    busy = [share.utilization_ratio for share in shares]
-    shown = [known for each in busy if (known := ratio(each)) is not None]
-    if not shown:
-        wrong = next((each for each in busy if not math.isnan(each)), None)
-        said = _UNPUBLISHED if wrong is None else f"the page says {100 * wrong:.10g} %, which is not within 0 to 100 %"
-        refused["gpu_utilization"] = said
-    used = _bytes("gpu_memory_used_bytes", [share.used_bytes for share in shares], refused)
-    total = _bytes("gpu_memory_total_bytes", [share.total_bytes for share in shares], refused)
-    if used is not None and total is not None and used > total:
-        refused["gpu_memory_used_ratio"] = f"the page says {used:.0f} bytes are used of {total:.0f}"
-    return GpuSample(
-        memory_used_bytes=used,
-        memory_total_bytes=total,
-        utilization_ratio=sum(shown) / len(shown) if shown else None,
-        refused=refused,
-        shares=shares if any(share.pods > 1 for share in shares) else (),
-    )
-
-
-def _share(pod: ObjectKey, identity: tuple[str, ...], device: _Device) -> GpuShare:
-    return GpuShare(
-        device=identity,
-        pods=len(device.pods),
-        used_bytes=device.used_by(pod),
-        utilization_ratio=device.utilization_by(pod),
-        device_used_bytes=device.used_bytes,
-        total_bytes=device.total_bytes,
-        device_utilization_ratio=device.utilization,
-    )
-
-
-def _bytes(name: str, parts: list[float], refused: dict[str, str]) -> float | None:
-    total = sum(parts)
-    if BYTES.hold(total):
-        return total
-    refused[name] = _UNPUBLISHED if math.isnan(total) else BYTES.cause(total)
-    return None

@@ -1,6 +1,7 @@
 """The kinds of sources beside the metrics pages of endpoints: a new one is a line here."""
 
 from infscale.sources.dcgm import DCGM
+from infscale.sources.node_agent import NODE_AGENT
 from infscale.sources.source_kind import SourceKind
 
-SOURCES: tuple[SourceKind, ...] = (DCGM,)
+SOURCES: tuple[SourceKind, ...] = (DCGM, NODE_AGENT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from infscale.metrics.source import Source
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.ledger import Ledger
 from infscale.metrics.windows.window import WindowSummary
+
+_HEARD_SHARE: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -45,6 +48,20 @@ class EndpointRecord:
         if len(told) > 1:
             return {name: cause for each in told for name, cause in each.items()}
         return told[0] if told else NO_REFUSALS
+
+    def takes(self, source: Source, at: float) -> bool:
+        """Whether what `source` says at `at` counts: not while one of higher precedence is heard that says the same.
+
+        The others that say the same are forgotten. One is heard for half of the time that its values are used.
+        """
+        rivals = [each for each in self.beside if each is not source and each.observed == source.observed is not None]
+        for rival in rivals:
+            heard = at - self.beside[rival][1] <= _HEARD_SHARE * (rival.staleness_seconds or 0.0)
+            if rival.precedence > source.precedence and heard:
+                return False
+        for rival in rivals:
+            del self.beside[rival]
+        return True
 
     @property
     def must_move(self) -> bool:

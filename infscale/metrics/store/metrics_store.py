@@ -145,9 +145,9 @@ class MetricStore:
         self._observed(record)
 
     def record_beside(self, source: Source, key: EndpointKey, sample: SourceSample, at: float) -> None:
-        """Take in what a source beside the engine said of `key` at `at`."""
+        """Take in what a source beside the engine said of `key` at `at`, unless one that says the same goes first."""
         record = self._records.get(key)
-        if record is not None:
+        if record is not None and record.takes(source, at):
             record.beside[source] = sample, at
             for pool, row in record.rows:
                 self._number += 1

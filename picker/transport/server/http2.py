@@ -12,6 +12,7 @@ import ssl
 from typing import Self
 
 from infscale.process.listening import BACKLOG, listening
+from infscale.process.server_tls import ServingTls
 from infscale.process.tasks import running
 from picker.transport.budget import Budget
 from picker.transport.h2.events import Limits
@@ -21,9 +22,10 @@ from picker.transport.limits import LimitCounts, LimitNotes
 from picker.transport.memory_release import MemoryReturn
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
-from picker.transport.server.server_tls import ServingTls
 from picker.transport.server.tls_door import TlsDoor
 
+ALPN = ("h2",)
+"""What is spoken inside TLS."""
 _POLL_SECONDS = 0.02
 _SWEEP_SECONDS = 0.5
 
@@ -105,7 +107,7 @@ class Http2Transport:
         self._port = port
         context = None
         if settings.tls is not None:
-            tls = ServingTls(settings.tls)
+            tls = ServingTls("the picker", settings.tls, ALPN)
             context = await tls.load()
             if settings.tls.reload:
                 await stack.enter_async_context(running(tls.followed.follow(FOLLOW_SECONDS)))
