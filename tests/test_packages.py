@@ -140,6 +140,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/sim/pages/page_skins",
         "infscale/sim/pages/vllm_table",
     ),
+    "sources/test_dcgm_page.py": ("infscale/sources/gpu_samples",),
     "sources/test_exporter.py": ("infscale/scrape/page_loops",),
     "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
 }

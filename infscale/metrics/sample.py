@@ -244,6 +244,37 @@ class GpuSample:
         return {"gpu_shares": self.shares}
 
 
+@dataclass(frozen=True, slots=True)
+class HealthSample:
+    """What a server says of itself over gRPC's health protocol.
+
+    `serving`: whether it takes requests; None: it does not say. `names` are the models and LoRA adapters that it says
+    it serves, of those that it was asked for. It holds for `good_seconds`.
+    """
+
+    serving: bool | None = None
+    names: frozenset[str] = frozenset()
+    good_seconds: float = 0.0
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """See `SourceSample`."""
+        return NO_REFUSALS
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """See `SourceSample`."""
+        return _NO_NUMBERS
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """See `SourceSample`."""
+        return {"health": self}
+
+
+_NO_NUMBERS: Final[Mapping[str, float]] = MappingProxyType({})
+
+
 def or_nan(value: float | None) -> float:
     """A number as columns have it, NaN where it is unknown."""
     return math.nan if value is None else value

@@ -23,6 +23,7 @@ from infscale.metrics.sample import (
     NO_REFUSALS,
     FloatArray,
     GpuShare,
+    HealthSample,
     Histogram,
     HistogramName,
     Life,
@@ -79,7 +80,7 @@ class PoolSettings:
             raise ValueError("staleness limit and window are positive seconds")
 
 
-TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at")
+TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at", "health_at")
 """The columns of `Columns` that are times, -inf where there was none."""
 FLAGS: Final = ("ready", "settled", "asleep")
 """Those that are true or false; false is what is not known to be true."""
@@ -92,6 +93,7 @@ OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
         "attributes": NO_ATTRIBUTES,
         "refused": NO_REFUSALS,
         "gpu_shares": (),
+        "health": None,
         "windows": None,
         "failures": None,
         "lives": None,
@@ -104,12 +106,13 @@ OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
 class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
-    `gauges` are those of the engine, `pod` those of its pod; `*_at` are monotonic seconds, `windows_at` those at which
-    windows end. `settled` is True once the endpoint was scraped, or failed, at least once; `asleep` while its engine
-    says that it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached; it
-    tells nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
-    the shares of that. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
-    windows' histograms.
+    `gauges` are those of the engine, `pod` those of its pod; `*_at` are monotonic seconds, `windows_at` those at
+    which windows end. `ready` is what discovery and `health` say of it, `lora` what pages and `health` do.
+    `settled` is True once the endpoint was scraped, or failed, at least once; `asleep` while its engine says that
+    it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached, and tells
+    nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
+    the shares of that. `health` is what its server says of itself, as long as that holds. `by_model` has again, as
+    arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms.
     """
 
     gauges: EngineGauges[FloatArray]
@@ -117,6 +120,7 @@ class Columns:
     observed_at: FloatArray
     windows_at: FloatArray
     gpu_observed_at: FloatArray
+    health_at: FloatArray
     ready: BoolArray
     settled: BoolArray
     asleep: BoolArray
@@ -127,6 +131,7 @@ class Columns:
     attributes: Sequence[Mapping[str, float]]
     refused: Sequence[Mapping[str, str]]
     gpu_shares: Sequence[tuple[GpuShare, ...]]
+    health: Sequence[HealthSample | None]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]

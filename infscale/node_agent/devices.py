@@ -17,9 +17,9 @@ NO_MEMORY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class Slice(NamedTuple):
-    """Where a MIG slice is on its GPU: NVML's index, the ids of its GPU instance and compute instance, None unknown."""
+    """Where a MIG slice is on its GPU: NVML's number of it, and the ids of its instances; None is unknown."""
 
-    index: int
+    number: int
     gpu_instance: int | None
     compute_instance: int | None
 
@@ -142,7 +142,7 @@ class _Names:
         self._by_minor = {each.minor: each for each in whole if each.minor is not None}
         slices = [(each, each.slice) for each in devices if each.slice is not None]
         self._by_old_name = {(each.parent, place.gpu_instance, place.compute_instance): each for each, place in slices}
-        self._by_place = {(each.gpu, place.index): each for each, place in slices}
+        self._by_place = {(each.gpu, place.number): each for each, place in slices}
         self._by_instance = {(each.minor, place.gpu_instance): each for each, place in slices}
 
     def device(self, holding: Holding) -> Device | None:

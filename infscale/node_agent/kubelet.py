@@ -44,7 +44,7 @@ class Kubelet:
 
     async def __aexit__(self, *_: object) -> None:
         if self._channel is not None:
-            await self._channel.close()
+            await self._channel.close(None)
 
     async def holdings(self) -> tuple[Holding, ...]:
         """What the containers of the node hold. Raises `KubeletProblem`."""

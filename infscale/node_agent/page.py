@@ -86,7 +86,7 @@ def _sources(view: NodeView) -> Iterator[Metric]:
 
 def _device(device: Device) -> tuple[str, ...]:
     place = device.slice
-    number = "" if place is None else str(place.index if place.gpu_instance is None else place.gpu_instance)
+    number = "" if place is None else str(place.number if place.gpu_instance is None else place.gpu_instance)
     return str(device.gpu), device.uuid, number, device.name
 
 
@@ -119,10 +119,10 @@ def _pod_problems(view: NodeView, held: Iterable[Held], unplaced: Iterable[Unpla
                 yield (*_pod(each), value, cause), 1
     reasons = [*dict.fromkeys((view.driver_problem, *(cause for _, cause in view.unread)))]
     why = "; ".join(each for each in reasons if each)
-    for each in unplaced:
-        cause = f"NVML shows no device {each.device_id}" + (f": {why}" if why else "")
+    for lost in unplaced:
+        cause = f"NVML shows no device {lost.device_id}" + (f": {why}" if why else "")
         for value in VALUES:
-            yield (each.pod.namespace, each.pod.name, each.device_id, value, cause), 1
+            yield (lost.pod.namespace, lost.pod.name, lost.device_id, value, cause), 1
 
 
 def _processes(devices: Iterable[Device]) -> Iterator[_Row]:

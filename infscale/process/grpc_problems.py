@@ -8,10 +8,13 @@ if TYPE_CHECKING:
     import grpc.aio
 
 UNREACHABLE: Final = "no connection"
+CLOSED: Final = "connection closed by the server, which may speak TLS, or want a certificate"
 
 # Parts of what gRPC itself says of a connection that it cannot make, and what that means.
 _NO_CONNECTION: Final = (
     ("Connection refused", REFUSED),
+    ("Hostname Verification", "the certificate is of another name"),
+    ("Socket closed", CLOSED),
     ("handshake", NO_HANDSHAKE),
     ("Handshake", NO_HANDSHAKE),
     ("SSL", NO_HANDSHAKE),

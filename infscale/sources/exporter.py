@@ -13,7 +13,7 @@ from yarl import URL
 from infscale.backoff import Backoff
 from infscale.discovery import names
 from infscale.documents import values
-from infscale.documents.section import NOT_A_KEY, Section
+from infscale.documents.section import NOT_A_KEY, Files, Section
 from infscale.documents.strict_document import Field
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey
 from infscale.metrics.sample import SourceSample
@@ -81,8 +81,9 @@ class ExporterKind:
         """See `SourceKind`."""
         return ExporterSettings(self)
 
-    def read(self, section: Field) -> "ExporterSettings":
+    def read(self, section: Field, files: Files) -> "ExporterSettings":
         """See `SourceKind`."""
+        del files
         given = Section(section, ExporterSettings)
         interval, timeout = values.pace(given, self.default().interval_seconds)
         used = self.source.staleness_seconds

@@ -1,7 +1,8 @@
 """The kinds of sources beside the metrics pages of endpoints: a new one is a line here."""
 
 from infscale.sources.dcgm import DCGM
-from infscale.sources.node_agent import NODE_AGENT
+from infscale.sources.grpc_health import GRPC_HEALTH
+from infscale.sources.node_agents import NODE_AGENT
 from infscale.sources.source_kind import SourceKind
 
-SOURCES: tuple[SourceKind, ...] = (DCGM, NODE_AGENT)
+SOURCES: tuple[SourceKind, ...] = (DCGM, NODE_AGENT, GRPC_HEALTH)

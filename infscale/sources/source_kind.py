@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from infscale.documents.section import Files
 from infscale.documents.strict_document import Field
 from infscale.endpoint import DiscoveryState, EndpointKey
 from infscale.metrics.sample import SourceSample
@@ -63,11 +64,15 @@ class SourceSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScrapeWords:
-    """What metrics say of a source's scrapes: the names' beginning, the label of targets, and what is scraped."""
+    """What metrics say of a source's scrapes: the names' beginning, the label of targets, and what is scraped.
+
+    Without `sized` the sizes of what comes are not told.
+    """
 
     prefix: str
     label: str
     what: str
+    sized: bool = True
 
 
 class SourceKind(Protocol):
@@ -87,6 +92,9 @@ class SourceKind(Protocol):
         """The settings where the configuration has no such section: nothing is asked."""
         ...
 
-    def read(self, section: Field) -> SourceSettings:
-        """The settings that a section says. Raises `ConfigError`, or reports, as readers of fields do."""
+    def read(self, section: Field, files: Files) -> SourceSettings:
+        """The settings that a section says, which may name `files`.
+
+        Raises `ConfigError`, or reports, as readers of fields do.
+        """
         ...

@@ -39,7 +39,8 @@ from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.sources.dcgm import DCGM
-from infscale.sources.exporter import ExporterSettings
+from infscale.sources.exporter import ExporterKind, ExporterSettings
+from infscale.sources.grpc_health import GrpcHealthSettings, HealthTls
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import ExporterPods
 
@@ -160,7 +161,10 @@ def test_every_key_can_be_given() -> None:
         scrape=ScrapeSettings(
             1, 0.5, 5, 1024, "sglang", "https", "/prometheus/metrics", "auto", 9100, False, "engine", (acme,)
         ),
-        sources={"dcgm": ExporterSettings(DCGM, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3)},
+        sources={
+            **{kind.key: kind.default() for kind in SOURCES},
+            "dcgm": ExporterSettings(DCGM, ("http://10.0.0.1:9400/metrics", "https://[fd00::1]/m"), None, 30, 3),
+        },
         pools={ObjectKey("prod", "chat"): PoolOverrides(3, 60, saturation, "serve.yaml:41")},
         metrics=(FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio", "how full", Aggregation.MEAN),),
         picker=PickerSettings(
@@ -222,6 +226,13 @@ def test_a_dialect_of_ones_own_can_be_the_default() -> None:
     default = scrape.engines().default
     assert default is not None
     assert (default.name, default.names) == ("acme", ("q", "process_start_time_seconds"))
+
+
+def test_an_unknown_section_is_refused_with_what_may_be_meant() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("discovery: {file: x}\npicer: {}")
+    assert str(caught.value).startswith("serve.yaml:2: picer: unknown key; expected one of ")
+    assert str(caught.value).endswith("; did you mean picker?")
 
 
 def test_a_preset_can_be_named() -> None:
@@ -309,11 +320,6 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             "discovery: {file: x, default_pool: chat}",
             "serve.yaml:1: discovery.default_pool: expected namespace/name, such as default/chat, got 'chat'",
-        ),
-        (
-            "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
-            "picker, pools, scrape, telemetry; did you mean picker?",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
@@ -651,6 +657,10 @@ SECTIONS: dict[str, type[Any]] = {
     "scrape.dialects[]": EngineNames,
     "dcgm": ExporterSettings,
     "dcgm.pods": ExporterPods,
+    "node_agent": ExporterSettings,
+    "node_agent.pods": ExporterPods,
+    "grpc_health": GrpcHealthSettings,
+    "grpc_health.tls": HealthTls,
     "pools.<pool>": PoolOverrides,
     "metrics[]": FormulaSettings,
     "pools.<pool>.saturation": SaturationSettings,
@@ -680,7 +690,9 @@ def keys() -> Iterator[tuple[str, str]]:
     for prefix, settings in SECTIONS.items():
         defaults = {each.name: each.default for each in fields(settings)}
         if settings is ExporterPods:
-            defaults["port"] = DCGM.port
+            kind = next(each for each in SOURCES if prefix == f"{each.key}.pods")
+            assert isinstance(kind, ExporterKind)
+            defaults["port"] = kind.port
         for key in keys_of(settings):
             if key in EngineGauges._fields:
                 continue
