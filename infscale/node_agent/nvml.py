@@ -3,7 +3,7 @@
 Several may be in it at once: NVML is safe for threads.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -82,9 +82,9 @@ class Nvml:
         for index in range(min(count, _MOST_SLICES)):
             try:
                 each = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
-            except pynvml.NVMLError_NotFound:
-                continue
             except pynvml.NVMLError as error:
+                if _code(error) == pynvml.NVML_ERROR_NOT_FOUND:
+                    continue
                 raise _problem(error) from None
             yield self._measured(_slice(gpu, each, index), each)
 
@@ -138,7 +138,9 @@ def _memory(handle: Any) -> tuple[int, int]:
     """Used and total bytes; a driver that cannot tell what is reserved counts that as used."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
-    except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported):
+    except pynvml.NVMLError as error:
+        if _code(error) not in {pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, pynvml.NVML_ERROR_NOT_SUPPORTED}:
+            raise
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return int(memory.used), int(memory.total)
 
@@ -161,7 +163,7 @@ def _optional(call: Callable[[], T]) -> T | None:
     try:
         return call()
     except pynvml.NVMLError as error:
-        if error.value in _UNSAID:
+        if _code(error) in _UNSAID:
             return None
         raise _problem(error) from None
 
@@ -175,15 +177,19 @@ def _value(name: Value, call: Callable[[], T], problems: dict[Value, str]) -> T 
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _in_words() -> Generator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
         raise _problem(error) from None
 
 
+def _code(error: pynvml.NVMLError) -> int:
+    return int(error.value)  # pyright: ignore[reportAttributeAccessIssue] # it is set when the error is made
+
+
 def _problem(error: pynvml.NVMLError) -> DriverProblem:
-    return DriverProblem(_CAUSES.get(error.value) or f"NVML says: {_text(str(error))}")
+    return DriverProblem(_CAUSES.get(_code(error)) or f"NVML says: {_text(str(error))}")
 
 
 def _text(said: str | bytes) -> str:

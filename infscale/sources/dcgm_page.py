@@ -14,7 +14,7 @@ from itertools import chain
 from infscale.endpoint import ObjectKey
 from infscale.metrics.pages.bounds import ratio
 from infscale.metrics.pages.exposition import Labels, Selection
-from infscale.metrics.sample import GpuSample
+from infscale.metrics.sample import GpuSample, GpuShare
 from infscale.periodic import FetchError
 from infscale.sources.gpu_samples import UNPUBLISHED, gpu_sample
 
@@ -86,15 +86,22 @@ class _Device:
         own = self._busy(self.own)
         return _busy_together([self._busy_of(pod) for pod in self.pods]) if math.isnan(own) else own
 
-    def used_by(self, pod: ObjectKey) -> float:
-        """Bytes."""
+    def share(self, pod: ObjectKey, identity: tuple[str, ...]) -> GpuShare:
+        """See `HeldDevice`."""
+        busy = self._busy_of(pod)
+        return GpuShare(
+            device=identity,
+            pods=len(self.pods),
+            used_bytes=self._used_by(pod),
+            utilization_ratio=self.utilization if math.isnan(busy) else busy,
+            device_used_bytes=self.used_bytes,
+            total_bytes=self.total_bytes,
+            device_utilization_ratio=self.utilization,
+        )
+
+    def _used_by(self, pod: ObjectKey) -> float:
         used = _used(self.pods[pod])
         return self.used_bytes if math.isnan(used) and len(self.pods) == 1 else used * _MIB
-
-    def utilization_by(self, pod: ObjectKey) -> float:
-        """As `utilization`, of one pod."""
-        busy = self._busy_of(pod)
-        return self.utilization if math.isnan(busy) else busy
 
     def why(self, pod: ObjectKey, value: str) -> str:
         """See `HeldDevice`."""

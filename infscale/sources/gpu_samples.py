@@ -1,7 +1,7 @@
 """From what is said of single GPUs to the sample of a pod that holds some of them, alone or with others."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
@@ -14,34 +14,10 @@ Value = Literal["memory", "utilization"]
 
 
 class HeldDevice(Protocol):
-    """What one page says of one GPU or MIG slice that pods hold; NaN is unknown."""
+    """What one page says of one GPU or MIG slice that pods hold."""
 
-    @property
-    def pods(self) -> Collection[ObjectKey]:
-        """The pods that hold it."""
-        ...
-
-    @property
-    def used_bytes(self) -> float:
-        """All that is used of it."""
-        ...
-
-    @property
-    def total_bytes(self) -> float:
-        """All that it has."""
-        ...
-
-    @property
-    def utilization(self) -> float:
-        """The share of time it was busy; it may be no share."""
-        ...
-
-    def used_by(self, pod: ObjectKey) -> float:
-        """What `pod` uses of it, in bytes."""
-        ...
-
-    def utilization_by(self, pod: ObjectKey) -> float:
-        """As `utilization`, of one pod."""
+    def share(self, pod: ObjectKey, identity: tuple[str, ...]) -> GpuShare:
+        """What `pod` has of it; `identity` tells it from all others."""
         ...
 
     def why(self, pod: ObjectKey, value: Value) -> str:
@@ -56,7 +32,7 @@ def gpu_sample(pod: ObjectKey, held: Sequence[tuple[tuple[str, ...], HeldDevice]
     which it is known.
     """
     devices = [device for _, device in held]
-    shares = tuple([_share(pod, identity, device) for identity, device in held])
+    shares = tuple([device.share(pod, identity) for identity, device in held])
     refused: dict[str, str] = {}
     busy = [share.utilization_ratio for share in shares]
     shown = [known for each in busy if (known := ratio(each)) is not None]
@@ -76,18 +52,6 @@ def gpu_sample(pod: ObjectKey, held: Sequence[tuple[tuple[str, ...], HeldDevice]
         utilization_ratio=sum(shown) / len(shown) if shown else None,
         refused=refused,
         shares=shares if any(share.pods > 1 for share in shares) else (),
-    )
-
-
-def _share(pod: ObjectKey, identity: tuple[str, ...], device: HeldDevice) -> GpuShare:
-    return GpuShare(
-        device=identity,
-        pods=len(device.pods),
-        used_bytes=device.used_by(pod),
-        utilization_ratio=device.utilization_by(pod),
-        device_used_bytes=device.used_bytes,
-        total_bytes=device.total_bytes,
-        device_utilization_ratio=device.utilization,
     )
 
 

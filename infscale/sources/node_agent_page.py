@@ -10,7 +10,7 @@ from typing import Final
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.pages.exposition import Labels, Selection, SeriesColumns
-from infscale.metrics.sample import GpuSample
+from infscale.metrics.sample import GpuSample, GpuShare
 from infscale.periodic import FetchError
 from infscale.sources import node_agent_names as names
 from infscale.sources.gpu_samples import Value, gpu_sample
@@ -45,14 +45,18 @@ class _Device:
         """Note why a value of `pod` is unknown."""
         self._problems[pod, value] = cause[:_LONGEST_CAUSE]
 
-    def used_by(self, pod: ObjectKey) -> float:
+    def share(self, pod: ObjectKey, identity: tuple[str, ...]) -> GpuShare:
         """See `HeldDevice`."""
-        return self.used_bytes if len(self.pods) == 1 else self.pods[pod]
-
-    def utilization_by(self, pod: ObjectKey) -> float:
-        """See `HeldDevice`."""
-        del pod
-        return self.utilization if len(self.pods) == 1 else math.nan
+        alone = len(self.pods) == 1
+        return GpuShare(
+            device=identity,
+            pods=len(self.pods),
+            used_bytes=self.used_bytes if alone else self.pods[pod],
+            utilization_ratio=self.utilization if alone else math.nan,
+            device_used_bytes=self.used_bytes,
+            total_bytes=self.total_bytes,
+            device_utilization_ratio=self.utilization,
+        )
 
     def why(self, pod: ObjectKey, value: Value) -> str:
         """See `HeldDevice`."""
@@ -96,7 +100,7 @@ class NodeAgentReader:
                     setattr(device, attribute, value)
         for labels, value in _rows(columns[names.PROCESS_MEMORY]):
             device, pod = devices.get(labels.get("uuid", "")), self._pod_of(labels.get("pod_uid", ""))
-            if device is not None and pod in device.pods:
+            if device is not None and pod is not None and pod in device.pods:
                 device.pods[pod] = value
 
 

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 
 SERVICE = "grpc.health.v1.Health"
 Status = health_pb2.HealthCheckResponse
@@ -55,11 +55,11 @@ async def listening(
 @asynccontextmanager
 async def real_health(
     statuses: Mapping[str, int], port: int = 0, credentials: grpc.ServerCredentials | None = None
-) -> AsyncGenerator[tuple[int, HealthServicer]]:
+) -> AsyncGenerator[tuple[int, Any]]:
     """The servicer of grpcio-health-checking, with Watch; gives its port."""
-    servicer = HealthServicer()
+    servicer: Any = import_module("grpc_health.v1._async").HealthServicer()
     for name, status in statuses.items():
-        await servicer.set(name, status)  # type: ignore[arg-type]
+        await servicer.set(name, status)
     add: Any = health_pb2_grpc.add_HealthServicer_to_server
     async with listening(lambda server: add(servicer, server), port, credentials) as taken:
         yield taken, servicer

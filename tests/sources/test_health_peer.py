@@ -32,13 +32,13 @@ async def test_what_is_watched_is_told_at_once() -> None:
         await talk.round()
         assert heard == [HealthSample(True, frozenset({"a"}), 15.0)]
         await servicer.set("b", SERVING)
-        await heard.until(lambda sample: sample.names == {"a", "b"})
+        await heard.until(lambda sample: sample.names == frozenset("ab"))
         await servicer.set("c", SERVING)
-        await heard.until(lambda sample: sample.names == {"a", "b", "c"})
+        await heard.until(lambda sample: sample.names == frozenset("abc"))
         await servicer.set("", NOT_SERVING)
         await heard.until(lambda sample: sample.serving is False)
         await servicer.set("a", NOT_SERVING)
-        await heard.until(lambda sample: sample.names == {"b", "c"})
+        await heard.until(lambda sample: sample.names == frozenset("bc"))
 
 
 async def test_without_watch_every_round_asks() -> None:

@@ -10,11 +10,15 @@ from pathlib import Path
 
 import grpc
 import pytest
+import yaml
+from aiohttp import ClientSession
 
+from infscale.config import load_config
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.grpc_problems import CLOSED
+from infscale.serving.composition import serving
 from infscale.sources.grpc_health import GrpcHealthSettings, HealthTls
 from infscale.sources.health_source import GrpcHealthSource
 from lab.certificates import Authority
@@ -187,3 +191,25 @@ async def test_names_are_beside_those_of_a_page(page: bool) -> None:
         await made.until(lambda: made.standing() == [(True, ["a"])])
         [document] = [each for each in made.snapshot.columns.health if each is not None]
         assert (document.serving, document.names) == (True, {"a"})
+
+
+async def test_serve_asks_as_it_is_configured(tmp_path: Path) -> None:
+    endpoints = [{"name": f"vllm-{port}", "address": "127.0.0.1", "port": port} for port in (1, 2)]
+    (tmp_path / "discovery.yaml").write_text(yaml.safe_dump({"endpoints": endpoints}))
+    free = {part: {"listen": "127.0.0.1:0"} for part in ("picker", "adapter", "telemetry")}
+    async with real_health({"": NOT_SERVING, "sql-lora": SERVING}) as (port, _):
+        asked = {"port": port, "names": ["sql-lora"], "interval_seconds": 0.1}
+        document = {"discovery": {"file": "discovery.yaml"}, "grpc_health": asked, **free}
+        (tmp_path / "serve.yaml").write_text(yaml.safe_dump(document))
+        config = await asyncio.to_thread(load_config, tmp_path / "serve.yaml")
+        async with serving(config) as running, ClientSession() as session, asyncio.timeout(10):
+            while True:
+                async with session.get(f"{running.telemetry.url}/metrics") as response:
+                    page = await response.text()
+                if 'not_serving_endpoints{pool="default/default"} 2.0' in page:
+                    break
+                await asyncio.sleep(0.02)
+            [snapshot] = running.store.snapshots()
+    assert [None if each is None else each.loaded for each in snapshot.columns.lora] == [{"sql-lora"}] * 2
+    assert not snapshot.columns.ready.any()
+    assert 'infscale_grpc_health_rounds_total{endpoint="default/vllm-1"}' in page
