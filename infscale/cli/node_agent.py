@@ -28,7 +28,8 @@ from infscale.telemetry.own_metrics import OwnMetrics
 
 _LOG = logging.getLogger(__name__)
 _LEAST_SECONDS = 0.1
-_MOST_SECONDS = 30.0
+_MOST_SECONDS = 10.0
+"""infscale uses what it scraped for 90 s: what was read long before would be too old."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from infscale.node_agent.devices import Device, Holding
 from infscale.node_agent.kubelet import KubeletProblem
 from infscale.node_agent.nvml import MOST_GPUS, DriverProblem
 from infscale.node_agent.timely_calls import Hanging, TimelyCalls
+from infscale.process.log import where
 
 if TYPE_CHECKING:
     import random
@@ -131,8 +132,8 @@ class NodeAgent:
             started = self.clock()
             try:
                 held = await self.holders.holdings()
-            except KubeletProblem as error:
-                self.view = replace(self.view, kubelet_problem=str(error))
+            except Exception as error:
+                self.view = replace(self.view, kubelet_problem=_cause(error))
             else:
                 self.view = replace(self.view, holdings=held, kubelet_problem="", held_at=started)
             _say("the kubelet", before, self.view.kubelet_problem)
@@ -143,9 +144,10 @@ class NodeAgent:
         started = self.clock()
         try:
             gpus = await self._opened()
-        except (DriverProblem, Hanging) as error:
-            lost = tuple(each.silent(str(error)) for known in self._seen.values() for each in known)
-            self.view = replace(self.view, gpus=0, devices=lost, unread=(), driver_problem=str(error), read_at=None)
+        except Exception as error:
+            cause = _cause(error)
+            lost = tuple(each.silent(cause) for known in self._seen.values() for each in known)
+            self.view = replace(self.view, gpus=0, devices=lost, unread=(), driver_problem=cause, read_at=None)
             return
         devices: list[Device] = []
         unread: list[tuple[int, str]] = []
@@ -153,11 +155,11 @@ class NodeAgent:
         for index in range(min(gpus, MOST_GPUS)):
             try:
                 read = await self._calls.result(f"GPU {index}", partial(self.driver.read, index))
-            except (DriverProblem, Hanging) as error:
+            except Exception as error:
+                cause, known = _cause(error), self._seen.get(index, ())
                 failed += isinstance(error, DriverProblem)
-                known = self._seen.get(index, ())
-                devices += [each.silent(str(error)) for each in known]
-                unread += [] if known else [(index, str(error))]
+                devices += [each.silent(cause) for each in known]
+                unread += [] if known else [(index, cause)]
             else:
                 self._seen[index] = read
                 devices += read
@@ -184,6 +186,14 @@ class NodeAgent:
             await self._calls.result("driver", self.driver.close)
         except (DriverProblem, Hanging) as error:
             _log.info("the driver was not left in order: %s", error)
+
+
+def _cause(error: Exception) -> str:
+    """Why nothing was read. Any other error is a fault of this program, and costs no more than one reading."""
+    if isinstance(error, DriverProblem | Hanging | KubeletProblem):
+        return str(error)
+    _log.error("a reading failed: %s", where(error))
+    return f"internal error ({type(error).__name__})"
 
 
 def _say(what: str, before: str, problem: str) -> None:

@@ -10,8 +10,8 @@ from infscale.cli.main import main
     [
         (["--listen", "nowhere"], "--listen: expected address:port"),
         (["--listen", "10.0.0.1:70000"], "--listen: expected address:port"),
-        (["--interval-seconds", "0"], "--interval-seconds: expected 0.1 to 30, got 0"),
-        (["--timeout-seconds", "nan"], "--timeout-seconds: expected 0.1 to 30, got nan"),
+        (["--interval-seconds", "0"], "--interval-seconds: expected 0.1 to 10, got 0"),
+        (["--timeout-seconds", "nan"], "--timeout-seconds: expected 0.1 to 10, got nan"),
         (["--tls-key", "x"], "--tls-key: goes with --tls-certificate"),
         (["--client-ca", "x"], "--client-ca: goes with --tls-certificate"),
         (["--tls-certificate", "x"], "--tls-certificate: needs its key"),

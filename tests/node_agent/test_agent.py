@@ -126,3 +126,26 @@ def test_what_is_too_old_is_not_used() -> None:
     failing = replace(view, driver_problem="gone", kubelet_problem="permission denied").at(200.0, 15.0)
     assert (failing.devices[0].problems["memory"], failing.kubelet_problem) == ("gone", "permission denied")
     assert NodeView().at(1e9, 15.0) == NodeView()
+
+
+class Broken:
+    """A driver with a fault that is none of NVML's."""
+
+    def open(self) -> int:
+        return 2
+
+    def close(self) -> None:
+        return
+
+    def read(self, index: int) -> tuple[Device, ...]:
+        return (Device("GPU-0", 0),) if index == 0 else (Device(f"GPU-{index}", [][index]),)
+
+
+async def test_a_fault_of_the_program_is_one_gpu_s_and_does_not_end_it() -> None:
+    clock = asyncio.get_running_loop().time
+    made = NodeAgent(Broken(), Holders(), AgentSettings(0.02, 5.0), clock, random.Random(1))
+    async with running(made.follow()):
+        view = await until(made, lambda view: bool(view.devices))
+        assert (view.unread, [each.uuid for each in view.devices]) == (((1, "internal error (IndexError)"),), ["GPU-0"])
+        before = view.read_at
+        await until(made, lambda view: view.read_at != before)
