@@ -723,7 +723,12 @@ def test_the_documentation_names_every_dialect() -> None:
 
 
 @pytest.mark.parametrize(
-    "example", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "configuration.md").read_text(), re.S)
+    "example",
+    [
+        each
+        for page in ("configuration.md", "sources.md")
+        for each in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+    ],
 )
 def test_examples_in_the_documentation_work(example: str) -> None:
     read(example)
