@@ -84,7 +84,8 @@ class Endpoint:
     long the model took to load: from the start of the container until the pod was Ready; None is unknown. `workload`
     owns the pod; None where discovery does not know owners. `incarnation` is another one for another pod of the same
     name, and for another start of its container; "" where discovery does not know. `engine` is the dialect of the
-    metrics page where something else than a label names it. `authority` is the destination as sent to Envoy.
+    metrics page where something else than a label names it. `pod_uid` is the pod's UID, "" where discovery does not
+    know. `authority` is the destination as sent to Envoy.
     """
 
     key: EndpointKey
@@ -98,6 +99,7 @@ class Endpoint:
     metrics_address: str | None = None
     incarnation: str = ""
     engine: str | None = None
+    pod_uid: str = ""
     authority: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -52,8 +52,13 @@ def _gateway_problem() -> str | None:
     return _envoy_problem()
 
 
+def _compiler_problem() -> str | None:
+    return None if shutil.which("cc") else "there is no C compiler (cc)"
+
+
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
     "cluster": tools_problem,
+    "compiler": _compiler_problem,
     "envoy": _envoy_problem,
     "gateway": _gateway_problem,
     "h2spec": _h2spec_problem,

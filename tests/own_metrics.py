@@ -11,6 +11,8 @@ from adapter.server.telemetry import AdapterCollector
 from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.node_agent.agent import NodeView
+from infscale.node_agent.page import NodeAgentCollector
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
 from infscale.sources.known_sources import SOURCES
@@ -74,6 +76,7 @@ def _sources() -> Iterable[Collector]:
 SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {
     "Pools and endpoints": lambda: (StoreCollector(MetricStore("s"), lambda: 0.0),),
     "Scraping and discovery": _sources,
+    "Node agent": lambda: (NodeAgentCollector(NodeView),),
     "Picker": _picker,
     "Averages for other pickers": lambda: (PoolAveragesCollector(MetricStore("s"), lambda: 0.0),),
     "Adapter": lambda: (AdapterCollector(AdapterStats()),),

@@ -1,8 +1,10 @@
 """What operators apply agrees with the code: ports, names, rights and metrics."""
 
+import argparse
 import asyncio
 import itertools
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -16,13 +18,17 @@ from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.api.paths import TELEMETRY_PATH
 from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
+from infscale.cli import node_agent
 from infscale.config.read import load_config
 from infscale.kube.api.client import CredentialSource, KubeClient
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 from infscale.kube.rights import Right, rights
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.node_agent.kubelet import SOCKET
+from infscale.process.listening import listening_place
 from infscale.serving.composition import PARTS, Given, composed
 from infscale.serving.discovering import Discovering
+from infscale.sources.node_agent_names import PORT
 from picker.epp_config.loader import preset
 
 MANIFESTS = Path(__file__).parent.parent / "manifests"
@@ -232,6 +238,84 @@ def test_rights_are_bound_to_infscale_s_account_alone() -> None:
     for each in applied():
         for subject in each.get("subjects", []):
             assert subject == {"kind": "ServiceAccount", "name": "infscale", "namespace": "infscale-system"}
+
+
+NODE_AGENT = MANIFESTS / "node-agent"
+
+
+def agent_objects() -> dict[str, dict[str, Any]]:
+    """What is applied for the node agent, by kind."""
+    [kustomization] = documents(NODE_AGENT / "kustomization.yaml")
+    return {each["kind"]: each for name in kustomization["resources"] for each in documents(NODE_AGENT / name)}
+
+
+def test_every_file_of_the_node_agent_is_applied_into_its_namespace() -> None:
+    [kustomization] = documents(NODE_AGENT / "kustomization.yaml")
+    beside = {"kustomization.yaml", "README.md", "shared-gpus"}
+    assert set(kustomization["resources"]) == {each.name for each in NODE_AGENT.iterdir()} - beside
+    namespace = agent_objects()["Namespace"]["metadata"]["name"]
+    told = (NODE_AGENT / "README.md").read_text()
+    for kind, each in agent_objects().items():
+        assert each["metadata"].get("namespace", namespace) == namespace
+        assert f"{kind} `{each['metadata']['name']}`" in told
+
+
+def test_the_node_agent_has_no_rights_and_only_the_kubelet_s_socket() -> None:
+    objects = agent_objects()
+    assert set(objects) == {"Namespace", "ServiceAccount", "DaemonSet", "NetworkPolicy"}, "no role, no binding"
+    pod = objects["DaemonSet"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == objects["ServiceAccount"]["metadata"]["name"]
+    assert pod["automountServiceAccountToken"] is objects["ServiceAccount"]["automountServiceAccountToken"] is False
+    assert not {"hostPID", "hostNetwork", "hostIPC"} & set(pod)
+    [container] = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    [volume], [mount] = pod["volumes"], container["volumeMounts"]
+    assert volume["hostPath"] == {"path": str(SOCKET.parent), "type": "Directory"}
+    assert mount == {"name": volume["name"], "mountPath": str(SOCKET.parent), "readOnly": True}
+    assert {each["key"] for each in pod["tolerations"]} == {"nvidia.com/gpu"}
+
+
+def test_infscale_finds_the_node_agent_and_alone_may_read_it() -> None:
+    objects = agent_objects()
+    template = objects["DaemonSet"]["spec"]["template"]
+    [container] = template["spec"]["containers"]
+    parser = argparse.ArgumentParser()
+    node_agent.add_arguments(parser)
+    _, *flags = container["args"]
+    place = listening_place(parser.parse_args(flags).listen)
+    assert place is not None
+    [port] = container["ports"]
+    assert port["containerPort"] == place[1] == PORT
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    [example] = re.findall(r"```yaml\n(node_agent:.*?)```", (NODE_AGENT / "README.md").read_text(), re.S)
+    pods = yaml.safe_load(example)["node_agent"]["pods"]
+    assert pods["namespace"] == objects["Namespace"]["metadata"]["name"]
+    assert pods["labels"].items() <= template["metadata"]["labels"].items()
+    policy = objects["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
+    [rule] = policy["ingress"]
+    assert rule["ports"] == [{"port": port["name"], "protocol": "TCP"}]
+    infscale = one("Deployment", "infscale")
+    [reader] = rule["from"]
+    assert reader["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": infscale["metadata"]["namespace"]
+    }
+    assert reader["podSelector"]["matchLabels"] == infscale["spec"]["template"]["metadata"]["labels"]
+
+
+def test_the_component_of_shared_gpus_adds_the_node_s_processes_and_nothing_else() -> None:
+    [component] = documents(NODE_AGENT / "shared-gpus" / "kustomization.yaml")
+    [patch] = component["patches"]
+    assert patch["target"]["name"] == agent_objects()["DaemonSet"]["metadata"]["name"]
+    assert yaml.safe_load(patch["patch"]) == [
+        {"op": "add", "path": "/spec/template/spec/hostPID", "value": True},
+        {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--host-pid"},
+    ]
 
 
 def test_the_hpas_of_the_examples_ask_for_metrics_that_exist() -> None:

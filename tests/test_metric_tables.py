@@ -19,10 +19,14 @@ def test_a_help_text_stands_alone() -> None:
 
 
 def test_one_label_names_one_thing() -> None:
-    """What names endpoints, pools and statuses is called so wherever it is ours."""
+    """What names endpoints, pools and statuses is called so wherever it is ours.
+
+    Pages of node agents have the labels of Kubernetes: they know pods, and not which are endpoints.
+    """
     labels = {
         label
         for section in SECTIONS
+        if section != "Node agent"
         for family in families(section)
         if family.name.startswith("infscale_")
         for label in getattr(family, "_labelnames", ())

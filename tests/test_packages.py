@@ -139,7 +139,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/sim/pages/vllm_table",
     ),
     "sources/test_exporter.py": ("infscale/scrape/page_loops",),
-    "sources/test_gpu_exporter_page.py": ("infscale/metrics/pages/gpu_exporters",),
+    "sources/test_gpu_exporter_page.py": ("infscale/metrics/pages/gpu_exporters", "infscale/sources/gpu_samples"),
     "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
 }
 """Modules whose behaviour is that of what uses them, by the tests of that: alone they decide too little to test."""

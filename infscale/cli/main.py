@@ -38,6 +38,7 @@ COMMANDS = (
         "infscale.cli.preflight",
         "say what answers the metrics APIs of a cluster, and what installing infscale would take over",
     ),
+    Command("node-agent", "infscale.cli.node_agent", "tell what the GPUs of this node do, and for which pods"),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",

@@ -1,17 +1,13 @@
 """Where something listens, and with which certificates, as the configuration file writes it."""
 
-import ipaddress
-import re
 from collections.abc import Callable
 from typing import get_args
 
 from infscale.config.settings import ListenAddress, PickerTlsFiles, TlsFiles, TlsVersion
 from infscale.documents.section import Files, Section
 from infscale.documents.strict_document import Field, quoted
-from infscale.documents.values import MAX_PORT, one_of
-
-_LISTEN_FORM = "address:port, such as 127.0.0.1:9002 or [::1]:9002"
-_LISTEN = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:]*)):(?P<port>0|[1-9][0-9]{0,4})")
+from infscale.documents.values import one_of
+from infscale.process.listening import PLACE_FORM, listening_place
 
 
 def tls_files(files: Files) -> Callable[[Field], TlsFiles]:
@@ -41,20 +37,11 @@ def picker_tls_files(files: Files) -> Callable[[Field], PickerTlsFiles]:
 
 def listen(field: Field) -> ListenAddress:
     """An address and port to listen on."""
-    text = field.text(form=_LISTEN_FORM)
-    found = _LISTEN.fullmatch(text)
-    if found is not None and int(found["port"]) <= MAX_PORT:
-        host = found["v4"] if found["v6"] is None else found["v6"]
-        if _is_host(host, version=4 if found["v6"] is None else 6):
-            return ListenAddress(host, int(found["port"]))
-    field.refuse(f"expected {_LISTEN_FORM}, got {quoted(text)}")
-
-
-def _is_host(host: str, version: int) -> bool:
-    try:
-        return (host == "localhost" and version == 4) or ipaddress.ip_address(host).version == version
-    except ValueError:
-        return False
+    text = field.text(form=PLACE_FORM)
+    place = listening_place(text)
+    if place is not None:
+        return ListenAddress(*place)
+    field.refuse(f"expected {PLACE_FORM}, got {quoted(text)}")
 
 
 def loopback(why: str) -> Callable[[Field], ListenAddress]:

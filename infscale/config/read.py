@@ -101,7 +101,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
     implied = KubernetesSettings() if clustered else None
     kubernetes = section.get("kubernetes", lambda field: _kubernetes(field, files), implied)
     has_cluster = clustered or "kubernetes" in section.given
-    sources = {kind.key: section.get(kind.key, partial(_source, kind, files), kind.default()) for kind in SOURCES}
+    sources = {kind.key: section.get(kind.key, partial(kind.read, files=files), kind.default()) for kind in SOURCES}
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()

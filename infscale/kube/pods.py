@@ -101,4 +101,5 @@ def _endpoint(pod: PodRecord, rank: int, port: int, phase: Phase, workload: Work
         workload=workload,
         engine=pod.engine,
         incarnation=f"{pod.uid}/{None if container is None else container.started_at}",
+        pod_uid=pod.uid,
     )

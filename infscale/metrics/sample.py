@@ -266,6 +266,34 @@ class ListedModels:
         return {"listed": self.names}
 
 
+@dataclass(frozen=True, slots=True)
+class HealthSample:
+    """What a server says of itself over gRPC's health protocol.
+
+    `serving`: whether it takes requests; None: it does not say. `names` are the models and LoRA adapters that it says
+    it serves, of those that it was asked for. It holds for `good_seconds`.
+    """
+
+    serving: bool | None = None
+    names: frozenset[str] = frozenset()
+    good_seconds: float = 0.0
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """See `SourceSample`."""
+        return NO_REFUSALS
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """See `SourceSample`."""
+        return NO_ATTRIBUTES
+
+    @property
+    def objects(self) -> Mapping[str, Any]:
+        """See `SourceSample`."""
+        return {"health": self}
+
+
 class Life:
     """A life of an engine, which ends when it loses what it has cached; nothing but itself is equal to it."""
 

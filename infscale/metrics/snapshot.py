@@ -23,6 +23,7 @@ from infscale.metrics.sample import (
     NO_REFUSALS,
     FloatArray,
     GpuShare,
+    HealthSample,
     Histogram,
     HistogramName,
     Life,
@@ -70,7 +71,7 @@ class PoolSettings:
 
 NO_NAMES: Final[frozenset[str]] = frozenset()
 
-TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at", "listed_at")
+TIMES: Final = ("observed_at", "windows_at", "gpu_observed_at", "listed_at", "health_at")
 """The columns of `Columns` that are times, -inf where there was none."""
 FLAGS: Final = ("ready", "settled", "asleep")
 """Those that are true or false; false is what is not known to be true."""
@@ -84,6 +85,7 @@ OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
         "refused": NO_REFUSALS,
         "gpu_shares": (),
         "listed": NO_NAMES,
+        "health": None,
         "windows": None,
         "failures": None,
         "lives": None,
@@ -97,12 +99,13 @@ class Columns:
     """Observed columns of a pool; every array has one row per endpoint.
 
     `gauges` are those of the engine, `pod` those of its pod; `*_at` are monotonic seconds, `windows_at` those at which
-    windows end. `settled` is True once the endpoint was scraped, or failed, at least once; `asleep` while its engine
-    says that it sleeps. `lives` has another object for an endpoint each time its engine lost what it had cached; it
-    tells nothing else. `attributes` are those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares`
-    the shares of that. `listed` are the models on a server's list, as of `listed_at`, none where it is not known or
-    has grown too old. `by_model` has again, as arrays, what `models` and `windows` say of each model, `latencies` the
-    windows' histograms (None: they are to be added up one by one).
+    windows end. `ready` is what discovery and `health` say of it, `lora` what pages and `health` do. `settled` is True
+    once the endpoint was scraped, or failed, at least once; `asleep` while its engine says that it sleeps. `lives` has
+    another object for an endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are
+    those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares` the shares of that. `listed` are the
+    models on a server's list, as of `listed_at`, none where it is not known or has grown too old. `health` is what its
+    server says of itself, as long as that holds. `by_model` has again, as arrays, what `models` and `windows` say of
+    each model, `latencies` the windows' histograms (None: they are to be added up one by one).
     """
 
     gauges: EngineGauges[FloatArray]
@@ -111,6 +114,7 @@ class Columns:
     windows_at: FloatArray
     gpu_observed_at: FloatArray
     listed_at: FloatArray
+    health_at: FloatArray
     ready: BoolArray
     settled: BoolArray
     asleep: BoolArray
@@ -122,6 +126,7 @@ class Columns:
     refused: Sequence[Mapping[str, str]]
     gpu_shares: Sequence[tuple[GpuShare, ...]]
     listed: Sequence[frozenset[str]]
+    health: Sequence[HealthSample | None]
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]

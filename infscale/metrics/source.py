@@ -20,7 +20,8 @@ class Source:
     endpoint.
 
     With `per_pod` the ranks of a pod share one value, else each has its own. With `of_requests` values are of what was
-    dispatched: also to endpoints that are not ready any more, and by the model that requests ask for.
+    dispatched: also to endpoints that are not ready any more, and by the model that requests ask for. Of sources that
+    say the same (`observed`) of an endpoint the one of the highest `precedence` counts, while it is heard.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Source:
     per_pod: bool = False
     of_requests: bool = False
     absence: str = "the endpoints of {pool} do not report it"
+    precedence: int = 0
 
     @property
     def certainty(self) -> tuple[bool, bool, bool]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -12,6 +14,8 @@ from infscale.errors import StartError
 
 EVERY_ADDRESS = "::"
 """The host that means every address of the machine, of IPv6 and of IPv4."""
+PLACE_FORM = "address:port, such as 127.0.0.1:9002 or [::1]:9002"
+"""How a place to listen on is written."""
 BACKLOG = 1024
 """How many connections wait to be accepted."""
 
@@ -19,7 +23,26 @@ _PRIVILEGED = 1024
 # ``localhost`` may be written down for a protocol that the machine does not speak.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
+_PLACE = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^:]*)):(?P<port>0|[1-9][0-9]{0,4})")
+_MAX_PORT = 65_535
+
 _Place = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+def listening_place(text: str) -> tuple[str, int] | None:
+    """The host and port that `text` writes as `PLACE_FORM`: an IP address or ``localhost``; None where it does not."""
+    found = _PLACE.fullmatch(text)
+    if found is None or int(found["port"]) > _MAX_PORT:
+        return None
+    host = found["v4"] if found["v6"] is None else found["v6"]
+    return (host, int(found["port"])) if _is_host(host, version=4 if found["v6"] is None else 6) else None
+
+
+def _is_host(host: str, version: int) -> bool:
+    try:
+        return (host == "localhost" and version == 4) or ipaddress.ip_address(host).version == version
+    except ValueError:
+        return False
 
 
 async def listening(

@@ -4,12 +4,34 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from infscale.documents.watched_file import Look, look_at
 from infscale.errors import StartError
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files of the serving certificate (chain included) and its key.
+
+    With `client_ca` only clients with a certificate of that authority are served (mutual TLS).
+    With `reload` files that change are used for new connections. `min_version` is the oldest TLS that is spoken.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    reload: bool = False
+    min_version: Literal["1.2", "1.3"] = "1.2"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them: certificate, key, and the authority of clients where there is one."""
+        return (self.certificate, self.key, *([self.client_ca] if self.client_ca is not None else []))
 
 
 class FollowedFiles:

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 from infscale.config.settings import PickerSettings, ServeConfig
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.tls_files import TlsFiles
 from infscale.serving.deciding import Deciding
 from infscale.serving.parts import Owning
 from picker.directing.candidates import takes_requests
 from picker.telemetry.counts import PortCollector
-from picker.transport.interface import NewExchange, TlsFiles, TransportSettings
+from picker.transport.interface import NewExchange, TransportSettings
 from picker.transport.server.http2 import Http2Transport
 from picker.transport.transport import Transport
 

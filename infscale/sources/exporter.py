@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _PLAIN: Scheme = "http"
 
+PodOfUid = Callable[[str], ObjectKey | None]
+"""The pod of an endpoint by its UID; None: no endpoint is of such a pod."""
+
 
 class PageReader(Protocol):
     """Reads the pages of one exporter."""
@@ -66,7 +69,8 @@ class ExporterTarget:
 
 @dataclass(frozen=True, slots=True)
 class ExporterKind:
-    """One kind of exporter, whose values are those of `source`; `reader` makes what reads the pages of a named target.
+    """One kind of exporter, whose values are those of `source`; `reader` makes what reads the pages of a named target,
+    given what knows pods by their UIDs.
 
     `port` is the one that its pods usually have, `values` is what its values are called in the plural.
     """
@@ -76,7 +80,7 @@ class ExporterKind:
     source: Source
     values: str
     port: int
-    reader: Callable[[str], PageReader]
+    reader: Callable[[str, PodOfUid], PageReader]
 
     def default(self) -> "ExporterSettings":
         """See `SourceKind`."""
@@ -191,6 +195,7 @@ class ExporterSource:
         self._settings = settings
         self._sink = sink
         self._endpoints: Mapping[ObjectKey, tuple[EndpointKey, ...]] = {}
+        self._uids: Mapping[str, ObjectKey] = {}
         self._room = Room()
         self._targets: Mapping[str, ExporterTarget] = {}
         backoff = Backoff(base_seconds=1.0, factor=2.0, cap_seconds=30.0)
@@ -208,6 +213,7 @@ class ExporterSource:
     def sync(self, state: DiscoveryState) -> None:
         """Scrape the exporters of the settings and of `state`, and record what they say of exactly its endpoints."""
         self._endpoints = _by_pod(state.endpoints)
+        self._uids = {each.pod_uid: each.key.pod for each in state.endpoints if each.pod_uid}
         settings = self._settings
         urls = dict.fromkeys((*settings.targets, *state.exporters.get(settings.kind.key, ())))
         self._targets = {url: ExporterTarget(url, settings.interval_seconds, settings.timeout_seconds) for url in urls}
@@ -232,7 +238,7 @@ class ExporterSource:
     def observer(self, target: ExporterTarget, pages: PageClient) -> Observe:
         """See `PageVisitor`."""
         kind, reading = self._settings.kind, ReadingTime(time.thread_time)
-        reader = kind.reader(target.name)
+        reader = kind.reader(target.name, self._pod_of)
 
         async def observe(path: str, started: float) -> int:
             if not reading.allows():
@@ -246,6 +252,9 @@ class ExporterSource:
             return len(page.body)
 
         return observe
+
+    def _pod_of(self, uid: str) -> ObjectKey | None:
+        return self._uids.get(uid)
 
 
 def _by_pod(endpoints: Iterable[Endpoint]) -> dict[ObjectKey, tuple[EndpointKey, ...]]:

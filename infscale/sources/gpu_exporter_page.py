@@ -7,19 +7,19 @@ the device's own.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 
 from infscale.endpoint import ObjectKey
-from infscale.metrics.pages.bounds import BYTES, ratio
+from infscale.metrics.pages.bounds import ratio
 from infscale.metrics.pages.exposition import Labels, Selection, SeriesColumns
 from infscale.metrics.pages.gpu_exporters import GPU_EXPORTERS, RATIOS, GpuExporter, GpuName, GpuQuantity
 from infscale.metrics.sample import GpuSample, GpuShare
 from infscale.periodic import FetchError
+from infscale.sources.gpu_samples import UNPUBLISHED, gpu_sample
 
 _BLANK_FROM = 9.2e18
-_UNPUBLISHED = "the exporter does not publish it"
 
 _Identity = tuple[str, ...]
 _Values = dict[GpuQuantity, float]
@@ -64,15 +64,27 @@ class _Device:
         own = self._busy(self.own)
         return _busy_together([self._busy_of(pod) for pod in self.pods]) if math.isnan(own) else own
 
-    def used_by(self, pod: ObjectKey) -> float:
-        """Bytes."""
+    def share(self, pod: ObjectKey, identity: _Identity) -> GpuShare:
+        """See `HeldDevice`."""
+        busy = self._busy_of(pod)
+        return GpuShare(
+            device=identity,
+            pods=len(self.pods),
+            used_bytes=self._used_by(pod),
+            utilization_ratio=self.utilization if math.isnan(busy) else busy,
+            device_used_bytes=self.used_bytes,
+            total_bytes=self.total_bytes,
+            device_utilization_ratio=self.utilization,
+        )
+
+    def why(self, pod: ObjectKey, value: str) -> str:
+        """See `HeldDevice`."""
+        del pod, value
+        return UNPUBLISHED
+
+    def _used_by(self, pod: ObjectKey) -> float:
         used = _used(self.pods[pod])
         return self.used_bytes if math.isnan(used) and len(self.pods) == 1 else used
-
-    def utilization_by(self, pod: ObjectKey) -> float:
-        """As `utilization`, of one pod."""
-        busy = self._busy_of(pod)
-        return self.utilization if math.isnan(busy) else busy
 
     def _busy_of(self, pod: ObjectKey) -> float:
         return _busy_together([self._busy(values) for values in self.pods[pod].values()])
@@ -219,46 +231,4 @@ def _samples(devices: Mapping[_Identity, _Device]) -> dict[ObjectKey, GpuSample]
     for identity, device in devices.items():
         for pod in device.pods:
             held.setdefault(pod, []).append((identity, device))
-    return {pod: _sample(pod, of_pod) for pod, of_pod in held.items()}
-
-
-def _sample(pod: ObjectKey, held: Iterable[tuple[_Identity, _Device]]) -> GpuSample:
-    shares = tuple([_share(pod, identity, device) for identity, device in held])
-    refused: dict[str, str] = {}
-    busy = [share.utilization_ratio for share in shares]
-    shown = [known for each in busy if (known := ratio(each)) is not None]
-    if not shown:
-        wrong = next((each for each in busy if not math.isnan(each)), None)
-        said = _UNPUBLISHED if wrong is None else f"the page says {100 * wrong:.10g} %, which is not within 0 to 100 %"
-        refused["gpu_utilization"] = said
-    used = _bytes("gpu_memory_used_bytes", [share.used_bytes for share in shares], refused)
-    total = _bytes("gpu_memory_total_bytes", [share.total_bytes for share in shares], refused)
-    if used is not None and total is not None and used > total:
-        refused["gpu_memory_used_ratio"] = f"the page says {used:.0f} bytes are used of {total:.0f}"
-    return GpuSample(
-        memory_used_bytes=used,
-        memory_total_bytes=total,
-        utilization_ratio=sum(shown) / len(shown) if shown else None,
-        refused=refused,
-        shares=shares if any(share.pods > 1 for share in shares) else (),
-    )
-
-
-def _share(pod: ObjectKey, identity: _Identity, device: _Device) -> GpuShare:
-    return GpuShare(
-        device=identity,
-        pods=len(device.pods),
-        used_bytes=device.used_by(pod),
-        utilization_ratio=device.utilization_by(pod),
-        device_used_bytes=device.used_bytes,
-        total_bytes=device.total_bytes,
-        device_utilization_ratio=device.utilization,
-    )
-
-
-def _bytes(name: str, parts: list[float], refused: dict[str, str]) -> float | None:
-    total = sum(parts)
-    if BYTES.hold(total):
-        return total
-    refused[name] = _UNPUBLISHED if math.isnan(total) else BYTES.cause(total)
-    return None
+    return {pod: gpu_sample(pod, of_pod) for pod, of_pod in held.items()}

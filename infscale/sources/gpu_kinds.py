@@ -8,14 +8,15 @@ from functools import partial
 
 from infscale.metrics.pages.gpu_exporters import AMD, DCGM, GPU_EXPORTERS, HAMI, INTEL, GpuExporter
 from infscale.metrics.published.gpu_readers import GPU
-from infscale.sources.exporter import ExporterKind, PageReader
+from infscale.sources.exporter import ExporterKind, PageReader, PodOfUid
 from infscale.sources.gpu_exporter_page import GpuPageReader
 from infscale.sources.source_kind import ScrapeWords
 
 OF_EXPORTERS = ScrapeWords("infscale_exporter_scrape", "exporter", "pages of an exporter of GPU metrics")
 
 
-def _reader(first: GpuExporter, target: str) -> PageReader:
+def _reader(first: GpuExporter, target: str, pod_of: PodOfUid) -> PageReader:
+    del pod_of
     return GpuPageReader(target, (first, *(each for each in GPU_EXPORTERS if each is not first)))
 
 

@@ -68,11 +68,15 @@ class SourceSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ScrapeWords:
-    """What metrics say of a source's scrapes: the names' beginning, the label of targets, and what is scraped."""
+    """What metrics say of a source's scrapes: the names' beginning, the label of targets, and what is scraped.
+
+    Without `sized` the sizes of what comes are not told.
+    """
 
     prefix: str
     label: str
     what: str
+    sized: bool = True
 
 
 class SourceKind(Protocol):

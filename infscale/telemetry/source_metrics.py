@@ -33,7 +33,7 @@ class ScrapesCollector(Collector):
                 duration.add_metric([name], each.duration_seconds)
             if each.page_bytes is not None:
                 size.add_metric([name], each.page_bytes)
-        yield from (scrapes, failures, duration, size)
+        yield from (scrapes, failures, duration, *([size] if self._words.sized else []))
 
 
 class ModelListsCollector(Collector):

@@ -111,6 +111,10 @@ _COUNTS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], float]]] = {
         "endpoints of a pool whose engine says that it sleeps",
         lambda pool, _: float(pool.columns.asleep.sum()),
     ),
+    "infscale_pool_not_serving_endpoints": (
+        "endpoints of a pool whose servers say over gRPC that they take no requests",
+        lambda pool, _: float(sum(each is not None and each.serving is False for each in pool.columns.health)),
+    ),
     "infscale_store_revision": (
         "number of the store's current revision; every decision names one",
         lambda pool, _: float(pool.number),

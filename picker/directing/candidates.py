@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from infscale.endpoint import Endpoint
+from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import Columns, IntArray, PoolSnapshot, frozen
 from picker.directing.director_books import UnknownLoad
 from picker.request import Reason
@@ -17,6 +18,7 @@ from picker.scheduling.subset import named_rows
 
 NOBODY: Final[IntArray] = frozen(np.zeros(0, dtype=np.intp))
 """No row at all."""
+_NONE: Final[frozenset[str]] = frozenset()
 
 
 def hinted(subset: tuple[str, ...] | None, snapshot: PoolSnapshot, allowed: IntArray) -> IntArray:
@@ -48,12 +50,22 @@ class Unseen:
         self._columns = Columns.unknown(())
 
     def of(self, snapshot: PoolSnapshot) -> PoolSnapshot:
-        """`snapshot` with what is in flight and nothing else that may have changed since it was last looked at."""
+        """`snapshot` with what is in flight, and what servers say of themselves over gRPC, which ages by itself.
+
+        Nothing else is in it that may have changed since it was last looked at.
+        """
         state = snapshot.state
         if self._endpoints is not state.endpoints:
             self._endpoints = state.endpoints
             self._columns = Columns.unknown(state.endpoints)
-        columns = replace(self._columns, settled=state.columns.settled, lives=state.columns.lives)
+        said = state.columns.health
+        columns = replace(
+            self._columns,
+            settled=state.columns.settled,
+            lives=state.columns.lives,
+            health=said,
+            lora=[None if each is None else LoraState(_NONE, _NONE, None, each.names) for each in said],
+        )
         return PoolSnapshot(
             state.observed(columns),
             snapshot.store_id,

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
+from infscale.process.tls_files import TlsFiles
 from picker.ext_proc.exchange import Exchange
 
 EXT_PROC_SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -15,26 +14,6 @@ FOLLOW_SECONDS = 1.0
 NewExchange = Callable[[], Exchange]
 Clock = Callable[[], float]
 Ready = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files of the serving certificate (chain included) and its key.
-
-    With `client_ca` only gateways with a certificate of that authority are served (mutual TLS).
-    With `reload` files that change are used for new connections. `min_version` is the oldest TLS that is spoken.
-    """
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
-    reload: bool = False
-    min_version: Literal["1.2", "1.3"] = "1.2"
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All of them: certificate, key, and the authority of clients where there is one."""
-        return (self.certificate, self.key, *([self.client_ca] if self.client_ca is not None else []))
 
 
 @dataclass(frozen=True, slots=True)

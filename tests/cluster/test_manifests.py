@@ -1,14 +1,17 @@
 """A real API server takes what operators apply, runs a pod of it, and an overlay takes only what it says."""
 
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
 from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA2, OVERLAYS, Overlay
 from infscale.kube.api.errors import NotFound
-from lab import documents
+from lab import documents, kwok
 from lab.controlplane import ControlPlane
 from lab.system import ACCOUNT, ACCOUNT_GROUPS
 from tests.cluster.watching import until
@@ -78,6 +81,61 @@ async def test_an_overlay_takes_what_it_says_and_gives_it_back(
 async def test_the_network_policy_is_taken(plane: ControlPlane, installed: str) -> None:
     del installed
     assert "networkpolicy" in await plane.kubectl(*APPLIED, str(MANIFESTS / "adapter" / "overlays" / "network-policy"))
+
+
+GPU_NODE = "node-with-a-gpu"
+AGENT = "infscale-node-agent"
+
+
+def write_agent(folder: Path, *, component: bool) -> None:
+    """A kustomization of the agent as an operator has it, beside the RuntimeClass that NVIDIA's operator makes."""
+    base = MANIFESTS / "node-agent"
+    runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}, "handler": "n"}
+    (folder / "runtime.yaml").write_text(yaml.safe_dump(runtime))
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["runtime.yaml", os.path.relpath(base, folder)],
+        "components": [os.path.relpath(base / "shared-gpus", folder)] if component else [],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+
+
+@pytest.mark.parametrize("component", [False, True], ids=["base", "shared-gpus"])
+async def test_the_node_agent_runs_on_nodes_with_a_gpu_and_only_there(
+    plane: ControlPlane, tmp_path: Path, component: bool
+) -> None:
+    write_agent(tmp_path, component=component)
+    gpu_node = kwok.node(GPU_NODE)
+    gpu_node["metadata"]["labels"]["nvidia.com/gpu.present"] = "true"
+    try:
+        await plane.apply(gpu_node, kwok.node("node-without"))
+        await plane.kubectl(*APPLIED, str(tmp_path))
+        path = f"/api/v1/namespaces/{AGENT}/pods"
+
+        async def pods() -> list[dict[str, Any]]:
+            return (await plane.client.get(path, {"labelSelector": f"app={AGENT}"}))["items"]
+
+        async def running() -> bool:
+            return bool(await pods())
+
+        await until(running, 30, "a pod of the node agent")
+        [pod] = await pods()
+        [[wanted]] = [
+            term["matchFields"]
+            for term in pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+                "nodeSelectorTerms"
+            ]
+        ]
+        assert wanted["values"] == [GPU_NODE]
+        assert pod["spec"].get("hostPID", False) is component
+        assert ("--host-pid" in pod["spec"]["containers"][0]["args"]) is component
+        assert not any("token" in str(each) for each in pod["spec"]["volumes"]), "nothing is mounted for the API server"
+    finally:
+        await plane.kubectl("-n", AGENT, "delete", f"daemonset/{AGENT}", "--ignore-not-found")
+        await plane.kubectl("-n", AGENT, "delete", "pod", "-l", f"app={AGENT}", "--force", "--ignore-not-found")
+        await plane.kubectl("delete", "node", GPU_NODE, "node-without", "--ignore-not-found")
+        await plane.kubectl("delete", "runtimeclass", "nvidia", "--ignore-not-found")
 
 
 async def test_the_examples_of_hpas_are_taken_one_a_file(plane: ControlPlane) -> None:

@@ -38,8 +38,9 @@ from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.scrape.tls_trust import PageCertificates
-from infscale.sources.exporter import ExporterSettings
+from infscale.sources.exporter import ExporterKind, ExporterSettings
 from infscale.sources.gpu_kinds import DCGM_KIND, GPU_KINDS
+from infscale.sources.grpc_health import GrpcHealthSettings, HealthTls
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import ExporterPods
 
@@ -226,6 +227,13 @@ def test_a_dialect_of_ones_own_can_be_the_default() -> None:
     default = scrape.engines().default
     assert default is not None
     assert (default.name, default.names) == ("acme", ("q", "process_start_time_seconds"))
+
+
+def test_an_unknown_section_is_refused_with_what_may_be_meant() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("discovery: {file: x}\npicer: {}")
+    assert str(caught.value).startswith("serve.yaml:2: picer: unknown key; expected one of ")
+    assert str(caught.value).endswith("; did you mean picker?")
 
 
 def test_a_preset_can_be_named() -> None:
@@ -684,6 +692,10 @@ SECTIONS: dict[str, type[Any]] = {
     # The sections of other exporters are as this one.
     "dcgm": ExporterSettings,
     "dcgm.pods": ExporterPods,
+    "node_agent": ExporterSettings,
+    "node_agent.pods": ExporterPods,
+    "grpc_health": GrpcHealthSettings,
+    "grpc_health.tls": HealthTls,
     "pools.<pool>": PoolOverrides,
     "metrics[]": FormulaSettings,
     "pools.<pool>.saturation": SaturationSettings,
@@ -713,7 +725,9 @@ def keys() -> Iterator[tuple[str, str]]:
     for prefix, settings in SECTIONS.items():
         defaults = {each.name: each.default for each in fields(settings)}
         if settings is ExporterPods:
-            defaults["port"] = DCGM_KIND.port
+            kind = next(each for each in SOURCES if prefix == f"{each.key}.pods")
+            assert isinstance(kind, ExporterKind)
+            defaults["port"] = kind.port
         for key in keys_of(settings):
             if key in EngineGauges._fields:
                 continue
@@ -747,7 +761,12 @@ def test_the_documentation_names_every_dialect() -> None:
 
 
 @pytest.mark.parametrize(
-    "example", re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "configuration.md").read_text(), re.S)
+    "example",
+    [
+        each
+        for page in ("configuration.md", "sources.md")
+        for each in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.S)
+    ],
 )
 def test_examples_in_the_documentation_work(example: str) -> None:
     read(example)

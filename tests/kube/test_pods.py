@@ -148,6 +148,7 @@ def test_the_first_ready_after_a_start_counts(versions: list[made.Json], seconds
 def test_an_endpoint_has_another_incarnation_where_its_container_has(after: made.Json, same: bool) -> None:
     (before,), (behind,) = (endpoints_of(read_pod(each), (8000,), None) for each in (made.pod(), after))
     assert before.incarnation
+    assert (before.pod_uid == behind.pod_uid) == (after["metadata"]["uid"] != "another")
     assert (before.incarnation == behind.incarnation) == same
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ from infscale.metrics.source import Source
 GPU_STALENESS_SECONDS = 90.0
 """GPU exporters collect every 30 s by default: a GPU value is fresh for three of their intervals."""
 GPU = Source("GPU exporter", observed="gpu_observed_at", staleness_seconds=GPU_STALENESS_SECONDS, per_pod=True)
+NODE_AGENT_GPU = replace(GPU, name="node agent", precedence=1)
+"""Reads every few seconds what exporters collect every 30 s."""
 
 _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_used_ratio", "gpu_utilization"]
 

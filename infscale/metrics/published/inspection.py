@@ -41,7 +41,7 @@ def snapshot_document(snapshot: PoolSnapshot, now: float) -> dict[str, Plain]:
 
 def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
     endpoint, columns = snapshot.endpoints[row], snapshot.columns
-    failure, lora = columns.failures[row], columns.lora[row]
+    failure, lora, health = columns.failures[row], columns.lora[row], columns.health[row]
     return {
         "endpoint": str(endpoint.key),
         "authority": endpoint.authority,
@@ -61,6 +61,14 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         },
         "listed_models": [*sorted(columns.listed[row])],
         "list_age_seconds": _age(columns.listed_at, row, now),
+        "health": None
+        if health is None
+        else {
+            "serving": health.serving,
+            "names": [*sorted(health.names)],
+            "age_seconds": _age(columns.health_at, row, now),
+            "good_seconds": health.good_seconds,
+        },
         "refused": dict(columns.refused[row]),
         "last_failure": None
         if failure is None

@@ -112,6 +112,7 @@ class MetricStore:
         record = self._records.get(key)
         if record is None:
             return
+        record.seen_at = max(at, record.seen_at)
         # First what may be refused: of a sample that cannot be taken in, nothing is.
         record.history.observe(sample, at)
         summaries = record.history.summaries()
@@ -137,6 +138,7 @@ class MetricStore:
         record = self._records.get(key)
         if record is None:
             return
+        record.seen_at = max(at, record.seen_at)
         before = record.failure.consecutive if record.failure else 0
         if _refuses(record) != (cause == REFUSED):
             # Nothing listens at the address any more, or something does again: another process in either case.
@@ -145,10 +147,11 @@ class MetricStore:
         self._observed(record)
 
     def record_beside(self, source: Source, key: EndpointKey, sample: SourceSample, at: float) -> None:
-        """Take in what a source beside the engine said of `key` at `at`."""
+        """Take in what a source beside the engine said of `key` at `at`, unless one that says the same goes first."""
         record = self._records.get(key)
-        if record is not None:
+        if record is not None and record.takes(source, at):
             record.beside[source] = sample, at
+            record.seen_at = max(at, record.seen_at)
             for pool, row in record.rows:
                 self._number += 1
                 self._boards[pool].observed_beside(row, record, source, self._number)

@@ -66,9 +66,9 @@ class PoolBoard:
         # Columns that a snapshot has, and that are copied before they are written again.
         self._taken: set[str] = set()
         for row, record in enumerate(records):
-            self._write(row, record)
             for source, (sample, at) in record.beside.items():
                 self._write_beside(row, source, sample, at)
+            self._write(row, record)
             self._count(row, record.ledger)
         self._state = state.observed(self._columns())
         self._observed = self._booked = False
@@ -89,6 +89,7 @@ class PoolBoard:
         """What `source`, which is beside the engine, says of the endpoint in `row` has changed."""
         self._begin_numbers()
         self._write_beside(row, source, *record.beside[source])
+        self._write_standing(row, record)
         self._put("refused", row, record.refused)
         self._number = number
         self._observed = True
@@ -120,7 +121,7 @@ class PoolBoard:
         window = record.summaries.get(self._window)
         self._numbers[_ENGINE_FIRST:_ENGINE_STOP, row] = _engine_numbers(record, window)
         self._numbers[_LOAD_SECONDS, row] = known(record.endpoint.load_seconds)
-        self._flags[:, row] = record.ready, sample is not None or record.failure is not None, record.asleep
+        self._write_standing(row, record)
         models = NO_MODELS if sample is None else sample.models
         new_window = False
         if self._put("windows", row, window):
@@ -133,9 +134,15 @@ class PoolBoard:
         self._put("lives", row, record.life)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
-            self._put("lora", row, sample.lora)
             self._put("block_size_tokens", row, sample.block_size_tokens)
             self._put("num_blocks", row, sample.num_blocks)
+
+    def _write_standing(self, row: int, record: EndpointRecord) -> None:
+        """What several sources together say: whether it takes requests, and what it serves."""
+        settled = record.sample is not None or record.failure is not None
+        self._flags[:, row] = record.ready, settled, record.asleep
+        self._put("health", row, record.health)
+        self._put("lora", row, record.lora)
 
     def _begin_numbers(self) -> None:
         """Have numbers and flags that may be written."""

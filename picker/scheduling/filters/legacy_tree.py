@@ -62,7 +62,7 @@ class LegacyTreeFilter:
             state = states[row]
             if state is None:
                 continue
-            if target in state.running or target in state.waiting:
+            if target in state.names:
                 having.append(row)
             elif state.max_adapters is not None and len(state.running) + len(state.waiting) < state.max_adapters:
                 with_room.append(row)

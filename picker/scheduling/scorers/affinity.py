@@ -43,8 +43,9 @@ class PrefixCacheScorer:
 class LoraAffinityScorer:
     """LoRA adapter active 1, else a free slot 0.8, else waiting 0.6, else 0.
 
-    An engine that publishes nothing of LoRA adapters serves none, and one that does not say how many fit has no slot
-    known to be free.
+    One that is loaded and idle is as an active one where there is a free slot or the slots are not told, else as one
+    that waits. An engine that publishes nothing of LoRA adapters serves none, and one that does not say how many fit
+    has no slot known to be free.
     """
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
@@ -59,9 +60,12 @@ def _affinity(state: LoraState | None, target: str) -> float:
         return _NEITHER
     if target in state.running:
         return _ACTIVE
-    if state.max_adapters is not None and len(state.running) + len(state.waiting) < state.max_adapters:
-        return _FREE_SLOT
-    return _WAITING if target in state.waiting else _NEITHER
+    most, loaded = state.max_adapters, target in state.loaded
+    if most is None:
+        return _ACTIVE if loaded else _WAITING if target in state.waiting else _NEITHER
+    if len(state.running) + len(state.waiting) < most:
+        return _ACTIVE if loaded else _FREE_SLOT
+    return _WAITING if loaded or target in state.waiting else _NEITHER
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from infscale.process.tls_files import FollowedFiles, no_password
-from picker.transport.interface import TlsFiles
+from infscale.process.tls_files import FollowedFiles, TlsFiles, no_password
 
 
 class CertificateFiles:

@@ -11,15 +11,17 @@ import itertools
 import ssl
 
 from infscale.process.listening import BACKLOG, listening
+from infscale.process.server_tls import ServingTls
 from infscale.process.tasks import running
 from picker.transport.h2.events import Limits
 from picker.transport.interface import FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.server.gateway_connection import GatewayConnection
 from picker.transport.server.port import Port
-from picker.transport.server.server_tls import ServingTls
 from picker.transport.server.tls_door import TlsDoor
 from picker.transport.transport import Transport
 
+ALPN = ("h2",)
+"""What is spoken inside TLS."""
 _POLL_SECONDS = 0.02
 
 
@@ -68,7 +70,7 @@ class Http2Transport(Transport):
         self._port = port
         context = None
         if settings.tls is not None:
-            tls = ServingTls(settings.tls)
+            tls = ServingTls("the picker", settings.tls, ALPN)
             context = await tls.load()
             if settings.tls.reload:
                 await stack.enter_async_context(running(tls.followed.follow(FOLLOW_SECONDS)))

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
-from infscale.metrics.published.gpu_readers import GPU
-from infscale.metrics.sample import EngineSample, GpuSample
+from infscale.metrics.published.gpu_readers import GPU, GPU_STALENESS_SECONDS, NODE_AGENT_GPU
+from infscale.metrics.sample import EngineSample, GpuSample, HealthSample, LoraState, SourceSample
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
+from infscale.sources.health_source import HEALTH
 from tests.fakes.counts import counts_of
 from tests.fakes.samples import engine_sample
 
@@ -313,3 +314,85 @@ def test_observations_of_endpoints_that_are_gone_are_ignored() -> None:
     made.record_beside(GPU, endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
     assert view(made).number == before
     assert made.snapshot(ObjectKey("llm", "other")) is None
+
+
+def said(serving: bool | None, *names: str) -> HealthSample:
+    return HealthSample(serving, frozenset(names), good_seconds=15.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "serving", "ready"),
+    [
+        (Phase.READY, True, True),
+        (Phase.READY, None, True),
+        (Phase.READY, False, False),
+        (Phase.STARTING, True, False),
+        (Phase.DRAINING, True, False),
+    ],
+)
+def test_a_server_can_say_no_and_only_discovery_yes(phase: Phase, serving: bool | None, ready: bool) -> None:
+    made = store()
+    made.sync(DiscoveryState((endpoint(0, phase), endpoint(1)), (POOL,)))
+    for number in (0, 1):
+        made.record_scrape(endpoint(number).key, sample(), at=1.0)
+    made.record_beside(HEALTH, endpoint(0).key, said(serving), at=1.0)
+    assert view(made).columns.ready.tolist() == [ready, True]
+    assert view(made).candidates(1.0).tolist() == ([0, 1] if ready else [1])
+    made.sync(DiscoveryState((endpoint(0, phase), endpoint(1)), (POOL,)))
+    assert view(made).columns.ready.tolist() == [ready, True], "discovery does not forget it"
+
+
+@pytest.mark.parametrize("scrape_works", [True, False])
+def test_what_a_server_said_is_unknown_when_it_holds_no_more(scrape_works: bool) -> None:
+    made = store(1)
+    made.record_beside(HEALTH, endpoint(0).key, said(False, "a"), at=1.0)
+
+    def look(at: float) -> tuple[bool, LoraState | None, HealthSample | None]:
+        if scrape_works:
+            made.record_scrape(endpoint(0).key, sample(), at)
+        else:
+            made.record_failure(endpoint(0).key, "connection refused", at)
+        columns = view(made).columns
+        return bool(columns.ready[0]), columns.lora[0], columns.health[0]
+
+    assert look(16.0) == (False, LoraState(frozenset(), frozenset(), None, frozenset({"a"})), said(False, "a"))
+    assert look(16.01) == (True, None, None)
+
+
+def test_names_of_a_server_are_beside_those_of_its_page() -> None:
+    made, key = store(1), endpoint(0).key
+    page = LoraState(frozenset({"runs"}), frozenset({"waits"}), 4, frozenset({"idle"}))
+    made.record_scrape(key, replace(sample(), lora=page), at=1.0)
+    made.record_beside(HEALTH, key, said(True, "told", "runs"), at=1.0)
+    merged = replace(page, loaded=frozenset({"idle", "told", "runs"}))
+    before = view(made).columns.lora[0]
+    assert before == merged
+    made.record_scrape(key, replace(sample(page=1), lora=page), at=1.5)
+    assert view(made).columns.lora[0] is before, "one that is the same is not written again"
+    made.record_beside(HEALTH, key, said(True), at=2.0)
+    assert view(made).columns.lora[0] is page, "what a server does not serve, its page may still run"
+    made.record_scrape(key, sample(page=2), at=2.5)
+    assert view(made).columns.lora[0] is None
+
+
+def test_of_two_sources_of_the_same_values_the_first_counts_while_it_is_heard() -> None:
+    made, key = store(1), endpoint(0).key
+    exporter: SourceSample = GpuSample(1.0, 10.0, 0.5)
+    agent: SourceSample = GpuSample(2.0, 10.0, None, {"gpu_utilization": "unpublished"})
+
+    def shown() -> tuple[float, float, dict[str, str]]:
+        columns = view(made).columns
+        return float(columns.pod.gpu_memory_used_bytes[0]), float(columns.gpu_observed_at[0]), dict(columns.refused[0])
+
+    made.record_beside(GPU, key, exporter, at=1.0)
+    assert shown() == (1.0, 1.0, {})
+    made.record_beside(NODE_AGENT_GPU, key, agent, at=2.0)
+    assert shown() == (2.0, 2.0, {"gpu_utilization": "unpublished"})
+    number = view(made).number
+    made.record_beside(GPU, key, exporter, at=2.0 + GPU_STALENESS_SECONDS / 2)
+    assert shown() == (2.0, 2.0, {"gpu_utilization": "unpublished"})
+    assert view(made).number == number
+    made.record_beside(GPU, key, exporter, at=2.5 + GPU_STALENESS_SECONDS / 2)
+    assert shown() == (1.0, 2.5 + GPU_STALENESS_SECONDS / 2, {})
+    made.record_beside(HEALTH, key, said(True), at=60.0)
+    assert shown()[0] == 1.0, "sources of other values have nothing to do with it"

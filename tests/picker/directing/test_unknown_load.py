@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
-from infscale.metrics.sample import Reading
+from infscale.metrics.sample import HealthSample, Reading
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.process.connecting import REFUSED
+from infscale.sources.health_source import HEALTH
 from picker.directing.candidates import takes_requests
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config
 from picker.epp_config.presets import PRESETS
+from picker.request import Reason, Rejection
 from tests.fakes.pools import POOL, headers
 from tests.fakes.samples import engine_sample
 from tests.picker.directing.test_director import REFUSING, Bench, ask, done, get
@@ -75,6 +77,28 @@ def test_the_shared_prefix_goes_where_it_is_cached() -> None:
     bench.director.finished(ask(prompt), first, done(), LOST)
     again = bench.routed(ask(prompt), LOST)
     assert (again.destinations[0], again.prefix_hit_ratio) == (first.destinations[0], 1.0)
+
+
+LORA = """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins: [{type: lora-affinity-scorer}, {type: max-score-picker}]
+schedulingProfiles: [{name: default, plugins: [{pluginRef: lora-affinity-scorer}, {pluginRef: max-score-picker}]}]
+"""
+
+
+def test_what_servers_say_of_themselves_counts_where_pages_say_nothing() -> None:
+    bench = Bench(4, LORA)
+    of = bench.state.endpoints
+    bench.store.record_beside(HEALTH, of[1].key, HealthSample(True, frozenset({"sql-lora"}), 15.0), LOST)
+    bench.store.record_beside(HEALTH, of[2].key, HealthSample(False, frozenset({"sql-lora"}), 15.0), LOST)
+    picked = {bench.routed(ask(model="sql-lora"), LOST).destinations[0] for _ in range(10)}
+    assert picked == {bench.authority(1)}
+    for row in (0, 1, 3):
+        bench.store.record_beside(HEALTH, of[row].key, HealthSample(False, frozenset(), 15.0), LOST)
+    refused = bench.director.direct(ask(model="sql-lora"), LOST)
+    assert isinstance(refused, Rejection)
+    assert refused.reason is Reason.NO_ENDPOINTS
 
 
 def test_fresh_ones_go_first_and_then_nobody_is_served_blindly() -> None:

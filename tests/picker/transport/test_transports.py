@@ -24,11 +24,12 @@ from google.protobuf import json_format
 from grpc_health.v1 import health_pb2
 
 from infscale.errors import StartError
+from infscale.process.tls_files import TlsFiles
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Reason, Rejection
 from picker.transport.grpcio_server.grpc_aio import GrpcTransport
-from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, TransportSettings
+from picker.transport.interface import EXT_PROC_SERVICE, TransportSettings
 from picker.transport.server.http2 import Http2Transport
 from picker.transport.transport import Transport
 from tests.fakes.director import FakeDirector

@@ -50,6 +50,11 @@ def test_a_lora_adapter_comes_after_the_queue_where_no_queue_is_short() -> None:
     assert kept(pool) == [2]
 
 
+def test_a_lora_adapter_that_is_loaded_and_idle_is_there() -> None:
+    loaded = LoraState(frozenset(), frozenset(), None, frozenset({"m"}))
+    assert kept(FakePool(3, waiting=[0, 100, 0], lora=[None, loaded, None])) == [1]
+
+
 def test_endpoints_without_lora_adapters_are_all_the_same() -> None:
     assert kept(FakePool(2, waiting=[1, 1], lora=[None, None])) == [0, 1]
 

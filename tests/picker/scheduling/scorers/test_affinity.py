@@ -93,6 +93,21 @@ def test_lora_affinity_has_four_steps(running: set[str], waiting: set[str], slot
     assert scores(LoraAffinityScorer(), pool, request=facts(model="m")) == [score]
 
 
+@pytest.mark.parametrize(
+    ("running", "slots", "score"),
+    [
+        pytest.param(set[str](), None, 1.0, id="slots not said"),
+        pytest.param({"a"}, 2, 1.0, id="a free slot"),
+        pytest.param({"a", "b"}, 2, 0.6, id="full"),
+    ],
+)
+def test_a_lora_adapter_that_is_loaded_and_idle_needs_a_slot_alone(
+    running: set[str], slots: int | None, score: float
+) -> None:
+    pool = FakePool(1, lora=[LoraState(frozenset(running), frozenset(), slots, frozenset({"m"}))])
+    assert scores(LoraAffinityScorer(), pool, request=facts(model="m")) == [score]
+
+
 def test_an_engine_without_lora_serves_none() -> None:
     assert scores(LoraAffinityScorer(), FakePool(1), request=facts(model="m")) == [0.0]
 

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pytest
 
+from infscale.process.server_tls import ServingTls
+from infscale.process.tls_files import TlsFiles
 from lab.certificates import Authority, KeyPair
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.transport.h2 import frames
 from picker.transport.h2.events import Limits
 from picker.transport.h2.frames import Kind, frame
 from picker.transport.h2.hpack import literal
-from picker.transport.interface import EXT_PROC_SERVICE, TlsFiles, TransportSettings
-from picker.transport.server.http2 import Http2Transport
+from picker.transport.interface import EXT_PROC_SERVICE, TransportSettings
+from picker.transport.server.http2 import ALPN, Http2Transport
 from picker.transport.server.port import Port
-from picker.transport.server.server_tls import ServingTls
 from tests.fakes.director import FakeDirector
 from tests.picker.transport import gateway
 from tests.picker.transport.h2.test_connection import BLOCK
@@ -173,7 +174,7 @@ async def test_a_stream_that_ends_within_a_message_is_told_so_and_its_decision_i
 async def test_a_changed_certificate_serves_new_connections_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     first, second = (Authority.made(name, NOW) for name in ("first", "second"))
     certificate, key = written(tmp_path, "tls", first.server("picker", ("127.0.0.1",), NOW))
-    tls = ServingTls(TlsFiles(certificate, key))
+    tls = ServingTls("the picker", TlsFiles(certificate, key), ALPN)
     listening = await tls.load()
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=listening) as server:
         port = int(server.sockets[0].getsockname()[1])
