@@ -98,8 +98,8 @@ format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proto: $(STAMP) ## regenerate the protobuf modules from picker/proto
-	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto
+proto: $(STAMP) ## regenerate the protobuf modules from the .proto files beside them
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto infscale/keda/proto/*.proto
 
 lock: $(STAMP) ## pin every dependency with its hashes; an image has its own part, without the demo
 	$(LOCK) --extra demo --group dev -o requirements.lock pyproject.toml

@@ -15,6 +15,7 @@ from infscale.config.settings import (
     ErrorFormat,
     FormulaSettings,
     ForwardSettings,
+    KedaSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     LogFormat,
@@ -118,13 +119,16 @@ def _read(root: Field, files: Files) -> ServeConfig:
     metrics = section.get("metrics", _metrics, no_metrics)
     picker = section.get("picker", lambda field: _picker(field, files), PickerSettings())
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
+    keda = section.get("keda", lambda field: _keda(field, files), None)
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
     for key, source in sources.items():
         if source.pods is not None and not discovery.refused and not clustered:
             found = section.given[key].entries()["pods"]
             found.report("pods are found with discovery.kubernetes only; list targets")
-    config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
+    config = ServeConfig(
+        discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, keda, telemetry, log
+    )
     _check_listeners(config, section.given)
     return config
 
@@ -386,6 +390,23 @@ def _in_flight(field: Field) -> int:
     return field.integer(1, _MAX_IN_FLIGHT)
 
 
+def _keda(field: Field, files: Files) -> KedaSettings:
+    section = Section(field, KedaSettings)
+    default = KedaSettings()
+    streams = section.get("max_streams", _connections, default.max_streams)
+    of_peer = section.get("max_peer_streams", _connections, min(default.max_peer_streams, streams))
+    if of_peer > streams and section.sound("max_streams"):
+        section.refuse(["max_peer_streams"], f"is more than max_streams, {streams}")
+    return KedaSettings(
+        section.get("listen", listeners.listen, default.listen),
+        section.get("tls", listeners.keda_tls_files(files), None),
+        section.get("activation_seconds", values.positive_seconds, default.activation_seconds),
+        section.get("other_namespaces", Field.boolean, default.other_namespaces),
+        streams,
+        of_peer,
+    )
+
+
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
     listen = listeners.loopback("/debug/snapshot answers anyone who can connect")
@@ -412,6 +433,7 @@ def _check_listeners(config: ServeConfig, given: Mapping[str, Field]) -> None:
         ("picker", "listen", config.picker.listen),
         ("picker", "health_listen", config.picker.health_listen),
         ("adapter", "listen", config.adapter.listen),
+        ("keda", "listen", None if config.keda is None else config.keda.listen),
         ("telemetry", "listen", config.telemetry.listen),
     ):
         if address is None or not address.port:

@@ -15,6 +15,7 @@ from infscale.config import (
     FormulaSettings,
     ForwardSettings,
     KubernetesDiscoverySettings,
+    KedaSettings,
     KubernetesSettings,
     ListenAddress,
     LogSettings,
@@ -659,6 +660,8 @@ SECTIONS: dict[str, type[Any]] = {
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,
+    "keda": KedaSettings,
+    "keda.tls": KedaTlsFiles,
     "telemetry": TelemetrySettings,
     "log": LogSettings,
 }

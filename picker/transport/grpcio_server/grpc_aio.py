@@ -10,6 +10,7 @@ import grpc.aio
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.process.grpc_certificate import GrpcCertificate
 from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
@@ -19,7 +20,6 @@ from picker.transport.budget import Budget
 from picker.transport.crash import CRASHED, log_crash
 from picker.transport.endings import check_message, kept_bytes
 from picker.transport.grpcio_server.carried_exchange import CarriedExchange
-from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler
 from picker.transport.health import Health
 from picker.transport.interface import EXT_PROC_SERVICE, FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
@@ -98,7 +98,7 @@ class GrpcTransport:
             return None
         if tls.min_version != "1.2":
             raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
-        certificate = CertificateFiles(tls)
+        certificate = GrpcCertificate("the picker", *tls.paths)
         credentials = await certificate.load()
         if tls.reload:
             await stack.enter_async_context(running(certificate.followed.follow(FOLLOW_SECONDS)))
