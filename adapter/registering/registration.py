@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.registering.issuing import Authority, Subject, begun, renewal
-from adapter.registering.ownership import API_GROUP, API_SERVICES
+from adapter.registering.overwriting import Overwriting, told
+from adapter.registering.ownership import API_GROUP, API_SERVICES, answered_by, is_keda
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
 from infscale.kube.rights import Right, rights
 from infscale.process.certificates import CertificatePair
@@ -189,6 +190,7 @@ class Registrar:
         self._name = ca_secret(subject)
         self._serving: x509.Certificate | None = None
         self._believed: dict[bytes, datetime] = {}
+        self._overwriting = Overwriting()
         self._said: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -275,21 +277,35 @@ class Registrar:
         for name in API_SERVICES:
             path = f"{_API_SERVICES}/{name}"
             try:
-                patch = bundle_patch(await self._client.get(path), self._subject, bundle)
+                found = await self._client.get(path)
+                patch = bundle_patch(found, self._subject, bundle)
             except NotFound:
                 self._say(name, f"there is no APIService {name}: its metrics are not answered through the cluster")
                 continue
             except NotOurs as other:
-                self._say(name, f"APIService {name} leads to {other}: its metrics are answered there, not here")
+                level = logging.INFO if is_keda(str(other)) else logging.WARNING
+                self._say(name, answered_by(name, str(other)), level)
                 continue
             any_ours = True
-            self._said.pop(name, None)
-            if patch is not None:
+            if patch is None:
+                self._said.pop(name, None)
+            elif self._may_write(name, found):
                 await self._client.patch(path, patch)
                 _log.info("APIService %s believes the adapter's CA", name)
+            else:
+                continue
+            self._overwriting.is_right(name, base64.b64encode(bundle).decode())
         return any_ours
 
-    def _say(self, about: str, words: str) -> None:
+    def _may_write(self, name: str, found: JsonObject) -> bool:
+        """Whether infscale's CA may be written over the one that an APIService has."""
+        if not self._overwriting.is_another_s(name, found["spec"].get("caBundle")):
+            return True
+        may = self._overwriting.may_restore(name, self._now())
+        self._say(name, told(name, found, restored=may), logging.WARNING if may else logging.ERROR)
+        return may
+
+    def _say(self, about: str, words: str, level: int = logging.WARNING) -> None:
         if self._said.get(about) != words:
             self._said[about] = words
-            _log.warning("%s", words)
+            _log.log(level, "%s", words)

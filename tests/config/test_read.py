@@ -14,8 +14,8 @@ from infscale.config import (
     DiscoverySettings,
     FormulaSettings,
     ForwardSettings,
-    KubernetesDiscoverySettings,
     KedaSettings,
+    KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
     LogSettings,
@@ -30,6 +30,7 @@ from infscale.config import (
     read_config,
 )
 from infscale.config.read import DIALECT_NAMES
+from infscale.config.settings import KedaTlsFiles
 from infscale.documents.section import keys_of
 from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import ObjectKey

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,6 @@ async def told(stream: Any) -> bool:
         return bool((await stream.read()).result)
 
 
-async def refused(session: Any, url: str, request: dict[str, object]) -> int:
+async def refused(session: Any, url: str, request: Mapping[str, object]) -> int:
     async with session.post(f"{url}/v1/completions", json=request) as answer:
         return int(answer.status)

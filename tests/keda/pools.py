@@ -54,7 +54,12 @@ class Pools:
         self.store.sync(DiscoveryState(endpoints, pools))
 
     def scrape(
-        self, waiting: float = 0.0, running: float = 0.0, kv: float | None = 0.0, at: Endpoint | None = None, **more: Any
+        self,
+        waiting: float = 0.0,
+        running: float = 0.0,
+        kv: float | None = 0.0,
+        at: Endpoint | None = None,
+        **more: Any,
     ) -> None:
         """Every ready endpoint (or the one `at`) says so now."""
         for each in self.endpoints if at is None else (at,):

@@ -86,7 +86,8 @@ async def test_exactly_the_metric_that_is_asked_for_is_returned() -> None:
         assert len(await keda.metrics("waiting_requests")) == 1
         assert await refused(keda.metrics("running_requests")) == (
             "NOT_FOUND",
-            "ScaledObject llm/chat: the metric of this trigger is waiting_requests, and 'running_requests' was asked for",
+            "ScaledObject llm/chat: the metric of this trigger is waiting_requests, "
+            "and 'running_requests' was asked for",
         )
 
 
@@ -325,9 +326,7 @@ async def test_health() -> None:
 async def test_a_port_that_is_taken_stops_the_start() -> None:
     async with serving(Pools()) as scaler:
         with pytest.raises(StartError, match=r"cannot listen on 127\.0\.0\.1:\d+: the port is taken.*keda\.listen"):
-            async with ScalerServer(
-                ScalerListen(port=scaler.port), Pools().scaler, Pools().store, lambda: 0.0
-            ):
+            async with ScalerServer(ScalerListen(port=scaler.port), Pools().scaler, Pools().store, lambda: 0.0):
                 pass
 
 
@@ -487,7 +486,7 @@ async def test_files_that_change_are_served_with(tmp_path: Path, what: str, capl
 async def test_files_that_do_not_work_stop_the_start(tmp_path: Path) -> None:
     files = Files(tmp_path)
     (tmp_path / "tls.key").write_text("no key")
-    with pytest.raises(StartError, match="the external scaler cannot serve with .*no certificate with its key"):
+    with pytest.raises(StartError, match=r"the external scaler cannot serve with .*no certificate with its key"):
         async with serving(Pools(), tls=files.tls()):
             pass
 
