@@ -188,15 +188,15 @@ class ExternalScaler:
 
     def _replicas(self, trigger: SloTrigger, snapshot: PoolSnapshot, now: float) -> float:
         model = _served_name(snapshot, trigger.scope.model)
-        latencies = [group_reading(each.metric, snapshot, now, model) for each in trigger.objectives]
+        latencies = [group_reading(each.metric, snapshot, now, model) for each in trigger.goals]
         saturation = group_reading(_SATURATION, snapshot, now)
         pods = _pods(snapshot)
         requests = [_known(group_reading(each, snapshot, now)) for each in _REQUESTS]
         crowd = [each for each in requests if each is not None]
         seen = Seen(
             [
-                None if isinstance(reading, Unknown) else reading.value / objective.seconds
-                for reading, objective in zip(latencies, trigger.objectives, strict=True)
+                None if isinstance(reading, Unknown) else reading.value / goal.seconds
+                for reading, goal in zip(latencies, trigger.goals, strict=True)
             ],
             _known(saturation),
             trigger.saturation,
@@ -205,7 +205,7 @@ class ExternalScaler:
         asked = asked_for(snapshot, now - self._settings.activation_seconds)
         replicas = load_in_replicas(pods, seen, asked=asked)
         if replicas is None:
-            names = [*(each.text for each in trigger.objectives), "saturation"]
+            names = [*(each.text for each in trigger.goals), "saturation"]
             readings = [*latencies, saturation]
             causes = [
                 f"{name}: {each.reason}"

@@ -1,4 +1,4 @@
-"""How many replicas' worth of load a pool has: what a trigger with objectives publishes, against a target of 1.
+"""How many replicas' worth of load a pool has: what a trigger with goals publishes, against a target of 1.
 
 An HPA with an average value of 1 makes of the number the replicas that it asks for, rounded up, unless it is within a
 tenth of those that there are. So the number of pods is published where nothing should change.
@@ -27,7 +27,7 @@ MOST_AT_ONCE: Final = 2.0
 STEP: Final = 0.2
 """The share of the pods that the number goes down by at most."""
 MARGIN: Final = 0.2
-"""How much of a latency objective is left free at full saturation on the way down."""
+"""How much of a latency goal is left free at full saturation on the way down."""
 ALONE: Final = 0.5
 """Requests per replica down to which nothing goes where a latency is above what is wanted and no request waits."""
 

@@ -40,8 +40,8 @@ class ScalerCollector(Collector):
         """Every family, from the counts as they are now."""
         calls = CounterMetricFamily(
             "infscale_keda_calls",
-            "calls of KEDA to the external scaler that ended, by method and gRPC status code",
-            labels=["method", "code"],
+            "calls of KEDA to the external scaler that ended, by method and gRPC status",
+            labels=["method", "status"],
         )
         for (method, code), count in self._counts.calls.items():
             calls.add_metric([method, code], count)

@@ -24,12 +24,12 @@ from infscale.quantity import parse_quantity
 MOST_KEYS: Final = 64
 LONGEST: Final = 1024
 """Characters of a key or value."""
-MOST_OBJECTIVES: Final = 8
+MOST_GOALS: Final = 8
 SMALLEST_TARGET: Final = 0.001
 """KEDA writes three decimals: below it there is no HPA at all."""
 LARGEST: Final = 1e15
 USUAL_SATURATION: Final = 0.8
-"""The saturation that a trigger with objectives keeps a pool at, unless it says another."""
+"""The saturation that a trigger with goals keeps a pool at, unless it says another."""
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class Goal:
     """A latency that is wanted: which, and how many seconds at most."""
 
     text: str
@@ -127,7 +127,7 @@ class SloTrigger:
 
     scope: Scope
     pool: ObjectKey
-    objectives: tuple[Objective, ...]
+    goals: tuple[Goal, ...]
     saturation: float
 
     @property
@@ -283,25 +283,25 @@ def _slo(keys: _Keys, scope: Scope) -> SloTrigger:
     pool = scope.key
     if pool is None:
         keys.refuse("pool", "is missing: slo is about one InferencePool")
-    objectives = keys.read("slo", lambda key, text: _objectives(keys, key, text))
+    goals = keys.read("slo", lambda key, text: _goals(keys, key, text))
     saturation = keys.get("saturation", keys.ratio)
-    return SloTrigger(scope, pool, objectives, USUAL_SATURATION if saturation is None else saturation)
+    return SloTrigger(scope, pool, goals, USUAL_SATURATION if saturation is None else saturation)
 
 
-def _objectives(keys: _Keys, key: str, text: str) -> tuple[Objective, ...]:
-    found: dict[str, Objective] = {}
+def _goals(keys: _Keys, key: str, text: str) -> tuple[Goal, ...]:
+    found: dict[str, Goal] = {}
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) > MOST_OBJECTIVES:
-        keys.refuse(key, f"expected at most {MOST_OBJECTIVES} objectives, got {len(parts)}")
+    if len(parts) > MOST_GOALS:
+        keys.refuse(key, f"expected at most {MOST_GOALS} goals, got {len(parts)}")
     for part in parts:
-        objective = _objective(keys, key, part)
-        if objective.metric.name in found:
+        goal = _goal(keys, key, part)
+        if goal.metric.name in found:
             keys.refuse(key, f"{quoted(part)} is given twice")
-        found[objective.metric.name] = objective
+        found[goal.metric.name] = goal
     return tuple(found.values())
 
 
-def _objective(keys: _Keys, key: str, part: str) -> Objective:
+def _goal(keys: _Keys, key: str, part: str) -> Goal:
     name, equals, duration = (piece.strip() for piece in part.partition("="))
     latency, _, statistic = name.partition("_")
     if not equals or latency not in _LATENCIES or statistic not in STATISTICS:
@@ -310,4 +310,4 @@ def _objective(keys: _Keys, key: str, part: str) -> Objective:
     seconds = seconds_of_duration(duration)
     if seconds is None or not SMALLEST_TARGET <= seconds <= _LONGEST_SECONDS:
         keys.refuse(key, f"expected a duration from 1ms to 1h, such as 500ms or 2s, got {quoted(duration)}")
-    return Objective(f"{name}={duration}", BY_NAME[f"{_LATENCIES[latency]}_{statistic}_seconds"], seconds)
+    return Goal(f"{name}={duration}", BY_NAME[f"{_LATENCIES[latency]}_{statistic}_seconds"], seconds)

@@ -163,7 +163,7 @@ def test_what_is_not_of_requests_is_unknown_of_an_empty_pool() -> None:
 def test_pods_that_start_have_no_value() -> None:
     pools = Pools([server(0, phase=Phase.STARTING)])
     assert refusal(pools, WAITING)[0] == "UNAVAILABLE"
-    # With objectives it is known that nothing is to change.
+    # With goals it is known that nothing is to change.
     assert pools.value(SLO) == 1.0
 
 
@@ -216,7 +216,7 @@ def busy(pools: Pools, seconds: float, waiting: float, running: float, kv: float
     pools.now -= 5.0
 
 
-def test_a_pool_that_misses_its_objective_is_more_replicas_of_load() -> None:
+def test_a_pool_that_misses_its_goal_is_more_replicas_of_load() -> None:
     pools = Pools([server(0), server(1)])
     busy(pools, 1.4, waiting=2.0, running=20.0, kv=0.5)
     slow = pools.value(SLO)

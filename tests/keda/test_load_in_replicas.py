@@ -1,4 +1,4 @@
-"""What a trigger with objectives publishes: more with load, no less for what is unknown, and an HPA settles on it."""
+"""What a trigger with goals publishes: more with load, no less for what is unknown, and an HPA settles on it."""
 
 import math
 from collections.abc import Callable
@@ -136,14 +136,14 @@ def turns(replicas: list[int]) -> int:
 @pytest.mark.parametrize("load", [0.1, 3.0, 24.0])
 @pytest.mark.parametrize("start", [1, 40])
 def test_an_hpa_settles_on_it(load: float, base: float, start: int) -> None:
-    """From too few and from too many replicas, whatever share of the objective an idle engine takes."""
+    """From too few and from too many replicas, whatever share of the goal an idle engine takes."""
     fleet = Fleet(lambda _: load, base, start)
     replicas = fleet.run(3 * 3600)
     hour = int(3600 / Fleet.SYNC)
     settled = replicas[-hour:]
     assert len(set(settled)) == 1, settled
     assert turns(replicas) <= 3
-    # The objective is kept, and without many more than that takes.
+    # The goal is kept, and without many more than that takes.
     [latency] = fleet.seen(4 * 3600, settled[0]).latencies
     assert latency is not None
     assert latency <= 1.1 or load / settled[0] <= 0.88

@@ -65,9 +65,9 @@ def test_keys_that_keda_itself_passes_are_let_pass() -> None:
     assert metric(**passed, tlsClientKey="x", useCachedMetrics="true", tlsCertFileFromEnv="x") == metric()
 
 
-def test_objectives() -> None:
+def test_goals() -> None:
     trigger = slo("ttft_p90=1s, itl_mean=50ms,queue_p99 = 1m30s", saturation="0.5")
-    assert [(each.metric.name, each.seconds) for each in trigger.objectives] == [
+    assert [(each.metric.name, each.seconds) for each in trigger.goals] == [
         ("time_to_first_token_p90_seconds", 1.0),
         ("inter_token_latency_mean_seconds", 0.05),
         ("queue_latency_p99_seconds", 90.0),
@@ -77,7 +77,7 @@ def test_objectives() -> None:
 
 
 GIVEN = {"metric": "waiting_requests"}
-OBJECTIVES = {"slo": "ttft_p90=1s", "pool": "chat"}
+GOALS = {"slo": "ttft_p90=1s", "pool": "chat"}
 
 
 @pytest.mark.parametrize(
@@ -103,19 +103,19 @@ OBJECTIVES = {"slo": "ttft_p90=1s", "pool": "chat"}
         ({**GIVEN, "namespace": "a/b"}, "namespace: expected a namespace, got 'a/b'"),
         ({**GIVEN, "namespace": "other"}, "namespace: 'other' is not the ScaledObject's own; keda.other_namespaces"),
         ({**GIVEN, "saturation": "0.8"}, "saturation: goes with slo only"),
-        ({**GIVEN, **OBJECTIVES}, "metric: give either metric (what to scale on) or slo (what to keep), and not both"),
+        ({**GIVEN, **GOALS}, "metric: give either metric (what to scale on) or slo (what to keep), and not both"),
         ({"pool": "chat"}, "metric: give either metric"),
         ({"slo": "ttft_p90=1s"}, "pool: is missing: slo is about one InferencePool"),
-        ({**OBJECTIVES, "target": "1"}, "target: goes with metric only"),
-        ({**OBJECTIVES, "activation": "1"}, "activation: goes with metric only"),
-        ({**OBJECTIVES, "saturation": "1.2"}, "saturation: expected a share of capacity"),
-        ({**OBJECTIVES, "slo": "ttft_p90"}, "slo: expected ttft, itl or queue with a statistic and a duration"),
-        ({**OBJECTIVES, "slo": "ttft_p95=1s"}, "got 'ttft_p95=1s'; did you mean ttft_p9"),
-        ({**OBJECTIVES, "slo": "ttft_p90=1"}, "slo: expected a duration from 1ms to 1h, such as 500ms or 2s, got '1'"),
-        ({**OBJECTIVES, "slo": "ttft_p90=0s"}, "slo: expected a duration"),
-        ({**OBJECTIVES, "slo": "ttft_p90=2h"}, "slo: expected a duration"),
-        ({**OBJECTIVES, "slo": "ttft_p90=1s,ttft_p90=2s"}, "slo: 'ttft_p90=2s' is given twice"),
-        ({**OBJECTIVES, "slo": ",".join(["ttft_p90=1s"] * 9)}, "slo: expected at most 8 objectives, got 9"),
+        ({**GOALS, "target": "1"}, "target: goes with metric only"),
+        ({**GOALS, "activation": "1"}, "activation: goes with metric only"),
+        ({**GOALS, "saturation": "1.2"}, "saturation: expected a share of capacity"),
+        ({**GOALS, "slo": "ttft_p90"}, "slo: expected ttft, itl or queue with a statistic and a duration"),
+        ({**GOALS, "slo": "ttft_p95=1s"}, "got 'ttft_p95=1s'; did you mean ttft_p9"),
+        ({**GOALS, "slo": "ttft_p90=1"}, "slo: expected a duration from 1ms to 1h, such as 500ms or 2s, got '1'"),
+        ({**GOALS, "slo": "ttft_p90=0s"}, "slo: expected a duration"),
+        ({**GOALS, "slo": "ttft_p90=2h"}, "slo: expected a duration"),
+        ({**GOALS, "slo": "ttft_p90=1s,ttft_p90=2s"}, "slo: 'ttft_p90=2s' is given twice"),
+        ({**GOALS, "slo": ",".join(["ttft_p90=1s"] * 9)}, "slo: expected at most 8 goals, got 9"),
         ({**GIVEN, "model": "m" * (LONGEST + 1)}, f"model: is longer than {LONGEST} characters"),
         ({**GIVEN, "k" * 2000: "x"}, f"is longer than {LONGEST} characters"),
         ({f"key{number}": "x" for number in range(MOST_KEYS + 1)}, f"its trigger has more than {MOST_KEYS} keys"),
