@@ -39,7 +39,7 @@ SERVICE: Final = "externalscaler.ExternalScaler"
 _MOST_MESSAGE_BYTES: Final = 16 * 1024
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _UNARY_AT_ONCE: Final = 1_000
-_LOOK_SECONDS: Final = 0.5
+_SPEC_SECONDS: Final = 0.5
 _FOLLOW_SECONDS: Final = 1.0
 _DRAIN_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.01
@@ -62,13 +62,18 @@ class ScalerTls:
 
 @dataclass(frozen=True, slots=True)
 class ScalerListen:
-    """Where the scaler listens (port 0: any free one), and how many streams it takes, in all and of one address."""
+    """Where the scaler listens (port 0: any free one), and how many streams it takes, in all and of one address.
+
+    Loads, of which a stream is told and which cost most, are looked at every `look_seconds`; requests for an empty pool
+    wait for nothing.
+    """
 
     host: str = "127.0.0.1"
     port: int = 9005
     tls: ScalerTls | None = None
     max_streams: int = 4_000
     max_peer_streams: int = 2_000
+    look_seconds: float = 2.0
 
 
 class ScalerServer:
@@ -176,9 +181,9 @@ class ScalerServer:
 
             return grpc.unary_unary_rpc_method_handler(call, read, of.SerializeToString)
 
-        def stream(method: str, latest: "Callable[[Trigger, _Stream], Any]", of: Any) -> Any:
+        def stream(told: _Told, of: Any) -> Any:
             async def call(request: pb.ScaledObjectRef, context: "Context") -> None:
-                await self._streamed(method, request, latest, context)
+                await self._streamed(told, request, context)
 
             return grpc.unary_stream_rpc_method_handler(call, asks, of.SerializeToString)
 
@@ -189,8 +194,8 @@ class ScalerServer:
             is_active: unary(is_active, lambda request: self._is_active(self._trigger(request)), asks, active),
             spec: unary(spec, lambda request: self._spec(self._trigger(request)), asks, specs),
             metrics: unary(metrics, self._metrics, asks_metrics, pb.GetMetricsResponse),
-            stream_active: stream(stream_active, self._latest_active, active),
-            stream_spec: stream(stream_spec, lambda trigger, _: self._spec(trigger), specs),
+            stream_active: stream(_Told(stream_active, self._latest_active, self._listen.look_seconds), active),
+            stream_spec: stream(_Told(stream_spec, lambda trigger, _: self._spec(trigger), _SPEC_SECONDS), specs),
         }
 
     # Answers
@@ -238,40 +243,33 @@ class ScalerServer:
         self.counts.ended(method, "OK")
         return reply
 
-    async def _streamed(
-        self,
-        method: str,
-        request: pb.ScaledObjectRef,
-        latest: "Callable[[Trigger, _Stream], Any]",
-        context: "Context",
-    ) -> None:
+    async def _streamed(self, told: "_Told", request: pb.ScaledObjectRef, context: "Context") -> None:
         try:
-            with self._place(method, _name(request), context) as stream:
-                trigger = self._trigger(request)
-                await self._follow(method, lambda: latest(trigger, stream), stream, context)
+            with self._place(told.method, _name(request), context) as stream:
+                await self._follow(told, self._trigger(request), stream, context)
         except ScalerError as error:
-            await self._fail(method, error.code, str(error), context)
+            await self._fail(told.method, error.code, str(error), context)
         except asyncio.CancelledError:
-            self.counts.ended(method, "CANCELLED")
+            self.counts.ended(told.method, "CANCELLED")
             raise
         except Exception as error:  # a bug in one stream must not end the others
-            await self._crash(method, error, context)
-        self.counts.ended(method, "OK")
+            await self._crash(told.method, error, context)
+        self.counts.ended(told.method, "OK")
 
-    async def _follow(self, method: str, latest: Callable[[], Any], stream: "_Stream", context: "Context") -> None:
+    async def _follow(self, told: "_Told", trigger: Trigger, stream: "_Stream", context: "Context") -> None:
         """Send the state, and again whenever it changes, until the server ends."""
         sent = None
         while not self._closing:
             stream.news.clear()
             # What is not there yet may come; KEDA would come back late to a stream that broke.
             with contextlib.suppress(NotThere, NotKnown):
-                state = latest()
+                state = told.latest(trigger, stream)
                 if state != sent:
                     await context.write(state)
                     sent = state
-                    self.counts.pushes[method] += 1
+                    self.counts.pushes[told.method] += 1
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with asyncio.timeout(told.every_seconds):
                     await stream.news.wait()
 
     @contextlib.contextmanager
@@ -322,7 +320,16 @@ class ScalerServer:
         """Note what is known of loads, between KEDA's calls."""
         while True:
             self._scaler.observe(self._clock())
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(self._listen.look_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What streams of one method tell: the latest state, which is looked at so often, and whenever there is news."""
+
+    method: str
+    latest: "Callable[[Trigger, _Stream], Any]"
+    every_seconds: float
 
 
 class _Stream:

@@ -32,7 +32,8 @@ SLO = {"slo": "ttft_p90=1s", "pool": "chat"}
 
 @asynccontextmanager
 async def serving(pools: Pools, **listen: Any) -> AsyncGenerator[ScalerServer]:
-    async with ScalerServer(ScalerListen(port=0, **listen), pools.scaler, pools.store, pools.clock) as scaler:
+    settings = ScalerListen(**{"port": 0, "look_seconds": 0.1, **listen})
+    async with ScalerServer(settings, pools.scaler, pools.store, pools.clock) as scaler:
         yield scaler
 
 
@@ -154,7 +155,7 @@ async def test_calls_are_answered_while_many_streams_are_open() -> None:
     """KEDA opens two for each trigger and goes on polling; it waits for one answer before the next."""
     pools = Pools([server(0)])
     pools.scrape(3.0)
-    async with asking(pools) as (scaler, opened):
+    async with asking(pools, look_seconds=2.0) as (scaler, opened):
         streams = [
             stream
             for number in range(200)

@@ -313,3 +313,19 @@ def test_observations_of_endpoints_that_are_gone_are_ignored() -> None:
     made.record_beside(GPU, endpoint(9).key, GpuSample(1.0, 1.0, 1.0), at=1.0)
     assert view(made).number == before
     assert made.snapshot(ObjectKey("llm", "other")) is None
+
+
+def test_a_request_that_finds_no_endpoint_is_told_at_once_and_in_the_snapshot() -> None:
+    store, told = MetricStore("s"), list[ObjectKey]()
+    pool = Pool(ObjectKey("llm", "empty"), {"app": "none"})
+    store.sync(DiscoveryState((), (pool,)))
+    end = store.on_request_without_endpoint(told.append)
+    store.turn_away(pool.key, 5.0)
+    store.turn_away(ObjectKey("llm", "unknown"), 5.0)
+    assert told == [pool.key]
+    snapshot = store.snapshot(pool.key)
+    assert snapshot is not None
+    assert snapshot.turned_away == ((5.0, 1),)
+    end()
+    store.turn_away(pool.key, 6.0)
+    assert told == [pool.key]
