@@ -126,6 +126,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/discovering",
         "infscale/serving/ext_proc_port",
         "infscale/serving/parts",
+        "infscale/serving/scaler_port",
     ),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (

@@ -16,7 +16,8 @@ from infscale.documents.strict_document import quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import ObjectKey, Phase
 from infscale.keda.demand import Loads, asked_for
-from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere
+from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere, ScalerError
+from infscale.keda.last_answers import Answered, LastAnswers
 from infscale.keda.load_in_replicas import Pods, Seen, load_in_replicas
 from infscale.keda.trigger_metadata import Asked, MetricTrigger, Scope, SloTrigger, Trigger, read_trigger
 from infscale.labels import Operator, Requirement, Selector, model_key, value_problem
@@ -70,6 +71,8 @@ class ExternalScaler:
         self._judged = judged
         self._settings = settings
         self._loads = Loads()
+        self.answers = LastAnswers()
+        """What was answered last."""
 
     def trigger(self, asked: Asked) -> Trigger:
         """The trigger that is asked about. Raises `ScalerError`."""
@@ -87,10 +90,17 @@ class ExternalScaler:
 
     def value(self, trigger: Trigger, now: float) -> float:
         """The value of the trigger's metric. Raises `ScalerError`."""
-        pools = self._pools(trigger.scope)
-        if isinstance(trigger, SloTrigger):
-            return self._replicas(trigger, pools[0], now)
-        return self._metric(trigger, pools, now)
+        try:
+            pools = self._pools(trigger.scope)
+            if isinstance(trigger, SloTrigger):
+                value, why = self._replicas(trigger, pools[0], now)
+            else:
+                value, why = self._metric(trigger, pools, now), ""
+        except ScalerError as error:
+            self.answers.keep(Answered(trigger, now, None, error.problem))
+            raise
+        self.answers.keep(Answered(trigger, now, value, why))
+        return value
 
     def active(self, trigger: Trigger, now: float) -> bool:
         """Whether the trigger is active: its pools are in demand, or its value is above its activation.
@@ -186,7 +196,8 @@ class ExternalScaler:
         since = now - self._settings.activation_seconds
         return not any(len(each) or asked_for(each, since) for each in pools)
 
-    def _replicas(self, trigger: SloTrigger, snapshot: PoolSnapshot, now: float) -> float:
+    def _replicas(self, trigger: SloTrigger, snapshot: PoolSnapshot, now: float) -> tuple[float, str]:
+        """The replicas of load, and what they were made of."""
         model = _served_name(snapshot, trigger.scope.model)
         latencies = [group_reading(each.metric, snapshot, now, model) for each in trigger.goals]
         saturation = group_reading(_SATURATION, snapshot, now)
@@ -204,17 +215,15 @@ class ExternalScaler:
         )
         asked = asked_for(snapshot, now - self._settings.activation_seconds)
         replicas = load_in_replicas(pods, seen, asked=asked)
+        names = [*(each.text for each in trigger.goals), f"saturation={trigger.saturation:g}"]
+        told = "; ".join(f"{name}: {_told(each)}" for name, each in zip(names, [*latencies, saturation], strict=True))
         if replicas is None:
-            names = [*(each.text for each in trigger.goals), "saturation"]
-            readings = [*latencies, saturation]
-            causes = [
-                f"{name}: {each.reason}"
-                for name, each in zip(names, readings, strict=True)
-                if isinstance(each, Unknown)
-            ]
-            told = "; ".join(dict.fromkeys(causes))
             raise NotKnown(str(trigger.scope.scaled_object), f"the load of {snapshot.pool} is unknown now: {told}")
-        return replicas
+        return replicas, f"{pods.ready} pods are ready, {pods.starting} start; {told}"
+
+
+def _told(reading: Reading | Unknown) -> str:
+    return f"unknown, {reading.reason}" if isinstance(reading, Unknown) else f"{reading.value:.3g}"
 
 
 def _known(reading: Reading | Unknown) -> float | None:

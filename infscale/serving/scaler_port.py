@@ -1,6 +1,7 @@
 """The part that KEDA asks: the external scaler's port."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
@@ -13,6 +14,7 @@ from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.parts import Owning
+from infscale.telemetry.telemetry_server import DebugPage
 
 if TYPE_CHECKING:
     from infscale.keda.scaler_server import ScalerServer
@@ -32,9 +34,15 @@ class ScalerPort(Owning):
         scaler = ExternalScaler(
             store, table, judged, ScalerSettings(settings.activation_seconds, settings.other_namespaces)
         )
+        self._scaler = scaler
+        self._clock = clock
         self.server = _server(settings, scaler, store, clock)
         super().__init__(self.server)
         self._collectors = (ScalerCollector(self.server.counts),)
+
+    def pages(self) -> dict[str, DebugPage]:
+        """The documents under `/debug/`."""
+        return {"triggers": lambda: self._scaler.answers.document(self._clock(), datetime.now(UTC))}
 
     def collectors(self) -> Sequence[Collector]:
         """What KEDA asked, and was told."""

@@ -1,6 +1,7 @@
 """What triggers are answered: values as the adapter's external metrics have them, and never 0 for what is unknown."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from infscale.config import FormulaSettings
 from infscale.endpoint import ObjectKey, Phase
 from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere, ScalerError
 from infscale.keda.external_scaler import ScalerSettings
+from infscale.keda.last_answers import MOST_KEPT
 from infscale.labels import model_key
 from infscale.metrics.published.catalogue import PUBLISHED
 from infscale.metrics.sample import Histogram
@@ -117,7 +119,9 @@ def test_stale_values_are_refused_with_their_age_and_cause() -> None:
     )
     code, words = refusal(pools, SLO)
     assert code == "UNAVAILABLE"
-    assert words.startswith("ScaledObject llm/chat: the load of llm/chat is unknown now: ttft_p90=1s: only 0 of 2 ")
+    assert words.startswith(
+        "ScaledObject llm/chat: the load of llm/chat is unknown now: ttft_p90=1s: unknown, only 0 of 2 "
+    )
     assert "the oldest is 3.5 s old: timed out after 0.4 s" in words
     # The target depends on no value.
     assert (pools.target(WAITING), pools.target(SLO)) == (5.0, 1.0)
@@ -224,6 +228,30 @@ def test_a_pool_that_misses_its_goal_is_more_replicas_of_load() -> None:
     assert pools.value({**SLO, "slo": "ttft_p90=4s"}) <= 2.0
     assert pools.value({**SLO, "slo": "ttft_p90=4s, ttft_p50=500ms"}) == 4.0
     assert pools.value({**SLO, "model": MODEL}) == pools.value({**SLO, "model": model_key(MODEL)}) == slow
+
+
+def test_what_was_answered_is_kept_with_what_it_was_made_of() -> None:
+    pools = Pools([server(0), server(1, phase=Phase.STARTING)])
+    busy(pools, 0.05, waiting=0.0, running=20.0, kv=0.4)
+    value = pools.value(SLO)
+    refusal(pools, {**WAITING, "pool": "chatt"})
+    pools.now += 1.5
+    wall = datetime(2026, 8, 20, 10, tzinfo=UTC)
+    refused, answered = pools.scaler.answers.document(pools.now, wall)["triggers"]  # type: ignore[misc]
+    assert answered == {
+        "time": "2026-08-20T09:59:58.500+00:00",
+        "scaled_object": "llm/chat",
+        "pool": "llm/chat",
+        "model": None,
+        "metric": "infscale_replicas_of_load",
+        "value": value,
+        "why": "1 pods are ready, 1 start; ttft_p90=1s: 0.09; saturation=0.8: 0.5",
+    }
+    assert (refused["value"], refused["pool"]) == (None, "llm/chatt")
+    assert refused["why"].startswith("pool: there is no InferencePool llm/chatt")
+    for number in range(MOST_KEPT + 10):
+        pools.value({**WAITING, "target": str(number + 1)})
+    assert len(pools.scaler.answers.document(pools.now, wall)["triggers"]) == MOST_KEPT  # type: ignore[arg-type]
 
 
 def test_a_full_pool_is_more_replicas_of_load_although_it_is_fast() -> None:
