@@ -318,8 +318,15 @@ class ScalerServer:
 
     async def _observe(self) -> None:
         """Note what is known of loads, between KEDA's calls."""
+        said = ""
         while True:
-            self._scaler.observe(self._clock())
+            try:
+                self._scaler.observe(self._clock())
+            except Exception as error:
+                # The top of the loop: what was known before ages on.
+                if said != where(error):
+                    said = where(error)
+                    _LOG.error("the external scaler failed to look at loads: %s", said)
             await asyncio.sleep(self._listen.look_seconds)
 
 

@@ -388,6 +388,23 @@ async def test_a_fault_of_the_scaler_is_logged_without_what_was_sent(
     assert "secret" not in caplog.text
 
 
+async def test_a_fault_in_looking_at_loads_is_logged_once_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = Pools()
+    looks: list[float] = []
+
+    def fails(now: float) -> None:
+        looks.append(now)
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(pools.scaler, "observe", fails)
+    async with asking(pools, look_seconds=0.01) as (_, opened):
+        await until(lambda: len(looks) > 3)
+        assert not await Keda(opened, WAITING).is_active()
+    assert caplog.text.count("the external scaler failed to look at loads: RuntimeError at") == 1
+
+
 # TLS
 
 
