@@ -31,8 +31,8 @@ SLO = {"slo": "ttft_p90=1s", "pool": "chat"}
 
 
 @asynccontextmanager
-async def serving(pools: Pools, **listen: Any) -> AsyncGenerator[ScalerServer]:
-    settings = ScalerListen(**{"port": 0, "look_seconds": 0.1, **listen})
+async def serving(pools: Pools, look_seconds: float = 0.1, **listen: Any) -> AsyncGenerator[ScalerServer]:
+    settings = ScalerListen(port=0, look_seconds=look_seconds, **listen)
     async with ScalerServer(settings, pools.scaler, pools.store, pools.clock) as scaler:
         yield scaler
 

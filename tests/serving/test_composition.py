@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -209,14 +210,11 @@ def test_streams_of_keda_end_in_order_at_a_signal(tmp_path: Path) -> None:
         lines = iter(process.stderr.readline, "")
         serving_line = next(line for line in lines if "pools=" in line)
         port = serving_line.split("external scaler on port ")[1].split()[0].strip("'\"")
-        asked = MESSAGES["ScaledObjectRef"](
-            name="a", namespace="default", scalerMetadata={"slo": "ttft_p90=1s", "pool": "default"}
-        )
+        metadata = {"slo": "ttft_p90=1s", "pool": "default"}
+        asked = MESSAGES["ScaledObjectRef"](name="a", namespace="default", scalerMetadata=metadata)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as opened:
-            call = opened.unary_stream(
-                "/externalscaler.ExternalScaler/StreamIsActive", lambda each: each.SerializeToString()
-            )
-            stream = call(asked)
+            call = opened.unary_stream("/externalscaler.ExternalScaler/StreamIsActive", None, None)
+            stream: Any = call(asked.SerializeToString())
             next(stream)
             process.send_signal(signal.SIGTERM)
             assert [*stream] == []
