@@ -99,7 +99,7 @@ format: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 proto: $(STAMP) ## regenerate the protobuf modules from the .proto files beside them
-	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto infscale/node_agent/proto/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. picker/proto/*.proto infscale/*/proto/*.proto
 
 lock: $(STAMP) ## pin every dependency with its hashes; an image has its own part, without the demo
 	$(LOCK) --extra demo --group dev -o requirements.lock pyproject.toml

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from adapter.server.stats import AdapterStats
 from adapter.server.telemetry import AdapterCollector
+from infscale.keda.scaler_counts import ScalerCollector, ScalerCounts
 from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
@@ -80,6 +81,7 @@ SECTIONS: Mapping[str, Callable[[], Iterable[Collector]]] = {
     "Picker": _picker,
     "Averages for other pickers": lambda: (PoolAveragesCollector(MetricStore("s"), lambda: 0.0),),
     "Adapter": lambda: (AdapterCollector(AdapterStats()),),
+    "KEDA": lambda: (ScalerCollector(ScalerCounts()),),
     "Process": lambda: (ProcessCollector(),),
     "The reference picker's names": _reference,
 }

@@ -19,11 +19,15 @@ from adapter.access.trust_watch import TRUST_NEEDS
 from adapter.api.paths import TELEMETRY_PATH
 from adapter.registering.ownership import API_SERVICES, OVERLAYS, Overlay
 from infscale.cli import node_agent
-from infscale.config.read import load_config
+from infscale.config.read import load_config, read_config
+from infscale.documents.strict_document import load
+from infscale.endpoint import ObjectKey
+from infscale.keda.trigger_metadata import Asked, SloTrigger, read_trigger
 from infscale.kube.api.client import CredentialSource, KubeClient
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
 from infscale.kube.rights import Right, rights
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.metric_table import MetricTable
 from infscale.node_agent.kubelet import SOCKET
 from infscale.process.listening import listening_place
 from infscale.serving.composition import PARTS, Given, composed
@@ -167,9 +171,11 @@ def test_only_gateways_reach_ext_proc_and_only_the_api_server_the_adapter() -> N
     assert policy["spec"]["podSelector"]["matchLabels"] == template["metadata"]["labels"]
     assert policy["spec"]["policyTypes"] == ["Ingress"]
     ports = {each["name"] for each in template["spec"]["containers"][0]["ports"]}
-    by_port: dict[str, list[Any]] = {}
+    by_port: dict[Any, list[Any]] = {}
     for rule in policy["spec"]["ingress"]:
         by_port.setdefault(rule["ports"][0]["port"], []).extend(rule["from"])
+    keda = by_port.pop(9005)
+    assert keda == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}]
     assert set(by_port) == ports
     # A pod's labels are written by its owner, those of a namespace are not.
     assert by_port["ext-proc"] == [{"namespaceSelector": {"matchLabels": {"infscale.dev/gateways": "true"}}}]
@@ -227,6 +233,54 @@ def test_the_configuration_has_the_fallback_that_the_gateway_s_example_retries_o
     example = {each["kind"]: each for each in documents(MANIFESTS / "examples" / "envoy-gateway.yaml")}
     retries = example["BackendTrafficPolicy"]["spec"]["retry"]["numRetries"]
     assert 1 < load_config(ADAPTER / "serve.yaml").picker.destinations <= retries + 1
+
+
+def test_keda_reaches_the_external_scaler_where_it_is_configured() -> None:
+    """By the section that is written into the configuration as a comment, and the Service of the overlay."""
+    text = (ADAPTER / "serve.yaml").read_text()
+    config = load(re.sub(r"^# (keda:|  listen:)", r"\1", text, flags=re.MULTILINE), "serve.yaml")
+    keda = read_config(config, ADAPTER).keda
+    assert keda is not None
+    assert load_config(ADAPTER / "serve.yaml").keda is None, "a port is opened for users of KEDA alone"
+    [service] = documents(ADAPTER / "overlays" / "keda" / "service.yaml")
+    assert service["spec"]["selector"] == one("Deployment", "infscale")["spec"]["selector"]["matchLabels"]
+    [port] = service["spec"]["ports"]
+    assert (port["targetPort"], keda.listen.host) == (keda.listen.port, "0.0.0.0")
+    documented = re.findall(r"```yaml\n(.*?)```", (MANIFESTS.parent / "docs" / "keda.md").read_text(), re.DOTALL)
+    examples = [*documents(MANIFESTS / "examples" / "scaledobject.yaml"), yaml.safe_load(documented[0])]
+    for example in examples:
+        [trigger] = checked_scaled_object(example)["triggers"]
+        key = ObjectKey(example["metadata"]["namespace"], example["metadata"]["name"])
+        read = read_trigger(Asked(key, trigger["metadata"]), MetricTable(), other_namespaces=False)
+        assert isinstance(read, SloTrigger)
+        where = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc:{port['port']}"
+        assert trigger["metadata"]["scalerAddress"] == where
+    assert read_config(load("discovery: {file: x}\n" + documented[1], "keda.md"), ADAPTER).keda is not None
+
+
+# What a ScaledObject may have, in KEDA 2.21; the CRD itself is not needed for it.
+_SCALED_OBJECT = {
+    "scaleTargetRef": {"apiVersion", "kind", "name"},
+    "minReplicaCount": int,
+    "maxReplicaCount": int,
+    "cooldownPeriod": int,
+    "fallback": {"failureThreshold", "replicas", "behavior"},
+    "advanced": {"horizontalPodAutoscalerConfig"},
+    "triggers": list,
+}
+
+
+def checked_scaled_object(document: dict[str, Any]) -> dict[str, Any]:
+    """The specification of a ScaledObject, of which every key is one that KEDA has."""
+    assert (document["apiVersion"], document["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
+    spec: dict[str, Any] = document["spec"]
+    for key, value in spec.items():
+        allowed = _SCALED_OBJECT[key]
+        assert isinstance(value, allowed) if isinstance(allowed, type) else set(value) <= allowed, key
+    for trigger in spec["triggers"]:
+        assert trigger["type"] in {"external", "external-push"}
+        assert all(isinstance(each, str) for item in trigger["metadata"].items() for each in item)
+    return spec
 
 
 def test_open_exchanges_have_time_to_end() -> None:

@@ -38,7 +38,10 @@ LINES_WITHOUT_A_TEST = 60
 
 TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/answering/test_forwarding.py": ("adapter/api/foreign",),
-    "adapter/answering/test_store_provider.py": ("adapter/answering/refusals",),
+    "adapter/answering/test_store_provider.py": (
+        "adapter/answering/refusals",
+        "infscale/aggregation/external_items",
+    ),
     "adapter/registering/test_serving_tls.py": ("infscale/process/certificates",),
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
@@ -120,6 +123,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/deciding",
         "infscale/serving/discovering",
         "infscale/serving/parts",
+        "infscale/serving/scaler_port",
     ),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (

@@ -12,14 +12,15 @@ from adapter.answering import refusals
 from adapter.answering.described_objects import DescribedObjects
 from adapter.answering.provider import ExternalValue, ExternalValues, Kind, ObjectValues
 from adapter.api.paths import ALL, EVERYTHING, NAMESPACES, ExternalRequest, GroupResource, MetricRequest, ObjectRequest
-from infscale.aggregation.across_pools import Part, combined, distinct, finite, revision, why_no_pod, window_seconds
-from infscale.aggregation.label_sets import Choice, choose, labels_of, picked, pools_selected, serves, unsettled
+from infscale.aggregation.across_pools import Part, combined, distinct, revision, why_no_pod, window_seconds
+from infscale.aggregation.external_items import AddedUp, NothingPicked, NotKnown, external_items
+from infscale.aggregation.label_sets import Choice, choose, labels_of
 from infscale.aggregation.selections import Selections
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
 from infscale.endpoint import ObjectKey, Pool
 from infscale.errors import SeveralModels
 from infscale.metrics.published.aliases import Alias
-from infscale.metrics.published.answers import group_reading, pod_readings
+from infscale.metrics.published.answers import pod_readings
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.published.readings import Readings
@@ -79,27 +80,19 @@ class StoreProvider:
         """
         metric = self._metric(request)
         snapshots = self._snapshots(request.namespace)
-        relevant = pools_selected(snapshots, request.labels)
-        chosen = picked(metric, relevant, request.labels)
-        if not chosen:
-            raise refusals.no_label_set(request, metric, snapshots)
-        # A label set without a ready endpoint has no share in a sum; one alone is unknown.
-        served = [each for each in chosen if serves(metric, *each)] or chosen
-        if len(served) > 1 and not metric.adds_up:
-            raise refusals.added_up(request, metric, served)
-        cold = unsettled(metric, relevant)
-        if cold is not None:
-            raise refusals.unavailable(request, cold)
-        items: list[ExternalValue] = []
-        for snapshot, model in served:
-            labels = labels_of(snapshot, model)
-            reading = group_reading(metric, snapshot, now, model)
-            reading = reading if isinstance(reading, Unknown) else finite(reading)
-            if isinstance(reading, Unknown):
-                raise refusals.unavailable(request, reading, labels)
-            items.append(ExternalValue(labels, reading))
-        read = [snapshot for snapshot, _ in served]
-        return ExternalValues(tuple(items), revision(read), window_seconds(each.reading for each in items))
+        found = external_items(metric, snapshots, request.labels, now)
+        match found:
+            case NothingPicked():
+                raise refusals.no_label_set(request, metric, snapshots)
+            case AddedUp():
+                raise refusals.added_up(request, metric, found.found)
+            case NotKnown():
+                labels = None if found.label_set is None else labels_of(*found.label_set)
+                raise refusals.unavailable(request, found.unknown, labels)
+            case _:
+                items = tuple(ExternalValue(labels_of(each.snapshot, each.model), each.reading) for each in found)
+        read = [each.snapshot for each in found]
+        return ExternalValues(items, revision(read), window_seconds(each.reading for each in items))
 
     def _metric(self, request: MetricRequest) -> PublishedMetric:
         metric = self._table.called(request.metric)

@@ -8,7 +8,7 @@ v1beta2, it asks the second for everything.
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP, CustomVersion
 from adapter.registering.issuing import Subject
@@ -20,6 +20,8 @@ API_GROUP = "apiregistration.k8s.io"
 API_SERVICES_PATH = f"/apis/{API_GROUP}/v1/apiservices"
 API_SERVICES = (CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1)
 """Names of the APIServices that may be the adapter's."""
+
+_KEDA: Final = "keda-operator-metrics-apiserver"
 
 JsonObject = Mapping[str, Any]
 
@@ -44,9 +46,29 @@ class ApiService:
     is_available: bool = False
 
     @property
+    def known_owner(self) -> str:
+        """Where it leads, in one of few words: KEDA has one of its own."""
+        return "keda" if self.owner is Owner.OTHER and is_keda(self.service) else self.owner.value
+
+    @property
     def rank(self) -> tuple[int, str]:
         """The version of a group with the highest rank is the preferred one."""
         return (self.priority, self.name)
+
+
+def is_keda(service: str) -> bool:
+    """Whether a Service (``namespace/name``) is that of KEDA's metrics adapter."""
+    return service.partition("/")[2] == _KEDA
+
+
+def answered_by(name: str, service: str) -> str:
+    """What there is to say of an APIService that leads to another Service."""
+    if name == EXTERNAL_V1BETA1 and is_keda(service):
+        return (
+            f"KEDA ({service}) answers {name}: infscale leaves it alone; a ScaledObject asks infscale with a trigger "
+            "of type external (docs/keda.md)"
+        )
+    return f"APIService {name} leads to {service}: its metrics are answered there, not here"
 
 
 def read_api_service(name: str, found: JsonObject | None, subject: Subject) -> ApiService:

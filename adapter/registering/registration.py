@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from adapter.registering.issuing import Authority, Subject, begun, renewal
-from adapter.registering.ownership import API_GROUP, API_SERVICES, API_SERVICES_PATH
+from adapter.registering.overwriting import Overwriting, told
+from adapter.registering.ownership import API_GROUP, API_SERVICES, API_SERVICES_PATH, answered_by, is_keda
 from infscale.kube.api.errors import Conflict, KubeError, NotFound
 from infscale.kube.api.verbs import Creates, Gets, JsonObject, Patches, Updates
 from infscale.kube.rights import Right, rights
@@ -161,6 +162,7 @@ class Registrar:
     bundle_file: Path | None = None
     _serving: x509.Certificate | None = field(default=None, init=False)
     _believed: dict[bytes, datetime] = field(default_factory=dict[bytes, datetime], init=False)
+    _overwriting: Overwriting = field(default_factory=Overwriting, init=False)
     _said: dict[str, str] = field(default_factory=dict[str, str], init=False)
 
     @property
@@ -249,21 +251,35 @@ class Registrar:
         for name in API_SERVICES:
             path = f"{API_SERVICES_PATH}/{name}"
             try:
-                patch = bundle_patch(await self.client.get(path), self.subject, bundle)
+                found = await self.client.get(path)
+                patch = bundle_patch(found, self.subject, bundle)
             except NotFound:
                 self._say(name, f"there is no APIService {name}: its metrics are not answered through the cluster")
                 continue
             except NotOurs as other:
-                self._say(name, f"APIService {name} leads to {other}: its metrics are answered there, not here")
+                level = logging.INFO if is_keda(str(other)) else logging.WARNING
+                self._say(name, answered_by(name, str(other)), level)
                 continue
             any_ours = True
-            self._said.pop(name, None)
-            if patch is not None:
+            if patch is None:
+                self._said.pop(name, None)
+            elif self._may_write(name, found):
                 await self.client.patch(path, patch)
                 _log.info("APIService %s believes the adapter's CA", name)
+            else:
+                continue
+            self._overwriting.is_right(name, base64.b64encode(bundle).decode())
         return any_ours
 
-    def _say(self, about: str, words: str) -> None:
+    def _may_write(self, name: str, found: JsonObject) -> bool:
+        """Whether infscale's CA may be written over the one that an APIService has."""
+        if not self._overwriting.is_another_s(name, found["spec"].get("caBundle")):
+            return True
+        may = self._overwriting.may_restore(name, self.now())
+        self._say(name, told(name, found, restored=may), logging.WARNING if may else logging.ERROR)
+        return may
+
+    def _say(self, about: str, words: str, level: int = logging.WARNING) -> None:
         if self._said.get(about) != words:
             self._said[about] = words
-            _log.warning("%s", words)
+            _log.log(level, "%s", words)

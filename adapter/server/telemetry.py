@@ -60,7 +60,7 @@ class AdapterCollector(Collector):
         """What there is of other adapters."""
         owners = GaugeMetricFamily(
             "infscale_adapter_api_service_owner",
-            "owner of a version of the metrics APIs in the cluster: infscale, other or none; 1 for the current one",
+            "owner of a version of the metrics APIs in the cluster: infscale, keda, other or none; 1 for the current",
             labels=["api_service", "owner"],
         )
         lost = GaugeMetricFamily(
@@ -69,7 +69,7 @@ class AdapterCollector(Collector):
         )
         if self._api_services is not None and self._api_services.ownership is not None:
             for each in self._api_services.ownership.services.values():
-                owners.add_metric([each.name, each.owner.value], 1.0)
+                owners.add_metric([each.name, each.known_owner], 1.0)
             verdict = self._api_services.verdict
             lost.add_metric([], float(verdict is not None and not verdict.is_settled))
         yield owners

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import get_args
 
-from infscale.config.settings import ListenAddress, PickerTlsFiles, TlsFiles, TlsVersion
+from infscale.config.settings import KedaTlsFiles, ListenAddress, PickerTlsFiles, TlsFiles, TlsVersion
 from infscale.documents.section import Files, Section
 from infscale.documents.strict_document import Field, quoted
 from infscale.documents.values import one_of
@@ -31,6 +31,17 @@ def picker_tls_files(files: Files) -> Callable[[Field], PickerTlsFiles]:
         version: TlsVersion = section.get("min_version", one_of(get_args(TlsVersion)), "1.2")
         client_ca = section.get("client_ca", files.path, None)
         return PickerTlsFiles(certificate.value, key.value, reload, version, client_ca)
+
+    return read
+
+
+def keda_tls_files(files: Files) -> Callable[[Field], KedaTlsFiles]:
+    """A reader of the external scaler's certificate, its key, and the authority of clients."""
+
+    def read(field: Field) -> KedaTlsFiles:
+        section = Section(field, KedaTlsFiles, required=["certificate", "key"])
+        certificate, key = (section.attempt(each, files.path) for each in ("certificate", "key"))
+        return KedaTlsFiles(certificate.value, key.value, section.get("client_ca", files.path, None))
 
     return read
 

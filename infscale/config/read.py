@@ -14,6 +14,7 @@ from infscale.config.settings import (
     DiscoverySettings,
     ErrorFormat,
     ForwardSettings,
+    KedaSettings,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     LogFormat,
@@ -54,6 +55,7 @@ _MAX_IN_FLIGHT = 100_000
 _MAX_PROCESSES = 64
 
 _MOST_CONNECTIONS = 100_000
+_CONNECTIONS = values.whole(1, _MOST_CONNECTIONS)
 
 
 def load_config(path: Path) -> ServeConfig:
@@ -108,13 +110,16 @@ def _read(root: Field, files: Files) -> ServeConfig:
     metrics = section.get("metrics", _metrics, no_metrics)
     picker = section.get("picker", lambda field: _picker(field, files), PickerSettings())
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
+    keda = section.get("keda", lambda field: _keda(field, files), None)
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
     for key, source in sources.items():
         if source.pods is not None and not discovery.refused and not clustered:
             found = section.given[key].entries()["pods"]
             found.report("pods are found with discovery.kubernetes only; list targets")
-    config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
+    config = ServeConfig(
+        discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, keda, telemetry, log
+    )
     _check_listeners(config, section.given)
     return config
 
@@ -295,7 +300,6 @@ def _picker(field: Field, files: Files) -> PickerSettings:
     buffered = section.get("max_buffered_bytes", values.byte_count, max(default.max_buffered_bytes, longest))
     if buffered < longest:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
-    connections = values.whole(1, _MOST_CONNECTIONS)
     trusted = partial(values.different, read=_trusted_header)
     objectives = values.one_of(get_args(UnknownObjectives))
     return PickerSettings(
@@ -308,8 +312,8 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         max_body_bytes=longest,
         max_buffered_bytes=buffered,
         body_timeout_seconds=section.get("body_timeout_seconds", values.positive, default.body_timeout_seconds),
-        max_connections=section.get("max_connections", connections, default.max_connections),
-        max_peer_connections=section.get("max_peer_connections", connections, default.max_peer_connections),
+        max_connections=section.get("max_connections", _CONNECTIONS, default.max_connections),
+        max_peer_connections=section.get("max_peer_connections", _CONNECTIONS, default.max_peer_connections),
         destinations=section.get("destinations", values.whole(1, _MAX_DESTINATIONS), default.destinations),
         unknown_models=section.get("unknown_models", values.one_of(get_args(UnknownModels)), default.unknown_models),
         unknown_load=section.get("unknown_load", values.one_of(get_args(UnknownLoad)), default.unknown_load),
@@ -364,6 +368,23 @@ def _forward_seconds(field: Field) -> float:
     return field.number(values.MIN_INTERVAL_SECONDS, _MAX_FORWARD_SECONDS)
 
 
+def _keda(field: Field, files: Files) -> KedaSettings:
+    section = Section(field, KedaSettings)
+    default = KedaSettings()
+    streams = section.get("max_streams", _CONNECTIONS, default.max_streams)
+    of_peer = section.get("max_peer_streams", _CONNECTIONS, min(default.max_peer_streams, streams))
+    if of_peer > streams and section.sound("max_streams"):
+        section.refuse(["max_peer_streams"], f"is more than max_streams, {streams}")
+    return KedaSettings(
+        section.get("listen", listeners.listen, default.listen),
+        section.get("tls", listeners.keda_tls_files(files), None),
+        section.get("activation_seconds", values.positive_seconds, default.activation_seconds),
+        section.get("other_namespaces", Field.boolean, default.other_namespaces),
+        streams,
+        of_peer,
+    )
+
+
 def _telemetry(field: Field) -> TelemetrySettings:
     section = Section(field, TelemetrySettings)
     listen = listeners.loopback("/debug/snapshot answers anyone who can connect")
@@ -390,6 +411,7 @@ def _check_listeners(config: ServeConfig, given: Mapping[str, Field]) -> None:
         ("picker", "listen", config.picker.listen),
         ("picker", "health_listen", config.picker.health_listen),
         ("adapter", "listen", config.adapter.listen),
+        ("keda", "listen", None if config.keda is None else config.keda.listen),
         ("telemetry", "listen", config.telemetry.listen),
     ):
         if address is None or not address.port:

@@ -68,6 +68,16 @@ class PickerTlsFiles(TlsFiles):
 
 
 @dataclass(frozen=True, slots=True)
+class KedaTlsFiles(TlsFiles):
+    """The external scaler's certificate; changed files are followed.
+
+    With `client_ca` only clients with a certificate of that authority are served.
+    """
+
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     """The cluster: by a kubeconfig file and one of its contexts, else the one this process runs in."""
 
@@ -228,6 +238,23 @@ class AdapterSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KedaSettings:
+    """The external scaler that KEDA asks; without `tls` it speaks plain text.
+
+    A request for a pool without ready endpoints keeps its triggers active for `activation_seconds`. With
+    `other_namespaces` a trigger may be about pools outside the namespace of its ScaledObject. KEDA has at most
+    `max_streams` streams open, each address `max_peer_streams` of them.
+    """
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 9005)
+    tls: KedaTlsFiles | None = None
+    activation_seconds: float = 300.0
+    other_namespaces: bool = False
+    max_streams: int = 4_000
+    max_peer_streams: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
 class TelemetrySettings:
     """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot`` and ``/debug/picks``.
 
@@ -250,7 +277,10 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
-    """The whole configuration of `infscale serve`; `sources` has a section for each of `SOURCES`, by its key."""
+    """The whole configuration of `infscale serve`; `sources` has a section for each of `SOURCES`, by its key.
+
+    `keda` None: there is no external scaler.
+    """
 
     discovery: DiscoverySettings
     kubernetes: KubernetesSettings | None = None
@@ -262,6 +292,7 @@ class ServeConfig:
     metrics: tuple[FormulaSettings, ...] = ()
     picker: PickerSettings = PickerSettings()
     adapter: AdapterSettings = AdapterSettings()
+    keda: KedaSettings | None = None
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
 

@@ -28,6 +28,7 @@ from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
+from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
     SchedulingFile,
     check_change,
@@ -64,6 +65,7 @@ class Serving:
     telemetry: TelemetryServer
     transport: Transport | None
     adapter: AdapterServer | None
+    scaler: ScalerPort | None
 
     def log_listeners(self) -> None:
         """Say where every part listens."""
@@ -72,10 +74,15 @@ class Serving:
             places["picker"] = f"ext_proc on port {self.transport.port}"
         if self.adapter is not None:
             places["adapter"] = self.adapter.url
+        if self.scaler is not None:
+            places["keda"] = f"external scaler on port {self.scaler.server.port}"
         _LOG.info("serving", extra={"fields": {"pools": len(self.store.pools()), **places}})
 
     async def drain(self) -> None:
-        """End exchanges in order; everything else stops with the block."""
+        """End streams of KEDA and exchanges in order; everything else stops with the block."""
+        if self.scaler is not None:
+            # First, and quickly: what takes over is asked while exchanges end here.
+            await self.scaler.server.drain()
         if self.transport is not None:
             await self.transport.drain()
 
@@ -174,18 +181,24 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if "adapter" in running:
         answers = Answers(StoreProvider(store, table), table, given.client, rng)
         answering = Answering(config, answers, store, page)
+    scaler = None
+    if config.keda is not None:
+        scaler = ScalerPort(
+            config.keda, store, table, lambda pool: pool_settings(config, deciding.scheduling, pool), clock
+        )
     guard = None
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    pages = deciding.observing.pages() | ({} if scaler is None else scaler.pages())
+    server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
-    wanted = (storing, deciding, scraping, *asking, listing, answering, port, showing, following)
+    wanted = (storing, deciding, scraping, *asking, listing, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(
@@ -195,6 +208,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         server,
         None if port is None else port.transport,
         None if answering is None else answering.server,
+        scaler,
     )
     return Composed(shown, parts)
 

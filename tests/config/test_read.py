@@ -16,6 +16,8 @@ from infscale.config.settings import (
     DiscoverySettings,
     FormulaSettings,
     ForwardSettings,
+    KedaSettings,
+    KedaTlsFiles,
     KubernetesDiscoverySettings,
     KubernetesSettings,
     ListenAddress,
@@ -55,6 +57,24 @@ def read(text: str) -> ServeConfig:
 
 def test_only_the_discovery_file_is_required() -> None:
     assert read(MINIMAL) == ServeConfig(DiscoverySettings(BASE / "discovery.yaml"))
+
+
+def test_the_external_scaler_is_there_where_its_section_is() -> None:
+    assert read(MINIMAL).keda is None
+    assert read(MINIMAL + "keda: {}").keda == KedaSettings()
+    assert read(MINIMAL + "keda: {max_streams: 5}").keda == KedaSettings(max_streams=5, max_peer_streams=5)
+    text = """
+        discovery: {file: x}
+        keda:
+          listen: "[::]:7000"
+          tls: {certificate: tls.crt, key: tls.key, client_ca: ca.crt}
+          activation_seconds: 60
+          other_namespaces: true
+          max_streams: 20
+          max_peer_streams: 10
+        """
+    tls = KedaTlsFiles(BASE / "tls.crt", BASE / "tls.key", BASE / "ca.crt")
+    assert read(text).keda == KedaSettings(ListenAddress("::", 7000), tls, 60.0, True, 20, 10)
 
 
 def test_every_key_can_be_given() -> None:
@@ -351,8 +371,21 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             "discovery: {file: x}\npicer: {}",
             "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, "
-            "telemetry, kubernetes, dcgm, hami, pools … (13 in all); did you mean picker?",
+            "telemetry, kubernetes, dcgm, hami, keda … (16 in all); did you mean picker?",
         ),
+        (
+            MINIMAL + "keda: {listen: '127.0.0.1:9002'}",
+            "serve.yaml:2: keda.listen: 127.0.0.1:9002 is also picker.listen; give each its own port",
+        ),
+        (
+            MINIMAL + "keda: {max_streams: 10, max_peer_streams: 11}",
+            "serve.yaml:2: keda.max_peer_streams: is more than max_streams, 10",
+        ),
+        (
+            MINIMAL + "keda: {activation_seconds: 0}",
+            "serve.yaml:2: keda.activation_seconds: expected more than 0, got 0",
+        ),
+        (MINIMAL + "keda: {tls: {certificate: x}}", "serve.yaml:2: keda.tls: key 'key' is missing"),
         (
             MINIMAL + "scrape: {interval: 1}",
             "serve.yaml:2: scrape.interval: unknown key; expected one of interval_seconds, engine_label, "
@@ -704,6 +737,8 @@ SECTIONS: dict[str, type[Any]] = {
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,
+    "keda": KedaSettings,
+    "keda.tls": KedaTlsFiles,
     "telemetry": TelemetrySettings,
     "log": LogSettings,
 }

@@ -33,7 +33,7 @@ def serve_config(
     /,
     **picker: object,
 ) -> ServeConfig:
-    """A configuration on free ports that follows `discovery`."""
+    """A configuration on free ports that follows `discovery`, with an external scaler for KEDA."""
     (folder / "discovery.yaml").write_text(yaml.safe_dump(dict(discovery)))
     document = {
         "discovery": {"file": "discovery.yaml"},
@@ -44,6 +44,7 @@ def serve_config(
         },
         "picker": {"listen": "127.0.0.1:0", "destinations": 2, **picker},
         "adapter": {"listen": "127.0.0.1:0"},
+        "keda": {"listen": "127.0.0.1:0"},
         "telemetry": {"listen": "127.0.0.1:0"},
     }
     path = folder / "serve.yaml"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,6 +25,7 @@ from infscale.labels import model_key
 from infscale.metrics.pages.dialects import DIALECTS
 from infscale.serving.composition import serving
 from infscale.sim.pages.engine_pages import EngineSkin
+from tests.keda.keda_client import MESSAGES, Keda, channel, specs_in
 from tests.picker.transport import gateway
 from tests.sim.simulated import MODEL, quick_settings
 from tests.sim.simulated import running as running_servers
@@ -169,11 +171,13 @@ async def names_on(url: str) -> set[str]:
 
 async def test_every_page_of_metrics_shows_what_all_parts_count(tmp_path: Path) -> None:
     """The averages of pools, too, which other pickers and dashboards read wherever they ask."""
-    async with serving(await asyncio.to_thread(load_config, config_file(tmp_path))) as running:
+    path = config_file(tmp_path, keda={"listen": "127.0.0.1:0"})
+    async with serving(await asyncio.to_thread(load_config, path)) as running:
         assert running.adapter is not None
         of_adapter, of_telemetry = await names_on(running.adapter.url), await names_on(running.telemetry.url)
     assert of_adapter == of_telemetry
     assert {"llm_d_epp_ready_endpoints", "infscale_adapter_requests_total", "infscale_scrapes_total"} <= of_adapter
+    assert {"infscale_keda_calls_total", "infscale_keda_streams", "infscale_keda_pushes_total"} <= of_adapter
 
 
 @pytest.mark.parametrize("skin", [EngineSkin.TGI, EngineSkin.LLAMACPP, EngineSkin.TRITON, EngineSkin.LMDEPLOY])
@@ -204,3 +208,51 @@ async def test_an_engine_is_found_out_and_its_model_known_by_its_list(tmp_path: 
             assert endpoint == {MODEL}
             page = await names_on(running.telemetry.url)
     assert {"infscale_model_list_scrapes_total", "infscale_model_list_names"} <= page
+
+
+async def test_the_target_of_a_trigger_follows_the_scheduling(tmp_path: Path) -> None:
+    """Its changes reach KEDA on the stream of specifications."""
+    scheduling = tmp_path / "epp.yaml"
+    scheduling.write_text(DETECTOR.replace("LIMIT", "7"))
+    path = config_file(tmp_path, {"config_file": "epp.yaml"}, keda={"listen": "127.0.0.1:0"})
+    async with serving(await asyncio.to_thread(load_config, path)) as running:
+        assert running.scaler is not None
+        async with channel(running.scaler.server.port) as opened:
+            keda = Keda(opened, {"metric": "waiting_requests", "pool": "default"}, namespace="default")
+            stream = keda.stream_specs()
+            assert specs_in(await stream.read()) == {"waiting_requests": (7, 7.0)}
+            scheduling.write_text(DETECTOR.replace("LIMIT", "3"))
+            async with asyncio.timeout(10):
+                assert specs_in(await stream.read()) == {"waiting_requests": (3, 3.0)} == await keda.specs()
+
+
+DETECTOR = """
+apiVersion: inference.networking.x-k8s.io/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: utilization-detector
+  parameters: {queueDepthThreshold: LIMIT}
+saturationDetector: {pluginRef: utilization-detector}
+"""
+
+
+def test_streams_of_keda_end_in_order_at_a_signal(tmp_path: Path) -> None:
+    """Before exchanges have ended: KEDA opens them again at what takes over."""
+    path = config_file(tmp_path, keda={"listen": "127.0.0.1:0"})
+    command = [sys.executable, "-m", "infscale.cli.main", "serve", "--config", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        serving_line = next(line for line in lines if "pools=" in line)
+        port = serving_line.split("external scaler on port ")[1].split()[0].strip("'\"")
+        metadata = {"slo": "ttft_p90=1s", "pool": "default"}
+        asked = MESSAGES["ScaledObjectRef"](name="a", namespace="default", scalerMetadata=metadata)
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as opened:
+            call = opened.unary_stream("/externalscaler.ExternalScaler/StreamIsActive", None, None)
+            stream: Any = call(asked.SerializeToString())
+            next(stream)
+            process.send_signal(signal.SIGTERM)
+            assert [*stream] == []
+            assert stream.code() is grpc.StatusCode.OK
+        assert process.wait(10) == 0
+        assert "Traceback" not in process.stderr.read()

@@ -4,7 +4,7 @@ Sources record into it, picker and adapter read snapshots from it. It runs in on
 revision number, and the next read of a pool gives a new immutable `PoolSnapshot` with that number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,7 @@ class MetricStore:
         self._boards: dict[ObjectKey, PoolBoard] = {}
         self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
         self.written_off = 0
+        self._called_for: list[Callable[[ObjectKey], None]] = []
 
     # Reading
 
@@ -78,6 +79,14 @@ class MetricStore:
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current views of all pools."""
         return tuple(board.snapshot() for board in self._boards.values())
+
+    def on_request_without_endpoint(self, tell: Callable[[ObjectKey], None]) -> Callable[[], None]:
+        """Have `tell` called with the pool at each request that finds no ready endpoint; gives what ends that.
+
+        It is called while the request waits: it is quick, and raises nothing.
+        """
+        self._called_for.append(tell)
+        return lambda: self._called_for.remove(tell)
 
     # What sources write
 
@@ -169,11 +178,13 @@ class MetricStore:
         return charge
 
     def turn_away(self, pool: ObjectKey, now: float) -> None:
-        """Count one request to `pool`, which has no ready endpoint."""
+        """Count one request to `pool`, which has no ready endpoint, and tell of it."""
         board = self._boards.get(pool)
         if board is not None:
             self._number += 1
             board.turn_away(now, self._number)
+            for tell in self._called_for:
+                tell(pool)
 
     def release(self, charge: Charge, *, answered: bool) -> None:
         """End a dispatch; `answered` says that the endpoint served it, so that its metrics must have moved.

@@ -10,6 +10,7 @@ import grpc.aio
 
 from infscale.endpoint import authority
 from infscale.errors import StartError
+from infscale.process.grpc_certificate import GrpcCertificate
 from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
@@ -17,7 +18,6 @@ from picker.ext_proc.messages import Fail, Send
 from picker.request import Verdict
 from picker.transport.endings import CRASHED, check_message, kept_bytes, log_crash
 from picker.transport.grpcio_server.carried_exchange import CarriedExchange
-from picker.transport.grpcio_server.certificate_files import CertificateFiles
 from picker.transport.grpcio_server.health_grpc import health_handler
 from picker.transport.interface import EXT_PROC_SERVICE, FOLLOW_SECONDS, Clock, NewExchange, Ready, TransportSettings
 from picker.transport.transport import Transport
@@ -61,7 +61,7 @@ class GrpcTransport(Transport):
             return None
         if tls.min_version != "1.2":
             raise StartError("the transport grpc_aio speaks TLS 1.2 and newer; it cannot be kept from speaking TLS 1.2")
-        certificate = CertificateFiles(tls)
+        certificate = GrpcCertificate("the picker", *tls.paths)
         credentials = await certificate.load()
         if tls.reload:
             await stack.enter_async_context(running(certificate.followed.follow(FOLLOW_SECONDS)))

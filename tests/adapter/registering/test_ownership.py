@@ -13,6 +13,7 @@ from adapter.registering.ownership import (
     Owner,
     Ownership,
     advice,
+    answered_by,
     judged,
     read_api_service,
 )
@@ -21,6 +22,7 @@ SUBJECT = Subject("infscale-adapter", "infscale-system")
 PLACES = {
     "ours": {"name": "infscale-adapter", "namespace": "infscale-system"},
     "theirs": {"name": "prometheus-adapter", "namespace": "monitoring"},
+    "keda": {"name": "keda-operator-metrics-apiserver", "namespace": "autoscaling"},
 }
 
 
@@ -93,3 +95,16 @@ def test_an_overlay_may_be_applied_where_it_takes_nothing(places: tuple[str, ...
 
 def test_the_external_metrics_are_one_adapter_s() -> None:
     assert ownership("-", "-", "theirs").services[EXTERNAL_V1BETA1].owner is Owner.OTHER
+
+
+def test_keda_is_known_by_its_service_and_has_the_external_metrics() -> None:
+    found = ownership("theirs", "-", "keda")
+    owners = {name: each.known_owner for name, each in found.services.items()}
+    assert owners == {CUSTOM_V1BETA1: "other", CUSTOM_V1BETA2: "none", EXTERNAL_V1BETA1: "keda"}
+    words = answered_by(EXTERNAL_V1BETA1, found.services[EXTERNAL_V1BETA1].service)
+    assert words.startswith(
+        "KEDA (autoscaling/keda-operator-metrics-apiserver) answers v1beta1.external.metrics.k8s.io"
+    )
+    assert "trigger of type external" in words
+    assert answered_by(EXTERNAL_V1BETA1, "a/b").startswith("APIService v1beta1.external.metrics.k8s.io leads to a/b")
+    assert [each.may for each in advice(found) if each.overlay == "external-metrics"] == [False]

@@ -329,3 +329,64 @@ def test_a_ca_that_is_not_ours_is_not_taken(damage: str) -> None:
     }[damage]
     with pytest.raises(ValueError, match=r".+"):
         Authority.parse(certificate, key)
+
+
+# Beside KEDA
+
+
+KEDA = "keda-operator-metrics-apiserver"
+EXTERNAL = "v1beta1.external.metrics.k8s.io"
+MANAGED = [
+    {"manager": "kubectl", "time": "2026-08-20T09:00:00Z", "fieldsV1": {"f:spec": {"f:service": {}}}},
+    {"manager": "infscale", "time": "2026-08-20T09:30:00Z", "fieldsV1": {"f:spec": {"f:caBundle": {}}}},
+    {"manager": "keda", "time": "2026-08-20T10:00:00Z", "fieldsV1": {"f:spec": {"f:caBundle": {}}}},
+]
+
+
+async def test_keda_s_api_service_is_left_alone_and_said_to_be_keda_s(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    cluster = Cluster()
+    theirs = api_service(KEDA, caBundle="a2VkYQ==")
+    cluster.objects[api_path(EXTERNAL)] = deepcopy(theirs)
+    replica = Replica(cluster)
+    for _ in range(3):
+        await replica.registrar.round()
+    assert cluster.objects[api_path(EXTERNAL)] == theirs
+    said = [each for each in caplog.records if EXTERNAL in each.message]
+    assert [(each.levelname, each.message.partition(":")[0]) for each in said] == [
+        ("INFO", f"KEDA (infscale-system/{KEDA}) answers {EXTERNAL}")
+    ]
+
+
+async def test_a_ca_that_another_replaces_is_restored_and_never_fought_over(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    replica = Replica(cluster)
+    await replica.registrar.round()
+    place = cluster.objects[api_path(EXTERNAL)]
+    ours, restored = place["spec"]["caBundle"], []
+    for _ in range(120):
+        # It watches the APIService and writes at once, as often as infscale looks.
+        place["spec"]["caBundle"] = "a2VkYQ=="
+        place["metadata"] = {"managedFields": MANAGED}
+        replica.now += timedelta(seconds=5)
+        await replica.registrar.round()
+        restored.append(place["spec"]["caBundle"] == ours)
+    assert restored == [True] * 3 + [False] * 117
+    said = [(each.levelname, each.message) for each in caplog.records if "wrote its CA" in each.message]
+    assert [level for level, _ in said] == ["WARNING", "ERROR"]
+    assert "another (keda) wrote its CA into APIService v1beta1.external.metrics.k8s.io" in said[0][1]
+    assert "--enable-apiservice-patching=false" in said[1][1]
+    # Others were never touched, and once the other stops, infscale is believed again.
+    assert cluster.bundle() == base64.b64decode(ours)
+    replica.now += timedelta(minutes=10)
+    await replica.registrar.round()
+    assert place["spec"]["caBundle"] == ours
+
+
+async def test_a_ca_of_infscale_s_own_that_changes_is_no_other_s(caplog: pytest.LogCaptureFixture) -> None:
+    replica = Replica(Cluster())
+    for _ in range(40):
+        await replica.registrar.round()
+        assert replica.is_believed()
+        replica.now += timedelta(hours=2)
+    assert "wrote its CA" not in caplog.text

@@ -396,3 +396,19 @@ def test_of_two_sources_of_the_same_values_the_first_counts_while_it_is_heard() 
     assert shown() == (1.0, 2.5 + GPU_STALENESS_SECONDS / 2, {})
     made.record_beside(HEALTH, key, said(True), at=60.0)
     assert shown()[0] == 1.0, "sources of other values have nothing to do with it"
+
+
+def test_a_request_that_finds_no_endpoint_is_told_at_once_and_in_the_snapshot() -> None:
+    store, told = MetricStore("s"), list[ObjectKey]()
+    pool = Pool(ObjectKey("llm", "empty"), {"app": "none"})
+    store.sync(DiscoveryState((), (pool,)))
+    end = store.on_request_without_endpoint(told.append)
+    store.turn_away(pool.key, 5.0)
+    store.turn_away(ObjectKey("llm", "unknown"), 5.0)
+    assert told == [pool.key]
+    snapshot = store.snapshot(pool.key)
+    assert snapshot is not None
+    assert snapshot.turned_away == ((5.0, 1),)
+    end()
+    store.turn_away(pool.key, 6.0)
+    assert told == [pool.key]

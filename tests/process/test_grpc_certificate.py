@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from infscale.errors import StartError
-from picker.transport.grpcio_server.certificate_files import CertificateFiles
+from infscale.process.grpc_certificate import GrpcCertificate
 from tests.picker.transport.test_transports import certificate
 
 
 async def test_files_that_change_and_work_are_another_configuration(tmp_path: Path) -> None:
-    files = CertificateFiles(certificate(tmp_path))
+    files = GrpcCertificate("the picker", *certificate(tmp_path).paths)
     await files.load()
     first = files.current()
     certificate(tmp_path)
@@ -29,4 +29,4 @@ async def test_files_that_never_worked_stop_the_start(tmp_path: Path) -> None:
     made = certificate(tmp_path)
     made.key.write_text("no key")
     with pytest.raises(StartError, match="no certificate with its key"):
-        await CertificateFiles(made).load()
+        await GrpcCertificate("the picker", *made.paths).load()
