@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from adapter.answering.store_provider import StoreProvider
 from adapter.api.paths import ExternalRequest, parse
 from adapter.errors import Unavailable
-from infscale.config import FormulaSettings
 from infscale.endpoint import ObjectKey, Phase
 from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere, ScalerError
 from infscale.keda.external_scaler import ScalerSettings
 from infscale.keda.last_answers import MOST_KEPT
 from infscale.labels import model_key
 from infscale.metrics.published.catalogue import PUBLISHED
+from infscale.metrics.published.metric_table import FormulaSettings
 from infscale.metrics.sample import Histogram
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.config import FormulaSettings
 from infscale.keda.errors import InvalidTrigger, NotThere, ScalerError
 from infscale.keda.trigger_metadata import LONGEST, MOST_KEYS, MetricTrigger, SloTrigger, Trigger, read_trigger
-from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
 from tests.keda.pools import asked
 
 TABLE = MetricTable.of([FormulaSettings("pressure_ratio", "waiting_requests / 3", "ratio")])

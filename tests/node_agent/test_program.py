@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.serving.composition import serving
 from tests.node_agent.fake_kubelet import FakeKubelet, kubelet, pod

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infscale.config import read_config
+from infscale.config.read import read_config
 from infscale.documents.strict_document import load
 from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
