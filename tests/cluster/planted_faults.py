@@ -205,6 +205,11 @@ def without(probe: str) -> Plant:
     return changed("Deployment", drop)
 
 
+def memory_share() -> Document:
+    target = {"type": "Utilization", "averageUtilization": 80}
+    return {"type": "Resource", "resource": {"name": "memory", "target": target}}
+
+
 def wrong_group() -> Document:
     made = documents.pool_metric("chat", "waiting_requests", "4")
     made["object"]["describedObject"]["apiVersion"] = f"{POOL_GROUP}/v1alpha2"
@@ -277,6 +282,7 @@ FAULTS = tuple(
         "D208": changed("HorizontalPodAutoscaler", lambda spec: spec["scaleTargetRef"].update(name="vlm")),
         "D209": behaving("scaleDown", selectPolicy="Disabled"),
         "D210": behaving("scaleDown", stabilizationWindowSeconds=0),
+        "D211": asking(memory_share()),
         "D301": changed("ScaledObject", lambda spec: spec["triggers"][0]["metadata"].update(scalerAddress="keda")),
         "D302": changed("ScaledObject", lambda spec: spec.pop("fallback")),
         "D303": changed(

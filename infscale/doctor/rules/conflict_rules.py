@@ -72,16 +72,14 @@ def ambiguous_selectors(view: ClusterView) -> Iterator[Found]:
         foreign = {each.owner for each in own if each.owner != owner}
         shared = [
             each
-            for each in view.autoscalers
-            if each.key.namespace == autoscaler.key.namespace
-            and each.target != autoscaler.target
-            and (each.target.kind, each.target.name) in foreign
+            for each in view.index.autoscalers[autoscaler.key.namespace]
+            if each.target != autoscaler.target and (each.target.kind, each.target.name) in foreign
         ]
         if not shared:
             continue
         cause = (
             f"the selector of {autoscaler.target} matches pods of {shared[0].target} as well, which HPA "
-            f"{shared[0].key.name} scales: the controller scales neither (AmbiguousSelector)"
+            f"{shared[0].key.name} scales: the controller scales neither (AmbiguousSelector); the fix restarts the pods"
         )
         yield Found(hpa(autoscaler.key), "spec.scaleTargetRef", cause, narrowed(autoscaler))
 

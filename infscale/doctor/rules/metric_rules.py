@@ -168,7 +168,7 @@ def absent_objects(view: ClusterView) -> Iterator[Found]:
         path = f"{place_in(metric)}/describedObject"
         if elsewhere is not None:
             cause = f"InferencePool {described.name} is in {elsewhere}, not in {described.api_version}"
-            fix = fixes.patch("hpa", autoscaler.key, [fixes.replace(f"{path}/apiVersion", elsewhere)])
+            fix = fixes.patch("hpa", autoscaler.key, [fixes.add(f"{path}/apiVersion", elsewhere)])
         elif meant is not None:
             cause = f"there is no {described}; there is {meant}"
             fix = fixes.patch("hpa", autoscaler.key, [fixes.replace(f"{path}/name", meant)])

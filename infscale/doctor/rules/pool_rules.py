@@ -12,8 +12,6 @@ from infscale.doctor.view.seen_workloads import SeenWorkload
 from infscale.documents.suggestions import nearest
 from infscale.endpoint import ObjectKey
 
-_PICKER_SERVICE = "infscale-picker"
-
 
 def selecting_nothing(view: ClusterView) -> Iterator[Found]:
     """Pools whose selector matches no pod, and no workload that is at zero."""
@@ -103,16 +101,11 @@ def _routed(view: ClusterView) -> frozenset[ObjectKey]:
 
 
 def _named(pool: SeenPool, path: str, name: str, names: list[str]) -> str:
-    """Name the Service that was meant, or make one that leads to infscale's picker."""
+    """Name the Service that was meant; else show those there are: which one is a picker, they do not say."""
     meant = next(iter(nearest(name, names)), None)
-    if meant is not None:
-        return fixes.patch(pool.resource, pool.key, [fixes.replace(f"/spec/{path}/name", meant)])
-    host = f"{_PICKER_SERVICE}.infscale-system.svc.cluster.local"
-    metadata = {"name": name, "namespace": pool.key.namespace}
-    number = 9002 if pool.picker is None or pool.picker.port is None else pool.picker.port
-    ports = [{"name": "ext-proc", "port": number, "appProtocol": "kubernetes.io/h2c"}]
-    spec = {"type": "ExternalName", "externalName": host, "ports": ports}
-    return fixes.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
+    if meant is None:
+        return fixes.look(pool.key, "get", "services")
+    return fixes.patch(pool.resource, pool.key, [fixes.replace(f"/spec/{path}/name", meant)])
 
 
 def picker_not_ready(view: ClusterView) -> Iterator[Found]:
@@ -134,7 +127,7 @@ def picker_not_ready(view: ClusterView) -> Iterator[Found]:
                 fix = fixes.look(key, "scale", workload.resource, workload.key.name, "--replicas=1")
         else:
             cause += f"; its selector matches no pod of {workload.kind} {workload.key.name}"
-            fix = fixes.patch("service", key, [fixes.replace("/spec/selector", dict(workload.match_labels))])
+            fix = fixes.patch("service", key, [fixes.add("/spec/selector", dict(workload.match_labels))])
         yield Found(_subject(pool), "spec.endpointPickerRef", cause, fix)
 
 

@@ -96,7 +96,7 @@ def absent_targets(view: ClusterView) -> Iterator[Found]:
         meant = next(iter(nearest(target.name, alike)), alike[0] if len(alike) == 1 else None)
         if view.kinds and (target.api_version, target.kind) not in view.kinds and target.kind in _WORKLOADS:
             cause = f"there is no kind {target.kind} in {target.api_version or 'v1'}: it is in apps/v1"
-            fix = fixes.patch("hpa", autoscaler.key, [fixes.replace("/spec/scaleTargetRef/apiVersion", "apps/v1")])
+            fix = fixes.patch("hpa", autoscaler.key, [fixes.add("/spec/scaleTargetRef/apiVersion", "apps/v1")])
         elif meant is not None:
             cause = f"there is no {target}; there is {meant}"
             fix = fixes.patch("hpa", autoscaler.key, [fixes.replace("/spec/scaleTargetRef/name", meant)])
@@ -164,6 +164,6 @@ def missing_requests(view: ClusterView) -> Iterator[Found]:
                 continue
             cause = f"container {without[0]} requests no {metric.name}, and the target is a share of it"
             amount = {"cpu": "1", "memory": "1Gi"}.get(metric.name, "1")
-            command = ("set", "resources", workload.resource, workload.key.name, "-c", ",".join(without))
-            fix = fixes.look(workload.key, *command, f"--requests={metric.name}={amount}")
+            command = ("set", "resources", workload.resource, workload.key.name, f"--requests={metric.name}={amount}")
+            fix = " && ".join(fixes.look(workload.key, *command, "-c", name) for name in without)
             yield Found(hpa(autoscaler.key), metric.field, cause, fix)

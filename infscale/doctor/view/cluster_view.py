@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from adapter.registering.ownership import CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1
 from infscale.doctor.view.seen_apis import RESOURCE_METRICS, Answer, SeenApiService, SeenRight
@@ -74,19 +75,15 @@ class ClusterView:
         default_factory=dict[tuple[ObjectKey, int], Answer], hash=False
     )
 
-    by_namespace: Mapping[str, tuple[SeenPod, ...]] = field(init=False, repr=False, compare=False)
-    """The pods by their namespaces: every rule asks for those of one."""
+    index: "Index" = field(init=False, repr=False, compare=False)
+    """What rules look up again and again."""
 
     def __post_init__(self) -> None:
-        found: dict[str, list[SeenPod]] = {}
-        for each in self.pods:
-            found.setdefault(each.key.namespace, []).append(each)
-        object.__setattr__(self, "by_namespace", {namespace: tuple(pods) for namespace, pods in found.items()})
+        object.__setattr__(self, "index", Index.of(self))
 
     def workload(self, namespace: str, target: ObjectRef) -> SeenWorkload | None:
         """The workload that `target` refers to."""
-        key = ObjectKey(namespace, target.name)
-        return next((each for each in self.workloads if each.key == key and each.kind == target.kind), None)
+        return self.index.workloads.get((target.kind, ObjectKey(namespace, target.name)))
 
     def selector_of(self, autoscaler: SeenAutoscaler) -> Selector | None:
         """The selector of an HPA's target, None where it has none or one that selects nothing in particular."""
@@ -95,27 +92,21 @@ class ClusterView:
 
     def pods_of(self, autoscaler: SeenAutoscaler) -> tuple[SeenPod, ...]:
         """The pods that the controller counts for an HPA: those that its target's selector matches."""
-        selector = self.selector_of(autoscaler)
-        if selector is None:
-            return ()
-        return tuple(each for each in self.pods_in(autoscaler.key.namespace) if selector.matches(each.labels))
-
-    def pods_in(self, namespace: str) -> tuple[SeenPod, ...]:
-        """The pods of a namespace."""
-        return self.by_namespace.get(namespace, ())
+        return self.index.counted.get(autoscaler.key, ())
 
     def rival(self, autoscaler: SeenAutoscaler) -> SeenAutoscaler | None:
         """Another HPA whose selector matches pods of this one: the controller then scales neither."""
-        pods = self.pods_of(autoscaler)
-        for other in self.autoscalers:
-            selector = self.selector_of(other) if other.key.namespace == autoscaler.key.namespace else None
-            if other.key != autoscaler.key and selector and any(selector.matches(each.labels) for each in pods):
-                return other
-        return None
+        own = {each.key for each in self.pods_of(autoscaler)}
+        others = self.index.autoscalers.get(autoscaler.key.namespace, ())
+        shared = (
+            each for each in others if each.key != autoscaler.key and any(pod.key in own for pod in self.pods_of(each))
+        )
+        return next(shared, None)
 
     def pools_of(self, workload: SeenWorkload) -> tuple[SeenPool, ...]:
         """The pools that select the pods of a workload, those of today's group first."""
-        chosen = [each for each in self.pools if each.chooses(workload.key.namespace, workload.pod_labels)]
+        there = self.index.pools.get(workload.key.namespace, ())
+        chosen = [each for each in there if each.chooses(workload.key.namespace, workload.pod_labels)]
         return tuple(sorted(chosen, key=lambda each: each.version != "v1"))
 
     def pool_of(self, autoscaler: SeenAutoscaler) -> SeenPool | None:
@@ -124,13 +115,14 @@ class ClusterView:
         if workload is not None:
             return next(iter(self.pools_of(workload)), None)
         pods = self.pods_of(autoscaler)
-        return next((pool for pool in self.pools if any(pool.chooses(*_place(pod)) for pod in pods)), None)
+        there = self.index.pools.get(autoscaler.key.namespace, ())
+        return next((pool for pool in there if any(pool.chooses(*_place(pod)) for pod in pods)), None)
 
     def members(self, pool: SeenPool) -> tuple[SeenPod, ...]:
         """The pods that a pool selects and that have not ended."""
         return tuple(
             each
-            for each in self.pods_in(pool.key.namespace)
+            for each in self.index.pods.get(pool.key.namespace, ())
             if each.phase not in ("Succeeded", "Failed") and pool.chooses(*_place(each))
         )
 
@@ -168,6 +160,39 @@ class ClusterView:
     def written(self) -> tuple[SeenAutoscaler, ...]:
         """The HPAs that no ScaledObject made."""
         return tuple(each for each in self.autoscalers if each.owner is None or each.owner[0] != "ScaledObject")
+
+
+NamespacedT = TypeVar("NamespacedT", SeenPod, SeenPool, SeenAutoscaler)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Pods, pools and HPAs by namespace, workloads by kind and key, and the pods that each HPA counts."""
+
+    pods: Mapping[str, tuple[SeenPod, ...]]
+    pools: Mapping[str, tuple[SeenPool, ...]]
+    autoscalers: Mapping[str, tuple[SeenAutoscaler, ...]]
+    workloads: Mapping[tuple[str, ObjectKey], SeenWorkload]
+    counted: Mapping[ObjectKey, tuple[SeenPod, ...]]
+
+    @classmethod
+    def of(cls, view: ClusterView) -> "Index":
+        """The index of a view."""
+        pods = _by_namespace(view.pods)
+        counted: dict[ObjectKey, tuple[SeenPod, ...]] = {}
+        for each in view.autoscalers:
+            selector = view.selector_of(each)
+            there = pods.get(each.key.namespace, ()) if selector is not None else ()
+            counted[each.key] = tuple(pod for pod in there if selector is not None and selector.matches(pod.labels))
+        workloads = {(each.kind, each.key): each for each in view.workloads}
+        return cls(pods, _by_namespace(view.pools), _by_namespace(view.autoscalers), workloads, counted)
+
+
+def _by_namespace(items: Iterable[NamespacedT]) -> Mapping[str, tuple[NamespacedT, ...]]:
+    found: dict[str, list[NamespacedT]] = {}
+    for each in items:
+        found.setdefault(each.key.namespace, []).append(each)
+    return {namespace: tuple(there) for namespace, there in found.items()}
 
 
 def kinds_of(api_version: str) -> str:
