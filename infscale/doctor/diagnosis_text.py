@@ -82,7 +82,7 @@ def _metric(asked: AskedMetric, width: int) -> Iterator[Line]:
     if answer is None or answer.path is None:
         yield from _labelled("asks", "nothing" if answer is None else answer.problem or "nothing", width)
         return
-    yield Line(f"    {'asks':{_LABEL}}{clean(answer.path)}")
+    yield Line(f"    {'asks':{_LABEL}}{_visible(answer.path)}")
     if answer.problem is not None:
         yield from _labelled("answer", answer.problem, width, "red")
         return

@@ -115,7 +115,7 @@ async def doctor(
         )
         yield Doctor(plane, folder, discovery.needs())
     await plane.kubectl("delete", "namespace", "--wait=false", *namespaces)
-    await plane.kubectl("delete", "gatewayclasses", "istio")
+    await plane.kubectl("delete", "crd", "--wait=false", *(each["metadata"]["name"] for each in DEFINITIONS))
 
 
 async def _until_served(plane: ControlPlane, definition: documents.Document) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
 from infscale.doctor.reading import api_objects, workload_objects
 from infscale.doctor.reading.asking import Asking
@@ -49,7 +50,7 @@ async def scales(
             found[key] = None
             return
         root = "/api" if target.api_version == "v1" else "/apis"
-        path = f"{root}/{target.api_version}/namespaces/{key.namespace}/{plural}/{target.name}/scale"
+        path = f"{root}/{target.api_version}/namespaces/{key.namespace}/{plural}/{quote(target.name, safe='')}/scale"
         try:
             found[key] = workload_objects.scale(await asking.get(path))
         except NotFound:

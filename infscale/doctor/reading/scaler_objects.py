@@ -1,5 +1,6 @@
 """HorizontalPodAutoscalers, ScaledObjects and other scalers, as the API server sends them."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -25,6 +26,8 @@ from infscale.planner.hpa_rules import (
 
 _DEFAULT_MAX = 100
 _MAX_QUERY = 1_000
+# Of a URL: user and password before the host.
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 # The rest of a trigger's metadata is not looked at: it may hold passwords.
 _TRIGGER_KEYS = frozenset({"scalerAddress", "query", "metricName", "metric", "pool", "serverAddress"})
 _TARGET_KEYS = MappingProxyType({"Value": "value", "AverageValue": "averageValue"})
@@ -131,7 +134,9 @@ def scaled_object(item: Json) -> SeenScaledObject:
 
 def _trigger(index: int, item: Json) -> SeenTrigger:
     metadata: Mapping[str, str] = {
-        key: value[:_MAX_QUERY] for key, value in item.at("metadata").texts().items() if key in _TRIGGER_KEYS
+        key: _CREDENTIALS.sub("//", value[:_MAX_QUERY])
+        for key, value in item.at("metadata").texts().items()
+        if key in _TRIGGER_KEYS
     }
     return SeenTrigger(index, item.at("type").text(), metadata, item.at("metricType").text("AverageValue"))
 

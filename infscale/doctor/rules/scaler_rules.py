@@ -101,7 +101,7 @@ def absent_targets(view: ClusterView) -> Iterator[Found]:
             cause = f"there is no {target}; there is {meant}"
             fix = fixes.patch("hpa", autoscaler.key, [fixes.replace("/spec/scaleTargetRef/name", meant)])
         else:
-            cause = f"there is no {target}"
+            cause = f"there is no {target} that has a /scale"
             fix = fixes.delete("hpa", autoscaler.key)
         yield Found(hpa(autoscaler.key), "spec.scaleTargetRef", cause, fix)
 

@@ -10,7 +10,7 @@ from infscale.doctor.view.cluster_view import ClusterView
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import KubeError
 from infscale.kube.rights import Right
-from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, FakeApi, listed
+from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, POD, FakeApi, listed
 
 NOW = datetime.fromisoformat("2026-11-30T12:00:03Z").timestamp()
 VLLM = ObjectKey("llm", "vllm")
@@ -91,6 +91,22 @@ async def test_what_this_user_may_not_list_is_unknown_and_not_absent() -> None:
     found = diagnosed(view)
     assert not {"D501", "D502", "D208"} & {each.code for each in found.findings}
     assert any("pods" in each.why and "D501" in each.codes for each in found.unchecked)
+
+
+async def test_kinds_that_could_not_be_listed_are_not_taken_for_absent() -> None:
+    api = FakeApi(CLUSTER)
+    api.forbidden = {"/apis/apps/v1"}
+    view = await seen(api)
+    assert view.scales == {}
+    assert not {"D110", "D208"} & {each.code for each in diagnosed(view).findings}
+
+
+async def test_of_too_many_objects_none_are_read_in_part() -> None:
+    """The fake gives pages of one."""
+    pods = [{**POD, "metadata": {**POD["metadata"], "name": f"vllm-{at}"}} for at in range(41)]
+    view = await seen(FakeApi({**CLUSTER, "/api/v1/pods": listed(*pods)}))
+    assert view.pods == ()
+    assert "name a namespace" in view.unseen["pods"]
 
 
 async def test_without_hpas_there_is_nothing_to_look_at() -> None:

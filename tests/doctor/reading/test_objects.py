@@ -40,12 +40,17 @@ def test_an_hpa_has_its_metrics_behaviour_and_conditions() -> None:
 
 
 def test_of_a_scaled_object_only_what_rules_read_is_kept() -> None:
-    metadata = {"scalerAddress": "a:1", "password": "secret", "awsSecretAccessKey": "secret"}
+    metadata = {
+        "scalerAddress": "a:1",
+        "serverAddress": "https://me:secret@prometheus:9090",
+        "password": "secret",
+        "awsSecretAccessKey": "secret",
+    }
     spec = {"scaleTargetRef": {"name": "vllm"}, "triggers": [{"type": "external", "metadata": metadata}]}
     found = scaler_objects.scaled_object(Json({"metadata": {"name": "a", "namespace": "llm"}, "spec": spec}))
     assert (found.target.kind, found.min_replicas, found.max_replicas) == ("Deployment", 0, 100)
     assert (found.hpa_name, found.has_fallback) == ("keda-hpa-a", False)
-    assert dict(found.triggers[0].metadata) == {"scalerAddress": "a:1"}
+    assert dict(found.triggers[0].metadata) == {"scalerAddress": "a:1", "serverAddress": "https://prometheus:9090"}
     assert "secret" not in repr(found)
 
 
