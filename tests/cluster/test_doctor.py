@@ -167,6 +167,30 @@ async def test_the_command_says_it_in_80_columns_and_by_its_exit_code(
     assert all(each.startswith(("kubectl ", "    asks")) for each in lines if len(each) > 80)
 
 
+@pytest.mark.parametrize(
+    ("code", "reason", "words"),
+    [
+        ("d101", "FailedGetPodsMetric", "unable to get metric waiting_request: unable to fetch metrics from custom"),
+        ("d205", "AmbiguousSelector", ""),
+    ],
+)
+async def test_what_the_controller_will_do_is_what_it_says_then(
+    doctor: Doctor, code: str, reason: str, words: str
+) -> None:
+    """The real controller's condition has the reason and the words that were foretold, and it changes no replicas."""
+    found: Found = {}
+
+    async def said() -> bool:
+        found.update((await doctor.found(f"{PREFIX}{code}"))["autoscalers"][0])
+        active = [each for each in found["conditions"] if each["type"] == "ScalingActive"]
+        return any(each["reason"] == reason and words in each["message"] for each in active)
+
+    await until_or(said, 30, lambda: found)
+    assert found["next"]["reason"] == reason
+    assert words in found["next"]["explanation"]
+    assert found["next"]["replicas"] == found["replicas"]
+
+
 async def test_the_hpa_that_is_written_for_a_pool_is_taken_by_the_cluster(
     doctor: Doctor, capsys: pytest.CaptureFixture[str]
 ) -> None:
