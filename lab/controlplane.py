@@ -105,9 +105,14 @@ class ControlPlane:
             await self.client.patch(path_of(document), document, kind=PatchKind.APPLY, params=params)
 
 
-_PLURALS = {"NetworkPolicy": "networkpolicies", "EndpointSlice": "endpointslices"}
+_PLURALS = {
+    "NetworkPolicy": "networkpolicies",
+    "EndpointSlice": "endpointslices",
+    "BackendTLSPolicy": "backendtlspolicies",
+    "GatewayClass": "gatewayclasses",
+}
 _CLUSTER_WIDE = frozenset(
-    {"Namespace", "Node", "CustomResourceDefinition", "APIService", "ClusterRole", "ClusterRoleBinding"}
+    {"Namespace", "Node", "CustomResourceDefinition", "APIService", "ClusterRole", "ClusterRoleBinding", "GatewayClass"}
 )
 
 

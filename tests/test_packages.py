@@ -61,6 +61,35 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     ),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
+    "doctor/advice/test_scaling_advice.py": (
+        "infscale/doctor/advice/advice_yaml",
+        "infscale/doctor/advice/pool_facts",
+    ),
+    "doctor/reading/test_cluster_reader.py": (
+        "infscale/doctor/reading/asking",
+        "infscale/doctor/reading/hpa_reader",
+        "infscale/doctor/reading/infscale_reader",
+        "infscale/doctor/reading/looked_kinds",
+        "infscale/doctor/view/cluster_view",
+    ),
+    "doctor/reading/test_objects.py": (
+        "infscale/doctor/reading/api_objects",
+        "infscale/doctor/reading/routing_objects",
+        "infscale/doctor/reading/scaler_objects",
+        "infscale/doctor/reading/workload_objects",
+    ),
+    "doctor/rules/test_rule_table.py": (
+        "infscale/doctor/rules/access_rules",
+        "infscale/doctor/rules/conflict_rules",
+        "infscale/doctor/rules/fixes",
+        "infscale/doctor/rules/keda_rules",
+        "infscale/doctor/rules/metric_rules",
+        "infscale/doctor/rules/pool_rules",
+        "infscale/doctor/rules/route_rules",
+        "infscale/doctor/rules/scaler_rules",
+        "infscale/doctor/rules/target_rules",
+        "infscale/doctor/rules/workload_rules",
+    ),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
     "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
     "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
@@ -149,7 +178,16 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
 """Modules whose behaviour is that of what uses them, by the tests of that: alone they decide too little to test."""
 
 
-DECLARATIONS = ("adapter/answering/provider", "adapter/errors", "picker/scheduling/stages")
+DECLARATIONS = (
+    "adapter/answering/provider",
+    "adapter/errors",
+    "infscale/doctor/rules/rule",
+    "infscale/doctor/view/seen_apis",
+    "infscale/doctor/view/seen_routing",
+    "infscale/doctor/view/seen_scalers",
+    "infscale/doctor/view/seen_workloads",
+    "picker/scheduling/stages",
+)
 """Modules of types and protocols, which do nothing."""
 
 

@@ -39,6 +39,12 @@ COMMANDS = (
         "say what answers the metrics APIs of a cluster, and what installing infscale would take over",
     ),
     Command("node-agent", "infscale.cli.node_agent", "tell what the GPUs of this node do, and for which pods"),
+    Command(
+        "doctor",
+        "infscale.cli.doctor",
+        "say what the HPAs of a cluster ask and will do, what is wrong with the set-up, and what mends it",
+    ),
+    Command("hpa", "infscale.cli.write_hpa", "write an HPA or ScaledObject for a pool, and say why each number"),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",

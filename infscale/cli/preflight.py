@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapter.registering.api_services import read_ownership
 from adapter.registering.issuing import Subject
 from adapter.registering.ownership import OVERLAYS, Advice, ApiService, Owner, Ownership, advice
+from infscale.cli.arguments import add_cluster, cluster_of
 from infscale.config.settings import DEFAULT_SERVICE
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overlays", nargs="*", metavar="OVERLAY", help=f"what is to be applied: {', '.join(names)}; none: tell of all"
     )
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: ~/.kube/config")
-    parser.add_argument("--context", metavar="NAME", help="a context of it (default: the current one)")
+    add_cluster(parser)
     parser.set_defaults(run=run)
 
 
@@ -51,11 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "arguments", "OVERLAY", f"there is no overlay {quoted(unknown[0])}; expected one of {expected}"
         )
-    kubeconfig = arguments.kubeconfig or Path.home() / ".kube" / "config"
     # The Kubernetes client takes 47 MiB and is imported where there is a cluster.
     from infscale.kube.api.cluster_access import cluster
 
-    found = asyncio.run(looked_at(cluster(kubeconfig, arguments.context)))
+    found = asyncio.run(looked_at(cluster(*cluster_of(arguments))))
     for line in report(found):
         print(line)
     wanted = set(arguments.overlays)

@@ -33,6 +33,7 @@ class Source(enum.Enum):
     EXTERNAL = Reason.FAILED_GET_EXTERNAL_METRIC
     PODS = Reason.FAILED_GET_PODS_METRIC
     RESOURCE = Reason.FAILED_GET_RESOURCE_METRIC
+    CONTAINER_RESOURCE = Reason.FAILED_GET_CONTAINER_RESOURCE_METRIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,16 @@ class ResourceMetric:
     """A resource of the pods, `name` ``cpu`` or ``memory``.
 
     `target` is percent of the requests (`Utilization`), or milli-units per pod (`AverageValue`) where not `percent`.
+    `requests_milli` are the requests of pods by name; None: those of the workload's pods. An HPA on several resources,
+    or on one container, has others for each metric.
     """
 
     name: str
     values: Mapping[str, PodValue]
     target: int
     percent: bool = True
-    source: ClassVar[Source] = Source.RESOURCE
+    requests_milli: Mapping[str, int | None] | None = None
+    source: Source = Source.RESOURCE
 
     def __post_init__(self) -> None:
         _require_positive(self.target)
@@ -196,7 +200,8 @@ def _calculate(
             proposal = by_average(workload, metric.values, metric.target_milli, settings, now)
             return proposal, _mean_words(proposal, metric.target_milli)
         case ResourceMetric(percent=True):
-            proposal = by_utilization(workload, metric.values, metric.target, settings, now, metric.name)
+            requesting = _requesting(workload, metric.requests_milli)
+            proposal = by_utilization(requesting, metric.values, metric.target, settings, now, metric.name)
             return proposal, f"{proposal.utilization_percent} % / target {metric.target} %{_left_out(proposal)}"
         case ResourceMetric():
             proposal = by_average(workload, metric.values, metric.target, settings, now, metric.name)
@@ -208,6 +213,14 @@ def _calculate(
             proposal = by_value(workload, _usage(metric), metric.target_milli, settings)
             ready = ready_pods(workload.pods)
             return proposal, f"{_plain(_usage(metric))} / target {_plain(metric.target_milli)} × {ready} ready pods"
+
+
+def _requesting(workload: Workload, requests_milli: Mapping[str, int | None] | None) -> Workload:
+    """The workload with other requests of its pods."""
+    if requests_milli is None:
+        return workload
+    pods = tuple(replace(each, request_milli=requests_milli.get(each.name)) for each in workload.pods)
+    return replace(workload, pods=pods)
 
 
 def _mean_words(proposal: Proposal, target_milli: int) -> str:

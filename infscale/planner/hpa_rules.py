@@ -32,6 +32,7 @@ class Reason(enum.StrEnum):
     SCALING_DISABLED = "ScalingDisabled"
     FAILED_GET_PODS_METRIC = "FailedGetPodsMetric"
     FAILED_GET_RESOURCE_METRIC = "FailedGetResourceMetric"
+    FAILED_GET_CONTAINER_RESOURCE_METRIC = "FailedGetContainerResourceMetric"
     FAILED_GET_OBJECT_METRIC = "FailedGetObjectMetric"
     FAILED_GET_EXTERNAL_METRIC = "FailedGetExternalMetric"
 

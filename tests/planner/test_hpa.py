@@ -317,3 +317,16 @@ def test_desired_is_always_within_the_bounds(
 def test_an_unusable_metric_more_never_scales_down(replicas: int, chosen: list[MetricStatus]) -> None:
     outcome = recommend(ready(replicas), [*chosen, refused()], Bounds(30), NOW)
     assert outcome.desired >= replicas
+
+
+def test_requests_of_a_metric_are_its_own_where_an_hpa_has_several_resources() -> None:
+    """CPU of one container beside memory of the pods: each is a share of its own request."""
+    workload = Workload(2, tuple(PodState(name, request_milli=4000) for name in ("pod-0", "pod-1")))
+    values = {name: PodValue(900) for name in ("pod-0", "pod-1")}
+    own = {name: 1000 for name in values}
+    cpu = ResourceMetric("cpu", values, 50, requests_milli=own, source=Source.CONTAINER_RESOURCE)
+    memory = ResourceMetric("memory", values, 50)
+    found = recommend(workload, [cpu, memory], Bounds(8), 1000.0)
+    assert [each.replicas for each in found.per_metric] == [4, 1]
+    missing = ResourceMetric("cpu", values, 50, requests_milli={}, source=Source.CONTAINER_RESOURCE)
+    assert recommend(workload, [missing], Bounds(8), 1000.0).reason is Reason.FAILED_GET_CONTAINER_RESOURCE_METRIC

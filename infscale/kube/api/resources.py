@@ -46,6 +46,8 @@ class Resource:
 PODS = Resource("", "v1", "pods", True, "Pod")
 SERVICES = Resource("", "v1", "services", True, "Service")
 NAMESPACES = Resource("", "v1", "namespaces", False, "Namespace")
+DEPLOYMENTS = Resource("apps", "v1", "deployments", True, "Deployment")
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", True, "StatefulSet")
 REPLICA_SETS = Resource("apps", "v1", "replicasets", True, "ReplicaSet")
 AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers", True, "HorizontalPodAutoscaler")
 POOLS = Resource(POOL_GROUP, "v1", "inferencepools", True, "InferencePool")

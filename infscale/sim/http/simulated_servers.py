@@ -24,6 +24,7 @@ __all__ = ["Fault", "FaultKind", "SimFleet", "SimServer", "SimServerSettings"]
 
 _MAX_BODY_BYTES = 64 * 1024**2
 _SHUTDOWN_SECONDS = 0.2
+_ACCEPTING_ROUNDS = 5
 """How long a request may take to notice that its connection is gone; 0 would mean for ever to aiohttp."""
 
 
@@ -78,6 +79,13 @@ class SimServer:
             expiry.cancel()
 
     async def _stop(self) -> None:
+        # asyncio leaves a connection open that it is about to accept when the listener closes: accept no more, and let
+        # it finish first.
+        loop = asyncio.get_running_loop()
+        for listening in self._listener.sockets:
+            loop.remove_reader(listening.fileno())
+        for _ in range(_ACCEPTING_ROUNDS):
+            await asyncio.sleep(0)
         self._listener.close()
         self.replica.stop()
         self._drop_connections()

@@ -1,6 +1,7 @@
 """Simulated servers over real HTTP: every path, and every fault."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -509,3 +510,20 @@ def test_two_servers_have_two_names() -> None:
 
     with pytest.raises(ValueError, match="same name"):
         SimFleet([quick_settings("a"), quick_settings("a")], random.Random(1), lambda: 0.0)
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_a_connection_that_comes_as_a_server_stops_is_closed(rounds: int) -> None:
+    """Whatever the loop has made of it by then."""
+    server = SimServer(quick_settings(), random.Random(1), lambda: 0.0)
+    async with server:
+        client = socket.create_connection((server.settings.address, server.port))
+        client.setblocking(False)
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(2):
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+    finally:
+        client.close()

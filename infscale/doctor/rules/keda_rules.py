@@ -1,0 +1,73 @@
+"""Faults of ScaledObjects of KEDA."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from infscale.doctor.metric_names import facts_of, is_engines
+from infscale.doctor.rules import fixes
+from infscale.doctor.rules.rule import Found, Subject
+from infscale.doctor.view.cluster_view import ClusterView
+from infscale.doctor.view.seen_scalers import SeenScaledObject
+
+_SCALED_OBJECT = "ScaledObject"
+_SCALED = "scaledobjects.keda.sh"
+_EXTERNAL_TYPES = ("external", "external-push")
+_DEFAULT_SCALER_PORT = 9005
+_WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+
+def addresses_without_port(view: ClusterView) -> Iterator[Found]:
+    """External triggers whose address has no port, which KEDA cannot dial."""
+    for scaled in view.scaled_objects:
+        for trigger in scaled.triggers:
+            address = trigger.metadata.get("scalerAddress")
+            if trigger.type not in _EXTERNAL_TYPES or address is None or address.rpartition(":")[2].isdecimal():
+                continue
+            port = _scaler_port(view, address, scaled.key.namespace)
+            place = f"spec.triggers[{trigger.index}].metadata.scalerAddress"
+            cause = f"the address {address[:80]} has no port, so KEDA cannot connect and makes no HPA"
+            path = f"/spec/triggers/{trigger.index}/metadata/scalerAddress"
+            fix = fixes.patch(_SCALED, scaled.key, [fixes.replace(path, f"{address.rstrip(':')}:{port}")])
+            yield Found(_scaled(scaled), place, cause, fix)
+
+
+def _scaler_port(view: ClusterView, address: str, namespace: str) -> int:
+    name, _, rest = address.partition(".")
+    service = view.service(rest.partition(".")[0] or namespace, name)
+    return service.ports[0] if service is not None and service.ports else _DEFAULT_SCALER_PORT
+
+
+def missing_fallback(view: ClusterView) -> Iterator[Found]:
+    """ScaledObjects that go on with nothing while their metrics cannot be read."""
+    for scaled in view.scaled_objects:
+        if scaled.has_fallback or not any(each.type not in ("cpu", "memory") for each in scaled.triggers):
+            continue
+        cause = "without a fallback nothing scales up while the trigger's metrics cannot be read"
+        wanted = {"failureThreshold": 3, "replicas": max(1, scaled.min_replicas), "behavior": "currentReplicasIfHigher"}
+        fix = fixes.patch(_SCALED, scaled.key, {"spec": {"fallback": wanted}}, "merge")
+        yield Found(_scaled(scaled), "spec.fallback", cause, fix)
+
+
+def keda_zero_without_signal(view: ClusterView) -> Iterator[Found]:
+    """ScaledObjects that go to zero on metrics of engines, which vanish with the last pod."""
+    for scaled in view.scaled_objects:
+        if scaled.min_replicas != 0 or not scaled.triggers or not all(map(_asks_engines, _names(scaled))):
+            continue
+        cause = "at 0 replicas no engine is left whose metrics could activate it again"
+        fix = fixes.patch(_SCALED, scaled.key, {"spec": {"minReplicaCount": 1}}, "merge")
+        yield Found(_scaled(scaled), "spec.minReplicaCount", cause, fix)
+
+
+def _names(scaled: SeenScaledObject) -> Iterable[str]:
+    for each in scaled.triggers:
+        metric = each.metadata.get("metric") or each.metadata.get("metricName") or ""
+        yield each.metadata.get("query", "") if each.type == "prometheus" else metric
+
+
+def _asks_engines(text: str) -> bool:
+    known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
+    return bool(known) and all(map(is_engines, known))
+
+
+def _scaled(scaled: SeenScaledObject) -> Subject:
+    return Subject(_SCALED_OBJECT, scaled.key)

@@ -1,0 +1,142 @@
+"""A look at a cluster: what is asked, what becomes of refusals, and a diagnosis of what was seen."""
+
+from datetime import datetime
+
+import pytest
+
+from infscale.doctor.diagnosis import diagnosed
+from infscale.doctor.reading.cluster_reader import Scope, look, value_of_pool
+from infscale.doctor.view.cluster_view import ClusterView
+from infscale.endpoint import ObjectKey
+from infscale.kube.api.errors import KubeError
+from infscale.kube.rights import Right
+from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, POD, FakeApi, listed
+
+NOW = datetime.fromisoformat("2026-11-30T12:00:03Z").timestamp()
+VLLM = ObjectKey("llm", "vllm")
+ADAPTER = "/api/v1/namespaces/infscale-system/services/infscale-adapter"
+CONFIG = "discovery: {kubernetes: {}}\nkubernetes: {}\nscrape: {interval_seconds: 10, staleness_limit_seconds: 40}\n"
+
+
+async def seen(api: FakeApi, scope: Scope | None = None) -> ClusterView:
+    return await look(api, scope or Scope(), NOW)
+
+
+async def test_a_cluster_is_read_into_a_view() -> None:
+    api = FakeApi(CLUSTER)
+    view = await seen(api)
+    assert view.minor == 36
+    assert [str(each.key) for each in view.pods_of(view.autoscalers[0])] == ["llm/vllm-0", "llm/vllm-1"]
+    assert view.pods[0].owner == ("Deployment", "vllm")
+    assert view.pool_of(view.autoscalers[0]) == view.pools[0]
+    answer = view.answers[VLLM, 0]
+    assert (
+        answer.path
+        == f"{CUSTOM}/pods/%2A/waiting_requests?labelSelector=app%3Dvllm&metricLabelSelector=model_key%3Dllama"
+    )
+    assert [(each.name, each.milli, each.window_seconds) for each in answer.items] == [
+        ("vllm-0", 9000, 30.0),
+        ("vllm-1", 7000, 30.0),
+    ]
+    [examined] = diagnosed(view).autoscalers
+    assert examined.metrics[0].age_seconds == 3
+    assert (examined.next.current, examined.next.desired) == (2, 4)
+    asked = dict(api.asked)
+    assert asked[f"{CUSTOM}/pods/%2A/waiting_requests"] == {
+        "labelSelector": "app=vllm",
+        "metricLabelSelector": "model_key=llama",
+    }
+
+
+async def test_infscale_that_is_not_there_is_said_and_no_rights_are_asked_for_it() -> None:
+    api = FakeApi(CLUSTER)
+    view = await seen(api, Scope(discovery_needs=frozenset({Right("list", "", "pods")})))
+    assert not view.infscale.installed
+    assert {each["user"] for each in api.reviewed} == {"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}
+
+
+async def test_of_an_installed_infscale_configuration_and_rights_are_read() -> None:
+    labels = {"app": "infscale"}
+    pod = {"serviceAccountName": "own", "volumes": [{"configMap": {"name": "infscale-x1"}}]}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    workload = {"metadata": {"namespace": "infscale-system", "name": "infscale"}, "spec": spec}
+    api = FakeApi(
+        {
+            **CLUSTER,
+            ADAPTER: {"spec": {"selector": labels}},
+            "/apis/apps/v1/namespaces/infscale-system/deployments": listed(workload),
+            "/api/v1/namespaces/infscale-system/configmaps/infscale-x1": {"data": {"serve.yaml": CONFIG}},
+        }
+    )
+    api.denied = {"namespaces"}
+    view = await seen(api, Scope(discovery_needs=frozenset({Right("list", "", "namespaces")})))
+    own = view.infscale
+    assert (own.installed, own.config_map, own.workload) == (
+        True,
+        "infscale-x1",
+        ObjectKey("infscale-system", "infscale"),
+    )
+    assert (own.interval_seconds, own.staleness_seconds, own.destinations) == (10.0, 40.0, 1)
+    assert own.account == "system:serviceaccount:infscale-system:own"
+    assert {each.code for each in diagnosed(view).findings} >= {"D002", "D801", "D802"}
+    [missing] = [each.right for each in view.rights if not each.allowed]
+    assert missing == Right("list", "", "namespaces")
+
+
+async def test_what_this_user_may_not_list_is_unknown_and_not_absent() -> None:
+    api = FakeApi(CLUSTER)
+    api.forbidden = {"/api/v1/pods", "/apis/apps/v1/deployments"}
+    view = await seen(api)
+    assert {"pods", "deployments"} <= set(view.unseen)
+    found = diagnosed(view)
+    assert not {"D501", "D502", "D208"} & {each.code for each in found.findings}
+    assert any("pods" in each.why and "D501" in each.codes for each in found.unchecked)
+
+
+async def test_kinds_that_could_not_be_listed_are_not_taken_for_absent() -> None:
+    api = FakeApi(CLUSTER)
+    api.forbidden = {"/apis/apps/v1"}
+    view = await seen(api)
+    assert view.scales == {}
+    assert not {"D110", "D208"} & {each.code for each in diagnosed(view).findings}
+
+
+async def test_of_too_many_objects_none_are_read_in_part() -> None:
+    """The fake gives pages of one."""
+    pods = [{**POD, "metadata": {**POD["metadata"], "name": f"vllm-{at}"}} for at in range(41)]
+    view = await seen(FakeApi({**CLUSTER, "/api/v1/pods": listed(*pods)}))
+    assert view.pods == ()
+    assert "name a namespace" in view.unseen["pods"]
+
+
+async def test_without_hpas_there_is_nothing_to_look_at() -> None:
+    api = FakeApi(CLUSTER)
+    api.forbidden = {"/apis/autoscaling/v2/horizontalpodautoscalers"}
+    with pytest.raises(KubeError, match="HPAs cannot be listed"):
+        await seen(api)
+
+
+async def test_one_namespace_is_looked_at_by_its_own_lists() -> None:
+    api = FakeApi(
+        {path.replace("/autoscaling/v2/", "/autoscaling/v2/namespaces/llm/"): each for path, each in CLUSTER.items()}
+    )
+    view = await seen(api, Scope(namespace="llm"))
+    assert [each.key for each in view.autoscalers] == [VLLM]
+    assert "/api/v1/namespaces/llm/pods" in dict(api.asked)
+    assert "/api/v1/pods" not in dict(api.asked)
+
+
+async def test_objects_of_odd_shapes_are_read_as_far_as_they_go() -> None:
+    odd = [{}, {"metadata": 7, "spec": []}, {"metadata": {"name": "x", "namespace": "llm"}, "spec": {"metrics": "no"}}]
+    paths = [each for each in CLUSTER if "items" in CLUSTER[each]]
+    view = await seen(FakeApi({**CLUSTER, **{path: listed(*odd) for path in paths}}))
+    assert len(view.autoscalers) == 3
+    diagnosed(view)
+
+
+async def test_a_value_of_a_pool_is_asked_as_an_hpa_asks() -> None:
+    path = f"{CUSTOM}/inferencepools.inference.networking.k8s.io/chat/model_load_seconds"
+    api = FakeApi({path: listed({"value": "95"})})
+    pool = ObjectKey("llm", "chat")
+    assert await value_of_pool(api, pool, "inference.networking.k8s.io", "model_load_seconds") == 95.0
+    assert await value_of_pool(api, pool, "inference.networking.k8s.io", "other") is None

@@ -1,0 +1,327 @@
+"""Each rule finds the fault that is planted for it, and nothing else; none speaks of a healthy cluster."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.registering.ownership import API_SERVICES, CUSTOM_V1BETA1, CUSTOM_V1BETA2, EXTERNAL_V1BETA1
+from infscale.doctor.rules.rule import Finding
+from infscale.doctor.rules.rule_table import RULES, findings
+from infscale.doctor.view.cluster_view import ClusterView
+from infscale.doctor.view.seen_apis import HPA_ACCOUNT, SeenRight
+from infscale.doctor.view.seen_routing import SeenPicker, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
+from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric, SeenOther, SeenTrigger
+from infscale.kube.rights import Right
+from infscale.planner.hpa_rules import Behavior, ScalingPolicy, ScalingRules, SelectPolicy
+from infscale.planner.hpa_rules import PolicyType as Unit
+from tests.doctor import healthy as made
+from tests.doctor.healthy import view
+
+ALWAYS = (ScalingPolicy(Unit.PODS, 4, 15.0),)
+INFSCALE = "system:serviceaccount:infscale-system:infscale"
+GONE = made.refused("NotFound", "the server could not find the metric")
+ALIAS = ObjectRef("inference.networking.x-k8s.io/v1alpha2", "InferencePool", "chat")
+
+
+def with_answers(found: ClusterView, *answers: Any) -> ClusterView:
+    """The answers to the metrics of the first HPA."""
+    scaler = found.autoscalers[0]
+    return replace(found, answers={**found.answers, **{(scaler.key, at): each for at, each in enumerate(answers)}})
+
+
+def api(name: str, **changes: Any) -> ClusterView:
+    services = [made.api_service(each, **(changes if each == name else {})) for each in API_SERVICES]
+    return view(api_services=tuple(services))
+
+
+def asked(metric: SeenMetric, *answers: Any, **changes: Any) -> ClusterView:
+    """A cluster whose HPA asks for one metric."""
+    found = view(made.autoscaler(metric), **changes)
+    return with_answers(found, *answers) if answers else found
+
+
+def behaving(up: ScalingRules | None = None, down: ScalingRules | None = None) -> SeenAutoscaler:
+    calm = ScalingRules(ALWAYS, stabilization_window_seconds=300)
+    return made.autoscaler(behavior=Behavior(up or ScalingRules(ALWAYS), down or calm))
+
+
+def engine(**changes: Any) -> ClusterView:
+    return view(workloads=(made.workload(containers=(made.container(**changes),)), made.workload("batch")))
+
+
+def trigger(kind: str, **metadata: str) -> SeenTrigger:
+    return SeenTrigger(0, kind, metadata)
+
+
+def own(**changes: Any) -> ClusterView:
+    return view(infscale=replace(view().infscale, **changes))
+
+
+def denied(user: str, right: Right) -> ClusterView:
+    return view(rights=(SeenRight(user, right, allowed=False),))
+
+
+def in_use(**changes: Any) -> SeenMetric:
+    return replace(SeenMetric(0, "Resource", "memory", "Utilization", None, 80), **changes)
+
+
+def old_text(kind: str, resource: str, *names: str) -> ClusterView:
+    return view(texts=(SeenText(kind, resource, made.key("old"), {"spec.groups[0].rules[0].expr": names}),))
+
+
+CANARY = made.pod("canary-0", "vllm", ("Deployment", "canary"))
+CANARY_HPA = made.autoscaler(name="canary", target=ObjectRef("apps/v1", "Deployment", "canary"))
+YOUNGER = made.autoscaler(name="second", created="2026-11-02T00:00:00Z")
+ABSENT = {**view().scales, made.key("vllm"): None}
+OTHER_POOL = made.pool(key=made.key("other"))
+
+PLANTED: Mapping[str, Callable[[], ClusterView]] = {
+    "D001": lambda: denied(HPA_ACCOUNT, made.READING),
+    "D002": lambda: denied(INFSCALE, Right("list", "", "pods")),
+    "D003": lambda: api(CUSTOM_V1BETA1, available=False, reason="FailedDiscoveryCheck", message="no route to host"),
+    "D004": lambda: api(CUSTOM_V1BETA1, ca_problem="it is no certificate in PEM form"),
+    "D005": lambda: api(CUSTOM_V1BETA1, skips_verification=True),
+    "D006": lambda: api(CUSTOM_V1BETA1, service=made.OTHER),
+    "D007": lambda: replace(
+        asked(made.external_metric("in_flight_requests", "AverageValue", 4000), GONE),
+        api_services=api(EXTERNAL_V1BETA1, service=made.OTHER).api_services,
+    ),
+    "D008": lambda: asked(made.pods_metric(), GONE, api_services=(made.RESOURCES, made.api_service(EXTERNAL_V1BETA1))),
+    "D101": lambda: asked(made.pods_metric("waiting_request"), GONE),
+    "D102": lambda: asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE),
+    "D103": lambda: asked(made.pods_metric(), made.refused("Unreachable", "waiting_requests is unknown now")),
+    "D104": lambda: asked(made.pods_metric("kv_cache_utilization_ratio", 950)),
+    "D105": lambda: asked(made.pods_metric("saturation_ratio", 2000)),
+    "D106": lambda: asked(made.pods_metric("running_requests", 64000)),
+    "D107": lambda: asked(made.object_metric("waiting_requests", "Value", 4000)),
+    "D108": lambda: asked(made.object_metric("queue_latency_p90_seconds", "AverageValue", 2000)),
+    "D109": lambda: asked(made.external_metric("queue_latency_p90_seconds", "Value", 2000), made.answer(1, 2)),
+    "D110": lambda: asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=ALIAS)),
+    "D111": lambda: asked(
+        made.object_metric("waiting_requests", "AverageValue", 4000, described=replace(made.POOL, name="cat"))
+    ),
+    "D112": lambda: asked(made.pods_metric(), made.answer(1000, at=made.NOW - 300)),
+    "D201": lambda: view(
+        made.autoscaler(made.external_metric("wva_desired_replicas", "AverageValue", 1000), max_replicas=20)
+    ),
+    "D202": lambda: view(made.autoscaler(), YOUNGER),
+    "D203": lambda: view(
+        scaled_objects=(made.scaled_object(), made.scaled_object(key=made.key("b"), target=made.TARGET))
+    ),
+    "D204": lambda: view(
+        made.autoscaler(in_use(name="cpu")),
+        others=(SeenOther("verticalpodautoscalers", "VerticalPodAutoscaler", made.key("vllm"), made.TARGET, "Auto"),),
+    ),
+    "D205": lambda: view(
+        made.autoscaler(),
+        CANARY_HPA,
+        pods=(*view().pods, CANARY),
+        scales={**view().scales, CANARY_HPA.key: made.scale(1, "app=vllm,role=canary")},
+    ),
+    "D206": lambda: view(pods=(*view().pods, CANARY)),
+    "D207": lambda: view(made.autoscaler(min_replicas=0)),
+    "D208": lambda: view(made.autoscaler(target=replace(made.TARGET, name="vlm")), scales=ABSENT),
+    "D209": lambda: view(behaving(down=ScalingRules(ALWAYS, SelectPolicy.DISABLED, 300))),
+    "D210": lambda: view(behaving(down=ScalingRules(ALWAYS, stabilization_window_seconds=0))),
+    "D211": lambda: view(made.autoscaler(in_use())),
+    "D301": lambda: view(scaled_objects=(made.scaled_object(triggers=(trigger("external", scalerAddress="keda"),)),)),
+    "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
+    "D303": lambda: view(
+        scaled_objects=(
+            made.scaled_object(
+                min_replicas=0, triggers=(trigger("prometheus", query="sum(vllm:num_requests_waiting)"),)
+            ),
+        )
+    ),
+    "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
+    "D402": lambda: engine(has_readiness=False),
+    "D403": lambda: engine(has_startup=False),
+    "D501": lambda: view(pools=(made.pool(), replace(OTHER_POOL, selector={"app": "vlm"}))),
+    "D502": lambda: view(pods=(made.pod("vllm-0", ready=False),)),
+    "D503": lambda: view(pools=(made.pool(ports=(8080,)),)),
+    "D504": lambda: view(pools=(made.pool(picker=SeenPicker("Service", "ep", 9002)),)),
+    "D505": lambda: view(services=(SeenService(made.key("epp"), {"app": "epp"}, (9002,), ready_addresses=0),)),
+    "D506": lambda: view(pool_users=(SeenPoolUser("InferenceObjective", "inferenceobjectives", made.key("f"), "cat"),)),
+    "D601": lambda: view(
+        routes=(made.route(made.backend(weight=9), made.backend("other", 1)),), pools=(made.pool(), OTHER_POOL)
+    ),
+    "D602": lambda: view(routes=(made.route(made.backend(), made.backend("web", 1, group="", kind="Service")),)),
+    "D603": lambda: view(routes=(made.route(made.backend("cat")),)),
+    "D604": lambda: replace(own(destinations=2), controllers={made.key("gateway"): "agentgateway.dev/agentgateway"}),
+    "D605": lambda: view(pools=(made.pool(picker=SeenPicker("Service", "epp", 9002, "FailOpen")),)),
+    "D606": lambda: view(tls_policies=(SeenTlsPolicy(made.key("tls"), ("epp",)),)),
+    "D701": lambda: old_text("PrometheusRule", "prometheusrules.monitoring.coreos.com", "vllm:gpu_cache_usage_perc"),
+    "D702": lambda: old_text("ConfigMap", "configmap", "inference_pool_average_queue_size", "Hostname"),
+    "D801": lambda: own(staleness_seconds=60.0),
+    "D802": lambda: own(interval_seconds=15.0),
+}
+
+
+def test_nothing_is_found_in_a_healthy_cluster() -> None:
+    assert findings(view()) == ()
+
+
+def test_every_rule_has_a_fault_that_is_planted_for_it() -> None:
+    assert list(PLANTED) == [each.code for each in RULES]
+
+
+@pytest.mark.parametrize("code", PLANTED)
+def test_a_planted_fault_is_found_by_its_rule_and_no_other(code: str) -> None:
+    found = findings(PLANTED[code]())
+    assert [each.code for each in found] == [code]
+    [rule] = [each for each in RULES if each.code == code]
+    assert (found[0].severity, found[0].title) == (rule.severity, rule.title)
+
+
+@pytest.mark.parametrize("code", PLANTED)
+def test_a_finding_names_its_object_says_why_and_has_a_command(code: str) -> None:
+    [found] = findings(PLANTED[code]())
+    said = found.found
+    assert said.subject.kind
+    assert said.subject.key.name
+    assert said.field
+    assert 20 < len(said.cause) < 300
+    assert "\n" not in said.cause
+    assert not said.cause.endswith(".")
+    assert said.fix.startswith(("kubectl ", "sed "))
+    assert_is_shell(said.fix)
+
+
+def assert_is_shell(command: str) -> None:
+    """A command that a shell can split, with patches that are JSON."""
+    first = command.partition("<<'EOF'")[0]
+    words = shlex.split(first)
+    for option, value in pairwise(words):
+        if option == "-p":
+            assert json.loads(value)
+
+
+@pytest.mark.parametrize("rule", [each for each in RULES if each.needs], ids=lambda each: each.code)
+def test_a_rule_says_nothing_where_what_it_needs_could_not_be_listed(rule: Any) -> None:
+    found = replace(PLANTED[rule.code](), unseen={rule.needs[0]: "forbidden"})
+    assert rule.code not in {each.code for each in findings(found)}
+
+
+def patched(found: Finding) -> Any:
+    """The patch of a fix."""
+    words = shlex.split(found.found.fix)
+    return json.loads(words[words.index("-p") + 1])
+
+
+@pytest.mark.parametrize(
+    ("code", "patch"),
+    [
+        ("D101", [{"op": "replace", "path": "/spec/metrics/0/pods/metric/name", "value": "waiting_requests"}]),
+        (
+            "D102",
+            [{"op": "replace", "path": "/spec/metrics/0/pods/metric/name", "value": "kv_cache_utilization_ratio"}],
+        ),
+        ("D104", [{"op": "replace", "path": "/spec/metrics/0/pods/target/averageValue", "value": "800m"}]),
+        ("D106", [{"op": "replace", "path": "/spec/metrics/0/pods/target/averageValue", "value": "44"}]),
+        (
+            "D107",
+            [
+                {
+                    "op": "replace",
+                    "path": "/spec/metrics/0/object/target",
+                    "value": {"type": "AverageValue", "averageValue": "4000m"},
+                }
+            ],
+        ),
+        (
+            "D109",
+            [
+                {
+                    "op": "add",
+                    "path": "/spec/metrics/0/external/metric/selector",
+                    "value": {"matchLabels": {"pool": "chat"}},
+                }
+            ],
+        ),
+        ("D111", [{"op": "replace", "path": "/spec/metrics/0/object/describedObject/name", "value": "chat"}]),
+        ("D208", [{"op": "replace", "path": "/spec/scaleTargetRef/name", "value": "vllm"}]),
+        ("D401", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}}),
+        ("D501", [{"op": "replace", "path": "/spec/selector/matchLabels", "value": {"app": "vllm"}}]),
+        ("D503", [{"op": "replace", "path": "/spec/targetPorts", "value": [{"number": 8000}]}]),
+        ("D601", [{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
+        ("D603", [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/name", "value": "chat"}]),
+    ],
+)
+def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> None:
+    [found] = findings(PLANTED[code]())
+    assert patched(found) == patch
+
+
+@pytest.mark.parametrize(
+    ("found", "absent"),
+    [
+        pytest.param(
+            asked(made.pods_metric("kv_cache_utilization_ratio", 800)), "D104", id="a ratio below its ceiling"
+        ),
+        pytest.param(asked(made.pods_metric("running_requests", 40000)), "D106", id="a target below the batch"),
+        pytest.param(asked(made.object_metric("queue_latency_p90_seconds", "Value", 1)), "D107", id="a time as Value"),
+        pytest.param(
+            asked(made.external_metric("waiting_requests", "AverageValue", 1), made.answer(1, 2)),
+            "D109",
+            id="a sum that is added up",
+        ),
+        pytest.param(
+            replace(asked(made.pods_metric("queue_length")), answers={}), "D101", id="a metric that was not asked"
+        ),
+        pytest.param(
+            asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), made.answer(500)),
+            "D102",
+            id="served by that name",
+        ),
+        pytest.param(
+            asked(made.pods_metric(), made.refused("Forbidden", "no")), "D103", id="this user may not read it"
+        ),
+        pytest.param(view(made.autoscaler(max_replicas=50)), "D201", id="a load with the usual tolerance"),
+        pytest.param(own(forwards=True), "D006", id="one adapter that forwards"),
+        pytest.param(
+            view(pods=(*view().pods, made.pod("x", deleting=True, owner=None))), "D206", id="a pod that leaves"
+        ),
+        pytest.param(
+            view(workloads=(made.workload(replicas=0), made.workload("batch")), pods=()), "D501", id="a pool at zero"
+        ),
+        pytest.param(view(routes=(), services=()), "D504", id="a pool that no route leads to"),
+        pytest.param(
+            view(made.autoscaler(made.object_metric("in_flight_requests", "AverageValue", 1), min_replicas=0)),
+            "D207",
+            id="zero with a metric of the picker",
+        ),
+        pytest.param(
+            view(scaled_objects=(made.scaled_object(min_replicas=0),)), "D303", id="zero with infscale's own trigger"
+        ),
+    ],
+)
+def test_what_is_right_is_not_found(found: ClusterView, absent: str) -> None:
+    assert absent not in {each.code for each in findings(found)}
+
+
+def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
+    asking = replace(own(forwards=True), api_services=api(CUSTOM_V1BETA1, service=made.OTHER).api_services)
+    assert findings(asking) == ()
+    told = replace(asking, infscale=replace(asking.infscale, forwards=False))
+    assert [(each.code, each.found.subject.key.name) for each in findings(told)] == [("D006", CUSTOM_V1BETA2)]
+
+
+def test_errors_come_before_warnings() -> None:
+    both = replace(PLANTED["D802"](), pods=PLANTED["D502"]().pods)
+    assert [each.code for each in findings(both)] == ["D502", "D802"]
+
+
+def test_codes_are_unique_and_documented() -> None:
+    codes = [each.code for each in RULES]
+    assert len(codes) == len(set(codes)) >= 22
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text()
+    listed = re.findall(r"^\| (D[0-9]{3}) \| (error|warning) \| ([^|]+) \|", page, re.MULTILINE)
+    assert [(code, severity) for code, severity, _ in listed] == [(each.code, each.severity.value) for each in RULES]
+    assert [title.strip() for _, _, title in listed] == [each.title for each in RULES]
