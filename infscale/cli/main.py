@@ -38,6 +38,7 @@ COMMANDS = (
         "infscale.cli.preflight",
         "say what answers the metrics APIs of a cluster, and what installing infscale would take over",
     ),
+    Command("import", "infscale.cli.import_config", "say what becomes of the configuration of a prometheus-adapter"),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",

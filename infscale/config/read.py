@@ -44,6 +44,7 @@ from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.prometheus.prometheus_settings import PrometheusSettings, prometheus
 from infscale.sources.known_sources import SOURCES
 
 DIALECT_NAMES = ("auto", *DIALECTS)
@@ -120,11 +121,14 @@ def _read(root: Field, files: Files) -> ServeConfig:
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
+    asked = section.get("prometheus", prometheus(files), PrometheusSettings())
     for key, source in sources.items():
         if source.pods is not None and not discovery.refused and not clustered:
             found = section.given[key].entries()["pods"]
             found.report("pods are found with discovery.kubernetes only; list targets")
-    config = ServeConfig(discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log)
+    config = ServeConfig(
+        discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, telemetry, log, asked
+    )
     _check_listeners(config, section.given)
     return config
 

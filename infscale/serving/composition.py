@@ -7,10 +7,13 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
 
 from adapter.access.reviews import REVIEW_NEEDS
+from adapter.answering.provider import Provider
+from adapter.answering.rules_provider import ChainedProvider, RulesProvider
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
 from infscale.config import KubernetesSettings, ServeConfig
@@ -29,6 +32,7 @@ from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
+from infscale.serving.rules_watch import Ruled, load_rules
 from infscale.serving.scheduling import (
     SchedulingFile,
     check_change,
@@ -46,6 +50,9 @@ from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig
 from picker.telemetry.counts import ReloadCollector
 from picker.transport.interface import Transport
+
+if TYPE_CHECKING:
+    from infscale.serving.ruling import Ruling
 
 _LOG = logging.getLogger(__name__)
 
@@ -189,6 +196,7 @@ class Given:
     client: KubeClient | None
     discovery: Discovering
     rng: random.Random
+    rules: Ruled | None = None
 
 
 def composed(given: Given, running: Collection[str]) -> Composed:
@@ -203,25 +211,40 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [Asking(config.sources[kind.key].source(store, clock, rng), kind.words) for kind in SOURCES]
     port = ExtProcPort(config, deciding, store, clock) if "picker" in running else None
-    answering = None
+    answering = rules = None
     if "adapter" in running:
-        answers = Answers(StoreProvider(store, table), table, given.client, rng)
-        answering = Answering(config, answers, store, page)
+        provider: Provider = StoreProvider(store, table)
+        rules = _ruling(given, store)
+        if rules is not None:
+            provider = ChainedProvider(provider, RulesProvider(rules.evaluation, provider))
+        answering = Answering(config, Answers(provider, table, given.client, rng), store, page)
     guard = None
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng)
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    pages = deciding.observing.pages() | ({} if rules is None else {"rules": rules.document})
+    server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
-    wanted = (storing, deciding, scraping, *asking, listing, answering, port, showing, following)
+    wanted = (storing, deciding, scraping, *asking, listing, rules, answering, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     return Composed(store, deciding, scraping, showing, port, answering, parts)
+
+
+def _ruling(given: Given, store: MetricStore) -> "Ruling | None":
+    """The rules of prometheus-adapter at work, where there are any."""
+    if given.rules is None:
+        return None
+    # With it comes the client library of Prometheus.
+    from infscale.serving.ruling import Ruling
+
+    server = given.config.prometheus.servers[given.rules.settings.server]
+    return Ruling(server, given.rules, store, given.client, clock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +274,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     scheduling, file = await load_scheduling(config)
     check_pools(config, scheduling)
     log_notes(scheduling)
+    rules = await load_rules(config.prometheus)
     rng = random.Random()
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -259,7 +283,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        made = composed(Given(config, scheduling, file, client, discovery, rng), parts)
+        made = composed(Given(config, scheduling, file, client, discovery, rng, rules), parts)
         for part in made.parts:
             await enter(part)
             part.sync(first)
