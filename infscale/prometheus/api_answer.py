@@ -15,8 +15,6 @@ from infscale.periodic import FetchError, Rejected
 Labels = Mapping[str, str]
 
 _CHARACTERS: Final = 200
-# A thread that parses keeps all others waiting until it is through; a piece takes about two milliseconds.
-_PIECE_BYTES: Final = 64 * 1024
 _QUERY_SHAPES: Final = frozenset({"vector", "scalar"})
 
 
@@ -43,11 +41,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLimits:
-    """What is read of one answer; with `takes_partial` one with warnings is used as it is."""
+    """What is read of one answer; with `takes_partial` one with warnings is used as it is.
+
+    A large one is parsed `piece_bytes` at a time: a thread that parses keeps all others waiting until it is through,
+    which takes about two milliseconds then.
+    """
 
     max_bytes: int = 4 * 1024 * 1024
     max_series: int = 10_000
     takes_partial: bool = False
+    piece_bytes: int = 64 * 1024
 
 
 def envelope(body: bytes, limits: AnswerLimits) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def envelope(body: bytes, limits: AnswerLimits) -> dict[str, Any]:
     elements = max(body.count(b'"metric"'), body.count(b'"__name__"'))
     if elements > limits.max_series:
         raise Unusable(f"it has about {elements} series, more than max_series ({limits.max_series}): narrow the query")
-    found = _parsed(body)
+    found = _parsed(body, limits.piece_bytes)
     if found.get("status") != "success":
         raise error_of(found, "the answer says no success")
     warnings = found.get("warnings")
@@ -76,7 +79,7 @@ def error_of(answer: Mapping[str, Any], otherwise: str) -> FetchError:
 def error_of_status(code: int, body: bytes) -> FetchError:
     """Why an answer that is not of status 200 is none, with the server's words where it is Prometheus that speaks."""
     try:
-        found = _parsed(body)
+        found = _parsed(body, AnswerLimits().piece_bytes)
     except Unusable:
         found = {}
     said = error_of(found, "")
@@ -142,11 +145,11 @@ def _row(labels: Labels, sample: Sequence[object]) -> Row:
     return Row(labels, value if math.isfinite(value) else math.nan, float(at))
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
+def _parsed(body: bytes, piece_bytes: int) -> dict[str, Any]:
     """The JSON object, a large one in pieces. Raises `Unusable`."""
     try:
-        if len(body) > 2 * _PIECE_BYTES:
-            found = _in_pieces(body)
+        if len(body) > 2 * piece_bytes:
+            found = _in_pieces(body, piece_bytes)
             if found is not None:
                 return found
         whole = orjson.loads(body)
@@ -160,7 +163,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 _ELEMENTS: Final = ((b'"result":[', b'},{"metric":'), (b'"data":[', b'},{"'))
 
 
-def _in_pieces(body: bytes) -> dict[str, Any] | None:
+def _in_pieces(body: bytes, piece_bytes: int) -> dict[str, Any] | None:
     """As `orjson.loads`, of answers as Prometheus writes them; None of others, which are parsed at once."""
     for opening, between in _ELEMENTS:
         start = body.find(opening)
@@ -171,7 +174,7 @@ def _in_pieces(body: bytes) -> dict[str, Any] | None:
             return None
         try:
             frame = orjson.loads(body[:begin] + body[end + 1 :])
-            elements = [each for piece in _pieces(body, begin, end + 1, between) for each in orjson.loads(piece)]
+            elements = [each for piece in _pieces(body[begin : end + 1], between, piece_bytes) for each in orjson.loads(piece)]
         except ValueError:
             # A label's value may end as an element does.
             return None
@@ -179,11 +182,12 @@ def _in_pieces(body: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _pieces(body: bytes, begin: int, end: int, between: bytes) -> Iterator[bytes]:
-    while begin < end:
-        cut = body.find(between, begin + _PIECE_BYTES, end)
-        stop = end if cut < 0 else cut + 1
-        yield b"[" + body[begin:stop] + b"]"
+def _pieces(elements: bytes, between: bytes, piece_bytes: int) -> Iterator[bytes]:
+    begin = 0
+    while begin < len(elements):
+        cut = elements.find(between, begin + piece_bytes)
+        stop = len(elements) if cut < 0 else cut + 1
+        yield b"[" + elements[begin:stop] + b"]"
         begin = stop + 1
 
 

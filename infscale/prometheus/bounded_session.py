@@ -130,6 +130,8 @@ class BoundedSession(requests.Session):
             self.verify = str(settings.ca)
         if not settings.verify_tls:
             self.verify = False
+            # It is configured; it need not be said with each connection.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         if settings.certificate is not None and settings.key is not None:
             self.cert = (str(settings.certificate), str(settings.key))
         self.hold()
