@@ -82,6 +82,8 @@ class RuleEvaluation:
         self._board = AskedBoard(BoardPace(settings.interval_seconds))
         self._registry = SeriesRegistry()
         self._forms: dict[str, tuple[SeriesForm, ...]] = {}
+        # The queries whose series are in the registry.
+        self._registered: frozenset[str] = frozenset()
         self._rounds: dict[str, Rounds] = {}
         self._news = asyncio.Event()
         self._relist = asyncio.Event()
@@ -124,7 +126,7 @@ class RuleEvaluation:
         """
         for rule in self._rules.all:
             rounds = self._rounds.get(rule.series_query)
-            if rule.series_query not in self._forms and (rounds is None or rounds.health.cause is None):
+            if rule.series_query not in self._registered and (rounds is None or rounds.health.cause is None):
                 return f"the series of {rule} ({rule.place}) are being read; ask again in a moment"
         return None
 
@@ -132,7 +134,7 @@ class RuleEvaluation:
         """A rule whose series could never be read, and why; None: there is none."""
         for rule in self._rules.all:
             rounds = self._rounds.get(rule.series_query)
-            if rule.series_query not in self._forms and rounds is not None and rounds.health.cause is not None:
+            if rule.series_query not in self._registered and rounds is not None and rounds.health.cause is not None:
                 return f"the series of {rule} ({rule.place}) could not be read: {rounds.health.cause}"
         return None
 
@@ -206,12 +208,13 @@ class RuleEvaluation:
         return await self._rounds[query].run(observe, _LONGEST_SECONDS)
 
     async def _register(self) -> None:
-        discovered = [(rule, self._forms.get(rule.series_query, ())) for rule in self._rules.all]
+        known = dict(self._forms)
+        discovered = [(rule, known.get(rule.series_query, ())) for rule in self._rules.all]
         # In a thread: expressions are matched with what may be ten thousands of names.
         found = await asyncio.to_thread(registry, discovered)
         for each in set(found.overridden) - set(self._registry.overridden):
             _log.warning("a metric has several rules: %s", each)
-        self._registry = found
+        self._registry, self._registered = found, frozenset(known)
 
     # Evaluation
 

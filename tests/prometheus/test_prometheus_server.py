@@ -21,7 +21,7 @@ from infscale.prometheus.server_settings import BasicAuth, ServerSettings
 from tests.fakes.certificates import SERVER, Extension, Issued, authority
 from tests.prometheus.fake_prometheus import Answer, FakePrometheus, endless, hang, listening, saying, vector
 
-SECRET = "s3cret-token"  # noqa: S105 # of a test
+SECRET = "s3cret-token"  # of a test
 
 
 @asynccontextmanager
@@ -163,7 +163,8 @@ async def test_credentials_are_read_each_time_and_sent(tmp_path: Path) -> None:
             await server.instant("x")
     assert [each[2]["Authorization"] for each in fake.asked] == [f"Bearer {SECRET}", "Bearer renewed"]
     assert fake.asked[0][2]["X-Scope-OrgID"] == "team"
-    assert SECRET not in repr(server.settings) and "team" not in repr(server.settings)
+    assert SECRET not in repr(server.settings)
+    assert "team" not in repr(server.settings)
 
 
 async def test_basic_authentication(tmp_path: Path) -> None:
