@@ -174,7 +174,8 @@ def _in_pieces(body: bytes, piece_bytes: int) -> dict[str, Any] | None:
             return None
         try:
             frame = orjson.loads(body[:begin] + body[end + 1 :])
-            elements = [each for piece in _pieces(body[begin : end + 1], between, piece_bytes) for each in orjson.loads(piece)]
+            pieces = _pieces(body[begin : end + 1], between, piece_bytes)
+            elements = [each for piece in pieces for each in orjson.loads(piece)]
         except ValueError:
             # A label's value may end as an element does.
             return None

@@ -47,7 +47,7 @@ def test_a_file_is_read() -> None:
     assert external.external
     assert not external.labels.namespaced
     assert external.naming.name_of("queue_length") == "queue_length"
-    assert [(each.resource, each.place) for each in rules.resource_rules] == [("cpu", "f:20"), ("memory", "f:21")]
+    assert [(each.resource, each.place) for each in rules.resource_rules] == [("cpu", "f:19"), ("memory", "f:20")]
 
 
 def test_a_config_map_is_read_with_the_lines_of_its_file() -> None:
