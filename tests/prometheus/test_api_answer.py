@@ -42,7 +42,7 @@ def test_series_are_read_as_they_were_written(labels: list[dict[str, str]]) -> N
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.floats(), st.lists).map(written))
 def test_anything_else_is_refused_in_words(body: bytes) -> None:
-    with pytest.raises(FetchError, match="."):
+    with pytest.raises(FetchError, match=r"\w"):
         envelope(body, MANY)
 
 

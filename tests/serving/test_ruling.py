@@ -71,6 +71,12 @@ class Adapter:
                 assert status == 503, document["message"]
                 await asyncio.sleep(0.05)
 
+    async def until_all(self, path: str, count: int) -> None:
+        """Wait until a list has so many values."""
+        async with asyncio.timeout(15):
+            while len(await self.values(path)) < count:
+                await asyncio.sleep(0.05)
+
     async def refusal(self, path: str, fits: Callable[[str], bool]) -> str:
         """The words of a refusal, once they fit."""
         async with asyncio.timeout(15):
@@ -104,6 +110,7 @@ async def adapting(
     document = {
         "discovery": {"file": "discovery.yaml", "default_pool": "llm/pool"},
         **{part: {"listen": "127.0.0.1:0"} for part in ("picker", "adapter", "telemetry")},
+        "scrape": {"staleness_limit_seconds": 20.0},
         "prometheus": {
             "servers": {"main": {"url": url, "timeout_seconds": 0.5, "workers": 2}},
             "adapter_rules": used,
@@ -186,8 +193,8 @@ async def _beside(fleet: SimFleet, real: RealPrometheus, folder: Path) -> AsyncG
 async def test_the_numbers_are_those_of_the_prometheus(tmp_path: Path) -> None:
     async with scraped(tmp_path) as (fleet, real), _beside(fleet, real, tmp_path) as adapter:
         # Before the first scrapes, the Prometheus would be asked instead.
-        await adapter.values(f"{CUSTOM}/pods/*/running_requests")
-        await adapter.values(f"{CUSTOM}/pods/*/gpu_memory_used_bytes")
+        for own in ("running_requests", "gpu_memory_used_bytes"):
+            await adapter.until_all(f"{CUSTOM}/pods/*/{own}", 2)
         for path, query in SAME.items():
             expected = {next(iter(labels.values())): value for labels, value in await real.query(query)}
             found = await adapter.values(path)
@@ -209,6 +216,7 @@ async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(t
         scraped(tmp_path) as (fleet, real),
         adapting(tmp_path, fleet.discovery_document(), real.url) as adapter,
     ):
+        await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
         assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
         real.pause(stopped=True)
         words = await adapter.refusal(path, lambda words: "the last query failed" in words)
@@ -225,7 +233,9 @@ async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(t
 FAULTS: Mapping[str, tuple[Callable[[FakePrometheus], None], str]] = {
     "slow": (lambda fake: setattr(fake, "answer", hang), "timed out after 0.5 s"),
     "partial": (
-        lambda fake: fake.queries.update(dict.fromkeys(fake.queries, {**vector(), "warnings": ["a store is down"]})),
+        lambda fake: fake.queries.update(
+            {each: {**vector(), "warnings": ["a store is down"]} for each in fake.queries}
+        ),
         "may be partial: a store is down",
     ),
     "no number": (

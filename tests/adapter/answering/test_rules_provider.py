@@ -166,10 +166,10 @@ def test_root_scoped_objects_are_asked_for_without_a_namespace() -> None:
 
 def test_what_neither_knows_is_not_found_so_that_another_adapter_is_asked() -> None:
     chain = Chain()
-    with pytest.raises(NotFound, match="did you mean waiting_requests.*no rule of prometheus.adapter_rules"):
+    with pytest.raises(NotFound, match=r"did you mean waiting_requests.*no rule of prometheus.adapter_rules"):
         chain.objects("namespaces/llm/pods/*/waiting_request")
     chain.evaluation.broken = "the series of rules[3] could not be read: timed out"
-    with pytest.raises(NotFound, match="rules.3. could not be read: timed out"):
+    with pytest.raises(NotFound, match=r"rules\[3\] could not be read: timed out"):
         chain.objects("namespaces/llm/pods/*/nothing")
     chain.evaluation.pending = "the series of rules[0] are being read"
     with pytest.raises(Unavailable, match="are being read"):
