@@ -1,6 +1,6 @@
 """From the text of the configuration file to a `ServeConfig`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +45,7 @@ from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, Metric
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from infscale.prometheus.prometheus_settings import PrometheusSettings, prometheus
+from infscale.prometheus.query_settings import QuerySettings
 from infscale.sources.known_sources import SOURCES
 
 DIALECT_NAMES = ("auto", *DIALECTS)
@@ -116,12 +117,12 @@ def _read(root: Field, files: Files) -> ServeConfig:
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
-    metrics = section.get("metrics", _metrics, no_metrics)
+    asked = section.get("prometheus", prometheus(files), PrometheusSettings())
+    metrics = section.get("metrics", lambda field: _metrics(field, asked.queries), no_metrics)
     picker = section.get("picker", lambda field: _picker(field, files), PickerSettings())
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
     telemetry = section.get("telemetry", _telemetry, TelemetrySettings())
     log = section.get("log", _log, LogSettings())
-    asked = section.get("prometheus", prometheus(files), PrometheusSettings())
     for key, source in sources.items():
         if source.pods is not None and not discovery.refused and not clustered:
             found = section.given[key].entries()["pods"]
@@ -261,13 +262,13 @@ def _saturation(field: Field) -> SaturationSettings:
     )
 
 
-def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
+def _metrics(field: Field, queries: Sequence[QuerySettings]) -> tuple[FormulaSettings, ...]:
     found: list[FormulaSettings] = []
 
     def add(item: Field) -> None:
         formula = _formula(item)
         try:
-            MetricTable.of([*found, formula])
+            MetricTable.of([*found, formula], queries)
         except FormulaError as error:
             item.refuse(str(error))
         found.append(formula)

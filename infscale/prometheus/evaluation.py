@@ -87,7 +87,6 @@ class RuleEvaluation:
         self._rounds: dict[str, Rounds] = {}
         self._news = asyncio.Event()
         self._relist = asyncio.Event()
-        self._not_before = 0.0
         self._stack = AsyncExitStack()
         self._queries = 0
         self._failures = 0
@@ -272,25 +271,15 @@ class RuleEvaluation:
 
     async def _rows(self, query: str, ages: str) -> tuple[Sequence[Row], Sequence[Row], float]:
         """The rows of two queries, and when they were asked for."""
-        await self._budget()
         at = self._means.clock()
         rows = await self._counted(query)
         if len(rows) > MAX_VALUES:
             raise Unusable(f"it has {len(rows)} rows, at most {MAX_VALUES} are used")
-        await self._budget()
         return rows, await self._counted(ages) if rows else (), at
 
     async def _counted(self, query: str) -> Sequence[Row]:
         self._queries += 1
         return await self._means.server.instant(query)
-
-    async def _budget(self) -> None:
-        """Wait for this query's turn: they are at least so far apart as the budget says."""
-        now = self._means.clock()
-        turn = max(now, self._not_before)
-        self._not_before = turn + 1.0 / self.settings.queries_per_second
-        if turn > now:
-            await asyncio.sleep(turn - now)
 
 
 _LONGEST_SECONDS: Final = 120.0

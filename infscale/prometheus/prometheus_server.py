@@ -62,6 +62,7 @@ class PrometheusServer:
         self.settings = settings
         self._threads: concurrent.futures.ThreadPoolExecutor | None = None
         self._free: asyncio.Queue[_Line] = asyncio.Queue()
+        self._next_turn = 0.0
         self._busy: dict[concurrent.futures.Future[Any], _Line] = {}
 
     async def __aenter__(self) -> Self:
@@ -102,6 +103,7 @@ class PrometheusServer:
 
     async def _asked(self, ask: Callable[[_Line], AnswerT]) -> AnswerT:
         """What `ask` gives within the time there is, waiting for a free connection included."""
+        await self._turn()
         seconds = self.settings.timeout_seconds
         why = f", waiting for one of {self.settings.workers} connections in use"
         try:
@@ -111,6 +113,14 @@ class PrometheusServer:
                 return await self._run(line, ask)
         except TimeoutError:
             raise FetchError(f"timed out after {seconds:g} s{why}") from None
+
+    async def _turn(self) -> None:
+        """Wait for the turn of a query: they begin at least so far apart as the budget says."""
+        now = asyncio.get_running_loop().time()
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + 1.0 / self.settings.queries_per_second
+        if turn > now:
+            await asyncio.sleep(turn - now)
 
     async def _run(self, line: _Line, ask: Callable[[_Line], AnswerT]) -> AnswerT:
         if self._threads is None:

@@ -4,14 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 from infscale.documents import values
 from infscale.documents.section import Files, Section
 from infscale.documents.strict_document import Field
+from infscale.prometheus.query_settings import QuerySettings, queries
 from infscale.prometheus.server_settings import ServerSettings, servers
-
-_MAX_PER_SECOND: Final = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +17,7 @@ class AdapterRulesSettings:
     """The file of prometheus-adapter's rules, and how they are evaluated.
 
     `relist_seconds` is how often series are discovered, among those of the last `series_seconds`. What is asked for is
-    evaluated every `interval_seconds`, with at most `queries_per_second` queries. A value is used until its sample is
-    `staleness_limit_seconds` old.
+    evaluated every `interval_seconds`. A value is used until its sample is `staleness_limit_seconds` old.
     """
 
     file: Path
@@ -29,7 +26,6 @@ class AdapterRulesSettings:
     series_seconds: float = 600.0
     interval_seconds: float = 10.0
     staleness_limit_seconds: float = 90.0
-    queries_per_second: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +34,7 @@ class PrometheusSettings:
 
     servers: Mapping[str, ServerSettings] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     adapter_rules: AdapterRulesSettings | None = None
+    queries: tuple[QuerySettings, ...] = ()
 
 
 def prometheus(files: Files) -> Callable[[Field], PrometheusSettings]:
@@ -48,7 +45,9 @@ def prometheus(files: Files) -> Callable[[Field], PrometheusSettings]:
         found = section.attempt("servers", servers(files)).or_else(MappingProxyType[str, ServerSettings]({}))
         names = tuple(found) if section.sound("servers") else None
         rules = section.get("adapter_rules", lambda each: _adapter_rules(each, files, names), None)
-        return PrometheusSettings(found, rules)
+        no_queries: tuple[QuerySettings, ...] = ()
+        asked = section.get("queries", queries(lambda each: server_name(each, names)), no_queries)
+        return PrometheusSettings(found, rules, asked)
 
     return read
 
@@ -84,9 +83,4 @@ def _adapter_rules(field: Field, files: Files, names: tuple[str, ...] | None) ->
         section.get("series_seconds", values.interval, default.series_seconds),
         interval,
         staleness,
-        section.get("queries_per_second", _per_second, default.queries_per_second),
     )
-
-
-def _per_second(field: Field) -> float:
-    return field.number(0.01, _MAX_PER_SECOND)

@@ -14,6 +14,7 @@ from infscale.prometheus.api_answer import AnswerLimits
 
 _MAX_WORKERS: Final = 16
 _MAX_TIMEOUT_SECONDS: Final = 60.0
+_MAX_PER_SECOND: Final = 1_000.0
 _MAX_SERIES: Final = 100_000
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
@@ -32,7 +33,8 @@ class BasicAuth:
 class ServerSettings:
     """One server. `url` is where its API's path begins; all files are read again when they change.
 
-    A query has `timeout_seconds` from beginning to end, `workers` of them run at a time. `headers` are sent with each,
+    A query has `timeout_seconds` from beginning to end; `workers` of them run at a time, and `queries_per_second` begin
+    at most. `headers` are sent with each,
     and may hold secrets. With `partial_answers` an answer that the server warns of is used.
     """
 
@@ -40,6 +42,7 @@ class ServerSettings:
     url: str = field(repr=False)
     timeout_seconds: float = 5.0
     workers: int = 4
+    queries_per_second: float = 20.0
     max_bytes: int = AnswerLimits().max_bytes
     max_series: int = AnswerLimits().max_series
     partial_answers: bool = False
@@ -92,6 +95,7 @@ def _server(given: Field, files: Files) -> ServerSettings:
         url=url.value,
         timeout_seconds=section.get("timeout_seconds", _timeout, default.timeout_seconds),
         workers=section.get("workers", _workers, default.workers),
+        queries_per_second=section.get("queries_per_second", _per_second, default.queries_per_second),
         max_bytes=section.get("max_bytes", values.byte_count, default.max_bytes),
         max_series=section.get("max_series", _series, default.max_series),
         partial_answers=section.get("partial_answers", Field.boolean, default.partial_answers),
@@ -118,6 +122,10 @@ def _timeout(field: Field) -> float:
 
 def _workers(field: Field) -> int:
     return field.integer(1, _MAX_WORKERS)
+
+
+def _per_second(field: Field) -> float:
+    return field.number(0.01, _MAX_PER_SECOND)
 
 
 def _series(field: Field) -> int:

@@ -204,25 +204,26 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     config, rng = given.config, given.rng
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    table, page = MetricTable.of(config.metrics), OwnMetrics()
+    table, page = MetricTable.of(config.metrics, config.prometheus.queries), OwnMetrics()
     # Asked for only where requests are refused by them.
     listing = Listing(config, given.scheduling, clock, rng) if config.picker.unknown_models == "reject" else None
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [Asking(config.sources[kind.key].source(store, clock, rng), kind.words) for kind in SOURCES]
     port = ExtProcPort(config, deciding, store, clock) if "picker" in running else None
-    answering = rules = None
+    answering, prometheus = None, _prometheus(given, store, running)
     if "adapter" in running:
         provider: Provider = StoreProvider(store, table)
-        rules = _ruling(given, store)
-        if rules is not None:
-            provider = ChainedProvider(provider, RulesProvider(rules.evaluation, provider))
+        if prometheus.rules is not None:
+            provider = ChainedProvider(provider, RulesProvider(prometheus.rules.evaluation, provider))
         answering = Answering(config, Answers(provider, table, given.client, rng), store, page)
     guard = None
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng)
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    pages = deciding.observing.pages() | ({} if rules is None else {"rules": rules.document})
+    pages = deciding.observing.pages()
+    if prometheus.rules is not None:
+        pages["rules"] = prometheus.rules.document
     server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
@@ -230,21 +231,34 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
-    wanted = (storing, deciding, scraping, *asking, listing, rules, answering, port, showing, following)
+    wanted = (storing, deciding, scraping, *asking, listing, *prometheus.parts, answering, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     return Composed(store, deciding, scraping, showing, port, answering, parts)
 
 
-def _ruling(given: Given, store: MetricStore) -> "Ruling | None":
-    """The rules of prometheus-adapter at work, where there are any."""
-    if given.rules is None:
-        return None
-    # With it comes the client library of Prometheus.
-    from infscale.serving.ruling import Ruling
+@dataclass(frozen=True, slots=True)
+class _Prometheus:
+    """The parts that ask Prometheus servers, as far as there is something to ask."""
 
-    server = given.config.prometheus.servers[given.rules.settings.server]
-    return Ruling(server, given.rules, store, given.client, clock)
+    parts: Sequence[Part] = ()
+    rules: "Ruling | None" = None
+
+
+def _prometheus(given: Given, store: MetricStore, running: Collection[str]) -> _Prometheus:
+    settings = given.config.prometheus
+    if not settings.servers:
+        return _Prometheus()
+    # With it comes the client library of Prometheus.
+    from infscale.serving.ruling import Querying, Ruling, Servers
+
+    servers = Servers(settings)
+    querying = Querying(settings, servers, store, clock, given.rng)
+    if given.rules is None or "adapter" not in running:
+        return _Prometheus((servers, querying))
+    server = servers.by_name[given.rules.settings.server]
+    rules = Ruling(server, given.rules, store, given.client, clock)
+    return _Prometheus((servers, querying, rules), rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,10 @@ class Ruled:
 
 async def load_rules(settings: PrometheusSettings) -> Ruled | None:
     """The rules that the configuration names; None: it names none. Raises `ConfigError`."""
+    if settings.servers:
+        # The client library takes its time, and is imported only where a Prometheus is asked.
+        await asyncio.to_thread(import_module, "infscale.serving.ruling")
     if settings.adapter_rules is None:
         return None
-    # The client library takes its time, and is imported only where a Prometheus is asked.
-    await asyncio.to_thread(import_module, "infscale.prometheus.prometheus_server")
     watch = RulesWatch(settings.adapter_rules.file)
     return Ruled(settings.adapter_rules, await watch.first(), watch)

@@ -37,6 +37,7 @@ class ScrapesCollector(Collector):
         yield from (scrapes, failures, duration, size)
 
 
+QUERY_WORDS = ScrapeWords("infscale_query", "query", "values of a configured query of a Prometheus")
 RULE_WORDS = ScrapeWords("infscale_rule_discovery", "rule", "series of a rule of prometheus-adapter")
 
 

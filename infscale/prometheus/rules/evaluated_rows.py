@@ -16,7 +16,7 @@ def of_objects(rows: Sequence[Row], ages: Sequence[Row], label: str, names: Sequ
     Of several rows of one object the last counts, as in prometheus-adapter. What no row speaks of is unknown.
     """
     wanted = dict.fromkeys(names)
-    seconds = {row.labels.get(label, ""): _age(row) for row in ages}
+    seconds = {row.labels.get(label, ""): age_of(row) for row in ages}
     readings: dict[str, Reading] = {}
     unknown: dict[str, str] = {}
     for row in rows:
@@ -34,7 +34,7 @@ def of_objects(rows: Sequence[Row], ages: Sequence[Row], label: str, names: Sequ
 
 def of_label_sets(rows: Sequence[Row], ages: Sequence[Row], at: float) -> Evaluated:
     """The readings of all rows; `ages` are those of the rows by their labels, or one without labels for all."""
-    seconds = {label_set(row.labels): _age(row) for row in ages}
+    seconds = {label_set(row.labels): age_of(row) for row in ages}
     of_all = seconds.get((), 0.0)
     readings: dict[LabelSet, Reading] = {}
     unknown: dict[str, str] = {}
@@ -57,6 +57,6 @@ def shown(labels: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items())) or "without labels"
 
 
-def _age(row: Row) -> float:
+def age_of(row: Row) -> float:
     """How old the series of a row were when they were asked for, by the server's clock alone; 0 where it is unknown."""
     return 0.0 if math.isnan(row.value) else max(0.0, row.at - row.value)
