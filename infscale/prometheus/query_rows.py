@@ -9,7 +9,7 @@ from infscale.metrics.queried import Queried
 from infscale.metrics.sample import Reading
 from infscale.prometheus.api_answer import Labels, Row
 from infscale.prometheus.query_settings import QueryInstance, QuerySettings
-from infscale.prometheus.rules.evaluated_rows import age_of, label_set, shown
+from infscale.prometheus.rules.evaluated_rows import Ages, shown
 
 Target = tuple[ObjectKey, str | None]
 """A pod, or a pool (with None) or one of its models."""
@@ -28,7 +28,7 @@ def told(settings: QuerySettings, instance: QueryInstance, rows: Sequence[Row], 
 
     A row of which that is not known is as old as the evaluation.
     """
-    seconds = {label_set(row.labels): age_of(row) for row in ages}
+    known = Ages(ages)
     readings: dict[Target, Reading] = {}
     problems: list[str] = []
     twice: set[Target] = set()
@@ -42,8 +42,7 @@ def told(settings: QuerySettings, instance: QueryInstance, rows: Sequence[Row], 
             problems.append(f"several rows are of {_named(target)}: aggregate them in the query")
             twice.add(target)
         else:
-            age = seconds.get(label_set(row.labels), seconds.get((), 0.0))
-            readings[target] = Reading(row.value, at - age)
+            readings[target] = Reading(row.value, at - known.of(row.labels))
     # Which of them is meant is not known: none.
     once = {target: each for target, each in readings.items() if target not in twice}
     return Told(once, problems[0] if problems else None)

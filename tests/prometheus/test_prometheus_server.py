@@ -142,6 +142,15 @@ async def test_a_server_that_hangs_keeps_neither_the_loop_nor_the_end_waiting() 
         assert time.monotonic() - began < 4.0
 
 
+async def test_queries_keep_to_their_budget() -> None:
+    async with asked(FakePrometheus(), queries_per_second=50.0) as server:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(11):
+                group.create_task(server.instant("x"))
+        assert time.monotonic() - began >= 10 / 50.0 - 0.01
+
+
 async def test_a_long_query_is_sent_as_a_body() -> None:
     query = "x" * 10_000
     fake = FakePrometheus({query: vector(({}, "1"))})

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from infscale.config import load_config
+from infscale.labels import model_key
 from infscale.quantity import parse_quantity
 from infscale.serving.composition import Serving, serving
 from infscale.sim.engine.batching import StepCoefficients
@@ -104,6 +105,7 @@ async def adapting(
     url: str,
     rules: str = RULES,
     staleness_seconds: float = 3.0,
+    queries: Sequence[Mapping[str, object]] = (),
     **sections: object,
 ) -> AsyncGenerator[Adapter, None]:
     used = {"file": "rules.yaml", **EVALUATED, "staleness_limit_seconds": staleness_seconds}
@@ -114,6 +116,7 @@ async def adapting(
         "prometheus": {
             "servers": {"main": {"url": url, "timeout_seconds": 0.5, "workers": 2}},
             "adapter_rules": used,
+            "queries": list(queries),
         },
         **sections,
     }
@@ -228,6 +231,65 @@ async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(t
         real.process.kill()
         await real.process.wait()
         assert "connection refused" in await adapter.refusal(path, lambda words: "refused" in words)
+
+
+QUERIES: tuple[Mapping[str, object], ...] = (
+    {
+        "name": "most_running_requests",
+        "unit": "requests",
+        "of": "pod",
+        "query": "max_over_time(vllm:num_requests_running[1m])",
+        "aggregation": "highest",
+        "interval_seconds": 0.3,
+    },
+    {
+        "name": "gateway_requests",
+        "unit": "requests",
+        "query": 'sum(vllm:num_requests_running{namespace="${namespace}"}) + 0 * count(up{pod!="${pool}"})',
+        "interval_seconds": 0.3,
+    },
+    {
+        "name": "running_requests_by_engine",
+        "unit": "requests",
+        "of": "model",
+        "labels": {"pool": "pool", "model": "model_name"},
+        "query": 'label_replace(sum by (namespace, model_name) (vllm:num_requests_running), "pool", "pool", "", "")',
+        "timestamps": "min by (namespace) (timestamp(vllm:num_requests_running))",
+        "interval_seconds": 0.3,
+    },
+)
+
+
+@pytest.mark.prometheus
+@pytest.mark.timeout(60)
+async def test_queries_of_ours_are_published_beside_the_other_metrics(tmp_path: Path) -> None:
+    pools = "inferencepools.inference.networking.k8s.io"
+    formulas = [{"name": "pressure_ratio", "unit": "ratio", "formula": "gateway_requests / running_requests"}]
+    async with (
+        scraped(tmp_path) as (fleet, real),
+        adapting(
+            tmp_path, fleet.discovery_document(), real.url, queries=QUERIES, metrics=formulas, staleness_seconds=60.0
+        ) as adapter,
+    ):
+        await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
+        await adapter.until_all(f"{CUSTOM}/pods/*/most_running_requests", 2)
+        assert await adapter.values(f"{CUSTOM}/pods/*/most_running_requests") == {"vllm-0": 2.0, "vllm-1": 1.0}
+        assert await adapter.values(f"{CUSTOM}/{pools}/pool/most_running_requests") == {"pool": 2.0}
+        assert await adapter.values(f"{CUSTOM}/{pools}/pool/gateway_requests") == {"pool": 3.0}
+        assert await adapter.values(f"{EXTERNAL}/gateway_requests") == {"pool=pool": 3.0}
+        assert await adapter.values(f"{CUSTOM}/{pools}/pool/pressure_ratio") == {"pool": 1.0}
+        by_engine = await adapter.values(f"{EXTERNAL}/running_requests_by_engine")
+        assert by_engine == {f"pool=pool,model={MODEL},model_key={model_key(MODEL)}": 3.0}
+        status, refused = await adapter.get(f"{CUSTOM}/pods/vllm-0/gateway_requests")
+        assert (status, "a number of a whole InferencePool" in refused["message"]) == (404, True)
+        telemetry = adapter.running.telemetry.url
+        async with adapter.session.get(f"{telemetry}/metrics") as response:
+            assert 'infscale_pool_gateway_requests{model="",pool="llm/pool"} 3.0' in await response.text()
+        async with adapter.session.get(f"{telemetry}/debug/snapshot") as response:
+            (pool,) = (await response.json())["pools"]
+        said = pool["queried"]["most_running_requests"]["values"]["llm/vllm-0"]
+        assert said["value"] == 2.0
+        assert 0.0 <= said["age_seconds"] < 3.0
 
 
 FAULTS: Mapping[str, tuple[Callable[[FakePrometheus], None], str]] = {

@@ -16,7 +16,7 @@ def of_objects(rows: Sequence[Row], ages: Sequence[Row], label: str, names: Sequ
     Of several rows of one object the last counts, as in prometheus-adapter. What no row speaks of is unknown.
     """
     wanted = dict.fromkeys(names)
-    seconds = {row.labels.get(label, ""): age_of(row) for row in ages}
+    known = Ages(ages)
     readings: dict[str, Reading] = {}
     unknown: dict[str, str] = {}
     for row in rows:
@@ -28,14 +28,13 @@ def of_objects(rows: Sequence[Row], ages: Sequence[Row], label: str, names: Sequ
             unknown[name] = _NOT_A_NUMBER
         else:
             unknown.pop(name, None)
-            readings[name] = Reading(row.value, at - seconds.get(name, 0.0))
+            readings[name] = Reading(row.value, at - known.of(row.labels))
     return Evaluated(at, objects=readings, unknown=unknown)
 
 
 def of_label_sets(rows: Sequence[Row], ages: Sequence[Row], at: float) -> Evaluated:
-    """The readings of all rows; `ages` are those of the rows by their labels, or one without labels for all."""
-    seconds = {label_set(row.labels): age_of(row) for row in ages}
-    of_all = seconds.get((), 0.0)
+    """The readings of all rows; `ages` are as in `Ages`."""
+    known = Ages(ages)
     readings: dict[LabelSet, Reading] = {}
     unknown: dict[str, str] = {}
     for row in rows:
@@ -43,8 +42,30 @@ def of_label_sets(rows: Sequence[Row], ages: Sequence[Row], at: float) -> Evalua
         if math.isnan(row.value):
             unknown[shown(row.labels)] = _NOT_A_NUMBER
         else:
-            readings[labels] = Reading(row.value, at - seconds.get(labels, of_all))
+            readings[labels] = Reading(row.value, at - known.of(row.labels))
     return Evaluated(at, label_sets=readings, unknown=unknown)
+
+
+class Ages:
+    """How old the samples behind rows were, by rows that say when these were taken.
+
+    Such a row speaks of all rows that have its labels, whatever others they have; without labels, of all.
+    """
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._seconds: dict[tuple[str, ...], dict[LabelSet, float]] = {}
+        for row in rows:
+            labels = label_set(row.labels)
+            of_names = self._seconds.setdefault(tuple([name for name, _ in labels]), {})
+            of_names[labels] = max(_age(row), of_names.get(labels, 0.0))
+
+    def of(self, labels: Labels) -> float:
+        """Seconds; that of the oldest where several speak of it, 0 where none does."""
+        found = [
+            of_names.get(tuple([(name, labels.get(name, "")) for name in names]), 0.0)
+            for names, of_names in self._seconds.items()
+        ]
+        return max(found, default=0.0)
 
 
 def label_set(labels: Labels) -> LabelSet:
@@ -57,6 +78,6 @@ def shown(labels: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items())) or "without labels"
 
 
-def age_of(row: Row) -> float:
+def _age(row: Row) -> float:
     """How old the series of a row were when they were asked for, by the server's clock alone; 0 where it is unknown."""
     return 0.0 if math.isnan(row.value) else max(0.0, row.at - row.value)
