@@ -11,11 +11,19 @@ from adapter.server.telemetry import AdapterCollector
 from infscale.metrics.gauges import ENGINE_GAUGES, EngineGauges
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.prometheus.evaluation import Counts
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
-from infscale.telemetry.source_metrics import DiscoveryCollector, ScrapeProcessesCollector, ScrapesCollector
+from infscale.telemetry.source_metrics import (
+    QUERY_WORDS,
+    RULE_WORDS,
+    DiscoveryCollector,
+    RuleQueriesCollector,
+    ScrapeProcessesCollector,
+    ScrapesCollector,
+)
 from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
@@ -62,6 +70,8 @@ def _sources() -> Iterable[Collector]:
         *(ScrapesCollector(each, dict) for each in words),
         ScrapeProcessesCollector(ProcessStats()),
         DiscoveryCollector(int),
+        *(ScrapesCollector(each, dict) for each in (QUERY_WORDS, RULE_WORDS)),
+        RuleQueriesCollector(lambda: Counts(0, 0, 0, 0)),
     )
 
 

@@ -35,6 +35,8 @@ _LONGEST_URL: Final = 4_096
 _ERROR_BYTES: Final = 16 * 1024
 _QUERY_PATH: Final = "/api/v1/query"
 
+_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "infscale"}
+
 Clock = Callable[[], float]
 
 
@@ -122,9 +124,7 @@ class BoundedSession(requests.Session):
         # Neither proxies nor passwords (netrc) that the surroundings name: what is sent where is configured.
         self.trust_env = False
         self.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-        self.headers = CaseInsensitiveDict(
-            {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "infscale", **settings.headers}
-        )
+        self.headers = CaseInsensitiveDict(_HEADERS | dict(settings.headers))
         self._lifeline = lifeline
         if settings.ca is not None:
             self.verify = str(settings.ca)

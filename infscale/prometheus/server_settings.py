@@ -52,7 +52,7 @@ class ServerSettings:
     verify_tls: bool = True
     token_file: Path | None = None
     basic_auth: BasicAuth | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], hash=False, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def limits(self) -> AnswerLimits:
@@ -89,7 +89,7 @@ def _server(given: Field, files: Files) -> ServerSettings:
         section.refuse(["certificate", "key"], "certificate and key go together")
     if not url.refused and url.value.startswith("http://"):
         section.refuse(["ca", "certificate", "key", "verify_tls"], "goes with an https address")
-    no_headers: Mapping[str, str] = MappingProxyType({})
+    no_headers: tuple[tuple[str, str], ...] = ()
     return ServerSettings(
         name="",
         url=url.value,
@@ -146,7 +146,7 @@ def _username(field: Field) -> str:
     return text
 
 
-def _headers(field: Field) -> Mapping[str, str]:
+def _headers(field: Field) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for name, each in field.entries().items():
         text = each.attempt(lambda given: given.text(empty=True)).or_else("")
@@ -156,4 +156,4 @@ def _headers(field: Field) -> Mapping[str, str]:
             each.report("a header's value has printable ASCII characters alone")
         else:
             found[name] = text
-    return MappingProxyType(found)
+    return tuple(found.items())

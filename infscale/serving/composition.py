@@ -32,7 +32,7 @@ from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
-from infscale.serving.rules_watch import Ruled, load_rules
+from infscale.serving.prometheus.rules_watch import Ruled, load_rules
 from infscale.serving.scheduling import (
     SchedulingFile,
     check_change,
@@ -52,7 +52,7 @@ from picker.telemetry.counts import ReloadCollector
 from picker.transport.interface import Transport
 
 if TYPE_CHECKING:
-    from infscale.serving.ruling import Ruling
+    from infscale.serving.prometheus.ruling import Ruling
 
 _LOG = logging.getLogger(__name__)
 
@@ -250,7 +250,7 @@ def _prometheus(given: Given, store: MetricStore, running: Collection[str]) -> _
     if not settings.servers:
         return _Prometheus()
     # With it comes the client library of Prometheus.
-    from infscale.serving.ruling import Querying, Ruling, Servers
+    from infscale.serving.prometheus.ruling import Querying, Ruling, Servers
 
     servers = Servers(settings)
     querying = Querying(settings, servers, store, clock, given.rng)

@@ -38,6 +38,9 @@ from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.prometheus.prometheus_settings import AdapterRulesSettings, PrometheusSettings
+from infscale.prometheus.query_settings import QueryLabels, QuerySettings
+from infscale.prometheus.server_settings import BasicAuth, ServerSettings
 from infscale.sources.dcgm import DCGM
 from infscale.sources.exporter import ExporterSettings
 from infscale.sources.known_sources import SOURCES
@@ -312,8 +315,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of adapter, dcgm, discovery, kubernetes, log, metrics, "
-            "picker, pools, scrape, telemetry; did you mean picker?",
+            "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, telemetry, "
+            "kubernetes, prometheus, dcgm, pools … (11 in all); did you mean picker?",
         ),
         (
             MINIMAL + "scrape: {interval: 1}",
@@ -661,6 +664,12 @@ SECTIONS: dict[str, type[Any]] = {
     "adapter.forward": ForwardSettings,
     "telemetry": TelemetrySettings,
     "log": LogSettings,
+    "prometheus": PrometheusSettings,
+    "prometheus.servers.<server>": ServerSettings,
+    "prometheus.servers.<server>.basic_auth": BasicAuth,
+    "prometheus.adapter_rules": AdapterRulesSettings,
+    "prometheus.queries[]": QuerySettings,
+    "prometheus.queries[].labels": QueryLabels,
 }
 
 

@@ -163,7 +163,7 @@ async def test_credentials_are_read_each_time_and_sent(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(f"{SECRET}\n")
     fake = FakePrometheus()
-    async with asked(fake, token_file=token, headers={"X-Scope-OrgID": "team"}) as server:
+    async with asked(fake, token_file=token, headers=(("X-Scope-OrgID", "team"),)) as server:
         await server.instant("x")
         token.write_text("renewed")
         await server.instant("x")

@@ -57,7 +57,7 @@ servers:
         False,
         None,
         BasicAuth("u", base / "p"),
-        {"X-Scope-OrgID": "team"},
+        (("X-Scope-OrgID", "team"),),
     )
 
 

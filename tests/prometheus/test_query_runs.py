@@ -84,7 +84,7 @@ async def test_models_are_those_of_the_pool() -> None:
     world = World({'x{m="model-a"}': [Row({}, 1.0, 1.0)], 'x{m="model-b"}': [Row({}, 2.0, 1.0)]})
     async with running(world, query('x{m="${model}"}', of="model")):
         await world.until(lambda: "m" in world.said)
-    assert [list(each.parts.items())[0][1].value for each in world.said["m"].values()] == [1.0, 2.0]
+    assert [each.value for said in world.said["m"].values() for each in said.parts.values()] == [1.0, 2.0]
     assert [list(each.parts) for each in world.said["m"].values()] == [["model-a"], ["model-b"]]
 
 

@@ -15,9 +15,9 @@ from infscale.prometheus.prometheus_server import PrometheusServer
 from infscale.prometheus.prometheus_settings import PrometheusSettings
 from infscale.prometheus.query_runs import QueryRuns, RunMeans
 from infscale.prometheus.rules.rules_report import asked_document, registry_document
-from infscale.serving.object_names import DiscoveredNames, ListedNames, listing_needs
 from infscale.serving.parts import Owning
-from infscale.serving.rules_watch import Ruled, RulesWatch
+from infscale.serving.prometheus.object_names import DiscoveredNames, ListedNames, listing_needs
+from infscale.serving.prometheus.rules_watch import Ruled, RulesWatch
 from infscale.telemetry.source_metrics import QUERY_WORDS, RULE_WORDS, RuleQueriesCollector, ScrapesCollector
 
 

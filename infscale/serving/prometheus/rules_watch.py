@@ -66,7 +66,7 @@ async def load_rules(settings: PrometheusSettings) -> Ruled | None:
     """The rules that the configuration names; None: it names none. Raises `ConfigError`."""
     if settings.servers:
         # The client library takes its time, and is imported only where a Prometheus is asked.
-        await asyncio.to_thread(import_module, "infscale.serving.ruling")
+        await asyncio.to_thread(import_module, "infscale.serving.prometheus.ruling")
     if settings.adapter_rules is None:
         return None
     watch = RulesWatch(settings.adapter_rules.file)
