@@ -220,6 +220,7 @@ async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(t
         adapting(tmp_path, fleet.discovery_document(), real.url) as adapter,
     ):
         await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
+        await adapter.until_all(path, 2)
         assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
         real.pause(stopped=True)
         words = await adapter.refusal(path, lambda words: "the last query failed" in words)
@@ -227,6 +228,7 @@ async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(t
         assert "timed out after 0.5 s" in words
         assert (await adapter.values(f"{CUSTOM}/pods/*/running_requests")) == {"vllm-0": 2.0, "vllm-1": 1.0}
         real.pause(stopped=False)
+        await adapter.until_all(path, 2)
         assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
         real.process.kill()
         await real.process.wait()
