@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
@@ -77,7 +78,9 @@ def endless(piece: bytes, pause_seconds: float) -> Answer:
     return answer
 
 
-def saying(document: Any = None, *, code: int = 200, text: str | None = None, **headers: str) -> Answer:
+def saying(
+    document: Any = None, *, code: int = 200, text: str | None = None, headers: Mapping[str, str] = MappingProxyType({})
+) -> Answer:
     """Always says that."""
 
     async def answer(request: web.Request) -> web.StreamResponse:

@@ -27,7 +27,7 @@ SECRET = "s3cret-token"  # of a test
 @asynccontextmanager
 async def asked(fake: FakePrometheus, **settings: Any) -> AsyncGenerator[PrometheusServer, None]:
     async with listening(fake) as answering:
-        given = ServerSettings("main", answering.url, **({"timeout_seconds": 5.0} | settings))
+        given = replace(ServerSettings("main", answering.url), **settings)
         async with PrometheusServer(given) as server:
             yield server
 
@@ -50,7 +50,7 @@ async def test_a_scalar_is_one_row_without_labels() -> None:
 
 async def test_series_keep_their_names() -> None:
     series = {"x": [{"__name__": "x", "pod": "a"}]}
-    async with asked(FakePrometheus(series=series)) as server:
+    async with asked(FakePrometheus(series={**series})) as server:
         assert [dict(each) for each in await server.series("x", 600.0)] == [{"__name__": "x", "pod": "a"}]
 
 
@@ -70,7 +70,7 @@ FAULTS: dict[str, tuple[Answer, type[FetchError], str]] = {
         "HTTP status 400: bad_data: parse error: x",
     ),
     "401": (saying(code=401, text=SECRET), Rejected, "does not take our credentials"),
-    "a redirect": (saying(code=302, text="", Location="http://127.0.0.1:1/"), Unusable, "a redirect"),
+    "a redirect": (saying(code=302, text="", headers={"Location": "http://127.0.0.1:1/"}), Unusable, "a redirect"),
     "a range": (
         saying({"status": "success", "data": {"resultType": "matrix", "result": []}}),
         Unusable,
@@ -90,7 +90,7 @@ FAULTS: dict[str, tuple[Answer, type[FetchError], str]] = {
     "a warning": (saying({**vector(), "warnings": ["one store is down"]}), Partial, "one store is down"),
     "a page": (saying(text="<html>"), Unusable, "no JSON"),
     "a list": (saying([]), Unusable, "no JSON object"),
-    "compressed": (saying(text="x", **{"Content-Encoding": "gzip"}), Unusable, "compressed"),
+    "compressed": (saying(text="x", headers={"Content-Encoding": "gzip"}), Unusable, "compressed"),
     "too many series": (saying(vector(*[({"a": str(n)}, "1") for n in range(40)])), Unusable, "about 40 series"),
 }
 

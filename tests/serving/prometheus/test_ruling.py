@@ -182,59 +182,6 @@ SAME = {
 }
 
 
-@contextlib.asynccontextmanager
-async def _beside(fleet: SimFleet, real: RealPrometheus, folder: Path) -> AsyncGenerator[Adapter, None]:
-    """An adapter that scrapes the servers and the pages of their GPUs itself, too."""
-    exporters = [f"http://127.0.0.1:{each.dcgm_port}/metrics" for each in fleet.servers]
-    dcgm = {"targets": exporters, "interval_seconds": 0.5}
-    async with adapting(folder, fleet.discovery_document(), real.url, dcgm=dcgm) as adapter:
-        yield adapter
-
-
-@pytest.mark.prometheus
-@pytest.mark.timeout(60)
-async def test_the_numbers_are_those_of_the_prometheus(tmp_path: Path) -> None:
-    async with scraped(tmp_path) as (fleet, real), _beside(fleet, real, tmp_path) as adapter:
-        # Before the first scrapes, the Prometheus would be asked instead.
-        for own in ("running_requests", "gpu_memory_used_bytes"):
-            await adapter.until_all(f"{CUSTOM}/pods/*/{own}", 2)
-        for path, query in SAME.items():
-            expected = {next(iter(labels.values())): value for labels, value in await real.query(query)}
-            found = await adapter.values(path)
-            assert {name.rpartition("=")[2]: value for name, value in found.items()} == pytest.approx(expected), path
-        document = await adapter.debug()
-    own = {name: each["answered_from"] for name, each in document["objects"].items()}
-    assert own["pods/vllm_num_requests_running"] == "own scrapes (running_requests), then prometheus"
-    assert own["pods/num_requests_running_in_a_minute"] == "prometheus"
-    asked = {each["question"]: each for each in document["asked"]}
-    assert not [question for question in asked if "vllm_num_requests_running of pods" in question]
-    assert all(0.0 <= each["oldest_seconds"] < 3.0 for each in asked.values()), "ages are those of samples"
-
-
-@pytest.mark.prometheus
-@pytest.mark.timeout(60)
-async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(tmp_path: Path) -> None:
-    path = f"{CUSTOM}/pods/*/num_requests_running_in_a_minute"
-    async with (
-        scraped(tmp_path) as (fleet, real),
-        adapting(tmp_path, fleet.discovery_document(), real.url) as adapter,
-    ):
-        await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
-        await adapter.until_all(path, 2)
-        assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
-        real.pause(stopped=True)
-        words = await adapter.refusal(path, lambda words: "the last query failed" in words)
-        assert "used for 3 s" in words
-        assert "timed out after 0.5 s" in words
-        assert (await adapter.values(f"{CUSTOM}/pods/*/running_requests")) == {"vllm-0": 2.0, "vllm-1": 1.0}
-        real.pause(stopped=False)
-        await adapter.until_all(path, 2)
-        assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
-        real.process.kill()
-        await real.process.wait()
-        assert "connection refused" in await adapter.refusal(path, lambda words: "refused" in words)
-
-
 QUERIES: tuple[Mapping[str, object], ...] = (
     {
         "name": "most_running_requests",
@@ -262,36 +209,83 @@ QUERIES: tuple[Mapping[str, object], ...] = (
 )
 
 
+FORMULAS = [{"name": "pressure_ratio", "unit": "ratio", "formula": "gateway_requests / running_requests"}]
+
+
+@pytest.mark.prometheus
+@pytest.mark.timeout(90)
+async def test_the_numbers_are_those_of_the_prometheus(tmp_path: Path) -> None:
+    async with scraped(tmp_path) as (fleet, real):
+        exporters = [f"http://127.0.0.1:{each.dcgm_port}/metrics" for each in fleet.servers]
+        dcgm = {"targets": exporters, "interval_seconds": 0.5}
+        endpoints = fleet.discovery_document()
+        async with adapting(tmp_path, endpoints, real.url, queries=QUERIES, dcgm=dcgm, metrics=FORMULAS) as adapter:
+            await _rules_have_the_same_numbers(adapter, real)
+            await _queries_are_published_beside_the_other_metrics(adapter)
+
+
+async def _rules_have_the_same_numbers(adapter: Adapter, real: RealPrometheus) -> None:
+    # Before the first scrapes, the Prometheus would be asked instead.
+    for own in ("running_requests", "gpu_memory_used_bytes"):
+        await adapter.until_all(f"{CUSTOM}/pods/*/{own}", 2)
+    for path, query in SAME.items():
+        expected = {next(iter(labels.values())): value for labels, value in await real.query(query)}
+        found = await adapter.values(path)
+        assert {name.rpartition("=")[2]: value for name, value in found.items()} == pytest.approx(expected), path
+    document = await adapter.debug()
+    own = {name: each["answered_from"] for name, each in document["objects"].items()}
+    assert own["pods/vllm_num_requests_running"] == "own scrapes (running_requests), then prometheus"
+    assert own["pods/num_requests_running_in_a_minute"] == "prometheus"
+    asked = {each["question"]: each for each in document["asked"]}
+    assert not [question for question in asked if "vllm_num_requests_running of pods" in question]
+    assert all(0.0 <= each["oldest_seconds"] < 3.0 for each in asked.values()), "ages are those of samples"
+
+
+async def _queries_are_published_beside_the_other_metrics(adapter: Adapter) -> None:
+    pools = "inferencepools.inference.networking.k8s.io"
+    await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
+    await adapter.until_all(f"{CUSTOM}/pods/*/most_running_requests", 2)
+    assert await adapter.values(f"{CUSTOM}/pods/*/most_running_requests") == {"vllm-0": 2.0, "vllm-1": 1.0}
+    assert await adapter.values(f"{CUSTOM}/{pools}/pool/most_running_requests") == {"pool": 2.0}
+    assert await adapter.values(f"{CUSTOM}/{pools}/pool/gateway_requests") == {"pool": 3.0}
+    assert await adapter.values(f"{EXTERNAL}/gateway_requests") == {"pool=pool": 3.0}
+    assert await adapter.values(f"{CUSTOM}/{pools}/pool/pressure_ratio") == {"pool": 1.0}
+    by_engine = await adapter.values(f"{EXTERNAL}/running_requests_by_engine")
+    assert by_engine == {f"pool=pool,model={MODEL},model_key={model_key(MODEL)}": 3.0}
+    status, refused = await adapter.get(f"{CUSTOM}/pods/vllm-0/gateway_requests")
+    assert (status, "a number of a whole InferencePool" in refused["message"]) == (404, True)
+    telemetry = adapter.running.telemetry.url
+    async with adapter.session.get(f"{telemetry}/metrics") as response:
+        assert 'infscale_pool_gateway_requests{model="",pool="llm/pool"} 3.0' in await response.text()
+    async with adapter.session.get(f"{telemetry}/debug/snapshot") as response:
+        (pool,) = (await response.json())["pools"]
+    said = pool["queried"]["most_running_requests"]["values"]["llm/vllm-0"]
+    assert said["value"] == 2.0
+    assert 0.0 <= said["age_seconds"] < 3.0
+
+
 @pytest.mark.prometheus
 @pytest.mark.timeout(60)
-async def test_queries_of_ours_are_published_beside_the_other_metrics(tmp_path: Path) -> None:
-    pools = "inferencepools.inference.networking.k8s.io"
-    formulas = [{"name": "pressure_ratio", "unit": "ratio", "formula": "gateway_requests / running_requests"}]
+async def test_a_prometheus_that_hangs_or_is_gone_makes_its_own_values_unknown(tmp_path: Path) -> None:
+    path = f"{CUSTOM}/pods/*/num_requests_running_in_a_minute"
     async with (
         scraped(tmp_path) as (fleet, real),
-        adapting(
-            tmp_path, fleet.discovery_document(), real.url, queries=QUERIES, metrics=formulas, staleness_seconds=60.0
-        ) as adapter,
+        adapting(tmp_path, fleet.discovery_document(), real.url) as adapter,
     ):
         await adapter.until_all(f"{CUSTOM}/pods/*/running_requests", 2)
-        await adapter.until_all(f"{CUSTOM}/pods/*/most_running_requests", 2)
-        assert await adapter.values(f"{CUSTOM}/pods/*/most_running_requests") == {"vllm-0": 2.0, "vllm-1": 1.0}
-        assert await adapter.values(f"{CUSTOM}/{pools}/pool/most_running_requests") == {"pool": 2.0}
-        assert await adapter.values(f"{CUSTOM}/{pools}/pool/gateway_requests") == {"pool": 3.0}
-        assert await adapter.values(f"{EXTERNAL}/gateway_requests") == {"pool=pool": 3.0}
-        assert await adapter.values(f"{CUSTOM}/{pools}/pool/pressure_ratio") == {"pool": 1.0}
-        by_engine = await adapter.values(f"{EXTERNAL}/running_requests_by_engine")
-        assert by_engine == {f"pool=pool,model={MODEL},model_key={model_key(MODEL)}": 3.0}
-        status, refused = await adapter.get(f"{CUSTOM}/pods/vllm-0/gateway_requests")
-        assert (status, "a number of a whole InferencePool" in refused["message"]) == (404, True)
-        telemetry = adapter.running.telemetry.url
-        async with adapter.session.get(f"{telemetry}/metrics") as response:
-            assert 'infscale_pool_gateway_requests{model="",pool="llm/pool"} 3.0' in await response.text()
-        async with adapter.session.get(f"{telemetry}/debug/snapshot") as response:
-            (pool,) = (await response.json())["pools"]
-        said = pool["queried"]["most_running_requests"]["values"]["llm/vllm-0"]
-        assert said["value"] == 2.0
-        assert 0.0 <= said["age_seconds"] < 3.0
+        await adapter.until_all(path, 2)
+        assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
+        real.pause(stopped=True)
+        words = await adapter.refusal(path, lambda words: "the last query failed" in words)
+        assert "used for 3 s" in words
+        assert "timed out after 0.5 s" in words
+        assert (await adapter.values(f"{CUSTOM}/pods/*/running_requests")) == {"vllm-0": 2.0, "vllm-1": 1.0}
+        real.pause(stopped=False)
+        await adapter.until_all(path, 2)
+        assert await adapter.values(path) == {"vllm-0": 2.0, "vllm-1": 1.0}
+        real.process.kill()
+        await real.process.wait()
+        assert "connection refused" in await adapter.refusal(path, lambda words: "refused" in words)
 
 
 FAULTS: Mapping[str, tuple[Callable[[FakePrometheus], None], str]] = {
