@@ -69,7 +69,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     ),
     "metrics/published/test_metric_table.py": ("infscale/metrics/source",),
     "prometheus/rules/test_metric_naming.py": ("infscale/prometheus/rules/object_kinds",),
-    "prometheus/rules/test_go_template.py": ("infscale/prometheus/rules/go_values",),
+    "prometheus/rules/test_go_template.py": (
+        "infscale/prometheus/rules/go_template_nodes",
+        "infscale/prometheus/rules/go_values",
+    ),
     "prometheus/rules/test_series_registry.py": ("infscale/prometheus/rules/own_series",),
     "prometheus/test_prometheus_server.py": ("infscale/prometheus/bounded_session",),
     "prometheus/test_prometheus_settings.py": (

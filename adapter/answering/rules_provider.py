@@ -130,15 +130,19 @@ class RulesProvider:
         undiscovered = self._evaluation.undiscovered()
         if undiscovered is not None:
             return refusals.unavailable(request, Unknown(undiscovered))
+        return refusals.not_found(request, self.no_rule())
+
+    def no_rule(self) -> str:
+        """Why a metric is unknown to the rules."""
         unreadable = self._evaluation.unreadable()
         hint = "no rule of prometheus.adapter_rules makes it from the series there are"
-        return refusals.not_found(request, hint if unreadable is None else f"{hint}, and {unreadable}")
+        return hint if unreadable is None else f"{hint}, and {unreadable}"
 
 
 class ChainedProvider:
     """infscale's own metrics first, then those of rules; a refusal says what is missing in both."""
 
-    def __init__(self, own: Provider, rules: Provider) -> None:
+    def __init__(self, own: Provider, rules: RulesProvider) -> None:
         self._own = own
         self._rules = rules
 
@@ -147,7 +151,7 @@ class ChainedProvider:
         try:
             return self._own.objects(request, now)
         except NotFound as unknown:
-            with _also(unknown):
+            with self._also(unknown):
                 return self._rules.objects(request, now)
 
     def external(self, request: ExternalRequest, now: float) -> ExternalValues:
@@ -155,17 +159,16 @@ class ChainedProvider:
         try:
             return self._own.external(request, now)
         except NotFound as unknown:
-            with _also(unknown):
+            with self._also(unknown):
                 return self._rules.external(request, now)
 
-
-@contextmanager
-def _also(unknown: NotFound) -> Generator[None]:
-    """Put what the second does not know either behind the words of the first."""
-    try:
-        yield
-    except NotFound as error:
-        raise NotFound(f"{unknown}; {str(error).rpartition('; ')[2]}") from None
+    @contextmanager
+    def _also(self, unknown: NotFound) -> Generator[None]:
+        """Put behind the words of the first that the second does not know it either."""
+        try:
+            yield
+        except NotFound:
+            raise NotFound(f"{unknown}; {self._rules.no_rule()}") from None
 
 
 def _kind(kind: ObjectKind) -> Kind:

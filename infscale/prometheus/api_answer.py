@@ -87,14 +87,20 @@ def error_of_status(code: int, body: bytes) -> FetchError:
     return Rejected(words) if 400 <= code < 500 else FetchError(words)
 
 
-def check_shape(answer: Mapping[str, Any]) -> None:
-    """Refuse what is no answer to an instant query: another type than a vector or a scalar."""
+def check_shape(answer: Mapping[str, Any], *, is_query: bool) -> None:
+    """Refuse what is no answer to an instant query, a vector or a scalar, or else no list of series."""
     data = answer.get("data")
+    if not is_query:
+        if not isinstance(data, list):
+            raise Unusable("the answer is no list of series")
+        return
     shape = data.get("resultType") if isinstance(data, dict) else None
     if shape not in _QUERY_SHAPES:
         said = printable(str(shape))
         hint = ": a range selector needs a function such as rate() around it" if shape == "matrix" else ""
         raise Unusable(f"the result is of type {said}, expected a vector or a scalar{hint}")
+    if not isinstance(data, dict) or not isinstance(data.get("result"), list):
+        raise Unusable("the answer has no result")
 
 
 def rows_of(result: object, most: int) -> tuple[Row, ...]:

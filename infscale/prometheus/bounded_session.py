@@ -164,8 +164,7 @@ class BoundedSession(requests.Session):
         if code != 200:
             raise _said(code, self._body(response, deadline, AnswerLimits(_ERROR_BYTES)))
         parsed = envelope(self._body(response, deadline, limits), limits)
-        if urllib.parse.urlsplit(request.url or "").path.endswith(_QUERY_PATH):
-            check_shape(parsed)
+        check_shape(parsed, is_query=urllib.parse.urlsplit(request.url or "").path.endswith(_QUERY_PATH))
         answer = _Answer()
         answer.status_code, answer.parsed = code, parsed
         return answer
@@ -257,9 +256,9 @@ def translated() -> Generator[None]:
         raise Unreachable(_connection_problem(error)) from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError):
         raise FetchError("the answer was cut off, or is no HTTP") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # Files of certificates that are none, and the client library where a 200 is no answer of a Prometheus.
-        raise FetchError("it cannot be asked: a certificate's file or the answer is not what it should be") from None
+    except OSError as error:
+        # What OpenSSL and reading make of files of certificates that are none.
+        raise FetchError(f"a certificate's file cannot be used: {error.strerror or 'it is none'}") from None
 
 
 def _tls_problem(error: Exception) -> FetchError:

@@ -104,11 +104,6 @@ class RuleEvaluation:
     # What readers see
 
     @property
-    def rules(self) -> RulesFile:
-        """The rules in force."""
-        return self._rules
-
-    @property
     def registry(self) -> SeriesRegistry:
         """The metrics there are."""
         return self._registry
@@ -173,7 +168,8 @@ class RuleEvaluation:
 
     async def _discover_all(self) -> bool:
         """One look at the series of every rule; says whether all could be read."""
-        wanted = dict.fromkeys(rule.series_query for rule in self._rules.all)
+        # Rules may change meanwhile; of several with one query the first gives it its name.
+        wanted = {rule.series_query: str(rule) for rule in reversed(self._rules.all)}
         self._forms = {query: forms for query, forms in self._forms.items() if query in wanted}
         self._rounds = {query: rounds for query, rounds in self._rounds.items() if query in wanted}
         left = list(wanted)
@@ -183,7 +179,7 @@ class RuleEvaluation:
             while left:
                 query = left.pop(0)
                 is_new = query not in self._forms
-                outcomes.append(await self._look(query))
+                outcomes.append(await self._look(query, wanted[query]))
                 if is_new and query in self._forms:
                     await self._register()
 
@@ -193,10 +189,8 @@ class RuleEvaluation:
         await self._register()
         return all(each is Outcome.DONE for each in outcomes)
 
-    async def _look(self, query: str) -> Outcome:
-        if query not in self._rounds:
-            rule = next(each for each in self._rules.all if each.series_query == query)
-            self._rounds[query] = Rounds(f"the series of {rule}", self._means.clock, _nothing)
+    async def _look(self, query: str, rule: str) -> Outcome:
+        rounds = self._rounds.setdefault(query, Rounds(f"the series of {rule}", self._means.clock, _nothing))
 
         async def observe(started: float) -> int:
             del started
@@ -204,7 +198,7 @@ class RuleEvaluation:
             self._forms[query] = forms_of(series)
             return len(series)
 
-        return await self._rounds[query].run(observe, _LONGEST_SECONDS)
+        return await rounds.run(observe, _LONGEST_SECONDS)
 
     async def _register(self) -> None:
         known = dict(self._forms)

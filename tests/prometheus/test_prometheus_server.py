@@ -81,6 +81,11 @@ FAULTS: dict[str, tuple[Answer, type[FetchError], str]] = {
         Unusable,
         "of type string",
     ),
+    "no result": (
+        saying({"status": "success", "data": {"resultType": "vector"}}),
+        Unusable,
+        "no result",
+    ),
     "no data": (saying({"status": "success"}), Unusable, "of type None"),
     "rows of another form": (
         saying({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {"a": 1}}]}}),
@@ -174,6 +179,19 @@ async def test_credentials_are_read_each_time_and_sent(tmp_path: Path) -> None:
     assert fake.asked[0][2]["X-Scope-OrgID"] == "team"
     assert SECRET not in repr(server.settings)
     assert "team" not in repr(server.settings)
+
+
+async def test_what_is_no_list_of_series_is_refused(tmp_path: Path) -> None:
+    async with asked(FakePrometheus(answer=saying({"status": "success", "data": {}}))) as server:
+        with pytest.raises(Unusable, match="no list of series"):
+            await server.series("x", 60.0)
+
+
+async def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ca").write_text("none")
+    async with PrometheusServer(ServerSettings("main", "https://127.0.0.1:1", ca=tmp_path / "ca")) as server:
+        with pytest.raises(FetchError, match="certificate's file"):
+            await server.instant("x")
 
 
 async def test_basic_authentication(tmp_path: Path) -> None:

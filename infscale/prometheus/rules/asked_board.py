@@ -94,7 +94,9 @@ class AskedBoard:
             self.forget(now)
         if len(self._entries) >= MAX_ASKED:
             self.refused += 1
-            return None, False
+            return Evaluated(
+                now, cause=f"{MAX_ASKED} other questions are evaluated, which is all there is room for"
+            ), False
         self._entries[asked] = _Entry(now, -math.inf)
         return None, True
 

@@ -36,7 +36,7 @@ def metric(name: str) -> PublishedMetric:
     return found
 
 
-def snapshot(pods: int = 2, **said: Queried) -> PoolSnapshot:
+def snapshot(pods: int = 2, /, **said: Queried) -> PoolSnapshot:
     store = MetricStore("s")
     endpoints = tuple(Endpoint(EndpointKey("llm", f"a-{each}"), "127.0.0.1", 1 + each) for each in range(pods))
     state = DiscoveryState(endpoints, (Pool(POOL, {}),))

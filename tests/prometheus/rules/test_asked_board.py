@@ -58,8 +58,9 @@ def test_what_nothing_asks_for_any_more_is_taken_off() -> None:
 def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asked_board, "MAX_ASKED", 3)
     board = AskedBoard(PACE)
-    for number in range(5):
-        board.ask(question(str(number)), 0.0)
+    told = [board.ask(question(str(number)), 0.0) for number in range(5)]
+    assert [is_news for _, is_news in told] == [True, True, True, False, False]
+    assert "all there is room for" in str(told[-1][0])
     assert (len(board), board.refused) == (3, 2)
     assert board.ask(question("later"), 100.0) == (None, True)
 
