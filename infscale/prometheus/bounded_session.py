@@ -35,6 +35,8 @@ _LONGEST_URL: Final = 4_096
 _ERROR_BYTES: Final = 16 * 1024
 _QUERY_PATH: Final = "/api/v1/query"
 
+# What OpenSSL says of such files, and of a certificate with another's key.
+_NO_PEM: Final = ("PEM", "NO_CERTIFICATE_OR_CRL_FOUND", "KEY_VALUES_MISMATCH")
 _HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "infscale"}
 
 Clock = Callable[[], float]
@@ -265,6 +267,8 @@ def _tls_problem(error: Exception) -> FetchError:
     words = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return Unreachable("its certificate is not trusted (verification failed)")
+    if any(part in words for part in _NO_PEM):
+        return FetchError("a certificate's file is not PEM, or its key is another's")
     return Unreachable(NO_HANDSHAKE)
 
 

@@ -187,11 +187,15 @@ async def test_what_is_no_list_of_series_is_refused(tmp_path: Path) -> None:
             await server.series("x", 60.0)
 
 
-async def test_a_certificate_that_is_none_is_said(tmp_path: Path) -> None:
-    (tmp_path / "ca").write_text("none")
-    async with PrometheusServer(ServerSettings("main", "https://127.0.0.1:1", ca=tmp_path / "ca")) as server:
-        with pytest.raises(FetchError, match="certificate's file"):
-            await server.instant("x")
+@pytest.mark.parametrize("named", [("ca",), ("certificate", "key")])
+async def test_a_certificate_that_is_none_is_said(named: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("none")
+    files = dict.fromkeys(named, tmp_path / "file")
+    async with listening(FakePrometheus()) as fake:
+        url = fake.url.replace("http:", "https:")
+        async with PrometheusServer(replace(ServerSettings("main", url), **files)) as server:
+            with pytest.raises(FetchError, match="a certificate's file is not PEM"):
+                await server.instant("x")
 
 
 async def test_basic_authentication(tmp_path: Path) -> None:
