@@ -39,7 +39,8 @@ def _envoy_problem() -> str | None:
 
 
 def _prometheus_problem() -> str | None:
-    return None if shutil.which("promtool") else "there is no promtool; Debian's package prometheus has it"
+    missing = [program for program in ("prometheus", "promtool") if shutil.which(program) is None]
+    return f"there is no {missing[0]}; Debian's package prometheus has it" if missing else None
 
 
 def _h2spec_problem() -> str | None:

@@ -14,13 +14,17 @@ from infscale.metrics.published.catalogue import PUBLISHED, Aggregation
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.node_agent.agent import NodeView
 from infscale.node_agent.page import NodeAgentCollector
+from infscale.prometheus.evaluation import Counts
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.source_metrics import (
+    QUERY_WORDS,
+    RULE_WORDS,
     DiscoveryCollector,
     ModelListsCollector,
+    RuleQueriesCollector,
     ScrapeProcessesCollector,
     ScrapesCollector,
 )
@@ -71,6 +75,8 @@ def _sources() -> Iterable[Collector]:
         ModelListsCollector(dict),
         ScrapeProcessesCollector(ProcessStats()),
         DiscoveryCollector(int),
+        *(ScrapesCollector(each, dict) for each in (QUERY_WORDS, RULE_WORDS)),
+        RuleQueriesCollector(lambda: Counts(0, 0, 0, 0)),
     )
 
 

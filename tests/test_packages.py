@@ -100,6 +100,19 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/metrics/windows/latency_statistics",
     ),
     "metrics/published/test_metric_table.py": ("infscale/metrics/source",),
+    "prometheus/rules/test_metric_naming.py": ("infscale/prometheus/rules/object_kinds",),
+    "prometheus/rules/test_go_template.py": (
+        "infscale/prometheus/rules/go_template_nodes",
+        "infscale/prometheus/rules/go_values",
+    ),
+    "prometheus/rules/test_series_registry.py": ("infscale/prometheus/rules/own_series",),
+    "prometheus/test_prometheus_server.py": ("infscale/prometheus/bounded_session",),
+    "prometheus/test_prometheus_settings.py": (
+        "infscale/prometheus/query_settings",
+        "infscale/prometheus/server_settings",
+    ),
+    "prometheus/test_query_rows.py": ("infscale/prometheus/rules/evaluated_rows",),
+    "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/dispatches", "picker/directing/gates"),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
@@ -154,6 +167,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/parts",
         "infscale/serving/scaler_port",
     ),
+    "serving/prometheus/test_ruling.py": ("infscale/serving/prometheus/rules_watch",),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (
         "infscale/sim/engine/engine_loop",

@@ -71,7 +71,7 @@ def combined(metric: PublishedMetric, parts: Sequence[Part], now: float, model: 
         of_operands = [combined(operand, parts, now, model) for operand in metric.reader.operands]
         value = whole(metric, of_operands, now)
         return value if isinstance(value, Unknown) else finite(value)
-    parts = [part for part in parts if metric.source.of_requests or part.ready]
+    parts = [part for part in parts if metric.source.of_requests or metric.of_pool or part.ready]
     if not parts:
         return Unknown("none of its endpoints is ready")
     readings: list[Reading] = []

@@ -94,7 +94,7 @@ def pools_selected(snapshots: Iterable[PoolSnapshot], selector: Selector) -> tup
 
 def serves(metric: PublishedMetric, snapshot: PoolSnapshot, model: str | None) -> bool:
     """Whether a ready endpoint stands behind this label set, so that its value matters to a sum."""
-    if metric.source.of_requests:
+    if metric.source.of_requests or metric.of_pool:
         return True
     columns = snapshot.columns
     if not metric.per_model or model is None:

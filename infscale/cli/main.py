@@ -45,6 +45,7 @@ COMMANDS = (
         "say what the HPAs of a cluster ask and will do, what is wrong with the set-up, and what mends it",
     ),
     Command("hpa", "infscale.cli.write_hpa", "write an HPA or ScaledObject for a pool, and say why each number"),
+    Command("import", "infscale.cli.import_config", "say what becomes of the configuration of a prometheus-adapter"),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",

@@ -1,6 +1,6 @@
 """From the text of the configuration file to a `ServeConfig`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -43,6 +43,8 @@ from infscale.metrics.pages.dialects import DIALECTS
 from infscale.metrics.published.metric_table import FORMULA_AGGREGATIONS, FormulaSettings, MetricTable
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.prometheus.prometheus_settings import PrometheusSettings, prometheus
+from infscale.prometheus.query_settings import QuerySettings
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import SourceKind, SourceSettings
 
@@ -107,7 +109,8 @@ def _read(root: Field, files: Files) -> ServeConfig:
     no_pools: Mapping[ObjectKey, PoolOverrides] = MappingProxyType({})
     pools = section.get("pools", lambda field: _pools(field, interval), no_pools)
     no_metrics: tuple[FormulaSettings, ...] = ()
-    metrics = section.get("metrics", _metrics, no_metrics)
+    asked = section.get("prometheus", prometheus(files), PrometheusSettings())
+    metrics = section.get("metrics", lambda field: _metrics(field, asked.queries), no_metrics)
     picker = section.get("picker", lambda field: _picker(field, files), PickerSettings())
     adapter = section.get("adapter", lambda field: _adapter(field, files, has_cluster), AdapterSettings())
     keda = section.get("keda", lambda field: _keda(field, files), None)
@@ -118,7 +121,7 @@ def _read(root: Field, files: Files) -> ServeConfig:
             found = section.given[key].entries()["pods"]
             found.report("pods are found with discovery.kubernetes only; list targets")
     config = ServeConfig(
-        discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, keda, telemetry, log
+        discovery.value, kubernetes, scrape, sources, pools, metrics, picker, adapter, keda, telemetry, log, asked
     )
     _check_listeners(config, section.given)
     return config
@@ -265,13 +268,13 @@ def _saturation(field: Field) -> SaturationSettings:
     )
 
 
-def _metrics(field: Field) -> tuple[FormulaSettings, ...]:
+def _metrics(field: Field, queries: Sequence[QuerySettings]) -> tuple[FormulaSettings, ...]:
     found: list[FormulaSettings] = []
 
     def add(item: Field) -> None:
         formula = _formula(item)
         try:
-            MetricTable.of([*found, formula])
+            MetricTable.of([*found, formula], queries)
         except FormulaError as error:
             item.refuse(str(error))
         found.append(formula)

@@ -13,6 +13,7 @@ from infscale.metrics.pages.written_dialects import EngineNames, Engines
 from infscale.metrics.published.metric_table import FormulaSettings
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.prometheus.prometheus_settings import PrometheusSettings
 from infscale.scrape.tls_trust import PageCertificates
 from infscale.sources.known_sources import SOURCES
 from infscale.sources.source_kind import SourceSettings
@@ -295,6 +296,7 @@ class ServeConfig:
     keda: KedaSettings | None = None
     telemetry: TelemetrySettings = TelemetrySettings()
     log: LogSettings = LogSettings()
+    prometheus: PrometheusSettings = field(default_factory=PrometheusSettings)
 
     def pool_settings(self, pool: ObjectKey) -> PoolSettings:
         """What this file says `pool` is judged by, defaults where it says nothing."""

@@ -47,6 +47,7 @@ class Section:
     def __init__(
         self, field: Field, settings: type[Any], required: Sequence[str] = (), more: Sequence[str] = ()
     ) -> None:
+        self.field = field
         self.given: Mapping[str, Field] = field.mapping(
             required, [key for key in (*keys_of(settings), *more) if key not in required]
         )

@@ -17,6 +17,7 @@ from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.frozen_values import entity
 from infscale.memo import Memo, MemoKey
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
+from infscale.metrics.queried import NO_QUERIES, Queried
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_MODELS,
@@ -255,7 +256,8 @@ class PoolSnapshot:
     `revision` is ``<store id>.<number>``; it goes outward with every decision. In-flight columns count what the picker
     dispatched and has not seen end: they are the freshest load signal there is. `in_flight_by_model` has, for each row,
     requests and tokens by the model that was asked for. `turned_away` are the last requests that found no ready
-    endpoint: how many, each with the monotonic second up to which they came.
+    endpoint: how many, each with the monotonic second up to which they came. `queried` is what the configured queries
+    said last, by their names.
     """
 
     state: Final[PoolState]
@@ -265,6 +267,7 @@ class PoolSnapshot:
     in_flight_tokens: Final[FloatArray]
     in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
     turned_away: Final[tuple[tuple[float, int], ...]]
+    queried: Final[Mapping[str, Queried]]
     _in_flight_models: Mapping[str, tuple[float, float]] | None
 
     def __init__(  # noqa: PLR0913 # one for each field
@@ -276,6 +279,7 @@ class PoolSnapshot:
         in_flight_tokens: FloatArray,
         in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]],
         turned_away: tuple[tuple[float, int], ...] = (),
+        queried: Mapping[str, Queried] = NO_QUERIES,
     ) -> None:
         self.state = state
         self.store_id = store_id
@@ -284,6 +288,7 @@ class PoolSnapshot:
         self.in_flight_tokens = in_flight_tokens
         self.in_flight_by_model = in_flight_by_model
         self.turned_away = turned_away
+        self.queried = queried
         self._in_flight_models = None
 
     @property

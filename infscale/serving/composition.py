@@ -7,8 +7,11 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adapter.access.reviews import REVIEW_NEEDS
+from adapter.answering.provider import Provider
+from adapter.answering.rules_provider import ChainedProvider, RulesProvider
 from adapter.answering.store_provider import StoreProvider
 from adapter.server.adapter_server import AdapterServer
 from infscale.config.settings import KubernetesSettings, ServeConfig
@@ -28,6 +31,7 @@ from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
+from infscale.serving.prometheus.rules_watch import Ruled, load_rules
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
     SchedulingFile,
@@ -46,6 +50,9 @@ from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig
 from picker.telemetry.counts import ReloadCollector
 from picker.transport.transport import Transport
+
+if TYPE_CHECKING:
+    from infscale.serving.prometheus.ruling import Ruling
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,6 +165,7 @@ class Given:
     client: KubeClient | None
     discovery: Discovering
     rng: random.Random
+    rules: Ruled | None = None
 
 
 def composed(given: Given, running: Collection[str]) -> Composed:
@@ -165,8 +173,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     config, rng = given.config, given.rng
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
     store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
-    table = MetricTable.of(config.metrics, Aliases.of(config.scrape.engines().dialects.values()))
-    page = OwnMetrics()
+    aliases = Aliases.of(config.scrape.engines().dialects.values())
+    table, page = MetricTable.of(config.metrics, config.prometheus.queries, aliases), OwnMetrics()
     listing = None
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
@@ -177,10 +185,12 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         for words in dict.fromkeys(kind.words for kind in SOURCES)
     ]
     port = ExtProcPort(config, deciding, store, clock) if "picker" in running else None
-    answering = None
+    answering, prometheus = None, _prometheus(given, store, running)
     if "adapter" in running:
-        answers = Answers(StoreProvider(store, table), table, given.client, rng)
-        answering = Answering(config, answers, store, page)
+        provider: Provider = StoreProvider(store, table)
+        if prometheus.rules is not None:
+            provider = ChainedProvider(provider, RulesProvider(prometheus.rules.evaluation, provider), table.names)
+        answering = Answering(config, Answers(provider, table, given.client, rng), store, page)
     scaler = None
     if config.keda is not None:
         scaler = ScalerPort(
@@ -191,6 +201,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
     pages = deciding.observing.pages() | ({} if scaler is None else scaler.pages())
+    if prometheus.rules is not None:
+        pages["rules"] = prometheus.rules.document
     server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
@@ -198,7 +210,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
-    wanted = (storing, deciding, scraping, *asking, listing, answering, scaler, port, showing, following)
+    collecting = (storing, deciding, scraping, *asking, listing, *prometheus.parts)
+    wanted = (*collecting, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(
@@ -211,6 +224,30 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         scaler,
     )
     return Composed(shown, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prometheus:
+    """The parts that ask Prometheus servers, as far as there is something to ask."""
+
+    parts: Sequence[Part] = ()
+    rules: "Ruling | None" = None
+
+
+def _prometheus(given: Given, store: MetricStore, running: Collection[str]) -> _Prometheus:
+    settings = given.config.prometheus
+    if not settings.servers:
+        return _Prometheus()
+    # With it comes the client library of Prometheus.
+    from infscale.serving.prometheus.ruling import Querying, Ruling, Servers
+
+    servers = Servers(settings)
+    querying = Querying(settings, servers, store, clock, given.rng)
+    if given.rules is None or "adapter" not in running:
+        return _Prometheus((servers, querying))
+    server = servers.by_name[given.rules.settings.server]
+    rules = Ruling(server, given.rules, store, given.client, clock)
+    return _Prometheus((servers, querying, rules), rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +277,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
     scheduling, file = await load_scheduling(config)
     check_pools(config, scheduling)
     log_notes(scheduling)
+    rules = await load_rules(config.prometheus)
     rng = random.Random()
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
@@ -248,7 +286,7 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        made = composed(Given(config, scheduling, file, client, discovery, rng), parts)
+        made = composed(Given(config, scheduling, file, client, discovery, rng, rules), parts)
         for part in made.parts:
             await enter(part)
             part.sync(first)

@@ -1,6 +1,7 @@
 """How sources of the store and discovery go, as Prometheus metrics, read when they are asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -50,6 +51,57 @@ class ModelListsCollector(Collector):
         for name, size in self._sizes().items():
             listed.add_metric([name], size)
         yield listed
+
+
+QUERY_WORDS = ScrapeWords("infscale_query", "query", "values of a configured query of a Prometheus")
+RULE_WORDS = ScrapeWords("infscale_rule_discovery", "rule", "series of a rule of prometheus-adapter")
+
+
+class RuleCounts(Protocol):
+    """What was asked of a Prometheus by rules so far, and what is evaluated now."""
+
+    @property
+    def queries(self) -> int:
+        """Queries that were sent."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Evaluations that gave nothing."""
+        ...
+
+    @property
+    def questions(self) -> int:
+        """Questions of HPAs that are evaluated."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """Questions for which there was no room."""
+        ...
+
+
+class RuleQueriesCollector(Collector):
+    """How evaluating the rules of prometheus-adapter goes."""
+
+    def __init__(self, counts: Callable[[], RuleCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        counts = self._counts()
+        yield CounterMetricFamily(
+            "infscale_rule_queries", "queries that rules of prometheus-adapter sent to a Prometheus", counts.queries
+        )
+        yield CounterMetricFamily(
+            "infscale_rule_query_failures", "evaluations of rules of prometheus-adapter that failed", counts.failures
+        )
+        yield GaugeMetricFamily(
+            "infscale_rule_questions", "different questions to rules that are kept evaluated", counts.questions
+        )
+        yield CounterMetricFamily(
+            "infscale_rule_questions_refused", "questions to rules for which there was no room", counts.refused
+        )
 
 
 class ScrapeProcessesCollector(Collector):

@@ -141,3 +141,15 @@ def test_one_bad_file_does_not_hide_a_good_one(files: Files) -> None:
     assert status == 2
     assert out.count("can be used") == 2
     assert err[0].startswith("epp.yaml:1: ")
+
+
+def test_rules_of_a_prometheus_adapter_are_checked_with_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "discovery.yaml").write_text("endpoints: []")
+    (tmp_path / "rules.yaml").write_text("rules:\n- {seriesQuery: x, metricsQuery: '<<'}\n")
+    path = tmp_path / "serve.yaml"
+    servers = "servers: {main: {url: http://p:9090}}"
+    path.write_text(f"discovery: {{file: discovery.yaml}}\nprometheus: {{{servers}, adapter_rules: rules.yaml}}\n")
+    assert main(["check", str(path)]) == 2
+    assert "rules.yaml:2: rules[0].metricsQuery: character 1: << without >>" in capsys.readouterr().err

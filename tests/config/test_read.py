@@ -39,6 +39,9 @@ from infscale.metrics.pages.written_dialects import NOT_GIVEN, EngineNames
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
+from infscale.prometheus.prometheus_settings import AdapterRulesSettings, PrometheusSettings
+from infscale.prometheus.query_settings import QueryLabels, QuerySettings
+from infscale.prometheus.server_settings import BasicAuth, ServerSettings
 from infscale.scrape.tls_trust import PageCertificates
 from infscale.sources.exporter import ExporterKind, ExporterSettings
 from infscale.sources.gpu_kinds import DCGM_KIND, GPU_KINDS
@@ -371,7 +374,7 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             "discovery: {file: x}\npicer: {}",
             "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, "
-            "telemetry, kubernetes, dcgm, hami, keda … (16 in all); did you mean picker?",
+            "telemetry, kubernetes, dcgm, hami, keda … (17 in all); did you mean picker?",
         ),
         (
             MINIMAL + "keda: {listen: '127.0.0.1:9002'}",
@@ -741,6 +744,12 @@ SECTIONS: dict[str, type[Any]] = {
     "keda.tls": KedaTlsFiles,
     "telemetry": TelemetrySettings,
     "log": LogSettings,
+    "prometheus": PrometheusSettings,
+    "prometheus.servers.<server>": ServerSettings,
+    "prometheus.servers.<server>.basic_auth": BasicAuth,
+    "prometheus.adapter_rules": AdapterRulesSettings,
+    "prometheus.queries[]": QuerySettings,
+    "prometheus.queries[].labels": QueryLabels,
 }
 
 

@@ -17,6 +17,7 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.published.catalogue import Aggregation, Formula, PublishedMetric
 from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.published.formula import Valued, evaluate
+from infscale.metrics.published.queried_readers import QueriedOfPool
 from infscale.metrics.published.readings import Readings
 from infscale.metrics.published.window_readers import (
     Group,
@@ -95,6 +96,8 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
     """The models that have a series of their own; one None where the metric is not split by model."""
     if not metric.per_model:
         return (None,)
+    if isinstance(metric.reader, QueriedOfPool):
+        return metric.reader.models(snapshot) or (None,)
     table = snapshot.columns.by_model
     size = len(snapshot)
     found = {
@@ -112,6 +115,8 @@ def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None,
 
 def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None = None) -> int:
     """How many values a group's mean is made of: ready endpoints, or pods where a pod has one value."""
+    if metric.of_pool:
+        return 1
     ready = _Question(snapshot, 0.0, None, members).ready
     by_pod = metric.source.per_pod or isinstance(metric.reader, Formula)
     rows = _one_per_pod(snapshot, ready) if by_pod else ready
@@ -223,11 +228,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if isinstance(metric.reader, Formula):
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
-    if isinstance(metric.reader, WithoutEndpoint):
-        if asked.members is not None:
-            return Unknown(f"it is a number of the whole of {asked.pool}")
-        window = asked.snapshot.state.settings.window_seconds
-        return Reading(metric.reader.of_pool(asked.snapshot, asked.now), asked.now, window)
+    if isinstance(metric.reader, WithoutEndpoint | QueriedOfPool):
+        return _of_pool(metric.reader, asked)
     if metric.source.of_requests:
         if isinstance(metric.reader, InFlight) and asked.members is None and asked.model is not None:
             return Reading(metric.reader.of_pool(asked.snapshot, asked.model), asked.now)
@@ -251,6 +253,15 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
         return _unreported(metric, asked, group)
     covered = float(np.maximum.reduce(at_rows(covered_seconds(asked.snapshot), rows))) if metric.windowed else None
     return Reading(value, float(np.minimum.reduce(at_rows(at, rows))), covered)
+
+
+def _of_pool(reader: WithoutEndpoint | QueriedOfPool, asked: _Question) -> Reading | Unknown:
+    if asked.members is not None:
+        return Unknown(f"it is a number of the whole of {asked.pool}")
+    if isinstance(reader, QueriedOfPool):
+        return reader.of_pool(asked.snapshot, asked.now, asked.model)
+    window = asked.snapshot.state.settings.window_seconds
+    return Reading(reader.of_pool(asked.snapshot, asked.now), asked.now, window)
 
 
 def _of_whole(metric: PublishedMetric, formula: Formula, asked: _Question) -> Reading | Unknown:

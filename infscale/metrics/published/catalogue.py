@@ -22,6 +22,7 @@ from infscale.metrics.published.column_readers import (
     reads,
 )
 from infscale.metrics.published.gpu_readers import GPU, GpuReader
+from infscale.metrics.published.queried_readers import QueriedOfPool
 from infscale.metrics.published.window_readers import HistogramReader, MergingReader, QueueLatency, Rate
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
 from infscale.metrics.source import Source
@@ -114,7 +115,7 @@ class PublishedMetric:
         """Whether it is a number of a whole pool, of which no pod and no workload has a part."""
         if isinstance(self.reader, Formula):
             return any(operand.of_pool for operand in self.reader.operands)
-        return isinstance(self.reader, WithoutEndpoint)
+        return isinstance(self.reader, WithoutEndpoint | QueriedOfPool)
 
 
 def carries_unit(name: str, unit: str) -> bool:

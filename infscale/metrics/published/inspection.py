@@ -3,6 +3,7 @@
 import math
 
 from infscale.metrics.gauges import GAUGES
+from infscale.metrics.queried import Queried
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 
@@ -35,8 +36,19 @@ def snapshot_document(snapshot: PoolSnapshot, now: float) -> dict[str, Plain]:
             model: {"requests": requests, "tokens": tokens}
             for model, (requests, tokens) in snapshot.in_flight_models.items()
         },
+        "queried": {name: _queried(said, now) for name, said in snapshot.queried.items()},
         "endpoints": rows,
     }
+
+
+def _queried(said: Queried, now: float) -> Plain:
+    """What a configured query said: values with their ages, and why there are no newer ones."""
+    readings = {str(pod): each for pod, each in said.pods.items()}
+    readings |= {"" if model is None else model: each for model, each in said.parts.items()}
+    values: dict[str, Plain] = {
+        name: {"value": each.value, "age_seconds": each.age(now)} for name, each in readings.items()
+    }
+    return {"values": values, "last_failure": said.failure}
 
 
 def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:

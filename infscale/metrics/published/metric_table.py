@@ -1,19 +1,27 @@
-"""The table of metrics: the published ones and the formulas a configuration adds."""
+"""The table of metrics: the published ones, and the queries and formulas that a configuration adds."""
 
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, Protocol
 
 from infscale.documents.suggestions import short_list
 from infscale.errors import FormulaError
 from infscale.metrics.published.aliases import ALIASES, Alias, Aliases
 from infscale.metrics.published.catalogue import PUBLISHED, Aggregation, Formula, PublishedMetric, carries_unit
 from infscale.metrics.published.formula import operands, parse
+from infscale.metrics.published.queried_readers import QueriedOfPods, QueriedOfPool, QuerySource
 
 FORMULA_AGGREGATIONS = (Aggregation.WHOLE, Aggregation.MEAN, Aggregation.SUM)
 """How a formula may become the value of a group; the first unless something else is asked for."""
+
+QUERY_AGGREGATIONS = (Aggregation.SUM, Aggregation.MEAN, Aggregation.HIGHEST)
+"""How the values of a query may become one; the first unless something else is asked for."""
+
+QueryOf = Literal["pool", "pod", "model"]
+"""What the rows of a query are of."""
 
 _NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,99}", re.ASCII)
 _UNIT_PATTERN = re.compile(r"[a-z0-9_/]{0,40}", re.ASCII)
@@ -35,6 +43,44 @@ class FormulaSettings:
     aggregation: Aggregation = Aggregation.WHOLE
 
 
+class QueryDefinition(Protocol):
+    """A metric whose values a query of a Prometheus gives, as a configuration writes it.
+
+    `of` is what its rows are of; values of pods are aggregated by `aggregation`, those of several pools, too. A value
+    is used until its sample is `staleness_limit_seconds` old.
+    """
+
+    @property
+    def name(self) -> str:
+        """Lower-case name with the unit in it."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """The unit of its values; empty where they have none."""
+        ...
+
+    @property
+    def meaning(self) -> str:
+        """What it says, for people."""
+        ...
+
+    @property
+    def of(self) -> QueryOf:
+        """What its rows are of."""
+        ...
+
+    @property
+    def aggregation(self) -> Aggregation:
+        """How values become one; one of `QUERY_AGGREGATIONS`."""
+        ...
+
+    @property
+    def staleness_limit_seconds(self) -> float:
+        """How old a sample may be."""
+        ...
+
+
 class MetricTable:
     """Metrics by name, in order: the published ones first. `aliases` are names by which others know some of them."""
 
@@ -45,16 +91,24 @@ class MetricTable:
         self._aliases = aliases
 
     @classmethod
-    def of(cls, definitions: Iterable[FormulaSettings] = (), aliases: Aliases = ALIASES) -> "MetricTable":
-        """The published metrics and these formulas.
+    def of(
+        cls,
+        definitions: Iterable[FormulaSettings] = (),
+        queries: Iterable[QueryDefinition] = (),
+        aliases: Aliases = ALIASES,
+    ) -> "MetricTable":
+        """The published metrics, those of queries, and formulas of all of these.
 
-        Raises `FormulaError` for a formula that is unusable, and for a name that is taken.
+        Raises `FormulaError` for a formula or query that is unusable, and for a name that is taken.
         """
         metrics = {metric.name: metric for metric in PUBLISHED}
+        for query in queries:
+            _check_free(query.name, metrics)
+            metrics[query.name] = query_metric(query)
+        operands = cls(metrics.values())
         for definition in definitions:
-            if definition.name in metrics:
-                raise FormulaError(f"{definition.name}: there is a metric of that name, choose another")
-            metrics[definition.name] = formula_metric(definition)
+            _check_free(definition.name, metrics)
+            metrics[definition.name] = formula_metric(definition, operands)
         return cls(metrics.values(), aliases)
 
     @property
@@ -88,11 +142,35 @@ class MetricTable:
 _BUILT_IN = MetricTable()
 
 
-def formula_metric(definition: FormulaSettings) -> PublishedMetric:
+def query_metric(definition: QueryDefinition) -> PublishedMetric:
     """The metric that `definition` describes; raises `FormulaError`, which begins with its name."""
     try:
         _check_words(definition)
-        reader = _reader(definition.formula)
+    except FormulaError as error:
+        raise FormulaError(f"{definition.name}: {error}") from error
+    name, limit = definition.name, definition.staleness_limit_seconds
+    source = QuerySource(
+        "Prometheus",
+        staleness_seconds=limit,
+        per_pod=True,
+        absence=f"the query {name} gives no value for the endpoints of {{pool}}",
+        query=name,
+    )
+    reader = QueriedOfPods(name) if definition.of == "pod" else QueriedOfPool(name, limit)
+    per_model = definition.of == "model"
+    return PublishedMetric(
+        name, definition.unit, definition.meaning, source, definition.aggregation, reader, per_model=per_model
+    )
+
+
+def formula_metric(definition: FormulaSettings, table: MetricTable = _BUILT_IN) -> PublishedMetric:
+    """The metric that `definition` makes of those of `table`; raises `FormulaError`, which begins with its name."""
+    try:
+        _check_words(definition)
+        if definition.aggregation not in FORMULA_AGGREGATIONS:
+            words = ", ".join(each.value for each in FORMULA_AGGREGATIONS)
+            raise FormulaError(f"a formula's aggregation is one of {words}")
+        reader = _reader(definition.formula, table)
     except FormulaError as error:
         raise FormulaError(f"{definition.name}: {error}") from error
     return PublishedMetric(
@@ -106,7 +184,12 @@ def formula_metric(definition: FormulaSettings) -> PublishedMetric:
     )
 
 
-def _check_words(definition: FormulaSettings) -> None:
+def _check_free(name: str, metrics: Mapping[str, PublishedMetric]) -> None:
+    if name in metrics:
+        raise FormulaError(f"{name}: there is a metric of that name, choose another")
+
+
+def _check_words(definition: FormulaSettings | QueryDefinition) -> None:
     if not _NAME_PATTERN.fullmatch(definition.name):
         raise FormulaError("a metric's name has at most 100 lower-case letters, digits and _, a letter first")
     if not _UNIT_PATTERN.fullmatch(definition.unit):
@@ -114,22 +197,19 @@ def _check_words(definition: FormulaSettings) -> None:
     if not carries_unit(definition.name, definition.unit):
         part = "per_second" if definition.unit == "1/second" else definition.unit
         raise FormulaError(f"the name says its unit: end it in _{part}, or correct the unit")
-    if definition.aggregation not in FORMULA_AGGREGATIONS:
-        words = ", ".join(each.value for each in FORMULA_AGGREGATIONS)
-        raise FormulaError(f"a formula's aggregation is one of {words}")
 
 
-def _reader(text: str) -> Formula:
+def _reader(text: str, table: MetricTable) -> Formula:
     expression = parse(text)
     names = operands(expression)
     if not names:
         raise FormulaError("a formula reads at least one published metric")
     found: list[PublishedMetric] = []
     for name in names:
-        metric = _BUILT_IN.get(name)
+        metric = table.get(name)
         if metric is None:
-            near = _BUILT_IN.near(name)
-            meant = f"did you mean {near}?" if near else f"published are {short_list(_BUILT_IN.names)}"
+            near = table.near(name)
+            meant = f"did you mean {near}?" if near else f"published are {short_list(table.names)}"
             raise FormulaError(f"{name} is no published metric, {meant}")
         found.append(metric)
     return Formula(expression, tuple(found))

@@ -10,6 +10,7 @@ from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
 from infscale.metrics.pages.bounds import charged
+from infscale.metrics.queried import Queried
 from infscale.metrics.sample import EngineSample, ScrapeFailure, SourceSample
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from infscale.metrics.source import Source
@@ -114,7 +115,7 @@ class MetricStore:
         if board is None or board.state.settings == settings:
             return
         self._look_back()
-        self._boards[pool] = self._board(board.state.judged_by(settings), board.turned_away)
+        self._boards[pool] = self._board(board.state.judged_by(settings), board)
 
     def record_scrape(self, key: EndpointKey, sample: EngineSample, at: float) -> None:
         """Take in a successful scrape that started at `at`."""
@@ -164,6 +165,14 @@ class MetricStore:
             for pool, row in record.rows:
                 self._number += 1
                 self._boards[pool].observed_beside(row, record, source, self._number)
+
+    def record_queried(self, query: str, said: Mapping[ObjectKey, Queried]) -> None:
+        """Take in what the configured `query` said of each pool of `said`."""
+        for pool, queried in said.items():
+            board = self._boards.get(pool)
+            if board is not None:
+                self._number += 1
+                board.query({**board.queried, query: queried}, self._number)
 
     # Dispatch accounting
 
@@ -231,13 +240,17 @@ class MetricStore:
             self._records[endpoint.key].rows.append((pool.key, row))
         unknown = Columns.unknown(endpoints)
         before = self._boards.get(pool.key)
-        turned_away = TurnedAway() if before is None else before.turned_away
-        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown), turned_away)
+        return self._board(PoolState.of(pool.key, self._settings_of(pool.key), endpoints, unknown), before)
 
-    def _board(self, state: PoolState, turned_away: TurnedAway) -> PoolBoard:
+    def _board(self, state: PoolState, before: PoolBoard | None) -> PoolBoard:
+        """A board of the pool, which goes on with what the one before it knows of the pool itself."""
         self._number += 1
         records = [self._records[endpoint.key] for endpoint in state.endpoints]
-        return PoolBoard(state, self._id, records, self._number, turned_away)
+        turned_away = TurnedAway() if before is None else before.turned_away
+        board = PoolBoard(state, self._id, records, self._number, turned_away)
+        if before is not None:
+            board.query(before.queried, self._number)
+        return board
 
     def _observed(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, PodGauges, known
+from infscale.metrics.queried import NO_QUERIES, Queried
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample
 from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.source import Source
@@ -50,6 +51,7 @@ class PoolBoard:
     ) -> None:
         rows = len(records)
         self.turned_away = turned_away
+        self.queried = NO_QUERIES
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
@@ -103,6 +105,12 @@ class PoolBoard:
     def turn_away(self, now: float, number: int) -> None:
         """A request came at `now` while no endpoint was ready."""
         self.turned_away.count(now, self._window)
+        self._number = number
+        self._booked = True
+
+    def query(self, queried: Mapping[str, Queried], number: int) -> None:
+        """What configured queries say of the pool is this now."""
+        self.queried = queried
         self._number = number
         self._booked = True
 
@@ -194,7 +202,14 @@ class PoolBoard:
         booked = frozen(self._booked_numbers)
         turned_away = self.turned_away.steps()
         return PoolSnapshot(
-            self._state, self._store_id, self._number, booked[0], booked[1], self._in_flight, turned_away
+            self._state,
+            self._store_id,
+            self._number,
+            booked[0],
+            booked[1],
+            self._in_flight,
+            turned_away,
+            self.queried,
         )
 
 
