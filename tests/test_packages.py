@@ -148,7 +148,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/transport/test_transports.py": (
         "picker/transport/grpcio_server/grpc_aio",
         "picker/transport/grpcio_server/carried_exchange",
-        "picker/transport/interface",
         "picker/transport/server/exchange_call",
         "picker/transport/server/health_calls",
         "picker/transport/transport",

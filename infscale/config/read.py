@@ -46,7 +46,6 @@ from infscale.metrics.snapshot import PoolSettings
 from infscale.prometheus.prometheus_settings import PrometheusSettings, prometheus
 from infscale.prometheus.query_settings import QuerySettings
 from infscale.sources.known_sources import SOURCES
-from infscale.sources.source_kind import SourceKind, SourceSettings
 
 DIALECT_NAMES = ("auto", *DIALECTS)
 
@@ -125,10 +124,6 @@ def _read(root: Field, files: Files) -> ServeConfig:
     )
     _check_listeners(config, section.given)
     return config
-
-
-def _source(kind: SourceKind, files: Files, field: Field) -> SourceSettings:
-    return kind.read(field, files)
 
 
 def _discovery(field: Field, files: Files) -> DiscoverySettings:

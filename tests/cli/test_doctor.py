@@ -121,7 +121,7 @@ async def test_watching_looks_again_until_it_is_interrupted(tmp_path: Path, caps
     async with cluster(tmp_path) as place:
         arguments = doctor_arguments("--watch", "--interval", "0.01", *place)
         watching = asyncio.get_running_loop().create_task(
-            doctor.watched(arguments, None, access.cluster(cluster_of(arguments)))
+            doctor.watched(arguments, None, access.cluster(*cluster_of(arguments)))
         )
         said = ""
         async with asyncio.timeout(15):

@@ -373,8 +373,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (
             "discovery: {file: x}\npicer: {}",
-            "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, scrape, metrics, "
-            "telemetry, kubernetes, dcgm, hami, keda … (17 in all); did you mean picker?",
+            "serve.yaml:2: picer: unknown key; expected one of picker, discovery, adapter, grpc_health, "
+            "scrape, metrics, telemetry, kubernetes, prometheus, dcgm … (17 in all); did you mean picker?",
         ),
         (
             MINIMAL + "keda: {listen: '127.0.0.1:9002'}",

@@ -7,7 +7,7 @@ from typing import Any
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.keda.external_scaler import ExternalScaler, ScalerSettings
 from infscale.keda.trigger_metadata import Asked
-from infscale.metrics.published.metric_table import FormulaDefinition, MetricTable
+from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
 from infscale.metrics.sample import ModelLoad
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
@@ -30,7 +30,7 @@ class Pools:
 
     endpoints: Sequence[Endpoint] = ()
     names: Sequence[str] = ("chat",)
-    formulas: Sequence[FormulaDefinition] = ()
+    formulas: Sequence[FormulaSettings] = ()
     settings: ScalerSettings = field(default_factory=ScalerSettings)
     judged: dict[ObjectKey, PoolSettings] = field(default_factory=dict[ObjectKey, PoolSettings])
     now: float = 1000.0

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.keda.load_in_replicas import MOST_AT_ONCE, STEP, Pods, Seen, load_in_replicas
-from infscale.planner.hpa import TotalMetric, milli, recommend
+from infscale.planner.hpa import TotalMetric, recommend
 from infscale.planner.hpa_rules import Bounds, History
 from infscale.planner.scale_target import Workload
+from tests.fakes.scaling import milli, ready
 
 shares = st.floats(0.0, 1e6)
 known = st.one_of(st.none(), shares)
@@ -22,7 +23,7 @@ seen = st.builds(Seen, st.lists(known, min_size=1, max_size=3).map(tuple), known
 def hpa(replicas: int, value: float) -> int:
     """What an HPA of an average value of 1 asks for, without its window for going down."""
     metric = TotalMetric("load", (milli(value),), 1000)
-    return recommend(Workload.ready(replicas), [metric], Bounds(1000, 1), 0.0).desired
+    return recommend(ready(replicas), [metric], Bounds(1000, 1), 0.0).desired
 
 
 @given(pods, seen, st.booleans())

@@ -13,12 +13,13 @@ from infscale.errors import StartError
 from infscale.node_agent import agent_server
 from infscale.node_agent.agent_server import AgentServer
 from infscale.process.tls_files import TlsFiles
+from infscale.telemetry.own_metrics import OwnMetrics
 from lab.certificates import Authority
 
 NOW = datetime.now(UTC)
 
 
-class Page:
+class Page(OwnMetrics):
     async def written(self, asked: Collection[str] = ()) -> bytes:
         del asked
         return b"infscale_node_agent_gpus 0\n"

@@ -5,7 +5,7 @@ import logging
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from yarl import URL
 
+from adapter.answering.forwarding import Forwarder
 from adapter.answering.provider import ExternalValues, Kind, ObjectValues, Provider
 from adapter.answering.responder import Responder
 from adapter.api.documents import Clock, constant_documents
@@ -371,7 +372,8 @@ async def test_a_name_of_an_engine_is_the_other_adapter_s_where_that_has_a_metri
 ) -> None:
     world = World(a=1)
     world.report_all(100.0)
-    responder = Responder(world.provider, constant_documents(PUBLISHED_NAMES, "0"), other, PUBLISHED_NAMES)
+    forwarder = cast("Forwarder", other)
+    responder = Responder(world.provider, constant_documents(PUBLISHED_NAMES, "0"), forwarder, PUBLISHED_NAMES)
     app = AdapterApp(responder, OwnMetrics(), clock, AdapterStats())
     runner = web.ServerRunner(app.server(), shutdown_timeout=1)
     await runner.setup()

@@ -112,7 +112,7 @@ def test_every_alias_leads_to_a_published_metric_and_none_hides_one() -> None:
 def test_the_names_of_a_configured_engine_are_aliases_without_more() -> None:
     acme = EngineNames("acme", None, NOTHING_SAID._replace(waiting="acme:queue_depth", running="acme_busy{state=on}"))
     engines = Engines.of((acme,), None, None)
-    table = MetricTable.of((), Aliases.of(engines.dialects.values()))
+    table = MetricTable.of(aliases=Aliases.of(engines.dialects.values()))
     assert table.called("acme:queue_depth") is BY_NAME["waiting_requests"]
     assert table.called("acme|queue_depth") is BY_NAME["waiting_requests"]
     assert table.called("acme_busy") == Alias("running_requests", "its label tells several metrics apart")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
-from infscale.config import load_config
+from infscale.config.read import load_config
 from infscale.labels import model_key
 from infscale.quantity import parse_quantity
 from infscale.serving.composition import Serving, serving
