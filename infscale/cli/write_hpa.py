@@ -13,7 +13,6 @@ from pathlib import Path
 from infscale.cli.arguments import add_cluster, cluster_of
 from infscale.config.read import read_text
 from infscale.doctor.advice.advice_yaml import autoscaler, scaled_object
-from infscale.doctor.advice.objectives import read_objectives
 from infscale.doctor.advice.pool_facts import PoolFacts, of_cluster, of_state
 from infscale.doctor.advice.scaling_advice import Limits, advised
 from infscale.doctor.reading.cluster_reader import Scope, look, value_of_pool
@@ -21,6 +20,7 @@ from infscale.doctor.view.seen_scalers import ObjectRef
 from infscale.documents.strict_document import load, quoted
 from infscale.errors import ConfigError
 from infscale.kube.api.client import KubeClient
+from infscale.metrics.published.latency_goals import Goal, read_goals
 from infscale.serving.configured import discovered
 
 _DEFAULT_SCALER = "infscale-keda.infscale-system:9005"
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the manifest."""
-    objectives = read_objectives(arguments.slo)
+    goals = _goals(arguments.slo)
     target = None if arguments.target is None else _target(arguments.target)
     if arguments.discovery is not None:
         path: Path = arguments.discovery
@@ -59,9 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
         from infscale.kube.api.cluster_access import cluster
 
         facts = asyncio.run(_of_cluster(arguments, target, cluster(*cluster_of(arguments))))
-    advice = advised(facts, objectives, Limits(arguments.min, arguments.max), by_keda=arguments.keda)
+    advice = advised(facts, goals, Limits(arguments.min, arguments.max), by_keda=arguments.keda)
     print(scaled_object(advice, _scaler(arguments.scaler)) if arguments.keda else autoscaler(advice), end="")
     return 0
+
+
+def _goals(text: str) -> tuple[Goal, ...]:
+    try:
+        return read_goals(text)
+    except ValueError as error:
+        raise ConfigError("arguments", "--slo", str(error)) from None
 
 
 def _target(text: str) -> ObjectRef:

@@ -11,20 +11,19 @@ from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 
 from infscale.discovery.names import is_name, is_namespace
-from infscale.documents.strict_document import quoted, seconds_of_duration
+from infscale.documents.strict_document import quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import ObjectKey
 from infscale.errors import QuantityError
 from infscale.keda.errors import InvalidTrigger, NotThere
-from infscale.metrics.published.catalogue import BY_NAME, PublishedMetric
+from infscale.metrics.published.catalogue import PublishedMetric
+from infscale.metrics.published.latency_goals import Goal, read_goals
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.windows.latency_statistics import STATISTICS
 from infscale.quantity import parse_quantity
 
 MOST_KEYS: Final = 64
 LONGEST: Final = 1024
 """Characters of a key or value."""
-MOST_GOALS: Final = 8
 SMALLEST_TARGET: Final = 0.001
 """KEDA writes three decimals: below it there is no HPA at all."""
 LARGEST: Final = 1e15
@@ -64,11 +63,6 @@ _OF_KEDA: Final = frozenset(
         "name",
     }
 )
-_LONGEST_SECONDS: Final = 3600.0
-_FORMS: Final = "ttft, itl or queue with a statistic and a duration, such as ttft_p90=1s"
-_LATENCIES: Final[Mapping[str, str]] = MappingProxyType(
-    {"ttft": "time_to_first_token", "itl": "inter_token_latency", "queue": "queue_latency"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +71,6 @@ class Asked:
 
     scaled_object: ObjectKey
     metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A latency that is wanted: which, and how many seconds at most."""
-
-    text: str
-    metric: PublishedMetric
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,25 +274,7 @@ def _slo(keys: _Keys, scope: Scope) -> SloTrigger:
 
 
 def _goals(keys: _Keys, key: str, text: str) -> tuple[Goal, ...]:
-    found: dict[str, Goal] = {}
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) > MOST_GOALS:
-        keys.refuse(key, f"expected at most {MOST_GOALS} goals, got {len(parts)}")
-    for part in parts:
-        goal = _goal(keys, key, part)
-        if goal.metric.name in found:
-            keys.refuse(key, f"{quoted(part)} is given twice")
-        found[goal.metric.name] = goal
-    return tuple(found.values())
-
-
-def _goal(keys: _Keys, key: str, part: str) -> Goal:
-    name, equals, duration = (piece.strip() for piece in part.partition("="))
-    latency, _, statistic = name.partition("_")
-    if not equals or latency not in _LATENCIES or statistic not in STATISTICS:
-        names = [f"{each}_{of}" for each in _LATENCIES for of in STATISTICS]
-        keys.refuse(key, f"expected {_FORMS}, got {quoted(part)}{did_you_mean(name, names)}")
-    seconds = seconds_of_duration(duration)
-    if seconds is None or not SMALLEST_TARGET <= seconds <= _LONGEST_SECONDS:
-        keys.refuse(key, f"expected a duration from 1ms to 1h, such as 500ms or 2s, got {quoted(duration)}")
-    return Goal(f"{name}={duration}", BY_NAME[f"{_LATENCIES[latency]}_{statistic}_seconds"], seconds)
+    try:
+        return read_goals(text)
+    except ValueError as error:
+        keys.refuse(key, str(error))

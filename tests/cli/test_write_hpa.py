@@ -59,7 +59,7 @@ async def test_from_a_cluster_with_the_time_that_models_take_to_load(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--slo", "x=1s"], "--slo: expected a latency and a duration"),
+        (["--slo", "x=1s"], "--slo: expected ttft, itl or queue with a statistic"),
         (["--slo", "ttft_p90=1s", "--target", "Pod/x"], "--target: expected Deployment/NAME or StatefulSet/NAME"),
         (["--slo", "ttft_p90=1s", "--keda", "--scaler", "host"], "--scaler: expected HOST:PORT"),
         (["--slo", "ttft_p90=1s", "--min", "9", "--max", "3"], "expected 0 <= min <= max"),

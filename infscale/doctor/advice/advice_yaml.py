@@ -21,7 +21,7 @@ def scaled_object(advice: Advice, scaler: str) -> str:
 
 def _head(advice: Advice) -> Iterator[str]:
     facts = advice.facts
-    wanted = ", ".join(each.text for each in advice.objectives)
+    wanted = ", ".join(each.text for each in advice.goals)
     known = [f"{facts.target}", f"{facts.replicas} pod{'s' * (facts.replicas != 1)} now"]
     known += [f"batch of {facts.batch}"] if facts.batch is not None else []
     known += [f"{facts.load_seconds:.0f} s to load a model"] if facts.load_seconds is not None else []
@@ -104,9 +104,9 @@ def _scaled_object(advice: Advice, scaler: str) -> Iterator[str]:
     yield f"  fallback: {{failureThreshold: 3, replicas: {replicas}, behavior: currentReplicasIfHigher}}"
     yield from ("  advanced:", "    horizontalPodAutoscalerConfig:", "      behavior:")
     yield from _behavior(advice, 8)
-    wanted = ",".join(each.text for each in advice.objectives)
+    wanted = ",".join(each.text for each in advice.goals)
     yield "  triggers:"
-    yield from _comment("The scaler finds the number of replicas from pool and objectives: there is no threshold.", 2)
+    yield from _comment("The scaler finds the number of replicas from pool and goals: there is no threshold.", 2)
     yield from (
         "  - type: external-push",
         "    metadata:",

@@ -1,14 +1,14 @@
-"""Which metrics, targets and behaviour keep a pool's objectives, each with its reason."""
+"""Which metrics, targets and behaviour keep a pool's goals, each with its reason."""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from infscale.doctor.advice.objectives import Objective
 from infscale.doctor.advice.pool_facts import PoolFacts
 from infscale.errors import ConfigError
+from infscale.metrics.published.latency_goals import Goal
 
-_OF_OBJECTIVE = 0.8
+_OF_GOAL = 0.8
 _OF_BATCH = 0.7
 _TOLERANCE = 0.1
 _FROM_TOLERANCE = 35
@@ -49,7 +49,7 @@ class Advice:
     """How a pool should be scaled. `tolerance` None: the cluster does not take one."""
 
     facts: PoolFacts
-    objectives: tuple[Objective, ...]
+    goals: tuple[Goal, ...]
     minimum: Number
     maximum: Number
     metrics: tuple[AdvisedMetric, ...]
@@ -59,7 +59,7 @@ class Advice:
     tolerance: str | None
 
 
-def advised(facts: PoolFacts, objectives: Sequence[Objective], limits: Limits, *, by_keda: bool = False) -> Advice:
+def advised(facts: PoolFacts, goals: Sequence[Goal], limits: Limits, *, by_keda: bool = False) -> Advice:
     """The advice for a pool, `by_keda` for a ScaledObject. Raises `ConfigError` for limits that exclude each other."""
     minimum, maximum = _bounds(facts, limits, by_keda=by_keda)
     load = facts.load_seconds
@@ -68,10 +68,10 @@ def advised(facts: PoolFacts, objectives: Sequence[Objective], limits: Limits, *
     window = min(_LONGEST_WINDOW, max(_CALM_SECONDS, math.ceil(2 * (load or 0))))
     return Advice(
         facts,
-        tuple(objectives),
+        tuple(goals),
         minimum,
         maximum,
-        tuple(_metrics(facts, objectives, minimum.value)),
+        tuple(_metrics(facts, goals, minimum.value)),
         Number(period, f"At most twice the pods until these can answer: {loads}, and latencies of full pods are long"),
         Number(window, f"Longer than a lull: {loads}, so that pods taken away too soon are missed for long"),
         Number(60, "One pod at a time: its streams end, and the others' load is seen before the next one goes"),
@@ -94,15 +94,15 @@ def _bounds(facts: PoolFacts, limits: Limits, *, by_keda: bool) -> tuple[Number,
     return Number(minimum, least), Number(maximum, most)
 
 
-def _metrics(facts: PoolFacts, objectives: Sequence[Objective], minimum: int) -> Iterator[AdvisedMetric]:
-    for each in objectives:
-        target = each.seconds * _OF_OBJECTIVE
+def _metrics(facts: PoolFacts, goals: Sequence[Goal], minimum: int) -> Iterator[AdvisedMetric]:
+    for each in goals:
+        target = each.seconds * _OF_GOAL
         acts = target * (1 + _TOLERANCE)
         why = (
-            f"For {each.text}: {target:g} s is {_OF_OBJECTIVE * 100:g} % of it, so that with the tolerance of 10 % "
+            f"For {each.text}: {target:g} s is {_OF_GOAL * 100:g} % of it, so that with the tolerance of 10 % "
             f"pods are added above {acts:g} s. Value, since latencies of pods do not add up"
         )
-        yield AdvisedMetric("Object", each.metric, "Value", f"{math.ceil(target * 1000)}m", why)
+        yield AdvisedMetric("Object", each.metric.name, "Value", f"{math.ceil(target * 1000)}m", why)
     if facts.batch is not None:
         count = max(1, math.floor(facts.batch * _OF_BATCH))
         why = (

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from infscale.doctor.advice.advice_yaml import autoscaler, scaled_object
-from infscale.doctor.advice.objectives import read_objectives
 from infscale.doctor.advice.pool_facts import PoolFacts, of_cluster, of_state
 from infscale.doctor.advice.scaling_advice import Advice, Limits, advised
 from infscale.doctor.reading import scaler_objects
@@ -16,11 +15,11 @@ from infscale.doctor.rules.rule_table import findings
 from infscale.doctor.view.seen_scalers import ObjectRef
 from infscale.endpoint import DiscoveryState, ObjectKey, Pool
 from infscale.errors import ConfigError
-from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.latency_goals import read_goals
 from tests.doctor import healthy as made
 
 FACTS = PoolFacts(made.key("chat"), made.POOL.api_version, made.TARGET, 3, batch=64, load_seconds=200.0, minor=36)
-TTFT = read_objectives("ttft_p90=1s")
+TTFT = read_goals("ttft_p90=1s")
 
 
 def written(advice: Advice) -> Any:
@@ -83,7 +82,7 @@ def test_limits_that_exclude_each_other_are_refused(limits: Limits) -> None:
 @pytest.mark.parametrize("text", ["ttft_p90=1s", "itl_p50=40ms", "queue_mean=2s", "ttft_p99=1s,itl_p90=50ms"])
 @pytest.mark.parametrize("batch", [64, None])
 def test_the_doctor_finds_no_fault_in_what_is_written(text: str, batch: int | None) -> None:
-    advice = advised(replace(FACTS, batch=batch), read_objectives(text), Limits())
+    advice = advised(replace(FACTS, batch=batch), read_goals(text), Limits())
     seen = scaler_objects.autoscaler(Json(written(advice)))
     assert findings(made.view(seen)) == ()
 
@@ -99,7 +98,7 @@ def test_every_number_has_its_reason_above_it() -> None:
 
 
 def test_a_scaled_object_needs_pool_and_objective_and_no_threshold() -> None:
-    advice = advised(FACTS, read_objectives("ttft_p90=1s,itl_p50=40ms"), Limits(0), by_keda=True)
+    advice = advised(FACTS, read_goals("ttft_p90=1s,itl_p50=40ms"), Limits(0), by_keda=True)
     document = yaml.safe_load(scaled_object(advice, "infscale-keda.infscale-system:9005"))
     spec = document["spec"]
     assert spec["triggers"] == [
@@ -143,26 +142,3 @@ def test_of_a_file_without_workloads_one_has_to_be_named() -> None:
     with pytest.raises(ConfigError, match="none is behind pool llm/chat"):
         of_state(state, "chat", None)
     assert of_state(state, "chat", made.TARGET).target == made.TARGET
-
-
-@pytest.mark.parametrize("text", ["ttft_p90=1s", "itl_mean=40ms", "queue_p99=1m"])
-def test_an_objective_names_a_published_latency(text: str) -> None:
-    [found] = read_objectives(text)
-    assert found.metric in BY_NAME
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("ttft=1s", "expected a latency and a duration"),
-        ("ttft_p95=1s", "did you mean ttft_p99 or ttft_p90"),
-        ("ttft_p90", "expected a duration"),
-        ("ttft_p90=0", "expected a duration from 1ms"),
-        ("ttft_p90=2h", "expected a duration from 1ms"),
-        ("ttft_p90=1s,ttft_p90=2s", "is given twice"),
-        ("", "expected a latency"),
-    ],
-)
-def test_an_objective_that_cannot_be_is_refused(text: str, problem: str) -> None:
-    with pytest.raises(ConfigError, match=problem):
-        read_objectives(text)
