@@ -172,7 +172,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    server = TelemetryServer(listen, store, page, clock, deciding.observing.pages())
+    pages = {**deciding.observing.pages(), **({} if answering is None else answering.pages(clock))}
+    server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:

@@ -7,9 +7,10 @@ from prometheus_client.registry import Collector
 
 from infscale import __version__
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.telemetry.telemetry_server import DebugPage
+from infscale.stepwise import Steps
+from infscale.telemetry.debug_documents import DebugPage
 from picker.directing.observed_director import ObservedDirector
-from picker.directing.picks import picks_document
+from picker.directing.picks import Refusals, picks_document
 from picker.directing.pool_directors import PoolDirectors
 from picker.telemetry.counts import PickerCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
@@ -46,4 +47,12 @@ class Observing:
 
     def pages(self) -> dict[str, DebugPage]:
         """The documents under `/debug/`."""
-        return {"picks": lambda: picks_document(self._directors.picks(), self._clock(), datetime.now(UTC))}
+        return {"picks": self._picks}
+
+    def _picks(self) -> Steps[object]:
+        yield
+        return picks_document(self._directors.picks(), self._clock(), datetime.now(UTC), self._refusals())
+
+    def _refusals(self) -> Refusals:
+        counted = {str(pool): stats.rejections for pool, stats in self._directors.stats().items()}
+        return {"": self._directors.unplaced, **counted}
