@@ -7,6 +7,7 @@ import shutil
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -52,7 +53,14 @@ def _gateway_problem() -> str | None:
     return _envoy_problem()
 
 
+def _browser_problem() -> str | None:
+    if find_spec("playwright") is None:
+        return "playwright is missing: `make test` installs it"
+    return None if shutil.which("chromium") else "there is no chromium; Debian's package chromium has it"
+
+
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "browser": _browser_problem,
     "cluster": tools_problem,
     "envoy": _envoy_problem,
     "gateway": _gateway_problem,

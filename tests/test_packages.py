@@ -59,7 +59,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
-    "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
     "metrics/pages/test_dialects.py": ("infscale/metrics/pages/interpretation",),
     "metrics/published/test_answers.py": (
         "infscale/metrics/published/catalogue",
@@ -116,6 +115,13 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
     "scrape/test_fetch.py": ("infscale/scrape/answer", "infscale/scrape/page_connection"),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
+    "cli/test_top.py": ("infscale/top/live",),
+    "viewing/test_views.py": (
+        "infscale/viewing/autoscaler_views",
+        "infscale/viewing/endpoint_views",
+        "infscale/viewing/model_views",
+        "infscale/viewing/pool_views",
+    ),
     "serving/test_composition.py": (
         "infscale/cli/serve",
         "infscale/serving/answering",

@@ -1,12 +1,13 @@
 """The pages under `/ui`: the documents under `/debug/` for a browser, read-only."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
 from infscale.telemetry.debug_documents import DebugDocuments, Handler
-from infscale.viewing.seen_documents import DocumentError, Documents, seen
+from infscale.viewing.seen_documents import Documents, seen
 from infscale.viewing.views import view_page
 from infscale.viewing.web_page import (
     SCRIPT,
@@ -35,23 +36,22 @@ _HEADERS: Final[Mapping[str, str]] = {
 
 
 def ui_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
-    """The paths of pages, and what answers them."""
+    """The paths of pages, and what answers them; one page is written at a time."""
+    writing = asyncio.Lock()
 
     async def page(request: web.Request) -> web.StreamResponse:
         asked = asked_for(request.query)
         if asked is None:
             return _answer(unreadable_page("there is no such page"), "text/html", 404)
-        try:
-            found = seen(
-                Documents(
-                    await documents.get("snapshot", _KEPT_SECONDS),
-                    await documents.get("picks", _KEPT_SECONDS),
-                    await documents.get("autoscalers", _KEPT_SECONDS),
-                )
+        async with writing:
+            found = Documents(
+                await documents.get("snapshot", _KEPT_SECONDS),
+                await documents.get("picks", _KEPT_SECONDS),
+                await documents.get("autoscalers", _KEPT_SECONDS),
             )
-        except DocumentError as error:
-            return _answer(unreadable_page(str(error)), "text/html", 500)
-        return _answer(web_page(view_page(found, asked.view), asked), "text/html")
+            # A page of a thousand endpoints takes tens of milliseconds, which decisions do not wait for.
+            written = await asyncio.to_thread(lambda: web_page(view_page(seen(found), asked.view), asked))
+        return _answer(written, "text/html")
 
     async def style(_: web.Request) -> web.StreamResponse:
         return _answer(STYLE.encode(), "text/css")

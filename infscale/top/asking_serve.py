@@ -1,6 +1,7 @@
 """Asks a running process for its documents, with a time limit and a limit of size."""
 
 import asyncio
+import os
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final, Self
@@ -60,7 +61,8 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         except TimeoutError as error:
             raise NoAnswer(f"none within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise NoAnswer((error.os_error.strerror or str(error.os_error)).lower()) from error
+            number = error.os_error.errno
+            raise NoAnswer(os.strerror(number).lower() if number and number > 0 else str(error)) from error
         except aiohttp.ClientError as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
         except orjson.JSONDecodeError as error:

@@ -12,7 +12,10 @@ from infscale.top.navigation import State, chosen_place, rows_of
 from infscale.viewing.grid import Cell, Column, Mark, Page, Row, Section, Sorting, arranged
 from infscale.viewing.words import seconds, shown
 
-_GAP: Final = 2
+_WIDE: Final = 100
+"""From so many columns on there are two between the cells of a row, else one."""
+_GOOD_NAME: Final = 24
+"""So many columns of a name are worth more than columns that can be spared."""
 _LEAST_NAME: Final = 12
 _LEAST_PROSE: Final = 20
 _AROUND: Final = 3
@@ -124,7 +127,7 @@ def _begin(laid: _Laid, room: int) -> int:
 
 
 def _laid_out(page: Page, width: int, chosen: tuple[Section, Row] | None, sorting: Sorting | None) -> _Laid:
-    laid = _Laid([], [], range(0))
+    laid, gap = _Laid([], [], range(0)), Text(" " * _gap(width))
     for fact in page.facts:
         _add(laid, [Text(line, style="dim") for line in wrap(shown(fact), max(width, 20)) or [""]], None)
     for section in page.sections:
@@ -134,9 +137,9 @@ def _laid_out(page: Page, width: int, chosen: tuple[Section, Row] | None, sortin
             continue
         columns = fitted(section, width)
         head = len(laid.lines)
-        _add(laid, [_heads(section, columns, sorting)], None)
+        _add(laid, [_heads(section, columns, gap, sorting)], None)
         for row in section.rows:
-            lines = _row(section, row, columns)
+            lines = _row(section, row, columns, gap)
             if chosen is not None and chosen == (section, row):
                 laid.chosen = range(len(laid.lines), len(laid.lines) + len(lines))
                 for line in lines:
@@ -154,12 +157,12 @@ def _add(laid: _Laid, lines: Sequence[Text], head: int | None) -> None:
 def fitted(section: Section, width: int) -> list[tuple[int, int]]:
     """Which columns of `section` are shown, and how wide: those that can be spared go first, then texts are cut."""
     wide = {place: _natural(section, place) for place in range(len(section.columns))}
-    while len(wide) > 1 and _total(wide, section, least=True) > width:
+    while len(wide) > 1 and _total(wide, section, width, _GOOD_NAME) > width:
         spare = max(wide, key=lambda place: section.columns[place].spare)
         if not section.columns[spare].spare:
             break
         del wide[spare]
-    over = _total(wide, section, least=False) - width
+    over = _total(wide, section, width) - width
     for place in sorted(wide, key=lambda place: (not section.columns[place].wraps, -wide[place])):
         cut = min(max(over, 0), wide[place] - _least(section.columns[place], wide[place]))
         wide[place] -= cut
@@ -179,12 +182,20 @@ def _least(column: Column, natural: int) -> int:
     return min(natural, _LEAST_PROSE if column.wraps else _LEAST_NAME)
 
 
-def _total(wide: Mapping[int, int], section: Section, *, least: bool) -> int:
-    widths = [_least(section.columns[place], each) if least else each for place, each in wide.items()]
-    return sum(widths) + _GAP * (len(widths) - 1)
+def _gap(width: int) -> int:
+    return 2 if width >= _WIDE else 1
 
 
-def _heads(section: Section, columns: Sequence[tuple[int, int]], sorting: Sorting | None) -> Text:
+def _total(wide: Mapping[int, int], section: Section, width: int, most_of_names: int | None = None) -> int:
+    """How many columns of the screen `wide` takes, names and prose cut to so many where that is given."""
+    widths = [
+        each if most_of_names is None or section.columns[place].right else min(each, most_of_names)
+        for place, each in wide.items()
+    ]
+    return sum(widths) + _gap(width) * (len(widths) - 1)
+
+
+def _heads(section: Section, columns: Sequence[tuple[int, int]], gap: Text, sorting: Sorting | None) -> Text:
     parts: list[Text] = []
     for place, width in columns:
         column = section.columns[place]
@@ -192,10 +203,10 @@ def _heads(section: Section, columns: Sequence[tuple[int, int]], sorting: Sortin
         if sorting is not None and (sorting.section, sorting.column) == (section.title, place):
             arrow = "▲" if sorting.backwards else "▼"
         parts.append(Text(_sized(column.title + arrow, width, right=column.right), style="dim underline"))
-    return Text(" " * _GAP).join(parts)
+    return gap.join(parts)
 
 
-def _row(section: Section, row: Row, columns: Sequence[tuple[int, int]]) -> list[Text]:
+def _row(section: Section, row: Row, columns: Sequence[tuple[int, int]], gap: Text) -> list[Text]:
     """The lines of a row: prose takes as many as it needs, all else one."""
     texts: list[list[str]] = []
     for place, width in columns:
@@ -205,7 +216,7 @@ def _row(section: Section, row: Row, columns: Sequence[tuple[int, int]]) -> list
         texts.append(wrap(text, width) if prose else [text])
     height = max(map(len, texts))
     return [
-        Text(" " * _GAP).join(
+        gap.join(
             _styled(row.cells[place], parts[line] if line < len(parts) else "", width, section.columns[place])
             for (place, width), parts in zip(columns, texts, strict=True)
         )
@@ -220,5 +231,13 @@ def _styled(cell: Cell, text: str, width: int, column: Column) -> Text:
 def _sized(text: str, width: int, *, right: bool) -> str:
     length = cell_len(text)
     if length > width:
-        return set_cell_size(text, max(0, width - 1)) + "…"
+        return _cut(text, width)
     return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def _cut(text: str, width: int) -> str:
+    """The end of `text`: names of pods differ there."""
+    kept = text
+    while kept and cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return set_cell_size("…" + kept, width)

@@ -7,9 +7,9 @@ import termios
 import tty
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from infscale.top.screen import Size
@@ -27,7 +27,7 @@ class Terminal:
     def __init__(self, keys: int, drawn: int) -> None:
         self.keys = keys
         self._drawn = drawn
-        self._before: list[object] | None = None
+        self._before: list[Any] | None = None
         # Which colours there are is as for everything that is printed; widths are ours.
         self._console = Console(file=io.StringIO(), force_terminal=True, highlight=False, markup=False)
 
@@ -76,7 +76,7 @@ class Terminal:
 
     def draw(self, lines: Sequence[Text], size: Size) -> None:
         """Draw the lines of a whole screen of `size`."""
-        self._console.size = (size.width + 1, size.height)  # type: ignore[assignment] # rich takes a pair
+        self._console.size = ConsoleDimensions(size.width + 1, size.height)
         written = "\x1b[K\r\n".join(map(self._styled, lines))
         self._write(b"\x1b[H" + written.encode(errors="replace") + b"\x1b[K\x1b[J")
 

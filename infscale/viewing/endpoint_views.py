@@ -53,7 +53,7 @@ ENDPOINT_COLUMNS: Final = (
     Column("running"),
     Column("in flight"),
     Column("KV"),
-    Column("load"),
+    Column("sat."),
     Column("queue p90"),
     Column("GPU memory", spare=2),
     Column("GPU", spare=3),
@@ -100,7 +100,7 @@ def _state(endpoint: EndpointSeen) -> Cell:
     if endpoint.saturated:
         return text_cell("full", Mark.WARNING)
     if not endpoint.eligible:
-        return text_cell("load unknown", Mark.BAD)
+        return text_cell("unknown", Mark.BAD)
     return text_cell("ready", Mark.GOOD)
 
 
@@ -113,8 +113,9 @@ class EndpointCells:
 
     def __call__(self, name: str, write: Write, mark: Mark = Mark.PLAIN) -> Cell:
         """The value of that published name."""
-        value = self._endpoint.numbers.get(name)
-        return value_cell(value, write, self.cause(name), stale=self._is_stale(name), mark=mark)
+        value, stale = self._endpoint.numbers.get(name), self._is_stale(name)
+        cause = self.cause(name) if stale or value is None else ""
+        return value_cell(value, write, cause, stale=stale, mark=mark)
 
     def age(self) -> Cell:
         """That of the engine's last observation."""

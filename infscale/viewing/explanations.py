@@ -42,17 +42,24 @@ _CAUSE_COLUMNS: Final = (
 
 
 def _causes(page: Page) -> tuple[Row, ...]:
-    """A row for each cause of each row of `page`, with the values that lack for it."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """A row for each cause and the values that lack for it; of many rows of `page` the first is named."""
+    lacking: dict[tuple[str, str], list[str]] = {}
     for (section, row, column), cause in unknown_cells(page).items():
         of, value = (row, column) if column != "now" else (section, row)
-        values = found.setdefault((of, cause), [])
+        values = lacking.setdefault((of, cause), [])
         if value not in values:
             values.append(value)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (of, cause), values in lacking.items():
+        alike.setdefault((", ".join(values), cause), []).append(of)
     return tuple(
-        Row(f"{of} {cause}", (text_cell(of), text_cell(", ".join(values)), text_cell(cause)))
-        for (of, cause), values in found.items()
+        Row(f"{values} {cause}", (text_cell(_first_of(names)), text_cell(values), text_cell(cause)))
+        for (values, cause), names in alike.items()
     )
+
+
+def _first_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 _PICK_COLUMNS: Final = (

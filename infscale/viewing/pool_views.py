@@ -61,7 +61,7 @@ _POOL_COLUMNS: Final = (
     Column("running"),
     Column("in flight"),
     Column("KV"),
-    Column("load"),
+    Column("sat."),
     Column("queue p90"),
     Column("TTFT p90", spare=5),
     Column("no endpoint", spare=6),
@@ -134,7 +134,7 @@ def _told_words(pool: PoolSeen) -> str:
     told = pool.values.get
     queue, ttft, load = told(QUEUE_LATENCY, UNTOLD), told(TTFT, UNTOLD), told(SATURATION, UNTOLD)
     return (
-        f"whole pool: load {_or_unknown(load.value, percent)}, queue p90 {_or_unknown(queue.value, seconds)}, "
+        f"whole pool: saturation {_or_unknown(load.value, percent)}, queue p90 {_or_unknown(queue.value, seconds)}, "
         f"first token p90 {_or_unknown(ttft.value, seconds)}"
     )
 

@@ -4,7 +4,6 @@ They come from this process or from another one, which may be of another version
 its place, what is not there is unknown, and what is new is passed over.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
@@ -12,6 +11,8 @@ from typing import Final, TypeVar, cast
 from infscale.errors import InfscaleError
 
 T = TypeVar("T")
+_MOST: Final = 2.0**63
+"""No number of a document is as large; what is, or is none, is unknown."""
 
 
 class DocumentError(InfscaleError):
@@ -218,9 +219,9 @@ class _Part:
         value = self._entries.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise DocumentError(f"{self._place}.{key}: expected a number")
-        return float(value)
+        return float(value) if -_MOST < value < _MOST else None
 
     def count(self, key: str) -> int:
         return int(self.number(key) or 0)

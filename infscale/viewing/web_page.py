@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from infscale.viewing.grid import STORE_VIEW, Cell, Mark, Page, Row, Section, Sorting, View, ViewKind, arranged
 from infscale.viewing.markup import Content, Markup, document, element
-from infscale.viewing.words import counted
+from infscale.viewing.words import counted, shown
 
 UI_PATH: Final = "/ui"
 STYLE_PATH: Final = "/ui/style.css"
@@ -156,7 +156,7 @@ def _row(section: Section, row: Row) -> Markup:
 def _cell(cell: Cell, side: str) -> Markup:
     mark = "" if cell.mark is Mark.PLAIN else f" {cell.mark.value}"
     if cell.cause and cell.mark in (Mark.UNKNOWN, Mark.STALE):
-        return element("td", element("abbr", cell.text, title=cell.cause), class_=side + mark)
+        return element("td", element("abbr", cell.text, title=shown(cell.cause)), class_=side + mark)
     return element("td", cell.text, class_=side + mark)
 
 
