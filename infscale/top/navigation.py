@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from infscale.top.keys import BACKSPACE, DOWN, END, ENTER, ESCAPE, HOME, PAGE_DOWN, PAGE_UP, UP
-from infscale.viewing.grid import STORE_VIEW, Page, Row, Section, Sorting, View
+from infscale.viewing.grid import STORE_VIEW, Page, Row, Section, Sorting, View, ViewKind
 
 _MAX_FILTER: Final = 60
 
@@ -126,6 +126,8 @@ def _out(state: State, _: Page) -> State:
 
 def _explain(state: State, page: Page) -> State:
     """Explain what is chosen, or what is shown where that is nothing of its own."""
+    if state.here.view.kind is ViewKind.PICK:
+        return state
     if state.here.view.explains:
         return replace(state, places=state.places[:-1])
     chosen = _chosen(state, page)

@@ -155,18 +155,22 @@ def _add(laid: _Laid, lines: Sequence[Text], head: int | None) -> None:
 
 
 def fitted(section: Section, width: int) -> list[tuple[int, int]]:
-    """Which columns of `section` are shown, and how wide: those that can be spared go first, then texts are cut."""
+    """Which columns of `section` are shown, and how wide: those that can be spared go first, then texts are cut.
+
+    Prose is cut before names, and of these the text with the most to spare.
+    """
     wide = {place: _natural(section, place) for place in range(len(section.columns))}
     while len(wide) > 1 and _total(wide, section, width, _GOOD_NAME) > width:
         spare = max(wide, key=lambda place: section.columns[place].spare)
         if not section.columns[spare].spare:
             break
         del wide[spare]
-    over = _total(wide, section, width) - width
-    for place in sorted(wide, key=lambda place: (not section.columns[place].wraps, -wide[place])):
-        cut = min(max(over, 0), wide[place] - _least(section.columns[place], wide[place]))
-        wide[place] -= cut
-        over -= cut
+    for _ in range(_total(wide, section, width) - width):
+        spare = {place: each - _least(section.columns[place], each) for place, each in wide.items()}
+        cuts = {place: (section.columns[place].wraps, each) for place, each in spare.items() if each > 0}
+        if not cuts:
+            break
+        wide[max(cuts, key=lambda place: cuts[place])] -= 1
     return list(wide.items())
 
 

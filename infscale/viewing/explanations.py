@@ -36,7 +36,7 @@ def explanation_page(seen: Seen, view: View, page: Page) -> Page:
 
 _CAUSE_COLUMNS: Final = (
     Column("of", right=False),
-    Column("values", right=False),
+    Column("values", right=False, wraps=True),
     Column("why", right=False, wraps=True),
 )
 
@@ -95,7 +95,7 @@ def _pick_row(pick: PickSeen) -> Row:
     key = _key(pick)
     age = "nothing that was observed was used"
     cells = (
-        text_cell(pick.time[11:23] or pick.time),
+        text_cell(_time(pick)),
         text_cell(pick.model),
         text_cell(_chosen(pick)),
         value_cell(pick.score, number, _WITHOUT_BODY),
@@ -104,6 +104,11 @@ def _pick_row(pick: PickSeen) -> Row:
         value_cell(pick.decision_seconds, _microseconds, "it was not measured"),
     )
     return Row(key, cells, View(ViewKind.PICK, pick.pool, key))
+
+
+def _time(pick: PickSeen) -> str:
+    """That of the day, of a time as ISO 8601 writes it."""
+    return pick.time[11:23] or pick.time
 
 
 def _microseconds(value: float) -> str:
@@ -171,10 +176,15 @@ def pick_page(seen: Seen, view: View) -> Page | None:
         Section("destinations", _DESTINATION_COLUMNS, destinations),
         Section("scores", _SCORE_COLUMNS, scores, "not kept: picker.emit_endpoint_scores keeps those of candidates"),
     )
-    return Page(path_to(view), tuple(facts), sections)
+    path = (*path_to(view)[:-1], (f"pick at {_time(pick)}", view))
+    return Page(path, tuple(facts), sections)
 
 
-_DESTINATION_COLUMNS: Final = (Column("choice"), Column("endpoint", right=False), Column("address", right=False))
+_DESTINATION_COLUMNS: Final = (
+    Column("choice", right=False),
+    Column("endpoint", right=False),
+    Column("address", right=False),
+)
 _SCORE_COLUMNS: Final = (Column("endpoint", right=False), Column("score"))
 
 

@@ -16,7 +16,7 @@ from infscale.viewing.grid import (
     told_cell,
     value_cell,
 )
-from infscale.viewing.seen_documents import UNTOLD, PoolSeen, Seen, Told
+from infscale.viewing.seen_documents import UNTOLD, ModelSeen, PoolSeen, Seen, Told
 from infscale.viewing.shown_values import (
     IN_FLIGHT,
     QUEUE_LATENCY,
@@ -27,6 +27,7 @@ from infscale.viewing.shown_values import (
 )
 from infscale.viewing.words import count, counted, number, seconds
 
+_NOTHING_SAID: Final = ModelSeen(None, None)
 MODEL_COLUMNS: Final = (
     Column("model", right=False),
     Column("endpoints"),
@@ -43,7 +44,7 @@ def model_row(pool: PoolSeen, name: str) -> Row:
     """A model among others of its pool."""
     told = pool.by_model[name].get
     waiting = told(WAITING, UNTOLD)
-    serving = sum(name in each.models for each in pool.endpoints)
+    serving = sum(each.serves(name) for each in pool.endpoints)
     cells = (
         text_cell(name),
         Cell(str(serving), serving),
@@ -62,7 +63,7 @@ def model_page(seen: Seen, view: View) -> Page | None:
     pool = seen.pool(view.pool)
     if pool is None or view.name not in pool.by_model:
         return None
-    serving = [each for each in pool.endpoints if view.name in each.models]
+    serving = [each for each in pool.endpoints if each.serves(view.name)]
     facts = (f"served by {counted(len(serving), 'endpoint')} of {len(pool.endpoints)}",)
     rows = tuple(
         Row(name, (text_cell(name), told_cell(told, WRITERS.get(name, number)), _told_age(told), text_cell(told.cause)))
@@ -71,7 +72,7 @@ def model_page(seen: Seen, view: View) -> Page | None:
     loads = tuple(
         Row(
             each.name,
-            (text_cell(each.name), *load_cells(pool, each, each.models[view.name])),
+            (text_cell(each.name), *load_cells(pool, each, each.models.get(view.name, _NOTHING_SAID))),
             endpoint_view(pool, each),
         )
         for each in serving

@@ -78,6 +78,11 @@ class EndpointSeen:
     refused: Mapping[str, str]
     failure: Failure | None
 
+    def serves(self, model: str) -> bool:
+        """Whether it says that it serves `model`, be it a LoRA adapter."""
+        lora = self.lora
+        return model in self.models or (lora is not None and model in (*lora.running, *lora.waiting, *lora.loaded))
+
 
 @dataclass(frozen=True, slots=True)
 class PoolSeen:

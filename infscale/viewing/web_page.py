@@ -117,7 +117,9 @@ def _controls(asked: Asked) -> Markup:
     find = element("input", type="search", name="find", value=asked.wanted, placeholder=label, aria_label=label)
     other = replace(asked, view=replace(asked.view, explains=not asked.view.explains), sorting=None, leaf=0)
     link = element("a", "back to values" if asked.view.explains else "explain", href=other.address(), id="why")
-    return element("form", hidden, find, link, action=UI_PATH, method="get")
+    # The page of a decision is its explanation.
+    links = [] if asked.view.kind is ViewKind.PICK else [link]
+    return element("form", hidden, find, links, action=UI_PATH, method="get")
 
 
 def _section(section: Section, asked: Asked) -> Markup:

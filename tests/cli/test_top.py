@@ -1,4 +1,4 @@
-"""`infscale top` against a real `serve` with simulated servers, in a real terminal: keys, sizes, signals, a serve that goes."""
+"""`infscale top` against a real `serve` in a real terminal: keys, sizes, signals, a serve that goes and comes back."""
 
 import json
 import os
@@ -179,9 +179,9 @@ def test_keys_lead_through_the_store_at_every_size(served: Served) -> None:
         lines = screen.until("default/default")
         assert len(lines) == 24
         screen.type(b"\r")
-        lines = screen.until("default/sim-2")
-        assert any(re.match(r"default/sim-0 +ready", line) for line in lines)
-        assert any("model�[2Jhidden" in line for line in lines)
+        screen.until("default/sim-2")
+        until(lambda: any(re.match(r"default/sim-0 +ready", line) for line in screen.lines()))
+        screen.until("model�[2Jhidden")
         screen.type(b"/sim-1\r")
         lines = screen.until("filter sim-1")
         assert not any("sim-2" in line for line in lines)
@@ -233,10 +233,12 @@ def test_a_serve_that_goes_is_said_to_be_gone_and_comes_back(served: Served) -> 
     with Screen(served.url) as screen:
         screen.until("default/default")
         served.kill()
-        lines = screen.until("no answer for")
-        assert any("connection refused; shown is" in line for line in lines)
-        assert any("default/default" in line for line in lines)
-        served.start_again()
+        try:
+            lines = screen.until("no answer for")
+            assert "connection refused" in lines[0]
+            assert any("default/default" in line for line in lines)
+        finally:
+            served.start_again()
         until(lambda: not any("no answer" in line for line in screen.lines()))
         screen.type(b"q")
         assert screen.ended() == 0

@@ -73,7 +73,8 @@ def snapshot_steps(snapshot: PoolSnapshot, now: float) -> Steps[dict[str, Plain]
     for name in POOL_VALUES:
         yield
         values[name] = _reading(name, snapshot, now)
-    known = [model for model in models(BY_NAME[_QUEUE_LATENCY], snapshot) if model is not None]
+    # With the LoRA adapters, of which the picker knows what is in flight.
+    known = [model for model in models(BY_NAME["in_flight_requests"], snapshot) if model is not None]
     by_model: dict[str, Plain] = {}
     for model in known[:MAX_MODELS]:
         yield
