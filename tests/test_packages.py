@@ -58,6 +58,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     ),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
+    "kube/test_watched_objects.py": ("infscale/kube/autoscaler_specs",),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
     "metrics/pages/test_dialects.py": ("infscale/metrics/pages/interpretation",),
     "metrics/published/test_answers.py": (

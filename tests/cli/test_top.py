@@ -57,7 +57,7 @@ class Served:
         self._servers = self._run(
             "sim-server", "--port", "0", "--servers", "3", "--model", MODEL, "--endpoints-file", "e.yaml"
         )
-        until(lambda: (folder / "e.yaml").exists())
+        until((folder / "e.yaml").exists)
         (folder / "serve.yaml").write_text(
             f'discovery: {{file: e.yaml}}\ntelemetry: {{listen: "127.0.0.1:{self.port}"}}\n'
             'picker: {listen: "127.0.0.1:0"}\nadapter: {listen: "127.0.0.1:0"}\n'

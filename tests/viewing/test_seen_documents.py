@@ -24,7 +24,7 @@ def test_a_stores_document_is_read_whole() -> None:
     assert first.lora.running == ("sql",)
     assert third.failure is not None
     assert third.failure.cause == "connection refused"
-    assert set(pool.by_model) == {"llama", HOSTILE}
+    assert set(pool.by_model) == {"llama", HOSTILE, "sql"}
     assert "only 1 of 3 ready endpoints" in pool.values["waiting_requests"].cause
     assert found.picks is not None
     assert found.picks[0].destinations[1] == ("", "10.0.0.9:8000")

@@ -90,6 +90,12 @@ def test_a_model_is_shown_of_the_pool_and_of_each_endpoint() -> None:
     )
 
 
+def test_a_lora_adapter_is_a_model_of_the_endpoints_that_have_it() -> None:
+    page = view_page(looked_at(), View(ViewKind.MODEL, POOL, "sql"))
+    assert cells(page, "endpoints", ENDPOINT.format(0))["waiting"] == "–"
+    assert "engines count the requests" in cells(page, "values", "waiting_requests")["why"]
+
+
 def test_an_autoscaler_says_what_it_is_told_and_what_is_not_known() -> None:
     page = view_page(looked_at(), View(ViewKind.AUTOSCALER, "", "llm/scaler"))
     assert page.facts[1] == "its metrics here make 6: waiting_requests 6 per pod / target 2 → 6 replicas"

@@ -37,6 +37,7 @@ MAX_MODELS: Final = 50
 """Models of a pool that are shown."""
 
 _QUEUE_LATENCY: Final = "queue_latency_p90_seconds"
+_OF_BASE_MODEL: Final = "engines count the requests of a LoRA adapter as those of its base model"
 _ROWS_AT_ONCE: Final = 20
 """About as many as a millisecond writes."""
 
@@ -74,11 +75,17 @@ def snapshot_steps(snapshot: PoolSnapshot, now: float) -> Steps[dict[str, Plain]
         yield
         values[name] = _reading(name, snapshot, now)
     # With the LoRA adapters, of which the picker knows what is in flight.
-    known = [model for model in models(BY_NAME["in_flight_requests"], snapshot) if model is not None]
+    known = sorted(model for model in models(BY_NAME["in_flight_requests"], snapshot) if model is not None)
+    served = models(BY_NAME[_QUEUE_LATENCY], snapshot)
     by_model: dict[str, Plain] = {}
     for model in known[:MAX_MODELS]:
         yield
-        by_model[model] = {name: _reading(name, snapshot, now, model) for name in MODEL_VALUES}
+        by_model[model] = {
+            name: _reading(name, snapshot, now, model)
+            if model in served or BY_NAME[name].by_requested_model
+            else {"value": None, "age_seconds": None, "cause": _OF_BASE_MODEL}
+            for name in MODEL_VALUES
+        }
     return {
         "pool": str(snapshot.pool),
         "revision": snapshot.revision,

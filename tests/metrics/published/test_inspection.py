@@ -27,7 +27,15 @@ def test_models_have_theirs() -> None:
     assert {name: set(values) for name, values in by_model.items()} == {
         "llama": set(MODEL_VALUES),
         HOSTILE: set(MODEL_VALUES),
+        "sql": set(MODEL_VALUES),
     }
+
+
+def test_of_a_lora_adapter_what_is_in_flight_is_known() -> None:
+    adapter = document()["by_model"]["sql"]
+    assert adapter["in_flight_requests"]["value"] == 0.0
+    assert adapter["waiting_requests"]["value"] is None
+    assert adapter["waiting_requests"]["cause"].startswith("engines count the requests of a LoRA adapter")
 
 
 def test_an_endpoint_has_the_loads_of_its_models() -> None:
@@ -44,4 +52,4 @@ def test_of_very_many_models_some_are_left_out_and_counted() -> None:
     made.record_scrape(key, engine_sample(1.0, 1.0, 0.1, models), at=NOW)
     shown: dict[str, Any] = snapshot_document(made.snapshots()[0], NOW)
     assert len(shown["by_model"]) == MAX_MODELS
-    assert shown["models_left_out"] == 11  # "llama" of another endpoint is the eleventh
+    assert shown["models_left_out"] == 11  # the eleventh is "llama", of another endpoint
