@@ -28,6 +28,7 @@ from infscale.planner.hpa import (
     MetricProposal,
     MetricStatus,
     PodsMetric,
+    Recommendation,
     Source,
     TotalMetric,
     UnavailableMetric,
@@ -108,16 +109,21 @@ def _autoscaler(
 ) -> _Document:
     statuses = [_status(each) for each in answers]
     left_out = len(autoscaler.metrics) - len(answers)
+    said = _said(autoscaler, pods, [each for each in statuses if each is not None], now)
+    # There is a proposal for each status, or none at all where the bounds alone decide.
+    proposals = iter(() if said is None else said.per_metric)
+    made = [None if status is None else next(proposals, None) for status in statuses]
     return {
         "autoscaler": str(autoscaler.key),
         "target": f"{autoscaler.target.kind}/{autoscaler.target.name}",
         "min_replicas": None if autoscaler.replicas is None else autoscaler.replicas[0],
         "max_replicas": None if autoscaler.replicas is None else autoscaler.replicas[1],
         "pods": None if pods is None else len(pods),
-        "metrics": [_metric(each, now) for each in answers],
+        "metrics": [_metric(each, proposal, now) for each, proposal in zip(answers, made, strict=True)],
         "metrics_of_others": autoscaler.others,
         "metrics_left_out": left_out,
-        **_wanted(autoscaler, pods, [each for each in statuses if each is not None], now),
+        "replicas": None if said is None else said.desired,
+        "why": None if said is None else said.explanation,
         "not_known": _unknown(autoscaler, target, pods, statuses, left_out),
     }
 
@@ -134,7 +140,7 @@ def _pods(target: DescribedObject, state: DiscoveryState) -> tuple[PodState, ...
     )
 
 
-def _metric(answer: _Answer, now: float) -> _Document:
+def _metric(answer: _Answer, proposal: MetricProposal | None, now: float) -> _Document:
     metric = answer.metric
     return {
         "metric": metric.name,
@@ -147,6 +153,8 @@ def _metric(answer: _Answer, now: float) -> _Document:
         "value": _together(metric.form, [reading.value for _, reading in answer.items]),
         "age_seconds": max((max(0.0, now - reading.at) for _, reading in answer.items), default=None),
         "cause": answer.cause,
+        "replicas": None if proposal is None else proposal.replicas,
+        "why": None if proposal is None else proposal.explanation,
     }
 
 
@@ -175,27 +183,14 @@ def _status(answer: _Answer) -> MetricStatus | None:
         return UnavailableMetric(metric.name, str(error), source)
 
 
-def _wanted(
+def _said(
     autoscaler: Autoscaler, pods: tuple[PodState, ...] | None, statuses: list[MetricStatus], now: float
-) -> _Document:
-    """What the arithmetic says of the metrics that are known, and why."""
-    if not pods or not statuses or autoscaler.replicas is None:
-        return {"replicas": None, "why": None, "proposals": []}
-    least, most = autoscaler.replicas
-    try:
-        bounds = Bounds(most, least)
-    except ValueError as error:
-        return {"replicas": None, "why": str(error), "proposals": []}
-    said = recommend(Workload(len(pods), pods), statuses, bounds, now)
-    return {
-        "replicas": said.desired,
-        "why": said.explanation,
-        "proposals": [_proposal(each) for each in said.per_metric],
-    }
-
-
-def _proposal(proposal: MetricProposal) -> _Document:
-    return {"metric": proposal.name, "replicas": proposal.replicas, "why": proposal.explanation}
+) -> Recommendation | None:
+    """What the arithmetic says of the metrics that are known; None where it cannot be done."""
+    least, most = autoscaler.replicas or (0, 0)
+    if not pods or not statuses or not 0 <= least <= most or not most:
+        return None
+    return recommend(Workload(len(pods), pods), statuses, Bounds(most, least), now)
 
 
 def _unknown(

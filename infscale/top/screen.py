@@ -161,16 +161,17 @@ def fitted(section: Section, width: int) -> list[tuple[int, int]]:
     """
     wide = {place: _natural(section, place) for place in range(len(section.columns))}
     while len(wide) > 1 and _total(wide, section, width, _GOOD_NAME) > width:
-        spare = max(wide, key=lambda place: section.columns[place].spare)
-        if not section.columns[spare].spare:
+        spared = max(wide, key=lambda place: section.columns[place].spare)
+        if not section.columns[spared].spare:
             break
-        del wide[spare]
-    for _ in range(_total(wide, section, width) - width):
-        spare = {place: each - _least(section.columns[place], each) for place, each in wide.items()}
-        cuts = {place: (section.columns[place].wraps, each) for place, each in spare.items() if each > 0}
-        if not cuts:
+        del wide[spared]
+    too_wide = _total(wide, section, width) - width
+    for _ in range(too_wide):
+        room = {place: each - _least(section.columns[place], each) for place, each in wide.items()}
+        cut = max(wide, key=lambda place: (room[place] > 0, section.columns[place].wraps, room[place]))
+        if room[cut] <= 0:
             break
-        wide[max(cuts, key=lambda place: cuts[place])] -= 1
+        wide[cut] -= 1
     return list(wide.items())
 
 

@@ -54,11 +54,7 @@ def autoscaler_row(scaler: AutoscalerSeen) -> Row:
 
 def _leading(scaler: AutoscalerSeen) -> ScaledMetricSeen | None:
     """The metric that asks for the most replicas, else the first."""
-    proposals = {name: replicas for name, replicas, _ in scaler.proposals if replicas is not None}
-    if proposals:
-        highest = max(proposals, key=lambda name: proposals[name])
-        return next((metric for metric in scaler.metrics if metric.name == highest), None)
-    return next(iter(scaler.metrics), None)
+    return max(scaler.metrics, key=lambda metric: -1 if metric.replicas is None else metric.replicas, default=None)
 
 
 def _wants(scaler: AutoscalerSeen) -> Cell:
@@ -93,11 +89,7 @@ def autoscaler_page(seen: Seen, view: View) -> Page | None:
         f"its metrics here make {wants}" + (f": {scaler.why}" if scaler.why else ""),
         *(f"not known here: {each}" for each in scaler.not_known),
     ]
-    proposals = {name: (replicas, why) for name, replicas, why in scaler.proposals}
-    rows = tuple(
-        _metric_row(str(place), metric, *proposals.get(metric.name, (None, "")))
-        for place, metric in enumerate(scaler.metrics)
-    )
+    rows = tuple(_metric_row(str(place), metric) for place, metric in enumerate(scaler.metrics))
     section = Section("metrics", _METRIC_COLUMNS, rows, "it has no metric of a form that infscale answers")
     return Page(path_to(view), tuple(facts), (section,))
 
@@ -113,7 +105,7 @@ _METRIC_COLUMNS: Final = (
 )
 
 
-def _metric_row(key: str, metric: ScaledMetricSeen, replicas: int | None, why: str) -> Row:
+def _metric_row(key: str, metric: ScaledMetricSeen) -> Row:
     of = metric.described or (f"{{{metric.selector}}}" if metric.form == "External" else f"{metric.items} pods")
     cells = (
         text_cell(metric.name),
@@ -121,7 +113,7 @@ def _metric_row(key: str, metric: ScaledMetricSeen, replicas: int | None, why: s
         told_cell(metric.told, number),
         text_cell(_target(metric)),
         value_cell(metric.told.age_seconds, seconds, metric.told.cause),
-        value_cell(replicas, count, metric.told.cause or "its target is not known"),
-        text_cell(metric.told.cause or why),
+        value_cell(metric.replicas, count, metric.told.cause or "its target is not known"),
+        text_cell(metric.told.cause or metric.why),
     )
     return Row(key, cells)

@@ -140,6 +140,8 @@ class ScaledMetricSeen:
     target: str
     items: int
     told: Told
+    replicas: int | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,6 @@ class AutoscalerSeen:
     metrics: tuple[ScaledMetricSeen, ...]
     replicas: int | None
     why: str
-    proposals: tuple[tuple[str, int | None, str], ...]
     not_known: tuple[str, ...]
 
 
@@ -362,7 +363,6 @@ def _autoscaler(part: _Part) -> AutoscalerSeen:
         part.each("metrics", _scaled_metric),
         part.count_or_none("replicas"),
         part.text("why"),
-        part.each("proposals", lambda each: (each.text("metric"), each.count_or_none("replicas"), each.text("why"))),
         part.texts("not_known"),
     )
 
@@ -377,4 +377,6 @@ def _scaled_metric(part: _Part) -> ScaledMetricSeen:
         part.text("target"),
         part.count("items"),
         _told(part),
+        part.count_or_none("replicas"),
+        part.text("why"),
     )

@@ -105,6 +105,8 @@ AUTOSCALERS = {
                     "value": 6.0,
                     "age_seconds": 0.4,
                     "cause": None,
+                    "replicas": 6,
+                    "why": "waiting_requests 6 per pod / target 2 → 6 replicas",
                 },
                 {
                     "metric": "gpu_memory_used_ratio",
@@ -121,7 +123,6 @@ AUTOSCALERS = {
             ],
             "replicas": 6,
             "why": "waiting_requests 6 per pod / target 2 → 6 replicas",
-            "proposals": [{"metric": "waiting_requests", "replicas": 6, "why": "6 per pod / target 2 → 6 replicas"}],
             "not_known": ["the controller's history"],
         }
     ],

@@ -10,9 +10,9 @@ import numpy as np
 
 from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
-from infscale.metrics.published.catalogue import BY_NAME, Formula
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.gpu_readers import GPU
-from infscale.metrics.published.window_readers import Unknown
+from infscale.metrics.published.window_readers import QueueLatency, Unknown
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.stepwise import Steps, result_of
@@ -104,10 +104,7 @@ def snapshot_steps(snapshot: PoolSnapshot, now: float) -> Steps[dict[str, Plain]
 
 def _queue_latency(snapshot: PoolSnapshot, now: float) -> FloatArray:
     """That of each endpoint, NaN where it is unknown or what it is made of is stale."""
-    metric = BY_NAME[_QUEUE_LATENCY]
-    if isinstance(metric.reader, Formula):
-        raise TypeError(f"{metric.name} is a formula")
-    return np.where(metric.source.fresh(snapshot, now), metric.reader.read(snapshot, now, None), math.nan)
+    return np.where(snapshot.fresh(now), QueueLatency("p90").read(snapshot, now, None), math.nan)
 
 
 def _reading(name: str, snapshot: PoolSnapshot, now: float, model: str | None = None) -> dict[str, Plain]:

@@ -44,7 +44,19 @@ def test_a_metric_of_pods_has_its_mean_its_age_and_what_it_makes() -> None:
     expected = min(10, -(-int(metric["value"] * 1000) * found["pods"] // 500))
     assert found["replicas"] == expected
     assert "waiting_requests" in found["why"]
-    assert found["proposals"][0]["metric"] == "waiting_requests"
+    assert (metric["replicas"], metric["why"].partition(" ")[0]) == (expected, "waiting_requests")
+
+
+def test_two_metrics_of_one_name_each_make_their_own() -> None:
+    untargeted = replace(WAITING, target=None)
+    found = told(untargeted, WAITING, replace(OF_POOL, target=MetricTarget(TargetType.VALUE, "1k")))["metrics"]
+    assert found[0]["replicas"] is None
+    assert found[1]["replicas"] > found[2]["replicas"]
+
+
+def test_where_the_bounds_alone_decide_no_metric_makes_anything() -> None:
+    found = told(WAITING, replicas=(1, 1))
+    assert (found["replicas"], found["metrics"][0]["replicas"]) == (1, None)
 
 
 def test_a_metric_of_an_object_is_compared_as_a_value() -> None:
