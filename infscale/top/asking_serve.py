@@ -45,7 +45,7 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         found = dict(zip(asked, await asyncio.gather(*map(self._document, asked)), strict=True))
         if found["snapshot"] is None:
             raise NoAnswer("there is no /debug/snapshot: infscale has it where telemetry listens on loopback")
-        return Documents(found["snapshot"], found.get("picks"), found["autoscalers"])
+        return Documents(found["snapshot"], found.get("picks"), found["autoscalers"], picks_asked=picks)
 
     async def _document(self, name: str) -> object | None:
         if self._session is None:

@@ -88,6 +88,8 @@ def _picks(seen: Seen, view: View) -> list[PickSeen]:
 
 
 def _no_picks(seen: Seen) -> str:
+    if not seen.picks_asked:
+        return "asking …"
     return "this process has no picker" if seen.picks is None else "there is none of it among the last picks"
 
 

@@ -161,13 +161,17 @@ class AutoscalerSeen:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything at one moment. `picks` and `autoscalers` are None where the process has no such document."""
+    """Everything at one moment. `picks` and `autoscalers` are None where the process has no such document.
+
+    `picks_asked`: the process was asked for its decisions.
+    """
 
     pools: tuple[PoolSeen, ...]
     picks: tuple[PickSeen, ...] | None = None
     refusals: tuple[RefusalSeen, ...] = ()
     autoscalers: tuple[AutoscalerSeen, ...] | None = None
     autoscalers_left_out: int = 0
+    picks_asked: bool = True
 
     def pool(self, name: str) -> PoolSeen | None:
         """The pool of that name."""
@@ -176,11 +180,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The documents as JSON has them; None: there is no such document."""
+    """The documents as JSON has them; None: there is no such document, or it was not asked for."""
 
     snapshot: object
     picks: object | None = None
     autoscalers: object | None = None
+    picks_asked: bool = True
 
 
 def seen(documents: Documents) -> Seen:
@@ -193,6 +198,7 @@ def seen(documents: Documents) -> Seen:
         () if picks is None else picks.each("refusals", _refusal),
         None if scalers is None else scalers.each("autoscalers", _autoscaler),
         0 if scalers is None else scalers.count("left_out"),
+        documents.picks_asked,
     )
 
 

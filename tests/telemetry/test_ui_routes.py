@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -28,7 +28,7 @@ def autoscalers() -> Steps[object]:
 
 
 @asynccontextmanager
-async def serving(made: MetricStore, host: str = "127.0.0.1") -> AsyncIterator[TelemetryServer]:
+async def serving(made: MetricStore, host: str = "127.0.0.1") -> AsyncGenerator[TelemetryServer]:
     pages = {"picks": picks, "autoscalers": autoscalers}
     # Documents are kept for a while by this clock, which a test that waits for another value lets run.
     loop, begin = asyncio.get_running_loop(), asyncio.get_running_loop().time()

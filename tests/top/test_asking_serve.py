@@ -1,7 +1,7 @@
 """Asking a process: documents, and for each fault a cause, within the limits of time and size."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -15,7 +15,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def asking(handler: Handler, timeout: float = 5.0) -> AsyncIterator[ServeClient]:
+async def asking(handler: Handler, timeout: float = 5.0) -> AsyncGenerator[ServeClient]:
     application = web.Application()
     application.router.add_get("/debug/{name}", handler)
     server = TestServer(application, host="127.0.0.1")

@@ -1,5 +1,6 @@
 """Explanations: causes, the last picks with why they were made, and refusals."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,12 @@ def test_without_a_picker_there_are_no_picks() -> None:
     page = view_page(looked_at(picks=None), View(ViewKind.STORE, explains=True))
     (section,) = [each for each in page.sections if each.title == "last picks"]
     assert (section.rows, section.empty) == ((), "this process has no picker")
+
+
+def test_decisions_that_were_not_asked_for_are_not_said_to_be_none() -> None:
+    found = replace(looked_at(picks=None), picks_asked=False)
+    page = view_page(found, View(ViewKind.STORE, explains=True))
+    assert [section.empty for section in page.sections if section.title == "last picks"] == ["asking …"]
 
 
 def test_a_pick_has_a_page() -> None:

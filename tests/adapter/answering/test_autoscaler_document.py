@@ -28,7 +28,7 @@ def told(
     world = World()
     if scraped:
         world.report_all(100.0)
-    autoscaler = Autoscaler(HPA, Workload("Deployment", "half-0"), metrics, **{"replicas": (1, 10), **changes})
+    autoscaler = replace(Autoscaler(HPA, Workload("Deployment", "half-0"), metrics, replicas=(1, 10)), **changes)
     state = replace(world.state, autoscalers=(autoscaler,))
     document: Any = result_of(autoscaler_steps(Asking(world.provider, knows), state, 100.5))
     (only,) = document["autoscalers"]
@@ -99,12 +99,7 @@ def test_another_adapters_metrics_are_said_to_be_that() -> None:
     ],
 )
 def test_what_is_not_known_is_said(metrics: tuple[ScaledMetric, ...], changes: dict[str, Any], words: str) -> None:
-    world = World()
-    world.report_all(100.0)
-    autoscaler = replace(Autoscaler(HPA, Workload("Deployment", "half-0"), metrics, replicas=(1, 10)), **changes)
-    state = replace(world.state, autoscalers=(autoscaler,))
-    document: Any = result_of(autoscaler_steps(Asking(world.provider, lambda _: False), state, 100.5))
-    assert any(each.startswith(words) for each in document["autoscalers"][0]["not_known"])
+    assert any(each.startswith(words) for each in told(*metrics, **changes)["not_known"])
 
 
 def test_a_target_that_is_no_quantity_is_a_cause() -> None:
