@@ -250,27 +250,49 @@ class MetricForm(enum.Enum):
     EXTERNAL = "External"
 
 
+class TargetType(enum.Enum):
+    """What the target value of an HPA's metric is compared with; the value is the API's word."""
+
+    VALUE = "Value"
+    AVERAGE_VALUE = "AverageValue"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricTarget:
+    """The target value of an HPA's metric: a Kubernetes quantity as it is written."""
+
+    type: TargetType
+    quantity: str
+
+
 @dataclass(frozen=True, slots=True)
 class ScaledMetric:
-    """One metric an autoscaler asks for; `described` is (kind, name) of the object in the Object form."""
+    """One metric an autoscaler asks for; `described` is (kind, name) of the object in the Object form.
+
+    `target` is None where none is written that can be read.
+    """
 
     form: MetricForm
     name: str
     selector: Selector = field(default_factory=Selector)
     described: tuple[str, str] | None = None
+    target: MetricTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
     """What a `HorizontalPodAutoscaler` wants (its spec): which workload it scales on which metrics of ours.
 
-    `is_whole`: it has no more metrics than are read.
+    `is_whole`: it has no more metrics than are read. `others` are how many metrics it has that other servers answer,
+    `replicas` its minimum and maximum, None where they are not written as numbers.
     """
 
     key: ObjectKey
     target: Workload
     metrics: tuple[ScaledMetric, ...] = ()
     is_whole: bool = True
+    others: int = 0
+    replicas: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import shutil
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -57,7 +58,14 @@ def _compiler_problem() -> str | None:
     return None if shutil.which("cc") else "there is no C compiler (cc)"
 
 
+def _browser_problem() -> str | None:
+    if find_spec("playwright") is None:
+        return "playwright is missing: `make test` installs it"
+    return None if shutil.which("chromium") else "there is no chromium; Debian's package chromium has it"
+
+
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "browser": _browser_problem,
     "cluster": tools_problem,
     "compiler": _compiler_problem,
     "envoy": _envoy_problem,

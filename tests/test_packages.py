@@ -93,6 +93,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
     "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
     "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
+    "kube/test_watched_objects.py": ("infscale/kube/autoscaler_specs",),
     "metrics/published/test_answers.py": (
         "infscale/metrics/published/catalogue",
         "infscale/metrics/published/column_readers",
@@ -157,6 +158,13 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "reference/test_flags.py": ("infscale/reference/scraping_translation", "infscale/reference/translation"),
     "scrape/test_fetch.py": ("infscale/scrape/answer", "infscale/scrape/page_connection"),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
+    "cli/test_top.py": ("infscale/top/live",),
+    "viewing/test_views.py": (
+        "infscale/viewing/autoscaler_views",
+        "infscale/viewing/endpoint_views",
+        "infscale/viewing/model_views",
+        "infscale/viewing/pool_views",
+    ),
     "serving/test_composition.py": (
         "infscale/cli/serve",
         "infscale/serving/answering",

@@ -32,6 +32,7 @@ class Command:
 
 COMMANDS = (
     Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
+    Command("top", "infscale.cli.top", "show what a running serve knows, live: pools, endpoints, models, autoscalers"),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
     Command(
         "preflight",

@@ -12,6 +12,7 @@ from adapter.access.request_access import Access, cluster_access
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust import Trust
 from adapter.access.trust_watch import TRUST_NEEDS
+from adapter.answering.autoscaler_document import Asking, autoscaler_steps
 from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
 from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder
 from adapter.answering.provider import Provider
@@ -30,6 +31,7 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.certificates import CertificatePair
 from infscale.process.tasks import running
 from infscale.serving.parts import Owning
+from infscale.telemetry.debug_documents import DebugPage
 from infscale.telemetry.own_metrics import OwnMetrics
 
 _CHECK_SECONDS = 15.0
@@ -123,9 +125,26 @@ def _is_believed(adapter: AdapterConfig) -> bool:
 class Answering(Owning):
     """The adapter: it answers from `store` to callers with the right to it, and shows `page`."""
 
-    def __init__(self, config: ServeConfig, answers: Answers, store: MetricStore, page: OwnMetrics) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        answers: Answers,
+        store: MetricStore,
+        page: OwnMetrics,
+        clock: Callable[[], float],
+    ) -> None:
         self.server = answers.server(config, page)
         checks = [] if answers.client is None else [answers.checks(store, self.server.knows)]
         super().__init__(self.server, *checks)
+        self._answers = answers
+        self._store = store
+        self._clock = clock
         self._collectors = (self.server.collector,)
         self._needs = answers.needs(config.adapter)
+
+    def pages(self) -> dict[str, DebugPage]:
+        """The documents under `/debug/`: what autoscalers are told, where there are any to be seen."""
+        if self._answers.client is None:
+            return {}
+        asking = Asking(self._answers.provider, self.server.knows)
+        return {"autoscalers": lambda: autoscaler_steps(asking, self._store.discovery, self._clock())}

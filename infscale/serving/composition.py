@@ -190,7 +190,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         provider: Provider = StoreProvider(store, table)
         if prometheus.rules is not None:
             provider = ChainedProvider(provider, RulesProvider(prometheus.rules.evaluation, provider), table.names)
-        answering = Answering(config, Answers(provider, table, given.client, rng), store, page)
+        answering = Answering(config, Answers(provider, table, given.client, rng), store, page, clock)
     scaler = None
     if config.keda is not None:
         scaler = ScalerPort(
@@ -200,9 +200,9 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.telemetry.ask_cluster and given.client is not None:
         guard = MetricsAccess(given.client, rng).refusal
     listen = TelemetryListen(config.telemetry.listen.host, config.telemetry.listen.port, guard)
-    pages = deciding.observing.pages() | ({} if scaler is None else scaler.pages())
-    if prometheus.rules is not None:
-        pages["rules"] = prometheus.rules.document
+    pages = deciding.observing.pages()
+    for part in (answering, scaler, prometheus.rules):
+        pages |= {} if part is None else part.pages()
     server = TelemetryServer(listen, store, page, clock, pages)
     showing = _Showing(server, guarded=guard is not None)
     watch = None

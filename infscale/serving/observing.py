@@ -7,9 +7,9 @@ from prometheus_client.registry import Collector
 
 from infscale import __version__
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.telemetry.telemetry_server import DebugPage
+from infscale.telemetry.debug_documents import DebugPage, at_once
 from picker.directing.observed_director import ObservedDirector
-from picker.directing.picks import picks_document
+from picker.directing.picks import Refusals, picks_document
 from picker.directing.pool_directors import PoolDirectors
 from picker.telemetry.counts import PickerCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
@@ -46,4 +46,11 @@ class Observing:
 
     def pages(self) -> dict[str, DebugPage]:
         """The documents under `/debug/`."""
-        return {"picks": lambda: picks_document(self._directors.picks(), self._clock(), datetime.now(UTC))}
+        return {"picks": at_once(self._picks)}
+
+    def _picks(self) -> object:
+        return picks_document(self._directors.picks(), self._clock(), datetime.now(UTC), self._refusals())
+
+    def _refusals(self) -> Refusals:
+        counted = {str(pool): stats.rejections for pool, stats in self._directors.stats().items()}
+        return {"": self._directors.unplaced, **counted}

@@ -14,7 +14,7 @@ from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.parts import Owning
-from infscale.telemetry.telemetry_server import DebugPage
+from infscale.telemetry.debug_documents import DebugPage, at_once
 
 if TYPE_CHECKING:
     from infscale.keda.scaler_server import ScalerServer
@@ -42,7 +42,7 @@ class ScalerPort(Owning):
 
     def pages(self) -> dict[str, DebugPage]:
         """The documents under `/debug/`."""
-        return {"triggers": lambda: self._scaler.answers.document(self._clock(), datetime.now(UTC))}
+        return {"triggers": at_once(lambda: self._scaler.answers.document(self._clock(), datetime.now(UTC)))}
 
     def collectors(self) -> Sequence[Collector]:
         """What KEDA asked, and was told."""

@@ -1,14 +1,12 @@
-"""infscale's own `/metrics` and `/debug/snapshot`.
+"""infscale's own `/metrics`, the documents under `/debug/`, and the pages of them under `/ui`.
 
 The collectors read snapshots when they are asked; nothing is counted twice and nothing unknown is exported as 0.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
-import orjson
 from aiohttp import web
 from prometheus_client.core import GaugeMetricFamily, Metric, Sample
 from prometheus_client.registry import Collector
@@ -18,12 +16,20 @@ from infscale.errors import StartError
 from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
 from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED, PublishedMetric
-from infscale.metrics.published.inspection import snapshot_document
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.listening import listening
+from infscale.telemetry.debug_documents import (
+    NO_PAGES,
+    DebugDocuments,
+    DebugPage,
+    debug_routes,
+    for_this_machine,
+    snapshot_page,
+)
 from infscale.telemetry.own_metrics import CONTENT_TYPE, OwnMetrics
+from infscale.telemetry.ui_routes import ui_routes
 
 Guard = Callable[[web.BaseRequest], Awaitable[web.Response | None]]
 """Decides whether a request may read ``/metrics``: gives its refusal; None: it may be answered."""
@@ -151,20 +157,7 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
 """What is told of each endpoint."""
 
 
-DebugPage = Callable[[], object]
-"""Makes a document of JSON, as things are now."""
-NO_PAGES: Mapping[str, DebugPage] = MappingProxyType({})
-
-
-def _snapshot_page(store: MetricStore, clock: Callable[[], float]) -> DebugPage:
-    def page() -> object:
-        now = clock()
-        return {"pools": [snapshot_document(snapshot, now) for snapshot in store.snapshots()]}
-
-    return page
-
-
-def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str, DebugPage]) -> web.Application:
+def _application(shown: OwnMetrics, listen: TelemetryListen, documents: DebugDocuments) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         refusal = await listen.guard(request) if listen.guard is not None else None
         if refusal is not None:
@@ -172,28 +165,23 @@ def _application(shown: OwnMetrics, listen: TelemetryListen, pages: Mapping[str,
         asked = request.query.getall("name[]", ())
         return web.Response(body=await shown.written(asked), headers={"Content-Type": CONTENT_TYPE})
 
-    async def debug(request: web.Request) -> web.Response:
-        page = pages.get(request.match_info["page"])
-        if page is None:
-            return web.Response(status=404, text=f"there is /debug/{', /debug/'.join(pages)}")
-        return web.Response(body=orjson.dumps(page(), option=orjson.OPT_INDENT_2), content_type="application/json")
-
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
-    if is_loopback(listen.host):
-        application.router.add_get("/debug/{page}", debug)
     application.router.add_get("/healthz", healthz)
+    if is_loopback(listen.host):
+        for path, handler in {**debug_routes(documents), **ui_routes(documents)}.items():
+            application.router.add_get(path, for_this_machine(handler))
     return application
 
 
 class TelemetryServer:
-    """Serves `/metrics`, `/healthz` and `/debug/snapshot`; port 0 takes a free one, read from `port`.
+    """Serves `/metrics`, `/healthz`, `/debug/…` and `/ui`; port 0 takes a free one, read from `port`.
 
     `shown` is the page of metrics, `pages` are more documents under `/debug/`, by name. Where other machines can
-    connect there is nothing under `/debug/`, because it shows every endpoint.
+    connect there is nothing under `/debug/` and `/ui`, because they show every endpoint.
     """
 
     def __init__(
@@ -206,7 +194,8 @@ class TelemetryServer:
     ) -> None:
         self._host = listen.host
         self.port = listen.port
-        application = _application(shown, listen, {"snapshot": _snapshot_page(store, clock), **pages})
+        documents = DebugDocuments({"snapshot": snapshot_page(store, clock), **pages}, clock)
+        application = _application(shown, listen, documents)
         self._runner = web.AppRunner(application, access_log=None)
 
     @property

@@ -1,12 +1,14 @@
-"""The last decisions as a document for people: what was chosen, on which data, and how long that took."""
+"""The last decisions as a document for people: what was chosen, on which data, how long that took, and refusals."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from heapq import nlargest
+from types import MappingProxyType
 from typing import Final
 
 from infscale.endpoint import ObjectKey
 from picker.pick_record import PickRecord
+from picker.request import Reason
 
 SHOWN: Final = 256
 """Of all pools together; the newest are shown."""
@@ -14,8 +16,13 @@ SHOWN: Final = 256
 Picks = Mapping[ObjectKey, tuple[Iterable[PickRecord], Mapping[str, str]]]
 """Each pool's records, and the names of the endpoints that it has now, by their authorities."""
 
+Refusals = Mapping[str, Mapping[tuple[Reason, int], int]]
+"""How often requests were refused since the start, by pool ("": none was found for them), reason and HTTP status."""
 
-def picks_document(picks: Picks, now: float, wall: datetime) -> dict[str, object]:
+NO_REFUSALS: Final[Refusals] = MappingProxyType({})
+
+
+def picks_document(picks: Picks, now: float, wall: datetime, refusals: Refusals = NO_REFUSALS) -> dict[str, object]:
     """The newest first; `now` is monotonic and the same moment as `wall`.
 
     An endpoint that has left its pool is named by its authority alone. What was not known or not asked for is null.
@@ -25,7 +32,12 @@ def picks_document(picks: Picks, now: float, wall: datetime) -> dict[str, object
     return {
         "picks": [
             _pick(record, pool, names, wall - timedelta(seconds=now - record.now)) for record, pool, names in newest
-        ]
+        ],
+        "refusals": [
+            {"pool": pool, "reason": reason.value, "status": status, "requests": count}
+            for pool, counted in refusals.items()
+            for (reason, status), count in counted.items()
+        ],
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infscale.discovery.workloads import WORKLOADS
-from infscale.endpoint import Autoscaler, MetricForm, ObjectKey, Pool, ScaledMetric, Workload
+from infscale.endpoint import Autoscaler, MetricForm, MetricTarget, ObjectKey, Pool, ScaledMetric, TargetType, Workload
 from infscale.kube import watched_objects as objects
 from infscale.kube.watched_objects import MAX_VALUES, Condition, Container, PodRecord, Standing, read_pod
 from infscale.labels import Selector
@@ -150,16 +150,33 @@ METRICS: list[dict[str, Any]] = [
 ]
 
 
+PER_POD_3 = MetricTarget(TargetType.AVERAGE_VALUE, "3")
+VALUE_1, VALUE_500M = MetricTarget(TargetType.VALUE, "1"), MetricTarget(TargetType.VALUE, "500m")
+
+
 def test_an_autoscaler_is_read_for_the_metrics_of_ours() -> None:
     assert objects.AUTOSCALER.read(made.autoscaler("scale", METRICS)).value == Autoscaler(
         ObjectKey("chat", "scale"),
         Workload("Deployment", "vllm"),
         (
-            ScaledMetric(MetricForm.PODS, "waiting_requests", Selector.parse("model=a")),
-            ScaledMetric(MetricForm.OBJECT, "saturation_ratio", Selector(), ("InferencePool", "pool")),
-            ScaledMetric(MetricForm.EXTERNAL, "queue_latency_p90_seconds", Selector.parse("pool in (pool)")),
+            ScaledMetric(MetricForm.PODS, "waiting_requests", Selector.parse("model=a"), None, PER_POD_3),
+            ScaledMetric(MetricForm.OBJECT, "saturation_ratio", Selector(), ("InferencePool", "pool"), VALUE_1),
+            ScaledMetric(
+                MetricForm.EXTERNAL, "queue_latency_p90_seconds", Selector.parse("pool in (pool)"), None, VALUE_500M
+            ),
         ),
+        others=1,
+        replicas=(1, 4),
     )
+
+
+def test_an_autoscaler_without_bounds_or_targets_is_read_all_the_same() -> None:
+    metrics = [{"type": "Pods", "pods": {"metric": {"name": "waiting_requests"}}}]
+    item = made.autoscaler("scale", metrics)
+    del item["spec"]["maxReplicas"]
+    read = objects.AUTOSCALER.read(item).value
+    assert isinstance(read, Autoscaler)
+    assert (read.replicas, [metric.target for metric in read.metrics]) == (None, [None])
 
 
 def test_an_autoscalers_status_makes_no_other_record() -> None:

@@ -1,32 +1,92 @@
-"""A snapshot as a document for people: every value with its age, and what both deciders make of it."""
+"""A snapshot as a document for people: every value with its age, and what both deciders make of it.
+
+It is made in steps, between which the caller can let others in: a pool of a thousand endpoints takes many milliseconds.
+"""
 
 import math
+from typing import Final
+
+import numpy as np
 
 from infscale.metrics.gauges import GAUGES
+from infscale.metrics.published.answers import group_reading, models
+from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.gpu_readers import GPU
+from infscale.metrics.published.window_readers import QueueLatency, Unknown
 from infscale.metrics.queried import Queried
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.stepwise import Steps, result_of
 
 Plain = str | float | bool | None | list["Plain"] | dict[str, "Plain"]
+
+POOL_VALUES: Final = (
+    "queue_latency_p90_seconds",
+    "waiting_requests",
+    "running_requests",
+    "in_flight_requests",
+    "kv_cache_utilization_ratio",
+    "saturation_ratio",
+    "time_to_first_token_p90_seconds",
+    "gpu_memory_used_ratio",
+    "requests_without_endpoint",
+)
+"""The published metrics that are shown of a whole pool, as an HPA that asks for the pool is told them."""
+MODEL_VALUES: Final = tuple(name for name in POOL_VALUES if BY_NAME[name].per_model)
+"""Those that are shown of each model, too."""
+MAX_MODELS: Final = 50
+"""Models of a pool that are shown."""
+
+_QUEUE_LATENCY: Final = "queue_latency_p90_seconds"
+_OF_BASE_MODEL: Final = "engines count the requests of a LoRA adapter as those of its base model"
+_ROWS_AT_ONCE: Final = 20
+"""About as many as a millisecond writes."""
 
 
 def snapshot_document(snapshot: PoolSnapshot, now: float) -> dict[str, Plain]:
     """The whole of `snapshot` at `now`; unknown values are null, ages are seconds."""
+    return result_of(snapshot_steps(snapshot, now))
+
+
+def snapshot_steps(snapshot: PoolSnapshot, now: float) -> Steps[dict[str, Plain]]:
+    """The document of `snapshot_document`, made in steps."""
     saturation, saturated = snapshot.saturation(now), snapshot.saturated(now)
     fresh, eligible = snapshot.fresh(now), snapshot.eligible(now)
+    gpu_fresh = GPU.fresh(snapshot, now)
     settings = snapshot.state.settings
+    queue_latency = _queue_latency(snapshot, now)
     rows: list[Plain] = []
     for row in range(len(snapshot)):
+        if row % _ROWS_AT_ONCE == 0:
+            yield
         document = _observed(snapshot, row, now)
         document |= {
             "in_flight_requests": float(snapshot.in_flight_requests[row]),
             "in_flight_tokens": float(snapshot.in_flight_tokens[row]),
+            _QUEUE_LATENCY: _value(queue_latency, row),
             "saturation_ratio": _value(saturation, row),
             "saturated": bool(saturated[row]),
             "fresh": bool(fresh[row]),
+            "gpu_fresh": bool(gpu_fresh[row]),
             "eligible": bool(eligible[row]),
         }
         rows.append(document)
+    values: dict[str, Plain] = {}
+    for name in POOL_VALUES:
+        yield
+        values[name] = _reading(name, snapshot, now)
+    # With the LoRA adapters, of which the picker knows what is in flight.
+    known = sorted(model for model in models(BY_NAME["in_flight_requests"], snapshot) if model is not None)
+    served = models(BY_NAME[_QUEUE_LATENCY], snapshot)
+    by_model: dict[str, Plain] = {}
+    for model in known[:MAX_MODELS]:
+        yield
+        by_model[model] = {
+            name: _reading(name, snapshot, now, model)
+            if model in served or BY_NAME[name].by_requested_model
+            else {"value": None, "age_seconds": None, "cause": _OF_BASE_MODEL}
+            for name in MODEL_VALUES
+        }
     return {
         "pool": str(snapshot.pool),
         "revision": snapshot.revision,
@@ -37,6 +97,9 @@ def snapshot_document(snapshot: PoolSnapshot, now: float) -> dict[str, Plain]:
             for model, (requests, tokens) in snapshot.in_flight_models.items()
         },
         "queried": {name: _queried(said, now) for name, said in snapshot.queried.items()},
+        "values": values,
+        "by_model": by_model,
+        "models_left_out": len(known) - len(by_model),
         "endpoints": rows,
     }
 
@@ -51,6 +114,19 @@ def _queried(said: Queried, now: float) -> Plain:
     return {"values": values, "last_failure": said.failure}
 
 
+def _queue_latency(snapshot: PoolSnapshot, now: float) -> FloatArray:
+    """That of each endpoint, NaN where it is unknown or what it is made of is stale."""
+    return np.where(snapshot.fresh(now), QueueLatency("p90").read(snapshot, now, None), math.nan)
+
+
+def _reading(name: str, snapshot: PoolSnapshot, now: float, model: str | None = None) -> dict[str, Plain]:
+    """What is answered for a pool or for one model of it; `cause` says why there is no value."""
+    reading = group_reading(BY_NAME[name], snapshot, now, model)
+    if isinstance(reading, Unknown):
+        return {"value": None, "age_seconds": reading.age_seconds, "cause": reading.reason}
+    return {"value": reading.value, "age_seconds": max(0.0, now - reading.at), "cause": None}
+
+
 def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
     endpoint, columns = snapshot.endpoints[row], snapshot.columns
     failure, lora, health = columns.failures[row], columns.lora[row], columns.health[row]
@@ -63,6 +139,10 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
         "gpu_age_seconds": _age(columns.gpu_observed_at, row, now),
         **{gauge.published: _value(column, row) for gauge, column in zip(GAUGES, columns.of_gauges, strict=True)},
         "models": list(columns.models[row]),
+        "model_loads": {
+            model: {"waiting_requests": load.waiting, "running_requests": load.running}
+            for model, load in columns.models[row].items()
+        },
         "lora": None
         if lora is None
         else {

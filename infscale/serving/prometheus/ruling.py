@@ -18,6 +18,7 @@ from infscale.prometheus.rules.rules_report import asked_document, registry_docu
 from infscale.serving.parts import Owning
 from infscale.serving.prometheus.object_names import DiscoveredNames, ListedNames, listing_needs
 from infscale.serving.prometheus.rules_watch import Ruled, RulesWatch
+from infscale.telemetry.debug_documents import DebugPage, at_once
 from infscale.telemetry.source_metrics import QUERY_WORDS, RULE_WORDS, RuleQueriesCollector, ScrapesCollector
 
 
@@ -96,8 +97,11 @@ class Ruling(Owning):
         """Listing the objects that selectors pick."""
         return self._needs
 
-    def document(self) -> object:
-        """What rules make and what is evaluated, for ``/debug/rules``."""
+    def pages(self) -> dict[str, DebugPage]:
+        """The documents under ``/debug/``: what rules make, and what is evaluated."""
+        return {"rules": at_once(self._document)}
+
+    def _document(self) -> object:
         health = {rule: each.cause for rule, each in self.health().items()}
         document = registry_document(self.evaluation.registry)
         return {"discovery": health, **document, "asked": asked_document(self.evaluation.asked(), self._clock())}

@@ -10,7 +10,7 @@ from infscale.endpoint import ObjectKey
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import SHOWN, picks_document
 from picker.pick_record import KEPT_CHARACTERS, KEPT_SCORES, PickRecord
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason
 from tests.picker.directing.test_pool_directors import CHAT, CODE, Bench, ask
 
 POOL = ObjectKey("llm", "chat")
@@ -98,3 +98,12 @@ def test_records_are_bounded_and_ends_change_nothing() -> None:
     (records, _) = bench.directors.picks()[CHAT]
     assert len(list(records)) == SHOWN
     assert bench.in_flight(CHAT) == 0
+
+
+def test_refusals_are_counted_by_pool_reason_and_status() -> None:
+    reason = next(iter(Reason))
+    document = picks_document({}, 1.0, WALL, {"": {(reason, 404): 2}, "llm/chat": {(reason, 503): 1}})
+    assert document["refusals"] == [
+        {"pool": "", "reason": reason.value, "status": 404, "requests": 2},
+        {"pool": "llm/chat", "reason": reason.value, "status": 503, "requests": 1},
+    ]

@@ -1,0 +1,118 @@
+"""The documents under `/debug/`: what they are made of, how often, and for which clients.
+
+A document of a thousand endpoints takes many milliseconds. It is made in steps, so that requests and answers that come
+meanwhile wait for a step alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from infscale.endpoint import is_loopback
+from infscale.metrics.published.inspection import snapshot_steps
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.stepwise import Steps
+
+DebugPage = Callable[[], Steps[object]]
+"""Makes a document of JSON, as things are when it begins."""
+NO_PAGES: Final[Mapping[str, DebugPage]] = MappingProxyType({})
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def at_once(made: Callable[[], object]) -> DebugPage:
+    """A document that is made in one go."""
+
+    def page() -> Steps[object]:
+        yield
+        return made()
+
+    return page
+
+
+def snapshot_page(store: MetricStore, clock: Callable[[], float]) -> DebugPage:
+    """The whole of `store`."""
+
+    def page() -> Steps[object]:
+        now = clock()
+        pools: list[object] = []
+        for snapshot in store.snapshots():
+            document = yield from snapshot_steps(snapshot, now)
+            pools.append(document)
+        return {"pools": pools}
+
+    return page
+
+
+class DebugDocuments:
+    """Documents by the names of their `pages`; one is made at a time, and the last one of each is kept."""
+
+    def __init__(self, pages: Mapping[str, DebugPage], clock: Callable[[], float]) -> None:
+        self._pages = pages
+        self._clock = clock
+        self._made: dict[str, tuple[float, object]] = {}
+        self._making = asyncio.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name."""
+        return tuple(self._pages)
+
+    async def get(self, name: str, most_seconds: float = 0.0) -> object | None:
+        """The document `name`, made after the call or less than `most_seconds` before; None: there is no such."""
+        page = self._pages.get(name)
+        if page is None:
+            return None
+        async with self._making:
+            kept = self._made.get(name)
+            if kept is not None and self._clock() - kept[0] < most_seconds:
+                return kept[1]
+            began = self._clock()
+            document = await _taken(page())
+            self._made[name] = (began, document)
+            return document
+
+
+async def _taken(steps: Steps[object]) -> object:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+        await asyncio.sleep(0)
+
+
+def debug_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
+    """The paths under `/debug/`, and what answers them."""
+
+    async def debug(request: web.Request) -> web.StreamResponse:
+        document = await documents.get(request.match_info["page"])
+        if document is None:
+            return web.Response(status=404, text=f"there is /debug/{', /debug/'.join(documents.names)}")
+        return web.Response(body=orjson.dumps(document, option=orjson.OPT_INDENT_2), content_type="application/json")
+
+    return {"/debug/{page}": debug}
+
+
+def for_this_machine(handler: Handler) -> Handler:
+    """`handler` for clients that name this machine: a web page of another origin whose name leads here does not."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        host = request.url.host
+        if host is None or not _is_this_machine(host):
+            return web.Response(
+                status=403, text="this is for clients on this machine: ask for 127.0.0.1 or localhost\n"
+            )
+        return await handler(request)
+
+    return guarded
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return is_loopback(host.lower())
+    except ValueError:
+        return False

@@ -1,0 +1,81 @@
+"""Asks a running process for its documents, with a time limit and a limit of size."""
+
+import asyncio
+import os
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import orjson
+
+from infscale.errors import InfscaleError
+from infscale.viewing.seen_documents import Documents
+
+MAX_BYTES: Final = 32 * 1024**2
+"""Of one document: that of 20,000 endpoints."""
+_TEXT_BYTES: Final = 200
+
+
+class NoAnswer(InfscaleError):
+    """A process did not answer with a document; the message says what it did."""
+
+
+class ServeClient(AbstractAsyncContextManager["ServeClient"]):
+    """Asks the telemetry address `url` (``http://127.0.0.1:9090``), each document within `timeout` seconds."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def documents(self, *, picks: bool) -> Documents:
+        """The documents as they are now; the decisions only with `picks`. Raises `NoAnswer`."""
+        asked = ["snapshot", "autoscalers", *(["picks"] if picks else [])]
+        found = dict(zip(asked, await asyncio.gather(*map(self._document, asked)), strict=True))
+        if found["snapshot"] is None:
+            raise NoAnswer("there is no /debug/snapshot: infscale has it where telemetry listens on loopback")
+        return Documents(found["snapshot"], found.get("picks"), found["autoscalers"], picks_asked=picks)
+
+    async def _document(self, name: str) -> object | None:
+        if self._session is None:
+            raise RuntimeError("the client is not open")
+        try:
+            async with self._session.get(f"{self._url}/debug/{name}", allow_redirects=False) as answer:
+                body = await _bounded(answer)
+                if answer.status == 404:
+                    return None
+                if answer.status != 200:
+                    raise NoAnswer(f"status {answer.status}: {body[:_TEXT_BYTES].decode(errors='replace').strip()}")
+            document: object = orjson.loads(body)
+        except TimeoutError as error:
+            raise NoAnswer(f"none within {self._timeout.total:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno
+            raise NoAnswer(os.strerror(number).lower() if number and number > 0 else str(error)) from error
+        except aiohttp.ClientError as error:
+            raise NoAnswer(str(error) or type(error).__name__) from error
+        except orjson.JSONDecodeError as error:
+            raise NoAnswer("it is no document of infscale") from error
+        return document
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise NoAnswer(f"a document is larger than {MAX_BYTES // 1024**2} MiB")
+        parts.append(part)
+    return b"".join(parts)

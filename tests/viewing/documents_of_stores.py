@@ -1,0 +1,130 @@
+"""Documents of stores in known states, as a process would answer them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.metrics.published.inspection import snapshot_document
+from infscale.metrics.sample import LoraState, ModelLoad
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.viewing.seen_documents import Documents, Seen, seen
+from tests.fakes.samples import engine_sample
+
+POOL = "llm/chat"
+HOSTILE = "<script>alert(1)</script>\x1b[2J\u202egnp"
+NOW = 10.0
+
+
+def store(endpoints: int = 4) -> MetricStore:
+    """Endpoint 0 is fresh with two models, 1 stale, 2 was never read and refuses connections, 3 is starting."""
+    made = MetricStore("s")
+    phases = {3: Phase.STARTING}
+    keys = [EndpointKey("llm", f"vllm-{number}") for number in range(endpoints)]
+    made.sync(
+        DiscoveryState(
+            tuple(
+                Endpoint(key, f"10.0.{number // 250}.{number % 250 + 1}", 8000, phase=phases.get(number, Phase.READY))
+                for number, key in enumerate(keys)
+            ),
+            (Pool(ObjectKey("llm", "chat"), {}),),
+        )
+    )
+    models = {"llama": ModelLoad(5.0, 2.0), HOSTILE: ModelLoad(1.0, None)}
+    lora = LoraState(frozenset({"sql"}), frozenset(), 4)
+    for at in (NOW - 1.4, NOW - 0.4):
+        made.record_scrape(keys[0], engine_sample(6.0, 2.0, 0.9, models, lora), at=at)
+    made.record_scrape(keys[1], engine_sample(1.0, 1.0, 0.5, {"llama": ModelLoad(1.0, 1.0)}), at=NOW - 7.0)
+    made.record_failure(keys[1], "timed out", at=NOW - 1.0)
+    made.record_failure(keys[2], "connection refused", at=NOW - 0.5)
+    made.charge(ObjectKey("llm", "chat"), 0, "llama", 100, NOW - 0.2)
+    return made
+
+
+def documents(made: MetricStore | None = None, **others: Any) -> Documents:
+    """As they come over HTTP."""
+    snapshots = (made or store()).snapshots()
+    snapshot = {"pools": [snapshot_document(each, NOW) for each in snapshots]}
+    return Documents(*(orjson.loads(orjson.dumps(each)) for each in (snapshot, *_all(others))))
+
+
+def _all(others: Mapping[str, Any]) -> tuple[Any, Any]:
+    return others.get("picks", PICKS), others.get("autoscalers", AUTOSCALERS)
+
+
+def looked_at(made: MetricStore | None = None, **others: Any) -> Seen:
+    return seen(documents(made, **others))
+
+
+def pick(**changes: Any) -> dict[str, Any]:
+    return {
+        "time": "2026-11-30T12:00:08.125+00:00",
+        "request_id": "id-1",
+        "pool": POOL,
+        "revision": "s.7",
+        "model": HOSTILE,
+        "destinations": [
+            {"endpoint": "llm/vllm-0", "authority": "10.0.0.1:8000"},
+            {"endpoint": None, "authority": "10.0.0.9:8000"},
+        ],
+        "candidates": 2,
+        "score": 0.75,
+        "scores": {"10.0.0.1:8000": 0.75, "10.0.0.2:8000": 0.5},
+        "observed_age_seconds": 0.3,
+        "charged_tokens": 1200.0,
+        "decision_seconds": 0.00025,
+        **changes,
+    }
+
+
+PICKS = {
+    "picks": [pick(), pick(request_id="id-2", model="llama", score=None, scores=None, observed_age_seconds=None)],
+    "refusals": [
+        {"pool": POOL, "reason": "shed", "status": 429, "requests": 12},
+        {"pool": "", "reason": "no_pool", "status": 404, "requests": 3},
+    ],
+}
+AUTOSCALERS = {
+    "autoscalers": [
+        {
+            "autoscaler": "llm/scaler",
+            "target": "Deployment/vllm",
+            "min_replicas": 1,
+            "max_replicas": 8,
+            "pods": 2,
+            "metrics": [
+                {
+                    "metric": "waiting_requests",
+                    "form": "Pods",
+                    "described": None,
+                    "selector": "",
+                    "target_type": "AverageValue",
+                    "target": "2",
+                    "items": 1,
+                    "value": 6.0,
+                    "age_seconds": 0.4,
+                    "cause": None,
+                    "replicas": 6,
+                    "why": "waiting_requests 6 per pod / target 2 → 6 replicas",
+                },
+                {
+                    "metric": "gpu_memory_used_ratio",
+                    "form": "Object",
+                    "described": "InferencePool/chat",
+                    "selector": "",
+                    "target_type": "Value",
+                    "target": "800m",
+                    "items": 0,
+                    "value": None,
+                    "age_seconds": None,
+                    "cause": "no exporter",
+                },
+            ],
+            "replicas": 6,
+            "why": "waiting_requests 6 per pod / target 2 → 6 replicas",
+            "not_known": ["the controller's history"],
+        }
+    ],
+    "left_out": 0,
+}
