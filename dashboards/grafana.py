@@ -125,6 +125,7 @@ def _over_time(panel: Panel) -> timeseries.Panel:
         .show_points(options.VisibilityMode.AUTO)
         # An unknown value is a gap.
         .span_nulls(False)
+        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
         .thresholds(_thresholds(panel))
     )
     if panel.whole:

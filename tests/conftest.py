@@ -39,7 +39,12 @@ def _envoy_problem() -> str | None:
 
 
 def _prometheus_problem() -> str | None:
-    return None if shutil.which("promtool") else "there is no promtool; Debian's package prometheus has it"
+    missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
+    return f"there is no {' and no '.join(missing)}; Debian's package prometheus has them" if missing else None
+
+
+def _chromium_problem() -> str | None:
+    return None if shutil.which("chromium") else "there is no chromium; Debian's package chromium has it"
 
 
 def _h2spec_problem() -> str | None:
@@ -53,6 +58,7 @@ def _gateway_problem() -> str | None:
 
 
 _PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "browser": _chromium_problem,
     "cluster": tools_problem,
     "envoy": _envoy_problem,
     "gateway": _gateway_problem,

@@ -141,7 +141,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "InfscaleDiscoveryRefused",
         "sum by (instance) (increase(infscale_discovery_refusals_total[15m])) > 0",
-        "0m",
+        "1m",
         Severity.WARNING,
         "A discovery file or an object of the cluster was refused",
         "{{ $labels.instance }} refused {{ $value | humanize }} versions in 15 minutes; what it knew before "
@@ -179,7 +179,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "InfscaleScrapingProcessesReplaced",
         "sum by (instance) (increase(infscale_scrape_processes_replaced_total[30m])) > 3",
-        "0m",
+        "1m",
         Severity.WARNING,
         "Scraping processes of infscale end again and again",
         "{{ $labels.instance }} has replaced {{ $value | humanize }} scraping processes in 30 minutes.",

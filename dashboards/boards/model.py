@@ -5,7 +5,7 @@ from dashboards.promql import highest, total
 from dashboards.rows import Board, Panel, Query, Section, Unit, Variable
 
 _BY = ("pool", "model")
-_LEGEND = "{{model}} in {{pool}}"
+_LEGEND = "{{pool}} {{model}}"
 
 
 def _of_each(metric: str) -> tuple[Query, ...]:

@@ -1,15 +1,14 @@
-"""A whole installation under load that a real Prometheus scrapes: what the boards are looked at with.
+"""A whole installation under load that a real Prometheus scrapes: what boards are looked at with.
 
-Two pools of simulated servers on addresses of their own, an API server in memory that knows their pods, `infscale serve`
-as a process, Envoy in front, a GPU page for each server, requests that surge, and autoscalers that ask the adapter.
+Two pools of simulated servers on addresses of their own, an API server in memory that knows their pods, a process of
+`infscale serve`, Envoy in front, a GPU page for each server, requests that surge, and autoscalers that ask the adapter.
 """
 
 import asyncio
 import contextlib
 import functools
 import random
-import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,23 +36,30 @@ from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving as api_server
 from tests.kube.fake_cluster import FakeCluster
+from tests.picker.transport.test_transports import certificate
 
 NAMESPACE = "chat"
 RULES = Path(__file__).parents[2] / "dashboards" / "rules" / "infscale.yaml"
 _TOKEN = "autoscaler"
 _HOST = "127.0.0.1"
+_SERVICE = {"namespace": "infscale-system", "name": "infscale-adapter"}
+_API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices/"
 _CALM_SECONDS, _SURGE_SECONDS = 4.0, 6.0
 _PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A pool: its servers, requests that each runs at once, requests per second in calm and surge, tokens of each."""
+    """A pool: its servers, requests that each runs at once, its KV-cache blocks, and what is asked of them.
+
+    That is requests per second, in calm and in surges, and the tokens of each answer.
+    """
 
     name: str
     coefficients: str
     servers: int
     batch: int
+    blocks: int
     calm: float
     surge: float
     tokens: int
@@ -71,8 +77,7 @@ class Served:
     def settings(self, port: int, place: int) -> list[SimServerSettings]:
         """Its servers, each on an address of its own."""
         chosen = coefficient_set(self.coefficients)
-        blocks = max(600, chosen.num_blocks // 40)
-        engine = EngineSettings(num_blocks=blocks, block_size=chosen.block_size, max_num_seqs=self.batch)
+        engine = EngineSettings(num_blocks=self.blocks, block_size=chosen.block_size, max_num_seqs=self.batch)
         return [
             SimServerSettings(
                 name,
@@ -88,9 +93,11 @@ class Served:
 
 
 POOLS = (
-    Served("chat", "llama-3.1-8b-h100", 3, 3, 4.0, 18.0, 60),
-    Served("code", "llama-2-7b-a100", 2, 2, 1.0, 6.0, 30),
+    Served("chat", "llama-3.1-8b-h100", 3, 3, 80, 4.0, 18.0, 60),
+    Served("code", "llama-2-7b-a100", 2, 2, 40, 1.0, 6.0, 30),
 )
+IDLE = "idle"
+"""A pool without servers, for which requests come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +116,12 @@ class Scene:
         until = loop.time() + seconds
         async with contextlib.AsyncExitStack() as stack:
             loads = [
-                (await stack.enter_async_context(load_on(self.gateway, f"{NAMESPACE}/{each.name}", each.model, each.tokens)), each)
+                (
+                    await stack.enter_async_context(
+                        load_on(self.gateway, f"{NAMESPACE}/{each.name}", each.model, each.tokens)
+                    ),
+                    each,
+                )
                 for each in POOLS
             ]
             await self._faulty()
@@ -131,14 +143,17 @@ class Scene:
         await gone.inject(Fault(FaultKind.REFUSE, seconds=4.0))
 
     async def _bad_requests(self) -> None:
-        """One that cannot be read, and one whose client does not wait for the answer."""
+        """One that cannot be read, one for a pool without servers, one whose client does not wait for the answer."""
         pool = POOLS[0]
         headers = {POOL_HEADER: f"{NAMESPACE}/{pool.name}"}
         url = f"{self.gateway}/v1/completions"
         async with self.session.post(url, data=b"{", headers=headers) as response:
             assert response.status == 400
+        idle = {POOL_HEADER: f"{NAMESPACE}/{IDLE}"}
+        async with self.session.post(url, json={"model": pool.model, "prompt": "anyone"}, headers=idle) as response:
+            assert response.status == 503
         body = {"model": pool.model, "prompt": "wait", "max_tokens": 200, "stream": True}
-        limit = aiohttp.ClientTimeout(total=0.2)
+        limit = aiohttp.ClientTimeout(total=0.05)
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
             async with self.session.post(url, json=body, headers=headers, timeout=limit) as response:
                 await response.read()
@@ -158,15 +173,15 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         api = await enter(api_server(await _cluster(settings), _reviews()))
         config = _serve_config(folder, api, (picker, adapter, telemetry), fleet)
         served = await enter(program(folder / "serve.log", "serve", "--config", str(config)))
-        await served.until_it_says("serving")
+        await served.until_it_says("composition: serving")
         listen = Address(_HOST, gateway)
         route = OriginalDestinationRoute(listen, Address(_HOST, picker), trusted_headers=(POOL_HEADER,))
         await enter(running_envoy(Address(_HOST, admin), [route]))
         states = await enter(_page(functools.partial(told, autoscalers)))
         await enter(running("prometheus", _prometheus(folder, prometheus, telemetry, states), folder))
         tasks = await enter(asyncio.TaskGroup())
-        ca = await asyncio.to_thread(ssl.get_server_certificate, (_HOST, adapter))
-        asking = tasks.create_task(followed(autoscalers, f"https://{_HOST}:{adapter}", ca, _TOKEN))
+        ca = (folder / "tls.crt").read_text()
+        asking = tasks.create_task(followed(autoscalers, f"https://localhost:{adapter}", ca, _TOKEN))
         stack.callback(asking.cancel)
         session = await enter(aiohttp.ClientSession())
         found = Scene(f"http://{_HOST}:{prometheus}", f"http://{_HOST}:{telemetry}", f"http://{listen}", fleet, session)
@@ -174,17 +189,28 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         yield found
 
 
+class _Cluster(FakeCluster):
+    """One whose metrics APIs infscale has."""
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        if not path.startswith(_API_SERVICES):
+            return await super().get(path, params)
+        return {
+            "metadata": {"name": path.removeprefix(_API_SERVICES)},
+            "spec": {"service": _SERVICE, "versionPriority": 100},
+            "status": {"conditions": [{"type": "Available", "status": "True"}]},
+        }
+
+
 async def _cluster(settings: Sequence[SimServerSettings]) -> FakeCluster:
-    """The API server's objects: pools, their pods, and the APIServices that lead to the adapter."""
-    cluster = FakeCluster()
+    """The API server's objects: pools and their pods."""
+    cluster = _Cluster()
+    await _pool(cluster, IDLE, 8000)
+    for name, port in {each.name.rpartition("-")[0]: each.port for each in settings}.items():
+        await _pool(cluster, name, port)
     ready = datetime.now(UTC) - timedelta(hours=1)
     for each in settings:
         pool = each.name.rpartition("-")[0]
-        await cluster.apply(
-            "inference.networking.k8s.io",
-            "inferencepools",
-            made.pool(pool, each.port, app=pool, namespace=NAMESPACE),
-        )
         started = ready - timedelta(seconds=each.coefficients.load_seconds)
         container = made.container("vllm", each.port)
         await cluster.apply(
@@ -202,6 +228,11 @@ async def _cluster(settings: Sequence[SimServerSettings]) -> FakeCluster:
     return cluster
 
 
+async def _pool(cluster: FakeCluster, name: str, port: int) -> None:
+    pool = made.pool(name, port, app=name, namespace=NAMESPACE)
+    await cluster.apply("inference.networking.k8s.io", "inferencepools", pool)
+
+
 def _reviews() -> FakeReviews:
     reviews = FakeReviews()
     reviews.users = {_TOKEN: {"username": "system:serviceaccount:kube-system:horizontal-pod-autoscaler"}}
@@ -211,6 +242,7 @@ def _reviews() -> FakeReviews:
 
 def _serve_config(folder: Path, api: str, ports: tuple[int, int, int], fleet: SimFleet) -> Path:
     picker, adapter, telemetry = ports
+    files = certificate(folder)
     (folder / "epp.yaml").write_text(PRESETS["infscale"])
     document: dict[str, Any] = {
         "kubernetes": {"kubeconfig": kubeconfig(folder, api)},
@@ -221,7 +253,11 @@ def _serve_config(folder: Path, api: str, ports: tuple[int, int, int], fleet: Si
         },
         "pools": {f"{NAMESPACE}/{each.name}": {"window_seconds": 10} for each in POOLS},
         "picker": {"listen": f"{_HOST}:{picker}", "trusted_headers": [POOL_HEADER], "config_file": "epp.yaml"},
-        "adapter": {"listen": f"{_HOST}:{adapter}"},
+        "adapter": {
+            "listen": f"{_HOST}:{adapter}",
+            "service": f"{_SERVICE['namespace']}/{_SERVICE['name']}",
+            "tls": {"certificate": str(files.certificate), "key": str(files.key)},
+        },
         "telemetry": {"listen": f"{_HOST}:{telemetry}"},
     }
     path = folder / "serve.yaml"
@@ -265,11 +301,12 @@ def _prometheus(folder: Path, port: int, telemetry: int, states: str) -> list[st
 
 async def _until_known(found: Scene, endpoints: int) -> None:
     """Wait until Prometheus knows of all endpoints; the test's timeout is the limit."""
-    question = {"query": "sum(infscale_pool_fresh_endpoints) and on() count(kube_horizontalpodautoscaler_status_desired_replicas)"}
+    all_known = f"sum(infscale_pool_fresh_endpoints) == {endpoints}"
+    question = {"query": f"{all_known} and on() kube_horizontalpodautoscaler_status_desired_replicas"}
     while True:
         with contextlib.suppress(aiohttp.ClientError):
             async with found.session.get(f"{found.prometheus}/api/v1/query", params=question) as response:
                 result = (await response.json())["data"]["result"] if response.status == 200 else []
-            if result and float(result[0]["value"][1]) == endpoints:
+            if result:
                 return
         await asyncio.sleep(_PAUSE_SECONDS)

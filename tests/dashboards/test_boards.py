@@ -1,0 +1,121 @@
+"""Boards are what their tables say, and ask for nothing that is not exported."""
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+
+from dashboards.__main__ import FOLDER, files
+from dashboards.boards import BOARDS
+from dashboards.rendering.board_files import filled_in
+from dashboards.rows import Board, Kind, Panel
+from tests.dashboards.exported import exported, kept_labels, problems
+
+KNOWN = exported()
+QUERIES = [
+    pytest.param(panel, query.expr, query.legend, id=f"{board.name}: {panel.title}: {query.legend}")
+    for board in BOARDS
+    for panel in board.panels
+    for query in panel.queries
+]
+each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+
+
+def test_committed_files_are_those_that_are_made() -> None:
+    """`make dashboards` renews them."""
+    made = files()
+    committed = [each.relative_to(FOLDER) for folder in ("json", "rules") for each in (FOLDER / folder).iterdir()]
+    assert sorted(committed) == sorted(made)
+    assert [path for path in committed if (FOLDER / path).read_text() != made[path]] == []
+
+
+@pytest.mark.parametrize(("panel", "expr", "legend"), QUERIES)
+def test_a_query_asks_for_what_there_is(panel: Panel, expr: str, legend: str) -> None:
+    asked = filled_in(expr, {}, "1m")
+    assert list(problems(asked, KNOWN)) == []
+    named = set(re.findall(r"\{\{(\w+)\}\}", legend))
+    assert named <= kept_labels(asked, KNOWN), "the legend names labels that the result does not have"
+    # One name for several lines tells none from another.
+    if panel.kind is not Kind.NUMBER:
+        assert kept_labels(asked, KNOWN) - {"metric_target_type", "namespace", "instance", "job"} <= named or not named
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("infscale_pool_waiting_request", "there is no infscale_pool_waiting_request"),
+        ('infscale_pool_endpoints{model="m"}', "infscale_pool_endpoints has no label model"),
+        ("sum by (status) (rate(infscale_picker_picks_total[1m]))", "infscale_picker_picks_total has no label status"),
+        ("rate(infscale_picker_picks[1m])", "there is no infscale_picker_picks"),
+    ],
+)
+def test_a_query_for_what_there_is_not_is_found(query: str, problem: str) -> None:
+    assert list(problems(query, KNOWN)) == [problem]
+
+
+@each_board
+def test_variables_ask_for_what_there_is(board: Board) -> None:
+    document = orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())
+    asked = [each for each in document["templating"]["list"] if each["type"] == "query"]
+    assert [each["name"] for each in asked] == [each.value for each in board.variables]
+    for each in asked:
+        found = re.fullmatch(r"label_values\((.*), (\w+)\)", each["query"])
+        assert found is not None
+        assert list(problems(filled_in(found.group(1), {}, "1m"), KNOWN)) == []
+        assert found.group(2) in kept_labels(filled_in(found.group(1), {}, "1m"), KNOWN)
+
+
+@each_board
+def test_a_board_uses_the_variables_that_it_has_and_no_others(board: Board) -> None:
+    used = {name for panel in board.panels for query in panel.queries for name in re.findall(r"\$(\w+)", query.expr)}
+    needed = used - {"__rate_interval"}
+    # A namespace chooses among pools, which are what queries name.
+    assert needed | {"namespace"} == {each.value for each in board.variables}
+
+
+@each_board
+def test_panels_fill_the_rows_of_the_grid_and_do_not_overlap(board: Board) -> None:
+    document = orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())
+    taken: set[tuple[int, int]] = set()
+    for panel in document["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+    assert len(taken) == 24 * (1 + max(y for _, y in taken)), "there are holes"
+
+
+@each_board
+def test_a_board_leads_to_all_others_and_can_be_told_from_them(board: Board) -> None:
+    document = orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())
+    assert [each["url"] for each in document["links"]] == [f"/d/{each.uid}" for each in BOARDS if each is not board]
+    assert all(each["includeVars"] and each["keepTime"] for each in document["links"])
+    ids = [each["id"] for each in document["panels"] if each["type"] != "row"]
+    assert len(set(ids)) == len(ids)
+    titles = [each.title for section in board.sections for each in section.panels]
+    assert all(panel.description for panel in board.panels)
+    assert len(titles) == len(board.panels)
+
+
+@each_board
+def test_an_unknown_value_is_a_gap(board: Board) -> None:
+    document = orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())
+    for panel in document["panels"]:
+        if panel["type"] == "timeseries":
+            assert panel["fieldConfig"]["defaults"]["custom"]["spanNulls"] is False
+    for panel in board.panels:
+        for query in panel.queries:
+            assert "vector(" not in query.expr
+            assert " or " not in query.expr
+
+
+def test_provisioning_names_the_folder_of_the_boards() -> None:
+    text = (FOLDER / "provisioning" / "dashboards.yaml").read_text()
+    assert "/etc/grafana/dashboards/infscale" in text
+    assert Path(FOLDER / "provisioning" / "datasources.yaml").exists()
