@@ -60,7 +60,7 @@ class Prometheus:
             async with self.session.get(f"{self.url}/api/v1/query_range", params=asked, timeout=limit) as response:
                 document = await response.json()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise InfscaleError(f"{self.url} does not answer: {error or 'timeout'}") from None
+            raise InfscaleError(f"{self.url} does not answer: {str(error) or 'timeout'}") from None
         if document.get("status") != "success":
             raise InfscaleError(f"{self.url} refuses {query}: {document.get('error')}")
         return [Series(_name(legend, each["metric"]), _points(each["values"])) for each in document["data"]["result"]]

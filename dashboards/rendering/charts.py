@@ -26,9 +26,13 @@ _LEFT, _RIGHT, _TOP = 62, 10, 8
 _AXIS = 18
 _LEGEND_LINE = 15
 _LEGEND_LINES = 3
-_LETTER = 6.4
+_LETTER = 6.8
 """Width that a letter of the legend takes, generously."""
 _GAP_STEPS = 1.5
+_STACKED, _ALONE = 0.45, 0.06
+"""How much areas are filled."""
+_FEW = 2
+"""The areas of more lines than these would hide each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,10 @@ def _over_time(panel: ShownPanel, series: Sequence[Series], span: Span, width: i
     marks = ticks(max([*values, panel.soft_maximum or 0.0], default=0.0), panel.unit)
     plot = Plot(span, _LEFT, width - _RIGHT, _TOP, height - _AXIS - 6 - lines * _LEGEND_LINE, marks[-1])
     parts = [*_axes(plot, marks, panel.unit), *_limits(plot, panel)]
+    filled = _STACKED if panel.stacked else _ALONE if len(layers) <= _FEW else 0.0
     # The first of a stack is drawn last, on top of the areas of those above it.
     for place, (each, below) in reversed(list(enumerate(layers))):
-        parts.append(_line(plot, each, below, _PALETTE[place % len(_PALETTE)], stacked=panel.stacked))
+        parts.append(_line(plot, each, below, _PALETTE[place % len(_PALETTE)], filled))
     return "".join([*parts, legend])
 
 
@@ -105,13 +110,14 @@ def _limits(plot: Plot, panel: ShownPanel) -> Iterator[str]:
             yield f'<path class="limit" stroke="{_NAMED[colour]}" d="{d}"/>'
 
 
-def _line(plot: Plot, series: Series, below: Series | None, colour: str, *, stacked: bool) -> str:
+def _line(plot: Plot, series: Series, below: Series | None, colour: str, filled: float) -> str:
     ground = dict(below.points) if below is not None else {}
     parts: list[str] = []
     for run in _runs(series, plot.span.step):
         path = "L".join(f"{plot.x(at):.1f} {plot.y(value):.1f}" for at, value in run)
         back = "L".join(f"{plot.x(at):.1f} {plot.y(ground.get(at, 0.0)):.1f}" for at, _ in reversed(run))
-        parts.append(f'<path fill="{colour}" fill-opacity="{0.45 if stacked else 0.06}" d="M{path}L{back}Z"/>')
+        if filled:
+            parts.append(f'<path fill="{colour}" fill-opacity="{filled}" d="M{path}L{back}Z"/>')
         # A single point is seen too.
         drawn_path = path if len(run) > 1 else f"{path}h2"
         parts.append(f'<path class="series" stroke="{colour}" d="M{drawn_path}"/>')
@@ -165,7 +171,7 @@ def _number(panel: ShownPanel, series: Series, span: Span, width: int, height: i
     values = [value for _, value in series.points]
     colour = _NAMED[next(name for value, name in reversed(panel.steps) if values[-1] >= value)]
     plot = Plot(span, 0, width, height * 0.6, height, max(*values, 0.0) or 1.0)
-    course = _line(plot, series, None, colour, stacked=False)
+    course = _line(plot, series, None, colour, _ALONE)
     value = f'<text class="value" x="{width / 2}" y="{height * 0.45}" style="fill:{colour}">'
     return f"{course}{value}{escape(written(values[-1], panel.unit))}</text>"
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from PIL import Image
@@ -12,19 +11,17 @@ from tests.dashboards.scene import scene
 
 PICTURES = Path(__file__).parents[2] / "docs" / "img"
 _SECONDS = 120.0
-_COLOURS = 64
 
 
 async def _renew() -> None:
     with tempfile.TemporaryDirectory(prefix="infscale-pictures-") as name:
         folder = Path(name)
         async with scene(folder) as running:
-            await running.under_load(_SECONDS)
-            span = span_of(datetime.now(UTC).timestamp(), _SECONDS, 1.0)
+            span = span_of(await running.under_load(_SECONDS), _SECONDS, 1.0)
             for picture in await write(running.prometheus, folder, span, {}):
-                # Some dozens of colours are all that charts have; as they are, pictures are twice as large.
+                # Charts have few colours; as they are, pictures are twice as large.
                 with Image.open(picture) as whole:
-                    whole.convert("RGB").quantize(_COLOURS).save(PICTURES / picture.name, optimize=True)
+                    whole.convert("RGB").quantize(256).save(PICTURES / picture.name, optimize=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _TOKEN = "autoscaler"
 _HOST = "127.0.0.1"
 _SERVICE = {"namespace": "infscale-system", "name": "infscale-adapter"}
 _API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices/"
-_CALM_SECONDS, _SURGE_SECONDS = 4.0, 6.0
+_SURGE_SECONDS, _CALM_SECONDS = 12.0, 8.0
 _PAUSE_SECONDS = 0.1
 
 
@@ -93,7 +93,7 @@ class Served:
 
 
 POOLS = (
-    Served("chat", "llama-3.1-8b-h100", 3, 3, 80, 4.0, 18.0, 60),
+    Served("chat", "llama-3.1-8b-h100", 3, 3, 80, 4.0, 14.0, 60),
     Served("code", "llama-2-7b-a100", 2, 2, 40, 1.0, 6.0, 30),
 )
 IDLE = "idle"
@@ -110,10 +110,10 @@ class Scene:
     fleet: SimFleet
     session: aiohttp.ClientSession
 
-    async def under_load(self, seconds: float) -> None:
-        """Send requests that surge, with some that fail, until Prometheus has scraped for `seconds`."""
+    async def under_load(self, seconds: float) -> float:
+        """Send requests that surge, with some that fail, for `seconds`; gives the Unix time at which that was over."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        started = loop.time()
         async with contextlib.AsyncExitStack() as stack:
             loads = [
                 (
@@ -125,14 +125,16 @@ class Scene:
                 for each in POOLS
             ]
             await self._faulty()
-            while loop.time() < until:
-                for position, (load, pool) in enumerate(loads):
-                    phase = (loop.time() + 3.0 * position) % (_CALM_SECONDS + _SURGE_SECONDS)
-                    load.rate = pool.calm if phase < _CALM_SECONDS else pool.surge
+            while (elapsed := loop.time() - started) < seconds:
+                for place, (load, pool) in enumerate(loads):
+                    phase = (elapsed + _CALM_SECONDS * place) % (_SURGE_SECONDS + _CALM_SECONDS)
+                    load.rate = pool.surge if phase < _SURGE_SECONDS else pool.calm
                 await self._bad_requests()
                 await asyncio.sleep(0.5)
+            over = datetime.now(UTC).timestamp()
             for load, _ in loads:
                 load.rate = 0.0
+        return over
 
     async def _faulty(self) -> None:
         """One server answers some requests with an error, another is not reached for a while."""
@@ -258,7 +260,7 @@ def _serve_config(folder: Path, api: str, ports: tuple[int, int, int], fleet: Si
             "service": f"{_SERVICE['namespace']}/{_SERVICE['name']}",
             "tls": {"certificate": str(files.certificate), "key": str(files.key)},
         },
-        "telemetry": {"listen": f"{_HOST}:{telemetry}"},
+        "telemetry": {"listen": f"{_HOST}:{telemetry}", "reference_names": True},
     }
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -280,11 +282,13 @@ async def _page(answer: Any) -> AsyncGenerator[str]:
 
 def _prometheus(folder: Path, port: int, telemetry: int, states: str) -> list[str]:
     jobs = {"infscale": f"{_HOST}:{telemetry}", "kube-state-metrics": states}
+    # As the Prometheus Operator adds them; infscale's own labels of these names count (docs/dashboards.md).
+    added = {"namespace": "monitoring", "endpoint": "metrics", "pod": "somewhere"}
     document = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
         "scrape_configs": [
-            {"job_name": name, "honor_labels": True, "static_configs": [{"targets": [target]}]}
+            {"job_name": name, "honor_labels": True, "static_configs": [{"targets": [target], "labels": added}]}
             for name, target in jobs.items()
         ],
     }

@@ -1,10 +1,10 @@
 """Boards are what their tables say, and ask for nothing that is not exported."""
 
 import re
-from pathlib import Path
 
 import orjson
 import pytest
+import yaml
 
 from dashboards.__main__ import FOLDER, files
 from dashboards.boards import BOARDS
@@ -115,7 +115,11 @@ def test_an_unknown_value_is_a_gap(board: Board) -> None:
             assert " or " not in query.expr
 
 
-def test_provisioning_names_the_folder_of_the_boards() -> None:
-    text = (FOLDER / "provisioning" / "dashboards.yaml").read_text()
-    assert "/etc/grafana/dashboards/infscale" in text
-    assert Path(FOLDER / "provisioning" / "datasources.yaml").exists()
+def test_provisioning_takes_the_folder_that_the_documentation_names() -> None:
+    provider = yaml.safe_load((FOLDER / "provisioning" / "dashboards.yaml").read_text())["providers"][0]
+    assert provider["type"] == "file"
+    assert (
+        f"cp -r dashboards/json {provider['options']['path']}\n" in (FOLDER.parent / "docs/dashboards.md").read_text()
+    )
+    source = yaml.safe_load((FOLDER / "provisioning" / "datasources.yaml").read_text())["datasources"][0]
+    assert source["type"] == "prometheus"

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,7 @@ class Looked:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def looked(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Looked]:
     async with scene(tmp_path_factory.mktemp("scene")) as running:
-        await running.under_load(LOAD_SECONDS)
-        end = datetime.now(UTC).timestamp()
+        end = await running.under_load(LOAD_SECONDS)
         yield Looked(running, Span(end - LOAD_SECONDS, end, 1.0, "4s"))
 
 
@@ -120,6 +118,29 @@ async def test_rules_are_evaluated_without_a_fault(looked: Looked) -> None:
     assert "InfscalePoolLoadUnknown" not in alerts
     for alert in alerts.values():
         assert "<error" not in " ".join(alert["annotations"].values())
+
+
+# What dashboards and alerts that were written for the reference ask for.
+REFERENCE = (
+    "histogram_quantile(0.99, sum by (le) (rate(inference_objective_request_duration_seconds_bucket[5m])))",
+    "sum by (model_name) (rate(inference_objective_request_error_total[5m]))"
+    " / sum by (model_name) (rate(inference_objective_request_total[5m]))",
+    "inference_pool_average_queue_size",
+    "inference_pool_average_kv_cache_utilization",
+    "inference_pool_ready_pods",
+    "inference_pool_per_pod_queue_size",
+    "sum(inference_objective_running_requests)",
+    "histogram_quantile(0.9, sum by (le) (rate(inference_objective_request_sizes_bucket[5m])))",
+    "histogram_quantile(0.9, sum by (le) (rate(inference_extension_scheduler_e2e_duration_seconds_bucket[5m])))",
+    "histogram_quantile(0.9, sum by (le) (rate(llm_d_epp_request_ttft_seconds_bucket[5m])))",
+    "sum by (model_name, target_model_name) (rate(llm_d_epp_request_total[5m]))",
+)
+
+
+@pytest.mark.parametrize("query", REFERENCE)
+async def test_queries_for_the_reference_have_answers(looked: Looked, query: str) -> None:
+    async with looked.scene.session.get(f"{looked.scene.prometheus}/api/v1/query", params={"query": query}) as response:
+        assert (await response.json())["data"]["result"]
 
 
 async def test_a_prometheus_that_refuses_is_named(looked: Looked) -> None:

@@ -30,6 +30,7 @@ def panel(kind: str = "timeseries", *, stacked: bool = False) -> ShownPanel:
         (1536.0, "bytes", "1.5 KiB"),
         (12.0, "bytes", "12 B"),
         (0.5, "percentunit", "50 %"),
+        (30.0, "percentunit", "3000 %"),
         (1500.0, "cps", "1.5 K/s"),
         (2.0, "reqps", "2 req/s"),
         (1234567.0, "short", "1.23 M"),
