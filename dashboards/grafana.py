@@ -90,9 +90,12 @@ def _link(board: Board) -> builders.DashboardLink:
     )
 
 
-def _target(query: Query, place: int, *, instant: bool = False) -> prometheus.Dataquery:
-    made = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + place))
-    return made.instant() if instant else made.range()
+def _target(query: Query, place: int) -> prometheus.Dataquery:
+    return prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(chr(ord("A") + place)).range()
+
+
+def _without_series(panel: Panel) -> str:
+    return "none" if panel.only_on_faults else "unknown"
 
 
 def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
@@ -120,6 +123,7 @@ def _over_time(panel: Panel) -> timeseries.Panel:
             .show_legend(True)
         )
         .tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI).sort(options.SortOrder.DESCENDING))
+        .no_value(_without_series(panel))
         .line_width(1)
         .fill_opacity(_STACKED if stacked else _FILLED)
         .show_points(options.VisibilityMode.AUTO)
@@ -146,7 +150,7 @@ def _number(panel: Panel) -> stat.Panel:
         .span(panel.width)
         .height(panel.height)
         .unit(panel.unit.value)
-        .no_value("unknown")
+        .no_value(_without_series(panel))
         .targets([_target(query, place) for place, query in enumerate(panel.queries)])
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .graph_mode(options.BigValueGraphMode.AREA)

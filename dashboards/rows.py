@@ -53,7 +53,7 @@ class Panel:
 
     `width` is in the 24 columns and `height` in the rows of Grafana's grid. `base` is the colour below all thresholds.
     `whole` has the axis end at 1 at least. `only_on_faults`: without a fault there is no series, rather than one that
-    is 0.
+    is 0, and the panel says "none" instead of "unknown".
     """
 
     title: str

@@ -141,7 +141,7 @@ class Scene:
         erring, gone = self.fleet.find(POOLS[0].pods[0]), self.fleet.find(POOLS[1].pods[0])
         assert erring is not None
         assert gone is not None
-        await erring.inject(Fault(FaultKind.ERROR, ratio=0.05))
+        await erring.inject(Fault(FaultKind.ERROR, ratio=0.2))
         await gone.inject(Fault(FaultKind.REFUSE, seconds=4.0))
 
     async def _bad_requests(self) -> None:

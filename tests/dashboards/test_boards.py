@@ -1,12 +1,17 @@
 """Boards are what their tables say, and ask for nothing that is not exported."""
 
+import json
 import re
+from pathlib import Path
 
 import orjson
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards.__main__ import FOLDER, files
+from dashboards.__main__ import FOLDER, files, main
 from dashboards.boards import BOARDS
 from dashboards.rendering.board_files import filled_in
 from dashboards.rows import Board, Kind, Panel
@@ -28,6 +33,16 @@ def test_committed_files_are_those_that_are_made() -> None:
     committed = [each.relative_to(FOLDER) for folder in ("json", "rules") for each in (FOLDER / folder).iterdir()]
     assert sorted(committed) == sorted(made)
     assert [path for path in committed if (FOLDER / path).read_text() != made[path]] == []
+
+
+def test_files_of_boards_that_are_no_more_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "old.json").write_text("{}")
+    monkeypatch.setattr("dashboards.__main__.FOLDER", tmp_path)
+    monkeypatch.setattr("sys.argv", ["dashboards", "--runbooks", "https://example.org/r"])
+    assert main() == 0
+    written = {each.relative_to(tmp_path): each.read_text() for each in tmp_path.rglob("*.*") if each.is_file()}
+    assert written == files("https://example.org/r")
 
 
 @pytest.mark.parametrize(("panel", "expr", "legend"), QUERIES)
@@ -113,6 +128,33 @@ def test_an_unknown_value_is_a_gap(board: Board) -> None:
         for query in panel.queries:
             assert "vector(" not in query.expr
             assert " or " not in query.expr
+
+
+def test_boards_say_what_no_series_means() -> None:
+    """Nothing refused is not the same as not known."""
+    said = {
+        panel["title"]: panel["fieldConfig"]["defaults"]["noValue"]
+        for board in BOARDS
+        for panel in orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())["panels"]
+        if panel["type"] != "row"
+    }
+    assert {title for title, text in said.items() if text == "none"} == {"Refused requests", "Refusals by reason"}
+    assert set(said.values()) == {"none", "unknown"}
+
+
+@each_board
+def test_grafanas_own_types_read_a_board_as_it_was_written(board: Board) -> None:
+    register_default_plugins()
+    document = orjson.loads((FOLDER / "json" / f"{board.name}.json").read_bytes())
+    read = Dashboard.from_json(document)
+    assert orjson.loads(json.dumps(read, cls=JSONEncoder)) == document
+
+
+@each_board
+def test_the_documentation_has_a_picture_of_a_board(board: Board) -> None:
+    docs = FOLDER.parent / "docs"
+    assert f"\n![{board.title}](img/dashboards-{board.name}.png)\n" in (docs / "dashboards.md").read_text()
+    assert (docs / "img" / f"dashboards-{board.name}.png").stat().st_size < 200_000
 
 
 def test_provisioning_takes_the_folder_that_the_documentation_names() -> None:

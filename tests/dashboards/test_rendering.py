@@ -2,15 +2,18 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboards.rendering.__main__ import main
 from dashboards.rendering.answers import Series, Span
 from dashboards.rendering.board_files import Cell, ShownPanel, filled_in
 from dashboards.rendering.charts import drawn
 from dashboards.rendering.units import ticks, written
+from dashboards.rows import Unit
 
 SPAN = Span(0.0, 100.0, 1.0, "4s")
 
@@ -38,6 +41,11 @@ def panel(kind: str = "timeseries", *, stacked: bool = False) -> ShownPanel:
 )
 def test_values_are_written_in_their_unit(value: float, unit: str, text: str) -> None:
     assert written(value, unit) == text
+
+
+@pytest.mark.parametrize("unit", Unit)
+def test_every_unit_of_panels_is_known(unit: Unit) -> None:
+    assert written(1.0, unit.value)[0] == "1"
 
 
 @given(st.floats(1e-6, 1e13), st.sampled_from(["short", "bytes", "s"]))
@@ -84,6 +92,15 @@ def test_names_are_written_as_text() -> None:
 def test_more_names_than_have_room_are_counted() -> None:
     series = [Series(f"a rather long name of a line {number}", ((0.0, 1.0),)) for number in range(12)]
     assert "+ 9" in drawn(panel(), series, SPAN, 400, 250)
+
+
+@pytest.mark.browser
+def test_a_prometheus_that_is_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["rendering", "http://127.0.0.1:1", str(tmp_path)])
+    assert main() == 1
+    assert capsys.readouterr().err.startswith("dashboards.rendering: http://127.0.0.1:1 does not answer: ")
 
 
 def test_variables_that_are_not_chosen_are_everything() -> None:
