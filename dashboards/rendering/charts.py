@@ -26,8 +26,9 @@ _LEFT, _RIGHT, _TOP = 62, 10, 8
 _AXIS = 18
 _LEGEND_LINE = 15
 _LEGEND_LINES = 3
-_LETTER = 6.8
-"""Width that a letter of the legend takes, generously."""
+_LETTER = 7.0
+_LETTERS = {letter: width for letters, width in (("mwMW@%", 10.5), ("iljtfrI1.,:/|-_ ", 4.7)) for letter in letters}
+"""Widths that letters of the legend take; all others take `_LETTER`."""
 _GAP_STEPS = 1.5
 _STACKED, _ALONE = 0.45, 0.06
 """How much areas are filled."""
@@ -138,12 +139,11 @@ def _runs(series: Series, step: float) -> Iterator[list[tuple[float, float]]]:
 
 def _legend(names: Sequence[str], width: int, height: int) -> tuple[str, int]:
     """The legend at the bottom, and how many lines it takes; names that have no room are counted."""
-    longest = int((width - 2 * _RIGHT - 22) / _LETTER)
     lines: list[list[str]] = [[]]
     taken = 0.0
     for each in names:
-        name = each if len(each) <= longest else f"{each[: longest - 1]}…"
-        needed = 22 + _LETTER * len(name)
+        name = _shortened(each, width - 2 * _RIGHT - 22)
+        needed = 22 + _width(name)
         if lines[-1] and taken + needed > width - 2 * _RIGHT:
             lines.append([])
             taken = 0.0
@@ -160,11 +160,23 @@ def _legend(names: Sequence[str], width: int, height: int) -> tuple[str, int]:
                 f'<rect x="{x:.0f}" y="{y - 6}" width="10" height="3" fill="{_PALETTE[place % len(_PALETTE)]}"/>'
             )
             parts.append(_text(x + 14, y, name, "start", "legend"))
-            x += 22 + _LETTER * len(name)
+            x += 22 + _width(name)
             place += 1
         if left_out and number == len(shown) - 1:
             parts.append(_text(x + 4, y, f"+ {left_out}", "start", "legend"))
     return "".join(parts), len(shown)
+
+
+def _width(text: str) -> float:
+    return sum(_LETTERS.get(letter, _LETTER) for letter in text)
+
+
+def _shortened(text: str, width: float) -> str:
+    """As much of a text as has room."""
+    if _width(text) <= width:
+        return text
+    kept = next(end for end in range(len(text), -1, -1) if _width(text[:end]) + _LETTER <= width)
+    return f"{text[:kept]}…"
 
 
 def _number(panel: ShownPanel, series: Series, span: Span, width: int, height: int) -> str:
