@@ -93,8 +93,8 @@ class Served:
 
 
 POOLS = (
-    Served("chat", "llama-3.1-8b-h100", 3, 3, 80, 4.0, 14.0, 60),
-    Served("code", "llama-2-7b-a100", 2, 2, 40, 1.0, 6.0, 30),
+    Served("chat", "llama-3.1-8b-h100", 3, 3, 80, 4.0, 21.0, 60),
+    Served("code", "llama-2-7b-a100", 2, 2, 40, 1.0, 9.0, 30),
 )
 IDLE = "idle"
 """A pool without servers, for which requests come."""
