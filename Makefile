@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab test test-compiled check bench bench-against fuzz soak compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against fuzz soak compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ demo: $(SERVING) ## simulated model servers, Envoy, picker and adapter, and thre
 
 lab: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## a cluster, an HPA, Envoy, picker, adapter and a load that surges, until Ctrl-C
 	$(BIN)/python -m lab
+
+dashboards: $(STAMP) ## Grafana's JSON and the rule files, made of the tables in dashboards/
+	$(BIN)/python -m dashboards
+
+pictures: $(STAMP) ## the pictures of docs/dashboards.md, from two minutes of load (needs Prometheus and Chromium)
+	$(BIN)/python -m tests.dashboards.pictures
 
 test: $(STAMP) ## all tests this machine can run
 	$(BIN)/pytest -q

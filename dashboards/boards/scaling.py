@@ -1,0 +1,217 @@
+"""What HPAs saw, when and why: their answers, the values behind them, and what they decided."""
+
+from dashboards.promql import POOL, highest, quantile, rate, total, whole
+from dashboards.rows import Board, Colour, Kind, Panel, Query, Section, Threshold, Unit, Variable
+
+_AUTOSCALERS = 'namespace=~"$namespace"'
+_HPA = ("namespace", "horizontalpodautoscaler")
+_OF_HPA = "{{namespace}}/{{horizontalpodautoscaler}}"
+_ASKED = 'kind=~"custom|external"'
+_ANSWERED = f'{_ASKED},status="200"'
+_READY = highest("infscale_pool_ready_endpoints", POOL, "pool")
+
+
+def _hpa(metric: str, *by: str, where: str = "") -> str:
+    """Of kube-state-metrics, which tells what HPAs are and say of themselves."""
+    matchers = ",".join(filter(None, (_AUTOSCALERS, where)))
+    return highest(f"kube_horizontalpodautoscaler_{metric}", matchers, *_HPA, *by)
+
+
+_DECISIONS = Section(
+    "What HPAs decided (from kube-state-metrics)",
+    (
+        Panel(
+            "Replicas",
+            "Replicas there are, and replicas the HPA wants. They differ while pods start, and where something "
+            "else scales "
+            "the same workload.",
+            Unit.COUNT,
+            (
+                Query(_hpa("status_current_replicas"), f"{_OF_HPA} current"),
+                Query(_hpa("status_desired_replicas"), f"{_OF_HPA} desired"),
+                Query(_hpa("spec_max_replicas"), f"{_OF_HPA} maximum"),
+            ),
+        ),
+        Panel(
+            "Metrics as share of their targets",
+            "The ratio that an HPA multiplies its replicas by, for each metric; the largest wins. Within 10 % of "
+            "1 it does "
+            "nothing.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"{_hpa('status_target_metric', 'metric_name', 'metric_target_type')}"
+                    f" / {_hpa('spec_target_metric', 'metric_name', 'metric_target_type')}",
+                    "{{horizontalpodautoscaler}} {{metric_name}}",
+                ),
+            ),
+            thresholds=(Threshold(1.1, Colour.WARNING),),
+            whole=True,
+        ),
+        Panel(
+            "Scaling is active",
+            "1 while the HPA gets all its metrics. At 0 it holds its replicas; its events say why, and the "
+            "answers below.",
+            Unit.COUNT,
+            (
+                Query(
+                    _hpa("status_condition", where='condition="ScalingActive",status="true"'),
+                    _OF_HPA,
+                ),
+            ),
+            whole=True,
+        ),
+    ),
+)
+_ANSWERS = Section(
+    "What HPAs were answered",
+    (
+        Panel(
+            "Questions",
+            "Requests for custom and external metrics, which come from HPAs, each 15 s for each metric unless "
+            "configured.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_adapter_requests_total", _ASKED, "kind", "status"), "{{kind}} {{status}}"),),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "Time of answers",
+            "Answers come from memory; no question waits for a scrape.",
+            Unit.SECONDS,
+            (
+                Query(quantile(0.5, "infscale_adapter_request_duration_seconds", _ASKED), "p50"),
+                Query(quantile(0.99, "infscale_adapter_request_duration_seconds", _ASKED), "p99"),
+            ),
+        ),
+        Panel(
+            "Errors",
+            "Share of the questions that were not answered with a value. With 503 and 404 the HPA holds its replicas.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"1 - {rate('infscale_adapter_requests_total', _ANSWERED, 'kind')}"
+                    f" / {rate('infscale_adapter_requests_total', _ASKED, 'kind')}",
+                    "{{kind}}",
+                ),
+            ),
+            thresholds=(Threshold(0.05, Colour.WARNING),),
+            whole=True,
+        ),
+        Panel(
+            "Owners of the metrics APIs",
+            "Whose Service answers each version of the metrics APIs: infscale's, another's, or none.",
+            Unit.COUNT,
+            (
+                Query(
+                    highest("infscale_adapter_api_service_owner", "", "api_service", "owner"),
+                    "{{api_service}}: {{owner}}",
+                ),
+            ),
+            whole=True,
+        ),
+        Panel(
+            "Other adapters' metrics",
+            "Requests passed on to another adapter, by outcome, and 1 while HPAs do not find another adapter's "
+            "metrics.",
+            Unit.COUNT,
+            (
+                Query("max(infscale_adapter_other_metrics_lost)", "lost"),
+                Query(rate("infscale_adapter_forwarded_requests_total", "", "outcome"), "passed on: {{outcome}}"),
+            ),
+            whole=True,
+        ),
+        Panel(
+            "Connections",
+            "Connections of the adapter, by whether a client certificate was verified.",
+            Unit.COUNT,
+            (Query(total("infscale_adapter_connections", "", "state"), "{{state}}"),),
+        ),
+    ),
+)
+_VALUES = Section(
+    "The values behind it",
+    (
+        Panel(
+            "Queue latency, p90",
+            "The metric queue_latency_p90_seconds of the pool.",
+            Unit.SECONDS,
+            (Query(highest("infscale_pool_queue_latency_p90_seconds", POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
+            "Waiting requests for each ready endpoint",
+            "What an AverageValue target of waiting_requests is compared with, where all endpoints are replicas.",
+            Unit.COUNT,
+            (Query(f"{whole('infscale_pool_waiting_requests')} / ({_READY} > 0)", "{{pool}}"),),
+        ),
+        Panel(
+            "In flight for each ready endpoint",
+            "What an AverageValue target of in_flight_requests is compared with.",
+            Unit.COUNT,
+            (Query(f"{total('infscale_pool_in_flight_requests', POOL, 'pool')} / ({_READY} > 0)", "{{pool}}"),),
+        ),
+        Panel(
+            "Saturation and KV cache",
+            "The metrics saturation_ratio and kv_cache_utilization_ratio of the pool.",
+            Unit.RATIO,
+            (
+                Query(highest("infscale_pool_saturation_ratio", POOL, "pool"), "{{pool}} saturation"),
+                Query(highest("infscale_pool_kv_cache_utilization_ratio", POOL, "pool"), "{{pool}} KV cache"),
+            ),
+            whole=True,
+        ),
+        Panel(
+            "From zero: requests without an endpoint",
+            "Requests refused over the window because no endpoint was ready.",
+            Unit.COUNT,
+            (Query(total("infscale_pool_requests_without_endpoint", POOL, "pool"), "{{pool}}"),),
+            thresholds=(Threshold(1, Colour.WARNING),),
+        ),
+        Panel(
+            "Model load time",
+            "How long a new replica takes until it helps: from the start of the container until the pod is Ready.",
+            Unit.SECONDS,
+            (Query(highest("infscale_pool_model_load_seconds", POOL, "pool"), "{{pool}}"),),
+        ),
+    ),
+)
+_TRUST = Section(
+    "Whether to believe them",
+    (
+        Panel(
+            "Ready endpoints with fresh data",
+            "Below half of a pool, its metrics are answered with 503, and the HPA holds its replicas.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"{highest('infscale_pool_fresh_endpoints', POOL, 'pool')} / ({_READY} > 0)",
+                    "{{pool}}",
+                ),
+            ),
+            thresholds=(Threshold(0.5, Colour.WARNING), Threshold(1.0, Colour.GOOD)),
+            base=Colour.BAD,
+            whole=True,
+        ),
+        Panel(
+            "Oldest observation",
+            "Age of the oldest last observation among the pool's endpoints.",
+            Unit.SECONDS,
+            (Query(highest("infscale_endpoint_age_seconds", POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
+            "Load unknown",
+            "1 while a pool has ready endpoints and the load of none is known.",
+            Unit.COUNT,
+            (Query(highest("infscale_pool_unknown_load", POOL, "pool"), "{{pool}}"),),
+            thresholds=(Threshold(1, Colour.BAD),),
+            whole=True,
+        ),
+    ),
+)
+
+SCALING = Board(
+    "scaling",
+    "Scaling",
+    "What HPAs saw, when and why.",
+    (Variable.NAMESPACE, Variable.POOL),
+    (_DECISIONS, _ANSWERS, _VALUES, _TRUST),
+)
