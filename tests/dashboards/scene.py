@@ -19,7 +19,7 @@ import yaml
 from aiohttp import web
 
 from infscale.demo.child_processes import free_ports
-from infscale.envoy.config import Address, OriginalDestinationRoute
+from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.engine.steps import EngineSettings
@@ -177,7 +177,7 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         served = await enter(program(folder / "serve.log", "serve", "--config", str(config)))
         await served.until_it_says("composition: serving")
         listen = Address(_HOST, gateway)
-        route = OriginalDestinationRoute(listen, Address(_HOST, picker), trusted_headers=(POOL_HEADER,))
+        route = PickerRoute(listen, Address(_HOST, picker), None, trusted_headers=(POOL_HEADER,))
         await enter(running_envoy(Address(_HOST, admin), [route]))
         states = await enter(_page(functools.partial(told, autoscalers)))
         await enter(running("prometheus", _prometheus(folder, prometheus, telemetry, states), folder))
