@@ -19,7 +19,7 @@ request: never all at once, and faster than anything is added.
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -158,7 +158,6 @@ class _Grid:
         self.alive = 0
 
 
-@dataclass(slots=True, eq=False)
 class _Cache:
     """The blocks one endpoint is believed to hold, least recently used first, and how many smallest blocks that is.
 
@@ -166,14 +165,17 @@ class _Cache:
     none of a cache that is gone. One that is `trimmed` is in the list of those that are cut back.
     """
 
-    bit: int
-    grid: int
-    life: object
-    blocks: OrderedDict[int, int] = field(default_factory=OrderedDict[int, int])
-    capacity: int = 0
-    share: int = 0
-    size: int = 0
-    trimmed: bool = False
+    __slots__ = ("bit", "blocks", "capacity", "grid", "life", "share", "size", "trimmed")
+
+    def __init__(self, bit: int, grid: int, life: object) -> None:
+        self.bit = bit
+        self.grid = grid
+        self.life = life
+        self.blocks: OrderedDict[int, int] = OrderedDict()
+        self.capacity = 0
+        self.share = 0
+        self.size = 0
+        self.trimmed = False
 
     @property
     def is_over(self) -> bool:
