@@ -4,12 +4,11 @@ The answers are those that the HPA controller gets. What it makes of them is its
 here; its `behavior`, its history and its own metrics (CPU, memory) are not, and the document does not guess them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapter.answering.autoscalers import Objects, question
-from adapter.answering.provider import Provider
+from adapter.answering.autoscalers import Asking, Objects, is_keda_s, question
 from adapter.api.paths import ObjectRequest
 from adapter.errors import ApiError, NotFound
 from infscale.endpoint import (
@@ -48,15 +47,9 @@ _SOURCES: Final[Mapping[MetricForm, Source]] = {
     MetricForm.OBJECT: Source.OBJECT,
     MetricForm.EXTERNAL: Source.EXTERNAL,
 }
+_ELSEWHERE: Final = "another adapter answers it, which is not asked for this document"
+
 _Document = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who answers: `provider`, and another adapter, which is asked for the custom metrics that it `knows`."""
-
-    provider: Provider
-    knows: Callable[[str], bool]
 
 
 def autoscaler_steps(asking: Asking, state: DiscoveryState, now: float) -> Steps[_Document]:
@@ -88,6 +81,10 @@ def _answer(asking: Asking, autoscaler: Autoscaler, metric: ScaledMetric, object
     asked = question(autoscaler, metric, objects)
     if asked is None:
         return _Answer(metric, cause="it names an object that discovery does not know, so nothing can be asked")
+    if is_keda_s(metric):
+        return _Answer(metric, cause="KEDA answers it; what infscale told KEDA is at /debug/triggers")
+    if asking.is_of_others(asked):
+        return _Answer(metric, cause=_ELSEWHERE)
     try:
         if isinstance(asked, ObjectRequest):
             items = [(key.name, reading) for key, reading in asking.provider.objects(asked, now).items]
@@ -95,7 +92,7 @@ def _answer(asking: Asking, autoscaler: Autoscaler, metric: ScaledMetric, object
             items = [("", each.reading) for each in asking.provider.external(asked, now).items]
     except ApiError as error:
         if isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and asking.knows(asked.metric):
-            return _Answer(metric, cause="another adapter answers it, which is not asked for this document")
+            return _Answer(metric, cause=_ELSEWHERE)
         return _Answer(metric, cause=str(error))
     return _Answer(metric, items)
 

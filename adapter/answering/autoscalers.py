@@ -5,7 +5,7 @@ as the HPA controller asks them, of the same provider, so that what is said is w
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adapter.answering.provider import Provider
@@ -45,6 +45,9 @@ class Finding:
     problem: str
 
 
+KEDA_LABEL = "scaledobject.keda.sh/name"
+"""What the External metrics of KEDA's HPAs are selected by: KEDA answers them, and asks its scalers."""
+
 Objects = Mapping[tuple[str, ObjectKey], DescribedObject]
 """Described objects by kind and key."""
 
@@ -80,13 +83,33 @@ def _asked(
     return ObjectRequest(version, resource, key.namespace, key.name, metric.name, labels, metric.selector)
 
 
-def checked(
-    provider: Provider, state: DiscoveryState, now: float, knows: Callable[[str], bool]
-) -> Iterator[Finding | None]:
+def is_keda_s(metric: ScaledMetric) -> bool:
+    """Whether KEDA answers the metric."""
+    return any(each.key == KEDA_LABEL for each in metric.selector.requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who answers: `provider`, whose metrics have the names `own`, and another adapter.
+
+    That is asked for the custom metrics that it `knows`: at once where infscale has none of the very name, else where
+    infscale does not know the object.
+    """
+
+    provider: Provider
+    knows: Callable[[str], bool]
+    own: Collection[str]
+
+    def is_of_others(self, asked: MetricRequest) -> bool:
+        """Whether the other adapter is asked at once."""
+        return isinstance(asked, ObjectRequest) and asked.metric not in self.own and self.knows(asked.metric)
+
+
+def checked(asking: Asking, state: DiscoveryState, now: float) -> Iterator[Finding | None]:
     """Every metric that is refused for what it names; unknown values are no finding, they pass.
 
-    `knows` says which custom metrics another adapter has, which is asked for them. There is one step for each metric
-    that is looked at, None where nothing is found: the caller can let others in between.
+    There is one step for each metric that is looked at, None where nothing is found: the caller can let others in
+    between.
     """
     objects = {(each.kind, each.key): each for each in state.objects}
     for autoscaler in state.autoscalers:
@@ -95,19 +118,20 @@ def checked(
             yield Finding(autoscaler.key, "*", looked_at)
         for metric in dict.fromkeys(autoscaler.metrics):
             asked = question(autoscaler, metric, objects)
-            yield None if asked is None else _refused(provider, autoscaler, asked, now, knows)
+            if asked is None or is_keda_s(metric) or asking.is_of_others(asked):
+                yield None
+            else:
+                yield _refused(asking, autoscaler, asked, now)
 
 
-def _refused(
-    provider: Provider, autoscaler: Autoscaler, asked: MetricRequest, now: float, knows: Callable[[str], bool]
-) -> Finding | None:
+def _refused(asking: Asking, autoscaler: Autoscaler, asked: MetricRequest, now: float) -> Finding | None:
     try:
         if isinstance(asked, ObjectRequest):
-            provider.objects(asked, now)
+            asking.provider.objects(asked, now)
         else:
-            provider.external(asked, now)
+            asking.provider.external(asked, now)
     except (NotFound, BadRequest) as error:
-        forwarded = isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and knows(asked.metric)
+        forwarded = isinstance(error, NotFound) and isinstance(asked, ObjectRequest) and asking.knows(asked.metric)
         return None if forwarded else Finding(autoscaler.key, asked.metric, str(error))
     except Unavailable:
         pass

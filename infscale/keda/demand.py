@@ -7,7 +7,7 @@ an unknown load counts as what was last known of it, for a minute, and after tha
 from collections.abc import Iterable
 from typing import Final
 
-from infscale.endpoint import ObjectKey
+from infscale.endpoint import ObjectKey, Phase
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.window_readers import Unknown
@@ -32,15 +32,20 @@ def asked_for(snapshot: PoolSnapshot, since: float, more_than: float = 0.0) -> b
 
 
 def known_load(snapshot: PoolSnapshot, now: float) -> bool | None:
-    """Whether requests are in flight, run or wait; None where that is unknown. Without ready endpoint none runs."""
+    """Whether requests are in flight, run or wait; None where that is unknown. Without a ready pod none runs."""
     if snapshot.in_flight_requests.any():
         return True
-    if not snapshot.columns.ready.any():
+    if not _serves(snapshot):
         return False
     readings = [group_reading(metric, snapshot, now) for metric in _LOADS]
     if any(not isinstance(each, Unknown) and each.value > 0 for each in readings):
         return True
     return None if any(isinstance(each, Unknown) for each in readings) else False
+
+
+def _serves(snapshot: PoolSnapshot) -> bool:
+    """Whether there is a ready pod, even if its server says of itself that it takes nothing new."""
+    return any(endpoint.phase is Phase.READY for endpoint in snapshot.endpoints)
 
 
 class Loads:
@@ -61,7 +66,7 @@ class Loads:
     def has_load(self, snapshot: PoolSnapshot, now: float) -> bool:
         """Whether the pool has load, as far as that is known."""
         load = known_load(snapshot, now)
-        if not snapshot.columns.ready.any():
+        if not _serves(snapshot):
             # Nothing is known of what the next endpoint will have.
             self._known.pop(snapshot.pool, None)
             return bool(load)

@@ -250,13 +250,16 @@ def _served_name(snapshot: PoolSnapshot, model: str | None) -> str | None:
 
 
 def _pods(snapshot: PoolSnapshot) -> Pods:
-    """The pods of a pool, which are what an HPA counts: one with several ranks is one."""
+    """The pods of a pool, which are what an HPA counts: one with several ranks is one.
+
+    One whose server says that it takes no requests is as one that starts: it is there, and may serve again.
+    """
     is_ready, endpoints = snapshot.columns.ready, snapshot.endpoints
     ready = starting = 0
     for rows in snapshot.state.pods.rows.values():
         if any(is_ready[row] for row in rows):
             ready += 1
-        elif any(endpoints[row].phase is Phase.STARTING for row in rows):
+        elif any(endpoints[row].phase is not Phase.DRAINING for row in rows):
             starting += 1
     return Pods(ready, starting)
 

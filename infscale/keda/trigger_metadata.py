@@ -16,6 +16,7 @@ from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import ObjectKey
 from infscale.errors import QuantityError
 from infscale.keda.errors import InvalidTrigger, NotThere
+from infscale.metrics.published.aliases import Alias
 from infscale.metrics.published.catalogue import PublishedMetric
 from infscale.metrics.published.latency_goals import Goal, read_goals
 from infscale.metrics.published.metric_table import MetricTable
@@ -249,7 +250,10 @@ def _scope(keys: _Keys, scaled_object: ObjectKey, *, other_namespaces: bool) -> 
 
 def _metric(keys: _Keys, scope: Scope, table: MetricTable) -> MetricTrigger:
     def metric(key: str, text: str) -> PublishedMetric:
-        found = table.get(text)
+        found = table.called(text)
+        if isinstance(found, Alias):
+            problem = f"{quoted(text)} is not answered under that name: {found.why}; ask for {found.metric}"
+            keys.refuse(key, problem)
         if found is None:
             meant = did_you_mean(text, table.names) or f"; known are {short_list(table.names, text)}"
             problem = f"{keys.written(key)}: there is no metric {quoted(text)}{meant}"

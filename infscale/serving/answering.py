@@ -12,8 +12,8 @@ from adapter.access.request_access import Access, cluster_access
 from adapter.access.reviews import REVIEW_NEEDS
 from adapter.access.trust import Trust
 from adapter.access.trust_watch import TRUST_NEEDS
-from adapter.answering.autoscaler_document import Asking, autoscaler_steps
-from adapter.answering.autoscalers import MOST_FOUND, Finding, checked, news
+from adapter.answering.autoscaler_document import autoscaler_steps
+from adapter.answering.autoscalers import MOST_FOUND, Asking, Finding, checked, news
 from adapter.answering.forwarding import FORWARDING_NEEDS, Forwarder
 from adapter.answering.provider import Provider
 from adapter.api.documents import Clock
@@ -85,21 +85,18 @@ class Answers:
         return Membership(grants, registers if believed else None, api_services, forwarder)
 
     @asynccontextmanager
-    async def checks(self, store: MetricStore, knows: Callable[[str], bool]) -> AsyncGenerator[None]:
-        """Say in the log what autoscalers ask for that does not exist, each once, until the block ends.
-
-        `knows` says which custom metrics another adapter has.
-        """
-        async with running(self._check(store, knows)):
+    async def checks(self, store: MetricStore, asking: Asking) -> AsyncGenerator[None]:
+        """Say in the log what autoscalers ask for that does not exist, each once, until the block ends."""
+        async with running(self._check(store, asking)):
             yield
 
-    async def _check(self, store: MetricStore, knows: Callable[[str], bool]) -> None:
+    async def _check(self, store: MetricStore, asking: Asking) -> None:
         known: frozenset[Finding] = frozenset()
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             now = asyncio.get_running_loop().time()
             found: list[Finding] = []
-            for step, finding in enumerate(checked(self.provider, store.discovery, now, knows)):
+            for step, finding in enumerate(checked(asking, store.discovery, now)):
                 if finding is not None and len(found) < MOST_FOUND:
                     found.append(finding)
                 # Each is a part of a millisecond of work: requests have their turns, and most of the time, in between.
@@ -134,7 +131,8 @@ class Answering(Owning):
         clock: Callable[[], float],
     ) -> None:
         self.server = answers.server(config, page)
-        checks = [] if answers.client is None else [answers.checks(store, self.server.knows)]
+        self._asking = Asking(answers.provider, self.server.knows, answers.table.names)
+        checks = [] if answers.client is None else [answers.checks(store, self._asking)]
         super().__init__(self.server, *checks)
         self._answers = answers
         self._store = store
@@ -146,5 +144,4 @@ class Answering(Owning):
         """The documents under `/debug/`: what autoscalers are told, where there are any to be seen."""
         if self._answers.client is None:
             return {}
-        asking = Asking(self._answers.provider, self.server.knows)
-        return {"autoscalers": lambda: autoscaler_steps(asking, self._store.discovery, self._clock())}
+        return {"autoscalers": lambda: autoscaler_steps(self._asking, self._store.discovery, self._clock())}

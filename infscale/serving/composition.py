@@ -192,7 +192,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
             provider = ChainedProvider(provider, RulesProvider(prometheus.rules.evaluation, provider), table.names)
         answering = Answering(config, Answers(provider, table, given.client, rng), store, page, clock)
     scaler = None
-    if config.keda is not None:
+    # What activates a pool are requests that the picker turns away.
+    if config.keda is not None and "picker" in running:
         scaler = ScalerPort(
             config.keda, store, table, lambda pool: pool_settings(config, deciding.scheduling, pool), clock
         )

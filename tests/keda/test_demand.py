@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from infscale.endpoint import Phase
 from infscale.keda.demand import KEPT_SECONDS, Loads, asked_for, known_load
+from infscale.metrics.sample import HealthSample
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.sources.health_source import HEALTH
 from tests.keda.pools import CHAT, STALE, WINDOW, Pools, server
 
 
@@ -83,6 +85,19 @@ def test_a_load_that_was_never_known_is_load_where_an_endpoint_is_ready() -> Non
     # Nothing was known of an endpoint that becomes ready.
     pools.discover(server(0))
     assert loads.has_load(chat(pools), pools.now) is True
+
+
+def test_a_pool_whose_servers_all_say_no_has_a_load_that_is_unknown_and_never_none() -> None:
+    pools = Pools([server(0), server(1)])
+    pools.scrape()
+    for number in (0, 1):
+        pools.store.record_beside(HEALTH, server(number).key, HealthSample(serving=False, good_seconds=1e3), pools.now)
+    assert not chat(pools).columns.ready.any()
+    assert known_load(chat(pools), pools.now) is None
+    assert Loads().has_load(chat(pools), pools.now)
+    # Its pods are there: the number of replicas stays.
+    assert pools.value({"pool": "chat", "slo": "ttft_p90=1s"}) == 2.0
+    assert pools.active({"pool": "chat", "slo": "ttft_p90=1s"})
 
 
 def test_pools_that_are_gone_are_forgotten() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from infscale.keda.errors import InvalidTrigger, NotThere, ScalerError
 from infscale.keda.trigger_metadata import LONGEST, MOST_KEYS, MetricTrigger, SloTrigger, Trigger, read_trigger
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.metrics.published.metric_table import FormulaSettings, MetricTable
 from tests.keda.pools import asked
 
@@ -64,6 +65,10 @@ def test_keys_that_keda_itself_passes_are_let_pass() -> None:
     assert metric(**passed, tlsClientKey="x", useCachedMetrics="true", tlsCertFileFromEnv="x") == metric()
 
 
+def test_a_metric_can_be_called_as_an_engine_calls_it() -> None:
+    assert metric(metric="vllm:num_requests_waiting").metric is BY_NAME["waiting_requests"]
+
+
 def test_goals() -> None:
     trigger = slo("ttft_p90=1s, itl_mean=50ms,queue_p99 = 1m30s", saturation="0.5")
     assert [(each.metric.name, each.seconds) for each in trigger.goals] == [
@@ -87,6 +92,10 @@ GOALS = {"slo": "ttft_p90=1s", "pool": "chat"}
         ({**GIVEN, "poool": "a"}, "poool: there is no such key; did you mean pool?"),
         ({**GIVEN, "xyz": "a"}, "xyz: there is no such key; there are metric, slo, pool"),
         ({**GIVEN, "target": "1", "targetValue": "2"}, "targetValue: is given twice, as target, too"),
+        (
+            {"metric": "DCGM_FI_DEV_FB_USED"},
+            "is not answered under that name: it is in MiB; ask for gpu_memory_used_bytes",
+        ),
         ({**GIVEN, "target": "0"}, "target: expected at least 0.001 (KEDA keeps three decimals), got '0'"),
         ({**GIVEN, "target": "0.0009"}, "target: expected at least 0.001"),
         ({**GIVEN, "target": "-1"}, "target: expected at least 0.001"),

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from adapter.answering.autoscaler_document import MAX_AUTOSCALERS, MAX_SHOWN_METRICS, Asking, autoscaler_steps
+from adapter.answering.autoscaler_document import MAX_AUTOSCALERS, MAX_SHOWN_METRICS, autoscaler_steps
+from adapter.answering.autoscalers import KEDA_LABEL, Asking
 from infscale.endpoint import Autoscaler, MetricForm, MetricTarget, ObjectKey, ScaledMetric, TargetType, Workload
 from infscale.labels import Selector
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.stepwise import result_of
 from tests.adapter.support import World
 
@@ -30,7 +32,7 @@ def told(
         world.report_all(100.0)
     autoscaler = replace(Autoscaler(HPA, Workload("Deployment", "half-0"), metrics, replicas=(1, 10)), **changes)
     state = replace(world.state, autoscalers=(autoscaler,))
-    document: Any = result_of(autoscaler_steps(Asking(world.provider, knows), state, 100.5))
+    document: Any = result_of(autoscaler_steps(Asking(world.provider, knows, BY_NAME), state, 100.5))
     (only,) = document["autoscalers"]
     return only
 
@@ -114,6 +116,18 @@ def test_of_very_many_autoscalers_the_first_are_shown_and_the_rest_counted() -> 
         Autoscaler(ObjectKey("llm", f"scaler-{number}"), Workload("Deployment", "half-0"), (WAITING,))
         for number in range(MAX_AUTOSCALERS + 5)
     )
-    steps = autoscaler_steps(Asking(world.provider, lambda _: False), replace(world.state, autoscalers=scalers), 100.0)
+    asking = Asking(world.provider, lambda _: False, BY_NAME)
+    steps = autoscaler_steps(asking, replace(world.state, autoscalers=scalers), 100.0)
     document: Any = result_of(steps)
     assert (len(document["autoscalers"]), document["left_out"]) == (MAX_AUTOSCALERS, 5)
+
+
+def test_what_others_answer_is_not_answered_here() -> None:
+    keda = ScaledMetric(MetricForm.EXTERNAL, "s0-load", Selector.parse(f"{KEDA_LABEL}=vllm"), target=VALUE)
+    other = ScaledMetric(MetricForm.PODS, "vllm:num_requests_waiting", target=PER_POD)
+    document = told(keda, other, knows=lambda name: name == "vllm:num_requests_waiting")
+    causes = [each["cause"] for each in document["metrics"]]
+    assert causes == [
+        "KEDA answers it; what infscale told KEDA is at /debug/triggers",
+        "another adapter answers it, which is not asked for this document",
+    ]

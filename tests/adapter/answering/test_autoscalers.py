@@ -2,18 +2,19 @@ from dataclasses import replace
 
 import pytest
 
-from adapter.answering.autoscalers import MOST_AT_ONCE, MOST_OF_ONE, Finding, Said, checked, news
+from adapter.answering.autoscalers import KEDA_LABEL, MOST_AT_ONCE, MOST_OF_ONE, Asking, Finding, Said, checked, news
 from infscale.endpoint import Autoscaler, DiscoveryState, MetricForm, ObjectKey, ScaledMetric, Workload
 from infscale.kube.autoscaler_specs import MAX_METRICS
 from infscale.kube.watched_objects import AUTOSCALER
 from infscale.labels import Selector, model_key
+from infscale.metrics.published.catalogue import BY_NAME
 from tests.adapter.support import MODEL, World
 
 HPA = ObjectKey("llm", "scaler")
 
 
 def findings(world: World, state: DiscoveryState, known_elsewhere: str = "") -> list[Finding]:
-    steps = checked(world.provider, state, 100.0, known_elsewhere.__eq__)
+    steps = checked(Asking(world.provider, known_elsewhere.__eq__, BY_NAME), state, 100.0)
     return [each for each in steps if each is not None]
 
 
@@ -84,6 +85,22 @@ def test_what_another_adapter_has_is_no_finding() -> None:
         ("queue_length", True),
         ("nothing", True),
     ]
+
+
+def test_what_keda_answers_is_no_finding() -> None:
+    selector = Selector.parse(f"{KEDA_LABEL}=vllm")
+    assert found(ScaledMetric(MetricForm.EXTERNAL, "s0-infscale_replicas_of_load", selector)) == []
+
+
+def test_a_name_of_an_engine_that_the_other_adapter_has_is_asked_for_there() -> None:
+    """As the adapter does: infscale would refuse it for its unit."""
+    metric = ScaledMetric(MetricForm.PODS, "DCGM_FI_DEV_FB_USED")
+    world = World()
+    world.report_all(100.0)
+    state = replace(world.state, autoscalers=(Autoscaler(HPA, Workload("Deployment", "half-0"), (metric,)),))
+    assert findings(world, state, "DCGM_FI_DEV_FB_USED") == []
+    [finding] = findings(world, state)
+    assert "gpu_memory_used_bytes" in finding.problem
 
 
 def test_an_autoscaler_with_five_thousand_metrics_is_read_in_part_and_says_so_in_few_lines() -> None:
