@@ -47,7 +47,7 @@ COMMANDS = (
     ),
     Command(
         "doctor replay",
-        "infscale.cli.doctor_replay",
+        "infscale.cli.replay.replay_command",
         "say what the controller of an HPA would have done in the past, as it is and with other settings",
     ),
     Command("hpa", "infscale.cli.write_hpa", "write an HPA or ScaledObject for a pool, and say why each number"),

@@ -1,7 +1,7 @@
 """A file of what an HPA's controller had at past syncs: JSON, read strictly."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +15,11 @@ from infscale.errors import ConfigError, QuantityError
 from infscale.planner.scale_target import PodPhase, PodState
 from infscale.quantity import milli_value, parse_quantity
 
-MAX_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 _VERSION = 1
 _MAX_REPLICAS = 100_000
 _MAX_PODS = 10_000
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _CAUSE_CHARACTERS = 400
 _PHASES: Mapping[str, PodPhase] = MappingProxyType({each.value: each for each in PodPhase})
 
@@ -41,7 +42,11 @@ def parsed_history(content: bytes, source: str) -> tuple[PastSync, ...]:
         plain = cast("Plain", orjson.loads(content))
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"{source}:{error.lineno}", "", "is no JSON") from None
-    given = from_plain(plain, source).mapping(required=["version", "samples"])
+    try:
+        root = from_plain(plain, source)
+    except RecursionError:
+        raise ConfigError(source, "", "is nested too deeply") from None
+    given = root.mapping(required=["version", "samples"])
     given["version"].integer(_VERSION, _VERSION)
     samples = given["samples"].items()
     if not 0 < len(samples) <= MAX_SYNCS:
@@ -65,7 +70,7 @@ def _sample(field: Field) -> PastSync:
 
 def _moment(field: Field) -> float:
     if not field.is_text:
-        return field.number(0.0)
+        return field.number(0.0, _LATEST)
     text = field.text()
     try:
         found = datetime.fromisoformat(text)

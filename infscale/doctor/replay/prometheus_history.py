@@ -42,7 +42,7 @@ def period(now: float, since_seconds: float, step_seconds: float) -> Period:
     """The time before `now`. Raises `ConfigError` where it has too many steps."""
     steps = since_seconds / step_seconds
     if not 1 <= steps <= min(MAX_SYNCS, _MAX_POINTS) - 2:
-        problem = f"expected 1 to {_MAX_POINTS - 2} steps of {step_seconds:g} s, got {steps:.0f}"
+        problem = f"expected 1 to {_MAX_POINTS - 2} steps of {step_seconds:g} s, got {steps:.1f}"
         raise ConfigError("arguments", "--since, --step", problem)
     return Period(int(now - since_seconds), int(now), step_seconds)
 

@@ -119,7 +119,7 @@ class RecordingAdapter(SecondAdapter):
         # A pod that still starts has no value, as with an adapter that leaves out what it could not read.
         having = [each["metadata"]["name"] for each in pods if _ready(each)]
         shares = {name: f"{demand * 1000 // len(having)}m" for name in having}
-        sync["metrics"][metric] = {"pods": shares}
+        sync["metrics"][metric] = {"pods": {_short(name): value for name, value in shares.items()}}
         return _json(_list([_item("Pod", namespace, name, metric, value) for name, value in shares.items()]))
 
     def _sync(self, workload: str, metric: str, now: float) -> dict[str, Any]:
@@ -136,8 +136,16 @@ class RecordingAdapter(SecondAdapter):
 
 
 def _pod(pod: Document) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": pod["metadata"]["name"], "ready": _ready(pod), "phase": pod["status"]["phase"]}
+    """A pod as the file has it, without what is the usual."""
+    found: dict[str, Any] = {"name": _short(pod["metadata"]["name"]), "ready": _ready(pod)}
+    if pod["status"]["phase"] != "Running":
+        found["phase"] = pod["status"]["phase"]
     return {**found, "deleting": True} if "deletionTimestamp" in pod["metadata"] else found
+
+
+def _short(name: str) -> str:
+    """What tells the pods of one Deployment apart."""
+    return name.rpartition("-")[2]
 
 
 def _ready(pod: Document) -> bool:

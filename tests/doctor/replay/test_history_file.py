@@ -62,6 +62,7 @@ def of(value: Any) -> dict[str, Any]:
         ([at("noon")], "samples[0].at: expected seconds since 1970"),
         ([at("2026-01-31T12:00:00")], "samples[0].at: expected seconds since 1970"),
         ([at(-1)], "samples[0].at"),
+        ([at(1e12)], "samples[0].at"),
         ([at(2), at(2)], "samples[1]: expected a time after that of the sample before"),
         ([at(replicas=-1)], "samples[0].replicas"),
         ([at(replicas=1.5)], "samples[0].replicas"),
@@ -87,10 +88,11 @@ def test_a_mistake_is_named_with_its_place(samples: list[Any], words: str) -> No
     [
         (b"{", "is no JSON"),
         (b"[]", "expected"),
+        (b"[" * 900 + b"]" * 900, "is nested too deeply"),
         (b'{"version": 2, "samples": []}', "version"),
-        (b" " * (MAX_BYTES + 1), "is larger than 64 MiB"),
+        (b" " * (MAX_BYTES + 1), "is larger than 16 MiB"),
     ],
-    ids=["cut off", "a list", "another version", "large"],
+    ids=["cut off", "a list", "deep", "another version", "large"],
 )
 def test_another_file_is_refused(content: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -5,9 +5,8 @@ Exit codes: 0 replayed, 1 a Prometheus cannot be asked, 2 wrong arguments or fil
 
 import argparse
 import asyncio
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from infscale.cli.arguments import refuse_unreadable
+from infscale.cli.replay.replay_arguments import name_of, overrides, pairs, seconds
 from infscale.config.read import read_text
 from infscale.doctor.replay.controller_replay import replayed, start_replicas
 from infscale.doctor.replay.history_file import read_history
@@ -24,21 +24,18 @@ from infscale.doctor.replay.past_syncs import PastSync, resampled
 from infscale.doctor.replay.prometheus_history import asked_history, period, queries
 from infscale.doctor.replay.replay_json import document
 from infscale.doctor.replay.replay_text import Replay, lines, names
-from infscale.doctor.replay.replayed_hpa import Overrides, ReplayedHpa, overridden, read_hpa
-from infscale.documents.strict_document import load, quoted, seconds_of_duration
-from infscale.errors import ConfigError, InfscaleError, QuantityError, StartError
+from infscale.doctor.replay.replayed_hpa import ReplayedHpa, overridden, read_hpa
+from infscale.documents.strict_document import load, quoted
+from infscale.errors import ConfigError, InfscaleError, StartError
 from infscale.extras import install_command
 from infscale.periodic import FetchError
 from infscale.prometheus.prometheus_server import PrometheusServer
 from infscale.prometheus.server_settings import ServerSettings
-from infscale.quantity import milli_value, parse_quantity
 
 _DEFAULT_SINCE_SECONDS = 3600.0
 _CONTROLLERS_STEP_SECONDS = 15.0
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _TIMEOUT_SECONDS = 60.0
-_MAX_REPLICAS = 100_000
-_MAX_WINDOW_SECONDS = 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,10 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_plot(arguments.plot)
     refuse_unreadable("--hpa", arguments.hpa)
     hpa = read_hpa(load(read_text(arguments.hpa), str(arguments.hpa)))
-    changes = _overrides(arguments)
+    changes = overrides(arguments)
     plans = {"as it is": hpa}
     if changes.is_there:
-        plans[_name(changes)] = overridden(hpa, changes)
+        plans[name_of(changes)] = overridden(hpa, changes)
     syncs = _history(arguments, hpa)
     start = start_replicas(syncs) if arguments.replicas is None else arguments.replicas
     if start is None:
@@ -106,19 +103,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, replays: Sequence[Replay], hpa: ReplayedHpa) -> None:
-    metrics = names(each.name for each in hpa.metrics)
+    metrics = [each.name for each in hpa.metrics]
+    heads = names(metrics)
     if arguments.plot is not None:
         from infscale.doctor.replay.replay_plot import plot  # matplotlib is not always there.
 
         try:
-            plot(replays, metrics, f"HPA {hpa.key}", arguments.plot)
+            plot(replays, heads, f"HPA {hpa.key}", arguments.plot)
         except OSError as error:
             raise ConfigError("", "--plot", f"{arguments.plot} cannot be written: {error.strerror}") from None
     if arguments.json:
         print(document(replays, metrics))
         return
     console = Console(highlight=False)
-    for line in lines(replays, metrics, whole=arguments.all):
+    for line in lines(replays, heads, whole=arguments.all):
         console.print(Text(line.text, line.style), soft_wrap=True)
 
 
@@ -134,65 +132,8 @@ def _check_plot(path: Path | None) -> None:
         raise ConfigError("arguments", "--plot", f"nothing can be written to {path.absolute().parent}")
 
 
-def _overrides(arguments: argparse.Namespace) -> Overrides:
-    for flag, value in (("--min", arguments.min), ("--max", arguments.max), ("--replicas", arguments.replicas)):
-        if value is not None and not 0 <= value <= _MAX_REPLICAS:
-            raise ConfigError("arguments", flag, f"expected 0 to {_MAX_REPLICAS}, got {value}")
-    tolerance = arguments.tolerance
-    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ConfigError("arguments", "--tolerance", "expected a number of at least 0, such as 0.05")
-    window = _seconds("--window-down", arguments.window_down, least=0.0)
-    if window is not None and window > _MAX_WINDOW_SECONDS:
-        raise ConfigError("arguments", "--window-down", f"expected at most {_MAX_WINDOW_SECONDS:g} s")
-    targets = {name: _target(value) for name, value in _pairs("--target", arguments.target).items()}
-    return Overrides(targets, tolerance, window, arguments.min, arguments.max)
-
-
-def _target(text: str) -> int:
-    try:
-        milli = milli_value(parse_quantity(text))
-    except QuantityError:
-        milli = 0
-    if milli <= 0:
-        raise ConfigError("arguments", "--target", f"expected a quantity above 0, got {quoted(text)}")
-    return milli
-
-
-def _name(changes: Overrides) -> str:
-    parts = [f"{name} {milli / 1000:g}" for name, milli in changes.targets_milli.items()]
-    others = {
-        "tolerance {:g}": changes.tolerance,
-        "scaling down after {:g} s": changes.down_window_seconds,
-        "min {}": changes.min_replicas,
-        "max {}": changes.max_replicas,
-    }
-    parts += [words.format(value) for words, value in others.items() if value is not None]
-    return f"with {', '.join(parts)}"
-
-
-def _pairs(flag: str, given: Sequence[str]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for each in given:
-        name, _, value = each.partition("=")
-        if not name or not value or name in found:
-            raise ConfigError("arguments", flag, f"expected METRIC=…, once for each metric, got {quoted(each)}")
-        found[name] = value
-    return found
-
-
-def _seconds(flag: str, text: str | None, least: float = 0.1) -> float | None:
-    if text is None:
-        return None
-    # Plain seconds as well: so does an HPA write its windows.
-    found = float(text) if text.isascii() and text.isdecimal() and len(text) < 10 else seconds_of_duration(text)
-    if found is None or not math.isfinite(found) or found < least:
-        problem = f"expected a duration such as 30s or 2h of at least {least:g} s, got {quoted(text)}"
-        raise ConfigError("arguments", flag, problem)
-    return found
-
-
 def _history(arguments: argparse.Namespace, hpa: ReplayedHpa) -> tuple[PastSync, ...]:
-    times = _Times(_seconds("--since", arguments.since), _seconds("--step", arguments.step))
+    times = _Times(seconds("--since", arguments.since), seconds("--step", arguments.step))
     if arguments.series is None:
         return asyncio.run(_of_prometheus(arguments, hpa, times))
     for flag, given in (("--query", arguments.query), ("--token-file", arguments.token_file), ("--ca", arguments.ca)):
@@ -217,7 +158,7 @@ def _of_file(path: Path, times: _Times) -> tuple[PastSync, ...]:
 async def _of_prometheus(arguments: argparse.Namespace, hpa: ReplayedHpa, times: _Times) -> tuple[PastSync, ...]:
     since = times.since_seconds or _DEFAULT_SINCE_SECONDS
     wanted = period(datetime.now(UTC).timestamp(), since, times.step_seconds or _CONTROLLERS_STEP_SECONDS)
-    asked = queries(hpa, _pairs("--query", arguments.query))
+    asked = queries(hpa, pairs("--query", arguments.query))
     for flag, path in (("--token-file", arguments.token_file), ("--ca", arguments.ca)):
         if path is not None:
             refuse_unreadable(flag, path, "arguments")

@@ -1,27 +1,14 @@
 """``infscale doctor replay`` on files and a Prometheus; mistakes are named in one line."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-import yaml
 
-from infscale.cli import doctor_replay
 from infscale.cli.main import main
-from tests.doctor.replay.replay_hpas import document, external, of_pool
-
-SAMPLES = [
-    {"at": 1e9 + 15 * number, "replicas": 2, "metrics": {"load": {"total": load}}}
-    for number, load in enumerate((8, 8, 8, 12))
-]
-
-
-def files(folder: Path, hpa: dict[str, Any] | None = None, samples: Sequence[Any] = SAMPLES) -> list[str]:
-    (folder / "hpa.yaml").write_text(yaml.safe_dump(hpa or document(external("load", "4"))))
-    (folder / "series.json").write_bytes(orjson.dumps({"version": 1, "samples": samples}))
-    return ["doctor", "replay", "--hpa", str(folder / "hpa.yaml"), "--series", str(folder / "series.json")]
+from infscale.cli.replay import replay_command
+from tests.cli.replay.replay_files import SAMPLES, files
+from tests.doctor.replay.replay_hpas import document, of_pool
 
 
 def test_as_it_is_and_with_other_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,31 +35,6 @@ def test_the_doctor_takes_names_as_before(capsys: pytest.CaptureFixture[str]) ->
     assert "[NAME ...]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (["--target", "load"], "--target: expected METRIC=…"),
-        (["--target", "load=0"], "--target: expected a quantity above 0"),
-        (["--target", "laod=1"], "--target: the HPA has no metric 'laod'"),
-        (["--tolerance", "nan"], "--tolerance: expected a number of at least 0"),
-        (["--window-down", "2h"], "--window-down: expected at most 3600 s"),
-        (["--min", "-1"], "--min: expected 0 to"),
-        (["--min", "9"], "--min, --max: expected"),
-        (["--replicas", "-1"], "--replicas: expected 0 to"),
-        (["--since", "soon"], "--since: expected a duration such as 30s or 2h"),
-        (["--step", "0"], "--step: expected a duration"),
-        (["--query", "load=x"], "--query: goes with --prometheus"),
-        (["--plot", "p.svg"], "--plot: expected a name that ends in .png"),
-        (["--plot", "/nowhere/p.png"], "--plot: nothing can be written to /nowhere"),
-        (["--hpa", "/nowhere/hpa.yaml"], "--hpa: /nowhere/hpa.yaml"),
-    ],
-    ids=lambda given: " ".join(given) if isinstance(given, list) else "",
-)
-def test_a_mistake_is_named(more: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*files(tmp_path), *more]) == 2
-    assert words in capsys.readouterr().err
-
-
 def test_too_many_steps_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     far = [SAMPLES[0], {**SAMPLES[0], "at": 2e9}]
     assert main([*files(tmp_path, samples=far), "--step", "15s"]) == 2
@@ -92,7 +54,7 @@ def test_a_plot_without_matplotlib_says_how_to_get_it(
     def missing(name: str) -> None:
         assert name == "matplotlib"
 
-    monkeypatch.setattr(doctor_replay, "find_spec", missing)
+    monkeypatch.setattr(replay_command, "find_spec", missing)
     assert main([*files(tmp_path), "--plot", str(tmp_path / "p.png")]) == 1
     found = capsys.readouterr()
     assert "--plot needs matplotlib; install it with: " in found.err
