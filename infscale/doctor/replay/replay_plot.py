@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from infscale.doctor.replay.replay_text import Replay
 
 _INK, _FAINT, _GRID = "#24292f", "#6e7781", "#e4e8ec"
-_COLOURS = ("#0b7285", "#c2571a", "#7048a8")
+_COLOURS = ("#0b7285", "#c2571a")
 _PANEL_INCHES = 1.9
 
 

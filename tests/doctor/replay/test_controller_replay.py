@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ RECORDINGS = Path(__file__).parent.parent / "recordings"
 NAMES = sorted(each.name.removesuffix(".hpa.json") for each in RECORDINGS.glob("*.hpa.json"))
 
 
+@cache
 def recorded(name: str) -> tuple[ReplayedHpa, tuple[PastSync, ...]]:
     text = (RECORDINGS / f"{name}.hpa.json").read_text()
     return read_hpa(load(text, name)), read_history(RECORDINGS / f"{name}.json")
