@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -21,7 +22,8 @@ _PAUSE_SECONDS = 0.05
 @contextlib.asynccontextmanager
 async def cluster(folder: Path, sync_seconds: int = documents.SYNC_SECONDS) -> AsyncGenerator[ControlPlane, None]:
     """Run a cluster with its files in `folder` until the block ends."""
-    async with control_plane(folder, sync_seconds) as plane, kubelets(plane):
+    async with control_plane(folder, sync_seconds) as plane, kubelets(plane) as kwok:
+        plane = replace(plane, parts={**plane.parts, "kwok": kwok})
         await plane.apply(*definitions(), *await asyncio.to_thread(_manifests))
         async with asyncio.timeout(_SECONDS):
             for definition in definitions():

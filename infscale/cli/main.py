@@ -45,6 +45,11 @@ COMMANDS = (
         "infscale.cli.doctor",
         "say what the HPAs of a cluster ask and will do, what is wrong with the set-up, and what mends it",
     ),
+    Command(
+        "doctor replay",
+        "infscale.cli.replay.replay_command",
+        "say what the controller of an HPA would have done in the past, as it is and with other settings",
+    ),
     Command("hpa", "infscale.cli.write_hpa", "write an HPA or ScaledObject for a pool, and say why each number"),
     Command("import", "infscale.cli.import_config", "say what becomes of the configuration of a prometheus-adapter"),
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
@@ -59,7 +64,7 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong configuration or arguments, 130 interrupted."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = _with_whole_command(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
         prog="infscale",
         description="One metrics store for LLM serving: routing and scaling decide from the same data.",
@@ -77,6 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(parsed.run(parsed))
 
     return _reported(parser.prog, chosen)
+
+
+def _with_whole_command(given: Sequence[str]) -> list[str]:
+    """The arguments with a command of two words as one of them."""
+    two = " ".join(given[:2])
+    return [two, *given[2:]] if any(each.name == two for each in COMMANDS) else list(given)
 
 
 def picker_main(arguments: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from infscale.planner.hpa import (
 from infscale.planner.hpa_rules import Bounds, Event, History, Reason
 from infscale.planner.scale_target import PodPhase, PodState, PodValue, Workload
 
-_SOURCES: Mapping[str, Source] = MappingProxyType(
+SOURCES: Mapping[str, Source] = MappingProxyType(
     {
         "Pods": Source.PODS,
         "Object": Source.OBJECT,
@@ -33,7 +33,7 @@ _SOURCES: Mapping[str, Source] = MappingProxyType(
         "ContainerResource": Source.CONTAINER_RESOURCE,
     }
 )
-_API_WORDS: Mapping[str, str] = MappingProxyType(
+API_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "Pods": "unable to fetch metrics from custom metrics API",
         "Object": "unable to fetch metrics from custom metrics API",
@@ -100,7 +100,7 @@ def _status(
     view: ClusterView, autoscaler: SeenAutoscaler, metric: SeenMetric, pods: tuple[SeenPod, ...]
 ) -> MetricStatus:
     """A metric as the controller has it after asking."""
-    source = _SOURCES.get(metric.form)
+    source = SOURCES.get(metric.form)
     answer = view.answer(autoscaler, metric)
     if source is None:
         return UnavailableMetric(metric.name, f"unknown metric source type {metric.form!r}")
@@ -124,7 +124,7 @@ def _problem(answer: Answer | None, metric: SeenMetric) -> str | None:
     """Why there is no value, in the controller's words."""
     if answer is not None and answer.problem is None and answer.items:
         return None
-    api = _API_WORDS[metric.form]
+    api = API_WORDS[metric.form]
     if answer is None or answer.problem is None:
         return api.replace("unable to fetch metrics", "no metrics returned")
     return f"unable to get metric {metric.name}: {api}: {answer.problem}"

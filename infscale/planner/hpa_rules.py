@@ -126,7 +126,8 @@ class Event:
 class History:
     """What the controller remembers of one HPA: recommendations before stabilization, and changes it made.
 
-    kube-controller-manager keeps this in memory only and starts empty.
+    kube-controller-manager keeps this in memory only and starts empty. A change takes the place of one that no policy
+    of its own direction reaches, even where one of the other direction still does (`storeScaleEvent`).
     """
 
     recommendations: tuple[Event, ...] = ()
@@ -137,13 +138,13 @@ class History:
         """With a recommendation made at `now`."""
         return replace(self, recommendations=_with_recent(self.recommendations, Event(now, replicas)))
 
-    def scaled(self, now: float, before: int, after: int) -> "History":
-        """With a change from `before` to `after` replicas carried out at `now`."""
+    def scaled(self, now: float, before: int, after: int, behavior: Behavior | None) -> "History":
+        """With a change from `before` to `after` replicas carried out at `now`; only policies of a behavior read it."""
+        if behavior is None or after == before:
+            return self
         if after > before:
-            return replace(self, scale_ups=_with_recent(self.scale_ups, Event(now, after - before)))
-        if after < before:
-            return replace(self, scale_downs=_with_recent(self.scale_downs, Event(now, before - after)))
-        return self
+            return replace(self, scale_ups=_stored(self.scale_ups, Event(now, after - before), behavior.scale_up))
+        return replace(self, scale_downs=_stored(self.scale_downs, Event(now, before - after), behavior.scale_down))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +266,12 @@ def _policy_words(rules: ScalingRules) -> str:
 
 def _with_recent(events: Iterable[Event], event: Event) -> tuple[Event, ...]:
     return (*(each for each in events if each.at >= event.at - _RETENTION_SECONDS), event)
+
+
+def _stored(events: tuple[Event, ...], event: Event, rules: ScalingRules) -> tuple[Event, ...]:
+    """`event` in the place of the last one that is older than the longest period of its rules, or added."""
+    oldest = event.at - max(each.period_seconds for each in rules.policies)
+    outdated = [index for index, each in enumerate(events) if each.at < oldest]
+    if not outdated:
+        return (*events, event)
+    return (*events[: outdated[-1]], event, *events[outdated[-1] + 1 :])

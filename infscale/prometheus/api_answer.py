@@ -15,7 +15,8 @@ from infscale.periodic import FetchError, Rejected
 Labels = Mapping[str, str]
 
 _CHARACTERS: Final = 200
-_QUERY_SHAPES: Final = frozenset({"vector", "scalar"})
+QUERY_SHAPES: Final = frozenset({"vector", "scalar"})
+RANGE_SHAPES: Final = frozenset({"matrix"})
 
 
 class Unusable(FetchError):
@@ -37,6 +38,17 @@ class Row:
     labels: Labels
     value: float
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRow:
+    """One series of a range query: its labels without the metric's name, and its values by their times.
+
+    Times are in seconds since 1970. One without a value is left out: it is unknown.
+    """
+
+    labels: Labels
+    values: Mapping[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +99,19 @@ def error_of_status(code: int, body: bytes) -> FetchError:
     return Rejected(words) if 400 <= code < 500 else FetchError(words)
 
 
-def check_shape(answer: Mapping[str, Any], *, is_query: bool) -> None:
-    """Refuse what is no answer to an instant query, a vector or a scalar, or else no list of series."""
+def check_shape(answer: Mapping[str, Any], shapes: frozenset[str]) -> None:
+    """Refuse what is no answer to a query of one of the `shapes`; without shapes, what is no list of series."""
     data = answer.get("data")
-    if not is_query:
+    if not shapes:
         if not isinstance(data, list):
             raise Unusable("the answer is no list of series")
         return
     shape = data.get("resultType") if isinstance(data, dict) else None
-    if shape not in _QUERY_SHAPES:
+    if shape not in shapes:
         said = printable(str(shape))
+        expected = "a vector or a scalar" if shapes == QUERY_SHAPES else "a matrix"
         hint = ": a range selector needs a function such as rate() around it" if shape == "matrix" else ""
-        raise Unusable(f"the result is of type {said}, expected a vector or a scalar{hint}")
+        raise Unusable(f"the result is of type {said}, expected {expected}{hint}")
     if not isinstance(data, dict) or not isinstance(data.get("result"), list):
         raise Unusable("the answer has no result")
 
@@ -114,6 +127,17 @@ def rows_of(result: object, most: int) -> tuple[Row, ...]:
         return tuple([_row(_labels(each["metric"]), each["value"]) for each in elements])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         raise Unusable("the result is not in the form of an instant query's") from None
+
+
+def ranges_of(result: object, most: int) -> tuple[RangeRow, ...]:
+    """The series of a range query's result, at most `most`. Raises `Unusable`."""
+    try:
+        elements = cast("Sequence[Mapping[str, Any]]", result)
+        if len(elements) > most:
+            raise Unusable(f"it has {len(elements)} series, more than max_series ({most}): narrow the query")
+        return tuple([RangeRow(_labels(each["metric"]), _points(each["values"])) for each in elements])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise Unusable("the result is not in the form of a range query's") from None
 
 
 def series_of(result: object, most: int) -> tuple[Labels, ...]:
@@ -141,6 +165,11 @@ def _labels(found: Mapping[str, object], *, keep_name: bool = False) -> Labels:
         if keep_name or name != "__name__":
             labels[name] = value
     return labels
+
+
+def _points(samples: Sequence[Sequence[object]]) -> dict[float, float]:
+    rows = [_row({}, each) for each in samples]
+    return {each.at: each.value for each in rows if not math.isnan(each.value)}
 
 
 def _row(labels: Labels, sample: Sequence[object]) -> Row:

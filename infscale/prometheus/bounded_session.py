@@ -25,7 +25,15 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from infscale.periodic import FetchError, Unreachable, Withheld
 from infscale.process.connecting import NO_HANDSHAKE, NOT_FOUND, connect_problem
-from infscale.prometheus.api_answer import AnswerLimits, Unusable, check_shape, envelope, error_of_status
+from infscale.prometheus.api_answer import (
+    QUERY_SHAPES,
+    RANGE_SHAPES,
+    AnswerLimits,
+    Unusable,
+    check_shape,
+    envelope,
+    error_of_status,
+)
 from infscale.prometheus.server_settings import ServerSettings
 
 _READ_BYTES: Final = 64 * 1024
@@ -33,7 +41,8 @@ _SECRET_BYTES: Final = 64 * 1024
 # Longer ones do not pass every proxy as a part of the URL.
 _LONGEST_URL: Final = 4_096
 _ERROR_BYTES: Final = 16 * 1024
-_QUERY_PATH: Final = "/api/v1/query"
+_QUERY_SHAPES: Final = {"/api/v1/query": QUERY_SHAPES, "/api/v1/query_range": RANGE_SHAPES}
+"""What is answered on the paths of queries; all others answer lists of series."""
 
 # What OpenSSL says of such files, and of a certificate with another's key.
 _NO_PEM: Final = ("PEM", "NO_CERTIFICATE_OR_CRL_FOUND", "KEY_VALUES_MISMATCH")
@@ -166,7 +175,7 @@ class BoundedSession(requests.Session):
         if code != 200:
             raise _said(code, self._body(response, deadline, AnswerLimits(_ERROR_BYTES)))
         parsed = envelope(self._body(response, deadline, limits), limits)
-        check_shape(parsed, is_query=urllib.parse.urlsplit(request.url or "").path.endswith(_QUERY_PATH))
+        check_shape(parsed, _shapes(request.url))
         answer = _Answer()
         answer.status_code, answer.parsed = code, parsed
         return answer
@@ -195,6 +204,11 @@ class BoundedSession(requests.Session):
         if self._looks and looks != self._looks:
             self.hold()
         self._looks = looks
+
+
+def _shapes(url: str | None) -> frozenset[str]:
+    path = urllib.parse.urlsplit(url or "").path
+    return next((shapes for ending, shapes in _QUERY_SHAPES.items() if path.endswith(ending)), frozenset())
 
 
 def _said(code: int, body: bytes) -> FetchError:
@@ -238,7 +252,7 @@ def _secret(path: Path) -> str:
 def _shorten(request: requests.PreparedRequest) -> None:
     """Send a long query as the body of a POST."""
     parts = urllib.parse.urlsplit(request.url or "")
-    if len(parts.query) > _LONGEST_URL and parts.path.endswith(_QUERY_PATH):
+    if len(parts.query) > _LONGEST_URL and _shapes(request.url):
         request.method = "POST"
         request.url = parts._replace(query="").geturl()
         request.headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, Self, TypeVar, cast
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 
 from infscale.periodic import FetchError
-from infscale.prometheus.api_answer import Labels, Row, rows_of, series_of
+from infscale.prometheus.api_answer import Labels, RangeRow, Row, ranges_of, rows_of, series_of
 from infscale.prometheus.bounded_session import BoundedSession, Lifeline, translated
 from infscale.prometheus.server_settings import ServerSettings
 
@@ -25,6 +25,10 @@ class _Library(Protocol):
 
     def custom_query(self, query: str) -> object:
         """The result of an instant query."""
+        ...
+
+    def custom_query_range(self, query: str, start_time: datetime, end_time: datetime, step: str) -> object:
+        """The result of a range query."""
         ...
 
     def get_series(self, start: datetime, end: datetime, params: dict[str, str]) -> object:
@@ -89,6 +93,14 @@ class PrometheusServer:
         """The rows of an instant query of now; a scalar is one row without labels."""
         most = self.settings.max_series
         return await self._asked(lambda line: rows_of(line.client.custom_query(query), most))
+
+    async def ranges(self, query: str, begin: int, end: int, step_seconds: float) -> tuple[RangeRow, ...]:
+        """The series of a range query from `begin` to `end` (whole seconds since 1970) in steps."""
+        most = self.settings.max_series
+        between = datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC)
+        return await self._asked(
+            lambda line: ranges_of(line.client.custom_query_range(query, *between, f"{step_seconds:g}"), most)
+        )
 
     async def series(self, match: str, since_seconds: float) -> tuple[Labels, ...]:
         """The series that a selector has matched within the last seconds, the metric's name as label ``__name__``."""

@@ -130,6 +130,13 @@ def _status(code: int, reason: str, message: str) -> web.Response:
 async def second_adapter(plane: ControlPlane, folder: Path) -> AsyncGenerator[SecondAdapter]:
     """Run it, registered, until the block ends; its APIService is deleted then."""
     made = SecondAdapter(plane, Authority.made("second-adapter-ca", datetime.now(UTC)))
+    async with registered(made, folder):
+        yield made
+
+
+@asynccontextmanager
+async def registered(made: SecondAdapter, folder: Path) -> AsyncGenerator[None]:
+    """Run an adapter that is made, as `second_adapter` does."""
     pair = made.authority.server(NAME, (f"{NAME}.{NAMESPACE}.svc",), datetime.now(UTC))
     (folder / "tls.crt").write_bytes(pair.certificate)
     (folder / "tls.key").write_bytes(pair.key)
@@ -140,8 +147,8 @@ async def second_adapter(plane: ControlPlane, folder: Path) -> AsyncGenerator[Se
     try:
         await web.TCPSite(runner, HOST, 0, ssl_context=context).start()
         made.port = int(runner.addresses[0][1])
-        await plane.apply(*made.registration())
-        yield made
-        await plane.kubectl("delete", "apiservice", f"v1beta1.{_GROUP}", "--ignore-not-found")
+        await made.plane.apply(*made.registration())
+        yield
+        await made.plane.kubectl("delete", "apiservice", f"v1beta1.{_GROUP}", "--ignore-not-found")
     finally:
         await runner.cleanup()

@@ -114,7 +114,7 @@ class Fleet:
             assert value is not None
             metric = TotalMetric("load", (milli(value),), 1000)
             outcome = recommend(Workload(len(self.born)), [metric], bounds, now, history)
-            history = outcome.history.scaled(now, len(self.born), outcome.desired)
+            history = outcome.history.scaled(now, len(self.born), outcome.desired, bounds.behavior)
             self.born = self.born[: outcome.desired] + [now] * (outcome.desired - len(self.born))
             self.replicas.append(outcome.desired)
             now += self.SYNC

@@ -19,6 +19,7 @@ from infscale.planner.hpa_rules import (
     ScalingRules,
     SelectPolicy,
     limit_rate,
+    scale_up_limit,
     stabilize,
 )
 
@@ -122,7 +123,7 @@ def test_the_default_ramp_from_one_is_five_ten_twenty() -> None:
     for sync in range(4):
         now = NOW + 15.0 * sync
         after = limit_rate(replicas, 100, bounds, history, now).replicas
-        history, replicas = history.scaled(now, replicas, after), after
+        history, replicas = history.scaled(now, replicas, after, bounds.behavior), after
         ramp.append(replicas)
     assert ramp == [5, 10, 20, 40]
 
@@ -156,7 +157,23 @@ def test_history_forgets_what_no_window_reaches() -> None:
     for minute in range(0, 180, 10):
         history = history.recommended(60.0 * minute, minute)
     assert [event.replicas for event in history.recommendations] == [110, 120, 130, 140, 150, 160, 170]
-    assert history.scaled(0.0, 4, 4) == history
+    assert history.scaled(0.0, 4, 4, Behavior()) == history
+
+
+def test_a_change_replaces_one_that_its_own_policies_no_longer_reach() -> None:
+    """So the longer period of the other direction forgets it too; recorded of a real controller."""
+    down = ScalingRules((ScalingPolicy(PolicyType.PERCENT, 40, 5.0),))
+    behavior = Behavior(scale_down=down)
+    history = History().scaled(NOW - 10.0, 5, 4, behavior).scaled(NOW - 4.0, 4, 2, behavior)
+    assert [event.replicas for event in history.scale_downs] == [2]
+    assert scale_up_limit(2, behavior.scale_up, history, NOW) == 8, "not 9 or 10, from 5 replicas 15 s ago"
+    within = History().scaled(NOW - 8.0, 5, 4, behavior).scaled(NOW - 4.0, 4, 2, behavior)
+    assert [event.replicas for event in within.scale_downs] == [1, 2]
+    assert scale_up_limit(2, behavior.scale_up, within, NOW) == 10
+
+
+def test_without_behavior_no_change_is_kept() -> None:
+    assert History().scaled(NOW, 4, 8, None) == History()
 
 
 @pytest.mark.parametrize(("least", "most"), [(-1, 5), (6, 5), (0, 0)])

@@ -48,6 +48,32 @@ async def test_a_scalar_is_one_row_without_labels() -> None:
     assert (dict(row.labels), row.value, row.at) == ({}, 3.0, 7.0)
 
 
+def matrix(*rows: Any) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": "matrix", "result": list(rows)}}
+
+
+async def test_a_range_has_values_by_their_times_and_no_value_where_there_is_none() -> None:
+    rows = matrix({"metric": {"__name__": "x", "pod": "a"}, "values": [[10, "1.5"], [25, "NaN"], [40.5, "2"]]})
+    async with asked(FakePrometheus({"x": rows})) as server:
+        (found,) = await server.ranges("x", 10, 41, 15.0)
+    assert (dict(found.labels), dict(found.values)) == ({"pod": "a"}, {10.0: 1.5, 40.5: 2.0})
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (vector(({}, "1")), "of type vector, expected a matrix"),
+        (matrix({"metric": {}}), "not in the form of a range query's"),
+        (matrix({"metric": {}, "values": [[10]]}), "not in the form of a range query's"),
+        (matrix(*[{"metric": {}, "values": []}] * 4), "more than max_series"),
+    ],
+)
+async def test_what_is_no_range_is_unusable(answer: dict[str, Any], words: str) -> None:
+    async with asked(FakePrometheus({"x": answer}), max_series=3) as server:
+        with pytest.raises(Unusable, match=words):
+            await server.ranges("x", 10, 40, 15.0)
+
+
 async def test_series_keep_their_names() -> None:
     series = {"x": [{"__name__": "x", "pod": "a"}]}
     async with asked(FakePrometheus(series={**series})) as server:
