@@ -91,7 +91,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/doctor/rules/workload_rules",
     ),
     "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
-    "metrics/pages/test_bounds.py": ("infscale/metrics/published/inspection",),
     "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
     "kube/test_watched_objects.py": ("infscale/kube/autoscaler_specs",),
     "metrics/published/test_answers.py": (
