@@ -28,7 +28,6 @@ from infscale.prometheus.rules.series_registry import SeriesForm, SeriesRegistry
 
 _RETRY_SECONDS: Final = 5.0
 _MAX_NAMES: Final = 5_000
-_DISCOVERIES_AT_ONCE: Final = 4
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class NamesObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What evaluating takes: a server, the workers that may ask it at a time, the objects there are, a clock."""
+    """What rules take: a server, how many questions it is asked at a time, the objects there are, a clock."""
 
     server: Asks
     workers: int
@@ -88,6 +87,8 @@ class RuleEvaluation:
         self._news = asyncio.Event()
         self._relist = asyncio.Event()
         self._stack = AsyncExitStack()
+        # Discovery and evaluation together leave the server's other connections to queries.
+        self._turns = asyncio.Semaphore(means.workers)
         self._queries = 0
         self._failures = 0
 
@@ -184,7 +185,7 @@ class RuleEvaluation:
                     await self._register()
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(_DISCOVERIES_AT_ONCE):
+            for _ in range(self._means.workers):
                 group.create_task(look())
         await self._register()
         return all(each is Outcome.DONE for each in outcomes)
@@ -194,7 +195,8 @@ class RuleEvaluation:
 
         async def observe(started: float) -> int:
             del started
-            series = await self._means.server.series(query, self.settings.series_seconds)
+            async with self._turns:
+                series = await self._means.server.series(query, self.settings.series_seconds)
             self._forms[query] = forms_of(series)
             return len(series)
 
@@ -272,8 +274,9 @@ class RuleEvaluation:
         return rows, await self._counted(ages) if rows else (), at
 
     async def _counted(self, query: str) -> Sequence[Row]:
-        self._queries += 1
-        return await self._means.server.instant(query)
+        async with self._turns:
+            self._queries += 1
+            return await self._means.server.instant(query)
 
 
 _LONGEST_SECONDS: Final = 120.0

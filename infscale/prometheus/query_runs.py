@@ -73,9 +73,9 @@ class _Run:
         models = {pool: self._means.models(pool) for pool in pools}
         readings: dict[Target, Reading] = {}
         problem: str | None = None
-        failed = asked = 0
-        for instance in instances(self.settings, models):
-            asked += 1
+        failed = 0
+        wanted = instances(self.settings, models)
+        for instance in wanted.asked:
             try:
                 found = await self._told(instance)
             except FetchError as error:
@@ -90,8 +90,9 @@ class _Run:
                 continue
             problem = problem or found.problem
             readings |= found.readings
-        if asked and failed == asked:
+        if wanted.asked and failed == len(wanted.asked):
             raise FetchError(problem or "no answer")
+        problem = "; ".join(filter(None, (problem, wanted.problem))) or None
         self._readings = readings
         self._means.sink.record_queried(self.settings.name, of_pools(self.settings, readings, self._pods(), problem))
         return len(readings)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 from infscale.documents import values
 from infscale.documents.problems import AlreadySaid
@@ -71,7 +71,24 @@ class QueryInstance:
     model: str | None = None
 
 
-def instances(settings: QuerySettings, pools: Mapping[ObjectKey, Sequence[str]]) -> tuple[QueryInstance, ...]:
+class Instances(NamedTuple):
+    """What to ask of one query, and how many more there are than are asked."""
+
+    asked: tuple[QueryInstance, ...]
+    left_out: int
+
+    @property
+    def problem(self) -> str | None:
+        """That some are left out, in words; None: all are asked."""
+        if not self.left_out:
+            return None
+        every = len(self.asked) + self.left_out
+        return (
+            f"of {every} queries for pools and models {self.left_out} are left out, at most {MAX_INSTANCES} are asked"
+        )
+
+
+def instances(settings: QuerySettings, pools: Mapping[ObjectKey, Sequence[str]]) -> Instances:
     """What to ask where there are these pools, each with its models."""
     found: dict[tuple[str, str | None], QueryInstance] = {}
     wanted = settings.placeholders
@@ -84,7 +101,8 @@ def instances(settings: QuerySettings, pools: Mapping[ObjectKey, Sequence[str]])
             found.setdefault(
                 (query, None if named is None else str(named)), QueryInstance(query, texts[1], named, model)
             )
-    return tuple(found.values())[:MAX_INSTANCES]
+    asked = tuple(found.values())[:MAX_INSTANCES]
+    return Instances(asked, len(found) - len(asked))
 
 
 def _filled(text: str | None, pool: ObjectKey, model: str | None) -> str | None:

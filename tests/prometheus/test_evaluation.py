@@ -171,3 +171,49 @@ async def test_changed_rules_are_discovered_at_once() -> None:
         assert evaluation.registry.find("renamed", "pods", "") is None
         evaluation.change(parse_rules(RULES.replace("- seriesQuery: queue\n", "- seriesQuery: renamed\n", 1), "f"))
         await until(lambda: evaluation.registry.find("renamed", "pods", "") is not None)
+
+
+class HeldServer(Server):
+    """Holds every question until it is let go; `under_way` is how many are held, `most` how many ever were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.under_way = self.most = 0
+
+    async def held(self) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.let_go.wait()
+        self.under_way -= 1
+
+    async def instant(self, query: str) -> Sequence[Row]:
+        await self.held()
+        return await super().instant(query)
+
+    async def series(self, match: str, since_seconds: float) -> Sequence[Labels]:
+        await self.held()
+        return await super().series(match, since_seconds)
+
+
+async def test_discovering_and_evaluating_ask_so_many_at_a_time_together() -> None:
+    server = HeldServer()
+    server.let_go.set()
+    many = "rules:\n" + "".join(
+        f"- {{seriesQuery: s{each}, resources: {{template: <<.Resource>>}}, metricsQuery: 'sum(<<.Series>>)'}}\n"
+        for each in range(8)
+    )
+    means = Means(server, 2, Objects(), time.monotonic)
+    async with RuleEvaluation(parse_rules(many, "rules.yaml"), SETTINGS, means) as evaluation:
+        await until(lambda: evaluation.undiscovered() is None)
+        server.let_go.clear()
+        server.most = 0
+        for each in range(8):
+            evaluation.ask(Asked(f"s{each}", POD, "llm", name="a"), time.monotonic())
+        await until(lambda: server.under_way == 2)
+        evaluation.change(parse_rules(many.replace("seriesQuery: s", "seriesQuery: t"), "rules.yaml"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        server.let_go.set()
+        await until(lambda: evaluation.registry.find("t7", "pods", "") is not None)
+        assert server.most == 2

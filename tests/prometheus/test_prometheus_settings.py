@@ -10,7 +10,7 @@ from infscale.endpoint import ObjectKey
 from infscale.errors import ConfigError
 from infscale.metrics.published.catalogue import Aggregation
 from infscale.prometheus.prometheus_settings import AdapterRulesSettings, PrometheusSettings
-from infscale.prometheus.query_settings import QueryLabels, QuerySettings, instances
+from infscale.prometheus.query_settings import MAX_INSTANCES, QueryLabels, QuerySettings, instances
 from infscale.prometheus.server_settings import BasicAuth, ServerSettings
 
 SERVERS = "servers: {main: {url: http://p:9090}}"
@@ -170,11 +170,18 @@ def test_a_mistake_has_its_place(text: str, place: str, problem: str) -> None:
 
 def test_what_is_filled_into_a_query_stays_in_its_string() -> None:
     settings = QuerySettings("x", 'q{m="${model}",n="${namespace}"}', "model")
-    (instance,) = instances(settings, {ObjectKey("llm", "a"): ['x"} or {"\\']})
+    (instance,) = instances(settings, {ObjectKey("llm", "a"): ['x"} or {"\\']}).asked
     assert instance.query == 'q{m="x\\"} or {\\"\\\\",n="llm"}'
 
 
 def test_a_query_that_names_the_namespace_alone_is_asked_once_for_it() -> None:
     settings = QuerySettings("x", 'q{n="${namespace}"}')
     pools = {ObjectKey("llm", "a"): (), ObjectKey("llm", "b"): (), ObjectKey("other", "a"): ()}
-    assert [each.query for each in instances(settings, pools)] == ['q{n="llm"}', 'q{n="other"}']
+    assert [each.query for each in instances(settings, pools).asked] == ['q{n="llm"}', 'q{n="other"}']
+
+
+@pytest.mark.parametrize(("models", "asked", "left_out"), [(MAX_INSTANCES, 500, 0), (MAX_INSTANCES + 3, 500, 3)])
+def test_what_is_beyond_the_limit_is_counted(models: int, asked: int, left_out: int) -> None:
+    settings = QuerySettings("x", 'q{m="${model}"}', "model")
+    found = instances(settings, {ObjectKey("llm", "a"): [f"m{each}" for each in range(models)]})
+    assert (len(found.asked), found.left_out) == (asked, left_out)

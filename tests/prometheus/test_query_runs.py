@@ -11,8 +11,8 @@ from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, 
 from infscale.metrics.queried import Queried
 from infscale.periodic import FetchError
 from infscale.prometheus.api_answer import Row
-from infscale.prometheus.query_runs import QueryRuns, RunMeans
-from infscale.prometheus.query_settings import QuerySettings
+from infscale.prometheus.query_runs import Models, QueryRuns, RunMeans
+from infscale.prometheus.query_settings import MAX_INSTANCES, QuerySettings
 
 A, B = ObjectKey("llm", "a"), ObjectKey("llm", "b")
 STATE = DiscoveryState(
@@ -47,8 +47,10 @@ class World:
 
 
 @asynccontextmanager
-async def running(world: World, *queries: QuerySettings) -> AsyncGenerator[QueryRuns, None]:
-    means = RunMeans({"": world}, world, lambda pool: (f"model-{pool.name}",), time.monotonic, random.Random(1))
+async def running(
+    world: World, *queries: QuerySettings, models: Models = lambda pool: (f"model-{pool.name}",)
+) -> AsyncGenerator[QueryRuns, None]:
+    means = RunMeans({"": world}, world, models, time.monotonic, random.Random(1))
     async with QueryRuns(queries, means) as runs:
         runs.sync(STATE)
         yield runs
@@ -86,6 +88,19 @@ async def test_models_are_those_of_the_pool() -> None:
         await world.until(lambda: "m" in world.said)
     assert [each.value for said in world.said["m"].values() for each in said.parts.values()] == [1.0, 2.0]
     assert [list(each.parts) for each in world.said["m"].values()] == [["model-a"], ["model-b"]]
+
+
+async def test_what_is_beyond_the_limit_is_the_problem_beside_that_of_what_was_asked() -> None:
+    world = World({'x{m="m0"}': [Row({}, 1.0, 1.0)]}, failing={'x{m="m1"}': "HTTP status 500"})
+
+    def models(pool: ObjectKey) -> Sequence[str]:
+        return [f"m{each}" for each in range(MAX_INSTANCES + 2)] if pool == A else ("of-b",)
+
+    async with running(world, query('x{m="${model}"}', of="model"), models=models):
+        await world.until(lambda: "m" in world.said)
+    assert [each.value for each in world.said["m"][A].parts.values()] == [1.0]
+    failure = world.said["m"][B].failure
+    assert failure == "HTTP status 500; of 503 queries for pools and models 3 are left out, at most 500 are asked"
 
 
 async def test_one_pool_that_fails_keeps_its_value_and_says_why() -> None:

@@ -89,17 +89,18 @@ def _is_split(spec: MetricSpec) -> bool:
     return any(spec.labels.values())
 
 
-_OF_GPUS: Final[Mapping[GpuQuantity, str]] = MappingProxyType(
+OF_GPUS: Final[Mapping[GpuQuantity, str]] = MappingProxyType(
     {
         "used": "gpu_memory_used_bytes",
         "total": "gpu_memory_total_bytes",
         "utilization": "gpu_utilization_ratio",
     }
 )
+"""The published metrics of what exporters say of GPUs."""
 
 
 def _of_exporter(exporter: GpuExporter) -> Iterator[tuple[str, Alias]]:
-    for quantity, published in _OF_GPUS.items():
+    for quantity, published in OF_GPUS.items():
         for name in exporter.names.get(quantity, ()):
             why = None if name.per_one == 1.0 else f"it is in {name.unit}"
             yield name.spec.name, Alias(published, _SPLIT if _is_split(name.spec) else why)

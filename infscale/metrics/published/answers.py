@@ -7,8 +7,8 @@ over a window needs two scrapes, and says how many seconds it is made of.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -93,24 +93,35 @@ def group_reading(
 
 
 def models(metric: PublishedMetric, snapshot: PoolSnapshot) -> tuple[str | None, ...]:
-    """The models that have a series of their own; one None where the metric is not split by model."""
+    """The models that have a series of their own; one None where the metric is not split by model.
+
+    A formula has those of everything in it that is split by model.
+    """
     if not metric.per_model:
         return (None,)
-    if isinstance(metric.reader, QueriedOfPool):
-        return metric.reader.models(snapshot) or (None,)
+    parts = metric.reader.operands if isinstance(metric.reader, Formula) else (metric,)
+    readers = [part.reader for part in parts if part.per_model]
+    queried = [reader for reader in readers if isinstance(reader, QueriedOfPool)]
+    found = dict.fromkeys(model for reader in queried for model in reader.models(snapshot))
+    if len(queried) < len(readers):
+        found.update(dict.fromkeys(_of_endpoints(snapshot, by_requested=metric.by_requested_model)))
+    return tuple(found) or (None,)
+
+
+def _of_endpoints(snapshot: PoolSnapshot, *, by_requested: bool) -> Iterator[str]:
+    """The models that endpoints say they serve, and those that requests may ask for."""
     table = snapshot.columns.by_model
     size = len(snapshot)
-    found = {
-        model: None for model in table if model is not None and not np.isnan(cells(table, model, SERVES, size)).all()
-    }
-    if metric.by_requested_model:
+    for model in table:
+        if model is not None and not np.isnan(cells(table, model, SERVES, size)).all():
+            yield model
+    if by_requested:
         for lora in snapshot.columns.lora:
             if lora is not None:
-                found.update(dict.fromkeys(sorted(lora.running | lora.waiting)))
+                yield from sorted(lora.running | lora.waiting)
         # Also while nothing asks for them: else what is in flight for an idle model would be no 0, but no metric.
         listed = sorted(NO_NAMES.union(*snapshot.columns.listed))
-        found.update(dict.fromkeys(listed[:_MOST_LISTED]))
-    return tuple(found) or (None,)
+        yield from listed[:_MOST_LISTED]
 
 
 def weight(metric: PublishedMetric, snapshot: PoolSnapshot, members: BoolArray | None = None) -> int:
@@ -229,7 +240,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
     if isinstance(metric.reader, WithoutEndpoint | QueriedOfPool):
-        return _of_pool(metric.reader, asked)
+        # What is not split by model is the pool's, whichever model is asked about.
+        return _of_pool(metric.reader, asked if metric.per_model else replace(asked, model=None))
     if metric.source.of_requests:
         if isinstance(metric.reader, InFlight) and asked.members is None and asked.model is not None:
             return Reading(metric.reader.of_pool(asked.snapshot, asked.model), asked.now)

@@ -17,6 +17,8 @@ GPU_STALENESS_SECONDS = 90.0
 GPU = Source("GPU exporter", observed="gpu_observed_at", staleness_seconds=GPU_STALENESS_SECONDS, per_pod=True)
 NODE_AGENT_GPU = replace(GPU, name="node agent", precedence=1)
 """Reads every few seconds what exporters collect every 30 s."""
+HAMI_GPU = replace(GPU, name="HAMi", precedence=2)
+"""Knows the share of a GPU that a pod was given; the others know the whole GPU."""
 
 _Value = Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes", "gpu_memory_used_ratio", "gpu_utilization"]
 

@@ -171,6 +171,7 @@ def formula_metric(definition: FormulaSettings, table: MetricTable = _BUILT_IN) 
             words = ", ".join(each.value for each in FORMULA_AGGREGATIONS)
             raise FormulaError(f"a formula's aggregation is one of {words}")
         reader = _reader(definition.formula, table)
+        _check_parts(reader, definition.aggregation)
     except FormulaError as error:
         raise FormulaError(f"{definition.name}: {error}") from error
     return PublishedMetric(
@@ -182,6 +183,15 @@ def formula_metric(definition: FormulaSettings, table: MetricTable = _BUILT_IN) 
         reader,
         per_model=any(operand.per_model for operand in reader.operands),
     )
+
+
+def _check_parts(reader: Formula, aggregation: Aggregation) -> None:
+    of_pool = next((operand.name for operand in reader.operands if operand.of_pool), None)
+    if of_pool is not None and aggregation is not Aggregation.WHOLE:
+        raise FormulaError(
+            f"{of_pool} is a number of a whole pool, of which single pods have no part: "
+            f"instead of aggregation {aggregation.value} use {Aggregation.WHOLE.value}"
+        )
 
 
 def _check_free(name: str, metrics: Mapping[str, PublishedMetric]) -> None:

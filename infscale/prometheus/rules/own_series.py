@@ -12,12 +12,13 @@ from typing import Final
 from infscale.labels import Selector
 from infscale.metrics.gauges import ENGINE_GAUGES
 from infscale.metrics.pages.dialects import DIALECTS
+from infscale.metrics.pages.gpu_exporters import GPU_EXPORTERS, RATIOS
+from infscale.metrics.published.aliases import OF_GPUS
 from infscale.prometheus.rules.label_matchers import QueryError
 from infscale.prometheus.rules.metric_naming import Rule
 from infscale.prometheus.rules.object_kinds import NAMESPACE, POD
 from infscale.prometheus.rules.promql_shape import Shape, shape_of
 
-_MIB: Final = 1024.0 * 1024.0
 _SAMPLE: Final = "infscale"
 """A namespace and a pod that stand for all of them."""
 
@@ -45,14 +46,19 @@ def _of_engines() -> Iterator[tuple[str, OwnMetric]]:
                     yield spec.name, OwnMetric(gauge.published, 1.0, same)
 
 
-OWN_METRICS: Final[Mapping[str, OwnMetric]] = MappingProxyType(
-    {
-        **dict(_of_engines()),
-        "DCGM_FI_DEV_FB_USED": OwnMetric("gpu_memory_used_bytes", 1.0 / _MIB, frozenset({"sum"})),
-        "DCGM_FI_DEV_FB_TOTAL": OwnMetric("gpu_memory_total_bytes", 1.0 / _MIB, frozenset({"sum"})),
-        "DCGM_FI_DEV_GPU_UTIL": OwnMetric("gpu_utilization_ratio", 100.0, frozenset({"avg"})),
-    }
-)
+def _of_gpus() -> Iterator[tuple[str, OwnMetric]]:
+    for exporter in GPU_EXPORTERS:
+        # What is written of parts of GPUs, or of pods' shares of them, is not put together by a plain sum or mean.
+        if exporter.part_label is not None or exporter.per_pod:
+            continue
+        for quantity, metric in OF_GPUS.items():
+            same = frozenset({"avg" if quantity in RATIOS else "sum"})
+            for name in exporter.names.get(quantity, ()):
+                if not name.spec.labels:
+                    yield name.spec.name, OwnMetric(metric, name.per_one, same)
+
+
+OWN_METRICS: Final[Mapping[str, OwnMetric]] = MappingProxyType({**dict(_of_engines()), **dict(_of_gpus())})
 """By the name of the series."""
 
 

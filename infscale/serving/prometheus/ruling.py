@@ -68,7 +68,8 @@ class Ruling(Owning):
         self, server: PrometheusServer, rules: Ruled, store: MetricStore, client: KubeClient | None, clock: Clock
     ) -> None:
         objects = DiscoveredNames(lambda: store.discovery) if client is None else ListedNames(client)
-        means = Means(server, server.settings.workers, objects, clock)
+        # A connection is left to queries of ours, which rules of any number must not hold up.
+        means = Means(server, max(1, server.settings.workers - 1), objects, clock)
         self.evaluation = RuleEvaluation(rules.first, rules.settings, means)
         self._clock = clock
         self._watch = rules.watch

@@ -3,7 +3,7 @@
 import pytest
 
 from infscale.prometheus.rules.object_kinds import NAMESPACE, POD
-from infscale.prometheus.rules.own_series import OwnMetric, why_not_own
+from infscale.prometheus.rules.own_series import OWN_METRICS, OwnMetric, why_not_own
 from infscale.prometheus.rules.rules_file import parse_rules
 from infscale.prometheus.rules.series_registry import SeriesRegistry, forms_of, registry
 
@@ -53,6 +53,25 @@ def test_a_name_that_no_path_can_have_is_left_out() -> None:
 def test_what_infscale_scrapes_is_its_own() -> None:
     own = made("rules:\n" + rule(), "vllm:num_requests_waiting", "queue").own
     assert own == {"vllm:num_requests_waiting": OwnMetric("waiting_requests", 1.0, frozenset({"sum"}))}
+
+
+@pytest.mark.parametrize(
+    ("series", "own"),
+    [
+        ("DCGM_FI_DEV_FB_USED", OwnMetric("gpu_memory_used_bytes", 2.0**-20, frozenset({"sum"}))),
+        ("dcgm_fb_used", OwnMetric("gpu_memory_used_bytes", 2.0**-20, frozenset({"sum"}))),
+        ("gpu_total_vram", OwnMetric("gpu_memory_total_bytes", 2.0**-20, frozenset({"sum"}))),
+        ("gpu_gfx_activity", OwnMetric("gpu_utilization_ratio", 100.0, frozenset({"avg"}))),
+        # Parts of the total, and what stands in for it, are published under no name.
+        ("DCGM_FI_DEV_FB_FREE", None),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", None),
+        # Series of parts of GPUs, and of shares of them: their plain mean is not the mean of the GPUs.
+        ("xpum_engine_ratio", None),
+        ("hami_vgpu_memory_used_bytes", None),
+    ],
+)
+def test_series_of_whole_gpus_are_those_of_the_table_of_exporters(series: str, own: OwnMetric | None) -> None:
+    assert OWN_METRICS.get(series) == own
 
 
 @pytest.mark.parametrize(

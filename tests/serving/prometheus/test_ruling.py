@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
 
 from infscale.config.read import load_config
 from infscale.labels import model_key
@@ -324,6 +325,37 @@ async def test_a_prometheus_in_trouble_makes_its_own_values_unknown_and_no_other
         damage(fake)
         assert words in await adapter.refusal(path, lambda said: words in said)
         assert (await adapter.get(f"{CUSTOM}/pods/*/in_flight_requests"))[0] == 200
+
+
+async def test_rules_leave_a_connection_to_queries_of_the_same_server(tmp_path: Path) -> None:
+    held: list[str] = []
+    fake = FakePrometheus({"gateway": vector(({"namespace": "llm", "pool": "pool"}, "3"))})
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/series"):
+            held.append(request.path)
+            return await hang(request)
+        return web.json_response(fake.queries["gateway"])
+
+    fake.answer = answer
+    rules = "rules:\n" + "".join(ONE_RULE.split("rules:\n")[1].replace("queue", f"queue{each}") for each in range(6))
+    section: dict[str, object] = {
+        "adapter_rules": "rules.yaml",
+        "queries": [{"name": "gateway_load", "query": "gateway", "interval_seconds": 0.3}],
+    }
+
+    def asked() -> int:
+        return len([query for _, query, _ in fake.asked if query == "gateway"])
+
+    async with listening(fake):
+        section["servers"] = {"main": {"url": fake.url, "timeout_seconds": 30.0, "workers": 2}}
+        async with adapting(tmp_path, {"endpoints": []}, fake.url, rules, prometheus=section), asyncio.timeout(10):
+            while not held:
+                await asyncio.sleep(0.01)
+            before = asked()
+            while asked() < before + 3:
+                await asyncio.sleep(0.01)
+            assert len(held) == 1, "one of the two connections is for rules"
 
 
 async def test_the_file_of_rules_is_followed(tmp_path: Path) -> None:
