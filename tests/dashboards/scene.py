@@ -2,7 +2,7 @@
 
 Two pools of simulated servers on addresses of their own, an API server in memory that knows their pods, a process of
 `infscale serve`, Envoy in front, a GPU page for each server, a node agent without GPUs, servers' gRPC health, requests
-that surge, autoscalers that ask the adapter, and KEDA. infscale asks that Prometheus for a query and for a rule's series.
+that surge, autoscalers that ask the adapter, and KEDA. infscale asks that Prometheus for a query and a rule's series.
 """
 
 import asyncio
@@ -181,7 +181,7 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         api = await enter(api_server(await _cluster(settings), _reviews()))
         agent = await enter(_page(_node_agent))
         # On all addresses of loopback: those of the servers.
-        health, _ = await enter(real_health({"": SERVING}, host="0.0.0.0"))  # noqa: S104 # a test's
+        health, _ = await enter(real_health({"": SERVING}, host="0.0.0.0"))
         beside = _beside(folder, agent, health, keda, prometheus)
         config = _serve_config(folder, api, (picker, adapter, telemetry), fleet, beside)
         served = await enter(program(folder / "serve.log", "serve", "--config", str(config)))
