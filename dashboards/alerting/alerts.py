@@ -74,6 +74,26 @@ ALERTS: tuple[Alert, ...] = (
         "gpu",
     ),
     Alert(
+        "InfscaleNodeAgentScrapesFail",
+        "sum by (agent) (rate(infscale_node_agent_scrape_failures_total[5m]))"
+        " / sum by (agent) (rate(infscale_node_agent_scrapes_total[5m])) > 0.5",
+        "10m",
+        Severity.WARNING,
+        "The node agent {{ $labels.agent }} cannot be scraped",
+        "{{ $value | humanizePercentage }} of the scrapes of its page have given nothing: GPU metrics of its "
+        "node are unknown.",
+        "gpu",
+    ),
+    Alert(
+        "InfscaleServersNotServing",
+        "max by (pool) (infscale_pool_not_serving_endpoints) > 0",
+        "10m",
+        Severity.WARNING,
+        "Servers of pool {{ $labels.pool }} say that they take no requests",
+        "{{ $value }} endpoints have said so over gRPC for 10 minutes: they get no requests, and hold their GPUs.",
+        "endpoint",
+    ),
+    Alert(
         "InfscalePoolSaturated",
         "max by (pool) (infscale_pool_saturation_ratio) >= 1",
         "10m",
@@ -165,6 +185,58 @@ ALERTS: tuple[Alert, ...] = (
         Severity.WARNING,
         "HPAs get errors instead of {{ $labels.kind }} metrics",
         "{{ $value | humanizePercentage }} of their questions are answered with 5xx: these HPAs hold their replicas.",
+        "scaling",
+    ),
+    Alert(
+        "InfscaleQueriesFail",
+        "sum by (query) (rate(infscale_query_run_failures_total[5m]))"
+        " / sum by (query) (rate(infscale_query_runs_total[5m])) > 0.5",
+        "10m",
+        Severity.WARNING,
+        "The query {{ $labels.query }} of a Prometheus fails",
+        "{{ $value | humanizePercentage }} of its runs have given nothing: its metric becomes unknown.",
+        "scaling",
+    ),
+    Alert(
+        "InfscaleRulesNotDiscovered",
+        "sum by (rule) (rate(infscale_rule_discovery_run_failures_total[15m]))"
+        " / sum by (rule) (rate(infscale_rule_discovery_runs_total[15m])) > 0.5",
+        "10m",
+        Severity.WARNING,
+        "The series of {{ $labels.rule }} of prometheus-adapter's configuration are not found out",
+        "{{ $value | humanizePercentage }} of the tries have failed: metrics of new series are not served.",
+        "scaling",
+    ),
+    Alert(
+        "InfscaleRuleQueriesFail",
+        # An evaluation that works sends two queries, one that fails one: a third is half of the evaluations.
+        "sum by (instance) (rate(infscale_rule_query_failures_total[5m]))"
+        " / sum by (instance) (rate(infscale_rule_queries_total[5m])) > 0.33",
+        "10m",
+        Severity.WARNING,
+        "Evaluations of prometheus-adapter's rules fail",
+        "More than half of the evaluations of {{ $labels.instance }} have failed: HPAs that ask for these metrics "
+        "hold their replicas.",
+        "scaling",
+    ),
+    Alert(
+        "InfscaleRuleQuestionsRefused",
+        "sum by (instance) (increase(infscale_rule_questions_refused_total[15m])) > 0",
+        "1m",
+        Severity.WARNING,
+        "There is no room for more questions to prometheus-adapter's rules",
+        "{{ $labels.instance }} refused {{ $value | humanize }} questions of HPAs in 15 minutes.",
+        "scaling",
+    ),
+    Alert(
+        "InfscaleKedaCallsFail",
+        'sum by (method) (rate(infscale_keda_calls_total{status!~"OK|CANCELLED"}[5m]))'
+        " / sum by (method) (rate(infscale_keda_calls_total[5m])) > 0.1",
+        "10m",
+        Severity.WARNING,
+        "KEDA gets errors from {{ $labels.method }}",
+        "{{ $value | humanizePercentage }} of its calls fail: ScaledObjects hold their replicas, or act by "
+        "their fallback.",
         "scaling",
     ),
     Alert(

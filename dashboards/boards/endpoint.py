@@ -1,7 +1,7 @@
 """Single endpoints: which one is different, and how old what is known of it is."""
 
 from dashboards.promql import ENDPOINT as OF_ENDPOINT
-from dashboards.promql import highest, rate, total
+from dashboards.promql import POOL, highest, rate, total
 from dashboards.rows import Board, Colour, Panel, Query, Section, Threshold, Unit, Variable
 
 _PAGES = 'endpoint=~"$endpoint"'
@@ -121,11 +121,43 @@ _SCRAPES = Section(
         ),
     ),
 )
+_HEALTH = Section(
+    "What servers say of themselves (gRPC health)",
+    (
+        Panel(
+            "Servers that take no requests",
+            "Endpoints of the pool whose servers say so. They are sent nothing, and do not count as ready.",
+            Unit.COUNT,
+            (Query(highest("infscale_pool_not_serving_endpoints", POOL, "pool"), "{{pool}}"),),
+            thresholds=(Threshold(1, Colour.WARNING),),
+        ),
+        Panel(
+            "Failed questions",
+            "Share of the rounds of questions to a server that gave nothing.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"{rate('infscale_grpc_health_round_failures_total', _PAGES, 'endpoint')}"
+                    f" / {rate('infscale_grpc_health_rounds_total', _PAGES, 'endpoint')}",
+                    "{{endpoint}}",
+                ),
+            ),
+            thresholds=(Threshold(0.05, Colour.WARNING),),
+            whole=True,
+        ),
+        Panel(
+            "Duration of questions",
+            "Time that the last round of questions to a server took.",
+            Unit.SECONDS,
+            (Query(highest("infscale_grpc_health_round_duration_seconds", _PAGES, "endpoint"), "{{endpoint}}"),),
+        ),
+    ),
+)
 
 ENDPOINT = Board(
     "endpoint",
     "Endpoint",
     "Which endpoint is different, and how old what is known of it is.",
     (Variable.NAMESPACE, Variable.POOL, Variable.ENDPOINT),
-    (_LOAD, _ROUTING, _SCRAPES),
+    (_LOAD, _ROUTING, _SCRAPES, _HEALTH),
 )

@@ -3,7 +3,6 @@
 from dashboards.promql import ENDPOINT, POOL, highest, rate
 from dashboards.rows import Board, Colour, Panel, Query, Section, Threshold, Unit, Variable
 
-_EXPORTER = ("exporter",)
 _POOLS = Section(
     "Pools",
     (
@@ -56,42 +55,46 @@ _ENDPOINTS = Section(
         ),
     ),
 )
-_EXPORTERS = Section(
-    "Exporters",
-    (
-        Panel(
-            "Failed scrapes",
-            "Share of the scrapes of an exporter's page that gave nothing.",
-            Unit.RATIO,
-            (
-                Query(
-                    f"{rate('infscale_exporter_scrape_failures_total', '', *_EXPORTER)}"
-                    f" / {rate('infscale_exporter_scrapes_total', '', *_EXPORTER)}",
-                    "{{exporter}}",
-                ),
+
+
+def _scrapes(title: str, prefix: str, label: str, whose: str) -> Section:
+    """How the scrapes of pages of GPU metrics go, which are `whose`."""
+    legend = f"{{{{{label}}}}}"
+    failed, begun = (rate(f"{prefix}_{what}_total", "", label) for what in ("scrape_failures", "scrapes"))
+    return Section(
+        title,
+        (
+            Panel(
+                "Failed scrapes",
+                f"Share of the scrapes of {whose} page that gave nothing.",
+                Unit.RATIO,
+                (Query(f"{failed} / {begun}", legend),),
+                thresholds=(Threshold(0.05, Colour.WARNING),),
+                whole=True,
             ),
-            thresholds=(Threshold(0.05, Colour.WARNING),),
-            whole=True,
+            Panel(
+                "Duration of scrapes",
+                f"Time that the last scrape of {whose} page took.",
+                Unit.SECONDS,
+                (Query(highest(f"{prefix}_scrape_duration_seconds", "", label), legend),),
+            ),
+            Panel(
+                "Size of pages",
+                f"Size of {whose} last page.",
+                Unit.BYTES,
+                (Query(highest(f"{prefix}_scrape_page_bytes", "", label), legend),),
+            ),
         ),
-        Panel(
-            "Duration of scrapes",
-            "Time that the last scrape of an exporter's page took.",
-            Unit.SECONDS,
-            (Query(highest("infscale_exporter_scrape_duration_seconds", "", *_EXPORTER), "{{exporter}}"),),
-        ),
-        Panel(
-            "Size of pages",
-            "Size of the last page of an exporter.",
-            Unit.BYTES,
-            (Query(highest("infscale_exporter_scrape_page_bytes", "", *_EXPORTER), "{{exporter}}"),),
-        ),
-    ),
-)
+    )
+
+
+_EXPORTERS = _scrapes("Exporters", "infscale_exporter", "exporter", "an exporter's")
+_AGENTS = _scrapes("Node agents", "infscale_node_agent", "agent", "a node agent's")
 
 GPU = Board(
     "gpu",
     "GPU",
     "Memory and utilisation of GPUs, by pool and endpoint.",
     (Variable.NAMESPACE, Variable.POOL, Variable.ENDPOINT),
-    (_POOLS, _ENDPOINTS, _EXPORTERS),
+    (_POOLS, _ENDPOINTS, _EXPORTERS, _AGENTS),
 )

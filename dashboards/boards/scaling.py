@@ -207,11 +207,112 @@ _TRUST = Section(
         ),
     ),
 )
+_KEDA_POLLS = 'method=~"IsActive|GetMetricSpec|GetMetrics"'
+_KEDA_ANSWERED = f'{_KEDA_POLLS},status="OK"'
+_KEDA = Section(
+    "What KEDA was answered",
+    (
+        Panel(
+            "Calls of KEDA",
+            "Calls that ended, by method and gRPC status. Streams end where a ScaledObject goes, or KEDA restarts.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_keda_calls_total", "", "method", "status"), "{{method}} {{status}}"),),
+            kind=Kind.STACK,
+            width=6,
+        ),
+        Panel(
+            "Failed calls of KEDA",
+            "Share of its polls that were not answered: the ScaledObject holds its replicas, or acts by its fallback.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"1 - {rate('infscale_keda_calls_total', _KEDA_ANSWERED, 'method')}"
+                    f" / {rate('infscale_keda_calls_total', _KEDA_POLLS, 'method')}",
+                    "{{method}}",
+                ),
+            ),
+            width=6,
+            thresholds=(Threshold(0.05, Colour.WARNING),),
+            whole=True,
+        ),
+        Panel(
+            "Streams of KEDA",
+            "Open streams: one StreamIsActive for each trigger of type external-push. Without it nothing starts from "
+            "zero at once.",
+            Unit.COUNT,
+            (Query(total("infscale_keda_streams", "", "method"), "{{method}}"),),
+            width=6,
+        ),
+        Panel(
+            "Messages to KEDA",
+            "Messages on streams: a state that changed, or the state as a stream opens.",
+            Unit.PER_SECOND,
+            (Query(rate("infscale_keda_pushes_total", "", "method"), "{{method}}"),),
+            width=6,
+        ),
+    ),
+)
+_QUERIES = Section(
+    "Values from a Prometheus",
+    (
+        Panel(
+            "Failed queries",
+            "Share of the runs of a configured query that gave nothing. Its metric becomes unknown with age.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"{rate('infscale_query_run_failures_total', '', 'query')}"
+                    f" / {rate('infscale_query_runs_total', '', 'query')}",
+                    "{{query}}",
+                ),
+            ),
+            width=6,
+            thresholds=(Threshold(0.05, Colour.WARNING),),
+            whole=True,
+        ),
+        Panel(
+            "Duration of queries",
+            "Time that the last run of a configured query took, and the last discovery of a rule's series.",
+            Unit.SECONDS,
+            (
+                Query(highest("infscale_query_run_duration_seconds", "", "query"), "{{query}}"),
+                Query(highest("infscale_rule_discovery_run_duration_seconds", "", "rule"), "{{rule}}"),
+            ),
+            width=6,
+        ),
+        Panel(
+            "Queries of rules",
+            "Queries that rules of prometheus-adapter send, two for each evaluation, and evaluations and discoveries "
+            "that failed.",
+            Unit.PER_SECOND,
+            (
+                Query("sum(rate(infscale_rule_queries_total[$__rate_interval]))", "sent"),
+                Query("sum(rate(infscale_rule_query_failures_total[$__rate_interval]))", "evaluations that failed"),
+                Query(
+                    "sum(rate(infscale_rule_discovery_run_failures_total[$__rate_interval]))",
+                    "discoveries that failed",
+                ),
+            ),
+            width=6,
+        ),
+        Panel(
+            "Questions to rules",
+            "Different questions of HPAs that are kept evaluated, and those that were refused in the last hour because "
+            "there was no room.",
+            Unit.COUNT,
+            (
+                Query("sum(infscale_rule_questions)", "evaluated"),
+                Query("sum(increase(infscale_rule_questions_refused_total[1h]))", "refused in an hour"),
+            ),
+            width=6,
+        ),
+    ),
+)
 
 SCALING = Board(
     "scaling",
     "Scaling",
     "What HPAs saw, when and why.",
     (Variable.NAMESPACE, Variable.POOL),
-    (_DECISIONS, _ANSWERS, _VALUES, _TRUST),
+    (_DECISIONS, _ANSWERS, _VALUES, _TRUST, _KEDA, _QUERIES),
 )

@@ -257,8 +257,9 @@ class KedaSettings:
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where infscale's own ``/metrics`` is, and on loopback ``/debug/snapshot`` and ``/debug/picks``.
+    """Where infscale's own ``/metrics`` is, and on loopback ``/ui`` and the documents under ``/debug/``.
 
+    These are ``snapshot``, ``picks``, and where there is such a part ``autoscalers``, ``triggers`` and ``rules``.
     With `ask_cluster` the cluster says which users may read ``/metrics``. With `reference_names` there are the
     reference picker's metrics, too, under its names.
     """

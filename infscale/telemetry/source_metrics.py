@@ -53,8 +53,8 @@ class ModelListsCollector(Collector):
         yield listed
 
 
-QUERY_WORDS = ScrapeWords("infscale_query", "query", "values of a configured query of a Prometheus")
-RULE_WORDS = ScrapeWords("infscale_rule_discovery", "rule", "series of a rule of prometheus-adapter")
+QUERY_WORDS = ScrapeWords("infscale_query_run", "query", "values of a configured query of a Prometheus")
+RULE_WORDS = ScrapeWords("infscale_rule_discovery_run", "rule", "series of a rule of prometheus-adapter")
 
 
 class RuleCounts(Protocol):

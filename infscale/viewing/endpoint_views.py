@@ -91,6 +91,8 @@ def limit_words(pool: PoolSeen) -> str:
 def _state(endpoint: EndpointSeen) -> Cell:
     if endpoint.phase != "ready":
         return text_cell(endpoint.phase, Mark.WARNING)
+    if not endpoint.ready:
+        return text_cell("not serving", Mark.WARNING)
     if endpoint.asleep:
         return text_cell("asleep", Mark.WARNING)
     if endpoint.age_seconds is None:
@@ -223,6 +225,10 @@ def _model_view(pool: PoolSeen, name: str) -> View | None:
 def _endpoint_facts(pool: PoolSeen, endpoint: EndpointSeen) -> list[str]:
     chosen = "may be chosen" if endpoint.eligible else "is not chosen while others may be"
     facts = [f"{endpoint.authority}, {_state(endpoint).text}: it {chosen}"]
+    if endpoint.serving is not None:
+        age = endpoint.serving_age_seconds
+        said = "it takes requests" if endpoint.serving else "it takes no requests"
+        facts.append(f"over gRPC it says that {said}{'' if age is None else f', {seconds(age)} ago'}")
     if endpoint.failure is not None:
         facts.append(f"its last scrape failed: {_failure_words(endpoint)}")
     if not endpoint.fresh and endpoint.age_seconds is not None:

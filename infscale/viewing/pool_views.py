@@ -19,7 +19,7 @@ from infscale.viewing.grid import (
     value_cell,
 )
 from infscale.viewing.model_views import MODEL_COLUMNS, model_row
-from infscale.viewing.seen_documents import UNTOLD, PoolSeen, Seen
+from infscale.viewing.seen_documents import UNTOLD, PoolSeen, QueriedSeen, Seen
 from infscale.viewing.shown_values import (
     IN_FLIGHT,
     KV,
@@ -32,7 +32,7 @@ from infscale.viewing.shown_values import (
     kv_mark,
     load_mark,
 )
-from infscale.viewing.words import STALE_SIGN, UNKNOWN, Write, count, counted, percent, seconds
+from infscale.viewing.words import STALE_SIGN, UNKNOWN, Write, count, counted, number, percent, seconds
 
 
 def store_page(seen: Seen, view: View) -> Page:
@@ -69,8 +69,8 @@ _POOL_COLUMNS: Final = (
 
 
 def _pool_row(pool: PoolSeen) -> Row:
-    ready = sum(each.phase == "ready" for each in pool.endpoints)
-    fresh = sum(each.fresh and each.phase == "ready" for each in pool.endpoints)
+    ready = sum(each.ready for each in pool.endpoints)
+    fresh = sum(each.fresh and each.ready for each in pool.endpoints)
     full = sum(each.saturated for each in pool.endpoints)
     told = pool.values.get
     kv, load = told(KV, UNTOLD), told(SATURATION, UNTOLD)
@@ -95,7 +95,7 @@ def _pool_row(pool: PoolSeen) -> Row:
 
 def _oldest(pool: PoolSeen) -> Cell:
     """The age of the oldest observation of a ready endpoint."""
-    ages = [each.age_seconds for each in pool.endpoints if each.phase == "ready"]
+    ages = [each.age_seconds for each in pool.endpoints if each.ready]
     known = [age for age in ages if age is not None]
     if not known or len(known) < len(ages):
         return value_cell(None, seconds, f"{len(ages) - len(known)} of {len(ages)} ready endpoints were never read")
@@ -124,10 +124,44 @@ def pool_page(seen: Seen, view: View) -> Page | None:
         Section("endpoints", ENDPOINT_COLUMNS, endpoints, "the pool has no endpoint"),
         Section("models", MODEL_COLUMNS, models, "no endpoint says which models it serves"),
     ]
+    queries = tuple(row for name, said in pool.queried.items() for row in _query_rows(name, said))
+    if queries:
+        sections.append(Section("queries", _QUERY_COLUMNS, queries))
     scalers = _autoscalers_of(seen, pool)
     if scalers:
         sections.append(Section("autoscalers", AUTOSCALER_COLUMNS, scalers))
     return Page(path_to(view), tuple(facts), tuple(sections))
+
+
+_QUERY_COLUMNS: Final = (
+    Column("query", right=False),
+    Column("of", right=False),
+    Column("now"),
+    Column("age"),
+    Column("why", right=False, wraps=True),
+)
+
+
+def _query_rows(name: str, said: QueriedSeen) -> list[Row]:
+    """What a query of a Prometheus said of the pool, its models or its pods; why it says nothing newer."""
+    why = f"its last evaluation failed: {said.failure}" if said.failure else ""
+    if not said.values:
+        nothing = why or "it gives no value"
+        unknown = value_cell(None, number, nothing)
+        return [Row(name, (text_cell(name), text_cell(""), unknown, text_cell(""), text_cell(nothing)))]
+    return [
+        Row(
+            f"{name} {of}",
+            (
+                text_cell(name),
+                text_cell(of or "whole pool"),
+                told_cell(told, number),
+                value_cell(told.age_seconds, seconds),
+                text_cell(why),
+            ),
+        )
+        for of, told in said.values.items()
+    ]
 
 
 def _told_words(pool: PoolSeen) -> str:

@@ -60,11 +60,17 @@ class LoraSeen:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSeen:
-    """One endpoint. `numbers` are its values by their published names, `refused` the causes of refused ones."""
+    """One endpoint. `numbers` are its values by their published names, `refused` the causes of refused ones.
+
+    `serving`: whether it says over gRPC that it takes requests, and how long ago; None: it is not asked, or the answer
+    has expired.
+    """
 
     name: str
     authority: str
     phase: str
+    serving: bool | None
+    serving_age_seconds: float | None
     asleep: bool
     fresh: bool
     eligible: bool
@@ -78,10 +84,23 @@ class EndpointSeen:
     refused: Mapping[str, str]
     failure: Failure | None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is ready by discovery, and does not deny it itself."""
+        return self.phase == "ready" and self.serving is not False
+
     def serves(self, model: str) -> bool:
         """Whether it says that it serves `model`, be it a LoRA adapter."""
         lora = self.lora
         return model in self.models or (lora is not None and model in (*lora.running, *lora.waiting, *lora.loaded))
+
+
+@dataclass(frozen=True, slots=True)
+class QueriedSeen:
+    """What a query of a Prometheus said, by pod or model, "" being the whole pool; `failure`: of the last try."""
+
+    values: Mapping[str, Told]
+    failure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,7 @@ class PoolSeen:
     by_model: Mapping[str, Mapping[str, Told]]
     models_left_out: int
     in_flight_models: Mapping[str, float | None]
+    queried: Mapping[str, QueriedSeen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +247,9 @@ class _Part:
     def flag(self, key: str) -> bool:
         return self._of(key, bool, False)
 
+    def flag_or_none(self, key: str) -> bool | None:
+        return None if self._entries.get(key) is None else self.flag(key)
+
     def number(self, key: str) -> float | None:
         value = self._entries.get(key)
         if value is None:
@@ -298,6 +321,7 @@ def _pool(part: _Part) -> PoolSeen:
         part.by_name("by_model", lambda model: {name: _told(each) for name, each in model.parts().items()}),
         part.count("models_left_out"),
         part.by_name("in_flight_models", lambda model: model.number("requests")),
+        part.by_name("queried", lambda query: QueriedSeen(query.by_name("values", _told), query.text("last_failure"))),
     )
 
 
@@ -306,11 +330,13 @@ def _told(part: _Part) -> Told:
 
 
 def _endpoint(part: _Part) -> EndpointSeen:
-    failure, lora = part.part("last_failure"), part.part("lora")
+    failure, lora, health = part.part("last_failure"), part.part("lora"), part.part("health")
     return EndpointSeen(
         name=part.text("endpoint"),
         authority=part.text("authority"),
         phase=part.text("phase"),
+        serving=None if health is None else health.flag_or_none("serving"),
+        serving_age_seconds=None if health is None else health.number("age_seconds"),
         asleep=part.flag("asleep"),
         fresh=part.flag("fresh"),
         eligible=part.flag("eligible"),

@@ -1,7 +1,8 @@
 """A whole installation under load that a real Prometheus scrapes: what boards are looked at with.
 
 Two pools of simulated servers on addresses of their own, an API server in memory that knows their pods, a process of
-`infscale serve`, Envoy in front, a GPU page for each server, requests that surge, and autoscalers that ask the adapter.
+`infscale serve`, Envoy in front, a GPU page for each server, a node agent without GPUs, servers' gRPC health, requests
+that surge, autoscalers that ask the adapter, and KEDA. infscale asks that Prometheus for a query and a rule's series.
 """
 
 import asyncio
@@ -21,22 +22,27 @@ from aiohttp import web
 from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
+from infscale.node_agent.agent import NodeView
+from infscale.node_agent.page import NodeAgentCollector
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.engine.steps import EngineSettings
 from infscale.sim.http.simulated_servers import SimFleet, SimServerSettings
 from infscale.sim.settings import Fault, FaultKind
+from infscale.telemetry.own_metrics import OwnMetrics
 from lab.load import load_on
 from lab.processes import running
 from lab.system import POOL_HEADER
 from picker.epp_config.presets import PRESETS
 from tests.cli.test_reference_line import kubeconfig
 from tests.dashboards.autoscalers import Autoscaler, followed, told
+from tests.dashboards.keda_polls import polled
 from tests.e2e.programs import program
 from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving as api_server
 from tests.kube.fake_cluster import FakeCluster
 from tests.picker.transport.test_transports import certificate
+from tests.sources.health_server import SERVING, real_health
 
 NAMESPACE = "chat"
 RULES = Path(__file__).parents[2] / "dashboards" / "rules" / "infscale.yaml"
@@ -164,7 +170,7 @@ class Scene:
 @contextlib.asynccontextmanager
 async def scene(folder: Path) -> AsyncGenerator[Scene]:
     """Everything, until the block ends; it begins when Prometheus has scraped infscale and all servers are known."""
-    picker, adapter, telemetry, gateway, admin, prometheus, *ports = free_ports(6 + len(POOLS))
+    picker, adapter, telemetry, keda, gateway, admin, prometheus, *ports = free_ports(7 + len(POOLS))
     settings = [
         each for place, (pool, port) in enumerate(zip(POOLS, ports, strict=True)) for each in pool.settings(port, place)
     ]
@@ -173,7 +179,11 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         enter = stack.enter_async_context
         fleet = await enter(SimFleet(settings, random.Random(7), lambda: datetime.now(UTC).timestamp()))
         api = await enter(api_server(await _cluster(settings), _reviews()))
-        config = _serve_config(folder, api, (picker, adapter, telemetry), fleet)
+        agent = await enter(_page(_node_agent))
+        # On all addresses of loopback: those of the servers.
+        health, _ = await enter(real_health({"": SERVING}, host="0.0.0.0"))
+        beside = _beside(folder, agent, health, keda, prometheus)
+        config = _serve_config(folder, api, (picker, adapter, telemetry), fleet, beside)
         served = await enter(program(folder / "serve.log", "serve", "--config", str(config)))
         await served.until_it_says("composition: serving")
         listen = Address(_HOST, gateway)
@@ -185,6 +195,8 @@ async def scene(folder: Path) -> AsyncGenerator[Scene]:
         ca = (folder / "tls.crt").read_text()
         asking = tasks.create_task(followed(autoscalers, f"https://localhost:{adapter}", ca, _TOKEN))
         stack.callback(asking.cancel)
+        polling = tasks.create_task(polled(keda, NAMESPACE, [each.name for each in POOLS]))
+        stack.callback(polling.cancel)
         session = await enter(aiohttp.ClientSession())
         found = Scene(f"http://{_HOST}:{prometheus}", f"http://{_HOST}:{telemetry}", f"http://{listen}", fleet, session)
         await _until_known(found, len(settings))
@@ -242,7 +254,42 @@ def _reviews() -> FakeReviews:
     return reviews
 
 
-def _serve_config(folder: Path, api: str, ports: tuple[int, int, int], fleet: SimFleet) -> Path:
+_RULE = {
+    "seriesQuery": 'infscale_pool_ready_endpoints{namespace!=""}',
+    "resources": {"overrides": {"namespace": {"resource": "namespace"}}},
+    "metricsQuery": "max(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+}
+
+
+async def _node_agent(_: web.BaseRequest) -> web.Response:
+    """The page of a node agent of a node without GPUs."""
+    page = await OwnMetrics([NodeAgentCollector(NodeView)]).written()
+    return web.Response(body=page, content_type="text/plain")
+
+
+def _beside(folder: Path, agent: str, health: int, keda: int, prometheus: int) -> dict[str, Any]:
+    """The sections of what is beside engines' pages, HPAs and requests."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"rules": [_RULE]}))
+    ready = {
+        "name": "ready_servers",
+        "query": 'max(infscale_pool_ready_endpoints{pool="${namespace}/${pool}"})',
+        "interval_seconds": 1,
+    }
+    return {
+        "node_agent": {"targets": [f"http://{agent}/metrics"], "interval_seconds": 1},
+        "grpc_health": {"port": health, "interval_seconds": 1, "timeout_seconds": 0.8},
+        "keda": {"listen": f"{_HOST}:{keda}"},
+        "prometheus": {
+            "servers": {"main": {"url": f"http://{_HOST}:{prometheus}"}},
+            "queries": [ready],
+            "adapter_rules": {"file": "rules.yaml", "relist_seconds": 1, "interval_seconds": 1},
+        },
+    }
+
+
+def _serve_config(
+    folder: Path, api: str, ports: tuple[int, int, int], fleet: SimFleet, beside: Mapping[str, Any]
+) -> Path:
     picker, adapter, telemetry = ports
     files = certificate(folder)
     (folder / "epp.yaml").write_text(PRESETS["infscale"])
@@ -261,6 +308,7 @@ def _serve_config(folder: Path, api: str, ports: tuple[int, int, int], fleet: Si
             "tls": {"certificate": str(files.certificate), "key": str(files.key)},
         },
         "telemetry": {"listen": f"{_HOST}:{telemetry}", "reference_names": True},
+        **beside,
     }
     path = folder / "serve.yaml"
     path.write_text(yaml.safe_dump(document))

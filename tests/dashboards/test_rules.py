@@ -60,6 +60,7 @@ def share(part: str, rest: str, labels: str, *, fires: float, quiet: float) -> C
 
 
 ASKED = 'infscale_adapter_requests_total{{kind="external",status="{}"}}'
+KEDA = 'infscale_keda_calls_total{{method="{}",status="{}"}}'
 FAST, SLOW = ("infscale_picker_decision_seconds_bucket" + f'{{le="{bound}"}}' for bound in ("0.01", "1.0"))
 ALL = 'infscale_picker_decision_seconds_bucket{le="+Inf"}'
 CASES: Mapping[str, Case] = {
@@ -98,6 +99,14 @@ CASES: Mapping[str, Case] = {
         fires=90,
         quiet=20,
     ),
+    "InfscaleNodeAgentScrapesFail": share(
+        'infscale_node_agent_scrape_failures_total{agent="x"}',
+        'infscale_node_agent_scrapes_total{agent="x"}',
+        'agent="x"',
+        fires=90,
+        quiet=20,
+    ),
+    "InfscaleServersNotServing": of_pool("infscale_pool_not_serving_endpoints", 1, 0),
     "InfscaleDecisionsSlow": Case(
         {FAST: growing(90), SLOW: growing(100), ALL: growing(100)},
         {FAST: growing(100), SLOW: growing(100), ALL: growing(100)},
@@ -127,6 +136,41 @@ CASES: Mapping[str, Case] = {
         'instance="i",watch="w"',
     ),
     "InfscaleAdapterErrors": share(ASKED.format(503), ASKED.format(200), 'kind="external"', fires=20, quiet=5),
+    "InfscaleQueriesFail": share(
+        'infscale_query_run_failures_total{query="q"}',
+        'infscale_query_runs_total{query="q"}',
+        'query="q"',
+        fires=90,
+        quiet=20,
+    ),
+    "InfscaleRulesNotDiscovered": share(
+        'infscale_rule_discovery_run_failures_total{rule="rules[0]"}',
+        'infscale_rule_discovery_runs_total{rule="rules[0]"}',
+        'rule="rules[0]"',
+        fires=90,
+        quiet=20,
+    ),
+    "InfscaleRuleQueriesFail": share(
+        'infscale_rule_query_failures_total{instance="i"}',
+        'infscale_rule_queries_total{instance="i"}',
+        'instance="i"',
+        fires=60,
+        quiet=20,
+    ),
+    "InfscaleRuleQuestionsRefused": Case(
+        {'infscale_rule_questions_refused_total{instance="i"}': growing(0.5)},
+        {'infscale_rule_questions_refused_total{instance="i"}': level(4)},
+        'instance="i"',
+    ),
+    "InfscaleKedaCallsFail": Case(
+        {KEDA.format("GetMetrics", "UNAVAILABLE"): growing(20), KEDA.format("GetMetrics", "OK"): growing(80)},
+        {
+            KEDA.format("GetMetrics", "UNAVAILABLE"): growing(5),
+            KEDA.format("GetMetrics", "OK"): growing(95),
+            KEDA.format("StreamIsActive", "CANCELLED"): growing(10),
+        },
+        'method="GetMetrics"',
+    ),
     "InfscaleOtherMetricsLost": Case(
         {"infscale_adapter_other_metrics_lost": level(1)}, {"infscale_adapter_other_metrics_lost": level(0)}, ""
     ),

@@ -39,11 +39,14 @@ def answer(status: int | None) -> bytes:
 
 @asynccontextmanager
 async def listening(
-    add: Callable[[grpc.aio.Server], None], port: int = 0, credentials: grpc.ServerCredentials | None = None
+    add: Callable[[grpc.aio.Server], None],
+    port: int = 0,
+    credentials: grpc.ServerCredentials | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncGenerator[int]:
     server = grpc.aio.server()
     add(server)
-    place = f"127.0.0.1:{port}"
+    place = f"{host}:{port}"
     taken = server.add_insecure_port(place) if credentials is None else server.add_secure_port(place, credentials)
     await server.start()
     try:
@@ -54,14 +57,17 @@ async def listening(
 
 @asynccontextmanager
 async def real_health(
-    statuses: Mapping[str, int], port: int = 0, credentials: grpc.ServerCredentials | None = None
+    statuses: Mapping[str, int],
+    port: int = 0,
+    credentials: grpc.ServerCredentials | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncGenerator[tuple[int, Any]]:
     """The servicer of grpcio-health-checking, with Watch; gives its port."""
     servicer: Any = import_module("grpc_health.v1._async").HealthServicer()
     for name, status in statuses.items():
         await servicer.set(name, status)
     add: Any = health_pb2_grpc.add_HealthServicer_to_server
-    async with listening(lambda server: add(servicer, server), port, credentials) as taken:
+    async with listening(lambda server: add(servicer, server), port, credentials, host) as taken:
         yield taken, servicer
 
 

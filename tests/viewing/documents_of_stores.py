@@ -7,8 +7,10 @@ import orjson
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.metrics.published.inspection import snapshot_document
-from infscale.metrics.sample import LoraState, ModelLoad
+from infscale.metrics.queried import Queried
+from infscale.metrics.sample import HealthSample, LoraState, ModelLoad, Reading
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.sources.health_source import HEALTH
 from infscale.viewing.seen_documents import Documents, Seen, seen
 from tests.fakes.samples import engine_sample
 
@@ -39,6 +41,19 @@ def store(endpoints: int = 4) -> MetricStore:
     made.record_failure(keys[1], "timed out", at=NOW - 1.0)
     made.record_failure(keys[2], "connection refused", at=NOW - 0.5)
     made.charge(ObjectKey("llm", "chat"), 0, "llama", 100, NOW - 0.2)
+    return made
+
+
+def store_beside() -> MetricStore:
+    """The same, where 0 says over gRPC that it takes no requests, 1 that it does, and two queries were evaluated."""
+    made, pool = store(), ObjectKey("llm", "chat")
+    for number, serving in ((0, False), (1, True)):
+        key = EndpointKey("llm", f"vllm-{number}")
+        made.record_beside(HEALTH, key, HealthSample(serving, good_seconds=15.0), at=NOW - 3.0)
+    cost = Queried(parts={None: Reading(12.5, NOW - 4.0), HOSTILE: Reading(3.0, NOW - 4.0)}, failure="timed out")
+    power = Queried({ObjectKey("llm", "vllm-0"): Reading(310.0, NOW - 2.0)})
+    for name, said in {"cost": cost, "power": power, "never": Queried(failure="connection refused")}.items():
+        made.record_queried(name, {pool: said})
     return made
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from infscale.viewing.grid import STORE_VIEW, Mark, Page, Row, View, ViewKind
 from infscale.viewing.views import view_page
-from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, POOL, looked_at
+from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, POOL, looked_at, store_beside
 
 POOL_VIEW = View(ViewKind.POOL, POOL)
 ENDPOINT = "llm/vllm-{}"
@@ -123,6 +123,41 @@ def test_an_autoscaler_of_which_nothing_is_known_wants_nothing() -> None:
 def test_what_has_gone_is_said_to_be_gone(kind: ViewKind) -> None:
     page = view_page(looked_at(), View(kind, "llm/none", "none"))
     assert kind is ViewKind.STORE or page.facts == (f"there is no {kind.value} {page.path[-1][0]} now",)
+
+
+def test_a_server_that_says_that_it_takes_no_requests_is_not_ready() -> None:
+    """Whatever its page says; one that is stale does not become fresh by saying that it serves."""
+    seen = looked_at(store_beside())
+    endpoints = view_page(seen, POOL_VIEW)
+    assert cells(endpoints, "endpoints", ENDPOINT.format(0))["state"] == "not serving"
+    assert cells(endpoints, "endpoints", ENDPOINT.format(1))["state"] == "stale"
+    pool = cells(view_page(seen, STORE_VIEW), "pools", POOL)
+    assert (pool["ready"], pool["fresh"], pool["age"]) == ("2/4", "0", "–")
+    page = view_page(seen, View(ViewKind.ENDPOINT, POOL, ENDPOINT.format(0)))
+    assert "over gRPC it says that it takes no requests, 3.0 s ago" in page.facts
+    other = view_page(seen, View(ViewKind.ENDPOINT, POOL, ENDPOINT.format(1)))
+    assert "over gRPC it says that it takes requests, 3.0 s ago" in other.facts
+
+
+def test_a_pool_shows_what_queries_of_a_prometheus_said_of_it() -> None:
+    page = view_page(looked_at(store_beside()), POOL_VIEW)
+    whole = {
+        "query": "cost",
+        "of": "whole pool",
+        "now": "12.5",
+        "age": "4.0 s",
+        "why": "its last evaluation failed: timed out",
+    }
+    assert cells(page, "queries", "cost ") == whole
+    assert cells(page, "queries", f"cost {HOSTILE}")["now"] == "3"
+    power = cells(page, "queries", "power llm/vllm-0")
+    assert (power["of"], power["now"], power["age"], power["why"]) == ("llm/vllm-0", "310", "2.0 s", "")
+    never = cells(page, "queries", "never")
+    assert (never["of"], never["now"], never["why"]) == ("", "–", "its last evaluation failed: connection refused")
+
+
+def test_without_queries_a_pool_has_no_table_of_them() -> None:
+    assert "queries" not in [section.title for section in view_page(looked_at(), POOL_VIEW).sections]
 
 
 def test_a_full_endpoint_is_marked() -> None:
