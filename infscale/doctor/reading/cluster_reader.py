@@ -15,7 +15,7 @@ from infscale.doctor.reading import (
     workload_objects,
 )
 from infscale.doctor.reading.asking import Asking, Cluster
-from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, POOL_USERS
+from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, OTHER_WORKLOADS, POOL_USERS
 from infscale.doctor.reading.plain_json import Json
 from infscale.doctor.view.cluster_view import ClusterView
 from infscale.endpoint import ObjectKey
@@ -73,7 +73,7 @@ Objects = Mapping[str, tuple[Json, ...]]
 
 
 async def _objects(asking: Asking) -> Objects:
-    looked = {**KINDS}
+    looked = {**KINDS, **OTHER_WORKLOADS}
     looked.update({name: kind for name, (kind, _) in POOL_USERS.items()})
     looked.update({name: kind for name, (kind, _) in OTHER_SCALERS.items()})
     async with asyncio.TaskGroup() as tasks:
@@ -94,6 +94,7 @@ def _with_scaling(view: ClusterView, found: Objects) -> ClusterView:
             for each in found[name]
         ),
         workloads=tuple(workload_objects.workload(each, kind) for name, kind in kinds for each in found[name]),
+        other_workloads=tuple(each.key() for name in OTHER_WORKLOADS for each in found[name]),
         pods=tuple(workload_objects.pod(each, owners) for each in found["pods"]),
     )
 

@@ -6,6 +6,7 @@ D6xx routes and gateways, D7xx rules and dashboards, D8xx infscale's configurati
 
 from collections.abc import Iterable, Sequence
 
+from infscale.discovery.workloads import WORKLOADS
 from infscale.doctor.rules import (
     access_rules,
     conflict_rules,
@@ -25,6 +26,7 @@ from infscale.doctor.view.cluster_view import ClusterView
 _E, _W = Severity.ERROR, Severity.WARNING
 _PODS = ("pods", "replicasets")
 _WORKLOADS = ("deployments", "statefulsets")
+_OTHERS = tuple(each.plural for each in WORKLOADS if each.plural not in _WORKLOADS)
 _POOLS = ("inferencepools", "older inferencepools")
 _ROUTES = ("httproutes",)
 
@@ -66,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D401", _W, "pods are killed before they have ended", _WORKLOADS, workload_rules.short_grace),
     Rule("D402", _E, "no readiness probe", _WORKLOADS, workload_rules.missing_readiness),
     Rule("D403", _W, "no startup probe", _WORKLOADS, workload_rules.missing_startup),
-    Rule("D501", _E, "a pool selects nothing", (*_PODS, *_WORKLOADS), pool_rules.selecting_nothing),
+    Rule("D501", _E, "a pool selects nothing", (*_PODS, *_WORKLOADS, *_OTHERS), pool_rules.selecting_nothing),
     Rule("D502", _E, "no pod of a pool is Ready", _PODS, pool_rules.without_ready_pods),
     Rule("D503", _W, "a target port of no container", _WORKLOADS, pool_rules.wrong_ports),
     Rule("D504", _E, "the EPP has no such Service or port", ("services",), pool_rules.without_picker),

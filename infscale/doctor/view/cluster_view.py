@@ -57,6 +57,8 @@ class ClusterView:
     scaled_objects: tuple[SeenScaledObject, ...] = ()
     others: tuple[SeenOther, ...] = ()
     workloads: tuple[SeenWorkload, ...] = ()
+    other_workloads: tuple[ObjectKey, ...] = ()
+    """Of other kinds, such as LeaderWorkerSets: that they are there."""
     pods: tuple[SeenPod, ...] = ()
     pools: tuple[SeenPool, ...] = ()
     pool_users: tuple[SeenPoolUser, ...] = ()

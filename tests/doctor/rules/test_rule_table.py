@@ -80,6 +80,7 @@ CANARY = made.pod("canary-0", "vllm", ("Deployment", "canary"))
 CANARY_HPA = made.autoscaler(name="canary", target=ObjectRef("apps/v1", "Deployment", "canary"))
 YOUNGER = made.autoscaler(name="second", created="2026-11-02T00:00:00Z")
 ABSENT = {**view().scales, made.key("vllm"): None}
+ROLLOUT = ObjectRef("argoproj.io/v1alpha1", "Rollout", "r")
 OTHER_POOL = made.pool(key=made.key("other"))
 
 PLANTED: Mapping[str, Callable[[], ClusterView]] = {
@@ -248,7 +249,6 @@ def patched(found: Finding) -> Any:
         ("D111", [{"op": "replace", "path": "/spec/metrics/0/object/describedObject/name", "value": "chat"}]),
         ("D208", [{"op": "replace", "path": "/spec/scaleTargetRef/name", "value": "vllm"}]),
         ("D401", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}}),
-        ("D501", [{"op": "replace", "path": "/spec/selector/matchLabels", "value": {"app": "vllm"}}]),
         ("D503", [{"op": "replace", "path": "/spec/targetPorts", "value": [{"number": 8000}]}]),
         ("D601", [{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
         ("D603", [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/name", "value": "chat"}]),
@@ -304,6 +304,26 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
 )
 def test_what_is_right_is_not_found(found: ClusterView, absent: str) -> None:
     assert absent not in {each.code for each in findings(found)}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"other_workloads": (made.key("leaders"),)}, id="an object of another kind"),
+        pytest.param(
+            {"autoscalers": (*view().autoscalers, made.autoscaler(name="r", target=ROLLOUT))}, id="an HPA of one"
+        ),
+        pytest.param({"scaled_objects": (made.scaled_object(target=ROLLOUT),)}, id="a ScaledObject of one"),
+    ],
+)
+def test_pools_that_may_be_of_other_kinds_of_workloads_are_not_said_to_select_nothing(others: Any) -> None:
+    assert "D501" not in {each.code for each in findings(replace(PLANTED["D501"](), **others))}
+
+
+def test_which_workload_a_pool_is_for_is_not_guessed() -> None:
+    """Another model's Deployment is the only one on its port."""
+    [found] = findings(PLANTED["D501"]())
+    assert found.found.fix == "kubectl -n llm get pods,deployments,statefulsets --show-labels"
 
 
 def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
