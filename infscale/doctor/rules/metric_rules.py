@@ -12,6 +12,7 @@ from infscale.doctor.view.seen_apis import SeenApiService
 from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric
 from infscale.documents.suggestions import nearest
 from infscale.endpoint import ObjectKey
+from infscale.metrics.published.aliases import ALIASES
 from infscale.metrics.published.catalogue import BY_NAME
 
 _STALE_SECONDS = 60.0
@@ -24,6 +25,13 @@ def unknown_metrics(view: ClusterView) -> Iterator[Found]:
     for autoscaler, metric in view.metrics():
         answer = view.answer(autoscaler, metric)
         if answer is None or answer.status != "NotFound" or not _is_unknown(view, metric):
+            continue
+        alias = ALIASES.get(metric.name)
+        if alias is not None and alias.why is not None:
+            # The target has to change with the name, to what only its owner knows.
+            cause = f"no metric {metric.name} is served, because {alias.why}; infscale publishes {alias.metric}"
+            fix = fixes.look(autoscaler.key, "edit", "hpa", autoscaler.key.name)
+            yield metric_found(autoscaler, metric, "metric.name", cause, fix)
             continue
         known = [*BY_NAME, *view.infscale.metrics]
         meant = published_name(metric.name) or next(iter(nearest(metric.name, known)), None)

@@ -60,6 +60,10 @@ def trigger(kind: str, **metadata: str) -> SeenTrigger:
     return SeenTrigger(0, kind, metadata)
 
 
+def zero_on(*triggers: SeenTrigger) -> ClusterView:
+    return view(scaled_objects=(made.scaled_object(min_replicas=0, triggers=triggers),))
+
+
 def own(**changes: Any) -> ClusterView:
     return view(infscale=replace(view().infscale, **changes))
 
@@ -134,13 +138,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D211": lambda: view(made.autoscaler(in_use())),
     "D301": lambda: view(scaled_objects=(made.scaled_object(triggers=(trigger("external", scalerAddress="keda"),)),)),
     "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
-    "D303": lambda: view(
-        scaled_objects=(
-            made.scaled_object(
-                min_replicas=0, triggers=(trigger("prometheus", query="sum(vllm:num_requests_waiting)"),)
-            ),
-        )
-    ),
+    "D303": lambda: zero_on(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
     "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
     "D402": lambda: engine(has_readiness=False),
     "D403": lambda: engine(has_startup=False),
@@ -300,6 +298,21 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
         pytest.param(
             view(scaled_objects=(made.scaled_object(min_replicas=0),)), "D303", id="zero with infscale's own trigger"
         ),
+        pytest.param(
+            zero_on(
+                trigger("external-push", scalerAddress="infscale-keda:9005", pool="batch", metric="waiting_requests")
+            ),
+            "D303",
+            id="zero with a metric of infscale's trigger, which activates on demand",
+        ),
+        pytest.param(
+            zero_on(
+                trigger("prometheus", query="sum(vllm:num_requests_waiting)"),
+                trigger("external", scalerAddress="infscale-keda:9005", metric="running_requests"),
+            ),
+            "D303",
+            id="zero with infscale's trigger beside another",
+        ),
     ],
 )
 def test_what_is_right_is_not_found(found: ClusterView, absent: str) -> None:
@@ -324,6 +337,20 @@ def test_which_workload_a_pool_is_for_is_not_guessed() -> None:
     """Another model's Deployment is the only one on its port."""
     [found] = findings(PLANTED["D501"]())
     assert found.found.fix == "kubectl -n llm get pods,deployments,statefulsets --show-labels"
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("DCGM_FI_DEV_FB_USED", "is in MiB; infscale publishes gpu_memory_used_bytes"),
+        ("vllm:time_to_first_token_seconds", "is a histogram, and an HPA takes one number; infscale publishes"),
+    ],
+)
+def test_a_metric_of_another_unit_is_not_put_in_a_place_whose_target_stays(name: str, cause: str) -> None:
+    [found] = findings(asked(made.pods_metric(name), GONE))
+    assert found.code == "D101"
+    assert cause in found.found.cause
+    assert found.found.fix == "kubectl -n llm edit hpa vllm"
 
 
 def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
