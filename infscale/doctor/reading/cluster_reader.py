@@ -15,6 +15,7 @@ from infscale.doctor.reading import (
     workload_objects,
 )
 from infscale.doctor.reading.asking import Asking, Cluster
+from infscale.doctor.reading.declared_pools import declared
 from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, OTHER_WORKLOADS, POOL_USERS
 from infscale.doctor.reading.plain_json import Json
 from infscale.doctor.view.cluster_view import ClusterView
@@ -52,11 +53,13 @@ async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
     scales = await hpa_reader.scales(asking, view.autoscalers, plurals)
     preferred = api_objects.preferred(groups, CUSTOM_GROUP, "v1beta2")
     answers = await hpa_reader.answers(asking, view.autoscalers, scales, plurals, preferred)
-    own = await infscale_reader.infscale(asking, scope.config)
+    own, config = await infscale_reader.infscale(asking, scope.config)
+    taken = [each.key for each in view.pools]
     rights = await infscale_reader.rights(asking, view.autoscalers, own, scope.discovery_needs)
     services = await infscale_reader.api_services(asking)
     return replace(
         view,
+        declared=declared(found, config, scope.namespace, taken),
         kinds=frozenset(plurals),
         scales=scales,
         answers=answers,

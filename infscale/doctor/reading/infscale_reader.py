@@ -53,15 +53,18 @@ async def api_services(asking: Asking) -> tuple[SeenApiService, ...]:
     return tuple(found)
 
 
-async def infscale(asking: Asking, config: ServeConfig | None) -> SeenInfscale:
-    """infscale as it is in the cluster; `config` is that of a given file, None: what its Deployment has."""
+async def infscale(asking: Asking, config: ServeConfig | None) -> tuple[SeenInfscale, ServeConfig | None]:
+    """infscale as it is in the cluster, and its configuration, None where that is not known.
+
+    `config` is that of a given file, None: what its Deployment has.
+    """
     service = DEFAULT_SERVICE if config is None else config.adapter.service
     try:
         found = await asking.get(f"/api/v1/namespaces/{service.namespace}/services/{service.name}")
     except KubeError as error:
         if not isinstance(error, NotFound):
             asking.unseen["infscale"] = str(error)
-        return configured(SeenInfscale(service), config)
+        return configured(SeenInfscale(service), config), config
     selector = found.at("spec", "selector").texts()
     workload = await _workload_behind(asking, service.namespace, selector) if selector else None
     name = "infscale" if workload is None else workload.account
@@ -73,7 +76,7 @@ async def infscale(asking: Asking, config: ServeConfig | None) -> SeenInfscale:
     )
     if config is None and workload is not None:
         return await _with_its_own(asking, seen, workload)
-    return configured(seen, config)
+    return configured(seen, config), config
 
 
 async def _workload_behind(asking: Asking, namespace: str, selector: Mapping[str, str]) -> SeenWorkload | None:
@@ -85,7 +88,9 @@ async def _workload_behind(asking: Asking, namespace: str, selector: Mapping[str
     return next((each for each in found if selector.items() <= each.pod_labels.items()), None)
 
 
-async def _with_its_own(asking: Asking, seen: SeenInfscale, workload: SeenWorkload) -> SeenInfscale:
+async def _with_its_own(
+    asking: Asking, seen: SeenInfscale, workload: SeenWorkload
+) -> tuple[SeenInfscale, ServeConfig | None]:
     """infscale with the configuration in the ConfigMaps of its Deployment."""
     for name in workload.config_maps:
         try:
@@ -97,8 +102,8 @@ async def _with_its_own(asking: Asking, seen: SeenInfscale, workload: SeenWorklo
         for key, text in texts.entries():
             with suppress(ConfigError):
                 config = read_config(load(str(text.value)[:_MAX_CONFIG], f"{name}/{key}"), Path("/"))
-                return configured(replace(seen, config_map=name), config)
-    return seen
+                return configured(replace(seen, config_map=name), config), config
+    return seen, None
 
 
 def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:

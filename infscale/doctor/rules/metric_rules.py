@@ -153,7 +153,7 @@ def _right_version(view: ClusterView, namespace: str, described: ObjectRef) -> s
 
 
 def _pool_named(view: ClusterView, key: ObjectKey) -> str | None:
-    found = [f"{each.group}/{each.version}" for each in view.pools if each.key == key]
+    found = [f"{each.group}/{each.version}" for each in view.every_pool if each.key == key]
     return min(found, key=lambda each: each != f"{POOL_GROUP}/v1", default=None)
 
 
@@ -165,11 +165,13 @@ def _has_no_kind(view: ClusterView, described: ObjectRef) -> bool:
 def absent_objects(view: ClusterView) -> Iterator[Found]:
     """Described InferencePools and Services that there are none of."""
     for autoscaler, metric in view.metrics():
-        described = metric.described
+        described, answer = metric.described, view.answer(autoscaler, metric)
         if described is None or _has_no_kind(view, described) or not _is_absent(view, metric):
             continue
+        if answer is not None and answer.items:
+            continue
         namespace = autoscaler.key.namespace
-        names = [each.key.name for each in view.pools if each.key.namespace == namespace]
+        names = [each.key.name for each in view.every_pool if each.key.namespace == namespace]
         pool = view.pool_of(autoscaler)
         meant = pool.key.name if pool is not None else next(iter((*nearest(described.name, names), *names)), None)
         elsewhere = _pool_named(view, ObjectKey(namespace, described.name))
@@ -196,7 +198,7 @@ def _is_absent(view: ClusterView, metric: SeenMetric) -> bool:
     if described.kind != _POOL:
         return False
     kind = "inferencepools" if described.group == POOL_GROUP else "older inferencepools"
-    names = {(each.group, each.key.name) for each in view.pools}
+    names = {(each.group, each.key.name) for each in view.every_pool}
     return kind in view.seen and (described.group, described.name) not in names
 
 

@@ -137,7 +137,8 @@ def _behind(view: ClusterView, service: SeenService) -> SeenWorkload | None:
 
 def dangling_users(view: ClusterView) -> Iterator[Found]:
     """Objectives, rewrites and models that name a pool that is not there."""
-    groups = {each.key: {one.group for one in view.pools if one.key == each.key} for each in view.pools}
+    pools = view.every_pool
+    groups = {each.key: {one.group for one in pools if one.key == each.key} for each in pools}
     for user in view.pool_users:
         key = ObjectKey(user.key.namespace, user.pool)
         there = groups.get(key)

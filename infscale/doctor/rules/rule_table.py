@@ -28,6 +28,7 @@ _PODS = ("pods", "replicasets")
 _WORKLOADS = ("deployments", "statefulsets")
 _OTHERS = tuple(each.plural for each in WORKLOADS if each.plural not in _WORKLOADS)
 _POOLS = ("inferencepools", "older inferencepools")
+_DECLARING = (*_POOLS, *_WORKLOADS, "services")
 _ROUTES = ("httproutes",)
 
 RULES: tuple[Rule, ...] = (
@@ -49,7 +50,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D108", _E, "AverageValue where Value is meant", (), target_rules.average_for_level),
     Rule("D109", _E, "external values are added up", _POOLS, target_rules.summed_externals),
     Rule("D110", _E, "a described object of an unknown kind", (), metric_rules.wrong_kinds),
-    Rule("D111", _E, "a described object that does not exist", _POOLS, metric_rules.absent_objects),
+    Rule("D111", _E, "a described object that does not exist", _DECLARING, metric_rules.absent_objects),
     Rule("D112", _W, "stale values are answered", (), metric_rules.stale_answers),
     Rule("D201", _W, "the tolerance swallows steps", (), scaler_rules.swallowed_steps),
     Rule("D202", _E, "two HPAs for one workload", (), conflict_rules.several_autoscalers),

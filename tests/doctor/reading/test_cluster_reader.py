@@ -1,16 +1,20 @@
 """A look at a cluster: what is asked, what becomes of refusals, and a diagnosis of what was seen."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from infscale.config.read import read_config
+from infscale.doctor.advice.pool_facts import of_cluster
 from infscale.doctor.diagnosis import diagnosed
 from infscale.doctor.reading.cluster_reader import Scope, look, value_of_pool
 from infscale.doctor.view.cluster_view import ClusterView
+from infscale.documents.strict_document import load
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import KubeError
 from infscale.kube.rights import Right
-from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, POD, FakeApi, listed
+from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, DEPLOYMENT, POD, FakeApi, listed
 
 NOW = datetime.fromisoformat("2026-11-30T12:00:03Z").timestamp()
 VLLM = ObjectKey("llm", "vllm")
@@ -81,6 +85,35 @@ async def test_of_an_installed_infscale_configuration_and_rights_are_read() -> N
     assert {each.code for each in diagnosed(view).findings} >= {"D002", "D801", "D802"}
     [missing] = [each.right for each in view.rights if not each.allowed]
     assert missing == Right("list", "", "namespaces")
+
+
+async def test_pools_of_annotations_and_of_a_configuration_are_known() -> None:
+    """An InferencePool has its name before them; what says nothing usable declares none."""
+    declaring = {"infscale.dev/pool": "true"}
+    workload = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "annotations": declaring}}
+    taken = {**workload, "metadata": {**workload["metadata"], "name": "chat"}}
+    service = {
+        "metadata": {"namespace": "llm", "name": "s", "annotations": declaring},
+        "spec": {"ports": [{"port": 1}]},
+    }
+    api = FakeApi(
+        {
+            **CLUSTER,
+            "/apis/apps/v1/deployments": listed(workload, taken, {"metadata": {"annotations": declaring}}),
+            "/api/v1/services": listed(service),
+        }
+    )
+    pools = "{kubernetes: {pools: [{name: llm/tuned, labels: {app: vllm}, ports: [8000]}]}}"
+    config = read_config(load(f"discovery: {pools}\nkubernetes: {{}}\n", "serve.yaml"), Path("/"))
+    view = await seen(api, Scope(config=config))
+    assert [(each.key.name, each.ports, each.labels) for each in view.declared] == [
+        ("tuned", (8000,), "app=vllm"),
+        ("vllm", (8000,), "app=vllm"),
+    ]
+    [found] = diagnosed(view, ["tuned"]).pools
+    assert (found.pods, found.ready) == (2, 2)
+    assert of_cluster(view, "tuned", view.autoscalers[0].target).replicas == 2
+    assert not {"D501", "D503"} & {each.code for each in diagnosed(view).findings}
 
 
 async def test_what_this_user_may_not_list_is_unknown_and_not_absent() -> None:

@@ -16,9 +16,10 @@ from infscale.doctor.rules.rule import Finding
 from infscale.doctor.rules.rule_table import RULES, findings
 from infscale.doctor.view.cluster_view import ClusterView
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, SeenRight
-from infscale.doctor.view.seen_routing import SeenPicker, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
+from infscale.doctor.view.seen_routing import SeenPicker, SeenPool, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
 from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric, SeenOther, SeenTrigger
 from infscale.kube.rights import Right
+from infscale.labels import Selector
 from infscale.planner.hpa_rules import Behavior, ScalingPolicy, ScalingRules, SelectPolicy
 from infscale.planner.hpa_rules import PolicyType as Unit
 from tests.doctor import healthy as made
@@ -84,6 +85,7 @@ CANARY = made.pod("canary-0", "vllm", ("Deployment", "canary"))
 CANARY_HPA = made.autoscaler(name="canary", target=ObjectRef("apps/v1", "Deployment", "canary"))
 YOUNGER = made.autoscaler(name="second", created="2026-11-02T00:00:00Z")
 ABSENT = {**view().scales, made.key("vllm"): None}
+CAT = replace(made.POOL, name="cat")
 ROLLOUT = ObjectRef("argoproj.io/v1alpha1", "Rollout", "r")
 OTHER_POOL = made.pool(key=made.key("other"))
 
@@ -109,9 +111,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D108": lambda: asked(made.object_metric("queue_latency_p90_seconds", "AverageValue", 2000)),
     "D109": lambda: asked(made.external_metric("queue_latency_p90_seconds", "Value", 2000), made.answer(1, 2)),
     "D110": lambda: asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=ALIAS)),
-    "D111": lambda: asked(
-        made.object_metric("waiting_requests", "AverageValue", 4000, described=replace(made.POOL, name="cat"))
-    ),
+    "D111": lambda: asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT), GONE),
     "D112": lambda: asked(made.pods_metric(), made.answer(1000, at=made.NOW - 300)),
     "D201": lambda: view(
         made.autoscaler(made.external_metric("wva_desired_replicas", "AverageValue", 1000), max_replicas=20)
@@ -289,6 +289,31 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
         pytest.param(
             view(workloads=(made.workload(replicas=0), made.workload("batch")), pods=()), "D501", id="a pool at zero"
         ),
+        pytest.param(
+            asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT)),
+            "D111",
+            id="a described object that is answered for",
+        ),
+        pytest.param(
+            asked(
+                made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT),
+                GONE,
+                declared=(made.pool(key=made.key("cat")),),
+            ),
+            "D111",
+            id="a described object that is a declared pool",
+        ),
+        pytest.param(
+            view(declared=(SeenPool(made.key("cat"), {"app": "none"}, (8080,)),)), "D501", id="a declared pool at zero"
+        ),
+        pytest.param(
+            view(declared=(made.pool(key=made.key("cat"), ports=(8080,)),)), "D503", id="a port of a declared pool"
+        ),
+        pytest.param(
+            replace(PLANTED["D506"](), declared=(made.pool(key=made.key("cat")),)),
+            "D506",
+            id="an objective of a declared pool",
+        ),
         pytest.param(view(routes=(), services=()), "D504", id="a pool that no route leads to"),
         pytest.param(
             view(made.autoscaler(made.object_metric("in_flight_requests", "AverageValue", 1), min_replicas=0)),
@@ -351,6 +376,13 @@ def test_a_metric_of_another_unit_is_not_put_in_a_place_whose_target_stays(name:
     assert found.code == "D101"
     assert cause in found.found.cause
     assert found.found.fix == "kubectl -n llm edit hpa vllm"
+
+
+def test_the_servers_of_a_declared_pool_are_model_servers() -> None:
+    selects = Selector.parse("app in (batch)")
+    declared = SeenPool(made.key("batch"), {}, (8000,), requirements=selects)
+    found = view(workloads=(made.workload(), made.workload("batch", grace_seconds=1.0)), declared=(declared,))
+    assert [(each.code, each.found.subject.key.name) for each in findings(found)] == [("D401", "batch")]
 
 
 def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
