@@ -1,7 +1,7 @@
 """Looks at a cluster through its API server, as the user of the kubeconfig; it only reads."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from adapter.api.paths import CUSTOM_GROUP
@@ -30,12 +30,12 @@ _HPAS = "horizontalpodautoscalers"
 class Scope:
     """What is looked at: one namespace, or all (None). `config` is that of a given file.
 
-    `discovery_needs` are the rights that infscale's discovery needs.
+    `discovery_needs` tells the rights that infscale's discovery needs with a configuration.
     """
 
     namespace: str | None = None
     config: ServeConfig | None = None
-    discovery_needs: frozenset[Right] = frozenset()
+    discovery_needs: Callable[[ServeConfig], frozenset[Right]] = lambda _: frozenset()
 
 
 async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
@@ -55,7 +55,10 @@ async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
     answers = await hpa_reader.answers(asking, view.autoscalers, scales, plurals, preferred)
     own, config = await infscale_reader.infscale(asking, scope.config)
     taken = [each.key for each in view.pools]
-    rights = await infscale_reader.rights(asking, view.autoscalers, own, scope.discovery_needs)
+    needs = infscale_reader.adapter_needs(own, config)
+    if config is not None:
+        needs |= scope.discovery_needs(config)
+    rights = await infscale_reader.rights(asking, view.autoscalers, own, needs)
     services = await infscale_reader.api_services(asking)
     return replace(
         view,

@@ -120,21 +120,21 @@ def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
     )
 
 
-def adapter_needs(seen: SeenInfscale) -> frozenset[Right]:
-    """What the adapter of an installed infscale has to be allowed."""
+def adapter_needs(seen: SeenInfscale, config: ServeConfig | None) -> frozenset[Right]:
+    """What the adapter of an installed infscale has to be allowed; of an unknown configuration what it always has."""
     subject = Subject(seen.service.name, seen.service.namespace)
-    return REVIEW_NEEDS | TRUST_NEEDS | ownership_needs(subject) | registration_needs(subject, issues=True)
+    issues = config is not None and config.adapter.tls is None
+    return REVIEW_NEEDS | TRUST_NEEDS | ownership_needs(subject) | registration_needs(subject, issues=issues)
 
 
 async def rights(
-    asking: Asking, autoscalers: tuple[SeenAutoscaler, ...], seen: SeenInfscale, discovery_needs: frozenset[Right]
+    asking: Asking, autoscalers: tuple[SeenAutoscaler, ...], seen: SeenInfscale, infscale_needs: frozenset[Right]
 ) -> tuple[SeenRight, ...]:
     """Whether the HPA controller may read what HPAs ask for, and infscale do what it has to."""
     asked = {_HPA_NEEDS[each.form] for one in autoscalers for each in one.metrics if each.form in _HPA_NEEDS}
     wanted = [(HPA_ACCOUNT, right) for right in sorted(asked, key=str)]
     if seen.installed:
-        needs = adapter_needs(seen) | discovery_needs
-        wanted += [(seen.account, right) for right in sorted(needs, key=str)]
+        wanted += [(seen.account, right) for right in sorted(infscale_needs, key=str)]
     found: dict[tuple[str, Right], bool] = {}
 
     async def ask(user: str, right: Right) -> None:
