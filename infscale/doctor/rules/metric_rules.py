@@ -48,23 +48,36 @@ def _is_unknown(view: ClusterView, metric: SeenMetric) -> bool:
     if (
         metric.form not in _OWN
         or is_unserved(view, metric)
-        or new_name(metric.name) is not None
+        or _is_old(view, metric)
         or _is_absent(view, metric)
     ):
         return False
-    return metric.name not in BY_NAME and metric.name not in view.infscale.metrics
+    return not _is_infscales(view, metric.name)
+
+
+def _is_infscales(view: ClusterView, name: str) -> bool:
+    """Whether infscale answers a metric of that name: published, configured, or one that others call so."""
+    alias = ALIASES.get(name)
+    return name in BY_NAME or name in view.infscale.metrics or (alias is not None and alias.why is None)
 
 
 def old_metrics(view: ClusterView) -> Iterator[Found]:
     """Old names."""
     for autoscaler, metric in view.metrics():
-        today = new_name(metric.name) if metric.form in _OWN else None
+        today = new_name(metric.name)
         answer = view.answer(autoscaler, metric)
-        if today is None or (answer is not None and answer.items):
+        if today is None or not _is_old(view, metric) or (answer is not None and answer.items):
             continue
         better = published_name(metric.name) if _is_answered_by_infscale(view, metric) else None
         cause = f"{metric.name} is an old name; today it is {better or today}"
         yield metric_found(autoscaler, metric, "metric.name", cause, _renamed(autoscaler, metric, better or today))
+
+
+def _is_old(view: ClusterView, metric: SeenMetric) -> bool:
+    """Whether the name is of before, and not one that infscale goes on answering."""
+    if metric.form not in _OWN or new_name(metric.name) is None:
+        return False
+    return not (_is_answered_by_infscale(view, metric) and _is_infscales(view, metric.name))
 
 
 def _is_answered_by_infscale(view: ClusterView, metric: SeenMetric) -> bool:
@@ -113,7 +126,7 @@ def _is_explained(view: ClusterView, autoscaler: SeenAutoscaler, metric: SeenMet
     if is_unserved(view, metric):
         return True
     unnamed = answer.status == "NotFound" and _is_unknown(view, metric)
-    return unnamed or new_name(metric.name) is not None or is_summed(view, autoscaler, metric)
+    return unnamed or _is_old(view, metric) or is_summed(view, autoscaler, metric)
 
 
 def asked_of_another(view: ClusterView, metric: SeenMetric) -> bool:
@@ -121,7 +134,7 @@ def asked_of_another(view: ClusterView, metric: SeenMetric) -> bool:
     api = view.external_service()
     if metric.form != "External" or api is None or api.service is None or not view.infscale.installed:
         return False
-    return metric.name in BY_NAME and api.service != view.infscale.service
+    return _is_infscales(view, metric.name) and api.service != view.infscale.service
 
 
 def wrong_kinds(view: ClusterView) -> Iterator[Found]:

@@ -24,7 +24,7 @@ from infscale.labels import Selector
 class SeenInfscale:
     """infscale itself. `service` leads to its adapter; `account` is that of its pods, as RBAC writes it.
 
-    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas.
+    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas and queries.
     """
 
     service: ObjectKey

@@ -139,6 +139,14 @@ async def test_pools_of_annotations_and_of_a_configuration_are_known() -> None:
     assert not {"D501", "D503"} & {each.code for each in diagnosed(view).findings}
 
 
+async def test_queries_and_formulas_of_a_configuration_are_its_metrics() -> None:
+    query = "{name: queue_depth, query: sum(queue_depth)}"
+    text = f"{CONFIG}prometheus: {{servers: {{p: {{url: 'http://p:9090'}}}}, queries: [{query}]}}\n"
+    text += "metrics: [{name: deep, formula: waiting_requests + queue_depth}]\n"
+    view = await seen(FakeApi({**CLUSTER, **installed(text)}))
+    assert set(view.infscale.metrics) == {"queue_depth", "deep"}
+
+
 async def test_what_this_user_may_not_list_is_unknown_and_not_absent() -> None:
     api = FakeApi(CLUSTER)
     api.forbidden = {"/api/v1/pods", "/apis/apps/v1/deployments"}

@@ -102,7 +102,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     ),
     "D008": lambda: asked(made.pods_metric(), GONE, api_services=(made.RESOURCES, made.api_service(EXTERNAL_V1BETA1))),
     "D101": lambda: asked(made.pods_metric("waiting_request"), GONE),
-    "D102": lambda: asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE),
+    "D102": lambda: asked(made.pods_metric("inference_pool_average_kv_cache_utilization", 700), GONE),
     "D103": lambda: asked(made.pods_metric(), made.refused("Unreachable", "waiting_requests is unknown now")),
     "D104": lambda: asked(made.pods_metric("kv_cache_utilization_ratio", 950)),
     "D105": lambda: asked(made.pods_metric("saturation_ratio", 2000)),
@@ -274,7 +274,7 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
             replace(asked(made.pods_metric("queue_length")), answers={}), "D101", id="a metric that was not asked"
         ),
         pytest.param(
-            asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), made.answer(500)),
+            asked(made.pods_metric("inference_pool_average_kv_cache_utilization", 700), made.answer(500)),
             "D102",
             id="served by that name",
         ),
@@ -383,6 +383,29 @@ def test_the_servers_of_a_declared_pool_are_model_servers() -> None:
     declared = SeenPool(made.key("batch"), {}, (8000,), requirements=selects)
     found = view(workloads=(made.workload(), made.workload("batch", grace_seconds=1.0)), declared=(declared,))
     assert [(each.code, each.found.subject.key.name) for each in findings(found)] == [("D401", "batch")]
+
+
+@pytest.mark.parametrize("name", ["vllm:gpu_cache_usage_perc", "vllm:num_requests_waiting", "queue_depth"])
+def test_a_name_that_infscale_answers_is_neither_old_nor_unknown(name: str) -> None:
+    """An alias, or a query of its configuration: without a value, the adapter says why."""
+    own = replace(view().infscale, metrics=("queue_depth",))
+    found = asked(made.pods_metric(name, 700), made.refused("NotFound", "no value of it is known yet"), infscale=own)
+    assert [each.code for each in findings(found)] == ["D103"]
+
+
+def test_an_old_name_of_engines_is_old_to_another_adapter() -> None:
+    services = tuple(made.api_service(each, made.OTHER) for each in API_SERVICES)
+    found = asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE, api_services=services)
+    [said] = findings(found)
+    assert (said.code, patched(said)[0]["value"]) == ("D102", "vllm:kv_cache_usage_perc")
+
+
+@pytest.mark.parametrize("name", ["vllm:num_requests_waiting", "queue_depth"])
+def test_external_metrics_of_infscale_that_another_server_is_asked_for_are_known_by_every_name(name: str) -> None:
+    own = replace(view().infscale, metrics=("queue_depth",))
+    services = (*api(EXTERNAL_V1BETA1, service=made.OTHER).api_services, made.RESOURCES)
+    found = asked(made.external_metric(name, "AverageValue", 4000), GONE, api_services=services, infscale=own)
+    assert [each.code for each in findings(found)] == ["D007"]
 
 
 def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
