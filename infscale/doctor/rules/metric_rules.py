@@ -45,12 +45,7 @@ def unknown_metrics(view: ClusterView) -> Iterator[Found]:
 
 def _is_unknown(view: ClusterView, metric: SeenMetric) -> bool:
     """Whether the name is what was not found; a described object or a label set is another rule's."""
-    if (
-        metric.form not in _OWN
-        or is_unserved(view, metric)
-        or _is_old(view, metric)
-        or _is_absent(view, metric)
-    ):
+    if metric.form not in _OWN or is_unserved(view, metric) or _is_old(view, metric) or _is_absent(view, metric):
         return False
     return not _is_infscales(view, metric.name)
 
