@@ -112,7 +112,7 @@ def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
         return seen
     return replace(
         seen,
-        metrics=tuple(each.name for each in (*config.metrics, *config.prometheus.queries)),
+        metrics=(*(each.name for each in config.metrics), *(each.name for each in config.prometheus.queries)),
         interval_seconds=config.scrape.interval_seconds,
         staleness_seconds=config.scrape.staleness_limit_seconds,
         destinations=config.picker.destinations,

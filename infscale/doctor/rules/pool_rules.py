@@ -35,8 +35,10 @@ _LABELLED = "pods,deployments,statefulsets"
 
 def _with_other_workloads(view: ClusterView) -> frozenset[str]:
     """The namespaces that have workloads of other kinds than `view.workloads`, as far as is seen."""
-    scalers = (*view.autoscalers, *view.scaled_objects, *view.others)
-    scaled = (each.key.namespace for each in scalers if each.target.kind not in SeenWorkload.KINDS)
+    targets = [(each.key.namespace, each.target) for each in view.autoscalers]
+    targets += [(each.key.namespace, each.target) for each in view.scaled_objects]
+    targets += [(each.key.namespace, each.target) for each in view.others]
+    scaled = (namespace for namespace, target in targets if target.kind not in SeenWorkload.KINDS)
     return frozenset((*scaled, *(each.namespace for each in view.other_workloads)))
 
 
