@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,11 +24,13 @@ from infscale.doctor.diagnosis import Diagnosis, diagnosed
 from infscale.doctor.diagnosis_json import document
 from infscale.doctor.diagnosis_text import WIDTH, Line, lines
 from infscale.doctor.reading.cluster_reader import Scope, look
+from infscale.doctor.reading.looked_kinds import OTHER_WORKLOADS
 from infscale.doctor.rules.rule import Severity
 from infscale.errors import ConfigError, InfscaleError
 from infscale.kube.api.client import KubeClient
 from infscale.kube.api.errors import KubeError
 from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
+from infscale.kube.rights import Right
 
 EXIT_FOUND = 1
 EXIT_BLIND = 2
@@ -98,11 +101,25 @@ async def _looked_again(
 
 
 def _scope(client: KubeClient, namespace: str | None, config: ServeConfig | None) -> Scope:
-    followed = None if config is None else config.discovery.kubernetes
-    settings = FollowSettings(() if followed is None else followed.namespaces)
+    return Scope(namespace, config, partial(discovery_needs, client))
+
+
+def discovery_needs(client: KubeClient, config: ServeConfig) -> frozenset[Right]:
+    """The rights that discovery with `config` cannot do without; of other projects' workloads it can."""
+    followed = config.discovery.kubernetes
+    if followed is None:
+        return frozenset()
+    settings = FollowSettings(
+        followed.namespaces,
+        {key: source.pods for key, source in config.sources.items() if source.pods is not None},
+        followed.write_status,
+        pools=tuple(each.pool for each in followed.pools),
+        workloads=tuple(each.workload for each in followed.workloads),
+    )
     # Made to be asked what it needs; it follows nothing before it is entered.
     discovery = KubernetesDiscovery(client, settings, asyncio.get_running_loop().time, random.Random(0))
-    return Scope(namespace, config, discovery.needs())
+    optional = {each.resource.group for each in OTHER_WORKLOADS.values()}
+    return frozenset(each for each in discovery.needs() if each.group not in optional)
 
 
 def _now() -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infscale.cli.arguments import add_cluster, cluster_of
 from infscale.config.read import read_text
+from infscale.discovery.workloads import WORKLOADS
 from infscale.doctor.advice.advice_yaml import autoscaler, scaled_object
 from infscale.doctor.advice.pool_facts import PoolFacts, of_cluster, of_state
 from infscale.doctor.advice.scaling_advice import Limits, advised
@@ -24,7 +25,7 @@ from infscale.metrics.published.latency_goals import Goal, read_goals
 from infscale.serving.configured import discovered
 
 _DEFAULT_SCALER = "infscale-keda.infscale-system:9005"
-_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet"}
+_KINDS = {each.kind.lower(): each for each in WORKLOADS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +76,10 @@ def _target(text: str) -> ObjectRef:
     kind, _, name = text.partition("/")
     known = _KINDS.get(kind.lower())
     if known is None or not name:
-        problem = f"expected Deployment/NAME or StatefulSet/NAME, got {quoted(text)}"
+        listed = ", ".join(each.kind for each in WORKLOADS)
+        problem = f"expected KIND/NAME, with one of {listed}, got {quoted(text)}"
         raise ConfigError("arguments", "--target", problem)
-    return ObjectRef("apps/v1", known, name)
+    return ObjectRef(known.api_version, known.kind, name)
 
 
 def _scaler(text: str) -> str:

@@ -80,7 +80,7 @@ def diagnosed(view: ClusterView, names: Sequence[str] = ()) -> Diagnosis:
         _infscale(view),
         tuple(_examined(view, each) for each in view.autoscalers if each.key in about.scalers),
         tuple(each for each in view.scaled_objects if each.key in about.scalers),
-        tuple(_pool(view, each) for each in view.pools if each.key in about.pools),
+        tuple(_pool(view, each) for each in view.every_pool if each.key in about.pools),
         tuple(each for each in findings(view) if about.has(each.found.subject.key)),
         _unchecked(view),
     )
@@ -135,13 +135,13 @@ class _Selection:
     def of(cls, view: ClusterView, names: Sequence[str]) -> "_Selection":
         """What `names` mean. Raises `ConfigError`."""
         scalers = [*(each.key for each in view.autoscalers), *(each.key for each in view.scaled_objects)]
-        pools = [each.key for each in view.pools]
+        pools = [each.key for each in view.every_pool]
         if not names:
             return cls(frozenset(scalers), frozenset(pools), None)
         meant = frozenset(key for name in names for key in _named(name, [*scalers, *pools]))
         wanted = {each.key for each in view.autoscalers if each.key in meant or _pool_key(view, each) in meant}
         wanted |= {each.key for each in view.scaled_objects if each.key in meant}
-        chosen = {each.key for each in view.pools if each.key in meant}
+        chosen = {each.key for each in view.every_pool if each.key in meant}
         scaled = (_pool_key(view, each) for each in view.autoscalers if each.key in wanted)
         chosen |= {key for key in scaled if key is not None}
         return cls(frozenset(wanted), frozenset(chosen), frozenset(_related(view, wanted | chosen)))

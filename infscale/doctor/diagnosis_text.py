@@ -102,10 +102,9 @@ def _scaled_object(scaled: SeenScaledObject, width: int) -> Iterator[Line]:
 
 def _pool(examined: ExaminedPool, width: int) -> Iterator[Line]:
     pool = examined.pool
-    labels = ",".join(f"{key}={value}" for key, value in pool.selector.items())
     ports = ", ".join(map(str, pool.ports))
     picker = "no EPP is named" if pool.picker is None else f"EPP {pool.picker.name}:{pool.picker.port}"
-    yield from _wrapped(f"Pool {pool.key}: {labels} on port {ports}", width, style="bold")
+    yield from _wrapped(f"Pool {pool.key}: {pool.labels} on port {ports}", width, style="bold")
     yield from _wrapped(f"{examined.pods} pods, {examined.ready} ready; {picker}", width, "  ")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from infscale.metrics.published.aliases import ALIASES
 from infscale.metrics.published.catalogue import BY_NAME, Aggregation
 
 OLD_NAMES: Mapping[str, str] = MappingProxyType(
@@ -135,22 +136,20 @@ def is_engines(name: str) -> bool:
     return facts is not None and not facts.at_zero
 
 
-_PUBLISHED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), name)
+_OF_PICKERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(rf"(?:llm_d_epp|inference_pool)_{pattern}"), name)
     for pattern, name in (
-        (r".*num_(?:requests_waiting|queue_reqs)|tgi_queue_size|.*requests_deferred", "waiting_requests"),
-        (r".*num_(?:requests_running|running_reqs)|.*requests_processing", "running_requests"),
-        (r".*(?:gpu|kv)_cache_usage_perc|.*token_usage|.*kv_cache_utilization", "kv_cache_utilization_ratio"),
-        (r".*queue_size", "waiting_requests"),
-        (r".*time_to_first_token_seconds", "time_to_first_token_p90_seconds"),
-        (r".*inter_token_latency_seconds", "inter_token_latency_p90_seconds"),
-        (r".*queue_time_seconds", "queue_latency_p90_seconds"),
-        (r"DCGM_FI_DEV_GPU_UTIL", "gpu_utilization_ratio"),
-        (r"DCGM_FI_DEV_FB_USED", "gpu_memory_used_bytes"),
+        (r"average_kv_cache_utilization", "kv_cache_utilization_ratio"),
+        (r"average_queue_size", "waiting_requests_average"),
+        (r"average_running_requests", "running_requests_average"),
+        (r"per_(?:pod|endpoint)_queue_size", "waiting_requests"),
     )
 )
 
 
 def published_name(name: str) -> str | None:
-    """infscale's name of what an engine, exporter or other picker calls `name`; None: it has none."""
-    return next((ours for pattern, ours in _PUBLISHED if pattern.fullmatch(name)), None)
+    """infscale's name, of the same meaning and unit, of what an engine, exporter or other picker calls `name`."""
+    alias = ALIASES.get(name)
+    if alias is not None:
+        return alias.metric if alias.why is None else None
+    return next((ours for pattern, ours in _OF_PICKERS if pattern.fullmatch(name)), None)

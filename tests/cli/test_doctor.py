@@ -14,7 +14,9 @@ from aiohttp import web
 from infscale.cli import doctor
 from infscale.cli.arguments import cluster_of
 from infscale.cli.main import main
+from infscale.config.read import read_config
 from infscale.doctor.diagnosis import diagnosed
+from infscale.documents.strict_document import load
 from infscale.kube.api import cluster_access as access
 from tests.doctor import healthy as made
 from tests.doctor.reading.fake_api import CLUSTER
@@ -96,6 +98,26 @@ async def test_a_name_that_nothing_has_is_said_in_one_line(tmp_path: Path, capsy
 def test_the_exit_code_says_whether_something_is_wrong(code: str, strict: bool, status: int) -> None:
     found = diagnosed(PLANTED[code]() if code else made.view())
     assert doctor.exit_code(found, strict=strict) == status
+
+
+async def test_the_rights_of_discovery_are_those_of_the_configuration() -> None:
+    """Of its namespaces, without conditions that it does not write and kinds that it can do without."""
+    client: Any = None
+
+    def needs(discovery: str) -> set[tuple[str, str, str | None]]:
+        text = f"discovery: {discovery}\nkubernetes: {{}}\n"
+        config = read_config(load(text, "serve.yaml"), Path("/"))
+        return {(each.verb, each.resource, each.namespace) for each in doctor.discovery_needs(client, config)}
+
+    everywhere = needs("{kubernetes: {}}")
+    assert {("list", "pods", None), ("list", "namespaces", None)} <= everywhere
+    assert any(verb == "patch" for verb, _, _ in everywhere)
+    assert not {each for each in everywhere if each[1] in ("rollouts", "leaderworkersets")}
+    own = "{resource: widgets.example.com, version: v1, kind: Widget}"
+    found = needs(f"{{kubernetes: {{namespaces: [llm], write_status: false, workloads: [{own}]}}}}")
+    assert {namespace for _, _, namespace in found} == {"llm"}
+    assert {verb for verb, _, _ in found} == {"list", "watch"}
+    assert ("list", "widgets", "llm") in found
 
 
 def test_watching_prints_what_changed(capsys: pytest.CaptureFixture[str]) -> None:

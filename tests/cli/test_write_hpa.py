@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from infscale.cli.main import main
+from infscale.discovery.workloads import WORKLOADS, WorkloadKind
 from tests.cli.test_doctor import cluster, ran
 from tests.doctor.reading.fake_api import CUSTOM, listed
 
@@ -45,6 +46,19 @@ def test_from_a_discovery_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (document["spec"]["minReplicaCount"], document["spec"]["maxReplicaCount"]) == (2, 9)
 
 
+@pytest.mark.parametrize("keda", [[], ["--keda"]])
+@pytest.mark.parametrize("kind", WORKLOADS, ids=lambda each: each.kind)
+def test_every_kind_of_workload_can_be_the_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: WorkloadKind, keda: list[str]
+) -> None:
+    path = tmp_path / "discovery.yaml"
+    path.write_text(DISCOVERY)
+    command = ["hpa", "chat", "--slo", "ttft_p90=1s", "--discovery", str(path), *keda]
+    assert main([*command, "--target", f"{kind.kind.lower()}/big"]) == 0
+    target = written(capsys)["spec"]["scaleTargetRef"]
+    assert target == {"apiVersion": kind.api_version, "kind": kind.kind, "name": "big"}
+
+
 async def test_from_a_cluster_with_the_time_that_models_take_to_load(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -60,7 +74,10 @@ async def test_from_a_cluster_with_the_time_that_models_take_to_load(
     ("arguments", "problem"),
     [
         (["--slo", "x=1s"], "--slo: expected ttft, itl or queue with a statistic"),
-        (["--slo", "ttft_p90=1s", "--target", "Pod/x"], "--target: expected Deployment/NAME or StatefulSet/NAME"),
+        (
+            ["--slo", "ttft_p90=1s", "--target", "Pod/x"],
+            "--target: expected KIND/NAME, with one of Deployment, Stateful",
+        ),
         (["--slo", "ttft_p90=1s", "--keda", "--scaler", "host"], "--scaler: expected HOST:PORT"),
         (["--slo", "ttft_p90=1s", "--min", "9", "--max", "3"], "expected 0 <= min <= max"),
     ],

@@ -265,7 +265,7 @@ FAULTS = tuple(
     Fault(code, plant)
     for code, plant in {
         "D101": asking(documents.pods_metric("waiting_request", "4")),
-        "D102": asking(documents.pods_metric("vllm:gpu_cache_usage_perc", "700m")),
+        "D102": asking(documents.pods_metric("inference_pool_average_kv_cache_utilization", "700m")),
         "D104": asking(documents.pods_metric("kv_cache_utilization_ratio", "80")),
         "D106": asking(documents.pods_metric("running_requests", "64")),
         "D107": asking(pool_metric("waiting_requests", "Value", "4")),

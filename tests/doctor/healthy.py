@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapter.registering.ownership import API_SERVICES
-from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, POOL_USERS
+from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, OTHER_WORKLOADS, POOL_USERS
 from infscale.doctor.view.cluster_view import ClusterView, SeenInfscale
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, Answer, AnsweredItem, SeenApiService, SeenRight
 from infscale.doctor.view.seen_routing import (
@@ -133,7 +133,7 @@ def view(*autoscalers: SeenAutoscaler, **changes: Any) -> ClusterView:
     found = ClusterView(
         now=NOW,
         minor=36,
-        seen=frozenset({*KINDS, *POOL_USERS, *OTHER_SCALERS, "rights", "apiservices"}),
+        seen=frozenset({*KINDS, *OTHER_WORKLOADS, *POOL_USERS, *OTHER_SCALERS, "rights", "apiservices"}),
         infscale=SeenInfscale(
             SERVICE,
             installed=True,

@@ -67,10 +67,24 @@ def test_engines_metrics_are_gone_at_zero_and_the_picker_s_are_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["vllm:num_requests_waiting", "sglang:token_usage", "vllm_gpu_cache_usage_perc", "DCGM_FI_DEV_GPU_UTIL"]
+    ("name", "ours"),
+    [
+        ("vllm:num_requests_waiting", "waiting_requests"),
+        ("sglang:token_usage", "kv_cache_utilization_ratio"),
+        ("vllm_gpu_cache_usage_perc", "kv_cache_utilization_ratio"),
+        ("inference_pool_average_queue_size", "waiting_requests_average"),
+        ("llm_d_epp_average_kv_cache_utilization", "kv_cache_utilization_ratio"),
+        ("inference_pool_per_pod_queue_size", "waiting_requests"),
+    ],
 )
-def test_names_of_others_have_one_of_ours_that_is_published(name: str) -> None:
-    assert published_name(name) in BY_NAME
+def test_names_of_others_have_one_of_ours_that_is_published(name: str, ours: str) -> None:
+    assert published_name(name) == ours
+    assert ours in BY_NAME
+
+
+@pytest.mark.parametrize("name", ["DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "vllm:time_to_first_token_seconds"])
+def test_names_of_another_unit_or_form_have_none(name: str) -> None:
+    assert published_name(name) is None
 
 
 def test_every_published_metric_is_known() -> None:

@@ -32,8 +32,8 @@ class PoolFacts:
 
 def of_cluster(view: ClusterView, name: str, target: ObjectRef | None) -> PoolFacts:
     """The facts of the pool `name` (``namespace/name`` or the name alone) in a cluster. Raises `ConfigError`."""
-    key = chosen(name, [each.key for each in view.pools])
-    pool = min((each for each in view.pools if each.key == key), key=lambda each: each.group != POOL_GROUP)
+    key = chosen(name, [each.key for each in view.every_pool])
+    pool = min((each for each in view.every_pool if each.key == key), key=lambda each: each.group != POOL_GROUP)
     workloads = [each for each in view.workloads if pool in view.pools_of(each)]
     if target is None:
         refs = [ObjectRef("apps/v1", each.kind, each.key.name) for each in workloads]

@@ -1,7 +1,7 @@
 """Looks at a cluster through its API server, as the user of the kubeconfig; it only reads."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from adapter.api.paths import CUSTOM_GROUP
@@ -15,7 +15,8 @@ from infscale.doctor.reading import (
     workload_objects,
 )
 from infscale.doctor.reading.asking import Asking, Cluster
-from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, POOL_USERS
+from infscale.doctor.reading.declared_pools import declared
+from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, OTHER_WORKLOADS, POOL_USERS
 from infscale.doctor.reading.plain_json import Json
 from infscale.doctor.view.cluster_view import ClusterView
 from infscale.endpoint import ObjectKey
@@ -29,12 +30,12 @@ _HPAS = "horizontalpodautoscalers"
 class Scope:
     """What is looked at: one namespace, or all (None). `config` is that of a given file.
 
-    `discovery_needs` are the rights that infscale's discovery needs.
+    `discovery_needs` tells the rights that infscale's discovery needs with a configuration.
     """
 
     namespace: str | None = None
     config: ServeConfig | None = None
-    discovery_needs: frozenset[Right] = frozenset()
+    discovery_needs: Callable[[ServeConfig], frozenset[Right]] = lambda _: frozenset()
 
 
 async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
@@ -52,11 +53,16 @@ async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
     scales = await hpa_reader.scales(asking, view.autoscalers, plurals)
     preferred = api_objects.preferred(groups, CUSTOM_GROUP, "v1beta2")
     answers = await hpa_reader.answers(asking, view.autoscalers, scales, plurals, preferred)
-    own = await infscale_reader.infscale(asking, scope.config)
-    rights = await infscale_reader.rights(asking, view.autoscalers, own, scope.discovery_needs)
+    own, config = await infscale_reader.infscale(asking, scope.config)
+    taken = [each.key for each in view.pools]
+    needs = infscale_reader.adapter_needs(own, config)
+    if config is not None:
+        needs |= scope.discovery_needs(config)
+    rights = await infscale_reader.rights(asking, view.autoscalers, own, needs)
     services = await infscale_reader.api_services(asking)
     return replace(
         view,
+        declared=declared(found, config, scope.namespace, taken),
         kinds=frozenset(plurals),
         scales=scales,
         answers=answers,
@@ -73,7 +79,7 @@ Objects = Mapping[str, tuple[Json, ...]]
 
 
 async def _objects(asking: Asking) -> Objects:
-    looked = {**KINDS}
+    looked = {**KINDS, **OTHER_WORKLOADS}
     looked.update({name: kind for name, (kind, _) in POOL_USERS.items()})
     looked.update({name: kind for name, (kind, _) in OTHER_SCALERS.items()})
     async with asyncio.TaskGroup() as tasks:
@@ -94,6 +100,7 @@ def _with_scaling(view: ClusterView, found: Objects) -> ClusterView:
             for each in found[name]
         ),
         workloads=tuple(workload_objects.workload(each, kind) for name, kind in kinds for each in found[name]),
+        other_workloads=tuple(each.key() for name in OTHER_WORKLOADS for each in found[name]),
         pods=tuple(workload_objects.pod(each, owners) for each in found["pods"]),
     )
 

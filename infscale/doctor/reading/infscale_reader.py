@@ -53,15 +53,18 @@ async def api_services(asking: Asking) -> tuple[SeenApiService, ...]:
     return tuple(found)
 
 
-async def infscale(asking: Asking, config: ServeConfig | None) -> SeenInfscale:
-    """infscale as it is in the cluster; `config` is that of a given file, None: what its Deployment has."""
+async def infscale(asking: Asking, config: ServeConfig | None) -> tuple[SeenInfscale, ServeConfig | None]:
+    """infscale as it is in the cluster, and its configuration, None where that is not known.
+
+    `config` is that of a given file, None: what its Deployment has.
+    """
     service = DEFAULT_SERVICE if config is None else config.adapter.service
     try:
         found = await asking.get(f"/api/v1/namespaces/{service.namespace}/services/{service.name}")
     except KubeError as error:
         if not isinstance(error, NotFound):
             asking.unseen["infscale"] = str(error)
-        return configured(SeenInfscale(service), config)
+        return configured(SeenInfscale(service), config), config
     selector = found.at("spec", "selector").texts()
     workload = await _workload_behind(asking, service.namespace, selector) if selector else None
     name = "infscale" if workload is None else workload.account
@@ -73,7 +76,7 @@ async def infscale(asking: Asking, config: ServeConfig | None) -> SeenInfscale:
     )
     if config is None and workload is not None:
         return await _with_its_own(asking, seen, workload)
-    return configured(seen, config)
+    return configured(seen, config), config
 
 
 async def _workload_behind(asking: Asking, namespace: str, selector: Mapping[str, str]) -> SeenWorkload | None:
@@ -85,7 +88,9 @@ async def _workload_behind(asking: Asking, namespace: str, selector: Mapping[str
     return next((each for each in found if selector.items() <= each.pod_labels.items()), None)
 
 
-async def _with_its_own(asking: Asking, seen: SeenInfscale, workload: SeenWorkload) -> SeenInfscale:
+async def _with_its_own(
+    asking: Asking, seen: SeenInfscale, workload: SeenWorkload
+) -> tuple[SeenInfscale, ServeConfig | None]:
     """infscale with the configuration in the ConfigMaps of its Deployment."""
     for name in workload.config_maps:
         try:
@@ -97,8 +102,8 @@ async def _with_its_own(asking: Asking, seen: SeenInfscale, workload: SeenWorklo
         for key, text in texts.entries():
             with suppress(ConfigError):
                 config = read_config(load(str(text.value)[:_MAX_CONFIG], f"{name}/{key}"), Path("/"))
-                return configured(replace(seen, config_map=name), config)
-    return seen
+                return configured(replace(seen, config_map=name), config), config
+    return seen, None
 
 
 def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
@@ -107,7 +112,7 @@ def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
         return seen
     return replace(
         seen,
-        metrics=tuple(each.name for each in config.metrics),
+        metrics=(*(each.name for each in config.metrics), *(each.name for each in config.prometheus.queries)),
         interval_seconds=config.scrape.interval_seconds,
         staleness_seconds=config.scrape.staleness_limit_seconds,
         destinations=config.picker.destinations,
@@ -115,21 +120,21 @@ def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
     )
 
 
-def adapter_needs(seen: SeenInfscale) -> frozenset[Right]:
-    """What the adapter of an installed infscale has to be allowed."""
+def adapter_needs(seen: SeenInfscale, config: ServeConfig | None) -> frozenset[Right]:
+    """What the adapter of an installed infscale has to be allowed; of an unknown configuration what it always has."""
     subject = Subject(seen.service.name, seen.service.namespace)
-    return REVIEW_NEEDS | TRUST_NEEDS | ownership_needs(subject) | registration_needs(subject, issues=True)
+    issues = config is not None and config.adapter.tls is None
+    return REVIEW_NEEDS | TRUST_NEEDS | ownership_needs(subject) | registration_needs(subject, issues=issues)
 
 
 async def rights(
-    asking: Asking, autoscalers: tuple[SeenAutoscaler, ...], seen: SeenInfscale, discovery_needs: frozenset[Right]
+    asking: Asking, autoscalers: tuple[SeenAutoscaler, ...], seen: SeenInfscale, infscale_needs: frozenset[Right]
 ) -> tuple[SeenRight, ...]:
     """Whether the HPA controller may read what HPAs ask for, and infscale do what it has to."""
     asked = {_HPA_NEEDS[each.form] for one in autoscalers for each in one.metrics if each.form in _HPA_NEEDS}
     wanted = [(HPA_ACCOUNT, right) for right in sorted(asked, key=str)]
     if seen.installed:
-        needs = adapter_needs(seen) | discovery_needs
-        wanted += [(seen.account, right) for right in sorted(needs, key=str)]
+        wanted += [(seen.account, right) for right in sorted(infscale_needs, key=str)]
     found: dict[tuple[str, Right], bool] = {}
 
     async def ask(user: str, right: Right) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from infscale.discovery.objects import LEGACY_GROUP, POOL_GROUP
+from infscale.discovery.workloads import WORKLOADS
 from infscale.kube.api import resources
 from infscale.kube.api.resources import Resource
 
@@ -49,6 +50,15 @@ KINDS: Mapping[str, LookedKind] = MappingProxyType(
         ),
     }
 )
+
+OTHER_WORKLOADS: Mapping[str, LookedKind] = MappingProxyType(
+    {
+        each.plural: _kind(each.group, each.version, each.plural, each.kind)
+        for each in WORKLOADS
+        if each.group != resources.DEPLOYMENTS.group
+    }
+)
+"""Kinds of other projects whose objects have pods, which a cluster may lack."""
 
 POOL_USERS: Mapping[str, tuple[LookedKind, str]] = MappingProxyType(
     {

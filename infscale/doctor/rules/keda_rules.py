@@ -7,7 +7,7 @@ from infscale.doctor.metric_names import facts_of, is_engines
 from infscale.doctor.rules import fixes
 from infscale.doctor.rules.rule import Found, Subject
 from infscale.doctor.view.cluster_view import ClusterView
-from infscale.doctor.view.seen_scalers import SeenScaledObject
+from infscale.doctor.view.seen_scalers import SeenScaledObject, SeenTrigger
 
 _SCALED_OBJECT = "ScaledObject"
 _SCALED = "scaledobjects.keda.sh"
@@ -51,11 +51,18 @@ def missing_fallback(view: ClusterView) -> Iterator[Found]:
 def keda_zero_without_signal(view: ClusterView) -> Iterator[Found]:
     """ScaledObjects that go to zero on metrics of engines, which vanish with the last pod."""
     for scaled in view.scaled_objects:
-        if scaled.min_replicas != 0 or not scaled.triggers or not all(map(_asks_engines, _names(scaled))):
+        if scaled.min_replicas != 0 or any(map(_is_infscales, scaled.triggers)):
+            continue
+        if not scaled.triggers or not all(map(_asks_engines, _names(scaled))):
             continue
         cause = "at 0 replicas no engine is left whose metrics could activate it again"
         fix = fixes.patch(_SCALED, scaled.key, {"spec": {"minReplicaCount": 1}}, "merge")
         yield Found(_scaled(scaled), "spec.minReplicaCount", cause, fix)
+
+
+def _is_infscales(trigger: SeenTrigger) -> bool:
+    """Whether it asks infscale's own scaler, which activates by requests that found no endpoint."""
+    return trigger.type in _EXTERNAL_TYPES and not trigger.metadata.keys().isdisjoint(("pool", "metric"))
 
 
 def _names(scaled: SeenScaledObject) -> Iterable[str]:

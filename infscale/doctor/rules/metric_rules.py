@@ -12,6 +12,7 @@ from infscale.doctor.view.seen_apis import SeenApiService
 from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric
 from infscale.documents.suggestions import nearest
 from infscale.endpoint import ObjectKey
+from infscale.metrics.published.aliases import ALIASES
 from infscale.metrics.published.catalogue import BY_NAME
 
 _STALE_SECONDS = 60.0
@@ -25,6 +26,13 @@ def unknown_metrics(view: ClusterView) -> Iterator[Found]:
         answer = view.answer(autoscaler, metric)
         if answer is None or answer.status != "NotFound" or not _is_unknown(view, metric):
             continue
+        alias = ALIASES.get(metric.name)
+        if alias is not None and alias.why is not None:
+            # The target has to change with the name, to what only its owner knows.
+            cause = f"no metric {metric.name} is served, because {alias.why}; infscale publishes {alias.metric}"
+            fix = fixes.look(autoscaler.key, "edit", "hpa", autoscaler.key.name)
+            yield metric_found(autoscaler, metric, "metric.name", cause, fix)
+            continue
         known = [*BY_NAME, *view.infscale.metrics]
         meant = published_name(metric.name) or next(iter(nearest(metric.name, known)), None)
         if meant is None:
@@ -37,26 +45,34 @@ def unknown_metrics(view: ClusterView) -> Iterator[Found]:
 
 def _is_unknown(view: ClusterView, metric: SeenMetric) -> bool:
     """Whether the name is what was not found; a described object or a label set is another rule's."""
-    if (
-        metric.form not in _OWN
-        or is_unserved(view, metric)
-        or new_name(metric.name) is not None
-        or _is_absent(view, metric)
-    ):
+    if metric.form not in _OWN or is_unserved(view, metric) or _is_old(view, metric) or _is_absent(view, metric):
         return False
-    return metric.name not in BY_NAME and metric.name not in view.infscale.metrics
+    return not _is_infscales(view, metric.name)
+
+
+def _is_infscales(view: ClusterView, name: str) -> bool:
+    """Whether infscale answers a metric of that name: published, configured, or one that others call so."""
+    alias = ALIASES.get(name)
+    return name in BY_NAME or name in view.infscale.metrics or (alias is not None and alias.why is None)
 
 
 def old_metrics(view: ClusterView) -> Iterator[Found]:
     """Old names."""
     for autoscaler, metric in view.metrics():
-        today = new_name(metric.name) if metric.form in _OWN else None
+        today = new_name(metric.name)
         answer = view.answer(autoscaler, metric)
-        if today is None or (answer is not None and answer.items):
+        if today is None or not _is_old(view, metric) or (answer is not None and answer.items):
             continue
         better = published_name(metric.name) if _is_answered_by_infscale(view, metric) else None
         cause = f"{metric.name} is an old name; today it is {better or today}"
         yield metric_found(autoscaler, metric, "metric.name", cause, _renamed(autoscaler, metric, better or today))
+
+
+def _is_old(view: ClusterView, metric: SeenMetric) -> bool:
+    """Whether the name is of before, and not one that infscale goes on answering."""
+    if metric.form not in _OWN or new_name(metric.name) is None:
+        return False
+    return not (_is_answered_by_infscale(view, metric) and _is_infscales(view, metric.name))
 
 
 def _is_answered_by_infscale(view: ClusterView, metric: SeenMetric) -> bool:
@@ -105,7 +121,7 @@ def _is_explained(view: ClusterView, autoscaler: SeenAutoscaler, metric: SeenMet
     if is_unserved(view, metric):
         return True
     unnamed = answer.status == "NotFound" and _is_unknown(view, metric)
-    return unnamed or new_name(metric.name) is not None or is_summed(view, autoscaler, metric)
+    return unnamed or _is_old(view, metric) or is_summed(view, autoscaler, metric)
 
 
 def asked_of_another(view: ClusterView, metric: SeenMetric) -> bool:
@@ -113,7 +129,7 @@ def asked_of_another(view: ClusterView, metric: SeenMetric) -> bool:
     api = view.external_service()
     if metric.form != "External" or api is None or api.service is None or not view.infscale.installed:
         return False
-    return metric.name in BY_NAME and api.service != view.infscale.service
+    return _is_infscales(view, metric.name) and api.service != view.infscale.service
 
 
 def wrong_kinds(view: ClusterView) -> Iterator[Found]:
@@ -145,7 +161,7 @@ def _right_version(view: ClusterView, namespace: str, described: ObjectRef) -> s
 
 
 def _pool_named(view: ClusterView, key: ObjectKey) -> str | None:
-    found = [f"{each.group}/{each.version}" for each in view.pools if each.key == key]
+    found = [f"{each.group}/{each.version}" for each in view.every_pool if each.key == key]
     return min(found, key=lambda each: each != f"{POOL_GROUP}/v1", default=None)
 
 
@@ -157,11 +173,13 @@ def _has_no_kind(view: ClusterView, described: ObjectRef) -> bool:
 def absent_objects(view: ClusterView) -> Iterator[Found]:
     """Described InferencePools and Services that there are none of."""
     for autoscaler, metric in view.metrics():
-        described = metric.described
+        described, answer = metric.described, view.answer(autoscaler, metric)
         if described is None or _has_no_kind(view, described) or not _is_absent(view, metric):
             continue
+        if answer is not None and answer.items:
+            continue
         namespace = autoscaler.key.namespace
-        names = [each.key.name for each in view.pools if each.key.namespace == namespace]
+        names = [each.key.name for each in view.every_pool if each.key.namespace == namespace]
         pool = view.pool_of(autoscaler)
         meant = pool.key.name if pool is not None else next(iter((*nearest(described.name, names), *names)), None)
         elsewhere = _pool_named(view, ObjectKey(namespace, described.name))
@@ -188,7 +206,7 @@ def _is_absent(view: ClusterView, metric: SeenMetric) -> bool:
     if described.kind != _POOL:
         return False
     kind = "inferencepools" if described.group == POOL_GROUP else "older inferencepools"
-    names = {(each.group, each.key.name) for each in view.pools}
+    names = {(each.group, each.key.name) for each in view.every_pool}
     return kind in view.seen and (described.group, described.name) not in names
 
 

@@ -14,36 +14,32 @@ from infscale.endpoint import ObjectKey
 
 
 def selecting_nothing(view: ClusterView) -> Iterator[Found]:
-    """Pools whose selector matches no pod, and no workload that is at zero."""
+    """Pools whose selector matches no pod, and no workload that is at zero.
+
+    Which workload is meant only its owner knows, so the fix shows labels. What the pods of other kinds are called is
+    not known at zero: where a namespace has such an object, nothing is said of its pools.
+    """
+    unclear = _with_other_workloads(view)
     for pool in view.pools:
-        if view.members(pool) or any(pool in view.pools_of(each) for each in view.workloads):
+        chosen = view.members(pool) or any(pool in view.pools_of(each) for each in view.workloads)
+        if chosen or pool.key.namespace in unclear:
             continue
         listed = ",".join(f"{key}={value}" for key, value in pool.selector.items())
         cause = f"no pod has the labels {listed or '(none given)'}"
-        workload = _meant(view, pool)
-        path = "/spec/selector/matchLabels" if pool.group == POOL_GROUP else "/spec/selector"
-        if workload is None:
-            fix = fixes.look(pool.key, "get", "pods", "--show-labels")
-        else:
-            cause += f"; those of {workload.kind} {workload.key.name} have others"
-            fix = fixes.patch(pool.resource, pool.key, [fixes.replace(path, dict(workload.match_labels))])
-        yield Found(_subject(pool), path.strip("/").replace("/", "."), cause, fix)
+        path = "spec.selector.matchLabels" if pool.group == POOL_GROUP else "spec.selector"
+        yield Found(_subject(pool), path, cause, fixes.look(pool.key, "get", _LABELLED, "--show-labels"))
 
 
-def _meant(view: ClusterView, pool: SeenPool) -> SeenWorkload | None:
-    """The workload that a pool is probably for: on one of its ports, of a name or label most like what is written."""
-    there = [
-        each
-        for each in view.workloads
-        if each.key.namespace == pool.key.namespace
-        and each.match_labels
-        and any({*pool.ports} & {*one.ports} for one in each.containers)
-    ]
-    words = {word: each for each in there for word in (each.key.name, *each.match_labels.values())}
-    for word in (*pool.selector.values(), pool.key.name):
-        for found in nearest(word, words):
-            return words[found]
-    return there[0] if len(there) == 1 else None
+_LABELLED = "pods,deployments,statefulsets"
+
+
+def _with_other_workloads(view: ClusterView) -> frozenset[str]:
+    """The namespaces that have workloads of other kinds than `view.workloads`, as far as is seen."""
+    targets = [(each.key.namespace, each.target) for each in view.autoscalers]
+    targets += [(each.key.namespace, each.target) for each in view.scaled_objects]
+    targets += [(each.key.namespace, each.target) for each in view.others]
+    scaled = (namespace for namespace, target in targets if target.kind not in SeenWorkload.KINDS)
+    return frozenset((*scaled, *(each.namespace for each in view.other_workloads)))
 
 
 def without_ready_pods(view: ClusterView) -> Iterator[Found]:
@@ -143,7 +139,8 @@ def _behind(view: ClusterView, service: SeenService) -> SeenWorkload | None:
 
 def dangling_users(view: ClusterView) -> Iterator[Found]:
     """Objectives, rewrites and models that name a pool that is not there."""
-    groups = {each.key: {one.group for one in view.pools if one.key == each.key} for each in view.pools}
+    pools = view.every_pool
+    groups = {each.key: {one.group for one in pools if one.key == each.key} for each in pools}
     for user in view.pool_users:
         key = ObjectKey(user.key.namespace, user.pool)
         there = groups.get(key)

@@ -6,6 +6,7 @@ D6xx routes and gateways, D7xx rules and dashboards, D8xx infscale's configurati
 
 from collections.abc import Iterable, Sequence
 
+from infscale.discovery.workloads import WORKLOADS
 from infscale.doctor.rules import (
     access_rules,
     conflict_rules,
@@ -25,7 +26,9 @@ from infscale.doctor.view.cluster_view import ClusterView
 _E, _W = Severity.ERROR, Severity.WARNING
 _PODS = ("pods", "replicasets")
 _WORKLOADS = ("deployments", "statefulsets")
+_OTHERS = tuple(each.plural for each in WORKLOADS if each.plural not in _WORKLOADS)
 _POOLS = ("inferencepools", "older inferencepools")
+_DECLARING = (*_POOLS, *_WORKLOADS, "services")
 _ROUTES = ("httproutes",)
 
 RULES: tuple[Rule, ...] = (
@@ -47,7 +50,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D108", _E, "AverageValue where Value is meant", (), target_rules.average_for_level),
     Rule("D109", _E, "external values are added up", _POOLS, target_rules.summed_externals),
     Rule("D110", _E, "a described object of an unknown kind", (), metric_rules.wrong_kinds),
-    Rule("D111", _E, "a described object that does not exist", _POOLS, metric_rules.absent_objects),
+    Rule("D111", _E, "a described object that does not exist", _DECLARING, metric_rules.absent_objects),
     Rule("D112", _W, "stale values are answered", (), metric_rules.stale_answers),
     Rule("D201", _W, "the tolerance swallows steps", (), scaler_rules.swallowed_steps),
     Rule("D202", _E, "two HPAs for one workload", (), conflict_rules.several_autoscalers),
@@ -66,7 +69,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D401", _W, "pods are killed before they have ended", _WORKLOADS, workload_rules.short_grace),
     Rule("D402", _E, "no readiness probe", _WORKLOADS, workload_rules.missing_readiness),
     Rule("D403", _W, "no startup probe", _WORKLOADS, workload_rules.missing_startup),
-    Rule("D501", _E, "a pool selects nothing", (*_PODS, *_WORKLOADS), pool_rules.selecting_nothing),
+    Rule("D501", _E, "a pool selects nothing", (*_PODS, *_WORKLOADS, *_OTHERS), pool_rules.selecting_nothing),
     Rule("D502", _E, "no pod of a pool is Ready", _PODS, pool_rules.without_ready_pods),
     Rule("D503", _W, "a target port of no container", _WORKLOADS, pool_rules.wrong_ports),
     Rule("D504", _E, "the EPP has no such Service or port", ("services",), pool_rules.without_picker),

@@ -112,7 +112,7 @@ def summed_externals(view: ClusterView) -> Iterator[Found]:
         if not is_summed(view, autoscaler, metric):
             continue
         pool = view.pool_of(autoscaler) or next(
-            (each for each in view.pools if each.key.namespace == autoscaler.key.namespace), None
+            (each for each in view.every_pool if each.key.namespace == autoscaler.key.namespace), None
         )
         labels = {**metric.labels, "pool": "POOL" if pool is None else pool.key.name}
         path = f"{place_in(metric)}/metric/selector"

@@ -24,7 +24,7 @@ from infscale.labels import Selector
 class SeenInfscale:
     """infscale itself. `service` leads to its adapter; `account` is that of its pods, as RBAC writes it.
 
-    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas.
+    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas and queries.
     """
 
     service: ObjectKey
@@ -57,8 +57,12 @@ class ClusterView:
     scaled_objects: tuple[SeenScaledObject, ...] = ()
     others: tuple[SeenOther, ...] = ()
     workloads: tuple[SeenWorkload, ...] = ()
+    other_workloads: tuple[ObjectKey, ...] = ()
+    """Of other kinds, such as LeaderWorkerSets: that they are there."""
     pods: tuple[SeenPod, ...] = ()
     pools: tuple[SeenPool, ...] = ()
+    declared: tuple[SeenPool, ...] = ()
+    """Pools that are no InferencePool, but of infscale's configuration or of an annotation."""
     pool_users: tuple[SeenPoolUser, ...] = ()
     services: tuple[SeenService, ...] = ()
     routes: tuple[SeenRoute, ...] = ()
@@ -80,6 +84,11 @@ class ClusterView:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index.of(self))
+
+    @property
+    def every_pool(self) -> tuple[SeenPool, ...]:
+        """The pools that infscale knows: InferencePools, and those that are declared otherwise."""
+        return (*self.pools, *self.declared)
 
     def workload(self, namespace: str, target: ObjectRef) -> SeenWorkload | None:
         """The workload that `target` refers to."""
@@ -185,7 +194,7 @@ class Index:
             there = pods.get(each.key.namespace, ()) if selector is not None else ()
             counted[each.key] = tuple(pod for pod in there if selector is not None and selector.matches(pod.labels))
         workloads = {(each.kind, each.key): each for each in view.workloads}
-        return cls(pods, _by_namespace(view.pools), _by_namespace(view.autoscalers), workloads, counted)
+        return cls(pods, _by_namespace(view.every_pool), _by_namespace(view.autoscalers), workloads, counted)
 
 
 def _by_namespace(items: Iterable[NamespacedT]) -> Mapping[str, tuple[NamespacedT, ...]]:

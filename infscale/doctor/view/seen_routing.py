@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from infscale.discovery.objects import POOL_GROUP
 from infscale.endpoint import ObjectKey
+from infscale.labels import Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,10 @@ class SeenPicker:
 
 @dataclass(frozen=True, slots=True)
 class SeenPool:
-    """An InferencePool of either group, `version` that of the API it was read by."""
+    """An InferencePool of either group, `version` that of the API it was read by; or one that is declared otherwise.
+
+    `requirements` are more conditions on labels, of a declared one.
+    """
 
     key: ObjectKey
     selector: Mapping[str, str] = field(hash=False)
@@ -27,6 +31,14 @@ class SeenPool:
     picker: SeenPicker | None = None
     group: str = POOL_GROUP
     version: str = "v1"
+    requirements: Selector = field(default_factory=Selector)
+
+    @property
+    def labels(self) -> str:
+        """What it asks of the labels of pods, as kubectl takes it."""
+        return ",".join(
+            filter(None, (*(f"{key}={value}" for key, value in self.selector.items()), str(self.requirements)))
+        )
 
     @property
     def resource(self) -> str:
@@ -35,7 +47,11 @@ class SeenPool:
 
     def chooses(self, namespace: str, labels: Mapping[str, str]) -> bool:
         """Whether it selects a pod with these labels."""
-        return namespace == self.key.namespace and all(labels.get(key) == value for key, value in self.selector.items())
+        return (
+            namespace == self.key.namespace
+            and all(labels.get(key) == value for key, value in self.selector.items())
+            and self.requirements.matches(labels)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import ClassVar
 
 from infscale.endpoint import ObjectKey
 from infscale.labels import Selector
@@ -46,6 +47,9 @@ class SeenWorkload:
     grace_seconds: float = 30.0
     account: str = "default"
     config_maps: tuple[str, ...] = ()
+
+    KINDS: ClassVar[frozenset[str]] = frozenset({"Deployment", "StatefulSet"})
+    """What kinds are read so."""
 
     @property
     def resource(self) -> str:

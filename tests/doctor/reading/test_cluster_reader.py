@@ -1,16 +1,21 @@
 """A look at a cluster: what is asked, what becomes of refusals, and a diagnosis of what was seen."""
 
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
+from infscale.config.read import read_config
+from infscale.config.settings import ServeConfig
+from infscale.doctor.advice.pool_facts import of_cluster
 from infscale.doctor.diagnosis import diagnosed
 from infscale.doctor.reading.cluster_reader import Scope, look, value_of_pool
 from infscale.doctor.view.cluster_view import ClusterView
+from infscale.documents.strict_document import load
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import KubeError
 from infscale.kube.rights import Right
-from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, POD, FakeApi, listed
+from tests.doctor.reading.fake_api import CLUSTER, CUSTOM, DEPLOYMENT, POD, Document, FakeApi, listed
 
 NOW = datetime.fromisoformat("2026-11-30T12:00:03Z").timestamp()
 VLLM = ObjectKey("llm", "vllm")
@@ -50,26 +55,48 @@ async def test_a_cluster_is_read_into_a_view() -> None:
 
 async def test_infscale_that_is_not_there_is_said_and_no_rights_are_asked_for_it() -> None:
     api = FakeApi(CLUSTER)
-    view = await seen(api, Scope(discovery_needs=frozenset({Right("list", "", "pods")})))
+    view = await seen(api, Scope(discovery_needs=lambda _: frozenset({Right("list", "", "pods")})))
     assert not view.infscale.installed
     assert {each["user"] for each in api.reviewed} == {"system:serviceaccount:kube-system:horizontal-pod-autoscaler"}
 
 
-async def test_of_an_installed_infscale_configuration_and_rights_are_read() -> None:
+@pytest.mark.parametrize(
+    ("config", "asked"),
+    [
+        (CONFIG, True),
+        (CONFIG + "adapter: {tls: {certificate: tls.crt, key: tls.key}}\n", False),
+        ("what: is this\n", False),
+    ],
+    ids=["it issues certificates", "it has its own", "of an unknown configuration"],
+)
+async def test_rights_on_secrets_are_asked_for_where_infscale_needs_them(config: str, asked: bool) -> None:
+    api = FakeApi({**CLUSTER, **installed(config)})
+    await seen(api)
+    assert any(each["resourceAttributes"]["resource"] == "secrets" for each in api.reviewed) is asked
+
+
+def installed(config: str) -> dict[str, Document]:
+    """infscale with a configuration in its ConfigMap."""
     labels = {"app": "infscale"}
     pod = {"serviceAccountName": "own", "volumes": [{"configMap": {"name": "infscale-x1"}}]}
     spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
     workload = {"metadata": {"namespace": "infscale-system", "name": "infscale"}, "spec": spec}
-    api = FakeApi(
-        {
-            **CLUSTER,
-            ADAPTER: {"spec": {"selector": labels}},
-            "/apis/apps/v1/namespaces/infscale-system/deployments": listed(workload),
-            "/api/v1/namespaces/infscale-system/configmaps/infscale-x1": {"data": {"serve.yaml": CONFIG}},
-        }
-    )
+    return {
+        ADAPTER: {"spec": {"selector": labels}},
+        "/apis/apps/v1/namespaces/infscale-system/deployments": listed(workload),
+        "/api/v1/namespaces/infscale-system/configmaps/infscale-x1": {"data": {"serve.yaml": config}},
+    }
+
+
+async def test_of_an_installed_infscale_configuration_and_rights_are_read() -> None:
+    api = FakeApi({**CLUSTER, **installed(CONFIG)})
     api.denied = {"namespaces"}
-    view = await seen(api, Scope(discovery_needs=frozenset({Right("list", "", "namespaces")})))
+
+    def needs(config: ServeConfig) -> frozenset[Right]:
+        assert config.scrape.interval_seconds == 10, "the configuration that it has"
+        return frozenset({Right("list", "", "namespaces")})
+
+    view = await seen(api, Scope(discovery_needs=needs))
     own = view.infscale
     assert (own.installed, own.config_map, own.workload) == (
         True,
@@ -81,6 +108,43 @@ async def test_of_an_installed_infscale_configuration_and_rights_are_read() -> N
     assert {each.code for each in diagnosed(view).findings} >= {"D002", "D801", "D802"}
     [missing] = [each.right for each in view.rights if not each.allowed]
     assert missing == Right("list", "", "namespaces")
+
+
+async def test_pools_of_annotations_and_of_a_configuration_are_known() -> None:
+    """An InferencePool has its name before them; what says nothing usable declares none."""
+    declaring = {"infscale.dev/pool": "true"}
+    workload = {**DEPLOYMENT, "metadata": {**DEPLOYMENT["metadata"], "annotations": declaring}}
+    taken = {**workload, "metadata": {**workload["metadata"], "name": "chat"}}
+    service = {
+        "metadata": {"namespace": "llm", "name": "s", "annotations": declaring},
+        "spec": {"ports": [{"port": 1}]},
+    }
+    api = FakeApi(
+        {
+            **CLUSTER,
+            "/apis/apps/v1/deployments": listed(workload, taken, {"metadata": {"annotations": declaring}}),
+            "/api/v1/services": listed(service),
+        }
+    )
+    pools = "{kubernetes: {pools: [{name: llm/tuned, labels: {app: vllm}, ports: [8000]}]}}"
+    config = read_config(load(f"discovery: {pools}\nkubernetes: {{}}\n", "serve.yaml"), Path("/"))
+    view = await seen(api, Scope(config=config))
+    assert [(each.key.name, each.ports, each.labels) for each in view.declared] == [
+        ("tuned", (8000,), "app=vllm"),
+        ("vllm", (8000,), "app=vllm"),
+    ]
+    [found] = diagnosed(view, ["tuned"]).pools
+    assert (found.pods, found.ready) == (2, 2)
+    assert of_cluster(view, "tuned", view.autoscalers[0].target).replicas == 2
+    assert not {"D501", "D503"} & {each.code for each in diagnosed(view).findings}
+
+
+async def test_queries_and_formulas_of_a_configuration_are_its_metrics() -> None:
+    query = "{name: queue_depth, query: sum(queue_depth)}"
+    text = f"{CONFIG}prometheus: {{servers: {{p: {{url: 'http://p:9090'}}}}, queries: [{query}]}}\n"
+    text += "metrics: [{name: deep, formula: waiting_requests + queue_depth}]\n"
+    view = await seen(FakeApi({**CLUSTER, **installed(text)}))
+    assert set(view.infscale.metrics) == {"queue_depth", "deep"}
 
 
 async def test_what_this_user_may_not_list_is_unknown_and_not_absent() -> None:

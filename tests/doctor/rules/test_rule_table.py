@@ -16,9 +16,10 @@ from infscale.doctor.rules.rule import Finding
 from infscale.doctor.rules.rule_table import RULES, findings
 from infscale.doctor.view.cluster_view import ClusterView
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, SeenRight
-from infscale.doctor.view.seen_routing import SeenPicker, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
+from infscale.doctor.view.seen_routing import SeenPicker, SeenPool, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
 from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric, SeenOther, SeenTrigger
 from infscale.kube.rights import Right
+from infscale.labels import Selector
 from infscale.planner.hpa_rules import Behavior, ScalingPolicy, ScalingRules, SelectPolicy
 from infscale.planner.hpa_rules import PolicyType as Unit
 from tests.doctor import healthy as made
@@ -60,6 +61,10 @@ def trigger(kind: str, **metadata: str) -> SeenTrigger:
     return SeenTrigger(0, kind, metadata)
 
 
+def zero_on(*triggers: SeenTrigger) -> ClusterView:
+    return view(scaled_objects=(made.scaled_object(min_replicas=0, triggers=triggers),))
+
+
 def own(**changes: Any) -> ClusterView:
     return view(infscale=replace(view().infscale, **changes))
 
@@ -80,6 +85,8 @@ CANARY = made.pod("canary-0", "vllm", ("Deployment", "canary"))
 CANARY_HPA = made.autoscaler(name="canary", target=ObjectRef("apps/v1", "Deployment", "canary"))
 YOUNGER = made.autoscaler(name="second", created="2026-11-02T00:00:00Z")
 ABSENT = {**view().scales, made.key("vllm"): None}
+CAT = replace(made.POOL, name="cat")
+ROLLOUT = ObjectRef("argoproj.io/v1alpha1", "Rollout", "r")
 OTHER_POOL = made.pool(key=made.key("other"))
 
 PLANTED: Mapping[str, Callable[[], ClusterView]] = {
@@ -95,7 +102,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     ),
     "D008": lambda: asked(made.pods_metric(), GONE, api_services=(made.RESOURCES, made.api_service(EXTERNAL_V1BETA1))),
     "D101": lambda: asked(made.pods_metric("waiting_request"), GONE),
-    "D102": lambda: asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE),
+    "D102": lambda: asked(made.pods_metric("inference_pool_average_kv_cache_utilization", 700), GONE),
     "D103": lambda: asked(made.pods_metric(), made.refused("Unreachable", "waiting_requests is unknown now")),
     "D104": lambda: asked(made.pods_metric("kv_cache_utilization_ratio", 950)),
     "D105": lambda: asked(made.pods_metric("saturation_ratio", 2000)),
@@ -104,9 +111,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D108": lambda: asked(made.object_metric("queue_latency_p90_seconds", "AverageValue", 2000)),
     "D109": lambda: asked(made.external_metric("queue_latency_p90_seconds", "Value", 2000), made.answer(1, 2)),
     "D110": lambda: asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=ALIAS)),
-    "D111": lambda: asked(
-        made.object_metric("waiting_requests", "AverageValue", 4000, described=replace(made.POOL, name="cat"))
-    ),
+    "D111": lambda: asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT), GONE),
     "D112": lambda: asked(made.pods_metric(), made.answer(1000, at=made.NOW - 300)),
     "D201": lambda: view(
         made.autoscaler(made.external_metric("wva_desired_replicas", "AverageValue", 1000), max_replicas=20)
@@ -133,13 +138,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D211": lambda: view(made.autoscaler(in_use())),
     "D301": lambda: view(scaled_objects=(made.scaled_object(triggers=(trigger("external", scalerAddress="keda"),)),)),
     "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
-    "D303": lambda: view(
-        scaled_objects=(
-            made.scaled_object(
-                min_replicas=0, triggers=(trigger("prometheus", query="sum(vllm:num_requests_waiting)"),)
-            ),
-        )
-    ),
+    "D303": lambda: zero_on(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
     "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
     "D402": lambda: engine(has_readiness=False),
     "D403": lambda: engine(has_startup=False),
@@ -248,7 +247,6 @@ def patched(found: Finding) -> Any:
         ("D111", [{"op": "replace", "path": "/spec/metrics/0/object/describedObject/name", "value": "chat"}]),
         ("D208", [{"op": "replace", "path": "/spec/scaleTargetRef/name", "value": "vllm"}]),
         ("D401", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}}),
-        ("D501", [{"op": "replace", "path": "/spec/selector/matchLabels", "value": {"app": "vllm"}}]),
         ("D503", [{"op": "replace", "path": "/spec/targetPorts", "value": [{"number": 8000}]}]),
         ("D601", [{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
         ("D603", [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/name", "value": "chat"}]),
@@ -276,7 +274,7 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
             replace(asked(made.pods_metric("queue_length")), answers={}), "D101", id="a metric that was not asked"
         ),
         pytest.param(
-            asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), made.answer(500)),
+            asked(made.pods_metric("inference_pool_average_kv_cache_utilization", 700), made.answer(500)),
             "D102",
             id="served by that name",
         ),
@@ -291,6 +289,31 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
         pytest.param(
             view(workloads=(made.workload(replicas=0), made.workload("batch")), pods=()), "D501", id="a pool at zero"
         ),
+        pytest.param(
+            asked(made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT)),
+            "D111",
+            id="a described object that is answered for",
+        ),
+        pytest.param(
+            asked(
+                made.object_metric("waiting_requests", "AverageValue", 4000, described=CAT),
+                GONE,
+                declared=(made.pool(key=made.key("cat")),),
+            ),
+            "D111",
+            id="a described object that is a declared pool",
+        ),
+        pytest.param(
+            view(declared=(SeenPool(made.key("cat"), {"app": "none"}, (8080,)),)), "D501", id="a declared pool at zero"
+        ),
+        pytest.param(
+            view(declared=(made.pool(key=made.key("cat"), ports=(8080,)),)), "D503", id="a port of a declared pool"
+        ),
+        pytest.param(
+            replace(PLANTED["D506"](), declared=(made.pool(key=made.key("cat")),)),
+            "D506",
+            id="an objective of a declared pool",
+        ),
         pytest.param(view(routes=(), services=()), "D504", id="a pool that no route leads to"),
         pytest.param(
             view(made.autoscaler(made.object_metric("in_flight_requests", "AverageValue", 1), min_replicas=0)),
@@ -300,10 +323,89 @@ def test_a_fix_changes_what_is_wrong_to_what_is_meant(code: str, patch: Any) -> 
         pytest.param(
             view(scaled_objects=(made.scaled_object(min_replicas=0),)), "D303", id="zero with infscale's own trigger"
         ),
+        pytest.param(
+            zero_on(
+                trigger("external-push", scalerAddress="infscale-keda:9005", pool="batch", metric="waiting_requests")
+            ),
+            "D303",
+            id="zero with a metric of infscale's trigger, which activates on demand",
+        ),
+        pytest.param(
+            zero_on(
+                trigger("prometheus", query="sum(vllm:num_requests_waiting)"),
+                trigger("external", scalerAddress="infscale-keda:9005", metric="running_requests"),
+            ),
+            "D303",
+            id="zero with infscale's trigger beside another",
+        ),
     ],
 )
 def test_what_is_right_is_not_found(found: ClusterView, absent: str) -> None:
     assert absent not in {each.code for each in findings(found)}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"other_workloads": (made.key("leaders"),)}, id="an object of another kind"),
+        pytest.param(
+            {"autoscalers": (*view().autoscalers, made.autoscaler(name="r", target=ROLLOUT))}, id="an HPA of one"
+        ),
+        pytest.param({"scaled_objects": (made.scaled_object(target=ROLLOUT),)}, id="a ScaledObject of one"),
+    ],
+)
+def test_pools_that_may_be_of_other_kinds_of_workloads_are_not_said_to_select_nothing(others: Any) -> None:
+    assert "D501" not in {each.code for each in findings(replace(PLANTED["D501"](), **others))}
+
+
+def test_which_workload_a_pool_is_for_is_not_guessed() -> None:
+    """Another model's Deployment is the only one on its port."""
+    [found] = findings(PLANTED["D501"]())
+    assert found.found.fix == "kubectl -n llm get pods,deployments,statefulsets --show-labels"
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("DCGM_FI_DEV_FB_USED", "is in MiB; infscale publishes gpu_memory_used_bytes"),
+        ("vllm:time_to_first_token_seconds", "is a histogram, and an HPA takes one number; infscale publishes"),
+    ],
+)
+def test_a_metric_of_another_unit_is_not_put_in_a_place_whose_target_stays(name: str, cause: str) -> None:
+    [found] = findings(asked(made.pods_metric(name), GONE))
+    assert found.code == "D101"
+    assert cause in found.found.cause
+    assert found.found.fix == "kubectl -n llm edit hpa vllm"
+
+
+def test_the_servers_of_a_declared_pool_are_model_servers() -> None:
+    selects = Selector.parse("app in (batch)")
+    declared = SeenPool(made.key("batch"), {}, (8000,), requirements=selects)
+    found = view(workloads=(made.workload(), made.workload("batch", grace_seconds=1.0)), declared=(declared,))
+    assert [(each.code, each.found.subject.key.name) for each in findings(found)] == [("D401", "batch")]
+
+
+@pytest.mark.parametrize("name", ["vllm:gpu_cache_usage_perc", "vllm:num_requests_waiting", "queue_depth"])
+def test_a_name_that_infscale_answers_is_neither_old_nor_unknown(name: str) -> None:
+    """An alias, or a query of its configuration: without a value, the adapter says why."""
+    own = replace(view().infscale, metrics=("queue_depth",))
+    found = asked(made.pods_metric(name, 700), made.refused("NotFound", "no value of it is known yet"), infscale=own)
+    assert [each.code for each in findings(found)] == ["D103"]
+
+
+def test_an_old_name_of_engines_is_old_to_another_adapter() -> None:
+    services = tuple(made.api_service(each, made.OTHER) for each in API_SERVICES)
+    found = asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE, api_services=services)
+    [said] = findings(found)
+    assert (said.code, patched(said)[0]["value"]) == ("D102", "vllm:kv_cache_usage_perc")
+
+
+@pytest.mark.parametrize("name", ["vllm:num_requests_waiting", "queue_depth"])
+def test_external_metrics_of_infscale_that_another_server_is_asked_for_are_known_by_every_name(name: str) -> None:
+    own = replace(view().infscale, metrics=("queue_depth",))
+    services = (*api(EXTERNAL_V1BETA1, service=made.OTHER).api_services, made.RESOURCES)
+    found = asked(made.external_metric(name, "AverageValue", 4000), GONE, api_services=services, infscale=own)
+    assert [each.code for each in findings(found)] == ["D007"]
 
 
 def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> None:
