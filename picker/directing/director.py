@@ -16,6 +16,7 @@ from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from picker.scheduling.admitters import admitted
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
 
@@ -150,9 +151,8 @@ class PoolDirector:
             rows = screener.screen(context, rows)
             if not len(rows):
                 return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
-        for admitter in config.admitters:
-            if not admitter.admits(context, rows):
-                return shed_for_load(retry_after)
+        if config.admitters and not admitted(config.admitters, context, rows):
+            return shed_for_load(retry_after)
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"

@@ -1,6 +1,7 @@
 """Admitters: whether a request is scheduled at all, judged on the candidates it has."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.prediction import Objectives, predict
+from picker.scheduling.stages import Admitter
 
 _COLD_BELOW = 0.02
 """Share of the KV cache in use below which an endpoint has served too little to be judged by."""
@@ -71,3 +73,11 @@ class LatencyObjectiveAdmitter:
         columns = context.snapshot.columns
         idle_or_cold = (columns.gauges.running[rows] == 0) | (columns.gauges.kv_utilization[rows] < _COLD_BELOW)
         return bool((prediction.meets | idle_or_cold).any())
+
+
+def admitted(admitters: Sequence[Admitter], context: SchedulingContext, rows: IntArray) -> bool:
+    """Whether all of `admitters` let the request go on to scheduling.
+
+    Those of other packages may answer with a numpy truth, which a compiled caller does not take for a bool.
+    """
+    return all(bool(each.admits(context, rows)) for each in admitters)

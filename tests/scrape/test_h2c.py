@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
-from infscale.periodic import Failing, FetchError, Rejected, Unreachable
+from infscale.periodic import Absent, Failing, FetchError, Unreachable
 from infscale.process.connecting import REFUSED
 from infscale.scrape.answer import Page
 from infscale.scrape.fetch import PageClient
@@ -151,7 +151,7 @@ BOMB = gzipped(b"\0" * (64 << 20))
 @pytest.mark.parametrize(
     ("answer", "cause", "kind"),
     [
-        pytest.param(status(404), "HTTP 404", Rejected, id="not found"),
+        pytest.param(status(404), "HTTP 404", Absent, id="not found"),
         pytest.param(status(503), "HTTP 503", Failing, id="unavailable"),
         pytest.param(status(302), "HTTP 302, redirects are not followed", FetchError, id="redirect"),
         pytest.param(reset, "stream reset by the server", FetchError, id="reset"),
