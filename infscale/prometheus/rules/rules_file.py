@@ -120,7 +120,7 @@ def _labels(field: Field) -> ObjectLabels:
     given = field.mapping(optional=("template", "overrides", "namespaced"))
     overrides: Mapping[str, ObjectKind] = given["overrides"].attempt(_overrides).value if "overrides" in given else {}
     template = (
-        given["template"].attempt(_parsed(GoTemplate.parse, TemplateError)).value if "template" in given else None
+        given["template"].attempt(_parsed(GoTemplate.parse, TemplateError)).value if _says(given, "template") else None
     )
     namespaced = given["namespaced"].attempt(Field.boolean).value if "namespaced" in given else True
     reading = None
@@ -148,11 +148,17 @@ def _overrides(field: Field) -> Mapping[str, ObjectKind]:
 
 def _naming(field: Field) -> Naming:
     given = field.mapping(optional=("matches", "as"))
-    pattern = _regex(given["matches"]) if "matches" in given else GoRegex.parse(".*")
+    # An empty one is none, and so is an empty template: many files have them.
+    pattern = _regex(given["matches"]) if _says(given, "matches") else GoRegex.parse(".*")
     form = given["as"].text(empty=True) if "as" in given else ""
     if not form and pattern.groups > 1:
         field.refuse(f"matches has {pattern.groups} groups: say in as what the name is made of")
     return Naming(pattern, form or ("$1" if pattern.groups else "$0"))
+
+
+def _says(given: Mapping[str, Field], key: str) -> bool:
+    """Whether the text of `key` is there and not empty."""
+    return key in given and given[key].text(empty=True) != ""
 
 
 def _resource_rules(field: Field) -> tuple[ResourceRule, ...]:

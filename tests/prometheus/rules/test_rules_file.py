@@ -31,6 +31,25 @@ resourceRules:
 """
 
 
+def test_an_empty_pattern_and_an_empty_template_are_none() -> None:
+    """As in files of vLLM's tutorials: the name is ``as``, whatever the series is called."""
+    rules = parse_rules(
+        """
+rules:
+- seriesQuery: '{__name__=~"^vllm:num_requests_waiting$"}'
+  resources:
+    template: ""
+    overrides: {namespace: {resource: namespace}}
+  name: {matches: "", as: vllm_num_requests_waiting}
+  metricsQuery: sum by(namespace) (vllm:num_requests_waiting)
+""",
+        "f",
+    )
+    (rule,) = rules.rules
+    assert rule.naming.name_of("vllm:num_requests_waiting") == "vllm_num_requests_waiting"
+    assert rule.labels.template is None
+
+
 def test_a_file_is_read() -> None:
     rules = parse_rules(RULE, "f")
     (rule,), (external,) = rules.rules, rules.external_rules
