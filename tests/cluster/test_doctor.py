@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import os
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,15 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from infscale.cli.doctor import discovery_needs
 from infscale.cli.main import main
+from infscale.config.read import load_config
+from infscale.config.settings import ServeConfig
 from infscale.doctor.diagnosis import diagnosed
 from infscale.doctor.diagnosis_json import plain
 from infscale.doctor.reading.cluster_reader import Scope, look
 from infscale.endpoint import ObjectKey
 from infscale.kube.api.errors import NotFound, Unreachable
-from infscale.kube.discovery import FollowSettings, KubernetesDiscovery
-from infscale.kube.rights import Right
 from lab import documents
 from lab.controlplane import TOOLS, ControlPlane
 from lab.pods import PodServers
@@ -61,11 +62,12 @@ class Doctor:
 
     plane: ControlPlane
     folder: Path
-    needs: frozenset[Right]
+    config: ServeConfig
 
     async def found(self, namespace: str | None = None) -> Found:
         """The diagnosis as JSON values."""
-        view = await look(self.plane.client, Scope(namespace, None, self.needs), datetime.now(UTC).timestamp())
+        scope = Scope(namespace, self.config, partial(discovery_needs, self.plane.client))
+        view = await look(self.plane.client, scope, datetime.now(UTC).timestamp())
         return plain(diagnosed(view))
 
     async def fix(self, command: str) -> str:
@@ -112,10 +114,7 @@ async def doctor(
 
         await asyncio.gather(plant(sound(HEALTHY)), *(plant(each.documents()) for each in FAULTS))
         await asyncio.gather(*(until_ready(plane, ObjectKey(each, "vllm"), 1) for each in namespaces))
-        discovery = KubernetesDiscovery(
-            plane.client, FollowSettings(), asyncio.get_running_loop().time, random.Random(1)
-        )
-        yield Doctor(plane, folder, discovery.needs())
+        yield Doctor(plane, folder, await asyncio.to_thread(load_config, folder / "serve.yaml"))
     await plane.kubectl("delete", "namespace", "--wait=false", *namespaces)
     await plane.kubectl("delete", "crd", "--wait=false", *(each["metadata"]["name"] for each in DEFINITIONS))
 
@@ -224,7 +223,7 @@ async def test_planted_faults_are_found_each_by_its_name_and_mended_by_its_fix(d
         async with limit:
             for each in found["findings"]:
                 if (each["namespace"], each["code"]) == (fault.namespace, fault.code):
-                    await doctor.fix(MEANT.get(fault.code, each["fix"]).replace("NAMESPACE", fault.namespace))
+                    await doctor.fix((MEANT.get(fault.code) or str(each["fix"])).replace("NAMESPACE", fault.namespace))
 
     await asyncio.gather(*map(mend, FAULTS))
     mended: Found = {}

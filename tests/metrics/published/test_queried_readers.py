@@ -1,5 +1,7 @@
 """Metrics of configured queries: of pods as of any source, of pools whether or not these have endpoints."""
 
+from typing import Any
+
 import pytest
 
 from infscale.aggregation.across_pools import Part, combined
@@ -101,7 +103,7 @@ def test_a_value_of_a_pool_needs_no_endpoint() -> None:
         ),
     ],
 )
-def test_what_is_unknown_of_a_pool_says_why(said: dict[str, Queried], words: str) -> None:
+def test_what_is_unknown_of_a_pool_says_why(said: Any, words: str) -> None:
     assert words in reasons(group_reading(metric("of_pool"), snapshot(**said), NOW))
 
 
