@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from infscale.documents.strict_document import quoted
@@ -175,19 +176,20 @@ class ScalerServer:
         return credentials
 
     def _handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        def unary(method: str, answer: Callable[[Any], Any], read: Callable[[bytes], Any], of: Any) -> Any:
-            async def call(request: Any, context: "Context") -> Any:
-                return await self._answered(method, lambda: answer(request), context)
+        # Messages are read where errors are told: grpcio would log the trace of one that cannot be read.
+        def unary(method: str, answer: Callable[[Any], Any], asked: Any, of: Any) -> Any:
+            async def call(request: bytes, context: "Context") -> Any:
+                return await self._answered(method, lambda: answer(_read(asked, request)), context)
 
-            return grpc.unary_unary_rpc_method_handler(call, read, of.SerializeToString)
+            return grpc.unary_unary_rpc_method_handler(call, None, of.SerializeToString)
 
         def stream(told: _Told, of: Any) -> Any:
-            async def call(request: pb.ScaledObjectRef, context: "Context") -> None:
+            async def call(request: bytes, context: "Context") -> None:
                 await self._streamed(told, request, context)
 
-            return grpc.unary_stream_rpc_method_handler(call, asks, of.SerializeToString)
+            return grpc.unary_stream_rpc_method_handler(call, None, of.SerializeToString)
 
-        asks, asks_metrics = pb.ScaledObjectRef.FromString, pb.GetMetricsRequest.FromString
+        asks, asks_metrics = pb.ScaledObjectRef, pb.GetMetricsRequest
         active, specs = pb.IsActiveResponse, pb.GetMetricSpecResponse
         is_active, spec, metrics, stream_active, stream_spec = METHODS
         return {
@@ -243,8 +245,9 @@ class ScalerServer:
         self.counts.ended(method, "OK")
         return reply
 
-    async def _streamed(self, told: "_Told", request: pb.ScaledObjectRef, context: "Context") -> None:
+    async def _streamed(self, told: "_Told", message: bytes, context: "Context") -> None:
         try:
+            request = _read(pb.ScaledObjectRef, message)
             with self._place(told.method, _name(request), context) as stream:
                 await self._follow(told, self._trigger(request), stream, context)
         except ScalerError as error:
@@ -358,6 +361,14 @@ class _Stream:
 def whole(number: float) -> int:
     """A number for versions of KEDA that read integers: rounded up, so that little is not nothing."""
     return min(math.ceil(number), 2**63 - 1)
+
+
+def _read(asked: Any, message: bytes) -> Any:
+    """The message of the type `asked`. Raises `InvalidTrigger`."""
+    try:
+        return asked.FromString(message)
+    except DecodeError:
+        raise InvalidTrigger("that cannot be read", f"the message is no {asked.DESCRIPTOR.name}") from None
 
 
 def _name(request: pb.ScaledObjectRef) -> str:

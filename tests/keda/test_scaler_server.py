@@ -362,12 +362,18 @@ async def test_large_messages_are_refused() -> None:
         assert (code, words) == ("INVALID_ARGUMENT", "ScaledObject llm/chat: its trigger has more than 64 keys")
 
 
-async def test_bytes_that_are_no_message_end_that_call_alone() -> None:
+@pytest.mark.parametrize("method", ["IsActive", "GetMetricSpec", "GetMetrics", "StreamIsActive", "StreamMetricSpec"])
+async def test_bytes_that_are_no_message_end_that_call_alone(method: str, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(Pools()) as (_, opened):
-        call: Any = opened.unary_unary(f"/{SERVICE}/IsActive", lambda raw: raw, lambda raw: raw)
-        with pytest.raises(grpc.aio.AioRpcError):
-            await call(b"\xff\xff\xff")
+        make = opened.unary_stream if method.startswith("Stream") else opened.unary_unary
+        call: Any = make(f"/{SERVICE}/{method}", lambda raw: raw, lambda raw: raw)
+        code, words = await refused(
+            call(b"\xff\xff\xff").read() if method.startswith("Stream") else call(b"\xff\xff\xff")
+        )
+        assert code == "INVALID_ARGUMENT"
+        assert "the message is no " in words
         assert not await Keda(opened, WAITING).is_active()
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 async def test_a_fault_of_the_scaler_is_logged_without_what_was_sent(
