@@ -139,8 +139,12 @@ class PrometheusServer:
             raise RuntimeError("a server is asked inside its async with block only")
 
         def run() -> AnswerT:
-            with translated():
-                return ask(line)
+            try:
+                with translated():
+                    return ask(line)
+            except FetchError as error:
+                # The frames of its trace hold what was read, in cycles that are collected seldom.
+                raise error.with_traceback(None) from None
 
         future = self._threads.submit(run)
         self._busy[future] = line
