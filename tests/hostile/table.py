@@ -15,6 +15,7 @@ from tests.hostile import (
     test_discovery_files,
     test_gateways,
     test_pages,
+    test_peers,
 )
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "hardening.md"
@@ -248,6 +249,30 @@ _PAGES: Mapping[str, Callable[[], Iterator[Row]]] = {
     "test_an_answer_that_is_no_page_is_a_failure_with_its_cause": _answers,
 }
 
+
+def _queried() -> Iterator[Row]:
+    for name, (_, cause) in test_peers.PROMETHEUS.items():
+        said = "its values are unknown" + (f": “{cause}”" if cause else "")
+        yield f"Prometheus: {name}", said
+
+
+def _calls() -> Iterator[Row]:
+    for name, (_, codes) in test_peers.CALLS.items():
+        yield f"KEDA: {name}", " or ".join(codes.split("|"))
+
+
+_PEERS: Mapping[str, Callable[[], Iterator[Row]]] = {
+    "test_a_prometheus_harms_its_own_values_at_most": _queried,
+    "test_a_server_of_health_harms_nothing": _named(
+        "gRPC health: ", [*test_peers.HEALTH, "no answer"], "what it says is unknown; the endpoint stays as it was"
+    ),
+    "test_streams_of_keda_are_bounded_and_wait_for_nothing": _one(
+        "KEDA: 2,500 streams of one address", "those beyond `keda.max_peer_streams` end with RESOURCE_EXHAUSTED"
+    ),
+    "test_calls_of_keda_that_cannot_be_read_are_refused": _calls,
+    "test_connections_that_say_nothing_leave_keda_room": _one("KEDA: 300 silent connections", "others are served"),
+}
+
 TESTS: Mapping[str, tuple[ModuleType, Mapping[str, Callable[[], Iterator[Row]]]]] = {
     "metrics pages": (test_pages, _PAGES),
     "clients": (test_clients, _CLIENTS),
@@ -255,6 +280,7 @@ TESTS: Mapping[str, tuple[ModuleType, Mapping[str, Callable[[], Iterator[Row]]]]
     "users of the API": (test_api_users, _USERS),
     "discovery files": (test_discovery_files, _FILES),
     "objects of a cluster": (test_cluster_objects, _OBJECTS),
+    "peers beside": (test_peers, _PEERS),
 }
 """By surface: its module of tests, and what each test there sends."""
 

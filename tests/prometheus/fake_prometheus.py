@@ -41,13 +41,15 @@ class FakePrometheus:
 
 
 @asynccontextmanager
-async def listening(fake: FakePrometheus, tls: ssl.SSLContext | None = None) -> AsyncGenerator[FakePrometheus, None]:
+async def listening(
+    fake: FakePrometheus, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncGenerator[FakePrometheus, None]:
     """The fake at its `url`, until the block ends."""
     application = web.Application(client_max_size=2**24)
     application.router.add_route("*", "/{path:.*}", fake.handle)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     fake.url = f"{'http' if tls is None else 'https'}://localhost:{runner.addresses[0][1]}"
     try:
         yield fake

@@ -72,7 +72,7 @@ async def real_health(
 
 
 @asynccontextmanager
-async def server_of(check: Check, watch: Watch | None = None) -> AsyncGenerator[int]:
+async def server_of(check: Check, watch: Watch | None = None, port: int = 0) -> AsyncGenerator[int]:
     """A server with these methods; a KeyError of one is NOT_FOUND."""
 
     async def checked(request: health_pb2.HealthCheckRequest, context: Any) -> bytes:
@@ -92,8 +92,8 @@ async def server_of(check: Check, watch: Watch | None = None) -> AsyncGenerator[
     if watch is not None:
         methods["Watch"] = grpc.unary_stream_rpc_method_handler(watched, read, None)
     handler = grpc.method_handlers_generic_handler(SERVICE, methods)
-    async with listening(lambda server: server.add_generic_rpc_handlers([handler])) as port:
-        yield port
+    async with listening(lambda server: server.add_generic_rpc_handlers([handler]), port) as taken:
+        yield taken
 
 
 async def hang(_: str) -> bytes:
