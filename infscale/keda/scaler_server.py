@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
@@ -120,6 +120,10 @@ class ScalerServer:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+    def streams(self) -> Mapping[Trigger, int]:
+        """How many streams are open over which each trigger is told to be active."""
+        return Counter([each.tells for each in self._streams if each.tells is not None])
 
     async def drain(self) -> None:
         """Say NOT_SERVING, have streams end in order, and take nothing more; harmless when repeated."""
@@ -343,17 +347,21 @@ class _Told:
 
 
 class _Stream:
-    """One open stream: `news` has it look again, `waits_for` is what it is about."""
+    """One open stream: `news` has it look again, `waits_for` is what it is about.
 
-    __slots__ = ("news", "waits_for")
+    `tells` is the trigger of which it tells whether that is active; None: it tells something else.
+    """
+
+    __slots__ = ("news", "tells", "waits_for")
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.waits_for = ObjectKey("", "")
+        self.tells: Trigger | None = None
 
     def about(self, trigger: Trigger) -> ObjectKey:
-        """The pool that the stream's trigger is about, without name: all of the namespace."""
-        scope = trigger.scope
+        """Tell whether `trigger` is active; gives the pool that it is about, without name: all of the namespace."""
+        scope, self.tells = trigger.scope, trigger
         self.waits_for = ObjectKey(scope.namespace, scope.pool or "")
         return self.waits_for
 
