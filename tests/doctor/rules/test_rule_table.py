@@ -406,6 +406,24 @@ def test_a_name_that_infscale_answers_is_neither_old_nor_unknown(name: str) -> N
     assert [each.code for each in findings(found)] == ["D103"]
 
 
+def test_a_name_that_an_api_lists_is_there_for_other_objects() -> None:
+    """One that a rule of prometheus-adapter makes has the kinds of objects that its series name."""
+    words = "no rule of prometheus.adapter_rules makes it from the series there are"
+    named = asked(made.pods_metric("orders_waiting"), made.refused("NotFound", words))
+    assert [each.code for each in findings(named)] == ["D101"]
+    there = replace(named, listed={"Pods": frozenset({"orders_waiting"}), "External": frozenset()})
+    [said] = findings(there)
+    assert (said.code, words in said.found.cause) == ("D103", True)
+    other_form = replace(named, listed={"External": frozenset({"orders_waiting"})})
+    assert [each.code for each in findings(other_form)] == ["D101"]
+
+
+def test_a_misspelt_name_of_a_rule_is_corrected() -> None:
+    misspelt = replace(asked(made.pods_metric("orders_wating"), GONE), listed={"Pods": frozenset({"orders_waiting"})})
+    [said] = findings(misspelt)
+    assert (said.code, patched(said)[0]["value"]) == ("D101", "orders_waiting")
+
+
 def test_an_old_name_of_engines_is_old_to_another_adapter() -> None:
     services = tuple(made.api_service(each, made.OTHER) for each in API_SERVICES)
     found = asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE, api_services=services)
