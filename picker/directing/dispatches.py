@@ -1,6 +1,7 @@
 """The life of what a director dispatched: charged, remembered, moved where the gateway retries, and ended."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -104,28 +105,13 @@ class Dispatches:
         if facts.media and self._config.media_items:
             self.memory.sent_media(row, facts.media, self._config.media_items)
         endpoints = snapshot.state.endpoints
-        destinations = tuple([endpoints[each].authority for each in selection.chosen])
-        count(self.stats.picks, destinations[0])
         self.stats.unknown_load += context.blind
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
-        scores = NO_SCORES
-        if self._settings.emit_scores:
-            pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
-            scores = {endpoints[each].authority: score for each, score in pairs}
-        record = PickRecord(
-            request.request_id,
-            facts.target_model,
-            snapshot.revision,
-            now,
-            destinations,
-            len(selection.rows),
-            None if context.blind else now - float(snapshot.columns.observed_at[row]),
-            selection.score_of(row),
-            tokens,
-            scores,
-        )
-        self.records.append(record)
+        scores = self._scores(selection, endpoints)
+        record = self._recorded(request, context, selection, tokens, scores)
+        destinations = record.destinations
+        count(self.stats.picks, destinations[0])
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
         decision = Decision(
@@ -197,6 +183,38 @@ class Dispatches:
             self.outputs.observe(decision.target_model, outcome.completion_tokens)
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
+
+    def _scores(self, selection: Selection, endpoints: tuple[Endpoint, ...]) -> Mapping[str, float]:
+        """The scores of all candidates, for the gateway, where it is to have them."""
+        if not self._settings.emit_scores:
+            return NO_SCORES
+        pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
+        return {endpoints[each].authority: score for each, score in pairs}
+
+    def _recorded(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection,
+        tokens: float,
+        scores: Mapping[str, float],
+    ) -> PickRecord:
+        """What is shown of the choice later, kept among the last ones."""
+        snapshot, row, now = context.snapshot, selection.chosen[0], context.now
+        record = PickRecord(
+            request.request_id,
+            context.request.target_model,
+            snapshot.revision,
+            now,
+            tuple([snapshot.endpoints[each].authority for each in selection.chosen]),
+            len(selection.rows),
+            None if context.blind else now - float(snapshot.columns.observed_at[row]),
+            selection.score_of(row),
+            tokens,
+            scores,
+        )
+        self.records.append(record)
+        return record
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

@@ -291,6 +291,12 @@ FAULTS = tuple(
                 minReplicaCount=0, triggers=[{"type": "prometheus", "metadata": {"query": "vllm:num_requests_waiting"}}]
             ),
         ),
+        "D304": changed(
+            "ScaledObject",
+            lambda spec: spec.update(
+                triggers=[{"type": "prometheus", "metadata": {"query": "avg(vllm:num_requests_waiting)"}}]
+            ),
+        ),
         "D401": changed("Deployment", hurried),
         "D402": without("readinessProbe"),
         "D403": without("startupProbe"),

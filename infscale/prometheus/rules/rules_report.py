@@ -55,6 +55,13 @@ def _fate(rule: Rule, overriding: Iterable[str]) -> RuleFate:
     return RuleFate(str(rule), rule.place, metric, answered, tuple(notes))
 
 
+def metrics_shown(rules: RulesFile) -> tuple[str, ...]:
+    """The metrics that rules make, as far as that shows in the file."""
+    shown = ((rule, series_of(rule)) for rule in rules.all)
+    named = [None if series is None else rule.naming.name_of(series) for rule, series in shown]
+    return tuple(dict.fromkeys(each for each in named if each is not None))
+
+
 def _kinds(rule: Rule) -> tuple[object, ...]:
     return (*rule.labels.overrides.values(), *([POD] if rule.labels.template is not None else []))
 
