@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from infscale.prometheus.rules.asked_board import Asked, Evaluated
 from infscale.prometheus.rules.metric_naming import Rule
@@ -10,6 +11,12 @@ from infscale.prometheus.rules.own_series import OWN_METRICS, why_not_own
 from infscale.prometheus.rules.promql_shape import Condition, shape_of
 from infscale.prometheus.rules.rules_file import RulesFile
 from infscale.prometheus.rules.series_registry import SeriesRegistry
+
+RESOURCES_NOT_SERVED: Final = (
+    "not served: the resource metrics API (metrics.k8s.io) is metrics-server's, which reads kubelets; keep it, or "
+    "install it before this prometheus-adapter goes, or HPAs on CPU and memory and kubectl top stop"
+)
+"""What becomes of resource rules."""
 
 Plain = str | float | bool | None | list["Plain"] | dict[str, "Plain"]
 
@@ -29,8 +36,8 @@ def fates(rules: RulesFile) -> tuple[RuleFate, ...]:
     """What becomes of each rule, in the order of the file."""
     found = [_fate(rule, _overriding(rule, rules)) for rule in rules.all]
     for each in rules.resource_rules:
-        note = "not served: the resource metrics API is metrics-server's; keep or install that"
-        found.append(RuleFate(f"resourceRules.{each.resource}", each.place, each.resource, "–", (note,)))
+        notes = (RESOURCES_NOT_SERVED,)
+        found.append(RuleFate(f"resourceRules.{each.resource}", each.place, each.resource, "–", notes))
     return tuple(found)
 
 
