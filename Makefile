@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/picker tests/metrics tests/scrape tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against fuzz soak compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and con
 
 soak: $(STAMP) ## everything comes and goes under load beside hostile pages, MINUTES=30: nothing healthy fails, memory stays
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+recordings: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## tests/doctor/recordings anew: ten minutes of a real HPA controller
+	RECORDING_SECONDS=600 RECORDINGS_FOLDER=tests/doctor/recordings $(BIN)/pytest -q tests/cluster/test_replay.py
 
 compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; two minutes)
 
