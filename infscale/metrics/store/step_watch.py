@@ -202,7 +202,8 @@ class StepWatch:
         uncached = uncached if uncached > 0.0 else 0.0
         kv_tokens = self._kv_seconds / busy if busy > 0.0 else 0.0
         kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
-        sequences = grown.gaps / steps
+        # As the page counts them, which is what is known when a step is predicted: of all ranks together.
+        sequences = running if running > 0.0 else grown.gaps / steps
         learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
         self._learn_prefill(grown, uncached, kv_tokens, sequences)
         return learnt
