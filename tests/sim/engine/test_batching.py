@@ -202,9 +202,9 @@ def test_a_prefix_match_ends_at_the_first_block_that_is_gone() -> None:
     run.drain()
     subject.submit(EngineRequest(2, 24, 1, prompt(2, 6)), run.now)
     run.drain()
-    assert subject.pool.match(prompt(1, 8), 8) < 8, "the tail of the first prompt had to go"
-    held = subject.pool.match(prompt(1, 8), 8)
-    assert all(subject.pool.match((block,), 1) == 0 for block in prompt(1, 8)[held:])
+    held = len(subject.pool.match(prompt(1, 8), 8))
+    assert held < 8, "the tail of the first prompt had to go"
+    assert not any(subject.pool.match((block,), 1) for block in prompt(1, 8)[held:])
 
 
 def test_a_fully_cached_prompt_still_computes_its_last_token() -> None:
