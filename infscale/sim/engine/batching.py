@@ -9,6 +9,7 @@ says is of no interest here, only how long it takes.
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.kv import BlockPool
 from infscale.sim.engine.sequences import DecodeBatch, EngineSequence
 from infscale.sim.engine.steps import (
@@ -16,7 +17,6 @@ from infscale.sim.engine.steps import (
     EngineSettings,
     FinishedRequest,
     Refusal,
-    StepCoefficients,
     StepOutcome,
     StepPlan,
 )
@@ -67,7 +67,7 @@ class _Blocked:
 class Engine:
     """The scheduler and KV cache of one engine; `created_at` is the driver's clock when start-up begins."""
 
-    def __init__(self, settings: EngineSettings, coefficients: StepCoefficients, created_at: float = 0.0) -> None:
+    def __init__(self, settings: EngineSettings, coefficients: StepModel, created_at: float = 0.0) -> None:
         self.settings = settings
         self.coefficients = coefficients
         self.ready_at = created_at + settings.startup_seconds
