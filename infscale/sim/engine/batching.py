@@ -206,11 +206,8 @@ class Engine:
         """
         if self._prefilling or self._step is not None or (self._waiting and not self._settled):
             return 0
-        spare = self.pool.available
-        if self._waiting and self._blocked is not None:
-            # Blocks that the head of the queue shares stay cached, so that it goes on waiting for the same.
-            spare -= self._blocked.idle
-        return self._decoding.steps_without_end(spare)
+        # The head of the queue goes on waiting: fewer blocks are free in each of these steps, and it needs no fewer.
+        return self._decoding.steps_without_end(self.pool.available)
 
     def quiet_end(self, now: float, steps: int) -> float:
         """When `steps` quiet steps are over that begin at `now`, by the very sums that the steps make one by one."""

@@ -10,6 +10,7 @@ from infscale.sim.engine.recorder import Recorder
 from infscale.sim.engine.steps import EngineRequest, FinishedRequest, Refusal
 
 _NEVER = float("inf")
+_ABORT = "abort"
 
 
 class _Doing(enum.Enum):
@@ -51,7 +52,8 @@ class VirtualEngine:
     ) -> Refusal | None:
         """Queue a request; None when taken. Requests of one time start in one step: that of ``advance(now)``.
 
-        `finish_reason` and `max_tokens_asked` go to the recorder when it finishes.
+        `finish_reason` and `max_tokens_asked` go to the recorder when it finishes; of one whose reason is ``abort`` the
+        client goes away with the last token.
         """
         refusal = self.engine.submit(request, now)
         if refusal is not None:
@@ -67,7 +69,7 @@ class VirtualEngine:
         """Drop a request wherever it is; False if it is not here."""
         if self._open.pop(request_id, None) is None or not self.engine.abort(request_id):
             return False
-        self.recorder.finished["abort"] += 1
+        self.recorder.finished[_ABORT] += 1
         self._rethink()
         return True
 
@@ -119,5 +121,8 @@ class VirtualEngine:
             progress.first_tokens.append((request_id, now))
         for done in outcome.finished:
             reason, asked = self._open.pop(done.request.id)
-            self.recorder.record_finished(done, reason, asked)
+            if reason == _ABORT:
+                self.recorder.finished[_ABORT] += 1
+            else:
+                self.recorder.record_finished(done, reason, asked)
             progress.finished.append(done)

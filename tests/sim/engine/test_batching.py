@@ -1,5 +1,6 @@
 """The engine's laws: nothing is lost, blocks add up, and a step takes what the formula says."""
 
+import pickle
 from dataclasses import dataclass, field
 
 import pytest
@@ -296,3 +297,12 @@ def test_calls_out_of_order_are_errors() -> None:
 def test_impossible_settings_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"at least|positive|negative"):
         EngineSettings(**({"num_blocks": 8} | change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [EngineSettings(8, speed=2.0, max_waiting=3), EngineRequest(1, 4, 2, (1, 2), "a"), STEP],
+    ids=lambda x: type(x).__name__,
+)
+def test_what_an_engine_is_made_of_and_asked_can_be_sent_to_another_process(given: object) -> None:
+    assert pickle.loads(pickle.dumps(given)) == given

@@ -6,13 +6,14 @@ from random import Random
 
 import pytest
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.recorder import Histogram, Recorder
-from infscale.sim.engine.steps import EngineRequest, EngineSettings, FinishedRequest, Refusal, StepCoefficients
+from infscale.sim.engine.steps import EngineRequest, EngineSettings, FinishedRequest, Refusal
 from infscale.sim.engine.virtual_engine import VirtualEngine
 from tests.sim.engine.reference_engine import ReferenceEngine
 
-STEP = StepCoefficients(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
+STEP = StepModel(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
 TOKEN_LIMIT = 1000
 NEVER = float("inf")
 
@@ -121,6 +122,17 @@ def test_steps_that_only_give_tokens_need_no_wake() -> None:
     assert [done.request.id for done in finished] == [1]
     assert quick.recorder.generation_tokens == 200
     assert wakes <= 4
+
+
+def test_of_a_request_whose_client_goes_away_with_its_last_token_an_abort_is_recorded() -> None:
+    quick = VirtualEngine(Engine(EngineSettings(num_blocks=100), STEP), Recorder(TOKEN_LIMIT))
+    quick.submit(EngineRequest(1, 10, 3), 0.0, finish_reason="abort")
+    finished: list[FinishedRequest] = []
+    while quick.wake_at < NEVER:
+        finished += quick.advance(quick.wake_at).finished
+    assert [done.request.id for done in finished] == [1]
+    assert (quick.recorder.finished["abort"], quick.recorder.generation_tokens) == (1, 3)
+    assert quick.recorder.histograms.end_to_end.total == 0
 
 
 def test_requests_of_one_time_start_in_one_step() -> None:
