@@ -18,6 +18,7 @@ from infscale.config.settings import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
+from infscale.latency.priors import shipped
 from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
@@ -172,7 +173,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     """The parts of a process in which those of `running` listen; none is entered yet."""
     config, rng = given.config, given.rng
     reconcile = max(1.0, 2 * config.scrape.interval_seconds)
-    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
+    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile), priors=shipped())
     aliases = Aliases.of(config.scrape.engines().dialects.values())
     table, page = MetricTable.of(config.metrics, config.prometheus.queries, aliases), OwnMetrics()
     listing = None
