@@ -1,20 +1,20 @@
 """`python -m bench.engine_fidelity FILE`: what simulated engines make of measurements in a closed loop.
 
-FILE is a CSV with the columns backend, backend_version, model, gpu, precision, tp_size, moe_ep_size, attention_dp_size,
-isl_tokens, osl_tokens, concurrency, ttft_ms and tpot_ms, one row per measurement; it is not a part of the repository.
-Each group of measurements gets the step model that is fitted to it. An engine with these steps then answers as many
-clients as were measured, with the same lengths, and its time per output token is compared with the measured one.
+FILE is what `bench.step_priors` reads. Each group of measurements gets the step model that is fitted to it. An engine
+with these steps then answers as many clients as were measured, with the same lengths, and its times are compared with
+the measured ones.
 """
 
 import argparse
 import csv
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from random import Random
 
+from bench.step_priors import groups_of
 from infscale.latency.closed_loop import ClosedLoopPoint, fitted
 from infscale.latency.step_model import StepModel
 from infscale.sim.engine.batching import Engine
@@ -22,28 +22,9 @@ from infscale.sim.engine.recorder import Recorder
 from infscale.sim.engine.steps import EngineRequest, EngineSettings, FinishedRequest
 from infscale.sim.engine.virtual_engine import VirtualEngine
 
-FEWEST_POINTS = 12
-FEWEST_CONCURRENCIES = 3
 BATCHED_TOKENS = 8192
 """The prompt tokens of one step at most, which the measurements do not say: vLLM's default for servers."""
 _ROUNDS = 2
-_GROUP = ("backend", "backend_version", "model", "gpu", "precision", "tp_size", "moe_ep_size", "attention_dp_size")
-
-
-def groups_of(measured: Iterable[Mapping[str, str]]) -> dict[tuple[str, ...], list[ClosedLoopPoint]]:
-    """The measurements of each engine, model, GPU and parallelism that has enough of them for a fit."""
-    groups: dict[tuple[str, ...], list[ClosedLoopPoint]] = {}
-    for row in measured:
-        isl, osl, clients, ttft, tpot = (
-            float(row[name]) for name in ("isl_tokens", "osl_tokens", "concurrency", "ttft_ms", "tpot_ms")
-        )
-        key = tuple(row[name] for name in _GROUP)
-        groups.setdefault(key, []).append(ClosedLoopPoint(isl, osl, clients, ttft / 1e3, tpot / 1e3))
-    return {
-        key: points
-        for key, points in sorted(groups.items())
-        if len(points) >= FEWEST_POINTS and len({each.concurrency for each in points}) >= FEWEST_CONCURRENCIES
-    }
 
 
 def simulated(model: StepModel, point: ClosedLoopPoint, rng: Random) -> tuple[float, float]:

@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from bench.engine_fidelity import errors, groups_of, main
+from bench.engine_fidelity import errors, main
+from bench.step_priors import groups_of
 from infscale.latency.closed_loop import ClosedLoopPoint
 
 # Prompt and output tokens, clients, times to the first token and per output token in ms.
