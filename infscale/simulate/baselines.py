@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from infscale.endpoint import DiscoveryState, Phase
-from infscale.simulate.flights import Flight
-from infscale.simulate.gateway import Refused
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import Refused
 
 if TYPE_CHECKING:
     from random import Random

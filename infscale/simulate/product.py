@@ -10,13 +10,13 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.deciding import Deciding
 from infscale.serving.scheduling import pool_settings
 from infscale.serving.scraping import new_store
-from infscale.simulate.fleet import Servers
-from infscale.simulate.flights import Flight
-from infscale.simulate.gateway import Refused
 from infscale.simulate.parsed_requests import inference_request
 from infscale.simulate.scenario import Scenario
-from infscale.simulate.virtual_clock import VirtualClock
-from infscale.simulate.virtual_scrapes import ScrapePace, VirtualScrapes
+from infscale.simulate.world.fleet import Servers
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import Refused
+from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from picker.directing.admission import OBJECTIVE_HEADERS
 from picker.epp_config.loader import PickerConfig
 from picker.request import Decision, Headers, InferenceRequest, Outcome, Rejection

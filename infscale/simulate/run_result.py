@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infscale.simulate.flights import Flight
-from infscale.simulate.virtual_server import VirtualServer
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.virtual_server import VirtualServer
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,14 +8,14 @@ from infscale.endpoint import DiscoveryState
 from infscale.sim.engine.steps import FinishedRequest
 from infscale.sim.load.virtual_request import RequestStream, VirtualRequest
 from infscale.simulate.baselines import BASELINES, Baseline
-from infscale.simulate.fleet import Fleet
-from infscale.simulate.flights import Flight
-from infscale.simulate.gateway import Gateway
 from infscale.simulate.policy import Policy
 from infscale.simulate.product import PickerRouter, Product, serve_config
 from infscale.simulate.run_result import RequestTable, RunResult, servers_of
 from infscale.simulate.scenario import Scenario
-from infscale.simulate.virtual_clock import VirtualClock
+from infscale.simulate.world.fleet import Fleet
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import Gateway
+from infscale.simulate.world.virtual_clock import VirtualClock
 
 _PROGRESS_EVERY = 64
 # The product has read every server before the first request comes, as one that has run for long.

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, Objective, ObjectKey, Phase, Pool
 from infscale.sim.pages.engine_pages import PageSubject
-from infscale.simulate.engine_sampling import SampledServer
 from infscale.simulate.scenario import PlannedFault, Scenario, ServerKind
-from infscale.simulate.virtual_clock import VirtualClock
-from infscale.simulate.virtual_server import Answering, ServerIdentity, VirtualServer
+from infscale.simulate.world.engine_sampling import SampledServer
+from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.world.virtual_server import Answering, ServerIdentity, VirtualServer
 
 if TYPE_CHECKING:
     from random import Random

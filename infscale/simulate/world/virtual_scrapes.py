@@ -11,8 +11,8 @@ from infscale.periodic import Pace
 from infscale.process.connecting import REFUSED
 from infscale.scrape.pool import ScrapeSettings
 from infscale.sim.settings import FaultKind
-from infscale.simulate.virtual_clock import VirtualClock
-from infscale.simulate.virtual_server import VirtualServer
+from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.world.virtual_server import VirtualServer
 
 if TYPE_CHECKING:
     from random import Random

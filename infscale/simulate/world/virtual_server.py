@@ -9,9 +9,9 @@ from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.recorder import Recorder
 from infscale.sim.engine.steps import EngineRequest, FinishedRequest, StepOutcome
 from infscale.sim.settings import Fault, FaultKind
-from infscale.simulate.engine_sampling import EngineSampler, SampledServer
 from infscale.simulate.scenario import ServerKind
-from infscale.simulate.virtual_clock import VirtualClock
+from infscale.simulate.world.engine_sampling import EngineSampler, SampledServer
+from infscale.simulate.world.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from random import Random

@@ -14,7 +14,7 @@ from infscale.sim.engine.recorder import HttpRecorder, Recorder
 from infscale.sim.engine.steps import EngineRequest, EngineSettings
 from infscale.sim.pages.engine_pages import PageSubject, vllm_page
 from infscale.sim.pages.families import PageView, RankView
-from infscale.simulate.engine_sampling import EngineSampler, SampledServer
+from infscale.simulate.world.engine_sampling import EngineSampler, SampledServer
 from tests.simulate.scenarios import KIND
 
 SETTINGS = EngineSettings(num_blocks=60, max_num_seqs=4, max_num_batched_tokens=64, max_loras=2)

@@ -6,10 +6,10 @@ from typing import Final, Protocol
 
 from infscale.sim.engine.steps import EngineRequest, FinishedRequest
 from infscale.sim.load.virtual_request import VirtualRequest
-from infscale.simulate.flights import Flight
 from infscale.simulate.scenario import Scenario
-from infscale.simulate.virtual_clock import VirtualClock
-from infscale.simulate.virtual_server import OK, VirtualServer
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.world.virtual_server import OK, VirtualServer
 
 _NO_UPSTREAM: Final = 503
 
