@@ -17,7 +17,7 @@ from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.gateway import Gateway
 from infscale.simulate.world.virtual_clock import VirtualClock
 
-_PROGRESS_EVERY = 64
+_PROGRESS_EVERY = 100
 # The product has read every server before the first request comes, as one that has run for long.
 _LEAD_SECONDS = 2.0
 
