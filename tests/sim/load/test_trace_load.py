@@ -3,12 +3,13 @@
 import random
 from typing import Any
 
+import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.load.prompts import Prompts
-from infscale.sim.load.trace_stream import TracePlay, played, trace_stream
+from infscale.sim.load.trace_load import TraceLoad, TracePlay, played
 from infscale.sim.load.traces import TraceRequest
+from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import VirtualRequest
 
 TRACE = tuple(
@@ -17,12 +18,16 @@ TRACE = tuple(
 )
 
 
-def chosen(**settings: Any) -> tuple[TraceRequest, ...]:
-    return played(TRACE, TracePlay(**settings), random.Random(1))
+def chosen(seed: int = 1, **settings: Any) -> tuple[TraceRequest, ...]:
+    return played(TRACE, TracePlay(**settings), 131_072, random.Random(seed))
 
 
-def virtual(requests: tuple[TraceRequest, ...], limited: bool = True) -> list[VirtualRequest]:
-    return list(trace_stream(requests, "model", Prompts(random.Random(1)), limited).arriving())
+def load(trace: tuple[TraceRequest, ...], limited: bool = True) -> TraceLoad:
+    return TraceLoad(LoadTarget("model", limited=limited), TracePlay(), "trace.jsonl", "00", trace)
+
+
+def virtual(trace: tuple[TraceRequest, ...], limited: bool = True) -> list[VirtualRequest]:
+    return list(load(trace, limited).stream(random.Random(1)).arriving())
 
 
 def test_the_whole_trace_is_played_as_it_is_where_nothing_is_asked_for() -> None:
@@ -39,11 +44,19 @@ def test_a_number_of_requests_ends_it() -> None:
     assert len(chosen(requests=7)) == 7
 
 
+@pytest.mark.parametrize("part", [{"requests": 20}, {"seconds": 20.0}])
+def test_without_a_start_each_seed_has_a_part_of_its_own(part: dict[str, Any]) -> None:
+    parts = [chosen(seed, **part) for seed in range(5)]
+    assert len({requests[0].blocks for requests in parts}) > 1
+    assert {len(requests) for requests in parts} == {20}
+    assert all(0.0 <= requests[0].at_seconds < 1.0 and requests[-1].at_seconds < 20.0 for requests in parts)
+
+
 @pytest.mark.parametrize("rate", [0.5, 4.0])
 def test_a_rate_alone_changes_the_speed_and_leaves_nothing_out(rate: float) -> None:
     requests = chosen(rate=rate)
     assert len(requests) == len(TRACE)
-    assert len(requests) / requests[-1].at_seconds == pytest.approx(rate)
+    assert len(requests) / requests[-1].at_seconds == pytest.approx(rate, rel=0.02)
 
 
 def test_a_speed_alone_keeps_every_request() -> None:
@@ -59,9 +72,17 @@ def test_speed_and_rate_leave_out_whole_groups(start: float) -> None:
         assert sum(one.group == group for one in requests) == 10
 
 
+@pytest.mark.parametrize(("settings", "rate"), [({"rate": 20.0}, 20.0), ({"speed": 3.0}, 3.0), ({}, 1.0)])
+def test_other_arrivals_keep_the_rate_and_the_requests(settings: dict[str, Any], rate: float) -> None:
+    requests = chosen(cv=1.5, **settings)
+    assert [one.blocks for one in requests] == [one.blocks for one in TRACE]
+    assert len(requests) / requests[-1].at_seconds == pytest.approx(rate, rel=0.4)
+    assert len({round(one.at_seconds * 100) % 100 for one in requests}) > 20
+
+
 def test_requests_that_no_server_can_hold_are_left_out() -> None:
     long = TraceRequest(0.5, (), 5000, 1)
-    requests = played((TRACE[0], long, TRACE[1]), TracePlay(max_tokens=2000), random.Random(1))
+    requests = played((TRACE[0], long, TRACE[1]), TracePlay(), 2000, random.Random(1))
     assert requests == TRACE[:2]
 
 
@@ -106,6 +127,12 @@ def test_bodies_state_no_limit_where_clients_would_not_know_one() -> None:
 
 
 def test_nothing_follows_an_answer_of_a_trace() -> None:
-    stream = trace_stream(TRACE[:1], "model", Prompts(random.Random(1)))
+    stream = load(TRACE[:1]).stream(random.Random(1))
     (request,) = stream.arriving()
     assert stream.next(request, 1.0) is None
+
+
+def test_its_description_says_what_is_played_and_of_which_file() -> None:
+    said = load(TRACE).description()
+    assert (said["file"], said["xxh3_128"], said["requests_in_trace"]) == ("trace.jsonl", "00", 100)
+    orjson.dumps(said)
