@@ -2,31 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
 
 from infscale.doctor.replay.replayed_hpa import ReplayedHpa
 from infscale.endpoint import ObjectKey
 from infscale.sim.engine.coefficients import CoefficientSet
 from infscale.sim.engine.steps import EngineSettings
-from infscale.sim.load.virtual_request import RequestStream
+from infscale.sim.load.traffic import Traffic
 from infscale.sim.settings import Fault
 
-if TYPE_CHECKING:
-    from random import Random
-
 POOL = ObjectKey("default", "default")
-
-
-class Traffic(Protocol):
-    """What is asked, the same for one seed whoever routes it. It is sent to other processes."""
-
-    def description(self) -> Mapping[str, object]:
-        """What it is, with all that is needed to have it again but the seed."""
-        ...
-
-    def stream(self, rng: "Random") -> RequestStream:
-        """The requests of one run."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +112,8 @@ class Scenario:
     the picker may name to the gateway, for which it tries `retries` more after a connection that fails. With
     `response_bodies` the picker sees answers and so their usage. `priorities` are those of request classes.
     `goal_headers`: requests carry the goal. Clients leave after `patience_seconds`. Requests that arrive before
-    `warmup_seconds` are played and not counted.
+    `warmup_seconds` are played and not counted. `served_model` is the name that the model has here, None: the first
+    server's own.
     """
 
     traffic: Traffic
@@ -146,6 +131,7 @@ class Scenario:
     patience_seconds: float = 600.0
     warmup_seconds: float = 0.0
     pool: ObjectKey = POOL
+    served_model: str | None = None
 
     def __post_init__(self) -> None:
         if not self.servers:
@@ -157,5 +143,5 @@ class Scenario:
 
     @property
     def model(self) -> str:
-        """The base model that all servers serve."""
-        return self.servers[0].coefficients.model
+        """The name of the base model that all servers serve."""
+        return self.servers[0].coefficients.model if self.served_model is None else self.served_model

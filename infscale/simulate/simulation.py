@@ -11,15 +11,19 @@ from infscale.simulate.baselines import BASELINES, Baseline
 from infscale.simulate.policy import Policy
 from infscale.simulate.product import PickerRouter, Product, serve_config
 from infscale.simulate.run_result import RequestTable, RunResult, servers_of
+from infscale.simulate.scaling import VirtualController
 from infscale.simulate.scenario import Scenario
 from infscale.simulate.world.fleet import Fleet
 from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.gateway import Gateway
 from infscale.simulate.world.virtual_clock import VirtualClock
+from picker.epp_config.loader import preset
 
 _PROGRESS_EVERY = 100
 # The product has read every server before the first request comes, as one that has run for long.
 _LEAD_SECONDS = 2.0
+_JUDGING = "infscale"
+"""The preset whose pool settings hold where no picker routes."""
 
 Progress = Callable[[int], None]
 """Told how many requests have ended."""
@@ -42,6 +46,7 @@ class Simulation:
         self.seed = seed
         self.clock = clock = VirtualClock(-_LEAD_SECONDS)
         self.router, self.product = self._routing()
+        self.controller: VirtualController | None = None
         self.fleet = Fleet(scenario, clock, self._rng("servers"), self, self._discovered)
         self.gateway = Gateway(scenario, clock, self.router, self.fleet.listed, self._over)
         self._stream: RequestStream = scenario.traffic.stream(self._rng("traffic"))
@@ -54,6 +59,9 @@ class Simulation:
         """Everything from the first request to the last end."""
         began = perf_counter()
         self.fleet.start()
+        if self.scenario.scaling is not None and self.product is not None:
+            self.controller = VirtualController(self.scenario.scaling, self.fleet, self.product.store, self.clock)
+            self.controller.start()
         self._await_next()
         self.clock.run()
         warmup = self.scenario.warmup_seconds
@@ -62,7 +70,7 @@ class Simulation:
             self.seed,
             RequestTable.of(each for each in self._ended if each.arrived_at >= warmup),
             servers_of(self.fleet.everyone),
-            (),
+            () if self.controller is None else tuple(self.controller.steps),
             self.clock.now,
             self.clock.events,
             perf_counter() - began,
@@ -72,13 +80,17 @@ class Simulation:
     def _rng(self, of: str) -> random.Random:
         return random.Random(f"{self.seed}/{of}")
 
-    def _routing(self) -> tuple["PickerRouter | Baseline", Product | None]:
-        if not self.policy.picks:
-            return BASELINES[self.policy.name](self._rng("router")), None
-        config, scheduling = serve_config(self.scenario, self.policy.scrape_seconds), self.policy.scheduling()
-        product = Product(config, scheduling, self.scenario, self.clock, self._rng("scrapes"))
-        rng = self._rng("router")
-        return PickerRouter(config, scheduling, self.scenario, product.store, self.clock, rng), product
+    def _routing(self) -> tuple[PickerRouter | Baseline, Product | None]:
+        scenario, policy, rng = self.scenario, self.policy, self._rng("router")
+        if not policy.picks and scenario.scaling is None:
+            return BASELINES[policy.name](rng), None
+        # What scales reads the store, also where no picker does.
+        scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
+        config = serve_config(scenario, policy.scrape_seconds)
+        product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
+        if not policy.picks:
+            return BASELINES[policy.name](rng), product
+        return PickerRouter(config, scheduling, scenario, product.store, self.clock, rng), product
 
     def _discovered(self, state: DiscoveryState) -> None:
         # The store first: directors read it.

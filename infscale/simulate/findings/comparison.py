@@ -9,6 +9,7 @@ from infscale.simulate.findings.summaries import ALL, RunSummary
 
 _LITTLE = 0.005
 """A relative change that is not worth a word."""
+_TWICE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +53,26 @@ class Findings:
 
 
 def spoken(change: Change, measure: Measure) -> str:
-    """``23 % shorter (18 to 28 %)``."""
-    percent = (change.ratio - 1) * 100
-    word = measure.more if percent > 0 else measure.less
+    """``23 % shorter (18 to 28 %)``; factors where a value is more than twice the other."""
     if change.low is None or change.high is None:
-        return f"{abs(percent):.1f} % {word}" if abs(percent) >= 100 * _LITTLE else "the same"
-    low, high = (change.low - 1) * 100, (change.high - 1) * 100
-    if not change.certain:
-        return f"no certain difference ({low:+.0f} to {high:+.0f} %)"
-    ends = sorted((abs(low), abs(high)))
-    return f"{abs(percent):.1f} % {word} ({ends[0]:.0f} to {ends[1]:.0f} %)"
+        return _amount(change.ratio, measure) if abs(change.ratio - 1) >= _LITTLE else "the same"
+    if change.certain:
+        ends = sorted((change.low, change.high), key=lambda each: abs(each - 1))
+        if change.ratio > _TWICE:
+            return f"{_amount(change.ratio, measure)} ({ends[0]:.1f} to {ends[1]:.1f} ×)"
+        first, last = (abs(each - 1) * 100 for each in ends)
+        return f"{_amount(change.ratio, measure)} ({first:.0f} to {last:.0f} %)"
+    if max(change.high - 1, 1 - change.low) < 2 * _LITTLE:
+        return "the same"
+    return f"no certain difference ({(change.low - 1) * 100:+.0f} to {(change.high - 1) * 100:+.0f} %)"
+
+
+def _amount(ratio: float, measure: Measure) -> str:
+    """How much more or less, in words."""
+    if ratio > _TWICE:
+        return f"{ratio:.1f} × {measure.more}"
+    percent = abs(ratio - 1) * 100
+    return f"{percent:.{0 if percent >= 10 else 1}f} % {measure.more if ratio > 1 else measure.less}"
 
 
 def verdict(findings: Findings, policy: str, other: str) -> str:
@@ -86,9 +97,7 @@ def verdict(findings: Findings, policy: str, other: str) -> str:
 
 
 def _phrase(change: Change, measure: Measure) -> str:
-    percent = abs(change.ratio - 1) * 100
-    word = measure.more if change.ratio > 1 else measure.less
-    return f"{measure.name} {percent:.0f} % {word}" if percent >= 1 else f"{measure.name} {percent:.1f} % {word}"
+    return f"{measure.name} {_amount(change.ratio, measure)}"
 
 
 def _more_of(findings: Findings, policy: str, other: str, key: str) -> str:

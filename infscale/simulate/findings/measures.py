@@ -11,7 +11,8 @@ class Measure:
     """One row of a table.
 
     `read` gives its value of one class in one run, None where there is none. `more` and `less` are the words for a
-    change; `more_is_better` None: neither is. A `headline` is spoken of first. `of_run`: it is of a run, not of a class.
+    change; `more_is_better` None: neither is. A `headline` is spoken of first. `of_run`: it is of a run, not
+    of a class.
     """
 
     key: str
@@ -98,12 +99,22 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure("refused", "refused", lambda run, name: float(run.classes[name].refused), "{:.4g}".format, "more", "fewer"),
     Measure("failed", "failed", lambda run, name: float(run.classes[name].failed), "{:.4g}".format, "more", "fewer"),
-    Measure("utilization", "GPUs busy", lambda run, _: run.utilization, "{:.1%}".format, "more", "less", None, of_run=True),
+    Measure(
+        "utilization", "GPUs busy", lambda run, _: run.utilization, "{:.1%}".format, "more", "less", None, of_run=True
+    ),
     Measure(
         "gpu_seconds", "GPU seconds", lambda run, _: run.gpu_seconds, "{:.0f}".format, "more", "fewer", of_run=True
     ),
-    Measure("preemptions", "preemptions", lambda run, _: float(run.preemptions), "{:.4g}".format, "more", "fewer", of_run=True),
-)  # fmt: skip
+    Measure(
+        "preemptions",
+        "preemptions",
+        lambda run, _: float(run.preemptions),
+        "{:.4g}".format,
+        "more",
+        "fewer",
+        of_run=True,
+    ),
+)
 """Every measure, in the order of tables."""
 
 

@@ -41,7 +41,7 @@ class Fleet:
         self._tell = tell
         self._changed = changed
         self._draining: set[str] = set()
-        self._forms = lru_cache(_sampled)
+        self._forms = lru_cache(lambda kind, started_at: _sampled(scenario.model, kind, started_at))
 
     def start(self) -> None:
         """Have the scenario's servers, ready as if they had been there for long, and plan its faults."""
@@ -134,10 +134,10 @@ class Fleet:
             self._clock.after(planned.fault.seconds, server.remove_fault, planned.fault)
 
 
-def _sampled(kind: ServerKind, started_at: float) -> SampledServer:
+def _sampled(model: str, kind: ServerKind, started_at: float) -> SampledServer:
     settings = kind.settings(0.0)
     subject = PageSubject(
-        model=kind.coefficients.model,
+        model=model,
         ranks=1,
         block_size=settings.block_size,
         num_blocks=settings.num_blocks,

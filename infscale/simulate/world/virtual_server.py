@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from random import Random
 
 OK: Final = 200
-_EPOCH: Final = 1.7e9
+EPOCH: Final = 1.7e9
 """The second of Unix time at which runs begin."""
 _BUSY: Final = 429
 _BAD_REQUEST: Final = 400
@@ -98,7 +98,7 @@ class VirtualServer:
         self.ready_at = clock.now + seconds
         engine = Engine(settings, kind.coefficients.steps, clock.now)
         recorder = Recorder(settings.capacity_tokens)
-        return _Work(engine, recorder, EngineSampler(self._form(kind, _EPOCH + clock.now), engine, recorder))
+        return _Work(engine, recorder, EngineSampler(self._form(kind, EPOCH + clock.now), engine, recorder))
 
     # --- what others see ----------------------------------------------------------------------------------------------
 
