@@ -1,7 +1,6 @@
 """The servers of one run: which there are, what discovery says of them, and how they come and go."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, Objective, ObjectKey, Phase, Pool
@@ -41,7 +40,7 @@ class Fleet:
         self._tell = tell
         self._changed = changed
         self._draining: set[str] = set()
-        self._forms = lru_cache(lambda kind, started_at: _sampled(scenario.model, kind, started_at))
+        self._forms: dict[tuple[ServerKind, float], SampledServer] = {}
 
     def start(self) -> None:
         """Have the scenario's servers, ready as if they had been there for long, and plan its faults."""
@@ -110,12 +109,18 @@ class Fleet:
         address = _FIRST_ADDRESS + number + 1
         dotted = ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
         identity = ServerIdentity(number, f"server-{number}", f"{dotted}:{_PORT}", kind)
-        server = VirtualServer(identity, self._clock, self._rng, self._tell, self._forms)
+        server = VirtualServer(identity, self._clock, self._rng, self._tell, self._form)
         if seconds:
             server.start(seconds)
         self.everyone.append(server)
         self.listed[identity.authority] = server
         return server
+
+    def _form(self, kind: ServerKind, started_at: float) -> SampledServer:
+        known = self._forms.get((kind, started_at))
+        if known is None:
+            known = self._forms[kind, started_at] = _sampled(self.scenario.model, kind, started_at)
+        return known
 
     def _remove(self, server: VirtualServer) -> None:
         authority = server.identity.authority
