@@ -43,6 +43,7 @@ _COUNTERS: Final[Mapping[CounterName, Callable[[Recorder], float]]] = MappingPro
         "prefix_hits": lambda recorder: recorder.prefix_hits,
         "requests_finished": lambda recorder: sum(recorder.finished.values()),
         "preemptions": lambda recorder: recorder.preemptions,
+        "steps": lambda recorder: recorder.histograms.iteration_tokens.total,
     }
 )
 _HISTOGRAMS: Final[Mapping[HistogramName, Callable[[Histograms], Histogram]]] = MappingProxyType(

@@ -4,12 +4,12 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.steps import (
     EngineRequest,
     EngineSettings,
     FinishedRequest,
     Refusal,
-    StepCoefficients,
     StepOutcome,
     StepPlan,
 )
@@ -144,7 +144,7 @@ class _BlockPool:
 class ReferenceEngine:
     """The scheduler and KV cache of one engine; `created_at` is the driver's clock when start-up begins."""
 
-    def __init__(self, settings: EngineSettings, coefficients: StepCoefficients, created_at: float = 0.0) -> None:
+    def __init__(self, settings: EngineSettings, coefficients: StepModel, created_at: float = 0.0) -> None:
         self.settings = settings
         self.coefficients = coefficients
         self.ready_at = created_at + settings.startup_seconds

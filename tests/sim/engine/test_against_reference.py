@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.batching import Engine
-from infscale.sim.engine.steps import EngineRequest, EngineSettings, StepCoefficients
+from infscale.sim.engine.steps import EngineRequest, EngineSettings
 from tests.sim.engine.reference_engine import ReferenceEngine
 
-STEP = StepCoefficients(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
+STEP = StepModel(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
 
 limits = st.builds(
     EngineSettings,
