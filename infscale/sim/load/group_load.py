@@ -6,9 +6,9 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
-from infscale.sim.load.lengths import NOTHING, Lengths
-from infscale.sim.load.popularity import EVENLY, Popularity
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.distributions.lengths import NOTHING, Lengths
+from infscale.sim.load.distributions.popularity import EVENLY, Popularity
 from infscale.sim.load.prompts import Piece, Prompts
 from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import OpenStream, RequestStream, VirtualRequest
@@ -22,9 +22,10 @@ class GroupLoad:
     """Requests of `users` in each of `groups`.
 
     Each request is of a group drawn by `popularity`, and of one of its users at random. Its prompt is the group's
-    system prompt (none where `system` is 0), what this user has said and heard so far, and a new question; after
-    `turns` turns the user starts anew. The answer that later turns quote is of the right length and not what a server
-    said: arrivals do not wait for it. With `loras` LoRA adapters, a group uses one of them.
+    system prompt (none where `system` is 0), what this user has said and heard so far, and a new question. After
+    `turns` turns, or when servers could not hold more, the user starts anew; a question that is longer is cut. The
+    answer that later turns quote is of the right length and not what a server said: arrivals do not wait for it. With
+    `loras` LoRA adapters, a group uses one of them.
     """
 
     target: LoadTarget
@@ -69,19 +70,16 @@ def _requests(load: GroupLoad, rng: "Random") -> Iterator[VirtualRequest]:
     chosen = load.popularity.among(load.groups)
     keys, sessions = count(load.groups), count()
     chats: dict[tuple[int, int], _Conversation] = {}
-    number = 0
-    for at in load.arrivals.times(rng):
+    for number, at in enumerate(load.arrivals.times(rng)):
         group = chosen.draw(rng)
         user = (group, rng.randrange(load.users))
-        question, output = max(1, load.question.count(rng)), max(1, load.output.count(rng))
+        question, output = target.cut(systems[group], load.question.count(rng), load.output.count(rng))
         asked = Piece("user", next(keys), question)
         chat = chats.get(user)
         if chat is None or not target.fits((*chat.pieces, asked), output):
             chat = _Conversation(systems[group], next(sessions))
         pieces = (*chat.pieces, asked)
         answer = Piece("assistant", next(keys), output)
-        if not target.fits(pieces, output):
-            continue
         lora = f"lora-{group % load.loras}" if load.loras else None
         yield VirtualRequest(
             number,
@@ -96,7 +94,6 @@ def _requests(load: GroupLoad, rng: "Random") -> Iterator[VirtualRequest]:
             chat.turns,
             prompts=prompts,
         )
-        number += 1
         chat.turns += 1
         chat.pieces = (*pieces, answer)
         if chat.turns < load.turns:

@@ -6,9 +6,9 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
-from infscale.sim.load.lengths import NOTHING, Lengths
-from infscale.sim.load.popularity import EVENLY, Popularity
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.distributions.lengths import NOTHING, Lengths
+from infscale.sim.load.distributions.popularity import EVENLY, Popularity
 from infscale.sim.load.prompts import Piece, Prompts
 from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import RequestStream, VirtualRequest
@@ -24,7 +24,8 @@ class SessionLoad:
     `arrivals` are those of requests, from which follows how often a conversation begins: every ``mean turns``-th time.
     Its first prompt is the system prompt of one of `groups`, drawn by `popularity`, and `first` tokens of its own; each
     further turn adds the answer and `question` tokens, `think` seconds after the answer has ended. Conversations end
-    after `turns` turns, when they are longer than servers can hold, and with the arrivals.
+    after `turns` turns, when they are longer than servers can hold, and with the arrivals; a first prompt that is
+    longer is cut.
     """
 
     target: LoadTarget
@@ -84,11 +85,9 @@ class _SessionStream:
         for session, at in enumerate(replace(load.arrivals, rates=rates).times(rng)):
             group = chosen.draw(rng)
             system = (Piece("system", group, systems[group]),) if systems[group] else ()
-            pieces = (*system, Piece("user", next(self._keys), max(1, load.first.count(rng))))
-            output = max(1, load.output.count(rng))
+            first, output = target.cut(system, load.first.count(rng), load.output.count(rng))
+            pieces = (*system, Piece("user", next(self._keys), first))
             turns = self._turns(output)
-            if not target.fits(pieces, output):
-                continue
             if turns:
                 self._to_come[session] = turns
             yield self._request(at, pieces, output, session, 0)

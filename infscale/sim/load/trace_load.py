@@ -6,7 +6,7 @@ from math import nextafter
 from typing import TYPE_CHECKING, Final
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
+from infscale.sim.load.distributions.arrival_times import Arrivals
 from infscale.sim.load.prompts import Piece, Pieces, Prompts
 from infscale.sim.load.traces import TraceRequest, TraceWindow, spread, thin
 from infscale.sim.load.traffic import LoadTarget
@@ -84,8 +84,8 @@ def played(trace: Sequence[TraceRequest], play: TracePlay, max_tokens: int, rng:
     speed = play.speed or (1.0 if play.rate is None else play.rate * seconds / len(part))
     if play.cv is not None:
         rate = speed * len(part) / seconds
-        times = Arrivals(2.0 * len(part) / rate + 100.0, (rate,), play.cv).times(rng)
-        return tuple(replace(one, at_seconds=at) for one, at in zip(part, times, strict=False))
+        times = Arrivals(len(part) / rate, (rate,), play.cv).times(rng)
+        return tuple(replace(one, at_seconds=at) for one, at in zip(part, times, strict=True))
     return tuple(replace(one, at_seconds=(one.at_seconds - start) / speed) for one in part)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from infscale.sim.load.prompts import engine_tokens
+from infscale.errors import ConfigError
+from infscale.sim.load.prompts import Piece, engine_tokens
 from infscale.sim.load.virtual_request import RequestClass, RequestStream
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ class LoadTarget:
     def limit(self, output_tokens: int) -> int | None:
         """The limit that the body of a request with such an answer states."""
         return output_tokens if self.limited else None
+
+    def cut(self, system: "Pieces", question: int, output: int) -> tuple[int, int]:
+        """Question and answer after a system prompt, cut to what servers can hold, at least one token each.
+
+        The answer gets half of the room at most; raises `ConfigError` where there is none.
+        """
+        room = self.max_tokens - engine_tokens((*system, Piece("user", 0, 1)))
+        if room < 1:
+            raise ConfigError("", "system", f"a prompt of {engine_tokens(system)} tokens leaves no room in servers")
+        output = max(1, min(output, room // 2))
+        return max(1, min(question, room - output)), output
 
     def fits(self, pieces: "Pieces", output_tokens: int) -> bool:
         """Whether servers can hold such a request."""

@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.distributions.lengths import even, fixed
+from infscale.sim.load.distributions.popularity import Popularity
 from infscale.sim.load.group_load import GroupLoad
-from infscale.sim.load.lengths import even, fixed
-from infscale.sim.load.popularity import Popularity
 from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import VirtualRequest
 
@@ -61,12 +61,17 @@ def test_without_a_system_prompt_and_further_turns_nothing_is_shared() -> None:
 
 
 def test_no_request_is_longer_than_servers_can_hold() -> None:
-    """A conversation that has become too long starts anew, and a question that is too long alone is not asked."""
-    made = requests(target=LoadTarget("model", max_tokens=400), question=even(200, 0.9), turns=50)
-    assert len(made) > 100
+    """A conversation that has become too long starts anew, and a question that is too long alone is cut."""
+    made = requests(target=LoadTarget("model", max_tokens=400), question=even(150, 1.0), turns=50)
+    assert len(made) == 500
     assert max(one.engine_prompt_tokens + one.output_tokens for one in made) <= 400
     assert max(one.turn for one in made) > 0
     assert [one.number for one in made] == list(range(len(made)))
+
+
+def test_a_system_prompt_that_servers_cannot_hold_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a prompt of 203 tokens leaves no room"):
+        requests(target=LoadTarget("model", max_tokens=200))
 
 
 def test_a_hot_prefix_has_its_share() -> None:

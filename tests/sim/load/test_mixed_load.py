@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.distributions.lengths import fixed
 from infscale.sim.load.group_load import GroupLoad
-from infscale.sim.load.lengths import fixed
 from infscale.sim.load.mixed_load import MixedLoad
 from infscale.sim.load.session_load import SessionLoad
 from infscale.sim.load.traffic import LoadTarget

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.load.arrival_times import Arrivals
-from infscale.sim.load.lengths import Lengths, Shape, even, fixed
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.distributions.lengths import Lengths, Shape, even, fixed
 from infscale.sim.load.session_load import SessionLoad
 from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import VirtualRequest

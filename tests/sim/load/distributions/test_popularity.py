@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.sim.load.popularity import Popularity
+from infscale.sim.load.distributions.popularity import Popularity
 
 
 def shares(popularity: Popularity, count: int) -> list[float]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.errors import ConfigError
-from infscale.sim.load.lengths import Lengths, Shape, even, fixed, lognormal, lognormal_of_logarithms
+from infscale.sim.load.distributions.lengths import Lengths, Shape, even, fixed, lognormal, lognormal_of_logarithms
 
 SPREAD = {Shape.FIXED: 0.0, Shape.EVEN: 60 / 3**0.5, Shape.EXPONENTIAL: 200.0}
 

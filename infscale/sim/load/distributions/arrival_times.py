@@ -15,7 +15,7 @@ class Arrivals:
     """Arrivals for `seconds`, divided evenly among `rates` (per second), one after the other.
 
     Gaps follow a gamma distribution with the coefficient of variation `cv`: 1 is a Poisson process, above 1 there are
-    bursts.
+    bursts. The number of arrivals is the same for every seed.
     """
 
     seconds: float
@@ -36,14 +36,20 @@ class Arrivals:
         return self.seconds * sum(self.rates) / len(self.rates)
 
     def times(self, rng: "Random") -> Iterator[float]:
-        """Seconds, in order."""
+        """Seconds, in order; as many as are expected, rounded, and at least one."""
         shape = 1.0 / self.cv**2
+        gaps = [rng.gammavariate(shape, 1.0) for _ in range(max(1, round(self.count)) + 1)]
         step = self.seconds / len(self.rates)
-        # In time that runs as fast as the rate, gaps are 1 on average; the first has begun before the start.
-        due = rng.gammavariate(shape, 1.0 / shape) * rng.uniform(0.0, 1.0)
-        passed = 0.0
-        for number, rate in enumerate(self.rates):
-            while due < passed + rate * step:
-                yield number * step + (due - passed) / rate
-                due += rng.gammavariate(shape, 1.0 / shape)
-            passed += rate * step
+        # In time that runs as fast as the rate, gaps have one mean. The one after the last arrival is of the process as
+        # well: without it every load would end in an arrival.
+        scale = self.count / (sum(gaps) or 1.0)
+        due, passed, stage = 0.0, 0.0, 0
+        for gap in gaps[:-1]:
+            due += gap * scale
+            while stage < len(self.rates) - 1 and due > passed + self.rates[stage] * step:
+                passed += self.rates[stage] * step
+                stage += 1
+            rate = self.rates[stage]
+            # Rounding may lead beyond the end of the last stage.
+            within = min((due - passed) / rate, step) if rate > 0 else 0.0
+            yield min(stage * step + within, self.seconds)
