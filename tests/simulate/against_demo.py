@@ -1,7 +1,7 @@
 """The same traffic in virtual time and in the demo: ``python -m tests.simulate.against_demo [--trace FILE]``.
 
-The demo plays it in real time, with processes, sockets and a real Envoy; it takes a minute and a half, and a machine that has
-nothing else to do. Both should agree within 10 % in p50 and p90.
+The demo plays it in real time, with processes, sockets and a real Envoy; it takes a minute and a half, and a machine
+that has nothing else to do. Both should agree within 10 % in p50 and p90.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import cast
 
 from infscale.cli.demo import play
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
-from infscale.demo.report import PhaseSummary, Quantiles
+from infscale.demo.report import PhaseSummary
 from infscale.demo.view import PlainView
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.http.completions import CompletionCall, parse_call
@@ -27,7 +27,6 @@ from infscale.simulate.scenario import Goal, Scenario, ServerKind
 from infscale.simulate.simulation import simulate
 from picker.parsing import ParserTable, parse_body
 from picker.parsing.table import DEFAULT_TYPES
-from picker.request import ParsedBody
 
 POLICIES = {"round robin": "round-robin", "reference": "reference", "infscale": "infscale"}
 MOST = 0.1
@@ -41,10 +40,7 @@ class SentRequest:
         route = parsers.route(sent.path)
         if route is None:
             raise ValueError(f"no parser takes {sent.path}")
-        parsed = parse_body(route, sent.body)
-        if parsed is None:
-            raise ValueError("the demo's requests have bodies")
-        self._parsed: ParsedBody = parsed
+        self._parsed = parsed = parse_body(route, sent.body)
         self._call: CompletionCall = parse_call(sent.body, "chat" in sent.path)
         self.number = number
         self.at_seconds = sent.at_seconds
