@@ -103,11 +103,8 @@ def main(arguments: Sequence[str]) -> int:
     for name, policy in POLICIES.items():
         real, virtual = PhaseSummary.of(report.phases[name].outcomes), simulated(plan, policy).classes[ALL]
         print(f"\n{name}: {real.failed} failed, sent up to {real.lag.p99 or 0:.3f} s late (p99)")
-        rows: dict[str, tuple[Quantiles, Quantiles]] = {
-            "ttft": (real.ttft, virtual.ttft),
-            "tpot": (real.tpot, virtual.tpot),
-        }
-        for kind, (there, here) in rows.items():
+        for kind in ("ttft", "tpot"):
+            there, here = getattr(real, kind), getattr(virtual, kind)
             for each in ("p50", "p90"):
                 demo, mine = getattr(there, each), getattr(here, each)
                 worst = max(worst, abs(mine / demo - 1))
