@@ -49,10 +49,7 @@ class TracePlay:
 
 @dataclass(frozen=True, slots=True)
 class TraceLoad:
-    """What `play` makes of `trace`, whose file is `name` and has the hash `digest`.
-
-    Equal block ids are equal text; the prompts of requests without any share nothing.
-    """
+    """What `play` makes of `trace`, whose file is `name` and has the hash `digest`."""
 
     target: LoadTarget
     play: TracePlay
@@ -68,7 +65,7 @@ class TraceLoad:
     def stream(self, rng: "Random") -> RequestStream:
         """See `Traffic`."""
         requests = played(self.trace, self.play, self.target.max_tokens, rng)
-        return OpenStream(_requests(requests, self.target, Prompts(rng)))
+        return OpenStream(trace_requests(requests, self.target, Prompts(rng)))
 
 
 def played(trace: Sequence[TraceRequest], play: TracePlay, max_tokens: int, rng: "Random") -> tuple[TraceRequest, ...]:
@@ -114,7 +111,8 @@ def _start(trace: Sequence[TraceRequest], play: TracePlay, rng: "Random") -> flo
     return 0.0 if play.seconds is None else rng.uniform(0.0, max(0.0, trace[-1].at_seconds - play.seconds))
 
 
-def _requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts: Prompts) -> Iterator[VirtualRequest]:
+def trace_requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts: Prompts) -> Iterator[VirtualRequest]:
+    """The requests with their text: equal block ids are equal text, other prompts share nothing."""
     for number, one in enumerate(requests):
         yield VirtualRequest(
             number,
