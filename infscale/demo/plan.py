@@ -11,8 +11,9 @@ from infscale.sim.load.distributions.arrival_times import Arrivals
 from infscale.sim.load.load_requests import LoadRequest, load_requests
 from infscale.sim.load.named.named_workloads import CHATS
 from infscale.sim.load.prompts import Prompts
+from infscale.sim.load.trace_formats import parse_trace
 from infscale.sim.load.trace_load import trace_requests
-from infscale.sim.load.traces import TraceWindow, parse_trace, spread, thin
+from infscale.sim.load.traces import TraceWindow, spread, thin
 from infscale.sim.load.traffic import LoadTarget
 
 _MAX_SECONDS = 3600.0
