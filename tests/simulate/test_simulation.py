@@ -93,3 +93,16 @@ def test_hits_are_the_engines_own() -> None:
     believed = result.counts["matched_tokens"] / result.counts["prompt_tokens"]
     assert true > 0.4
     assert believed == pytest.approx(true, abs=0.1)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_product_learns_the_speed_of_servers_from_their_pages(known: bool) -> None:
+    """With labels that name their GPUs it has an idea before the first request."""
+    run = Simulation(scenario(traffic=SharedPrefixes(requests=600), known_gpus=known), named_policy("infscale"), 1)
+    assert run.product is not None
+    store = run.product.store
+    before: list[bool] = []
+    run.clock.at(0.0, lambda _: before.append(bool(np.isnan(store.snapshots()[0].columns.steps.base).any())), None)
+    run.run()
+    assert before == [not known]
+    assert np.isfinite(store.snapshots()[0].columns.steps.base).all()
