@@ -106,3 +106,21 @@ def test_the_product_learns_the_speed_of_servers_from_their_pages(known: bool) -
     run.run()
     assert before == [not known]
     assert np.isfinite(store.snapshots()[0].columns.steps.base).all()
+
+
+def test_without_requests_a_run_is_over_at_once() -> None:
+    result = simulate(scenario(traffic=SharedPrefixes(requests=0)), named_policy("infscale"), 1)
+    assert len(result.requests) == 0
+    assert result.events == 0
+
+
+def test_a_class_that_is_sheddable_is_refused_while_the_pool_is_saturated() -> None:
+    """Two servers, and more than they can do: what may wait is turned away, and what may not comes through sooner."""
+    traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
+    equal = simulate(scenario(2, traffic), named_policy("infscale"), 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    batch = shed.request_class == shed.classes.index("batch")
+    assert shed.failures == ("refused: saturated",)
+    assert shed.refused[batch].any()
+    assert not shed.refused[~batch].any()
+    assert shed.ttft[~batch].mean() < 0.8 * equal.ttft[~batch].mean()
