@@ -7,6 +7,7 @@ import numpy as np
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
@@ -14,6 +15,7 @@ from picker.directing.served_models import accounted
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, SchedulingContext
 from picker.scheduling.prediction import PREDICTION, Objectives
@@ -61,6 +63,8 @@ class Dispatches:
         self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self.memory.sync(snapshot.endpoints, columns.lives)
         self.outputs.refresh(snapshot, now)
+        if self._config.clocked:
+            self.memory.clock.observe(snapshot, step_costs(snapshot))
         self.follow_endpoints(snapshot)
 
     def follow_endpoints(self, snapshot: PoolSnapshot) -> None:
@@ -128,11 +132,14 @@ class Dispatches:
         self.records.append(record)
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
+        charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
+        if self._config.clocked:
+            self._put_on_the_clock(context, observed, row, charge, facts.prompt_tokens - matched)
         decision = Decision(
             destinations,
             facts.target_model,
             record.revision,
-            self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
+            charge,
             scores,
             facts.priority,
             len(selection.rows),
@@ -170,6 +177,8 @@ class Dispatches:
         stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)
+        self.memory.sync(snapshot.endpoints)
+        self.memory.clock.moved(charge.number, moved.number, row, now)
         promise = self._promised_by(served, decision.promise, snapshot)
         return replace(decision, charge=moved, promise=promise, response_headers=stamped)
 
@@ -183,6 +192,7 @@ class Dispatches:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._store.release(decision.charge, answered=answered)
+            self.memory.clock.ended(decision.charge.number, now, answered=answered)
         if decision.promise is not None:
             self.memory.over(decision.promise)
         if served != chosen and served in self.memory:
@@ -197,6 +207,16 @@ class Dispatches:
             self.outputs.observe(decision.target_model, outcome.completion_tokens)
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
+
+    def _put_on_the_clock(
+        self, context: SchedulingContext, observed: PoolSnapshot, row: int, charge: Charge, uncached_tokens: float
+    ) -> None:
+        facts, clock = context.request, self.memory.clock
+        costs, batch = step_costs(observed), float(observed.in_flight_requests[row])
+        # At least one token is computed, whatever is cached.
+        uncached_tokens = max(1.0, uncached_tokens)
+        seconds = costs.prefill_seconds(row, uncached_tokens, float(clock.context_tokens[row]), batch)
+        clock.dispatched(row, charge.number, seconds, facts.prompt_tokens + 0.5 * facts.output_tokens, context.now)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

@@ -23,6 +23,7 @@ from picker.scheduling.scorers.load import (
     QueueScorer,
     RunningRequestsScorer,
 )
+from picker.scheduling.scorers.marginal_cost import MarginalCostScorer
 from picker.scheduling.scorers.price import COST_LABEL, SPEED_LABEL, SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, TokenLoadScorer
 from picker.scheduling.stages import Scorer
@@ -150,6 +151,7 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "token-load-scorer": _token_load,
     "in-flight-tokens-scorer": _in_flight_tokens,
     "lmetric-scorer": plain(LmetricScorer, *_PRODUCERS),
+    "marginal-cost-scorer": plain(MarginalCostScorer),
     "lora-affinity-scorer": plain(LoraAffinityScorer),
     "prefix-cache-scorer": _prefix_cache,
     "no-hit-lru-scorer": _no_hit_lru,
