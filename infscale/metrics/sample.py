@@ -17,7 +17,13 @@ FloatArray = NDArray[np.float64]
 
 HistogramName = Literal["queue_time", "prefill_time", "time_to_first_token", "inter_token_latency", "request_latency"]
 CounterName = Literal[
-    "prompt_tokens", "generation_tokens", "prefix_queries", "prefix_hits", "requests_finished", "preemptions"
+    "prompt_tokens",
+    "generation_tokens",
+    "prefix_queries",
+    "prefix_hits",
+    "requests_finished",
+    "preemptions",
+    "steps",
 ]
 
 Statistic = Literal["p50", "p90", "p99", "mean"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.frozen_values import entity
+from infscale.latency.step_columns import STEP_CELLS, StepColumns
 from infscale.memo import Memo, MemoKey
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.queried import NO_QUERIES, Queried
@@ -105,8 +106,9 @@ class Columns:
     another object for an endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are
     those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares` the shares of that. `listed` are the
     models on a server's list, as of `listed_at`, none where it is not known or has grown too old. `health` is what its
-    server says of itself, as long as that holds. `by_model` has again, as arrays, what `models` and `windows` say of
-    each model, `latencies` the windows' histograms (None: they are to be added up one by one).
+    server says of itself, as long as that holds. `steps` says how long engines' steps take. `by_model` has again, as
+    arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms (None: they are to be
+    added up one by one).
     """
 
     gauges: EngineGauges[FloatArray]
@@ -131,6 +133,7 @@ class Columns:
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]
+    steps: StepColumns
     by_model: ModelTable
     latencies: LatencyRows | None
 
@@ -147,6 +150,7 @@ class Columns:
                 load_seconds=frozen(np.array([known(each.load_seconds) for each in endpoints], dtype=np.float64))
             ),
             "ready": frozen(np.array([endpoint.phase is Phase.READY for endpoint in endpoints], dtype=np.bool_)),
+            "steps": StepColumns(*[_filled(rows, math.nan) for _ in STEP_CELLS]),
             "by_model": EMPTY,
             "latencies": None,
         }

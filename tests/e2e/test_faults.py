@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from infscale.sim.engine.steps import StepCoefficients
+from infscale.latency.step_model import StepModel
 from infscale.sim.settings import Fault, FaultKind
 from picker.pick_record import PickRecord
 from tests.e2e.gateway import POOL, SCRAPE_INTERVAL_SECONDS, STALENESS_LIMIT_SECONDS, Gateway, gateway
@@ -120,7 +120,7 @@ async def test_only_streams_cut_midway_fail_and_no_stale_or_gone_server_is_picke
         5000: (DYING, Fault(FaultKind.DIE, after_tokens=5, ratio=0.3)),
         8000: (DYING, None),
     }
-    slow = replace(QUICK, steps=StepCoefficients(0.003, 1e-6, 0.0, 0.0))
+    slow = replace(QUICK, steps=StepModel(0.003, 1e-6, 0.0, 0.0))
     servers = [replace(quick_settings(f"sim-{number}"), coefficients=slow) for number in range(SERVERS)]
     async with gateway(tmp_path, servers, unknown_load="refuse") as running:
         began = await drive(

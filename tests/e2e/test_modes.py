@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from infscale.sim.engine.steps import StepCoefficients
+from infscale.latency.step_model import StepModel
 from infscale.sim.settings import Fault, FaultKind, SimServerSettings
 from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(60)]
-SLOW = replace(QUICK, steps=StepCoefficients(0.02, 0.0, 0.0, 0.0))
+SLOW = replace(QUICK, steps=StepModel(0.02, 0.0, 0.0, 0.0))
 
 
 def servers(count: int = 2) -> list[SimServerSettings]:

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 
 from infscale.demo.child_processes import free_ports
+from infscale.latency.step_model import StepModel
 from infscale.serving.composition import Serving, serving
-from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet
 from picker.directing.director import PoolDirector
 from tests.e2e.gateway import POOL, serve_config
@@ -118,7 +118,7 @@ class Stage:
 @contextlib.asynccontextmanager
 async def fleet(names: Sequence[str] = NAMES) -> AsyncGenerator[SimFleet, None]:
     """Model servers whose tokens take `TOKEN_SECONDS` each, so that a stream lasts."""
-    pace = replace(QUICK, steps=StepCoefficients(TOKEN_SECONDS, 0.0, 0.0, 0.0))
+    pace = replace(QUICK, steps=StepModel(TOKEN_SECONDS, 0.0, 0.0, 0.0))
     settings = [replace(quick_settings(name), coefficients=pace) for name in names]
     async with SimFleet(settings, random.Random(7), lambda: 1.8e9) as servers:
         yield servers

@@ -107,7 +107,7 @@ def test_what_is_observed_is_in_columns_answers_and_documents() -> None:
 
 
 def test_every_column_says_what_it_is_while_nothing_is_known() -> None:
-    others = {"gauges", "pod", "by_model", "latencies"}
+    others = {"gauges", "pod", "steps", "by_model", "latencies"}
     assert others | {*TIMES, *FLAGS, *OBJECTS} == {each.name for each in fields(Columns)}
 
 

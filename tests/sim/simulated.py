@@ -8,12 +8,13 @@ from typing import Any
 
 import aiohttp
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.coefficients import coefficient_set
-from infscale.sim.engine.steps import EngineSettings, StepCoefficients
+from infscale.sim.engine.steps import EngineSettings
 from infscale.sim.http.simulated_servers import SimFleet, SimServer, SimServerSettings
 
 MODEL = "test/model"
-QUICK = replace(coefficient_set("llama-3.1-8b-h100"), steps=StepCoefficients(0.0005, 1e-6, 0.0, 0.0), num_blocks=512)
+QUICK = replace(coefficient_set("llama-3.1-8b-h100"), steps=StepModel(0.0005, 1e-6, 0.0, 0.0), num_blocks=512)
 CHAT: Mapping[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 
 

@@ -57,6 +57,8 @@ VLLM: Final = Dialect(
         "prefix_hits": _specs("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
         "requests_finished": _specs("vllm:request_success_total"),
         "preemptions": _specs("vllm:num_preemptions_total"),
+        # A histogram of the tokens of each step: it has observed as many as there were.
+        "steps": _specs("vllm:iteration_tokens_total_count"),
     },
     awake=_specs("vllm:engine_sleep_state{sleep_state=awake}"),
     asleep=_specs(

@@ -19,6 +19,7 @@ from infscale.metrics.sample import (
 from infscale.metrics.source import Source
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.ledger import Ledger
+from infscale.metrics.store.step_watch import StepWatch
 from infscale.metrics.windows.window import WindowSummary
 
 _HEARD_SHARE: Final = 0.5
@@ -32,12 +33,14 @@ class EndpointRecord:
     `moved_at` is when the last scrape started whose page differed from the one before. `unmoved_since` is the dispatch
     of the first request that was answered although the page has not moved since: the page is frozen. `life` is another
     object each time the engine lost what it had: it began anew, fell asleep, or emptied its cache. `beside` has what
-    other sources said last, and when. `seen_at` is when anything last came in.
+    other sources said last, and when. `steps` learns how long its
+    steps take. `seen_at` is when anything last came in.
     """
 
     endpoint: Endpoint
     history: EndpointHistory
     ledger: Ledger = field(default_factory=Ledger)
+    steps: StepWatch = field(default_factory=StepWatch)
     sample: EngineSample | None = None
     summaries: Mapping[float, WindowSummary] = field(default_factory=dict[float, WindowSummary])
     observed_at: float = -np.inf
@@ -82,6 +85,7 @@ class EndpointRecord:
     def begins_anew(self) -> None:
         """Nothing is cached there any more."""
         self.life = Life()
+        self.steps.restarts()
 
     @property
     def asleep(self) -> bool:

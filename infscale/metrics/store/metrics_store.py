@@ -19,6 +19,7 @@ from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.pool_columns import PoolBoard
 from infscale.metrics.store.restarts import began_anew, same_process
+from infscale.metrics.store.step_watch import usual_model
 from infscale.metrics.store.turned_away import TurnedAway
 from infscale.process.connecting import REFUSED
 
@@ -133,6 +134,7 @@ class MetricStore:
             record.unmoved_since = None
         if moved:
             record.moved_at = at
+        self._watch_steps(record, sample, at)
         record.sample = sample
         record.failure = _standing_still(record)
         # A page that stands still while requests are answered vouches for nothing after the first of them was sent.
@@ -207,6 +209,19 @@ class MetricStore:
             record.unmoved_since = charge.at
         if record.ledger.remove(charge.number) is not None:
             self._book(record)
+
+    def _watch_steps(self, record: EndpointRecord, sample: EngineSample, at: float) -> None:
+        """Learn how long the steps of an engine take; at first with those beside it."""
+        steps = record.steps
+        if not steps.observe(sample, at) or not steps.asks_others:
+            return
+        for pool, _ in record.rows:
+            endpoints = self._boards[pool].state.endpoints
+            others = [self._records[each.key].steps for each in endpoints if each.key != record.endpoint.key]
+            usual = usual_model(others)
+            if usual is not None:
+                steps.fit.lean_on(*usual)
+                return
 
     def _served_probation(self, record: EndpointRecord, at: float) -> bool:
         since = record.unmoved_since

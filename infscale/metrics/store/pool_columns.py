@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from infscale.latency.step_columns import STEP_CELLS, StepColumns
 from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, PodGauges, known
 from infscale.metrics.queried import NO_QUERIES, Queried
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample
@@ -25,10 +26,11 @@ from infscale.metrics.windows.window import WindowSummary
 # Numbers of a row: those that come from pages of engines stand side by side, those of other sources around them.
 _ENGINE_TIMES: Final = ("observed_at", "windows_at")
 _OTHER_TIMES: Final = tuple([name for name in TIMES if name not in _ENGINE_TIMES])
-_NUMBERS: Final = (*_OTHER_TIMES, *_ENGINE_TIMES, *EngineGauges._fields, *PodGauges._fields)
+_STEPS: Final = tuple([f"step_{name}" for name in STEP_CELLS])
+_NUMBERS: Final = (*_OTHER_TIMES, *_ENGINE_TIMES, *EngineGauges._fields, *_STEPS, *PodGauges._fields)
 _PLACES: Final = {name: place for place, name in enumerate(_NUMBERS)}
 _ENGINE_FIRST: Final = len(_OTHER_TIMES)
-_ENGINE_STOP: Final = _ENGINE_FIRST + len(_ENGINE_TIMES) + len(EngineGauges._fields)
+_ENGINE_STOP: Final = _ENGINE_FIRST + len(_ENGINE_TIMES) + len(EngineGauges._fields) + len(_STEPS)
 _LOAD_SECONDS: Final = _PLACES["load_seconds"]
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
@@ -192,6 +194,7 @@ class PoolBoard:
         cells: dict[str, object] = {name: numbers[name] for name in TIMES}
         cells["gauges"] = EngineGauges(*[numbers[name] for name in EngineGauges._fields])
         cells["pod"] = PodGauges(*[numbers[name] for name in PodGauges._fields])
+        cells["steps"] = StepColumns(*[numbers[name] for name in _STEPS])
         cells |= zip(FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}
@@ -219,4 +222,5 @@ def _engine_numbers(record: EndpointRecord, window: WindowSummary | None) -> lis
     gauges: EngineGauges[float | None] = NOTHING_SAID if sample is None else sample.gauges
     numbers = [record.observed_at, -np.inf if window is None else window.at]
     numbers += [known(value) for value in gauges]
+    numbers += record.steps.cells()
     return numbers

@@ -10,13 +10,13 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.kv import BlockPool
 from infscale.sim.engine.steps import (
     EngineRequest,
     EngineSettings,
     FinishedRequest,
     Refusal,
-    StepCoefficients,
     StepOutcome,
     StepPlan,
 )
@@ -60,7 +60,7 @@ class _Step:
 class Engine:
     """The scheduler and KV cache of one engine; `created_at` is the driver's clock when start-up begins."""
 
-    def __init__(self, settings: EngineSettings, coefficients: StepCoefficients, created_at: float = 0.0) -> None:
+    def __init__(self, settings: EngineSettings, coefficients: StepModel, created_at: float = 0.0) -> None:
         self.settings = settings
         self.coefficients = coefficients
         self.ready_at = created_at + settings.startup_seconds

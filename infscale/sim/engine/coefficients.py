@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from infscale.errors import ConfigError
-from infscale.sim.engine.steps import StepCoefficients
+from infscale.latency.step_model import StepModel
 
 _GIB = 1024**3
 
@@ -29,7 +29,7 @@ class CoefficientSet:
     gpu_model: str
     gpus: int
     memory_bytes: int
-    steps: StepCoefficients
+    steps: StepModel
     num_blocks: int
     load_seconds: float
     source: str
@@ -66,8 +66,8 @@ _ROWS: tuple[tuple[str, str, tuple[str, int], int, tuple[float, float, float, fl
 )  # fmt: skip
 
 
-def _seconds(base_ms: float, prefill_us: float, kv_us: float, sequence_us: float) -> StepCoefficients:
-    return StepCoefficients(base_ms * 1e-3, prefill_us * 1e-6, kv_us * 1e-6, sequence_us * 1e-6)
+def _seconds(base_ms: float, prefill_us: float, kv_us: float, sequence_us: float) -> StepModel:
+    return StepModel(base_ms * 1e-3, prefill_us * 1e-6, kv_us * 1e-6, sequence_us * 1e-6)
 
 
 COEFFICIENT_SETS: Mapping[str, CoefficientSet] = MappingProxyType(

@@ -5,28 +5,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class StepCoefficients:
-    """Duration of one step in seconds: ``base + per_prefill_token·p + per_kv_token·Σkv + per_sequence·batch``.
-
-    `p` are the prompt tokens computed in the step, `Σkv` the context tokens of every sequence in the batch.
-    """
-
-    base: float
-    per_prefill_token: float
-    per_kv_token: float
-    per_sequence: float
-
-    def seconds(self, prefill_tokens: int, kv_tokens: int, sequences: int) -> float:
-        """The duration of such a step."""
-        return (
-            self.base
-            + self.per_prefill_token * prefill_tokens
-            + self.per_kv_token * kv_tokens
-            + self.per_sequence * sequences
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """Limits of an engine. `speed` above 1 makes steps shorter by that factor.
 

@@ -19,15 +19,15 @@ import aiohttp
 from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
+from infscale.latency.step_model import StepModel
 from infscale.serving.composition import serving
-from infscale.sim.engine.steps import StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet
 from tests.e2e.gateway import POOL, serve_config
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 
 FOLDER = Path(__file__).parent / "recordings"
 MODES = {"withheld": False, "full-duplex": True}
-SLOW = replace(QUICK, steps=StepCoefficients(0.02, 0.0, 0.0, 0.0))
+SLOW = replace(QUICK, steps=StepModel(0.02, 0.0, 0.0, 0.0))
 
 
 @dataclass

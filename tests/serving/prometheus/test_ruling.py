@@ -15,9 +15,9 @@ from aiohttp import web
 
 from infscale.config.read import load_config
 from infscale.labels import model_key
+from infscale.latency.step_model import StepModel
 from infscale.quantity import parse_quantity
 from infscale.serving.composition import Serving, serving
-from infscale.sim.engine.batching import StepCoefficients
 from infscale.sim.http.simulated_servers import SimFleet
 from tests.prometheus.fake_prometheus import FakePrometheus, hang, listening, vector
 from tests.prometheus.real_prometheus import RealPrometheus, Scraped, prometheus
@@ -136,7 +136,7 @@ async def adapting(
 @contextlib.asynccontextmanager
 async def busy_servers() -> AsyncGenerator[SimFleet, None]:
     """Two servers that work on two and on one request, for longer than the test takes."""
-    slow = replace(QUICK, steps=StepCoefficients(0.05, 1e-6, 0.0, 0.0))
+    slow = replace(QUICK, steps=StepModel(0.05, 1e-6, 0.0, 0.0))
     named = [
         quick_settings(f"vllm-{each}", namespace="llm", dcgm_port=0, coefficients=slow, labels={"app": "vllm"})
         for each in range(2)

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infscale.latency.step_model import StepModel
 from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.steps import (
     EngineRequest,
     EngineSettings,
     FinishedRequest,
     Refusal,
-    StepCoefficients,
     StepOutcome,
 )
 
-STEP = StepCoefficients(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
+STEP = StepModel(base=0.01, per_prefill_token=1e-4, per_kv_token=1e-6, per_sequence=1e-3)
 
 
 def engine(num_blocks: int = 64, block_size: int = 4, seqs: int = 8, budget: int = 64, speed: float = 1.0) -> Engine:

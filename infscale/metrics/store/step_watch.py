@@ -1,0 +1,226 @@
+"""What the pages of one endpoint say of its steps, from one scrape to the next, and the model that it teaches.
+
+Between two scrapes a page says how many tokens came and how long after their predecessors, how many prompt tokens were
+looked up and how many of them were cached, how full the batch and the KV cache were: one observation of what a step
+takes for what is in it. Scrapes are put together until something can be said; a step that ends in between would else
+have its tokens on one side and its prompts on the other.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+from infscale.latency.online_fit import OnlineFit
+from infscale.latency.step_columns import STEP_CELLS, WORST_USABLE_ERROR
+from infscale.latency.step_model import StepModel
+from infscale.metrics.sample import CounterName, CountLayout, EngineSample, FloatArray, HistogramName
+
+_SHORTEST_SECONDS: Final = 0.2
+_LONGEST_SECONDS: Final = 60.0
+_FEWEST_TOKENS: Final = 4.0
+_COLD_TOKENS: Final = 1000.0
+"""An engine that has generated fewer tokens since it began has kernels to choose and graphs to capture."""
+_STANDS_STILL: Final = 20
+_USUAL_CHUNK: Final = 8192.0
+_LASTING_SHARE: Final = 0.9
+_PREFILL_WEIGHT: Final = 0.5
+_ENOUGH_ENDPOINTS: Final = 3
+_ASK_EVERY: Final = 10
+_UNKNOWN: Final = [math.nan] * len(STEP_CELLS)
+
+
+class _Totals(NamedTuple):
+    """What an engine counted since it began; a count that is not published is NaN."""
+
+    gap_seconds: float
+    gaps: float
+    prompt_tokens: float
+    looked_up: float
+    found: float
+    generated: float
+    steps: float
+    prefill_seconds: float
+    prefills: float
+    first_tokens: float
+
+
+class _Places:
+    """Where the numbers of `_Totals` stand in rows of one layout, those of all models."""
+
+    def __init__(self, layout: CountLayout) -> None:
+        self.layout = layout
+        gap_sums, gaps = _histogram(layout, "inter_token_latency")
+        prefill_sums, prefills = _histogram(layout, "prefill_time")
+        self._groups: list[list[int]] = [
+            gap_sums,
+            gaps,
+            _counter(layout, "prompt_tokens"),
+            _counter(layout, "prefix_queries"),
+            _counter(layout, "prefix_hits"),
+            _counter(layout, "generation_tokens"),
+            _counter(layout, "steps"),
+            prefill_sums,
+            prefills,
+            _histogram(layout, "time_to_first_token")[1],
+        ]
+
+    def totals(self, row: FloatArray) -> _Totals:
+        """The numbers in `row`."""
+        return _Totals(*[_sum(row, group) for group in self._groups])
+
+
+class StepWatch:
+    """Watches the steps of one endpoint; `fit` has what they teach. Owner of both."""
+
+    def __init__(self) -> None:
+        self.fit = OnlineFit()
+        self._places: _Places | None = None
+        self._begin: _Totals | None = None
+        self._begin_at = -math.inf
+        self._last_at = -math.inf
+        self._fingerprint = 0
+        self._still = 0
+        self._running = self._kv_tokens = math.nan
+        # Of the time in which the engine had something to do.
+        self._busy_seconds = self._running_seconds = self._kv_seconds = 0.0
+        # Of late: prompt tokens to be computed, and the prompts that they are of.
+        self._lately_uncached = self._lately_prompts = 0.0
+
+    @property
+    def asks_others(self) -> bool:
+        """Whether it is time to see what the steps of engines beside it take."""
+        return self.fit.is_young and self.fit.samples % _ASK_EVERY == 1
+
+    def cells(self) -> list[float]:
+        """A row of `StepColumns`."""
+        model = self.fit.model
+        return _UNKNOWN if model is None else [*model.coefficients, self.fit.error]
+
+    def restarts(self) -> None:
+        """The engine has begun anew: what it counts does, too. What is known of its hardware stays."""
+        self._begin = None
+
+    def observe(self, sample: EngineSample, at: float) -> bool:
+        """Take in a scrape that started at `at`; whether the model is another one now."""
+        layout = sample.counts.layout
+        places = self._places
+        if places is None or (places.layout is not layout and places.layout != layout):
+            places = self._places = _Places(layout)
+            self._begin = None
+        if at <= self._last_at:
+            return False
+        totals = places.totals(sample.counts.row)
+        begin = self._begin
+        if begin is None or self._is_apart(begin, totals, sample, at) or sample.asleep or _is_cold(totals):
+            self._begins(totals, sample, at)
+            return False
+        self._add_gauges(sample, at)
+        if at - self._begin_at < _SHORTEST_SECONDS or totals.gaps - begin.gaps < _FEWEST_TOKENS:
+            return False
+        learnt = self._learn(_Totals(*[after - before for before, after in zip(begin, totals, strict=True)]))
+        self._begins(totals, sample, at)
+        return learnt
+
+    def _is_apart(self, begin: _Totals, totals: _Totals, sample: EngineSample, at: float) -> bool:
+        """Whether nothing can be said of the time since the last observation."""
+        moved = not sample.fingerprint or sample.fingerprint != self._fingerprint
+        self._still = 0 if moved else self._still + 1
+        self._fingerprint = sample.fingerprint
+        fell = any([after < before for before, after in zip(begin, totals, strict=True)])
+        return fell or self._still > _STANDS_STILL or at - self._begin_at > max(_LONGEST_SECONDS, at - self._last_at)
+
+    def _begins(self, totals: _Totals, sample: EngineSample, at: float) -> None:
+        self._begin, self._begin_at, self._last_at = totals, at, at
+        self._running, self._kv_tokens = _running(sample), _kv_tokens(sample)
+        self._busy_seconds = self._running_seconds = self._kv_seconds = 0.0
+
+    def _add_gauges(self, sample: EngineSample, at: float) -> None:
+        running, kv_tokens, seconds = _running(sample), _kv_tokens(sample), at - self._last_at
+        if running + self._running > 0.0:
+            self._busy_seconds += seconds
+            self._running_seconds += seconds * (running + self._running) / 2.0
+            self._kv_seconds += seconds * (kv_tokens + self._kv_tokens) / 2.0
+        self._running, self._kv_tokens, self._last_at = running, kv_tokens, at
+
+    def _learn(self, grown: _Totals) -> bool:
+        busy = self._busy_seconds
+        running = self._running_seconds / busy if busy > 0.0 else math.nan
+        # Steps of the time; where they are not counted, each gave a token to what ran.
+        steps = grown.steps if grown.steps > 0.0 else grown.gaps / running if running > 0.0 else math.nan
+        if not steps > 0.0:
+            return False
+        cached = min(1.0, grown.found / grown.looked_up) if grown.looked_up > 0.0 else 0.0
+        uncached = grown.prompt_tokens * (1.0 - cached)
+        uncached = uncached if uncached > 0.0 else 0.0
+        kv_tokens = self._kv_seconds / busy if busy > 0.0 else 0.0
+        kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
+        sequences = grown.gaps / steps
+        learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps, 1.0)
+        self._learn_prefill(grown, uncached, kv_tokens, sequences)
+        return learnt
+
+    def _learn_prefill(self, grown: _Totals, uncached: float, kv_tokens: float, sequences: float) -> None:
+        """What prompts took from their first step to their first token, where few others were computed beside them."""
+        if grown.first_tokens > 0.0:
+            self._lately_uncached = _LASTING_SHARE * self._lately_uncached + uncached
+            self._lately_prompts = _LASTING_SHARE * self._lately_prompts + grown.first_tokens
+        if not (grown.prefills > 0.0 and self._lately_prompts > 0.0):
+            return
+        each = self._lately_uncached / self._lately_prompts
+        chunks = max(1.0, math.ceil(each / _USUAL_CHUNK))
+        seconds = grown.prefill_seconds / grown.prefills
+        weight = _PREFILL_WEIGHT / (1.0 + sequences) ** 2
+        self.fit.learn(each / chunks, kv_tokens, sequences, seconds / chunks, weight)
+
+
+def usual_model(watches: Iterable[StepWatch]) -> tuple[StepModel, float] | None:
+    """The median of each coefficient and of the errors of engines of which enough was seen; None: there are too few.
+
+    What one page says, true or not, moves it by less than the others differ.
+    """
+    known = [
+        (watch.fit.model, watch.fit.error)
+        for watch in watches
+        if not watch.fit.is_young and watch.fit.error <= WORST_USABLE_ERROR
+    ]
+    models = [model for model, _ in known if model is not None]
+    if len(models) < _ENOUGH_ENDPOINTS:
+        return None
+    return StepModel(
+        median([each.base for each in models]),
+        median([each.per_prefill_token for each in models]),
+        median([each.per_kv_token for each in models]),
+        median([each.per_sequence for each in models]),
+    ), median([error for _, error in known])
+
+
+def _is_cold(totals: _Totals) -> bool:
+    generated = totals.gaps if math.isnan(totals.generated) else totals.generated
+    return not generated >= _COLD_TOKENS
+
+
+def _running(sample: EngineSample) -> float:
+    running = sample.gauges.running
+    return math.nan if running is None else running
+
+
+def _kv_tokens(sample: EngineSample) -> float:
+    tokens = sample.gauges.kv_used_tokens
+    return math.nan if tokens is None else tokens
+
+
+def _counter(layout: CountLayout, wanted: CounterName) -> list[int]:
+    return [place for place, (name, _) in enumerate(layout.counters) if name == wanted]
+
+
+def _histogram(layout: CountLayout, wanted: HistogramName) -> tuple[list[int], list[int]]:
+    """The places of sums, and those of numbers of observations."""
+    numbers = [number for number, ((name, _), _) in enumerate(layout.histograms) if name == wanted]
+    return [layout.first_sum + number for number in numbers], [layout.buckets[number].stop - 1 for number in numbers]
+
+
+def _sum(row: FloatArray, places: Sequence[int]) -> float:
+    if len(places) == 1:
+        return float(row[places[0]])
+    return sum([float(row[place]) for place in places]) if places else math.nan
