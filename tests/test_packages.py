@@ -184,6 +184,11 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/sim/settings",
     ),
     "sim/engine/test_batching.py": ("infscale/sim/engine/steps",),
+    "sim/load/named/test_workload_choice.py": (
+        "infscale/sim/load/named/named_workloads",
+        "infscale/sim/load/named/workload_parameters",
+    ),
+    "sim/load/test_prompts.py": ("infscale/sim/load/virtual_request",),
     "sim/pages/test_families.py": (
         "infscale/sim/pages/engine_pages",
         "infscale/sim/pages/gpu_page",

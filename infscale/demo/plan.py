@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infscale.errors import ConfigError
 from infscale.sim.engine.coefficients import coefficient_set
-from infscale.sim.load.traces import TraceWindow, parse_trace, thin
+from infscale.sim.load.traces import TraceWindow, parse_trace, spread, thin
 from infscale.sim.load.workload import ChatLoad, LoadRequest, chat_requests, trace_requests
 
 _MAX_SECONDS = 3600.0
@@ -111,7 +111,7 @@ def _replay(
 ) -> tuple[tuple[LoadRequest, ...], Mapping[str, object], str]:
     chosen, rng = coefficient_set(defaults.coefficients), random.Random(options.seed)
     speed = options.trace_speed
-    trace = parse_trace(_read(path), path.name, rng)
+    trace = spread(parse_trace(_read(path), path.name), rng)
     room = min(chosen.num_blocks * chosen.block_size, _MAX_MODEL_TOKENS)
     subset = thin(trace, TraceWindow(0.0, seconds * speed, rate / speed, room), rng)
     if not subset.requests:

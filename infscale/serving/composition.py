@@ -20,7 +20,7 @@ from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
 from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import TaskSet
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.serving.answering import Answering, Answers
@@ -41,6 +41,7 @@ from infscale.serving.scheduling import (
     log_notes,
     pool_settings,
 )
+from infscale.serving.scraping import new_store
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
@@ -171,8 +172,7 @@ class Given:
 def composed(given: Given, running: Collection[str]) -> Composed:
     """The parts of a process in which those of `running` listen; none is entered yet."""
     config, rng = given.config, given.rng
-    reconcile = max(1.0, 2 * config.scrape.interval_seconds)
-    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile))
+    store = new_store(secrets.token_hex(4), config.scrape)
     aliases = Aliases.of(config.scrape.engines().dialects.values())
     table, page = MetricTable.of(config.metrics, config.prometheus.queries, aliases), OwnMetrics()
     listing = None

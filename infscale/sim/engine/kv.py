@@ -1,7 +1,7 @@
 """The KV cache of one engine, counted in blocks: private, shared by prefix, cached and free."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 
 class BlockPool:
@@ -10,17 +10,19 @@ class BlockPool:
     A block is *free*, *private* to one sequence, or *cached* under its hash; a cached block is held by any number of
     sequences or by none (idle: it serves later prefix matches and goes first when blocks run out). At all times
     ``free + private + cached == num_blocks``. A block computed twice at the same time is kept once, which holds a
-    little less memory than engines that keep both.
+    little less memory than engines that keep both. `changes` grows whenever a block is published, held or let go:
+    while it stands, the idle blocks keep their order, and a match finds as much unless some of it is evicted.
     """
 
-    __slots__ = ("_holders", "_idle", "free", "num_blocks", "private")
+    __slots__ = ("_holders", "_idle", "changes", "free", "num_blocks", "private")
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
         self.free = num_blocks
         self.private = 0
-        self._holders: dict[int, int] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()
+        self.changes = 0
+        self._holders: dict[Hashable, int] = {}
+        self._idle: OrderedDict[Hashable, None] = OrderedDict()
 
     @property
     def cached(self) -> int:
@@ -42,7 +44,7 @@ class BlockPool:
         """Share of blocks held by sequences, as engines report it: idle cached blocks count as free."""
         return 1.0 - self.available / self.num_blocks
 
-    def match(self, hashes: Sequence[int], limit: int) -> int:
+    def match(self, hashes: Sequence[Hashable], limit: int) -> int:
         """How many leading blocks of `hashes`, at most `limit`, are cached without a gap."""
         holders = self._holders
         for index, block in enumerate(hashes[:limit]):
@@ -50,8 +52,9 @@ class BlockPool:
                 return index
         return min(limit, len(hashes))
 
-    def hold(self, hashes: Sequence[int]) -> None:
+    def hold(self, hashes: Sequence[Hashable]) -> None:
         """Hold cached blocks; every hash must be cached."""
+        self.changes += len(hashes)
         holders, idle = self._holders, self._idle
         for block in hashes:
             if holders[block] == 0:
@@ -70,8 +73,9 @@ class BlockPool:
         self.private += count
         return True
 
-    def publish(self, hashes: Sequence[int]) -> None:
+    def publish(self, hashes: Sequence[Hashable]) -> None:
         """Turn as many private blocks of the caller into cached ones it holds; one cached already is held instead."""
+        self.changes += len(hashes)
         holders, idle = self._holders, self._idle
         for block in hashes:
             count = holders.get(block)
@@ -84,8 +88,9 @@ class BlockPool:
                 self.free += 1
         self.private -= len(hashes)
 
-    def release(self, hashes: Sequence[int], private: int) -> None:
+    def release(self, hashes: Sequence[Hashable], private: int) -> None:
         """Give back held cached blocks and `private` private ones; the tail of a prefix becomes the first to evict."""
+        self.changes += len(hashes)
         holders, idle = self._holders, self._idle
         for block in reversed(hashes):
             holders[block] -= 1

@@ -93,10 +93,10 @@ class FinishedRequest:
 class StepOutcome:
     """What a finished step produced.
 
-    `tokens` names every request that got one token, `first_token_seconds` the time to first token of those that got
-    their first. `decode_tokens` of the tokens came `decode_interval_seconds` after their predecessor; tokens after a
-    recompute are listed with their own gap in `recompute_gap_seconds`. `admitted_tokens` and `cached_tokens` are the
-    prompt tokens looked up in the prefix cache and found there, by first admissions.
+    `tokens` names every request that got one token, `first_tokens` those that got their first, `first_token_seconds`
+    their times to first token. `decode_tokens` of the tokens came `decode_interval_seconds` after their predecessor;
+    tokens after a recompute are listed with their own gap in `recompute_gap_seconds`. `admitted_tokens` and
+    `cached_tokens` are the prompt tokens looked up in the prefix cache and found there, by first admissions.
     """
 
     plan: StepPlan
@@ -109,3 +109,4 @@ class StepOutcome:
     preempted: int
     admitted_tokens: int
     cached_tokens: int
+    first_tokens: tuple[int, ...] = ()

@@ -30,8 +30,8 @@ _COARSE_SECONDS = 1.0
 class TraceRequest:
     """One request of a trace, `at_seconds` after the trace's first.
 
-    `blocks` are ids of the prompt's 512-token blocks, the last one possibly partial; empty where the trace says nothing
-    about text. Requests of one `group` share more of their prefix than all requests do.
+    `blocks` are ids of the prompt's blocks of `block_tokens`, the last one possibly partial; empty where the trace says
+    nothing about text. Requests of one `group` share more of their prefix than all requests do.
     """
 
     at_seconds: float
@@ -39,6 +39,7 @@ class TraceRequest:
     input_tokens: int
     output_tokens: int
     group: int = 0
+    block_tokens: int = BLOCK_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,11 @@ class TraceSubset:
         }
 
 
-def parse_trace(text: str, source: str, rng: "Random") -> tuple[TraceRequest, ...]:
-    """The requests of a trace in order of arrival, grouped by shared prefixes.
+def parse_trace(text: str, source: str) -> tuple[TraceRequest, ...]:
+    """The requests of a trace in order of arrival, from 0 on, grouped by shared prefixes.
 
-    Coarse timestamps (Mooncake's are multiples of 3 s) are spread evenly by `rng`. Raises `ConfigError` that names the
-    line of the first thing that is wrong; the format is told by the first character.
+    Raises `ConfigError` that names the line of the first thing that is wrong; the format is told by the first
+    character.
     """
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
@@ -98,7 +99,23 @@ def parse_trace(text: str, source: str, rng: "Random") -> tuple[TraceRequest, ..
     if not parsed:
         raise ConfigError(source, "", "the trace has a header but no requests")
     parsed.sort(key=lambda request: request.at_seconds)
-    return _grouped(_spread(parsed, rng))
+    origin = parsed[0].at_seconds
+    return _grouped([replace(request, at_seconds=request.at_seconds - origin) for request in parsed])
+
+
+def spread(requests: Sequence[TraceRequest], rng: "Random") -> tuple[TraceRequest, ...]:
+    """The requests of a trace, in order, with arrivals that many share spread evenly until the clock's next step.
+
+    Mooncake's times are multiples of 3 s.
+    """
+    times = sorted({request.at_seconds for request in requests})
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    step = median(steps) if steps else 0.0
+    # Many requests on few, far apart instants is a clock's resolution, not how people arrive.
+    if step < _COARSE_SECONDS or len(requests) <= 2 * len(times):
+        return tuple(requests)
+    moved = [replace(request, at_seconds=request.at_seconds + rng.uniform(0.0, step)) for request in requests]
+    return tuple(sorted(moved, key=lambda request: request.at_seconds))
 
 
 def thin(requests: Sequence[TraceRequest], window: TraceWindow, rng: "Random") -> TraceSubset:
@@ -213,20 +230,6 @@ def _integer(value: object, place: str, path: str, low: int, high: int | None) -
         limits = f"at least {low}" if high is None else f"within {low}–{high}"
         raise ConfigError(place, path, f"expected a whole number {limits}")
     return value
-
-
-def _spread(requests: list[TraceRequest], rng: "Random") -> list[TraceRequest]:
-    times = sorted({request.at_seconds for request in requests})
-    origin = times[0]
-    steps = [later - earlier for earlier, later in pairwise(times)]
-    step = median(steps) if steps else 0.0
-    # Many requests on few, far apart instants is a clock's resolution, not how people arrive.
-    coarse = step >= _COARSE_SECONDS and len(requests) > 2 * len(times)
-    spread = [
-        replace(request, at_seconds=request.at_seconds - origin + (rng.uniform(0.0, step) if coarse else 0.0))
-        for request in requests
-    ]
-    return sorted(spread, key=lambda request: request.at_seconds)
 
 
 def _grouped(requests: list[TraceRequest]) -> tuple[TraceRequest, ...]:

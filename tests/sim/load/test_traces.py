@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.errors import ConfigError
-from infscale.sim.load.traces import TraceRequest, TraceWindow, parse_trace, thin
+from infscale.sim.load.traces import TraceRequest, TraceWindow, parse_trace, spread, thin
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
 2023-11-16 18:15:46.6805900,374,44
@@ -33,7 +33,7 @@ MOONCAKE = "\n".join(
 
 
 def parsed(text: str, seed: int = 1) -> tuple[TraceRequest, ...]:
-    return parse_trace(text, "trace", random.Random(seed))
+    return spread(parse_trace(text, "trace"), random.Random(seed))
 
 
 def test_mooncake_requests_are_grouped_by_the_first_block_that_not_all_share() -> None:
