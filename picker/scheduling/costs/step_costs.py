@@ -1,7 +1,7 @@
 """What a step costs each endpoint of a pool, by the latency models that the store has of them.
 
 A model whose error is above `infscale.latency.step_columns.WORST_USABLE_ERROR` says nothing. In place of one that says
-nothing stand, number by number, the medians of those of the pool that do; where none does, nothing is known.
+nothing stand, number by number, the medians of those of the pool that do; where none does, those of `USUAL_STEPS`.
 """
 
 from typing import Final
@@ -11,16 +11,20 @@ import numpy as np
 from infscale.frozen_values import entity
 from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.latency.step_columns import StepColumns
+from infscale.latency.step_model import StepModel
 from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import PoolSnapshot
 
+USUAL_STEPS: Final = StepModel(20e-3, 62.8e-6, 0.05e-6, 30e-6)
+"""A model of 32 billion parameters on two H100, as the reference's guides have it: slower than most are."""
+
 
 @entity
 class StepCosts:
-    """Seconds of a step: `base`, and per prefill token, KV token and sequence; one entry per row.
+    """Seconds of a step: `base`, and per prefill token, KV token and sequence; one entry per row, none unknown.
 
-    All of them are numbers where `known`, and all are 0 where not. A prefill token costs as much more than its model
+    A prefill token costs as much more than its model
     says as that is wrong of late: what is thought to be cheap attracts work until it is not, and what is thought to be
     dear only gets less.
     """
@@ -29,7 +33,6 @@ class StepCosts:
     per_prefill_token: FloatArray
     per_kv_token: FloatArray
     per_sequence: FloatArray
-    known: bool
 
     def decode_seconds(self, kv_tokens: FloatArray, sequences: FloatArray) -> FloatArray:
         """Of every row: a step in which nothing but a batch of so many sequences and context tokens is decoded."""
@@ -60,10 +63,9 @@ def _costs(steps: StepColumns, rows: int) -> StepCosts:
     usable = steps.usable
     count = int(np.count_nonzero(usable))
     if not count:
-        nothing = np.zeros(rows)
-        return StepCosts(nothing, nothing, nothing, nothing, known=False)
+        return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients])
     per_prefill_token: FloatArray = steps.per_prefill_token * (1.0 + steps.error)
     columns = (steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence)
     if count < rows:
         columns = tuple([np.where(usable, each, np.median(each[usable])) for each in columns])
-    return StepCosts(*columns, known=True)
+    return StepCosts(*columns)

@@ -15,7 +15,7 @@ from tests.fakes.pools import FakePool, endpoint
 
 STEP = 0.5
 """Seconds of a full step of `COSTS`: prompts alone take time."""
-COSTS = StepCosts(np.zeros(2), np.full(2, STEP / 8192), np.zeros(2), np.zeros(2), known=True)
+COSTS = StepCosts(np.zeros(2), np.full(2, STEP / 8192), np.zeros(2), np.zeros(2))
 PLACES = (endpoint(0), endpoint(1))
 
 
