@@ -63,8 +63,8 @@ class PickerConfig:
     `notes` are lines for the start-up log about what is accepted but decided elsewhere. `plugins` are what the document
     declares.
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
-    metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted. `clocked`: a scorer
-    asks when endpoints will have computed the prompts that they were sent, so that this is kept.
+    metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
+    `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
     """
 
     scheduler: Scheduler

@@ -1,1 +1,1 @@
-"""What a placement costs in seconds: how fast each endpoint computes, and when it will have computed what it was sent."""
+"""What a placement costs in seconds: how fast endpoints compute, and when they will have computed what they were sent."""

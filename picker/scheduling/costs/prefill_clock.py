@@ -110,7 +110,7 @@ class _Line:
             each.finish = later
             if later <= at:
                 self._pass(last, each, at)
-        for number, each in self.ahead.items():
+        for each in self.ahead.values():
             if each.at > sent:
                 finish = each.finish = max(finish, each.at) + each.seconds
         self.finish = finish

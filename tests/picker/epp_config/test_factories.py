@@ -13,8 +13,8 @@ from picker.scheduling.plugin import PredictionSettings
 from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.latency import LatencyScorer
-from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.marginal_cost import MarginalCostScorer
+from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import LmetricScorer
 from picker.scheduling.stages import Filter, Scorer
 
