@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
+from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import PoolSnapshot
-from picker.scheduling.costs.step_costs import USUAL_BUDGET_TOKENS, StepCosts
+from picker.scheduling.costs.step_costs import StepCosts
 
 IN_TRANSIT_SECONDS: Final = 0.005
 """What was dispatched so shortly before a scrape may not have reached the engine when it was made."""

@@ -65,7 +65,7 @@ def _costs(steps: StepColumns, rows: int) -> StepCosts:
     if not count:
         return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients])
     per_prefill_token: FloatArray = steps.per_prefill_token * (1.0 + steps.error)
-    columns = (steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence)
+    columns = [steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence]
     if count < rows:
-        columns = tuple([np.where(usable, each, np.median(each[usable])) for each in columns])
+        columns = [np.where(usable, each, np.median(each[usable])) for each in columns]
     return StepCosts(*columns)
