@@ -34,21 +34,68 @@ _KEPT_AT_CHANGE: Final = 0.02
 _ERROR_SHARE: Final = 0.05
 _ERROR_UNKNOWN: Final = 0.5
 _SMALLEST_SHARE: Final = 0.1
+_SMALLEST_ROOT: Final = 0.01
+_TERMS: Final = 5
 _SHORTEST_SECONDS: Final = 1e-6
 _LONGEST_SECONDS: Final = 60.0
 
 USUAL: Final = StepModel(7e-3, 20e-6, 0.04e-6, 25e-6)
 """The shape of a model of which nothing is known: 8 billion parameters on an H100, whose speed an engine scales."""
 
-_MOST: Final = StepModel(10.0, 0.1, 1e-3, 1.0)
+_MOST: Final = StepModel(10.0, 0.1, 1e-3, 1.0, 1.0)
 """No engine takes longer: what a page says beyond it is no model of it."""
+
+
+class _Seen:
+    """What was seen of one kind, as products of it, and how many in a row were strange, to the same side.
+
+    `rows` are the observations that are remembered.
+    """
+
+    def __init__(self) -> None:
+        self.gram = [[0.0] * _TERMS for _ in range(_TERMS)]
+        self.moment = [0.0] * _TERMS
+        self.rows = 0.0
+        self.in_a_row = 0
+        self._above = False
+
+    def count(self, deviation: float, limit: float) -> int:
+        """Take in how far one is from what is expected; how many strange ones there are now."""
+        above = deviation > 0.0
+        if abs(deviation) <= limit:
+            self.in_a_row = 0
+        else:
+            self.in_a_row = self.in_a_row + 1 if above == self._above else 1
+            self._above = above
+        return self.in_a_row
+
+    def forget(self, kept: float) -> None:
+        """Let everything count for less."""
+        self.rows *= kept
+        for i in range(_TERMS):
+            self.moment[i] *= kept
+            line = self.gram[i]
+            for j in range(_TERMS):
+                line[j] *= kept
+
+    def add(self, row: list[float], seconds: float, weight: float) -> None:
+        """Add an observation: each number by what it is of `seconds`."""
+        self.forget(1.0 - (1.0 - _FORGETTING) * weight)
+        self.rows += weight
+        each = weight / (seconds * seconds)
+        for i in range(_TERMS):
+            self.moment[i] += each * row[i] * seconds
+            line = self.gram[i]
+            for j in range(_TERMS):
+                line[j] += each * row[i] * row[j]
 
 
 class OnlineFit:
     """What one engine is seen to take, as a step model. `samples` are the observations so far that counted.
 
     `error` is the relative error of predictions, the newer the more it counts: of each observation before it was
-    learnt. Owner of its numbers; call it from one thread.
+    learnt. Prompts are remembered apart: where few come, what they take is not forgotten with the steps in between.
+    Owner of its numbers; call it from one thread.
     """
 
     def __init__(self) -> None:
@@ -57,12 +104,9 @@ class OnlineFit:
         self._anchor = USUAL
         self._anchored = False
         self._model = USUAL
-        self._gram = [[0.0] * 4 for _ in range(4)]
-        self._moment = [0.0] * 4
-        self._rows = 0.0
-        self._strays = 0
         self._usual_miss = 0.0
-        self._above = False
+        self._of_steps = _Seen()
+        self._of_prompts = _Seen()
 
     @property
     def model(self) -> StepModel | None:
@@ -83,74 +127,69 @@ class OnlineFit:
         self._anchor, self._anchored = anchor, True
         self._fit()
 
-    def learn(self, prefill_tokens: float, kv_tokens: float, sequences: float, seconds: float, weight: float) -> bool:
-        """A step of so much work is seen to take `seconds`; `weight` 1 is that of a good observation.
+    def learn(self, prefill_tokens: float, kv_tokens: float, sequences: float, seconds: float) -> bool:
+        """Steps of so much work each are seen to take `seconds` on average.
 
         One that is far from what is expected is not learnt. When a few in a row are, to the same side, the engine has
         changed: then nearly all before them is forgotten. False: it is not learnt.
         """
-        if not (
-            _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS
-            and weight > 0.0
-            and min(prefill_tokens, kv_tokens, sequences) >= 0.0
-        ):
+        return self._learn((prefill_tokens, kv_tokens, sequences), seconds, 1.0, self._of_steps)
+
+    def learn_prompt(
+        self, prefill_tokens: float, kv_tokens: float, sequences: float, seconds: float, weight: float
+    ) -> bool:
+        """As `learn`, of steps in which prompts were computed; it counts as `weight` observations.
+
+        One that is far from what is expected says that the cost of a prompt is not known well, and nothing of others.
+        """
+        return self._learn((prefill_tokens, kv_tokens, sequences), seconds, weight, self._of_prompts)
+
+    def _learn(self, work: tuple[float, float, float], seconds: float, weight: float, seen: _Seen) -> bool:
+        if not (_SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS and weight > 0.0 and min(work) >= 0.0):
             return False
-        expected = self._model.seconds(prefill_tokens, kv_tokens, sequences)
+        expected = self._model.seconds(*work)
         if not 0.0 < expected < math.inf:
             return False
-        miss = min(1.0, abs(expected - seconds) / seconds)
-        stray = self._is_stray(math.log(seconds / expected))
-        if self._anchored or self.samples >= _FIRST:
-            self.error += _ERROR_SHARE * weight * (miss - self.error)
-        if stray and self._strays < _CHANGED:
+        if not self._is_expected(expected, seconds, seen):
             return False
-        if stray:
-            # Faster or slower as a whole, as far as is known.
-            self._anchor = self._model
-            self._forget(_KEPT_AT_CHANGE)
-            self._strays = 0
-        else:
-            self._usual_miss += _ERROR_SHARE * weight * (miss - self._usual_miss)
-        self._take_in([1.0, prefill_tokens, kv_tokens, sequences], seconds, weight)
-        self.samples += 1
+        prefill_tokens, kv_tokens, sequences = work
+        seen.add([1.0, prefill_tokens, kv_tokens, sequences, math.sqrt(sequences)], seconds, weight)
         self._fit()
         return True
 
-    def _is_stray(self, deviation: float) -> bool:
-        """Whether it is too far from what is expected; counts how many in a row are, to one side."""
-        if self.samples < _FIRST or abs(deviation) <= max(_STRAY, _STRAY_ERRORS * min(self._usual_miss, _WORST_USUAL)):
-            self._strays = 0
+    def _is_expected(self, expected: float, seconds: float, seen: _Seen) -> bool:
+        """Whether it is to be learnt: it is no stray, or one too many in a row."""
+        of_steps = seen is self._of_steps
+        strays = seen.count(math.log(seconds / expected), self._limit())
+        miss = min(1.0, abs(expected - seconds) / seconds)
+        if of_steps and (self._anchored or self.samples >= _FIRST):
+            self.error += _ERROR_SHARE * (miss - self.error)
+        if 0 < strays < _CHANGED:
             return False
-        above = deviation > 0.0
-        self._strays = self._strays + 1 if self._strays and above == self._above else 1
-        self._above = above
+        if strays:
+            seen.in_a_row = 0
+        if strays and of_steps:
+            # Faster or slower as a whole, as far as is known.
+            self._anchor = self._model
+            self._of_steps.forget(_KEPT_AT_CHANGE)
+            self._of_prompts.forget(_KEPT_AT_CHANGE)
+        if of_steps:
+            self._usual_miss += _ERROR_SHARE * (miss - self._usual_miss)
+            self.samples += 1
         return True
 
-    def _forget(self, kept: float) -> None:
-        self._rows *= kept
-        for i in range(4):
-            self._moment[i] *= kept
-            for j in range(4):
-                self._gram[i][j] *= kept
-
-    def _take_in(self, row: list[float], seconds: float, weight: float) -> None:
-        """Add an observation of relative weight: each number by what it is of `seconds`."""
-        self._forget(1.0 - (1.0 - _FORGETTING) * weight)
-        self._rows += weight
-        each = weight / (seconds * seconds)
-        for i in range(4):
-            self._moment[i] += each * row[i] * seconds
-            line = self._gram[i]
-            for j in range(4):
-                line[j] += each * row[i] * row[j]
+    def _limit(self) -> float:
+        """How far from what is expected, as a logarithm, an observation is strange."""
+        if self.samples < _FIRST:
+            return math.inf
+        return max(_STRAY, _STRAY_ERRORS * min(self._usual_miss, _WORST_USUAL))
 
     def _fit(self) -> None:
         near = _scaled(self._anchor, self._speed())
-        held = _LASTING_ROWS + _ANCHOR_ROWS * max(0.0, 1.0 - self._rows / (0.8 * _FEW))
-        gram = [line.copy() for line in self._gram]
-        moment = self._moment.copy()
+        held = _LASTING_ROWS + _ANCHOR_ROWS * max(0.0, 1.0 - self._of_steps.rows / (0.8 * _FEW))
+        gram, moment = self._together()
         floors = _floors(near)
-        for i in range(4):
+        for i in range(_TERMS):
             pull = held / (floors[i] * floors[i])
             gram[i][i] += pull
             moment[i] += pull * near[i]
@@ -160,18 +199,29 @@ class OnlineFit:
             min(found[1], _MOST.per_prefill_token),
             min(found[2], _MOST.per_kv_token),
             min(found[3], _MOST.per_sequence),
+            min(found[4], _MOST.per_root_sequence),
         )
         if model.is_sound:
             self._model = model
 
+    def _together(self) -> tuple[list[list[float]], list[float]]:
+        """All that was seen, whichever its kind."""
+        steps, prompts = self._of_steps, self._of_prompts
+        gram = [
+            [a + b for a, b in zip(one, other, strict=True)]
+            for one, other in zip(steps.gram, prompts.gram, strict=True)
+        ]
+        return gram, [a + b for a, b in zip(steps.moment, prompts.moment, strict=True)]
+
     def _speed(self) -> float:
         """How many times as long as its anchor's steps those of the engine take."""
         anchor = self._anchor.coefficients
+        gram, moment = self._together()
         seen = expected = _SPEED_ROWS
-        for i in range(4):
-            seen += anchor[i] * self._moment[i]
-            for j in range(4):
-                expected += anchor[i] * self._gram[i][j] * anchor[j]
+        for i in range(_TERMS):
+            seen += anchor[i] * moment[i]
+            for j in range(_TERMS):
+                expected += anchor[i] * gram[i][j] * anchor[j]
         return min(_MOST_TIMES, max(1.0 / _MOST_TIMES, seen / expected))
 
 
@@ -183,4 +233,6 @@ def _floors(near: list[float]) -> list[float]:
     """What each coefficient may well differ by: itself, and a part of the usual one where it is less."""
     usual = USUAL.coefficients
     scale = max(near[0], near[3] * usual[0] / usual[3]) / usual[0]
-    return [max(near[i], _SMALLEST_SHARE * usual[i] * scale) for i in range(4)]
+    floors = [max(near[i], _SMALLEST_SHARE * usual[i] * scale) for i in range(_TERMS)]
+    floors[4] = max(floors[4], _SMALLEST_ROOT * usual[0] * scale)
+    return floors

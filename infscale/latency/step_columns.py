@@ -20,7 +20,9 @@ STEP_CELLS: Final = ("base", "per_prefill_token", "per_kv_token", "per_sequence"
 
 @entity
 class StepColumns:
-    """Coefficients of `StepModel` in seconds, and the relative error of each model of late; NaN is unknown.
+    """Coefficients of linear `StepModel`s in seconds, and the relative error of each of late; NaN is unknown.
+
+    A model that is not linear in the batch is here as the linear one that touches it at the batch of the moment.
 
     What is not known is NaN in all five. A model with an error above `WORST_USABLE_ERROR` is there and is not to be
     used.
@@ -36,7 +38,7 @@ class StepColumns:
     def of(cls, models: list[StepModel | None], errors: list[float]) -> "StepColumns":
         """Those of some models, each with its error."""
         rows = [
-            (math.nan,) * 5 if model is None else (*model.coefficients, error)
+            (math.nan,) * 5 if model is None else (*model.coefficients[:4], error)
             for model, error in zip(models, errors, strict=True)
         ]
         return cls(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)

@@ -56,16 +56,19 @@ def play(experiment: Experiment, jobs: int | None, view: View) -> list[RunResult
     processes = min(count, jobs or len(os.sched_getaffinity(0)))
     if processes == 1:
         return _here(experiment, view)
+    # Not a fork: the interpreter may have threads.
     context = multiprocessing.get_context("spawn")
     numbers: SimpleQueue[int | None] = context.SimpleQueue()
     told: Queue[_Told] = context.Queue()
     for number in range(count):
         numbers.put(number)
-    workers = [context.Process(target=_work, args=(experiment, numbers, told)) for _ in range(processes)]
+    workers: list[SpawnProcess] = []
     try:
-        for each in workers:
+        for _ in range(processes):
             numbers.put(None)
-            each.start()
+            worker = context.Process(target=_work, args=(experiment, numbers, told))
+            worker.start()
+            workers.append(worker)
         return _gathered(count, told, workers, view)
     finally:
         for each in workers:

@@ -48,11 +48,14 @@ def named_policy(words: str) -> Policy:
 
     It reads the file. Raises `ConfigError`.
     """
-    name, at, interval = words.rpartition("@")
-    if not at:
-        name, interval = words, ""
-    seconds = _seconds(words, interval) if at else None
+    name, interval = words, None
+    # A file's name may have an @ of its own.
+    if not Path(words).is_file() and "@" in words:
+        name, _, interval = words.rpartition("@")
+    seconds = None if interval is None else _seconds(words, interval)
     if name in BASELINES:
+        if interval is not None:
+            raise ConfigError("", "--policy", f"{words!r}: {name} scrapes nothing")
         return Policy(words, None)
     if name in PRESETS:
         return Policy(words, PRESETS[name], f"preset {name}", seconds)

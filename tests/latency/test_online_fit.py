@@ -23,7 +23,7 @@ def work(rng: random.Random) -> tuple[float, float, float]:
 def taught(fit: OnlineFit, model: StepModel, steps: int, rng: random.Random, noise: float = 0.02) -> OnlineFit:
     for _ in range(steps):
         step = work(rng)
-        fit.learn(*step, model.seconds(*step) * math.exp(rng.gauss(0.0, noise)), 1.0)
+        fit.learn(*step, model.seconds(*step) * math.exp(rng.gauss(0.0, noise)))
     return fit
 
 
@@ -59,7 +59,7 @@ def test_a_few_observations_say_how_fast_an_engine_is_and_leave_the_shape_to_the
     fit.lean_on(PRIOR, 0.1)
     slow = PRIOR.scaled(2.0)
     for _ in range(8):
-        fit.learn(0.0, 20_000.0, 10.0, slow.seconds(0.0, 20_000.0, 10.0), 1.0)
+        fit.learn(0.0, 20_000.0, 10.0, slow.seconds(0.0, 20_000.0, 10.0))
     assert fit.model is not None
     # No prompt was seen, and yet prompts are known to take longer, too.
     assert fit.model.per_prefill_token > 1.5 * PRIOR.per_prefill_token
@@ -69,7 +69,7 @@ def test_single_strays_are_not_learnt() -> None:
     rng, fit = random.Random(4), OnlineFit()
     taught(fit, TRUE, 100, rng)
     before = fit.model
-    assert not fit.learn(0.0, 20_000.0, 10.0, 5.0, 1.0)
+    assert not fit.learn(0.0, 20_000.0, 10.0, 5.0)
     assert fit.model == before
     taught(fit, TRUE, 20, rng)
     assert worst(fit, TRUE, rng) < 0.1
@@ -89,7 +89,7 @@ def test_the_error_says_how_wrong_predictions_are() -> None:
     assert fit.error < 0.05
     for _ in range(200):
         step = work(rng)
-        fit.learn(*step, rng.choice((1e-3, 1e-2, 1e-1, 1.0)), 1.0)
+        fit.learn(*step, rng.choice((1e-3, 1e-2, 1e-1, 1.0)))
     assert fit.error > 0.4
 
 
@@ -108,6 +108,6 @@ _WILD = st.floats(allow_nan=True, allow_infinity=True)
 def test_whatever_a_page_says_the_model_is_sound(observations: list[tuple[float, float, float, float]]) -> None:
     fit = OnlineFit()
     for prefill, kv, sequences, seconds in observations:
-        fit.learn(prefill, kv, sequences, seconds, 1.0)
+        fit.learn(prefill, kv, sequences, seconds)
     assert fit.model is None or fit.model.is_sound
     assert 0.0 <= fit.error <= 1.0

@@ -187,8 +187,11 @@ def _model_of(hpa: ReplayedHpa) -> str | None:
 
 def _text(path: str) -> str:
     file = Path(path)
-    refuse_unreadable("workload", file, "arguments")
-    return read_text(file)
+    refuse_unreadable("--workload", file, "arguments")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, "", f"expected UTF-8 text, byte {error.start + 1} is none") from None
 
 
 def _seeds(text: str) -> tuple[int, ...]:

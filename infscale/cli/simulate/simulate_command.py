@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.description = _DESCRIPTION
     parser.add_argument(
-        "workload",
-        nargs="*",
-        metavar="WORKLOAD",
-        help="chats, conversation, mooncake:file=PATH … with :key=value,… behind; several are mixed (default chats)",
+        "--workload",
+        action="append",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="chats, conversation, mooncake:file=PATH … (docs/workloads.md); again: played together (default chats)",
     )
     parser.add_argument(
         "--policy",

@@ -24,8 +24,9 @@ _COLD_TOKENS: Final = 1000.0
 _STANDS_STILL: Final = 20
 _USUAL_CHUNK: Final = 8192.0
 _LASTING_SHARE: Final = 0.9
-_PREFILL_WEIGHT: Final = 0.5
+_PREFILL_WEIGHT: Final = 1.0
 _ENOUGH_ENDPOINTS: Final = 3
+_SMALLEST_BATCH: Final = 4.0
 _ASK_EVERY: Final = 10
 _UNKNOWN: Final = [math.nan] * len(STEP_CELLS)
 
@@ -84,8 +85,9 @@ class StepWatch:
         self._running = self._kv_tokens = math.nan
         # Of the time in which the engine had something to do.
         self._busy_seconds = self._running_seconds = self._kv_seconds = 0.0
-        # Of late: prompt tokens to be computed, and the prompts that they are of.
+        # Of late: prompt tokens to be computed and the prompts that they are of; seconds of prefill and of how many.
         self._lately_uncached = self._lately_prompts = 0.0
+        self._lately_seconds = self._lately_prefills = 0.0
 
     @property
     def asks_others(self) -> bool:
@@ -95,7 +97,11 @@ class StepWatch:
     def cells(self) -> list[float]:
         """A row of `StepColumns`."""
         model = self.fit.model
-        return _UNKNOWN if model is None else [*model.coefficients, self.fit.error]
+        return (
+            _UNKNOWN
+            if model is None
+            else [*model.linear_at(max(_SMALLEST_BATCH, self._running)).coefficients[:4], self.fit.error]
+        )
 
     def restarts(self) -> None:
         """The engine has begun anew: what it counts does, too. What is known of its hardware stays."""
@@ -156,7 +162,7 @@ class StepWatch:
         kv_tokens = self._kv_seconds / busy if busy > 0.0 else 0.0
         kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
         sequences = grown.gaps / steps
-        learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps, 1.0)
+        learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
         self._learn_prefill(grown, uncached, kv_tokens, sequences)
         return learnt
 
@@ -165,13 +171,17 @@ class StepWatch:
         if grown.first_tokens > 0.0:
             self._lately_uncached = _LASTING_SHARE * self._lately_uncached + uncached
             self._lately_prompts = _LASTING_SHARE * self._lately_prompts + grown.first_tokens
-        if not (grown.prefills > 0.0 and self._lately_prompts > 0.0):
+        if not grown.prefills > 0.0:
+            return
+        self._lately_seconds = _LASTING_SHARE * self._lately_seconds + grown.prefill_seconds
+        self._lately_prefills = _LASTING_SHARE * self._lately_prefills + grown.prefills
+        if not self._lately_prompts > 0.0:
             return
         each = self._lately_uncached / self._lately_prompts
         chunks = max(1.0, math.ceil(each / _USUAL_CHUNK))
-        seconds = grown.prefill_seconds / grown.prefills
-        weight = _PREFILL_WEIGHT / (1.0 + sequences) ** 2
-        self.fit.learn(each / chunks, kv_tokens, sequences, seconds / chunks, weight)
+        seconds = self._lately_seconds / self._lately_prefills
+        weight = _PREFILL_WEIGHT / (1.0 + sequences)
+        self.fit.learn_prompt(each / chunks, kv_tokens, sequences, seconds / chunks, weight)
 
 
 def usual_model(watches: Iterable[StepWatch]) -> tuple[StepModel, float] | None:
@@ -192,6 +202,7 @@ def usual_model(watches: Iterable[StepWatch]) -> tuple[StepModel, float] | None:
         median([each.per_prefill_token for each in models]),
         median([each.per_kv_token for each in models]),
         median([each.per_sequence for each in models]),
+        median([each.per_root_sequence for each in models]),
     ), median([error for _, error in known])
 
 

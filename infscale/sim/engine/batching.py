@@ -196,6 +196,40 @@ class Engine:
             first_tokens=first,
         )
 
+    # --- steps in which nothing happens but tokens -------------------------------------------------------------------
+
+    def quiet_steps(self) -> int:
+        """How many next steps give one token to every sequence of the batch, and no request starts, ends or leaves.
+
+        As long as nothing is submitted or aborted, each of them may be a `begin_quiet_step` and `end_quiet_step` in
+        place of `next_step` and `finish_step`: the same, without plan and outcome.
+        """
+        if self._prefilling or self._step is not None or (self._waiting and not self._settled):
+            return 0
+        # The head of the queue goes on waiting: fewer blocks are free in each of these steps, and it needs no fewer.
+        return self._decoding.steps_without_end(self.pool.available)
+
+    def quiet_end(self, now: float, steps: int) -> float:
+        """When `steps` quiet steps are over that begin at `now`, by the very sums that the steps make one by one."""
+        kv_tokens, sequences = self._decoding.kv_tokens, len(self._decoding)
+        for _ in range(steps):
+            kv_tokens += sequences
+            now += self._seconds(0, kv_tokens, sequences)
+        return now
+
+    def begin_quiet_step(self) -> float:
+        """Begin one of `quiet_steps`; how many seconds it takes."""
+        if not self.pool.take(self._decoding.begin()):
+            raise RuntimeError("this step is none of the quiet ones")
+        return self._seconds(0, self._decoding.kv_tokens, len(self._decoding))
+
+    def end_quiet_step(self, now: float) -> tuple[int, float]:
+        """End it: how many sequences got a token, and after how many seconds."""
+        self._decoding.end()
+        interval = now - self._last_step_at
+        self._last_step_at = now
+        return len(self._decoding), interval
+
     def _end_prefills(self, prefilled: Iterable[EngineSequence], now: float) -> tuple[list[float], list[float]]:
         """Move completed prefills to decoding; times to first token, and gaps of tokens after a recompute."""
         first: list[float] = []
@@ -288,13 +322,13 @@ class Engine:
             if -(-tokens // block_size) > pool.available - blocked.idle:
                 return 0
         # At least one token is computed: the last one's logits are needed.
-        shared = pool.match(seq.request.block_hashes, (seq.request.prompt_tokens - 1) // block_size)
-        prefix, idle = seq.request.block_hashes[:shared], pool.idle
+        prefix = pool.match(seq.request.block_hashes, (seq.request.prompt_tokens - 1) // block_size)
+        shared, idle = len(prefix), pool.idle
         pool.hold(prefix)
         tokens = min(seq.target - shared * block_size, budget)
         if pool.take(-(-tokens // block_size)):
             self._blocked = None
-            seq.shared, seq.computed = shared, shared * block_size
+            seq.shared, seq.computed = prefix, shared * block_size
             return tokens
         idle -= pool.idle
         pool.release(prefix, 0)
@@ -309,9 +343,8 @@ class Engine:
         step.sequences += 1
         full = min(seq.computed // self.settings.block_size, len(seq.request.block_hashes))
         full = min(full, seq.request.prompt_tokens // self.settings.block_size)
-        if full > seq.shared:
-            self.pool.publish(seq.request.block_hashes[seq.shared : full])
-            seq.shared = full
+        if full > len(seq.shared):
+            seq.shared += self.pool.publish(seq.request.block_hashes[len(seq.shared) : full])
         if seq.computed == seq.target:
             del self._prefilling[seq.request.id]
             step.prefilled.append(seq)
@@ -344,8 +377,8 @@ class Engine:
         self._prefilling.pop(request.id, None)
         decoded = self._decoding.leave(seq)
         held = -(-seq.computed // self.settings.block_size) - (1 if seq.owes_block else 0)
-        self.pool.release(request.block_hashes[: seq.shared], held - seq.shared)
-        seq.shared = seq.computed = 0
+        self.pool.release(seq.shared, held - len(seq.shared))
+        seq.shared, seq.computed = [], 0
         seq.owes_block = self._settled = False
         if request.lora is not None:
             self._lora_running[request.lora] -= 1

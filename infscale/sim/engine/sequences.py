@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from infscale.sim.engine.kv import CachedBlock
 from infscale.sim.engine.steps import EngineRequest
 
 
@@ -9,8 +10,8 @@ class EngineSequence:
     """State of one request inside the engine.
 
     `computed` tokens have KV; `target` is what prefill must reach. While it decodes, `computed` and `generated` are
-    kept by `DecodeBatch` instead. It holds as many blocks as its computed tokens fill or begin, the leading `shared`
-    ones under their hashes, and one less where `owes_block` says that its newest token has none yet.
+    kept by `DecodeBatch` instead. It holds as many blocks as its computed tokens fill or begin, the leading ones,
+    `shared`, under their hashes, and one less where `owes_block` says that its newest token has none yet.
     """
 
     __slots__ = (
@@ -36,7 +37,7 @@ class EngineSequence:
         self.arrived_at = arrived_at
         self.target = request.prompt_tokens
         self.computed = 0
-        self.shared = 0
+        self.shared: list[CachedBlock] = []
         self.generated = 0
         self.cached_tokens = 0
         self.preemptions = 0

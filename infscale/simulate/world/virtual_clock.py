@@ -38,7 +38,7 @@ class VirtualClock:
 
     def run(self) -> None:
         """Let everything happen until nothing is due, or `stop`."""
-        due = self._due
+        due, self._stopped = self._due, False
         while due and not self._stopped:
             self.now, _, call, argument = heappop(due)
             self.events += 1

@@ -1,13 +1,15 @@
 """A simulated model server in virtual time: its engine, what it recorded, what it has under way, its faults."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from infscale.metrics.sample import EngineSample
 from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.recorder import Recorder
-from infscale.sim.engine.steps import EngineRequest, FinishedRequest, StepOutcome
+from infscale.sim.engine.steps import EngineRequest, FinishedRequest
+from infscale.sim.engine.virtual_engine import VirtualEngine
 from infscale.sim.settings import Fault, FaultKind
 from infscale.simulate.scenario import ServerKind
 from infscale.simulate.world.engine_sampling import EngineSampler, SampledServer
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 OK: Final = 200
 EPOCH: Final = 1.7e9
 """The second of Unix time at which runs begin."""
+_ABORT: Final = "abort"
 _BUSY: Final = 429
 _BAD_REQUEST: Final = 400
 _UNAVAILABLE: Final = 503
@@ -48,15 +51,16 @@ class ServerIdentity:
 
 @dataclass(slots=True)
 class _Work:
-    """What a process of a server has: all of it is gone with the process."""
+    """What a process of a server has: all of it is gone with the process.
 
-    engine: Engine
-    recorder: Recorder
+    `cutting` are the requests under way that will be cut. `wakes_at` is when the engine is looked at next.
+    """
+
+    engine: VirtualEngine
     sampler: EngineSampler
     under_way: set[int] = field(default_factory=set[int])
-    dying: dict[int, int] = field(default_factory=dict[int, int])
-    """Tokens that are left of the requests that will be cut."""
-    stepping: bool = False
+    cutting: set[int] = field(default_factory=set[int])
+    wakes_at: float = math.inf
 
 
 class VirtualServer:
@@ -88,7 +92,7 @@ class VirtualServer:
     def start(self, seconds: float) -> None:
         """Begin anew, ready in so many `seconds`: nothing of before is left."""
         self.cut_all()
-        self.busy_seconds += self._work.recorder.busy_seconds
+        self.busy_seconds += self.recorder.busy_seconds
         self._frozen = None
         self._work = self._process(seconds)
 
@@ -98,24 +102,25 @@ class VirtualServer:
         self.ready_at = clock.now + seconds
         engine = Engine(settings, kind.coefficients.steps, clock.now)
         recorder = Recorder(settings.capacity_tokens)
-        return _Work(engine, recorder, EngineSampler(self._form(kind, EPOCH + clock.now), engine, recorder))
+        sampler = EngineSampler(self._form(kind, EPOCH + clock.now), engine, recorder)
+        return _Work(VirtualEngine(engine, recorder), sampler)
 
     # --- what others see ----------------------------------------------------------------------------------------------
 
     @property
     def engine(self) -> Engine:
-        """The engine of the process that runs."""
-        return self._work.engine
+        """The engine of the process that runs, as it was last looked at."""
+        return self._work.engine.engine
 
     @property
     def recorder(self) -> Recorder:
         """What the process that runs has recorded."""
-        return self._work.recorder
+        return self._work.engine.recorder
 
     @property
     def total_busy_seconds(self) -> float:
         """How long its GPUs worked since it began."""
-        return self.busy_seconds + self._work.recorder.busy_seconds
+        return self.busy_seconds + self.recorder.busy_seconds
 
     @property
     def under_way(self) -> int:
@@ -136,6 +141,7 @@ class VirtualServer:
         """What its metrics page says."""
         if self._frozen is not None:
             return self._frozen
+        self._look(self._work)
         faults = self.faults
         return self._work.sampler.sample(idle=FaultKind.LIE in faults, asleep=FaultKind.SLEEP in faults)
 
@@ -151,16 +157,19 @@ class VirtualServer:
             return broken.status
         if FaultKind.SLEEP in self.faults:
             return _UNAVAILABLE
-        work = self._work
-        dying = self._struck(FaultKind.DIE)
-        if request.prompt_tokens + request.output_tokens > work.engine.settings.capacity_tokens:
+        work, dying = self._work, self._struck(FaultKind.DIE)
+        if request.prompt_tokens + request.output_tokens > self.engine.settings.capacity_tokens:
             return _BAD_REQUEST
-        if work.engine.submit(request, self._clock.now) is not None:
-            work.recorder.rejections += 1
+        reason, asked = "length", request.output_tokens
+        if dying is not None and request.output_tokens > dying.after_tokens:
+            # With one token more the client sees the end of its connection instead.
+            reason, request = _ABORT, replace(request, output_tokens=dying.after_tokens + 1)
+        self._look(work)
+        if work.engine.submit(request, self._clock.now, reason, asked) is not None:
             return _BUSY
         work.under_way.add(number)
-        if dying is not None:
-            work.dying[number] = dying.after_tokens
+        if reason == _ABORT:
+            work.cutting.add(number)
         self._wake(work)
         return OK
 
@@ -168,14 +177,16 @@ class VirtualServer:
         """Nobody waits for this answer any more."""
         work = self._work
         self._hung.discard(number)
+        self._look(work)
         if number in work.under_way:
             work.under_way.discard(number)
-            work.dying.pop(number, None)
-            if work.engine.abort(number):
-                work.recorder.finished["abort"] += 1
+            work.cutting.discard(number)
+            work.engine.abort(number)
+            self._wake(work)
 
     def cut_all(self) -> None:
         """End every connection."""
+        self._look(self._work)
         for number in sorted([*self._work.under_way, *self._hung]):
             self.abort(number)
             self._tell.cut(number)
@@ -212,45 +223,27 @@ class VirtualServer:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _wake(self, work: _Work) -> None:
-        if not work.stepping:
-            work.stepping = True
-            # Not within this call: requests that arrive together start in one step.
-            self._clock.after(0.0, self._begin, work)
+        """Look at the engine when something may happen in it."""
+        at = work.engine.wake_at
+        if at != work.wakes_at:
+            work.wakes_at = at
+            if at != math.inf:
+                self._clock.at(at, self._woken, (work, at))
 
-    def _begin(self, work: _Work) -> None:
-        if work is not self._work:
-            return
-        plan = work.engine.next_step(self._clock.now)
-        if plan is None:
-            work.stepping = False
-        else:
-            self._clock.after(plan.seconds, self._finish, work)
+    def _woken(self, due: tuple[_Work, float]) -> None:
+        work, at = due
+        if work is self._work and at == work.wakes_at:
+            work.wakes_at = math.inf
+            self._look(work)
+            self._wake(work)
 
-    def _finish(self, work: _Work) -> None:
-        if work is not self._work:
-            return
-        outcome = work.engine.finish_step(self._clock.now)
-        work.recorder.record_step(outcome)
-        if work.dying:
-            self._die(work, outcome)
-        for done in outcome.finished:
+    def _look(self, work: _Work) -> None:
+        """Bring the engine to this moment, and tell what has ended in it."""
+        for done in work.engine.advance(self._clock.now).finished:
             number = done.request.id
-            work.recorder.record_finished(done, "length", done.request.output_tokens)
-            if number in work.under_way:
-                work.under_way.discard(number)
-                self._tell.whole(number, done)
-        self._begin(work)
-
-    def _die(self, work: _Work, outcome: StepOutcome) -> None:
-        for number in outcome.tokens:
-            left = work.dying.get(number)
-            if left is None:
-                continue
-            if left == 0:
-                self.abort(number)
-                # Of one that ended in this very step nothing is left to abort.
-                work.under_way.discard(number)
-                work.dying.pop(number, None)
+            work.under_way.discard(number)
+            if number in work.cutting:
+                work.cutting.discard(number)
                 self._tell.cut(number)
             else:
-                work.dying[number] = left - 1
+                self._tell.whole(number, done)

@@ -52,7 +52,7 @@ def test_the_usual_model_is_that_of_no_single_page() -> None:
     assert usual is not None
     liar = StepWatch()
     for _ in range(100):
-        liar.fit.learn(0.0, 1000.0, 10.0, 9.0, 1.0)
+        liar.fit.learn(0.0, 1000.0, 10.0, 9.0)
     with_liar = usual_model([*watches, liar])
     assert with_liar is not None
     for one, other in zip(usual[0].coefficients, with_liar[0].coefficients, strict=True):
