@@ -225,6 +225,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
 DECLARATIONS = (
     "adapter/answering/provider",
     "adapter/errors",
+    "infscale/latency/prior_rows",
     "infscale/doctor/rules/rule",
     "infscale/doctor/view/seen_apis",
     "infscale/doctor/view/seen_routing",

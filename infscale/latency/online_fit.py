@@ -7,6 +7,7 @@ anchor: the model of engines like this one, as a whole as fast or slow as this o
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from infscale.latency.least_squares import nonnegative
@@ -104,6 +105,7 @@ class OnlineFit:
         self._anchor = USUAL
         self._anchored = False
         self._model = USUAL
+        self._is_fitted = True
         self._usual_miss = 0.0
         self._of_steps = _Seen()
         self._of_prompts = _Seen()
@@ -111,7 +113,7 @@ class OnlineFit:
     @property
     def model(self) -> StepModel | None:
         """The model; None while nothing is known of the engine."""
-        return self._model if self._anchored or self.samples >= _FIRST else None
+        return self._fitted() if self._anchored or self.samples >= _FIRST else None
 
     @property
     def is_young(self) -> bool:
@@ -125,7 +127,7 @@ class OnlineFit:
         if not self._anchored and not self.samples:
             self.error = error
         self._anchor, self._anchored = anchor, True
-        self._fit()
+        self._is_fitted = False
 
     def learn(self, prefill_tokens: float, kv_tokens: float, sequences: float, seconds: float) -> bool:
         """Steps of so much work each are seen to take `seconds` on average.
@@ -147,14 +149,14 @@ class OnlineFit:
     def _learn(self, work: tuple[float, float, float], seconds: float, weight: float, seen: _Seen) -> bool:
         if not (_SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS and weight > 0.0 and min(work) >= 0.0):
             return False
-        expected = self._model.seconds(*work)
+        expected = self._fitted().seconds(*work)
         if not 0.0 < expected < math.inf:
             return False
         if not self._is_expected(expected, seconds, seen):
             return False
         prefill_tokens, kv_tokens, sequences = work
         seen.add([1.0, prefill_tokens, kv_tokens, sequences, math.sqrt(sequences)], seconds, weight)
-        self._fit()
+        self._is_fitted = False
         return True
 
     def _is_expected(self, expected: float, seconds: float, seen: _Seen) -> bool:
@@ -170,7 +172,7 @@ class OnlineFit:
             seen.in_a_row = 0
         if strays and of_steps:
             # Faster or slower as a whole, as far as is known.
-            self._anchor = self._model
+            self._anchor = self._fitted()
             self._of_steps.forget(_KEPT_AT_CHANGE)
             self._of_prompts.forget(_KEPT_AT_CHANGE)
         if of_steps:
@@ -184,10 +186,17 @@ class OnlineFit:
             return math.inf
         return max(_STRAY, _STRAY_ERRORS * min(self._usual_miss, _WORST_USUAL))
 
+    def _fitted(self) -> StepModel:
+        """The model of all that was learnt; worked out when it is asked for."""
+        if not self._is_fitted:
+            self._fit()
+            self._is_fitted = True
+        return self._model
+
     def _fit(self) -> None:
-        near = _scaled(self._anchor, self._speed())
-        held = _LASTING_ROWS + _ANCHOR_ROWS * max(0.0, 1.0 - self._of_steps.rows / (0.8 * _FEW))
         gram, moment = self._together()
+        near = _scaled(self._anchor, _speed(self._anchor.coefficients, gram, moment))
+        held = _LASTING_ROWS + _ANCHOR_ROWS * max(0.0, 1.0 - self._of_steps.rows / (0.8 * _FEW))
         floors = _floors(near)
         for i in range(_TERMS):
             pull = held / (floors[i] * floors[i])
@@ -213,16 +222,15 @@ class OnlineFit:
         ]
         return gram, [a + b for a, b in zip(steps.moment, prompts.moment, strict=True)]
 
-    def _speed(self) -> float:
-        """How many times as long as its anchor's steps those of the engine take."""
-        anchor = self._anchor.coefficients
-        gram, moment = self._together()
-        seen = expected = _SPEED_ROWS
-        for i in range(_TERMS):
-            seen += anchor[i] * moment[i]
-            for j in range(_TERMS):
-                expected += anchor[i] * gram[i][j] * anchor[j]
-        return min(_MOST_TIMES, max(1.0 / _MOST_TIMES, seen / expected))
+
+def _speed(anchor: Sequence[float], gram: list[list[float]], moment: list[float]) -> float:
+    """How many times as long as those of its anchor the steps that were seen take."""
+    seen = expected = _SPEED_ROWS
+    for i in range(_TERMS):
+        seen += anchor[i] * moment[i]
+        for j in range(_TERMS):
+            expected += anchor[i] * gram[i][j] * anchor[j]
+    return min(_MOST_TIMES, max(1.0 / _MOST_TIMES, seen / expected))
 
 
 def _scaled(model: StepModel, factor: float) -> list[float]:

@@ -221,12 +221,20 @@ class SourceSample(Protocol):
         ...
 
 
+class GpuHardware(NamedTuple):
+    """What GPUs an endpoint has: the name that their driver gives them, and how many."""
+
+    model: str
+    gpus: int
+
+
 @dataclass(frozen=True, slots=True)
 class GpuSample:
     """GPU memory and utilisation of the GPUs one endpoint's pod holds, added up (utilisation: the mean).
 
     `refused` are the causes for which values of the page are not taken, by the names of gauges. `shares` are the
-    pod's GPUs one by one, where it shares one of them with another pod.
+    pod's GPUs one by one, where it shares one of them with another pod. `hardware` says which they are, if they are
+    known and all alike.
     """
 
     memory_used_bytes: float | None
@@ -234,6 +242,7 @@ class GpuSample:
     utilization_ratio: float | None
     refused: Mapping[str, str] = field(default_factory=lambda: NO_REFUSALS, hash=False)
     shares: tuple[GpuShare, ...] = ()
+    hardware: GpuHardware | None = field(default=None, compare=False)
 
     @property
     def numbers(self) -> Mapping[str, float]:

@@ -91,6 +91,7 @@ OBJECTS: Final[Mapping[str, object]] = MappingProxyType(
         "windows": None,
         "failures": None,
         "lives": None,
+        "step_sources": "",
     }
 )
 """Those of anything else, with what is in them while nothing is known."""
@@ -106,7 +107,8 @@ class Columns:
     another object for an endpoint each time its engine lost what it had cached; it tells nothing else. `attributes` are
     those of `EngineSample`, `refused` those of it and of `GpuSample`, `gpu_shares` the shares of that. `listed` are the
     models on a server's list, as of `listed_at`, none where it is not known or has grown too old. `health` is what its
-    server says of itself, as long as that holds. `steps` says how long engines' steps take. `by_model` has again, as
+    server says of itself, as long as that holds. `steps` says how long engines' steps take,
+    `step_sources` what that is made of, or why it is not known. `by_model` has again, as
     arrays, what `models` and `windows` say of each model, `latencies` the windows' histograms (None: they are to be
     added up one by one).
     """
@@ -133,6 +135,7 @@ class Columns:
     windows: Sequence[WindowSummary | None]
     failures: Sequence[ScrapeFailure | None]
     lives: Sequence[Life | None]
+    step_sources: Sequence[str]
     steps: StepColumns
     by_model: ModelTable
     latencies: LatencyRows | None

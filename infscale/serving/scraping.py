@@ -6,6 +6,7 @@ from typing import Any
 from infscale.config.settings import ScrapeSettings
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
+from infscale.latency.priors import shipped
 from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from picker.epp_config.scraping_parameters import ScrapeWishes
 
@@ -45,4 +46,4 @@ def scraping(settings: ScrapeSettings, wishes: ScrapeWishes) -> ScrapeSettings:
 def new_store(store_id: str, settings: ScrapeSettings) -> MetricStore:
     """An empty store that is fed by such scrapes."""
     reconcile = max(1.0, 2 * settings.interval_seconds)
-    return MetricStore(store_id, StoreSettings(reconcile_after_seconds=reconcile))
+    return MetricStore(store_id, StoreSettings(reconcile_after_seconds=reconcile), priors=shipped())

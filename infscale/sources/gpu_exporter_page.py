@@ -38,8 +38,9 @@ class _Device:
     Its properties are asked for once the whole page is in.
     """
 
-    def __init__(self, mig: bool) -> None:
+    def __init__(self, mig: bool, model: str = "") -> None:
         self.mig = mig
+        self.model = "" if mig else model
         self.own: _Values = {}
         self.pods: dict[ObjectKey, _Gathered] = {}
 
@@ -148,7 +149,7 @@ def _devices(
             if exporter.per_pod and pod is not None:
                 identity += (*pod, container)
             if identity not in devices:
-                devices[identity] = _Device(_is_slice(exporter, labels))
+                devices[identity] = _Device(_is_slice(exporter, labels), _first(labels, exporter.models))
             parts = said.setdefault((identity, pod, container), {})
             if _says(exporter, quantity, value):
                 part = "" if exporter.part_label is None else labels.get(exporter.part_label, "")

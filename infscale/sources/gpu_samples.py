@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.pages.bounds import BYTES, ratio
-from infscale.metrics.sample import GpuSample, GpuShare
+from infscale.metrics.sample import GpuHardware, GpuSample, GpuShare
 
 UNPUBLISHED: Final = "the exporter does not publish it"
 
@@ -15,6 +15,11 @@ Value = Literal["memory", "utilization"]
 
 class HeldDevice(Protocol):
     """What one page says of one GPU or MIG slice that pods hold."""
+
+    @property
+    def model(self) -> str:
+        """The driver's name of it; "" where the page does not say, and of a part of a GPU."""
+        ...
 
     def share(self, pod: ObjectKey, identity: tuple[str, ...]) -> GpuShare:
         """What `pod` has of it; `identity` tells it from all others."""
@@ -52,7 +57,14 @@ def gpu_sample(pod: ObjectKey, held: Sequence[tuple[tuple[str, ...], HeldDevice]
         utilization_ratio=sum(shown) / len(shown) if shown else None,
         refused=refused,
         shares=shares if any(share.pods > 1 for share in shares) else (),
+        hardware=None if any(share.pods > 1 for share in shares) else _hardware(devices),
     )
+
+
+def _hardware(devices: Sequence[HeldDevice]) -> GpuHardware | None:
+    models = {device.model for device in devices}
+    model = models.pop() if len(models) == 1 else ""
+    return GpuHardware(model, len(devices)) if model else None
 
 
 def _bytes(name: str, parts: Sequence[float], unknown: str, refused: dict[str, str]) -> float | None:

@@ -32,6 +32,7 @@ class _Device:
     """What one page says of one GPU or MIG slice."""
 
     def __init__(self) -> None:
+        self.model = ""
         self.pods: dict[ObjectKey, float] = {}
         """The pods that hold it, each with what its processes use."""
         self.used_bytes = self.total_bytes = self.utilization = math.nan
@@ -98,6 +99,8 @@ class NodeAgentReader:
                 device = devices.get(labels.get("uuid", ""))
                 if device is not None:
                     setattr(device, attribute, value)
+                    if not labels.get("slice"):
+                        device.model = labels.get("model", "")
         for labels, value in _rows(columns[names.PROCESS_MEMORY]):
             device, pod = devices.get(labels.get("uuid", "")), self._pod_of(labels.get("pod_uid", ""))
             if device is not None and pod is not None and pod in device.pods:

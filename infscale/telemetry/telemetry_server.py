@@ -15,7 +15,9 @@ from infscale.endpoint import Endpoint, ObjectKey, authority, is_loopback
 from infscale.errors import StartError
 from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
-from infscale.metrics.published.catalogue import BY_NAME, PUBLISHED, PublishedMetric
+from infscale.metrics.published.catalogue import BY_NAME, ENGINE, PUBLISHED, PublishedMetric
+from infscale.metrics.published.column_readers import ColumnReader
+from infscale.metrics.published.step_readers import ModelError, PredictedFirstToken, PredictedOutputToken
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
@@ -138,6 +140,10 @@ def _gauge(place: int) -> Callable[[PoolSnapshot, float], FloatArray]:
     return fresh
 
 
+def _of_steps(reader: ColumnReader) -> Callable[[PoolSnapshot, float], FloatArray]:
+    return lambda pool, now: np.where(ENGINE.fresh(pool, now), reader.read(pool, now, None), np.nan)
+
+
 _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] = {
     **{gauge.published: (gauge.meaning, _gauge(place)) for place, gauge in enumerate(GAUGES)},
     "in_flight_requests": (
@@ -149,6 +155,18 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
         lambda pool, _: pool.in_flight_tokens,
     ),
     "saturation_ratio": ("share of an endpoint's capacity in use; 1 is full", lambda pool, now: pool.saturation(now)),
+    "latency_model_error_ratio": (
+        "relative error of the model of an endpoint's step times, of late",
+        _of_steps(ModelError()),
+    ),
+    "predicted_time_per_output_token_seconds": (
+        "time between an endpoint's output tokens by that model, for its batch of the moment",
+        _of_steps(PredictedOutputToken()),
+    ),
+    "predicted_time_to_first_token_seconds": (
+        "time to an endpoint's first token by that model, of a prompt of 1,000 uncached tokens that comes now",
+        _of_steps(PredictedFirstToken()),
+    ),
     "age_seconds": (
         "age of an endpoint's last observation",
         lambda pool, now: np.maximum(0.0, now - pool.columns.observed_at),

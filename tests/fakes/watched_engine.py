@@ -48,6 +48,7 @@ class WatchedEngine:
         self._next_arrival = self._rng.expovariate(self.arrivals.per_second)
         self._step_ends: float | None = None
         self._plan: StepPlan | None = None
+        self._begun: list[StepPlan] = []
 
     @property
     def steps(self) -> StepModel:
@@ -58,12 +59,19 @@ class WatchedEngine:
     def steps(self, steps: StepModel) -> None:
         self.engine.coefficients = steps
 
+    def steps_until(self, end: float) -> list[StepPlan]:
+        """Let time pass; the steps that were begun."""
+        self._begun = []
+        self.run_until(end)
+        return self._begun
+
     def run_until(self, end: float) -> None:
         """Let time pass."""
         while True:
             if self._step_ends is None:
                 self._plan = self.engine.next_step(self.now)
                 if self._plan is not None:
+                    self._begun.append(self._plan)
                     self._step_ends = self.now + self._plan.seconds
             upcoming = min(self._next_arrival, self._step_ends or np.inf)
             if upcoming > end:
@@ -116,12 +124,13 @@ class WatchedEngine:
         return replace(sample, gauges=gauges)
 
     def scrapes(
-        self, interval: float, until: Callable[["WatchedEngine"], bool]
+        self, interval: float, until: Callable[["WatchedEngine"], bool], *, counts_steps: bool = True
     ) -> Iterator[tuple[float, EngineSample]]:
         """Its page at regular times, until something holds."""
         while not until(self):
+            self._begun = []
             self.run_until(self.now + interval)
-            yield self.now, self.sample()
+            yield self.now, self.sample(counts_steps=counts_steps)
 
 
 def _published(histogram: recording.Histogram) -> Histogram:

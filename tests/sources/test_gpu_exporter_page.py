@@ -9,7 +9,7 @@ from infscale.endpoint import ObjectKey
 from infscale.errors import ExpositionError
 from infscale.metrics.pages.bounds import BYTES
 from infscale.metrics.pages.gpu_exporters import DCGM, GPU_EXPORTERS, HAMI
-from infscale.metrics.sample import GpuSample
+from infscale.metrics.sample import GpuHardware, GpuSample
 from infscale.periodic import FetchError
 from infscale.sources.gpu_exporter_page import GpuPageReader
 
@@ -39,6 +39,17 @@ def read(page: str) -> dict[ObjectKey, GpuSample]:
 
 def test_memory_is_bytes_and_its_total_the_sum_of_its_parts() -> None:
     assert read(gpu_page()) == {POD: GpuSample(30000 * MIB, 80500 * MIB, 0.75)}
+
+
+def test_a_pod_has_so_many_gpus_of_a_name_where_they_are_alike_and_its_own() -> None:
+    assert read(gpu_page())[POD].hardware == GpuHardware("NVIDIA H100", 1)
+    assert read(gpu_page(gpu="0") + gpu_page(gpu="1"))[POD].hardware == GpuHardware("NVIDIA H100", 2)
+    other = gpu_page(gpu="1").replace("NVIDIA H100", "NVIDIA L4")
+    assert read(gpu_page() + other)[POD].hardware is None
+    assert read(gpu_page().replace("NVIDIA H100", ""))[POD].hardware is None
+    shared = gpu_page() + gpu_page(pod='namespace="llm",pod="vllm-1"')
+    assert read(shared)[POD].hardware is None
+    assert read(gpu_page(more=',GPU_I_PROFILE="1g.10gb"'))[POD].hardware is None
 
 
 def test_a_published_total_is_taken() -> None:

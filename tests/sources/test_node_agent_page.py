@@ -7,7 +7,7 @@ import pytest
 
 from infscale.endpoint import ObjectKey
 from infscale.errors import ExpositionError
-from infscale.metrics.sample import GpuSample, GpuShare
+from infscale.metrics.sample import GpuHardware, GpuSample, GpuShare
 from infscale.node_agent.agent import NodeView
 from infscale.node_agent.devices import Device, Holding
 from infscale.node_agent.page import NodeAgentCollector
@@ -38,6 +38,12 @@ async def test_gpus_that_a_pod_holds_alone_are_one_sample() -> None:
     found = await read([GPU, OTHER], held(A, "GPU-0"), held(B, "GPU-1"))
     assert found == {A: GpuSample(30.0, 100.0, 0.25), B: GpuSample(10.0, 100.0, 0.75)}
     assert await read([GPU, OTHER], held(A, "GPU-0"), held(A, "GPU-1")) == {A: GpuSample(40.0, 200.0, 0.5)}
+
+
+async def test_an_agent_names_the_gpus_of_a_pod() -> None:
+    found = await read([GPU, OTHER], held(A, "GPU-0"), held(A, "GPU-1"))
+    assert found[A].hardware == GpuHardware("H200", 2)
+    assert (await read([MUTE], held(A, "MIG-0")))[A].hardware is None
 
 
 async def test_a_gpu_that_cannot_be_read_makes_its_pod_unknown_with_the_cause() -> None:

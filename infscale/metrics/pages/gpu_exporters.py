@@ -36,7 +36,8 @@ class GpuExporter:
     """One exporter's names: of several of a quantity the first that the page has is read.
 
     `identity` are the labels that tell a GPU from all others; the first two do so wherever it is. `pods` are labels of
-    namespace and pod, `containers` of the container. A GPU with `slice_label` is a part of one, of which `active` is
+    namespace and pod, `containers` of the container, `models` of what the
+    driver calls the GPU. A GPU with `slice_label` is a part of one, of which `active` is
     known alone. Series that differ in `part_label` are parts of a GPU: memory is added up, of ratios the mean counts.
     `blanks` are values that stand for nothing. With `per_pod` a series is of a share that no other pod has, with a
     total of its own; 0 is no limit, and so no total.
@@ -47,6 +48,7 @@ class GpuExporter:
     identity: tuple[Names, ...]
     pods: tuple[tuple[str, str], ...] = _PODS
     containers: Names = _CONTAINERS
+    models: Names = ()
     slice_label: str | None = None
     part_label: str | None = None
     blanks: frozenset[float] = frozenset()
@@ -85,6 +87,7 @@ DCGM: Final = GpuExporter(
     identity=(("UUID", "uuid"), ("hostname", "Hostname"), ("gpu",), ("GPU_I_ID",)),
     pods=(*_PODS, ("pod_namespace", "pod_name")),
     containers=(*_CONTAINERS, "container_name"),
+    models=("modelName",),
     slice_label="GPU_I_PROFILE",
     blanks=frozenset(map(float, (*range(2147483632, 2147483636), *range(140737488355328, 140737488355332)))),
 )

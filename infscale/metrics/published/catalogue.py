@@ -23,6 +23,7 @@ from infscale.metrics.published.column_readers import (
 )
 from infscale.metrics.published.gpu_readers import GPU, GpuReader
 from infscale.metrics.published.queried_readers import QueriedOfPool
+from infscale.metrics.published.step_readers import ModelError, PredictedFirstToken, PredictedOutputToken
 from infscale.metrics.published.window_readers import HistogramReader, MergingReader, QueueLatency, Rate
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
 from infscale.metrics.source import Source
@@ -180,6 +181,10 @@ def _ratio(name: str, meaning: str, reader: ColumnReader) -> PublishedMetric:
     return PublishedMetric(name, "ratio", meaning, ENGINE, Aggregation.MEAN, reader)
 
 
+def _predicted(name: str, meaning: str, reader: ColumnReader) -> PublishedMetric:
+    return PublishedMetric(f"predicted_{name}_seconds", "seconds", meaning, ENGINE, Aggregation.MEAN, reader)
+
+
 def _gpu_bytes(name: Literal["gpu_memory_used_bytes", "gpu_memory_total_bytes"], meaning: str) -> PublishedMetric:
     return PublishedMetric(name, "bytes", meaning, GPU, Aggregation.SUM, GpuReader(name))
 
@@ -222,6 +227,21 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     ),
     *_latency("time_to_first_token", "time from arrival to the first token", "time_to_first_token"),
     *_latency("inter_token_latency", "time between output tokens", "inter_token_latency"),
+    _predicted(
+        "time_per_output_token",
+        "time between output tokens by the latency model, for the batch of the moment without prompts beside it",
+        PredictedOutputToken(),
+    ),
+    _predicted(
+        "time_to_first_token",
+        "time to the first token by the latency model, of a prompt of 1,000 uncached tokens that comes now",
+        PredictedFirstToken(),
+    ),
+    _ratio(
+        "latency_model_error_ratio",
+        "relative error of the latency model of late; above 0.4 nothing is predicted by it",
+        ModelError(),
+    ),
     _rate("requests_finished", "finished requests"),
     _rate("prompt_tokens", "prompt tokens processed"),
     _rate("generation_tokens", "tokens generated"),

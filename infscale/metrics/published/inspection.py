@@ -161,10 +161,25 @@ def _observed(snapshot: PoolSnapshot, row: int, now: float) -> dict[str, Plain]:
             "age_seconds": _age(columns.health_at, row, now),
             "good_seconds": health.good_seconds,
         },
+        "step_model": _step_model(snapshot, row),
         "refused": dict(columns.refused[row]),
         "last_failure": None
         if failure is None
         else {"cause": failure.cause, "age_seconds": now - failure.at, "consecutive": failure.consecutive},
+    }
+
+
+def _step_model(snapshot: PoolSnapshot, row: int) -> dict[str, Plain]:
+    """The model of the engine's steps, and what it is made of or why there is none."""
+    steps = snapshot.columns.steps
+    return {
+        "base_seconds": _value(steps.base, row),
+        "prefill_token_seconds": _value(steps.per_prefill_token, row),
+        "kv_token_seconds": _value(steps.per_kv_token, row),
+        "sequence_seconds": _value(steps.per_sequence, row),
+        "error_ratio": _value(steps.error, row),
+        "usable": bool(steps.usable[row]),
+        "source": snapshot.columns.step_sources[row],
     }
 
 

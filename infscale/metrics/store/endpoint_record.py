@@ -10,6 +10,8 @@ from infscale.endpoint import Endpoint, ObjectKey, Phase
 from infscale.metrics.sample import (
     NO_REFUSALS,
     EngineSample,
+    GpuHardware,
+    GpuSample,
     HealthSample,
     Life,
     LoraState,
@@ -86,6 +88,14 @@ class EndpointRecord:
         """Nothing is cached there any more."""
         self.life = Life()
         self.steps.restarts()
+
+    @property
+    def hardware(self) -> GpuHardware | None:
+        """The GPUs that an exporter or a node agent last said it has."""
+        for sample, _ in self.beside.values():
+            if isinstance(sample, GpuSample) and sample.hardware is not None:
+                return sample.hardware
+        return None
 
     @property
     def asleep(self) -> bool:

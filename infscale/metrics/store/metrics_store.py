@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, EndpointKey, ObjectKey, Pool
+from infscale.latency.priors import PriorTable
 from infscale.metrics.pages.bounds import charged
 from infscale.metrics.queried import Queried
 from infscale.metrics.sample import EngineSample, ScrapeFailure, SourceSample
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from infscale.metrics.source import Source
+from infscale.metrics.store.described_engine import described
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.history import EndpointHistory
@@ -48,11 +50,14 @@ class MetricStore:
         settings: StoreSettings | None = None,
         default_pool: PoolSettings | None = None,
         pools: Mapping[ObjectKey, PoolSettings] | None = None,
+        priors: PriorTable | None = None,
     ) -> None:
+        """`priors` has what steps of engines take that were not watched yet; None: nothing is known of them."""
         self._id = store_id
         self._settings = settings or StoreSettings()
         self._default_pool = default_pool or PoolSettings()
         self._pool_settings = dict(pools or {})
+        self._priors = priors
         self._number = 0
         self._charge_number = 0
         self._discovery = DiscoveryState()
@@ -211,8 +216,10 @@ class MetricStore:
             self._book(record)
 
     def _watch_steps(self, record: EndpointRecord, sample: EngineSample, at: float) -> None:
-        """Learn how long the steps of an engine take; at first with those beside it."""
+        """Learn how long steps of an engine take; at first with what is known of its like and of those beside it."""
         steps = record.steps
+        if self._priors is not None and steps.fit.is_young:
+            steps.is_an(described(record.endpoint, sample, record.hardware), self._priors)
         if not steps.observe(sample, at) or not steps.asks_others:
             return
         for pool, _ in record.rows:
@@ -220,7 +227,7 @@ class MetricStore:
             others = [self._records[each.key].steps for each in endpoints if each.key != record.endpoint.key]
             usual = usual_model(others)
             if usual is not None:
-                steps.fit.lean_on(*usual)
+                steps.lean_on(*usual, "engines beside it")
                 return
 
     def _served_probation(self, record: EndpointRecord, at: float) -> bool:

@@ -142,6 +142,7 @@ class PoolBoard:
         self._put("failures", row, record.failure)
         self._put("refused", row, record.refused)
         self._put("lives", row, record.life)
+        self._put("step_sources", row, record.steps.source)
         self._put("attributes", row, NO_ATTRIBUTES if sample is None else sample.attributes)
         if sample is not None:
             self._put("block_size_tokens", row, sample.block_size_tokens)

@@ -12,22 +12,26 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from infscale.latency.online_fit import OnlineFit
+from infscale.latency.priors import PriorTable
 from infscale.latency.step_columns import STEP_CELLS, WORST_USABLE_ERROR
 from infscale.latency.step_model import StepModel
 from infscale.metrics.sample import CounterName, CountLayout, EngineSample, FloatArray, HistogramName
+from infscale.metrics.store.described_engine import Described
 
 _SHORTEST_SECONDS: Final = 0.2
 _LONGEST_SECONDS: Final = 60.0
 _FEWEST_TOKENS: Final = 4.0
 _COLD_TOKENS: Final = 1000.0
 """An engine that has generated fewer tokens since it began has kernels to choose and graphs to capture."""
+NOT_YET_SEEN: Final = "its page has not shown enough steps yet"
+OWN_PAGE: Final = "its own page"
 _STANDS_STILL: Final = 20
 _USUAL_CHUNK: Final = 8192.0
 _LASTING_SHARE: Final = 0.9
 _PREFILL_WEIGHT: Final = 1.0
 _ENOUGH_ENDPOINTS: Final = 3
-_SMALLEST_BATCH: Final = 4.0
 _ASK_EVERY: Final = 10
+_SMALLEST_BATCH: Final = 4.0
 _UNKNOWN: Final = [math.nan] * len(STEP_CELLS)
 
 
@@ -72,10 +76,16 @@ class _Places:
 
 
 class StepWatch:
-    """Watches the steps of one endpoint; `fit` has what they teach. Owner of both."""
+    """Watches the steps of one endpoint. Owner of `fit`, which has what they teach.
+
+    `source` says what the model is made of, or why there is none.
+    """
 
     def __init__(self) -> None:
         self.fit = OnlineFit()
+        self.source = NOT_YET_SEEN
+        self._leans_on = self._with_own_page = ""
+        self._described: Described | None = None
         self._places: _Places | None = None
         self._begin: _Totals | None = None
         self._begin_at = -math.inf
@@ -88,6 +98,25 @@ class StepWatch:
         # Of late: prompt tokens to be computed and the prompts that they are of; seconds of prefill and of how many.
         self._lately_uncached = self._lately_prompts = 0.0
         self._lately_seconds = self._lately_prefills = 0.0
+
+    def is_an(self, engine: Described, priors: PriorTable) -> None:
+        """Of an engine described so: take what is known of its like, as long as it was not looked at for long."""
+        if engine == self._described:
+            return
+        self._described = engine
+        found = priors.find(*engine)
+        if isinstance(found, str):
+            if self._leans_on == "":
+                self.source = found
+            return
+        self.lean_on(found.model, found.error, found.source)
+
+    def lean_on(self, model: StepModel, error: float, source: str) -> None:
+        """Take `model` for what is not seen yet; `source` is where it comes from, for people."""
+        self.fit.lean_on(model, error)
+        self._leans_on = source
+        self._with_own_page = f"{source}, and {OWN_PAGE}"
+        self.source = self._with_own_page if self.fit.samples else source
 
     @property
     def asks_others(self) -> bool:
@@ -124,9 +153,21 @@ class StepWatch:
         self._add_gauges(sample, at)
         if at - self._begin_at < _SHORTEST_SECONDS or totals.gaps - begin.gaps < _FEWEST_TOKENS:
             return False
+        before = self.fit.samples
         learnt = self._learn(_Totals(*[after - before for before, after in zip(begin, totals, strict=True)]))
         self._begins(totals, sample, at)
+        if self.fit.samples != before:
+            self._tell()
         return learnt
+
+    def _tell(self) -> None:
+        if not self.fit.is_young:
+            self.source = OWN_PAGE
+        elif self._leans_on:
+            # The same text each time: it is a cell of the pool's columns.
+            self.source = self._with_own_page
+        elif self.fit.model is not None:
+            self.source = OWN_PAGE
 
     def _is_apart(self, begin: _Totals, totals: _Totals, sample: EngineSample, at: float) -> bool:
         """Whether nothing can be said of the time since the last observation."""
@@ -161,7 +202,8 @@ class StepWatch:
         uncached = uncached if uncached > 0.0 else 0.0
         kv_tokens = self._kv_seconds / busy if busy > 0.0 else 0.0
         kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
-        sequences = grown.gaps / steps
+        # As the page counts them, which is what is known when a step is predicted: of all ranks together.
+        sequences = running if running > 0.0 else grown.gaps / steps
         learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
         self._learn_prefill(grown, uncached, kv_tokens, sequences)
         return learnt
