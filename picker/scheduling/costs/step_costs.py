@@ -63,7 +63,7 @@ def _costs(steps: StepColumns, rows: int) -> StepCosts:
     usable = steps.usable
     count = int(np.count_nonzero(usable))
     if not count:
-        return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients])
+        return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients[:4]])
     per_prefill_token: FloatArray = steps.per_prefill_token * (1.0 + steps.error)
     columns = [steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence]
     if count < rows:
