@@ -21,7 +21,15 @@ from infscale.sources.source_kind import SourceSettings
 
 DEFAULT_SERVICE = ObjectKey("infscale-system", "infscale-adapter")
 
-Preset = Literal["infscale", "reference", "sticky-until-saturated", "legacy-v0.3", "conformance"]
+Preset = Literal[
+    "infscale",
+    "in-flight-tokens",
+    "reference",
+    "sticky-until-saturated",
+    "lmetric",
+    "legacy-v0.3",
+    "conformance",
+]
 ErrorFormat = Literal["openai", "reference"]
 UnknownModels = Literal["allow", "reject"]
 UnknownObjectives = Literal["lowest", "default"]
