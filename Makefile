@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table fuzz soak recordings compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table gateway-claims published-orderings fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ simulate-gate: $(STAMP) ## routing compared in virtual time (a minute): fails wh
 
 routing-table: $(STAMP) ## the table of docs/benchmarks.md (an hour or more; TRACES=FOLDER with the public traces)
 	$(BIN)/python -m bench.routing $(if $(TRACES),--traces $(TRACES))
+
+gateway-claims: $(STAMP) ## a gateway against a plain Service on four servers, 100 to 1,000 requests a second (minutes)
+	$(BIN)/python -m bench.claims
+
+published-orderings: $(STAMP) ## what others published of routing and scaling, and what virtual time says of it (minutes)
+	$(BIN)/python -m bench.orderings
 
 fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and connections, SECONDS=300 each
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS)

@@ -91,23 +91,23 @@ def measured(loads: Sequence[Load], policies: Sequence[str], requests: int, seed
     return {each.name: _of_load(each, policies, requests, seeds, jobs) for each in loads}
 
 
-def _of_load(load: Load, policies: Sequence[str], requests: int, seeds: int, jobs: int | None) -> Mapping[str, Figures]:
-    chosen = choose_workload([load.workload.format(n=requests)])
-    kinds = server_kinds(load.servers, chosen.fleet.coefficients)
+def scenario_of(workloads: Sequence[str], servers: str) -> Scenario:
+    """Workloads side by side on servers, both as `infscale simulate` names them. Raises `ConfigError`."""
+    chosen = choose_workload(workloads)
+    kinds = server_kinds(servers, chosen.fleet.coefficients)
     room = min(each.settings(0.0).capacity_tokens for each in kinds)
     target = LoadTarget(kinds[0].coefficients.model, min(room, _LONGEST_CONTEXT))
-    traffic = chosen.traffic(target, lambda file: read_text(Path(file)))
-    scenario = Scenario(traffic, kinds, destinations=2)
+    return Scenario(chosen.traffic(target, lambda file: read_text(Path(file))), kinds, destinations=2)
+
+
+def _of_load(load: Load, policies: Sequence[str], requests: int, seeds: int, jobs: int | None) -> Mapping[str, Figures]:
+    scenario = scenario_of([load.workload.format(n=requests)], load.servers)
     experiment = Experiment(scenario, tuple(named_policy(each) for each in policies), tuple(range(1, seeds + 1)))
-    runs = [RunSummary.of(each, scenario.goal) for each in play(experiment, jobs, _progress(load))]
+    runs = [RunSummary.of(each, scenario.goal) for each in play(experiment, jobs, Progress(load.name))]
     return {policy: _figures([each for each in runs if each.policy == policy]) for policy in policies}
 
 
-def _progress(load: Load) -> "_Progress":
-    return _Progress(load.name)
-
-
-class _Progress:
+class Progress:
     """Says on standard error how far a load is, where that is a terminal."""
 
     def __init__(self, name: str) -> None:
