@@ -58,6 +58,11 @@ COMMANDS = (
         "infscale.cli.demo",
         "compare infscale with round robin and the reference picker on simulated servers (no GPU needed)",
     ),
+    Command(
+        "simulate",
+        "infscale.cli.simulate.simulate_command",
+        "compare scheduling configurations on simulated servers and traffic, in virtual time (no GPU needed)",
+    ),
     Command("sim-server", "infscale.cli.sim_server", "run simulated model servers (no GPU needed)"),
 )
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,10 @@ class StepModel:
     per_kv_token: float
     per_sequence: float
     per_root_sequence: float = 0.0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return StepModel, self.coefficients
 
     def seconds(self, prefill_tokens: float, kv_tokens: float, sequences: float) -> float:
         """The duration of such a step."""

@@ -18,10 +18,9 @@ from infscale.config.settings import KubernetesSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.kube.api.client import KubeClient
 from infscale.kube.rights import Right
-from infscale.latency.priors import shipped
 from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
+from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import TaskSet
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.serving.answering import Answering, Answers
@@ -33,6 +32,7 @@ from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
+from infscale.serving.recorded.recording import Recording
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
     SchedulingFile,
@@ -42,6 +42,7 @@ from infscale.serving.scheduling import (
     log_notes,
     pool_settings,
 )
+from infscale.serving.scraping import new_store
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
@@ -172,14 +173,17 @@ class Given:
 def composed(given: Given, running: Collection[str]) -> Composed:
     """The parts of a process in which those of `running` listen; none is entered yet."""
     config, rng = given.config, given.rng
-    reconcile = max(1.0, 2 * config.scrape.interval_seconds)
-    store = MetricStore(secrets.token_hex(4), StoreSettings(reconcile_after_seconds=reconcile), priors=shipped())
+    store = new_store(secrets.token_hex(4), config.scrape)
     aliases = Aliases.of(config.scrape.engines().dialects.values())
     table, page = MetricTable.of(config.metrics, config.prometheus.queries, aliases), OwnMetrics()
     listing = None
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    recording = None
+    if config.picker.record is not None and "picker" in running:
+        recording = Recording(config.picker.record, clock)
+        deciding.record(recording)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [
         Asking(words, [config.sources[kind.key].source(store, clock, rng) for kind in SOURCES if kind.words == words])
@@ -213,7 +217,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
     collecting = (storing, deciding, scraping, *asking, listing, *prometheus.parts)
-    wanted = (*collecting, answering, scaler, port, showing, following)
+    wanted = (*collecting, recording, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(

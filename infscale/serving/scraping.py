@@ -1,4 +1,4 @@
-"""How endpoints are scraped where two files say something of it: the configuration and an `EndpointPickerConfig`."""
+"""How endpoints are scraped where two files say something of it, and the store that takes it in."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from infscale.config.settings import ScrapeSettings
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
+from infscale.latency.priors import shipped
+from infscale.metrics.store.metrics_store import MetricStore, StoreSettings
 from picker.epp_config.scraping_parameters import ScrapeWishes
 
 _DEFAULT = ScrapeSettings()
@@ -39,3 +41,9 @@ def scraping(settings: ScrapeSettings, wishes: ScrapeWishes) -> ScrapeSettings:
             raise ConfigError(wishes.extractor, "engineConfigs", problem)
         own[each.name] = each
     return replace(settings, **changes, dialects=tuple(own.values()))
+
+
+def new_store(store_id: str, settings: ScrapeSettings) -> MetricStore:
+    """An empty store that is fed by such scrapes."""
+    reconcile = max(1.0, 2 * settings.interval_seconds)
+    return MetricStore(store_id, StoreSettings(reconcile_after_seconds=reconcile), priors=shipped())

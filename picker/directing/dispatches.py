@@ -1,6 +1,7 @@
 """The life of what a director dispatched: charged, remembered, moved where the gateway retries, and ended."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from picker.directing.served_models import accounted
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, SchedulingContext
 from picker.scheduling.prediction import PREDICTION, Objectives
@@ -61,6 +63,8 @@ class Dispatches:
         self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self.memory.sync(snapshot.endpoints, columns.lives)
         self.outputs.refresh(snapshot, now)
+        if self._config.clocked:
+            self.memory.clock.observe(snapshot, step_costs(snapshot))
         self.follow_endpoints(snapshot)
 
     def follow_endpoints(self, snapshot: PoolSnapshot) -> None:
@@ -104,35 +108,25 @@ class Dispatches:
         if facts.media and self._config.media_items:
             self.memory.sent_media(row, facts.media, self._config.media_items)
         endpoints = snapshot.state.endpoints
-        destinations = tuple([endpoints[each].authority for each in selection.chosen])
-        count(self.stats.picks, destinations[0])
         self.stats.unknown_load += context.blind
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
-        scores = NO_SCORES
-        if self._settings.emit_scores:
-            pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
-            scores = {endpoints[each].authority: score for each, score in pairs}
-        record = PickRecord(
-            request.request_id,
-            facts.target_model,
-            snapshot.revision,
-            now,
-            destinations,
-            len(selection.rows),
-            None if context.blind else now - float(snapshot.columns.observed_at[row]),
-            selection.score_of(row),
-            tokens,
-            scores,
-        )
-        self.records.append(record)
+        scores = self._scores(selection, endpoints)
+        record = self._recorded(request, context, selection, tokens, scores)
+        destinations = record.destinations
+        count(self.stats.picks, destinations[0])
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
+        seconds = self._prefill_seconds(observed, row, facts.prompt_tokens - matched)
+        charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
+        if seconds is not None:
+            context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
+            self.memory.clock.dispatched(row, charge.number, seconds, context_tokens, now)
         decision = Decision(
             destinations,
             facts.target_model,
             record.revision,
-            self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now),
+            charge,
             scores,
             facts.priority,
             len(selection.rows),
@@ -170,6 +164,8 @@ class Dispatches:
         stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)
+        self.memory.sync(snapshot.endpoints)
+        self.memory.clock.moved(charge.number, moved.number, row, now)
         promise = self._promised_by(served, decision.promise, snapshot)
         return replace(decision, charge=moved, promise=promise, response_headers=stamped)
 
@@ -183,6 +179,7 @@ class Dispatches:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._store.release(decision.charge, answered=answered)
+            self.memory.clock.ended(decision.charge.number, now, answered=answered)
         if decision.promise is not None:
             self.memory.over(decision.promise)
         if served != chosen and served in self.memory:
@@ -197,6 +194,46 @@ class Dispatches:
             self.outputs.observe(decision.target_model, outcome.completion_tokens)
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
+
+    def _scores(self, selection: Selection, endpoints: tuple[Endpoint, ...]) -> Mapping[str, float]:
+        """The scores of all candidates, for the gateway, where it is to have them."""
+        if not self._settings.emit_scores:
+            return NO_SCORES
+        pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
+        return {endpoints[each].authority: score for each, score in pairs}
+
+    def _recorded(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection,
+        tokens: float,
+        scores: Mapping[str, float],
+    ) -> PickRecord:
+        """What is shown of the choice later, kept among the last ones."""
+        snapshot, row, now = context.snapshot, selection.chosen[0], context.now
+        record = PickRecord(
+            request.request_id,
+            context.request.target_model,
+            snapshot.revision,
+            now,
+            tuple([snapshot.endpoints[each].authority for each in selection.chosen]),
+            len(selection.rows),
+            None if context.blind else now - float(snapshot.columns.observed_at[row]),
+            selection.score_of(row),
+            tokens,
+            scores,
+        )
+        self.records.append(record)
+        return record
+
+    def _prefill_seconds(self, observed: PoolSnapshot, row: int, uncached_tokens: float) -> float | None:
+        """How long the endpoint of `row` computes so much of a prompt; None where no stage asks for it."""
+        if not self._config.clocked:
+            return None
+        kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
+        # At least one token is computed, whatever is cached.
+        return step_costs(observed).prefill_seconds(row, max(1.0, uncached_tokens), kv_tokens, batch)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

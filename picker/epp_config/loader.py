@@ -64,6 +64,7 @@ class PickerConfig:
     declares.
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
     metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
+    `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
     """
 
     scheduler: Scheduler
@@ -80,6 +81,7 @@ class PickerConfig:
     predicting: PredictionSettings = USUAL_PREDICTIONS
     screeners: tuple[Screener, ...] = ()
     stamps: tuple[tuple[str, str], ...] = ()
+    clocked: bool = False
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -163,6 +165,7 @@ class _Loader:
             declared.facts.predicting,
             tuple(declared.screeners.values()),
             declared.stamps,
+            any(getattr(each, "of_clock", False) for each in declared.scorers.values()),
         )
 
     # Scheduling

@@ -3,12 +3,29 @@
 from collections.abc import Mapping
 
 PRESETS: Mapping[str, str] = {
+    # The least delay of all decides, in seconds: what is pending and added by the latency models, what the prefix
+    # cache saves, what is held up. Prompts count from the moment they are dispatched until they are computed, so that
+    # a burst between two scrapes spreads. Two destinations need a gateway that takes a list (Envoy's override_host
+    # policy); an ORIGINAL_DST cluster takes one.
+    "infscale": """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: marginal-cost-scorer
+- type: approx-prefix-cache-producer
+- type: max-score-picker
+  parameters: {maxNumOfEndpoints: 2}
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: marginal-cost-scorer}
+  - {pluginRef: max-score-picker}
+""",
     # Work in flight decides, counted the moment it is dispatched and less what the prefix cache saves: a burst
     # between two scrapes spreads. Being one such request behind the best costs 2 of its 4 points, more than the
     # scraped terms (queue, KV cache: 1.5) can give back; those see, late, what traffic from elsewhere does. The
-    # prefix term settles what costs about the same in favour of the warm endpoint. Two destinations need a
-    # gateway that takes a list (Envoy's override_host policy); an ORIGINAL_DST cluster takes one.
-    "infscale": """\
+    # prefix term settles what costs about the same in favour of the warm endpoint. It needs no latency model.
+    "in-flight-tokens": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
 plugins:
@@ -62,6 +79,20 @@ schedulingProfiles:
   plugins:
   - {pluginRef: prefix-cache-affinity-filter}
   - {pluginRef: token-load-scorer}
+  - {pluginRef: max-score-picker}
+""",
+    # LMETRIC (arXiv 2603.15202), for comparisons: prefill times batch, without weights.
+    "lmetric": """\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: lmetric-scorer
+- type: approx-prefix-cache-producer
+- type: max-score-picker
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: lmetric-scorer}
   - {pluginRef: max-score-picker}
 """,
     # What the reference picker did up to v0.3, for comparisons: no prefix cache, and nothing counted at dispatch.

@@ -11,6 +11,7 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.request import Promise
+from picker.scheduling.costs.prefill_clock import PrefillClock
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class PoolMemory:
         self._by_authority: dict[str, _Past] = {}
         self._cold = 0
         self._failing = 0
+        self.clock = PrefillClock()
 
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority
@@ -56,6 +58,7 @@ class PoolMemory:
         """
         if endpoints is not self._endpoints:
             self._place(endpoints)
+        self.clock.sync(endpoints, lives)
         if lives is self._lives or not lives:
             return
         self._lives = lives

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
+from infscale.latency.step_columns import StepColumns
+from infscale.latency.step_model import StepModel
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolSnapshot, PoolState
 from infscale.metrics.windows.model_table import LEAVING, PREFILL, STATISTIC_CELLS, WAITING_SINCE
@@ -63,6 +65,8 @@ class FakePool:
     prefill_per_token: Numbers = ()
     seconds_per_output_token: Numbers = ()
     asleep: Sequence[bool] = ()
+    steps: Sequence[StepModel | None] = ()
+    step_errors: Sequence[float] = ()
     settings: PoolSettings = field(default_factory=PoolSettings)
 
     def snapshot(self) -> PoolSnapshot:
@@ -87,6 +91,7 @@ class FakePool:
             asleep=np.array(self.asleep or [False] * self.size, dtype=np.bool_),
             lora=tuple(self.lora) or (None,) * self.size,
             attributes=tuple(self.attributes) or ({},) * self.size,
+            steps=StepColumns.of(list(self.steps or [None] * self.size), list(self.step_errors or [0.0] * self.size)),
             by_model={None: self._past()},
         )
         state = PoolState.of(POOL, self.settings, endpoints, columns)

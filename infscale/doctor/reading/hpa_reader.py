@@ -76,7 +76,8 @@ async def answers(
 
     async def ask(autoscaler: SeenAutoscaler, metric: SeenMetric) -> None:
         scale = scales.get(autoscaler.key)
-        asked = question(autoscaler, metric, "" if scale is None else scale.selector, plurals, version)
+        selector = "" if scale is None else scale.selector
+        asked = question(autoscaler.key.namespace, metric, selector, plurals, version)
         found[autoscaler.key, metric.index] = await _answer(asking, asked, metric)
 
     async with asyncio.TaskGroup() as tasks:

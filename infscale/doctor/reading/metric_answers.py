@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from adapter.api.paths import CUSTOM_GROUP, EXTERNAL_GROUP
 from infscale.doctor.reading.plain_json import Json
 from infscale.doctor.view.seen_apis import AnsweredItem
-from infscale.doctor.view.seen_scalers import SeenAutoscaler, SeenMetric
+from infscale.doctor.view.seen_scalers import SeenMetric
 from infscale.documents.strict_document import seconds_of_duration
 
 _RESOURCES = "/apis/metrics.k8s.io/v1beta1"
@@ -31,14 +31,14 @@ class Question:
 
 
 def question(
-    autoscaler: SeenAutoscaler, metric: SeenMetric, selector: str, plurals: Mapping[tuple[str, str], str], version: str
+    namespace: str, metric: SeenMetric, selector: str, plurals: Mapping[tuple[str, str], str], version: str
 ) -> Question | None:
-    """The request for `metric`, None where the controller has none to make.
+    """The request for `metric` of an HPA in `namespace`, None where the controller has none to make.
 
     `selector` is that of the target's scale, `plurals` the resources of kinds by (apiVersion, kind), `version` the
     preferred one of the custom metrics.
     """
-    namespace = quote(autoscaler.key.namespace, safe="")
+    namespace = quote(namespace, safe="")
     name = quote(metric.name, safe=":")
     chosen = {"metricLabelSelector": metric.selector} if metric.selector else {}
     match metric.form:

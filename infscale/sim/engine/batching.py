@@ -8,10 +8,10 @@ says is of no interest here, only how long it takes.
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from infscale.latency.step_model import StepModel
 from infscale.sim.engine.kv import BlockPool
+from infscale.sim.engine.sequences import DecodeBatch, EngineSequence
 from infscale.sim.engine.steps import (
     EngineRequest,
     EngineSettings,
@@ -22,39 +22,46 @@ from infscale.sim.engine.steps import (
 )
 
 
-@dataclass(slots=True, eq=False)
-class _Sequence:
-    """State of one request inside the engine. `computed` tokens have KV; `target` is what prefill must reach."""
-
-    request: EngineRequest
-    arrived_at: float
-    target: int
-    computed: int = 0
-    capacity: int = 0
-    shared: int = 0
-    generated: int = 0
-    cached_tokens: int = 0
-    preemptions: int = 0
-    scheduled_at: float | None = None
-    first_token_at: float | None = None
-    last_token_at: float = 0.0
-    gone: bool = False
-
-
-@dataclass(slots=True)
 class _Step:
-    """The step in progress."""
+    """The step in progress, made by `Engine.next_step`."""
 
-    decoding: list[_Sequence] = field(default_factory=list["_Sequence"])
-    prefilled: list[_Sequence] = field(default_factory=list["_Sequence"])
-    sequences: int = 0
-    prefill_tokens: int = 0
-    kv_tokens: int = 0
-    load_seconds: float = 0.0
-    preempted: int = 0
-    admitted_tokens: int = 0
-    cached_tokens: int = 0
-    plan: StepPlan | None = None
+    __slots__ = (
+        "admitted_tokens",
+        "cached_tokens",
+        "kv_tokens",
+        "load_seconds",
+        "plan",
+        "preempted",
+        "prefill_tokens",
+        "prefilled",
+        "sequences",
+    )
+
+    def __init__(self) -> None:
+        self.prefilled: list[EngineSequence] = []
+        self.sequences = 0
+        self.prefill_tokens = 0
+        self.kv_tokens = 0
+        self.load_seconds = 0.0
+        self.preempted = 0
+        self.admitted_tokens = 0
+        self.cached_tokens = 0
+        self.plan: StepPlan | None = None
+
+
+class _Blocked:
+    """Why the head of the queue could not start: what it found in the cache, good until `changes` of that are more.
+
+    Of its `shared` leading blocks `idle` are held by no sequence; they were used last, so that all others go before.
+    """
+
+    __slots__ = ("changes", "idle", "seq", "shared")
+
+    def __init__(self, seq: EngineSequence, shared: int, idle: int, changes: int) -> None:
+        self.seq = seq
+        self.shared = shared
+        self.idle = idle
+        self.changes = changes
 
 
 class Engine:
@@ -65,14 +72,15 @@ class Engine:
         self.coefficients = coefficients
         self.ready_at = created_at + settings.startup_seconds
         self.pool = BlockPool(settings.num_blocks)
-        self._waiting: deque[_Sequence] = deque()
-        self._running: dict[int, _Sequence] = {}
-        self._decoding: dict[int, _Sequence] = {}
-        self._prefilling: dict[int, _Sequence] = {}
-        self._sequences: dict[int, _Sequence] = {}
+        self._waiting: deque[EngineSequence] = deque()
+        self._running: dict[int, EngineSequence] = {}
+        self._decoding = DecodeBatch(settings.block_size)
+        self._prefilling: dict[int, EngineSequence] = {}
+        self._sequences: dict[int, EngineSequence] = {}
         self._lora_slots: OrderedDict[str, None] = OrderedDict()
         self._lora_running: dict[str, int] = {}
-        self._decode_kv_tokens = 0
+        self._blocked: _Blocked | None = None
+        self._settled = False
         self._step: _Step | None = None
         self._last_step_at = created_at
 
@@ -91,7 +99,7 @@ class Engine:
     @property
     def kv_tokens(self) -> int:
         """Context tokens of all running sequences."""
-        return self._decode_kv_tokens + sum(seq.computed for seq in self._prefilling.values())
+        return self._decoding.kv_tokens + sum([seq.computed for seq in self._prefilling.values()])
 
     def running_loras(self) -> tuple[str, ...]:
         """LoRA adapters the batch uses, sorted."""
@@ -118,9 +126,10 @@ class Engine:
             return Refusal.TOO_LONG
         if self.settings.max_waiting is not None and len(self._waiting) >= self.settings.max_waiting:
             return Refusal.QUEUE_FULL
-        seq = _Sequence(request, arrived_at=now, target=request.prompt_tokens)
+        seq = EngineSequence(request, now)
         self._sequences[request.id] = seq
         self._waiting.append(seq)
+        self._settled = False
         return None
 
     def abort(self, request_id: int) -> bool:
@@ -133,6 +142,7 @@ class Engine:
             self._leave_batch(seq)
         else:
             self._waiting.remove(seq)
+            self._settled = False
         return True
 
     # --- steps -------------------------------------------------------------------------------------------------------
@@ -148,19 +158,12 @@ class Engine:
         budget = self._continue_prefills(step, self.settings.max_num_batched_tokens - len(self._decoding))
         if not step.preempted:
             self._admit(step, budget, now)
-        step.decoding = list(self._decoding.values())
-        step.kv_tokens += self._decode_kv_tokens
-        if not step.decoding and not step.prefill_tokens:
+        decodes = len(self._decoding)
+        if not decodes and not step.prefill_tokens:
             return None
-        sequences = len(step.decoding) + step.sequences
-        seconds = self.coefficients.seconds(step.prefill_tokens, step.kv_tokens, sequences) / self.settings.speed
-        step.plan = StepPlan(
-            seconds=seconds + step.load_seconds,
-            prefill_tokens=step.prefill_tokens,
-            decode_tokens=len(step.decoding),
-            kv_tokens=step.kv_tokens,
-            sequences=sequences,
-        )
+        kv_tokens, sequences = step.kv_tokens + self._decoding.kv_tokens, step.sequences + decodes
+        seconds = self._seconds(step.prefill_tokens, kv_tokens, sequences) + step.load_seconds
+        step.plan = StepPlan(seconds, step.prefill_tokens, decodes, kv_tokens, sequences)
         self._step = step
         return step.plan
 
@@ -170,37 +173,71 @@ class Engine:
         if step is None or step.plan is None:
             raise RuntimeError("no step is in progress")
         self._step = None
-        decoded = [seq for seq in step.decoding if not seq.gone]
-        for seq in decoded:
-            seq.generated += 1
-        first, gaps = self._end_prefills(step.prefilled, now)
-        emitted = decoded + [seq for seq in step.prefilled if not seq.gone]
-        finished = [self._finish(seq, now) for seq in emitted if seq.generated >= seq.request.output_tokens]
+        decoded = self._decoding.ids
+        ending = list(self._decoding.end())
+        prefilled = [seq for seq in step.prefilled if not seq.gone]
+        first = tuple([seq.request.id for seq in prefilled if seq.first_token_at is None])
+        first_seconds, gaps = self._end_prefills(prefilled, now)
+        ending += [seq for seq in prefilled if seq.generated >= seq.request.output_tokens]
+        finished = [self._finish(seq, now) for seq in ending]
         interval = now - self._last_step_at
         self._last_step_at = now
         return StepOutcome(
             plan=step.plan,
-            tokens=tuple([seq.request.id for seq in emitted]),
+            tokens=decoded + tuple([seq.request.id for seq in prefilled]) if prefilled else decoded,
             decode_tokens=len(decoded),
             decode_interval_seconds=interval,
-            first_token_seconds=tuple(first),
+            first_token_seconds=tuple(first_seconds),
             recompute_gap_seconds=tuple(gaps),
             finished=tuple(finished),
             preempted=step.preempted,
             admitted_tokens=step.admitted_tokens,
             cached_tokens=step.cached_tokens,
+            first_tokens=first,
         )
 
-    def _end_prefills(self, prefilled: Iterable[_Sequence], now: float) -> tuple[list[float], list[float]]:
+    # --- steps in which nothing happens but tokens -------------------------------------------------------------------
+
+    def quiet_steps(self) -> int:
+        """How many next steps give one token to every sequence of the batch, and no request starts, ends or leaves.
+
+        As long as nothing is submitted or aborted, each of them may be a `begin_quiet_step` and `end_quiet_step` in
+        place of `next_step` and `finish_step`: the same, without plan and outcome.
+        """
+        if self._prefilling or self._step is not None or (self._waiting and not self._settled):
+            return 0
+        # The head of the queue goes on waiting: fewer blocks are free in each of these steps, and it needs no fewer.
+        return self._decoding.steps_without_end(self.pool.available)
+
+    def quiet_end(self, now: float, steps: int) -> float:
+        """When `steps` quiet steps are over that begin at `now`, by the very sums that the steps make one by one."""
+        kv_tokens, sequences = self._decoding.kv_tokens, len(self._decoding)
+        for _ in range(steps):
+            kv_tokens += sequences
+            now += self._seconds(0, kv_tokens, sequences)
+        return now
+
+    def begin_quiet_step(self) -> float:
+        """Begin one of `quiet_steps`; how many seconds it takes."""
+        if not self.pool.take(self._decoding.begin()):
+            raise RuntimeError("this step is none of the quiet ones")
+        return self._seconds(0, self._decoding.kv_tokens, len(self._decoding))
+
+    def end_quiet_step(self, now: float) -> tuple[int, float]:
+        """End it: how many sequences got a token, and after how many seconds."""
+        self._decoding.end()
+        interval = now - self._last_step_at
+        self._last_step_at = now
+        return len(self._decoding), interval
+
+    def _end_prefills(self, prefilled: Iterable[EngineSequence], now: float) -> tuple[list[float], list[float]]:
         """Move completed prefills to decoding; times to first token, and gaps of tokens after a recompute."""
         first: list[float] = []
         gaps: list[float] = []
         for seq in prefilled:
-            if seq.gone:
-                continue
             seq.generated += 1
-            self._decoding[seq.request.id] = seq
-            self._decode_kv_tokens += seq.computed
+            self._decoding.join(seq)
+            self._settled = False
             if seq.first_token_at is None:
                 seq.first_token_at = now
                 first.append(now - seq.arrived_at)
@@ -208,7 +245,7 @@ class Engine:
                 gaps.append(now - seq.last_token_at)
         return first, gaps
 
-    def _finish(self, seq: _Sequence, now: float) -> FinishedRequest:
+    def _finish(self, seq: EngineSequence, now: float) -> FinishedRequest:
         del self._sequences[seq.request.id]
         seq.gone = True
         self._leave_batch(seq)
@@ -224,17 +261,21 @@ class Engine:
 
     # --- scheduling --------------------------------------------------------------------------------------------------
 
+    def _seconds(self, prefill_tokens: int, kv_tokens: int, sequences: int) -> float:
+        return self.coefficients.seconds(prefill_tokens, kv_tokens, sequences) / self.settings.speed
+
     def _grow_decodes(self, step: _Step) -> None:
         """Make room for one more token of every decoding sequence."""
-        full: list[_Sequence] = []
-        for seq in self._decoding.values():
-            seq.computed += 1
-            if seq.computed > seq.capacity:
-                full.append(seq)
-        self._decode_kv_tokens += len(self._decoding)
-        for seq in full:
-            if seq.request.id in self._running:
-                self._reserve(seq, 1, step)
+        needed = self._decoding.begin()
+        if self.pool.take(needed):
+            return
+        short = self._decoding.short()
+        for seq in short:
+            seq.owes_block = True
+        for seq in short:
+            # One that was preempted for another owes nothing any more.
+            if seq.owes_block and self._reserve(seq, 1, step):
+                seq.owes_block = False
 
     def _continue_prefills(self, step: _Step, budget: int) -> int:
         for seq in list(self._prefilling.values()):
@@ -250,7 +291,8 @@ class Engine:
 
     def _admit(self, step: _Step, budget: int, now: float) -> None:
         """Move requests from the queue into the batch; one that needs a LoRA slot is passed over, keeping its place."""
-        deferred: list[_Sequence] = []
+        self._settled = True
+        deferred: list[EngineSequence] = []
         while self._waiting and budget > 0 and len(self._running) < self.settings.max_num_seqs:
             seq = self._waiting.popleft()
             if not self._lora_fits(seq.request.lora):
@@ -269,26 +311,31 @@ class Engine:
             self._running[seq.request.id] = self._prefilling[seq.request.id] = seq
             self._advance(seq, tokens, step)
             budget -= tokens
+            self._settled = False
         self._waiting.extendleft(reversed(deferred))
 
-    def _start(self, seq: _Sequence, budget: int) -> int:
+    def _start(self, seq: EngineSequence, budget: int) -> int:
         """Hold the cached prefix and take blocks for the first chunk; tokens of that chunk, 0 when blocks are short."""
-        block_size = self.settings.block_size
-        hashes = seq.request.block_hashes
+        pool, block_size, blocked = self.pool, self.settings.block_size, self._blocked
+        if blocked is not None and blocked.seq is seq and blocked.changes == pool.changes and blocked.idle <= pool.idle:
+            tokens = min(seq.target - blocked.shared * block_size, budget)
+            if -(-tokens // block_size) > pool.available - blocked.idle:
+                return 0
         # At least one token is computed: the last one's logits are needed.
-        shared = self.pool.match(hashes, (seq.request.prompt_tokens - 1) // block_size)
-        self.pool.hold(hashes[:shared])
-        seq.shared, seq.computed, seq.capacity = shared, shared * block_size, shared * block_size
-        tokens = min(seq.target - seq.computed, budget)
-        blocks = self._blocks_for(seq, tokens)
-        if self.pool.take(blocks):
-            seq.capacity += blocks * block_size
+        prefix = pool.match(seq.request.block_hashes, (seq.request.prompt_tokens - 1) // block_size)
+        shared, idle = len(prefix), pool.idle
+        pool.hold(prefix)
+        tokens = min(seq.target - shared * block_size, budget)
+        if pool.take(-(-tokens // block_size)):
+            self._blocked = None
+            seq.shared, seq.computed = prefix, shared * block_size
             return tokens
-        self.pool.release(hashes[:shared], 0)
-        seq.shared = seq.computed = seq.capacity = 0
+        idle -= pool.idle
+        pool.release(prefix, 0)
+        self._blocked = _Blocked(seq, shared, idle, pool.changes)
         return 0
 
-    def _advance(self, seq: _Sequence, tokens: int, step: _Step) -> None:
+    def _advance(self, seq: EngineSequence, tokens: int, step: _Step) -> None:
         """Account `tokens` of prefill; prompt blocks they complete become shareable at once, as in vLLM."""
         seq.computed += tokens
         step.prefill_tokens += tokens
@@ -296,18 +343,17 @@ class Engine:
         step.sequences += 1
         full = min(seq.computed // self.settings.block_size, len(seq.request.block_hashes))
         full = min(full, seq.request.prompt_tokens // self.settings.block_size)
-        if full > seq.shared:
-            self.pool.publish(seq.request.block_hashes[seq.shared : full])
-            seq.shared = full
+        if full > len(seq.shared):
+            seq.shared += self.pool.publish(seq.request.block_hashes[len(seq.shared) : full])
         if seq.computed == seq.target:
             del self._prefilling[seq.request.id]
             step.prefilled.append(seq)
 
-    def _blocks_for(self, seq: _Sequence, tokens: int) -> int:
-        missing = seq.computed + tokens - seq.capacity
-        return max(0, -(-missing // self.settings.block_size))
+    def _blocks_for(self, seq: EngineSequence, tokens: int) -> int:
+        block_size = self.settings.block_size
+        return -(-(seq.computed + tokens) // block_size) + -seq.computed // block_size
 
-    def _reserve(self, seq: _Sequence, blocks: int, step: _Step) -> bool:
+    def _reserve(self, seq: EngineSequence, blocks: int, step: _Step) -> bool:
         """Take blocks for a running sequence, preempting the latest admitted until they fit; False: it went itself."""
         while not self.pool.take(blocks):
             victim = self._running[next(reversed(self._running))]
@@ -315,30 +361,30 @@ class Engine:
             step.preempted += 1
             if victim is seq:
                 return False
-        seq.capacity += blocks * self.settings.block_size
         return True
 
-    def _preempt(self, seq: _Sequence) -> None:
-        if seq.request.id in self._decoding:
+    def _preempt(self, seq: EngineSequence) -> None:
+        if self._leave_batch(seq):
             seq.last_token_at = self._last_step_at
-        self._leave_batch(seq)
         seq.target = seq.request.prompt_tokens + seq.generated
         seq.preemptions += 1
         self._waiting.appendleft(seq)
 
-    def _leave_batch(self, seq: _Sequence) -> None:
+    def _leave_batch(self, seq: EngineSequence) -> bool:
+        """Give back what a running sequence holds; whether it was decoding."""
         request = seq.request
         del self._running[request.id]
-        if self._decoding.pop(request.id, None) is not None:
-            self._decode_kv_tokens -= seq.computed
         self._prefilling.pop(request.id, None)
-        private = seq.capacity // self.settings.block_size - seq.shared
-        self.pool.release(request.block_hashes[: seq.shared], private)
-        seq.shared = seq.computed = seq.capacity = 0
+        decoded = self._decoding.leave(seq)
+        held = -(-seq.computed // self.settings.block_size) - (1 if seq.owes_block else 0)
+        self.pool.release(seq.shared, held - len(seq.shared))
+        seq.shared, seq.computed = [], 0
+        seq.owes_block = self._settled = False
         if request.lora is not None:
             self._lora_running[request.lora] -= 1
             if not self._lora_running[request.lora]:
                 del self._lora_running[request.lora]
+        return decoded
 
     # --- LoRA slots --------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,14 @@ class Recorder:
         for seconds in outcome.recompute_gap_seconds:
             histograms.token_gap.observe(seconds)
 
+    def record_decode(self, seconds: float, tokens: int, interval: float) -> None:
+        """Account a step of `seconds` that gave its first token to none: `tokens`, each `interval` after its last."""
+        self.busy_seconds += seconds
+        self.generation_tokens += tokens
+        self.histograms.iteration_tokens.observe(tokens)
+        if tokens:
+            self.histograms.token_gap.observe(interval, tokens)
+
     def record_finished(self, done: FinishedRequest, reason: str, max_tokens_asked: int | None) -> None:
         """Account a request that got all its tokens; `reason` is the API's finish reason."""
         histograms = self.histograms

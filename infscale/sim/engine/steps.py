@@ -1,10 +1,13 @@
 """What goes into an engine and what comes out: settings, requests, step plans and step outcomes."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import fields
+from typing import Any
+
+from infscale.frozen_values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EngineSettings:
     """Limits of an engine. `speed` above 1 makes steps shorter by that factor.
 
@@ -33,13 +36,17 @@ class EngineSettings:
         if self.max_waiting is not None and self.max_waiting < 0:
             raise ValueError("max_waiting is not negative")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return EngineSettings, tuple([getattr(self, each.name) for each in fields(self)])
+
     @property
     def capacity_tokens(self) -> int:
         """Tokens the KV cache holds; one request's prompt and output together must fit."""
         return self.num_blocks * self.block_size
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EngineRequest:
     """What the engine has to know of a request.
 
@@ -57,6 +64,10 @@ class EngineRequest:
         if self.prompt_tokens < 1 or self.output_tokens < 1:
             raise ValueError("prompt and output are at least one token")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it is pickled where it is compiled, too."""
+        return EngineRequest, (self.id, self.prompt_tokens, self.output_tokens, self.block_hashes, self.lora)
+
 
 class Refusal(enum.Enum):
     """Why a request was not taken."""
@@ -65,7 +76,7 @@ class Refusal(enum.Enum):
     TOO_LONG = "prompt and output exceed the KV cache"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StepPlan:
     """A step about to run: how long it takes, and what it does."""
 
@@ -76,7 +87,7 @@ class StepPlan:
     sequences: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FinishedRequest:
     """A request that got all its tokens; times on the driver's clock, `cached_tokens` came from the prefix cache."""
 
@@ -89,14 +100,14 @@ class FinishedRequest:
     preemptions: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StepOutcome:
     """What a finished step produced.
 
-    `tokens` names every request that got one token, `first_token_seconds` the time to first token of those that got
-    their first. `decode_tokens` of the tokens came `decode_interval_seconds` after their predecessor; tokens after a
-    recompute are listed with their own gap in `recompute_gap_seconds`. `admitted_tokens` and `cached_tokens` are the
-    prompt tokens looked up in the prefix cache and found there, by first admissions.
+    `tokens` names every request that got one token, `first_tokens` those that got their first, `first_token_seconds`
+    their times to first token. `decode_tokens` of the tokens came `decode_interval_seconds` after their predecessor;
+    tokens after a recompute are listed with their own gap in `recompute_gap_seconds`. `admitted_tokens` and
+    `cached_tokens` are the prompt tokens looked up in the prefix cache and found there, by first admissions.
     """
 
     plan: StepPlan
@@ -109,3 +120,4 @@ class StepOutcome:
     preempted: int
     admitted_tokens: int
     cached_tokens: int
+    first_tokens: tuple[int, ...] = ()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import xxhash
 
+from infscale.sim.engine.block_hashes import block_hashes
 from infscale.sim.engine.steps import FinishedRequest
 
 BYTES_PER_TOKEN = 4
@@ -58,14 +58,7 @@ class CompletionCall:
 
     def block_hashes(self, block_size: int, root: str) -> tuple[int, ...]:
         """Chained hashes of the prompt's full blocks; `root`, the LoRA adapter's name, separates what is not shared."""
-        step = block_size * self.unit
-        prompt = self.prompt
-        chained = xxhash.xxh3_64_intdigest(root.encode())
-        hashes: list[int] = []
-        for start in range(0, len(prompt) - step + 1, step):
-            chained = xxhash.xxh3_64_intdigest(prompt[start : start + step], seed=chained)
-            hashes.append(chained)
-        return tuple(hashes)
+        return block_hashes(self.prompt, block_size * self.unit, root)
 
     def output_tokens(self, default: int) -> int:
         """How many tokens the answer has: what is asked for, or `default`, but at least `min_tokens`."""

@@ -23,6 +23,7 @@ from picker.scheduling.scorers.load import (
     QueueScorer,
     RunningRequestsScorer,
 )
+from picker.scheduling.scorers.marginal_cost import MarginalCostScorer
 from picker.scheduling.scorers.price import COST_LABEL, SPEED_LABEL, SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import SCALINGS, InFlightTokensScorer, LmetricScorer, TokenLoadScorer
 from picker.scheduling.stages import Scorer
@@ -50,6 +51,17 @@ def _token_load(given: Given) -> Scorer:
 
 def _in_flight_tokens(given: Given) -> Scorer:
     return InFlightTokensScorer(given.read("scaling").one_of("scaling", SCALINGS, "request"))
+
+
+def _marginal_cost(given: Given) -> Scorer:
+    default = MarginalCostScorer()
+    parameters = given.read("recomputeWeight", "decodeWeight", "batchWeight", "scale", *_PRODUCERS)
+    return MarginalCostScorer(
+        parameters.number("recomputeWeight", default.recompute_weight, 0.0),
+        parameters.number("decodeWeight", default.decode_weight, 0.0),
+        parameters.number("batchWeight", default.batch_weight, 0.0),
+        parameters.seconds("scale", default.scale_seconds),
+    )
 
 
 def _prefix_cache(given: Given) -> Scorer:
@@ -150,6 +162,7 @@ SCORERS: Mapping[str, Callable[[Given], Scorer]] = {
     "token-load-scorer": _token_load,
     "in-flight-tokens-scorer": _in_flight_tokens,
     "lmetric-scorer": plain(LmetricScorer, *_PRODUCERS),
+    "marginal-cost-scorer": _marginal_cost,
     "lora-affinity-scorer": plain(LoraAffinityScorer),
     "prefix-cache-scorer": _prefix_cache,
     "no-hit-lru-scorer": _no_hit_lru,

@@ -45,12 +45,12 @@ def described(version: str, kind: str, name: str) -> SeenMetric:
     ],
 )
 def test_each_form_is_asked_as_the_controller_asks_it(metric: SeenMetric, path: str) -> None:
-    assert str(question(made.autoscaler(), metric, "app=vllm", PLURALS, "v1beta1")) == path
+    assert str(question(made.autoscaler().key.namespace, metric, "app=vllm", PLURALS, "v1beta1")) == path
 
 
 @pytest.mark.parametrize("metric", [described("x/v1", "Pool", "a"), SeenMetric(0, "Strange", "a", "Value")])
 def test_what_cannot_be_asked_is_not(metric: SeenMetric) -> None:
-    assert question(made.autoscaler(), metric, "app=vllm", PLURALS, "v1beta1") is None
+    assert question(made.autoscaler().key.namespace, metric, "app=vllm", PLURALS, "v1beta1") is None
 
 
 USAGE = {

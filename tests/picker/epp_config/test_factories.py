@@ -13,6 +13,7 @@ from picker.scheduling.plugin import PredictionSettings
 from picker.scheduling.scorers.affinity import HeaderLabelAffinityScorer, NoHitLruScorer
 from picker.scheduling.scorers.condition import GpuMemoryScorer, StalenessDiscountScorer
 from picker.scheduling.scorers.latency import LatencyScorer
+from picker.scheduling.scorers.marginal_cost import MarginalCostScorer
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import LmetricScorer
 from picker.scheduling.stages import Filter, Scorer
@@ -68,6 +69,12 @@ def built(plugin: str) -> tuple[list[Filter], list[Scorer]]:
         ("{type: no-hit-lru-scorer}", NoHitLruScorer(1024)),
         ("{type: no-hit-lru-scorer, parameters: {lruSize: 2}}", NoHitLruScorer(2)),
         ("{type: lmetric-scorer}", LmetricScorer()),
+        ("{type: marginal-cost-scorer}", MarginalCostScorer()),
+        (
+            "{type: marginal-cost-scorer, parameters: {recomputeWeight: 1, decodeWeight: 0.1, batchWeight: 0, "
+            "scale: 500ms}}",
+            MarginalCostScorer(1.0, 0.1, 0.0, 0.5),
+        ),
         ("{type: gpu-memory-scorer, parameters: {maxAge: 20s}}", GpuMemoryScorer(20.0)),
         ("{type: staleness-discount-scorer, parameters: {exponent: 2}}", StalenessDiscountScorer(2.0)),
         (

@@ -43,8 +43,20 @@ def test_the_reference_preset_is_queue_two_kv_two_prefix_three() -> None:
     assert only_profile(config).picker == MaxScorePicker(1)
 
 
-def test_work_in_flight_decides_in_the_default_preset() -> None:
-    found = weights(preset("infscale"))
+def test_the_default_preset_is_the_least_delay_for_everybody() -> None:
+    config = preset("infscale")
+    assert weights(config) == {"MarginalCostScorer": 1.0}
+    assert only_profile(config).picker == MaxScorePicker(2)
+    assert config.clocked
+
+
+def test_clocks_are_kept_only_where_a_scorer_asks() -> None:
+    assert not preset("reference").clocked
+    assert loaded("plugins:\n- type: queue-scorer\n- type: marginal-cost-scorer\n").clocked
+
+
+def test_work_in_flight_decides_in_the_preset_of_that_name() -> None:
+    found = weights(preset("in-flight-tokens"))
     others = found["QueueScorer"] + found["KvCacheUtilizationScorer"]
     # A candidate one request behind loses half of the main term, which the scraped terms cannot give back.
     assert found["InFlightTokensScorer"] / 2 > others

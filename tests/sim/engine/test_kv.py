@@ -1,9 +1,9 @@
-"""Blocks of KV cache: none is lost or made up, and what nobody holds goes in its order."""
+"""Blocks of KV cache: none is lost or made up, and what no request holds goes in its order."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.sim.engine.kv import BlockPool
+from infscale.sim.engine.kv import BlockPool, CachedBlock
 
 BLOCKS = 8
 
@@ -12,12 +12,11 @@ BLOCKS = 8
 def test_blocks_are_free_private_or_cached_whatever_happens(steps: list[tuple[int, int, bool]]) -> None:
     """A sequence takes blocks, publishes a chain of them or does not, and the eldest gives its own back."""
     pool = BlockPool(BLOCKS)
-    held: list[tuple[list[int], int]] = []
+    held: list[tuple[list[CachedBlock], int]] = []
     for count, chain, gives_back in steps:
         if pool.take(count):
             hashes = [10 * chain + place for place in range(count)] if chain else []
-            pool.publish(hashes)
-            held.append((hashes, count - len(hashes)))
+            held.append((pool.publish(hashes), count - len(hashes)))
         if gives_back and held:
             pool.release(*held.pop(0))
         assert pool.free + pool.private + pool.cached == BLOCKS
@@ -32,15 +31,15 @@ def test_a_prefix_is_found_as_far_as_it_has_no_gap() -> None:
     pool = BlockPool(BLOCKS)
     assert pool.take(3)
     pool.publish([1, 2, 4])
-    assert [pool.match([1, 2, 3, 4], limit) for limit in (1, 4)] == [1, 2]
+    assert [[block.hash for block in pool.match([1, 2, 3, 4], limit)] for limit in (1, 4)] == [[1], [1, 2]]
 
 
 def test_the_tail_of_a_prefix_goes_first_and_what_is_held_stays() -> None:
     pool = BlockPool(4)
     assert pool.take(4)
-    pool.publish([1, 2, 3, 4])
-    pool.release([1, 2, 3, 4], 0)
-    pool.hold([1])
+    blocks = pool.publish([1, 2, 3, 4])
+    pool.release(blocks, 0)
+    pool.hold(blocks[:1])
     assert not pool.take(4)
     assert pool.take(2)
-    assert [pool.match([each], 1) for each in (1, 2, 3, 4)] == [1, 1, 0, 0]
+    assert [len(pool.match([each], 1)) for each in (1, 2, 3, 4)] == [1, 1, 0, 0]

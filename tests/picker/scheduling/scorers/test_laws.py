@@ -26,6 +26,7 @@ from picker.scheduling.scorers.load import (
     QueueScorer,
     RunningRequestsScorer,
 )
+from picker.scheduling.scorers.marginal_cost import MarginalCostScorer
 from picker.scheduling.scorers.price import SpeedAndCostScorer
 from picker.scheduling.scorers.tokens import InFlightTokensScorer, LmetricScorer, TokenLoadScorer
 from picker.scheduling.stages import Scorer
@@ -47,6 +48,8 @@ SCORERS: tuple[Scorer, ...] = (
     PrefixCacheScorer(),
     PrefixCacheScorer(0.7, 100),
     LmetricScorer(),
+    MarginalCostScorer(),
+    MarginalCostScorer(0.0, 0.3, 0.0, 0.1),
     NoHitLruScorer(),
     NoHitLruScorer(1),
     HeaderLabelAffinityScorer("x-tier", "tier"),

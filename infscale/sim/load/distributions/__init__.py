@@ -1,0 +1,1 @@
+"""What is random of a load: lengths, arrivals, and which of several is asked for."""

@@ -1,0 +1,1 @@
+"""Workloads by name: the table of them, their parameters, and how they are asked for."""

@@ -1,0 +1,1 @@
+"""What runs say: summaries, estimates over seeds, comparisons in words, tables, JSON, plots."""

@@ -1,0 +1,76 @@
+"""What may route: a preset, an `EndpointPickerConfig` file, or a gateway without a picker."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from infscale.documents.suggestions import did_you_mean
+from infscale.errors import ConfigError
+from infscale.serving.picker_config import parse_picker_config, read_picker_config
+from infscale.simulate.baselines import BASELINES
+from picker.epp_config.loader import PickerConfig
+from picker.epp_config.presets import PRESETS
+
+_INTERVAL: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s)")
+_UNITS: Final = {"ms": 1e-3, "s": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One way to route. `text` is its `EndpointPickerConfig` as `source` has it; None: that of the baseline `name`.
+
+    `scrape_seconds` is its interval between scrapes, None: that of the scenario.
+    """
+
+    name: str
+    text: str | None
+    source: str = ""
+    scrape_seconds: float | None = None
+    given: PickerConfig | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def picks(self) -> bool:
+        """Whether a picker routes."""
+        return self.text is not None or self.given is not None
+
+    def scheduling(self) -> PickerConfig:
+        """The configuration of the picker. Raises `ConfigError`."""
+        if self.given is not None:
+            return self.given
+        if self.text is None:
+            raise ValueError(f"{self.name} is no picker's policy")
+        return parse_picker_config(self.text, self.source)
+
+
+def named_policy(words: str) -> Policy:
+    """The policy that a user names: a baseline, a preset or a file; behind ``@`` an interval of scrapes as 50ms.
+
+    It reads the file. Raises `ConfigError`.
+    """
+    name, interval = words, None
+    # A file's name may have an @ of its own.
+    if not Path(words).is_file() and "@" in words:
+        name, _, interval = words.rpartition("@")
+    seconds = None if interval is None else _seconds(words, interval)
+    if name in BASELINES:
+        if interval is not None:
+            raise ConfigError("", "--policy", f"{words!r}: {name} scrapes nothing")
+        return Policy(words, None)
+    if name in PRESETS:
+        return Policy(words, PRESETS[name], f"preset {name}", seconds)
+    path = Path(name)
+    if not path.is_file():
+        known = [*PRESETS, *BASELINES]
+        meant = did_you_mean(name, known)
+        raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{meant}")
+    read_picker_config(path)
+    return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds)
+
+
+def _seconds(words: str, interval: str) -> float:
+    found = _INTERVAL.fullmatch(interval)
+    seconds = float(found["number"]) * _UNITS[found["unit"]] if found else 0.0
+    if not 0.01 <= seconds <= 60:
+        raise ConfigError("", "--policy", f"{words!r}: expected an interval of 10ms–60s behind @, such as @50ms")
+    return seconds

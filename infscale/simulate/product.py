@@ -1,0 +1,135 @@
+"""The product's side of a run: the store that serves, fed by late scrapes, and the directors that serve, on it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from infscale.config.settings import DiscoverySettings, PickerSettings, ScrapeSettings, ServeConfig
+from infscale.endpoint import DiscoveryState
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.serving.deciding import Deciding
+from infscale.serving.scheduling import pool_settings
+from infscale.serving.scraping import new_store
+from infscale.simulate.parsed_requests import inference_request
+from infscale.simulate.scenario import Scenario
+from infscale.simulate.world.fleet import Servers
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import Refused
+from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
+from picker.directing.admission import OBJECTIVE_HEADERS
+from picker.epp_config.loader import PickerConfig
+from picker.request import Decision, Headers, InferenceRequest, Outcome, Rejection
+from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
+
+if TYPE_CHECKING:
+    from random import Random
+
+_LONGEST_TIMEOUT_RATIO: Final = 0.8
+
+
+def serve_config(scenario: Scenario, scrape_seconds: float | None) -> ServeConfig:
+    """The configuration of a `serve` in this scenario; what it does not say is at its defaults."""
+    scrape = ScrapeSettings()
+    interval = scrape_seconds or scenario.scrape_seconds
+    if interval is not None:
+        timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
+        scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
+    picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations)
+    return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
+
+
+class Product:
+    """The store and what brings values into it; judged by the scheduling that is in force."""
+
+    def __init__(
+        self, config: ServeConfig, scheduling: PickerConfig, scenario: Scenario, clock: VirtualClock, rng: "Random"
+    ) -> None:
+        self.store = new_store("sim", config.scrape)
+        self.store.configure(scenario.pool, pool_settings(config, scheduling, scenario.pool))
+        scrape = config.scrape
+        pace = ScrapePace(scrape.interval_seconds, scrape.timeout_seconds, scenario.delays.scrape)
+        self._scrapes = VirtualScrapes(clock, self.store, pace, rng)
+
+    def sync(self, state: DiscoveryState, servers: Servers) -> None:
+        """Follow discovery."""
+        self.store.sync(state)
+        self._scrapes.sync({each.key: servers[each.authority] for each in state.endpoints})
+
+
+class PickerRouter:
+    """The `Router` that is the picker: directors as they serve, asked as an exchange would ask them."""
+
+    def __init__(
+        self,
+        config: ServeConfig,
+        scheduling: PickerConfig,
+        scenario: Scenario,
+        store: MetricStore,
+        clock: VirtualClock,
+        rng: "Random",
+    ) -> None:
+        self.deciding = Deciding(config, scheduling, store, clock.time, rng)
+        self._clock = clock
+        self._scenario = scenario
+        self._directors = self.deciding.directors
+        self._headers = {name: self._headers_of(name) for name in scenario.priorities}
+        self._usual = self._headers_of(None)
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery."""
+        self.deciding.sync(state)
+
+    def route(self, flight: Flight) -> Sequence[str] | Refused:
+        """See `Router`."""
+        request = flight.request
+        headers = self._headers.get(request.request_class, self._usual)
+        asked = inference_request(request, flight.number, headers)
+        verdict = self._directors.direct(asked, self._clock.now)
+        if isinstance(verdict, Rejection):
+            self._directors.refused(asked.headers, asked.body, verdict)
+            return Refused(verdict.status, verdict.reason.value)
+        flight.asked, flight.decision = asked.remembered(), verdict
+        return verdict.destinations[: self._scenario.destinations]
+
+    def started(self, flight: Flight) -> None:
+        """See `Router`."""
+        _, decision = _open(flight)
+        flight.decision = self._directors.response_started(decision, flight.status, flight.served, self._clock.now)
+
+    def ended(self, flight: Flight) -> None:
+        """See `Router`."""
+        asked, decision = _open(flight)
+        now, started_at = self._clock.now, flight.started_at
+        shown = self._scenario.response_bodies and flight.failure is None
+        # Where bodies are withheld, an end and an abort after the response headers look the same.
+        answered = started_at is not None and (flight.failure is None or not self._scenario.response_bodies)
+        outcome = Outcome(
+            kind="completed" if answered else "aborted",
+            status=flight.status if started_at is not None else None,
+            prompt_tokens=flight.prompt_tokens if shown else None,
+            completion_tokens=flight.request.output_tokens if shown else None,
+            cached_tokens=flight.cached_tokens if shown else None,
+            served=flight.served if started_at is not None else None,
+            first_byte_seconds=None if started_at is None else started_at - flight.opened_at,
+            duration_seconds=now - flight.opened_at,
+            streamed=True,
+        )
+        self._directors.finished(asked, decision, outcome, now)
+        flight.asked = flight.decision = None
+
+    def _headers_of(self, objective: str | None) -> Headers:
+        goal = self._scenario.goal
+        items: list[tuple[str, bytes]] = []
+        if objective is not None:
+            items.append((OBJECTIVE_HEADERS[0], objective.encode()))
+        if self._scenario.goal_headers:
+            wanted = ((TTFT_HEADERS[0], goal.ttft), (TPOT_HEADERS[0], goal.tpot))
+            items += [(name, f"{seconds * 1000:g}".encode()) for name, seconds in wanted if seconds is not None]
+        return Headers(items)
+
+
+def _open(flight: Flight) -> tuple[InferenceRequest, Decision]:
+    if flight.asked is None or flight.decision is None:
+        raise ValueError("the director did not decide about this request, or was told its end")
+    return flight.asked, flight.decision

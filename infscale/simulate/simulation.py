@@ -1,0 +1,152 @@
+"""One run: the traffic of one seed, routed by one policy, in virtual time."""
+
+import random
+from collections.abc import Callable, Iterator
+from time import perf_counter
+
+from infscale.endpoint import DiscoveryState
+from infscale.sim.engine.steps import FinishedRequest
+from infscale.sim.load.virtual_request import RequestStream, VirtualRequest
+from infscale.simulate.baselines import BASELINES, Baseline
+from infscale.simulate.policy import Policy
+from infscale.simulate.product import PickerRouter, Product, serve_config
+from infscale.simulate.run_result import RequestTable, RunResult, servers_of
+from infscale.simulate.scaling import VirtualController
+from infscale.simulate.scenario import Scenario
+from infscale.simulate.world.fleet import Fleet
+from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import Gateway
+from infscale.simulate.world.virtual_clock import VirtualClock
+from picker.epp_config.loader import preset
+
+_PROGRESS_EVERY = 100
+# The product has read every server before the first request comes, as one that has run for long.
+_LEAD_SECONDS = 2.0
+_JUDGING = "infscale"
+"""The preset whose pool settings hold where no picker routes."""
+
+Progress = Callable[[int], None]
+"""Told how many requests have ended."""
+
+
+def simulate(scenario: Scenario, policy: Policy, seed: int, progress: Progress | None = None) -> RunResult:
+    """Play the scenario's traffic of `seed` once, routed by `policy`. Raises `ConfigError`.
+
+    The same arguments give the same result; all policies get the same traffic for one seed.
+    """
+    return Simulation(scenario, policy, seed, progress).run()
+
+
+class Simulation:
+    """One run, for one use; its parts can be looked at."""
+
+    def __init__(self, scenario: Scenario, policy: Policy, seed: int, progress: Progress | None = None) -> None:
+        self.scenario = scenario
+        self.policy = policy
+        self.seed = seed
+        self.clock = clock = VirtualClock(-_LEAD_SECONDS)
+        self.router, self.product = self._routing()
+        self.controller: VirtualController | None = None
+        self.fleet = Fleet(scenario, clock, self._rng("servers"), self, self._discovered)
+        self.gateway = Gateway(scenario, clock, self.router, self.fleet.listed, self._over)
+        self._stream: RequestStream = scenario.traffic.stream(self._rng("traffic"))
+        self._arriving: Iterator[VirtualRequest] = self._stream.arriving()
+        self._to_come = 0
+        self._ended: list[Flight] = []
+        self._progress = progress
+
+    def run(self) -> RunResult:
+        """Everything from the first request to the last end."""
+        began = perf_counter()
+        self.fleet.start()
+        if self.scenario.scaling is not None and self.product is not None:
+            self.controller = VirtualController(self.scenario.scaling, self.fleet, self.product.store, self.clock)
+            self.controller.start()
+        self._await_next()
+        # Scrapes would go on for ever.
+        if self._to_come:
+            self.clock.run()
+        warmup = self.scenario.warmup_seconds
+        return RunResult(
+            self.policy.name,
+            self.seed,
+            RequestTable.of(each for each in self._ended if each.arrived_at >= warmup),
+            servers_of(self.fleet.everyone),
+            () if self.controller is None else tuple(self.controller.steps),
+            self.clock.now,
+            self.clock.events,
+            perf_counter() - began,
+            self._counts(),
+        )
+
+    def _rng(self, of: str) -> random.Random:
+        return random.Random(f"{self.seed}/{of}")
+
+    def _routing(self) -> tuple[PickerRouter | Baseline, Product | None]:
+        scenario, policy, rng = self.scenario, self.policy, self._rng("router")
+        if not policy.picks and scenario.scaling is None:
+            return BASELINES[policy.name](rng), None
+        # What scales reads the store, also where no picker does.
+        scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
+        config = serve_config(scenario, policy.scrape_seconds)
+        product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
+        if not policy.picks:
+            return BASELINES[policy.name](rng), product
+        return PickerRouter(config, scheduling, scenario, product.store, self.clock, rng), product
+
+    def _discovered(self, state: DiscoveryState) -> None:
+        # The store first: directors read it.
+        if self.product is not None:
+            self.product.sync(state, self.fleet.listed)
+        self.router.sync(state)
+
+    # --- traffic ------------------------------------------------------------------------------------------------------
+
+    def _await_next(self) -> None:
+        request = next(self._arriving, None)
+        if request is not None:
+            self._to_come += 1
+            self.clock.at(request.at_seconds, self._arrive, request)
+
+    def _arrive(self, request: VirtualRequest) -> None:
+        self._to_come -= 1
+        self._await_next()
+        self.gateway.receive(request)
+
+    def _follow_up(self, request: VirtualRequest) -> None:
+        self._to_come -= 1
+        self.gateway.receive(request)
+
+    # --- what servers tell --------------------------------------------------------------------------------------------
+
+    def whole(self, number: int, done: FinishedRequest) -> None:
+        """See `Answering`."""
+        self.gateway.whole(number, done)
+
+    def cut(self, number: int) -> None:
+        """See `Answering`."""
+        self.gateway.cut(number)
+
+    def _over(self, flight: Flight) -> None:
+        self._ended.append(flight)
+        if flight.served is not None and flight.served in self.fleet.listed:
+            self.fleet.idle(self.fleet.listed[flight.served])
+        following = self._stream.next(flight.request, flight.ended_at)
+        if following is not None:
+            self._to_come += 1
+            self.clock.at(following.at_seconds, self._follow_up, following)
+        if not self._to_come and not self.gateway.under_way:
+            self.clock.stop()
+        if self._progress is not None and len(self._ended) % _PROGRESS_EVERY == 0:
+            self._progress(len(self._ended))
+
+    def _counts(self) -> dict[str, float]:
+        if not isinstance(self.router, PickerRouter) or self.product is None:
+            return {}
+        stats = next(iter(self.router.deciding.directors.stats().values()))
+        return {
+            "prompt_tokens": stats.prompt_tokens,
+            "matched_tokens": stats.matched_tokens,
+            "unknown_load": stats.unknown_load,
+            "written_off": self.product.store.written_off,
+        }

@@ -1,0 +1,245 @@
+"""The prefill clock: when each endpoint will have computed the prompts that were dispatched to it.
+
+A prompt is on the clock from its dispatch until it is computed, which is long before its answer ends: tokens in flight
+stay on the books for as long as the answer takes, and so say little of what a new request waits for. The clock of an
+endpoint is one time, `finish`; a dispatch moves it by the seconds of its prefill, from now on where it has passed. It
+is an estimate, and what the endpoint reports corrects it. At a scrape that finds `waiting` requests, as many of the
+youngest that were dispatched before have not begun, so that at least their prefills are left. The one before them may
+be in the middle of its prefill, and a step may be under way that computes others, so that no more than these are left
+beside: a queue of none is not an endpoint without a backlog.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from infscale.endpoint import Endpoint, EndpointKey
+from infscale.latency.predictions import USUAL_BUDGET_TOKENS
+from infscale.metrics.sample import FloatArray, Life
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.scheduling.costs.step_costs import StepCosts
+
+IN_TRANSIT_SECONDS: Final = 0.005
+"""What was dispatched so shortly before a scrape may not have reached the engine when it was made."""
+
+_WEIGHT_OF_NEW: Final = 0.05
+
+
+class _Prefill:
+    """A request in flight: when it was dispatched, its prefill's seconds, and when that ends by the clock.
+
+    `tokens` is what it takes of the KV cache.
+    """
+
+    __slots__ = ("at", "finish", "seconds", "tokens")
+
+    def __init__(self, at: float, seconds: float, finish: float, tokens: float) -> None:
+        self.at = at
+        self.seconds = seconds
+        self.finish = finish
+        self.tokens = tokens
+
+
+class _Line:
+    """What one endpoint was sent, in order: prefills that may not have ended, and those that have, by their numbers."""
+
+    __slots__ = ("ahead", "behind", "finish", "life", "row", "tokens")
+
+    def __init__(self) -> None:
+        self.ahead: dict[int, _Prefill] = {}
+        self.behind: dict[int, _Prefill] = {}
+        self.finish = 0.0
+        self.tokens = 0.0
+        self.life: Life | None = None
+        self.row = -1
+
+    def dispatched(self, number: int, seconds: float, tokens: float, now: float) -> None:
+        self.finish = max(self.finish, now) + seconds
+        self.ahead[number] = _Prefill(now, seconds, self.finish, tokens)
+        self.tokens += tokens
+
+    def ended(self, number: int, now: float, *, answered: bool) -> None:
+        """Take out a request; an answer proves that its prefill and all before it had begun."""
+        done = self.behind.pop(number, None)
+        if done is not None:
+            self.tokens -= done.tokens
+            return
+        done = self.ahead.get(number)
+        if done is None:
+            return
+        earlier = True
+        finish = now
+        for other, each in list(self.ahead.items()):
+            if other == number:
+                earlier = False
+                del self.ahead[other]
+                if not answered:
+                    finish = max(now, each.finish - each.seconds)
+            elif earlier:
+                if answered:
+                    self._pass(other, each, now)
+            else:
+                finish = max(finish, each.at) + each.seconds
+                finish = each.finish = min(finish, each.finish)
+        self.tokens -= done.tokens
+        self.finish = min(self.finish, finish)
+
+    def observed(self, waiting: int, at: float, step_seconds: float, usual_seconds: float) -> None:
+        """Correct the clock by a scrape that was made at `at`; see the module."""
+        sent = at - IN_TRANSIT_SECONDS
+        before = [number for number, each in self.ahead.items() if each.at <= sent]
+        known = min(waiting, len(before))
+        begun, queued = before[: len(before) - known], before[len(before) - known :]
+        # Requests of others, and those that lost their place in the batch, wait as well.
+        least = (waiting - known) * usual_seconds
+        for number in queued:
+            least += self.ahead[number].seconds
+        finish = self.ahead[before[-1]].finish if before else self.finish if not self.ahead else at
+        most = least + step_seconds + (self.ahead[begun[-1]].seconds if begun else 0.0)
+        finish = min(max(finish, at + least), at + most)
+        last = begun.pop() if begun else -1
+        for number in begun:
+            self._pass(number, self.ahead[number], at)
+        later = finish
+        for number in reversed(queued):
+            each = self.ahead[number]
+            each.finish = later
+            later -= each.seconds
+        if last >= 0:
+            each = self.ahead[last]
+            each.finish = later
+            if later <= at:
+                self._pass(last, each, at)
+        for each in self.ahead.values():
+            if each.at > sent:
+                finish = each.finish = max(finish, each.at) + each.seconds
+        self.finish = finish
+
+    def _pass(self, number: int, each: _Prefill, now: float) -> None:
+        """The prefill of a request is over."""
+        del self.ahead[number]
+        self.behind[number] = each
+        each.finish = min(each.finish, now)
+
+    def find(self, number: int) -> _Prefill:
+        return self.ahead.get(number) or self.behind[number]
+
+    def begin_anew(self) -> None:
+        """Nothing of what was sent is computed any more."""
+        self.behind.update(self.ahead)
+        self.ahead.clear()
+        self.finish = 0.0
+
+
+class PrefillClock:
+    """The clocks of one pool's endpoints; rows are those of the endpoints last given to `sync`.
+
+    The director of the pool owns and writes it; stages only read. Numbers are those of charges. A request is on the
+    clock of one endpoint from `dispatched` to `ended`; one whose endpoint has left is on none.
+    """
+
+    def __init__(self) -> None:
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._lives: Sequence[Life | None] = ()
+        self._lines: dict[tuple[EndpointKey, str], _Line] = {}
+        self._rows: list[_Line] = []
+        self._of: dict[int, _Line] = {}
+        self._finish = np.zeros(0)
+        self._tokens = np.zeros(0)
+        self._seen = np.zeros(0)
+        self._observed_at: FloatArray = self._seen
+        self._usual_seconds = 0.0
+
+    def __len__(self) -> int:
+        """Requests on the clock."""
+        return len(self._of)
+
+    def pending_seconds(self, now: float) -> FloatArray:
+        """Of every row: seconds until the prompts that were sent there are computed, 0 where they are."""
+        left: FloatArray = np.maximum(self._finish - now, 0.0)
+        return left
+
+    @property
+    def context_tokens(self) -> FloatArray:
+        """Of every row: tokens of the KV cache that the requests in flight are expected to take."""
+        return self._tokens
+
+    def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[Life | None]) -> None:
+        """Follow the pool: an endpoint that is new, or whose engine began anew, has nothing to compute."""
+        if endpoints is not self._endpoints:
+            self._place(endpoints)
+        if lives is self._lives or not lives:
+            return
+        self._lives = lives
+        for line, life in zip(self._rows, lives, strict=True):
+            if line.life is not life:
+                line.life = life
+                line.begin_anew()
+                self._show(line)
+
+    def dispatched(self, row: int, number: int, seconds: float, tokens: float, now: float) -> None:
+        """Request `number` was sent to the endpoint of `row`, where its prefill alone takes so many seconds.
+
+        `tokens` is what it is expected to take of the KV cache.
+        """
+        line = self._rows[row]
+        line.dispatched(number, seconds, float(round(tokens)), now)
+        self._of[number] = line
+        self._usual_seconds += _WEIGHT_OF_NEW * (seconds - self._usual_seconds)
+        self._show(line)
+
+    def ended(self, number: int, now: float, *, answered: bool) -> None:
+        """Request `number` has ended; `answered`: the endpoint made tokens for it. One that is unknown is none."""
+        line = self._of.pop(number, None)
+        if line is not None:
+            line.ended(number, now, answered=answered)
+            self._show(line)
+
+    def moved(self, number: int, to: int, row: int, now: float) -> None:
+        """Request `number` went to the endpoint of `row` instead, where it is number `to`."""
+        line = self._of.get(number)
+        if line is not None:
+            found = line.find(number)
+            self.ended(number, now, answered=False)
+            self.dispatched(row, to, found.seconds, found.tokens, now)
+
+    def observe(self, snapshot: PoolSnapshot, costs: StepCosts) -> None:
+        """Correct the clocks of endpoints that were scraped since they were last looked at."""
+        columns = snapshot.columns
+        observed_at = columns.observed_at
+        if observed_at is self._observed_at:
+            return
+        self._observed_at = observed_at
+        rows: list[int] = (observed_at > self._seen).nonzero()[0].tolist()
+        for row in rows:
+            at = float(observed_at[row])
+            self._seen[row] = at
+            waiting = float(columns.gauges.waiting[row])
+            # Where it is not known how many wait, nothing is corrected.
+            if waiting == waiting:
+                line, batch = self._rows[row], float(snapshot.in_flight_requests[row])
+                step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.tokens, batch)
+                line.observed(int(waiting), at, step_seconds, self._usual_seconds)
+                self._finish[row] = line.finish
+
+    def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
+        seen = {id(line): float(self._seen[line.row]) for line in self._rows}
+        self._endpoints = endpoints
+        before = self._lines
+        self._lines = {
+            identity: before.get(identity) or _Line() for identity in ((each.key, each.authority) for each in endpoints)
+        }
+        self._rows = list(self._lines.values())
+        kept = {id(line) for line in self._rows}
+        self._of = {number: line for number, line in self._of.items() if id(line) in kept}
+        self._finish, self._tokens = np.zeros(len(endpoints)), np.zeros(len(endpoints))
+        self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
+        self._observed_at = self._seen
+        for row, line in enumerate(self._rows):
+            line.row = row
+            self._show(line)
+
+    def _show(self, line: _Line) -> None:
+        self._finish[line.row] = line.finish
+        self._tokens[line.row] = line.tokens

@@ -1,0 +1,71 @@
+"""What a step costs each endpoint of a pool, by the latency models that the store has of them.
+
+A model whose error is above `infscale.latency.step_columns.WORST_USABLE_ERROR` says nothing. In place of one that says
+nothing stand, number by number, the medians of those of the pool that do; where none does, those of `USUAL_STEPS`.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from infscale.frozen_values import entity
+from infscale.latency.predictions import USUAL_BUDGET_TOKENS
+from infscale.latency.step_columns import StepColumns
+from infscale.latency.step_model import StepModel
+from infscale.memo import MemoKey
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import PoolSnapshot
+
+USUAL_STEPS: Final = StepModel(20e-3, 62.8e-6, 0.05e-6, 30e-6)
+"""A model of 32 billion parameters on two H100, as the reference's guides have it: slower than most are."""
+
+
+@entity
+class StepCosts:
+    """Seconds of a step: `base`, and per prefill token, KV token and sequence; one entry per row, none unknown.
+
+    A prefill token costs as much more than its model
+    says as that is wrong of late: what is thought to be cheap attracts work until it is not, and what is thought to be
+    dear only gets less.
+    """
+
+    base: FloatArray
+    per_prefill_token: FloatArray
+    per_kv_token: FloatArray
+    per_sequence: FloatArray
+
+    def decode_seconds(self, kv_tokens: FloatArray, sequences: FloatArray) -> FloatArray:
+        """Of every row: a step in which nothing but a batch of so many sequences and context tokens is decoded."""
+        seconds: FloatArray = self.base + self.per_kv_token * kv_tokens + self.per_sequence * sequences
+        return seconds
+
+    def prefill_seconds(self, row: int, uncached_tokens: float, kv_tokens: float, sequences: float) -> float:
+        """How long the endpoint of `row` computes so much of a prompt beside such a batch, once it begins."""
+        decode = float(self.base[row])
+        decode += float(self.per_kv_token[row]) * kv_tokens + float(self.per_sequence[row]) * sequences
+        steps = uncached_tokens / USUAL_BUDGET_TOKENS
+        return float(self.per_prefill_token[row]) * uncached_tokens + steps * decode
+
+
+_COSTS: Final = MemoKey[StepCosts]("step costs")
+
+
+def step_costs(snapshot: PoolSnapshot) -> StepCosts:
+    """What steps cost the endpoints of `snapshot`; worked out once for each state of the store."""
+    derived = snapshot.state.derived
+    known = derived.get(_COSTS)
+    if known is None:
+        known = derived.keep(_COSTS, _costs(snapshot.columns.steps, len(snapshot)))
+    return known
+
+
+def _costs(steps: StepColumns, rows: int) -> StepCosts:
+    usable = steps.usable
+    count = int(np.count_nonzero(usable))
+    if not count:
+        return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients[:4]])
+    per_prefill_token: FloatArray = steps.per_prefill_token * (1.0 + steps.error)
+    columns = [steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence]
+    if count < rows:
+        columns = [np.where(usable, each, np.median(each[usable])) for each in columns]
+    return StepCosts(*columns)

@@ -1,0 +1,69 @@
+"""The scorer of marginal costs: the seconds of delay that a placement causes, to its request and to all others."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from infscale.latency.predictions import USUAL_BUDGET_TOKENS
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray, at_rows
+from picker.scheduling.costs.step_costs import step_costs
+from picker.scheduling.plugin import SchedulingContext
+
+_OF_A_STEP: Final = 0.5
+"""On average, a request that finds a step under way waits for half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarginalCostScorer:
+    """The least delay, in seconds, of this request and of all that it meets (`cost_seconds`).
+
+    The best candidate scores 1, one that costs `scale_seconds` more 0.5: ``scale / (scale + cost - least cost)``, so
+    that seconds count the same whatever the candidates are, beside other scorers too. `recompute_weight`,
+    `decode_weight` and `batch_weight` price the delay of others.
+    """
+
+    of_clock: ClassVar[bool] = True
+
+    recompute_weight: float = 3.0
+    decode_weight: float = 0.02
+    batch_weight: float = 1.0
+    scale_seconds: float = 1.0
+
+    def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """1 for the cheapest candidate, falling with the seconds by which the others cost more."""
+        cost = self.cost_seconds(context, rows)
+        share: FloatArray = self.scale_seconds / (cost - (np.minimum.reduce(cost) - self.scale_seconds))
+        return share
+
+    def cost_seconds(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
+        """What each candidate would cost. Steps are those of `step_costs`.
+
+        With `u` uncached tokens, an expected answer of `L` tokens, `N` requests in flight and steps of `itl` seconds:
+
+        * until the first token: what is pending by the clock, half a step, and the prefill ``b·u + u/budget·itl``;
+        * ``recompute_weight · b·u`` at the pool's mean speed: what is computed takes the place of what is cached, and
+          will be asked for again;
+        * ``decode_weight ·`` (``b·u·N``: the prefill holds up those that decode; ``L·itl``: how fast this one will;
+          ``L·(d + c·context)·N``: by how much it slows the others);
+        * ``batch_weight · b·L·N``: what keeps batches of one size.
+        """
+        request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
+        costs = step_costs(context.snapshot)
+        # All rows at first: which of them are candidates is looked up once.
+        batch = costs.decode_seconds(clock.context_tokens, in_flight)
+        per_token, output = costs.per_prefill_token, request.output_tokens
+        uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
+        slower = costs.per_sequence + costs.per_kv_token * (request.prompt_tokens + 0.5 * output)
+        prefill = per_token * uncached
+        of_each = self.decode_weight * (prefill + output * slower) + (self.batch_weight * output) * per_token
+        recompute = self.recompute_weight * float(np.add.reduce(per_token)) / len(per_token)
+        cost: FloatArray = (
+            clock.pending_seconds(context.now)
+            + prefill
+            + (uncached / USUAL_BUDGET_TOKENS + (_OF_A_STEP + self.decode_weight * output)) * batch
+            + recompute * uncached
+            + of_each * in_flight
+        )
+        return at_rows(cost, rows)
