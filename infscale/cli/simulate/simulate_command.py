@@ -90,6 +90,7 @@ def add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--response-bodies", action="store_true", help="the picker sees answers, and so their usage")
     group.add_argument("--no-limits", action="store_true", help="requests do not say how long answers may be")
     group.add_argument("--slo-headers", action="store_true", help="requests carry the goal")
+    group.add_argument("--gpu-labels", action="store_true", help="labels of servers name their GPUs")
     group.add_argument("--patience", default="600s", metavar="DURATION", help="of clients (default %(default)s)")
     group.add_argument("--warmup", default="0", metavar="DURATION", help="played and not counted (default none)")
 
