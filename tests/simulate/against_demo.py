@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from infscale.sim.load.workload import LoadRequest
-
 from infscale.cli.demo import play
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.demo.report import PhaseSummary
