@@ -15,6 +15,7 @@ from picker.directing.served_models import accounted
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, SchedulingContext
@@ -216,7 +217,10 @@ class Dispatches:
         # At least one token is computed, whatever is cached.
         uncached_tokens = max(1.0, uncached_tokens)
         seconds = costs.prefill_seconds(row, uncached_tokens, float(clock.context_tokens[row]), batch)
-        clock.dispatched(row, charge.number, seconds, facts.prompt_tokens + 0.5 * facts.output_tokens, context.now)
+        half = 0.5 * facts.output_tokens
+        clock.dispatched(
+            row, charge.number, Work(seconds, facts.prompt_tokens + half, uncached_tokens + half), context.now
+        )
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

@@ -43,6 +43,8 @@ class MarginalCostScorer:
         With `u` uncached tokens, an expected answer of `L` tokens, `N` requests in flight and steps of `itl` seconds:
 
         * until the first token: what is pending by the clock, half a step, and the prefill ``b·u + u/budget·itl``;
+        * until there is room in the KV cache: as answers end evenly over ``L·itl``, the share of what is held there
+          that has to go, of that time;
         * ``recompute_weight · b·u`` at the pool's mean speed: what is computed takes the place of what is cached, and
           will be asked for again;
         * ``decode_weight ·`` (``b·u·N``: the prefill holds up those that decode; ``L·itl``: how fast this one will;
@@ -59,10 +61,12 @@ class MarginalCostScorer:
         prefill = per_token * uncached
         of_each = self.decode_weight * (prefill + output * slower) + (self.batch_weight * output) * per_token
         recompute = self.recompute_weight * float(np.add.reduce(per_token)) / len(per_token)
+        held = clock.cache_tokens
+        missing = np.maximum(held + uncached - clock.capacity_tokens, 0.0) / np.maximum(held, 1.0)
         cost: FloatArray = (
             clock.pending_seconds(context.now)
             + prefill
-            + (uncached / USUAL_BUDGET_TOKENS + (_OF_A_STEP + self.decode_weight * output)) * batch
+            + (uncached / USUAL_BUDGET_TOKENS + missing * output + (_OF_A_STEP + self.decode_weight * output)) * batch
             + recompute * uncached
             + of_each * in_flight
         )
