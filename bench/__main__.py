@@ -14,6 +14,7 @@ from bench.gateway import gateway_rows
 from bench.memory import exchanges, interpretation, longest_hold, scheduling
 from bench.open_loop import open_loop_rows
 from bench.rows import Row, machine, table, write
+from bench.simulated_engines import engine_rows
 from lab.controlplane import tools_problem
 
 
@@ -47,6 +48,7 @@ def _against() -> list[Row]:
 
 _PARTS: dict[str, Callable[[], list[Row]]] = {
     "memory": _memory,
+    "engines": lambda: list(engine_rows()),
     "gateway": _gateway,
     "open-loop": _open_loop,
     "cluster": _cluster,

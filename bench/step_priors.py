@@ -31,16 +31,21 @@ FEWEST_CONCURRENCIES = 3
 _GROUP = ("backend", "backend_version", "model", "gpu", "precision", "tp_size", "moe_ep_size", "attention_dp_size")
 
 
-def rows_of(measured: Iterable[Mapping[str, str]]) -> list[FittedPrior]:
-    """A row for each group of measurements that has enough of them."""
+def groups_of(measured: Iterable[Mapping[str, str]]) -> dict[tuple[str, ...], list[ClosedLoopPoint]]:
+    """The measurements of each engine, model, GPU and parallelism that has enough of them for a fit."""
     groups: dict[tuple[str, ...], list[ClosedLoopPoint]] = {}
     for row in measured:
         groups.setdefault(tuple(row[name] for name in _GROUP), []).append(_point(row))
-    return [
-        _fitted(key, points)
+    return {
+        key: points
         for key, points in sorted(groups.items())
         if len(points) >= FEWEST_POINTS and len({each.concurrency for each in points}) >= FEWEST_CONCURRENCIES
-    ]
+    }
+
+
+def rows_of(measured: Iterable[Mapping[str, str]]) -> list[FittedPrior]:
+    """A row for each group of measurements that has enough of them."""
+    return [_fitted(key, points) for key, points in groups_of(measured).items()]
 
 
 def _point(row: Mapping[str, str]) -> ClosedLoopPoint:

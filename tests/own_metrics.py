@@ -17,6 +17,7 @@ from infscale.node_agent.page import NodeAgentCollector
 from infscale.prometheus.evaluation import Counts
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
+from infscale.serving.recorded.recording import RecordCollector, RecordCounts
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.source_metrics import (
@@ -65,6 +66,7 @@ def _picker() -> Iterable[Collector]:
         PickerCollector(directors, durations, int),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
+        RecordCollector(RecordCounts()),
     )
 
 

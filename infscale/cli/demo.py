@@ -25,7 +25,7 @@ from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
 from infscale.extras import install_command
-from infscale.sim.load.workload import encode_requests
+from infscale.sim.load.load_requests import encode_requests
 
 if TYPE_CHECKING:
     from infscale.demo.phase import View

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from infscale.client_headers import TRUSTABLE
 from infscale.config import declared_objects, listeners
 from infscale.config.configured_dialects import dialects
+from infscale.config.record_settings import record_settings
 from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
@@ -325,6 +326,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         ready_without_endpoints=section.get("ready_without_endpoints", Field.boolean, default.ready_without_endpoints),
         trusted_headers=section.get("trusted_headers", trusted, default.trusted_headers),
         unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
+        record=section.get("record", record_settings(files), None),
     )
 
 

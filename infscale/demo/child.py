@@ -26,7 +26,7 @@ from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.engine.steps import EngineSettings
 from infscale.sim.http.simulated_servers import SimFleet, SimServerSettings
 from infscale.sim.load.load_generator import LoadSettings, send_all
-from infscale.sim.load.workload import decode_requests
+from infscale.sim.load.load_requests import decode_requests
 
 
 async def servers(wanted: Mapping[str, Any]) -> None:

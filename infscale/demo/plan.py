@@ -7,8 +7,14 @@ from pathlib import Path
 
 from infscale.errors import ConfigError
 from infscale.sim.engine.coefficients import coefficient_set
-from infscale.sim.load.traces import TraceWindow, parse_trace, spread, thin
-from infscale.sim.load.workload import ChatLoad, LoadRequest, chat_requests, trace_requests
+from infscale.sim.load.distributions.arrival_times import Arrivals
+from infscale.sim.load.load_requests import LoadRequest, load_requests
+from infscale.sim.load.named.named_workloads import CHATS
+from infscale.sim.load.prompts import Prompts
+from infscale.sim.load.trace_formats import parse_trace
+from infscale.sim.load.trace_load import trace_requests
+from infscale.sim.load.traces import TraceWindow, spread, thin
+from infscale.sim.load.traffic import LoadTarget
 
 _MAX_SECONDS = 3600.0
 _MAX_RATE = 1000.0
@@ -99,11 +105,11 @@ def make_plan(options: DemoOptions) -> DemoPlan:
 def _built_in(
     seconds: float, rate: float, defaults: _Defaults, seed: int
 ) -> tuple[tuple[LoadRequest, ...], Mapping[str, object], str]:
-    load = ChatLoad(seconds, rate)
-    model = coefficient_set(defaults.coefficients).model
-    requests = chat_requests(load, model, random.Random(seed))
+    target = LoadTarget(coefficient_set(defaults.coefficients).model)
+    load = replace(CHATS, target=target, arrivals=Arrivals(seconds, (rate,), CHATS.arrivals.cv))
+    requests = load_requests(load.stream(random.Random(seed)).arriving())
     title = f"chats of {load.groups} teams with long system prompts, in bursts: {len(requests)} requests"
-    return requests, load.description() | {"requests": len(requests), "seed": seed}, title
+    return requests, {**load.description(), "requests": len(requests), "seed": seed}, title
 
 
 def _replay(
@@ -117,7 +123,7 @@ def _replay(
     if not subset.requests:
         raise ConfigError(str(path), "", f"no request fits into {seconds:g} s at {rate:g} requests/s; raise --rate")
     played = tuple(replace(request, at_seconds=request.at_seconds / speed) for request in subset.requests)
-    requests = trace_requests(played, chosen.model, rng)
+    requests = load_requests(trace_requests(played, LoadTarget(chosen.model), Prompts(rng)))
     workload = {
         "kind": "trace",
         "file": path.name,

@@ -28,13 +28,17 @@ class Files:
         self.named: list[tuple[Field, Path]] = []
 
     def path(self, field: Field) -> Path:
-        """The path of a file."""
+        """The path of a file that is to be read."""
+        found = self.written(field)
+        self.named.append((field, found))
+        return found
+
+    def written(self, field: Field) -> Path:
+        """The path of a file that need not exist."""
         text = field.text()
         if "\0" in text:
             field.refuse("expected the path of a file")
-        found = self._base / text
-        self.named.append((field, found))
-        return found
+        return self._base / text
 
 
 class Section:

@@ -32,6 +32,7 @@ from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
+from infscale.serving.recorded.recording import Recording
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
     SchedulingFile,
@@ -179,6 +180,10 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    recording = None
+    if config.picker.record is not None and "picker" in running:
+        recording = Recording(config.picker.record, clock)
+        deciding.record(recording)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [
         Asking(words, [config.sources[kind.key].source(store, clock, rng) for kind in SOURCES if kind.words == words])
@@ -212,7 +217,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
     collecting = (storing, deciding, scraping, *asking, listing, *prometheus.parts)
-    wanted = (*collecting, answering, scaler, port, showing, following)
+    wanted = (*collecting, recording, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(

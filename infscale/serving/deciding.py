@@ -13,10 +13,12 @@ from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
+from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
+from picker.request import PromptDirector
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,11 +75,16 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
+        self._outermost: PromptDirector = self.observing.director
         self._collectors = tuple(self.observing.collectors())
+
+    def record(self, recorder: Recorder) -> None:
+        """Tell `recorder` of every request from now on."""
+        self._outermost = RecordedDirector(self._outermost, recorder)
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
-        return Exchange(self._exchanging, self.observing.director, self._rng)
+        return Exchange(self._exchanging, self._outermost, self._rng)
 
     def change(self, scheduling: PickerConfig) -> None:
         """Schedule by this from the next request on. Raises `ConfigError`, and changes nothing, where it cannot."""

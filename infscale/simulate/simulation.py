@@ -63,7 +63,9 @@ class Simulation:
             self.controller = VirtualController(self.scenario.scaling, self.fleet, self.product.store, self.clock)
             self.controller.start()
         self._await_next()
-        self.clock.run()
+        # Scrapes would go on for ever.
+        if self._to_come:
+            self.clock.run()
         warmup = self.scenario.warmup_seconds
         return RunResult(
             self.policy.name,

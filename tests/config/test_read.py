@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.config.read import DIALECT_NAMES, load_config, read_config
+from infscale.config.record_settings import RecordSettings
 from infscale.config.settings import (
     AdapterSettings,
     DiscoverySettings,
@@ -150,6 +151,7 @@ def test_every_key_can_be_given() -> None:
           subset_hints: false
           trusted_headers: [x-llm-d-inference-pool]
           unknown_objectives: default
+          record: {file: requests.jsonl, max_bytes: 1000000}
           ready_without_endpoints: true
           any_health_service: true
           transport: grpc_aio
@@ -213,6 +215,7 @@ def test_every_key_can_be_given() -> None:
             subset_hints=False,
             trusted_headers=("x-llm-d-inference-pool",),
             unknown_objectives="default",
+            record=RecordSettings(BASE / "requests.jsonl", 1_000_000),
             ready_without_endpoints=True,
             any_health_service=True,
             transport="grpc_aio",
@@ -539,6 +542,11 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         ),
         (MINIMAL + "picker: {destinations: 9}", "serve.yaml:2: picker.destinations: expected at most 8, got 9"),
         (MINIMAL + "picker: {tls: {certificate: x}}", "serve.yaml:2: picker.tls: key 'key' is missing"),
+        (MINIMAL + "picker: {record: {}}", "serve.yaml:2: picker.record: key 'file' is missing"),
+        (
+            MINIMAL + "picker: {record: {file: a, max_bytes: 9}}",
+            "serve.yaml:2: picker.record.max_bytes: expected at least 65536, got 9",
+        ),
         (MINIMAL + 'picker: {config_file: "a\\0b"}', "serve.yaml:2: picker.config_file: expected the path of a file"),
         (
             MINIMAL + "adapter: {listen: '0.0.0.0:6443'}",
@@ -737,6 +745,7 @@ SECTIONS: dict[str, type[Any]] = {
     "pools.<pool>.saturation": SaturationSettings,
     "picker": PickerSettings,
     "picker.tls": PickerTlsFiles,
+    "picker.record": RecordSettings,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,

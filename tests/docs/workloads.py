@@ -26,7 +26,7 @@ MEANINGS = {
     "system": "tokens of a system prompt",
     "first": "tokens of a conversation's first prompt",
     "question": "tokens that each question adds",
-    "output": "tokens of an answer",
+    "output": "tokens of an answer; of a recording, of those whose length was not recorded",
     "think": "seconds between the end of an answer and the next question",
     "zipf": "how much more popular groups are asked for: the exponent of Zipf's law, 0 is evenly",
     "hot": "share of all requests that are for the first group",

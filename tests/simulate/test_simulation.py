@@ -93,3 +93,34 @@ def test_hits_are_the_engines_own() -> None:
     believed = result.counts["matched_tokens"] / result.counts["prompt_tokens"]
     assert true > 0.4
     assert believed == pytest.approx(true, abs=0.1)
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_product_learns_the_speed_of_servers_from_their_pages(known: bool) -> None:
+    """With labels that name their GPUs it has an idea before the first request."""
+    run = Simulation(scenario(traffic=SharedPrefixes(requests=600), known_gpus=known), named_policy("infscale"), 1)
+    assert run.product is not None
+    store = run.product.store
+    before: list[bool] = []
+    run.clock.at(0.0, lambda _: before.append(bool(np.isnan(store.snapshots()[0].columns.steps.base).any())), None)
+    run.run()
+    assert before == [not known]
+    assert np.isfinite(store.snapshots()[0].columns.steps.base).all()
+
+
+def test_without_requests_a_run_is_over_at_once() -> None:
+    result = simulate(scenario(traffic=SharedPrefixes(requests=0)), named_policy("infscale"), 1)
+    assert len(result.requests) == 0
+    assert result.events == 0
+
+
+def test_a_class_that_is_sheddable_is_refused_while_the_pool_is_saturated() -> None:
+    """Two servers, and more than they can do: what may wait is turned away, and what may not comes through sooner."""
+    traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
+    equal = simulate(scenario(2, traffic), named_policy("infscale"), 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    batch = shed.request_class == shed.classes.index("batch")
+    assert shed.failures == ("refused: saturated",)
+    assert shed.refused[batch].any()
+    assert not shed.refused[~batch].any()
+    assert shed.ttft[~batch].mean() < 0.8 * equal.ttft[~batch].mean()

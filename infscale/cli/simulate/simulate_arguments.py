@@ -50,6 +50,7 @@ def experiment(arguments: argparse.Namespace) -> Experiment:
             goal=Goal(**_durations("--slo", arguments.slo, [each.name for each in fields(Goal)])),
             goal_headers=arguments.slo_headers,
             priorities=_priorities(arguments.priority),
+            known_gpus=arguments.gpu_labels,
             patience_seconds=_duration("--patience", arguments.patience),
             warmup_seconds=_duration("--warmup", arguments.warmup, least=0.0),
             scrape_seconds=None if arguments.scrape is None else _duration("--scrape", arguments.scrape, least=0.01),
@@ -125,6 +126,7 @@ def described(chosen: Experiment, words: Sequence[str]) -> Mapping[str, object]:
         "goal_seconds": asdict(scenario.goal),
         "goal_headers": scenario.goal_headers,
         "priorities": dict(scenario.priorities),
+        "known_gpus": scenario.known_gpus,
         "patience_seconds": scenario.patience_seconds,
         "warmup_seconds": scenario.warmup_seconds,
         "policies": [

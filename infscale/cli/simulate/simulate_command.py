@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", default="3", metavar="N|LIST", help="how many, or which as 3,7 (default %(default)s)"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes at once (default: one per core)")
-    _add_world(parser.add_argument_group("servers and traffic"))
-    _add_scaling(parser.add_argument_group("replicas by an HPA"))
+    _add_world(parser)
+    _add_scaling(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--slo", metavar="ttft=1s,tpot=50ms", help="the goal; also e2e=…")
     output.add_argument("--json", type=Path, metavar="FILE", help="write everything, with what it takes to repeat it")
@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_world(group: "argparse._ArgumentGroup") -> None:
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("servers and traffic")
     group.add_argument(
         "--servers",
         metavar="4xSET,4xSET@0.5",
@@ -82,11 +83,13 @@ def _add_world(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--response-bodies", action="store_true", help="the picker sees answers, and so their usage")
     group.add_argument("--no-limits", action="store_true", help="requests do not say how long answers may be")
     group.add_argument("--slo-headers", action="store_true", help="requests carry the goal")
+    group.add_argument("--gpu-labels", action="store_true", help="labels of servers name their GPUs")
     group.add_argument("--patience", default="600s", metavar="DURATION", help="of clients (default %(default)s)")
     group.add_argument("--warmup", default="0", metavar="DURATION", help="played and not counted (default none)")
 
 
-def _add_scaling(group: "argparse._ArgumentGroup") -> None:
+def _add_scaling(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("replicas by an HPA")
     group.add_argument("--hpa", type=Path, metavar="FILE", help="an HPA of autoscaling/v2, on infscale's metrics")
     group.add_argument("--sync", default="15s", metavar="DURATION", help="between its syncs (default %(default)s)")
     group.add_argument("--start", metavar="DURATION", help="of a new pod (default: loading the model)")

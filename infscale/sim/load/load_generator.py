@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 
 from infscale.process.connecting import connect_problem
-from infscale.sim.load.workload import LoadRequest
+from infscale.sim.load.load_requests import LoadRequest
 
 POD_HEADER = "x-inference-pod"
 """Response header in which an endpoint names itself."""

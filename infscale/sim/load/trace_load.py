@@ -15,7 +15,7 @@ from infscale.sim.load.virtual_request import OpenStream, RequestStream, Virtual
 if TYPE_CHECKING:
     from random import Random
 
-_FIRST_OWN_KEY: Final = 1 << 40
+_FIRST_OWN_KEY: Final = 1 << 58
 """Keys of prompts that share nothing; block ids of traces are far below."""
 
 
@@ -27,7 +27,7 @@ class TracePlay:
     request; None: anywhere, so that each seed has another part. `speed` is how many seconds of the trace pass in one;
     with `rate` alone, the speed is what gives so many requests per second; with both, whole groups that share a prefix
     are left out until the rate is so low. With `cv` the trace's arrivals are replaced by those of `Arrivals` at the
-    same rate.
+    same rate. `output_tokens` is the length of answers whose own was not recorded.
     """
 
     start_seconds: float | None = None
@@ -36,9 +36,10 @@ class TracePlay:
     speed: float | None = None
     rate: float | None = None
     cv: float | None = None
+    output_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "requests", "speed", "rate", "cv"):
+        for name in ("seconds", "requests", "speed", "rate", "cv", "output_tokens"):
             value: float | None = getattr(self, name)
             # NaN is in no interval.
             if value is not None and not 0 < value < float("inf"):
@@ -49,10 +50,7 @@ class TracePlay:
 
 @dataclass(frozen=True, slots=True)
 class TraceLoad:
-    """What `play` makes of `trace`, whose file is `name` and has the hash `digest`.
-
-    Equal block ids are equal text; the prompts of requests without any share nothing.
-    """
+    """What `play` makes of `trace`, whose file is `name` and has the hash `digest`."""
 
     target: LoadTarget
     play: TracePlay
@@ -68,7 +66,7 @@ class TraceLoad:
     def stream(self, rng: "Random") -> RequestStream:
         """See `Traffic`."""
         requests = played(self.trace, self.play, self.target.max_tokens, rng)
-        return OpenStream(_requests(requests, self.target, Prompts(rng)))
+        return OpenStream(trace_requests(requests, self.target, Prompts(rng)))
 
 
 def played(trace: Sequence[TraceRequest], play: TracePlay, max_tokens: int, rng: "Random") -> tuple[TraceRequest, ...]:
@@ -114,7 +112,8 @@ def _start(trace: Sequence[TraceRequest], play: TracePlay, rng: "Random") -> flo
     return 0.0 if play.seconds is None else rng.uniform(0.0, max(0.0, trace[-1].at_seconds - play.seconds))
 
 
-def _requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts: Prompts) -> Iterator[VirtualRequest]:
+def trace_requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts: Prompts) -> Iterator[VirtualRequest]:
+    """The requests with their text: equal block ids are equal text, other prompts share nothing."""
     for number, one in enumerate(requests):
         yield VirtualRequest(
             number,
@@ -124,15 +123,19 @@ def _requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts: Pro
             target.model,
             None,
             target.limit(one.output_tokens),
-            target.request_class,
+            one.request_class or target.request_class,
             prompts=prompts,
         )
 
 
 def _pieces(number: int, request: TraceRequest) -> Pieces:
-    blocks, size = request.blocks, request.block_tokens
-    if not blocks:
-        return (Piece("", _FIRST_OWN_KEY + number, request.input_tokens),)
-    pieces = [Piece("", block, size) for block in blocks[:-1]]
-    pieces.append(Piece("", blocks[-1], request.input_tokens - size * len(pieces)))
+    rest = request.input_tokens
+    pieces: list[Piece] = []
+    for block, size in zip(request.blocks, request.sizes, strict=True):
+        if rest < 1:
+            break
+        pieces.append(Piece("", block, min(size, rest)))
+        rest -= size
+    if rest > 0:
+        pieces.append(Piece("", _FIRST_OWN_KEY + number, rest))
     return tuple(pieces)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
 from infscale.simulate.run_result import Floats, RunResult
 
@@ -53,6 +54,7 @@ def _distribution(axes: Axes, seconds: Floats, name: str, colour: str) -> None:
     shares = np.linspace(0.0, 1.0, _POINTS)
     axes.plot(np.maximum(np.quantile(known, shares), 1e-4), shares, color=colour, linewidth=2, label=name)
     axes.set_xscale("log")
+    _of_seconds(axes.xaxis)
 
 
 def _under_way(axes: Axes, run: RunResult, colour: str) -> None:
@@ -76,6 +78,7 @@ def _late(axes: Axes, run: RunResult, colour: str) -> None:
     ]
     axes.step(times, values, where="post", color=colour, linewidth=1.5)
     axes.set_yscale("log")
+    _of_seconds(axes.yaxis)
 
 
 def _replicas(axes: Axes, run: RunResult, colour: str) -> None:
@@ -88,6 +91,13 @@ def _replicas(axes: Axes, run: RunResult, colour: str) -> None:
 
 
 _OVER_TIME = {"Requests under way": _under_way, "First token over time, p90": _late, "Servers": _replicas}
+
+
+def _of_seconds(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
 
 
 def _dress(axes: Axes, title: str, unit: str) -> None:

@@ -114,6 +114,16 @@ MEASURES: tuple[Measure, ...] = (
         "fewer",
         of_run=True,
     ),
+    Measure(
+        "most_replicas",
+        "most replicas",
+        lambda run, _: None if run.most_replicas is None else float(run.most_replicas),
+        "{:.4g}".format,
+        "more",
+        "fewer",
+        None,
+        of_run=True,
+    ),
 )
 """Every measure, in the order of tables."""
 

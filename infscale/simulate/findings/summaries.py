@@ -44,7 +44,7 @@ class ClassSummary:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One run: by class, `ALL` among them, and what its servers did."""
+    """One run: by class, `ALL` among them, and what its servers did; `most_replicas` is None without an HPA."""
 
     policy: str
     seed: int
@@ -54,7 +54,7 @@ class RunSummary:
     utilization: float
     gpu_seconds: float
     preemptions: int
-    most_replicas: int
+    most_replicas: int | None
 
     @classmethod
     def of(cls, result: RunResult, goal: Goal, warmup_seconds: float = 0.0) -> "RunSummary":
@@ -76,7 +76,7 @@ class RunSummary:
             result.utilization(),
             result.gpu_seconds(),
             sum(each.preemptions for each in result.servers),
-            max((each.after for each in result.scaling), default=len(result.servers)),
+            max((each.after for each in result.scaling), default=None),
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, Objective, ObjectKey, Phase, Pool
+from infscale.metrics.store.described_engine import GPU_LABELS, GPUS_LABEL
 from infscale.sim.pages.engine_pages import PageSubject
 from infscale.simulate.scenario import PlannedFault, Scenario, ServerKind
 from infscale.simulate.world.engine_sampling import SampledServer
@@ -97,7 +98,10 @@ class Fleet:
         if identity.authority in self._draining:
             phase = Phase.DRAINING
         address, _, _ = identity.authority.rpartition(":")
-        labels = {"app": APP, "nvidia.com/gpu.product": identity.kind.coefficients.gpu_model}
+        labels = {"app": APP}
+        if self.scenario.known_gpus:
+            chosen = identity.kind.coefficients
+            labels |= {GPU_LABELS[0]: chosen.gpu_model, GPUS_LABEL: str(chosen.gpus)}
         return Endpoint(self.key(server), address, _PORT, labels, phase)
 
     def key(self, server: VirtualServer) -> EndpointKey:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from infscale.sim.load.load_generator import LoadSettings, Outcome, send_all
-from infscale.sim.load.workload import LoadRequest
+from infscale.sim.load.load_requests import LoadRequest
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -13,7 +13,7 @@ from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.load.virtual_request import VirtualRequest
 
 TRACE = tuple(
-    TraceRequest(float(second), (0, 1 + second // 10, 100 + second), 1100, 20, group=second // 10)
+    TraceRequest(float(second), (0, 1 + second // 10, 100 + second), 1100, 20, second // 10, (512,) * 3)
     for second in range(100)
 )
 
@@ -105,8 +105,8 @@ def test_what_leaves_nothing_to_play_is_refused(bad: dict[str, Any]) -> None:
 
 def test_prompts_share_exactly_the_blocks_they_name() -> None:
     trace = (
-        TraceRequest(0.0, (0, 1, 2), 1100, 5),
-        TraceRequest(0.5, (0, 1, 3), 1200, 6),
+        TraceRequest(0.0, (0, 1, 2), 1100, 5, sizes=(512,) * 3),
+        TraceRequest(0.5, (0, 1, 3), 1200, 6, sizes=(512,) * 3),
         TraceRequest(0.7, (), 40, 7),
         TraceRequest(0.9, (), 40, 8),
     )

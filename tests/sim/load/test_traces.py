@@ -1,62 +1,21 @@
-"""Traces are read strictly, and thinning keeps what shares a prefix together."""
+"""Arrivals are spread where a clock was coarse, and thinning keeps what shares a prefix together."""
 
 import random
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.errors import ConfigError
-from infscale.sim.load.traces import TraceRequest, TraceWindow, parse_trace, spread, thin
-
-AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
-2023-11-16 18:15:46.6805900,374,44
-2023-11-16 18:15:50.9951690,396,109
-2023-11-16 18:16:01,12,1
-"""
+from infscale.sim.load.trace_formats import parse_trace
+from infscale.sim.load.traces import TraceRequest, TraceWindow, spread, thin
 
 
 def line(timestamp: int, tokens: int, blocks: list[int], output: int = 5) -> str:
     return f'{{"timestamp": {timestamp}, "input_length": {tokens}, "output_length": {output}, "hash_ids": {blocks}}}'
 
 
-MOONCAKE = "\n".join(
-    [
-        line(0, 1100, [0, 1, 2]),
-        line(500, 1100, [0, 3, 4]),
-        "",
-        line(900, 1600, [0, 1, 2, 5]),
-        line(1500, 300, [0]),
-    ]
-)
-
-
 def parsed(text: str, seed: int = 1) -> tuple[TraceRequest, ...]:
     return spread(parse_trace(text, "trace"), random.Random(seed))
-
-
-def test_mooncake_requests_are_grouped_by_the_first_block_that_not_all_share() -> None:
-    requests = parsed(MOONCAKE)
-    assert [request.at_seconds for request in requests] == [0.0, 0.5, 0.9, 1.5]
-    assert [request.input_tokens for request in requests] == [1100, 1100, 1600, 300]
-    first, second, third, fourth = (request.group for request in requests)
-    assert first == third
-    assert len({first, second, fourth}) == 3
-
-
-def test_azure_requests_count_from_the_first_and_share_nothing() -> None:
-    requests = parsed(AZURE)
-    assert [round(request.at_seconds, 3) for request in requests] == [0.0, 4.315, 14.319]
-    assert [(request.input_tokens, request.output_tokens) for request in requests] == [(374, 44), (396, 109), (12, 1)]
-    assert all(request.blocks == () for request in requests)
-    assert len({request.group for request in requests}) == 3
-
-
-def test_requests_are_in_order_of_arrival_even_where_the_file_is_not() -> None:
-    requests = parsed("\n".join([line(4000, 10, [7]), line(1000, 10, [8])]))
-    assert [request.at_seconds for request in requests] == [0.0, 3.0]
-    assert requests[0].blocks == (8,)
 
 
 def test_coarse_timestamps_are_spread_over_the_clock_s_step_the_same_for_a_seed() -> None:
@@ -73,49 +32,6 @@ def test_coarse_timestamps_are_spread_over_the_clock_s_step_the_same_for_a_seed(
 def test_fine_timestamps_stay_as_they_are() -> None:
     text = "\n".join(line(2000 * number, 10, [number]) for number in range(10))
     assert [request.at_seconds for request in parsed(text)] == [2.0 * number for number in range(10)]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param("", "trace: the trace is empty", id="empty"),
-        pytest.param("\n \n", "trace: the trace is empty", id="blank"),
-        pytest.param("{nonsense", "trace:1: expected one JSON object", id="not JSON"),
-        pytest.param(MOONCAKE + "\n[1]", "trace:6: expected one JSON object per line", id="a list"),
-        pytest.param(line(-1, 10, [1]), "trace:1: timestamp: expected a whole number at least 0", id="before time"),
-        pytest.param(line(0, 0, []), "trace:1: input_length: expected a whole number within 1", id="no input"),
-        pytest.param(line(0, 10, [1], 0), "trace:1: output_length: expected a whole number within 1", id="no output"),
-        pytest.param(line(0, 513, [1]), "trace:1: hash_ids: 513 tokens are 2 blocks of 512, got 1", id="block count"),
-        pytest.param(
-            '{"timestamp": 0, "input_length": 1, "output_length": 1, "hash_ids": ["x"]}',
-            "trace:1: hash_ids: expected whole numbers",
-            id="block type",
-        ),
-        pytest.param(
-            '{"timestamp": 0, "input_length": true, "output_length": 1, "hash_ids": [1]}',
-            "trace:1: input_length: expected a whole number",
-            id="boolean",
-        ),
-        pytest.param(
-            '{"timestamp": 0, "input_length": 1, "output_length": 1}',
-            "trace:1: hash_ids: expected a list",
-            id="no blocks",
-        ),
-        pytest.param("time,in,out\n1,2,3", "trace:1: expected JSON lines, or CSV with the columns", id="other CSV"),
-        pytest.param("TIMESTAMP,ContextTokens,GeneratedTokens\n", "trace: the trace has a header but", id="header"),
-        pytest.param(AZURE + "2023-11-16 18:16:02,5", "trace:5: expected 3 cells, got 2", id="short row"),
-        pytest.param(AZURE + "yesterday,5,5", "trace:5: TIMESTAMP: expected a date", id="no date"),
-        pytest.param(AZURE + "2023-11-16 18:16:02,5.5,5", "trace:5: ContextTokens: expected a whole", id="fraction"),
-        pytest.param(
-            AZURE + "2023-11-16 18:16:02," + "9" * 5000 + ",5", "trace:5: ContextTokens: expected a whole", id="huge"
-        ),
-        pytest.param(AZURE + '"2023-11-16 18:16:02\n,1,1', "trace:5: expected 3 cells, got 1", id="open quote"),
-    ],
-)
-def test_a_bad_trace_is_refused_with_its_line(text: str, message: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        parsed(text)
-    assert message in str(refused.value)
 
 
 def made(groups: list[int], gap: float = 0.1) -> tuple[TraceRequest, ...]:

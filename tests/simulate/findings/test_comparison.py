@@ -22,7 +22,7 @@ def run(policy: str, seed: int, ttft: float, hits: float | None = 0.5, failed: i
         100, 100 - failed, 0, failed, 90, 10.0, 9.0, 500.0, hits, times, Quantiles(0.03, 0.04, 0.05), times
     )
     failures = {"stream cut": failed} if failed else {}
-    return RunSummary(policy, seed, 10.0, {ALL: of_all}, failures, 0.7, 80.0, 0, 8)
+    return RunSummary(policy, seed, 10.0, {ALL: of_all}, failures, 0.7, 80.0, 0, None)
 
 
 def findings(ours: Sequence[float], theirs: Sequence[float], hits: float | None = 0.5, failed: int = 0) -> Findings:

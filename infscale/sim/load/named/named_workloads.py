@@ -93,12 +93,15 @@ def _sessions(  # noqa: PLR0913 # one for each column of the table
     return SessionLoad(target, Arrivals(seconds, (rate,)), first, output, question, turns, think, 1, fixed(system))
 
 
+CHATS: Final = _groups(20, 48, 4, 3000, even(150, 0.5), even(80, 0.5), turns=4, cv=2.0)
+"""The demo's load."""
+
 _ROWS: Final = (
     NamedWorkload(
         "chats",
         "the demo's load: teams with long system prompts, users that chat in turns, bursts",
         Fleet("llama-2-7b-a100", 8),
-        _groups(20, 48, 4, 3000, even(150, 0.5), even(80, 0.5), turns=4, cv=2.0),
+        CHATS,
     ),
     NamedWorkload(
         "b2b-saas",

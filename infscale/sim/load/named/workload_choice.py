@@ -9,8 +9,8 @@ from infscale.errors import ConfigError
 from infscale.sim.load.mixed_load import MixedLoad
 from infscale.sim.load.named.named_workloads import MIXTURES, NAMED_WORKLOADS, Fleet, NamedWorkload, Template
 from infscale.sim.load.named.workload_parameters import with_parameter
+from infscale.sim.load.trace_formats import parse_trace
 from infscale.sim.load.trace_load import TraceLoad, TracePlay
-from infscale.sim.load.traces import parse_trace
 from infscale.sim.load.traffic import LoadTarget, Traffic
 from infscale.sim.load.virtual_request import RequestClass
 
@@ -37,7 +37,8 @@ class _Part:
             raise ConfigError("", f"workload {self.row.name}", f"expected the trace: {self.row.name}:file=PATH")
         text = read(self.file)
         digest = xxhash.xxh3_128_hexdigest(text.encode())
-        return TraceLoad(target, template, self.file.rpartition("/")[2], digest, parse_trace(text, self.file))
+        trace = parse_trace(text, self.file, template.output_tokens)
+        return TraceLoad(target, template, self.file.rpartition("/")[2], digest, trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,5 +139,6 @@ _TRACES: Final[Mapping[str, Callable[[TracePlay, str], TracePlay]]] = MappingPro
         "speed": _of_trace("speed"),
         "rate": _of_trace("rate"),
         "cv": _of_trace("cv"),
+        "output": _of_whole("output_tokens"),
     }
 )

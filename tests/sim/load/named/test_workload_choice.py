@@ -65,6 +65,7 @@ def test_every_workload_makes_requests_that_its_servers_can_hold(name: str) -> N
         ("trace:file=traces/a.jsonl,start=2,speed=4", ("play", "start_seconds"), 2.0),
         ("mooncake:file=traces/a.jsonl,requests=20", ("play", "requests"), 20),
         ("mooncake:file=traces/a.jsonl", ("file",), "a.jsonl"),
+        ("trace:file=traces/a.jsonl,output=300", ("play", "output_tokens"), 300),
     ],
 )
 def test_a_parameter_changes_what_it_names(text: str, path: tuple[str, ...], value: object) -> None:

@@ -1,0 +1,1 @@
+"""Requests as they are recorded, to be played again in simulation: the form of the file."""

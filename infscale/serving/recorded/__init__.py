@@ -1,0 +1,1 @@
+"""Recording requests while serving: the file, and the part that writes it."""

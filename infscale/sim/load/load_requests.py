@@ -1,0 +1,45 @@
+"""Requests for real servers, with their bodies: what the demo sends.
+
+They are decided beforehand from one seed, down to the bytes of every body, so that two phases get the same traffic at
+the same times.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from infscale.sim.load.virtual_request import VirtualRequest
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """One request to send, `at_seconds` after the phase starts.
+
+    `prompt_tokens` and `output_tokens` are what it was made of; the endpoint's own count of the prompt is in its usage.
+    """
+
+    at_seconds: float
+    path: str
+    body: bytes
+    prompt_tokens: int
+    output_tokens: int
+
+
+def load_requests(requests: Iterable[VirtualRequest]) -> tuple[LoadRequest, ...]:
+    """The same requests for real servers; none of them may wait for an answer."""
+    return tuple(
+        LoadRequest(one.at_seconds, one.path, one.body(), one.prompt_tokens, one.output_tokens) for one in requests
+    )
+
+
+def encode_requests(requests: Sequence[LoadRequest]) -> bytes:
+    """The requests as lines of JSON, for a load generator in another process."""
+    return b"\n".join([orjson.dumps({**asdict(request), "body": request.body.decode()}) for request in requests])
+
+
+def decode_requests(encoded: bytes) -> tuple[LoadRequest, ...]:
+    """What `encode_requests` wrote."""
+    rows: list[dict[str, Any]] = [orjson.loads(line) for line in encoded.splitlines()]
+    return tuple(LoadRequest(**{**row, "body": row["body"].encode()}) for row in rows)

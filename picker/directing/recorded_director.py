@@ -1,0 +1,96 @@
+"""A director whose requests are recorded once they have ended: when they came and how long they were."""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from infscale.recording.recorded_request import RecordedRequest
+from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
+
+_MOST_OPEN: Final = 100_000
+
+
+class Recorder(Protocol):
+    """Takes what is to be kept."""
+
+    def prefixes(self, root: str, prompt: bytes) -> tuple[int, ...]:
+        """Digests of the beginnings of `prompt`, as far as `root`, in which prompts are shared, has it."""
+        ...
+
+    def keep(self, request: RecordedRequest) -> None:
+        """Keep `request`, whose arrival is given on the clock of decisions; returns at once."""
+        ...
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """What is kept of a request while its answer is under way."""
+
+    at: float
+    prompt_tokens: int
+    limit: int | None
+    prefixes: tuple[int, ...]
+
+
+class RecordedDirector:
+    """Passes on to `director` and tells `recorder` of each request with a prompt.
+
+    A request that is answered at once is told of at once, another when its exchange is over. Of more than 100,000 at a
+    time the rest is passed over.
+    """
+
+    def __init__(self, director: PromptDirector, recorder: Recorder) -> None:
+        self._director = director
+        self._recorder = recorder
+        # By the identity of the pick's record, which goes from a decision into those that replace it.
+        self._open: dict[int, _Arrival] = {}
+
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
+        """See `Director`."""
+        verdict = self._director.direct(request, now)
+        body = request.body
+        if body is None or not body.generates or not body.prompt_tokens:
+            return verdict
+        if isinstance(verdict, Rejection):
+            ended = Outcome("error", verdict.status)
+            self._keep(self._arrival(body, body.model, now), body.model, 0, ended, "refused")
+        elif verdict.record is not None and len(self._open) < _MOST_OPEN:
+            self._open[id(verdict.record)] = self._arrival(body, verdict.target_model, now)
+        return verdict
+
+    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
+        """See `Director`."""
+        self._director.refused(headers, body, rejection)
+
+    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
+        """See `Director`."""
+        return self._director.response_started(decision, status, served, now)
+
+    def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
+        """See `Director`."""
+        arrival = self._open.pop(id(decision.record), None)
+        self._director.finished(request, decision, outcome, now)
+        if arrival is not None:
+            self._keep(arrival, decision.target_model, decision.priority, outcome, outcome.kind)
+
+    def overheard(self, outcome: Outcome) -> None:
+        """See `Director`."""
+        self._director.overheard(outcome)
+
+    def _arrival(self, body: ParsedBody, model: str, now: float) -> _Arrival:
+        # The length keeps a model and a salt from being read as another model and another salt.
+        prefixes = self._recorder.prefixes(f"{len(model)}:{model}{body.cache_salt}", body.prompt)
+        return _Arrival(now, body.prompt_tokens, body.max_output_tokens, prefixes)
+
+    def _keep(self, arrival: _Arrival, model: str, priority: int, outcome: Outcome, end: str) -> None:
+        request = RecordedRequest(
+            arrival.at,
+            model,
+            priority,
+            outcome.prompt_tokens or arrival.prompt_tokens,
+            outcome.completion_tokens,
+            arrival.limit,
+            arrival.prefixes,
+            end,
+            outcome.status,
+        )
+        self._recorder.keep(request)
