@@ -1,17 +1,22 @@
 """Benchmarks in one process: no network, no Envoy."""
 
+import math
 import random
 import statistics
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import orjson
 
 from bench.pools import NAMED_PAGE, PAGE, filled_store, page_interpreter
 from bench.rows import Row, cpu_microseconds
 from infscale.endpoint import EndpointKey, ObjectKey
+from infscale.metrics.gauges import NOTHING_SAID
 from infscale.metrics.pages.interpreter import Interpreter
+from infscale.metrics.sample import CounterKey, CountLayout, Counts, EngineSample, HistogramKey
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.step_watch import StepWatch
 from picker.directing.director import PoolDirector
 from picker.epp_config.loader import preset
 from picker.epp_config.presets import PRESETS
@@ -66,6 +71,36 @@ def interpretation() -> Iterator[Row]:
 
         name = f"parse + store of a {len(page) / 1000:.0f} KB page, 100 endpoints"
         yield Row(name, cpu_microseconds(work, 400), "µs CPU")
+
+
+def learning() -> Iterator[Row]:
+    """What the pages of one busy engine teach of its steps; one scrape in five completes an observation."""
+    keys: tuple[HistogramKey, ...] = (("inter_token_latency", "m"), ("prefill_time", "m"), ("time_to_first_token", "m"))
+    counters: tuple[CounterKey, ...] = (("prompt_tokens", "m"), ("generation_tokens", "m"), ("steps", "m"))
+    layout = CountLayout(counters, tuple((key, (math.inf,)) for key in keys))
+    rng, row, watch = random.Random(5), np.full(layout.width, 5_000.0), StepWatch()
+    samples: list[EngineSample] = []
+    for _ in range(2_000):
+        prompts, running = rng.choice((0, 0, 1)), rng.uniform(8.0, 64.0)
+        steps = rng.randint(2, 4)
+        seconds = 0.01 + 4e-8 * 1_500.0 * running + 2e-5 * 1_500.0 * prompts / steps
+        # Counters, buckets, sums, as they stand in a row.
+        row = row + np.array(
+            (
+                *(1_500.0 * prompts, steps * running, steps),
+                *(steps * running, prompts, prompts),
+                *(steps * running * seconds, 0.05 * prompts, 0.06 * prompts),
+            )
+        )
+        gauges = NOTHING_SAID._replace(waiting=0.0, running=running, kv_used_tokens=1_500.0 * running)
+        samples.append(EngineSample(gauges, counts=Counts(layout, row), fingerprint=len(samples) + 1))
+    numbers = iter(range(1 << 40))
+
+    def work() -> None:
+        number = next(numbers)
+        watch.observe(samples[number % len(samples)], 0.05 * number)
+
+    yield Row("learn how long steps take, a scrape each 50 ms", cpu_microseconds(work, 1_900), "µs CPU")
 
 
 def scheduling() -> Iterator[Row]:

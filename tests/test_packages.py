@@ -133,7 +133,6 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/ext_proc/states",
         "picker/request",
     ),
-    "picker/scheduling/scorers/test_latency.py": ("picker/scheduling/prediction",),
     "picker/telemetry/test_reference_metrics.py": ("picker/telemetry/reference_counts",),
     "picker/transport/h2/test_connection.py": (
         "picker/transport/h2/events",

@@ -1,10 +1,16 @@
 """How long endpoints will take for a request, worked out of what the store knows of each; no model is trained.
 
-The time to the first token is waiting and prefill. Waiting is the queue over the rate at which requests leave it
-(Little's law); where it is not known whether any leaves, nothing is predicted. Prefill is the prompt's uncached
-tokens at what the endpoint lately took for one; requests that it has been sent and does not report yet are ahead of
-this one. The time per output token is the endpoint's own of late. Both are of the endpoint they speak of, so that pools
-of unlike hardware need nothing said about them.
+Where the model of an endpoint's steps is usable, the time to the first token is what it says of the prompts that are
+ahead and of this one's uncached tokens beside the batch of the moment. Prompts that wait for longer than the model says
+wait for something else, a seat in the batch or room in the KV cache: then it is the queue over the rate at which
+requests leave it (Little's law), if that is more.
+
+Without a usable model the time is that of the queue and of prefill, which is the prompt's uncached tokens at what the
+endpoint lately took for one; where it is not known whether any request leaves, nothing is predicted. Requests that were
+sent to an endpoint and that it does not report yet are ahead of this one.
+
+The time per output token is the endpoint's own of late, which has the prompts in it that are computed beside. All are
+of the endpoint they speak of, so that pools of unlike hardware need nothing said about them.
 """
 
 import math
@@ -14,6 +20,7 @@ from typing import Final
 import numpy as np
 
 from infscale.frozen_values import entity
+from infscale.latency.predictions import time_to_first_token
 from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
@@ -29,6 +36,7 @@ USUAL_PREFILL_THROUGHPUT = 15_928.0
 """Prompt tokens per second where no endpoint of the pool has computed any lately."""
 
 _FOR_EVER_SECONDS = 1e9
+_LATE_SECONDS = 0.5
 _PER_OUTPUT_TOKEN = STATISTIC_CELLS["inter_token_latency", "mean"]
 
 
@@ -95,7 +103,7 @@ def _everywhere(context: SchedulingContext) -> Prediction:
     snapshot, settings = context.snapshot, context.predicting
     wanted = Objectives.of(context.request.headers)
     unreported = _unreported(snapshot)
-    ttft = _waiting(snapshot, unreported, context.now) + _prefill(context, unreported)
+    ttft = _first_token(context, unreported)
     tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)
     ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(snapshot))
     if settings.streaming and wanted.tpot:
@@ -108,6 +116,41 @@ def _everywhere(context: SchedulingContext) -> Prediction:
         # Nothing times nothing, and unknown stays unknown.
         ttft_headroom = ttft_headroom * 0.0
     return Prediction(ttft, ttft_headroom, tpot_headroom, bool(wanted.ttft or wanted.tpot))
+
+
+def _first_token(context: SchedulingContext, unreported: FloatArray) -> FloatArray:
+    """Seconds until the first token."""
+    snapshot = context.snapshot
+    queue = _waiting(snapshot, unreported, context.now)
+    steps, gauges = snapshot.columns.steps, snapshot.columns.gauges
+    usable = steps.usable
+    lately = np.zeros(len(snapshot)) if usable.all() else queue + _prefill(context, unreported)
+    if not usable.any():
+        return lately
+    uncached = context.request.prompt_tokens - context.prefix.matched_tokens
+    batch = np.nan_to_num(gauges.kv_used_tokens), np.nan_to_num(gauges.running) + unreported + 1.0
+    alone = time_to_first_token(steps, uncached, 0.0, *batch)
+    behind = time_to_first_token(steps, uncached, _ahead(context, unreported), *batch)
+    waited = context.now - cells(snapshot.columns.by_model, None, WAITING_SINCE, len(snapshot))
+    held = waited > behind - alone + _LATE_SECONDS
+    # A queue that is not known to move is not known to be held.
+    modelled = np.where(held, np.fmax(behind, queue + alone), behind)
+    return np.where(usable, modelled, lately)
+
+
+def _ahead(context: SchedulingContext, unreported: FloatArray) -> FloatArray:
+    """Tokens of the prompts that are to be computed before this one.
+
+    A prompt of which nothing is said is as long as those in flight at the endpoint are on average, without the answers
+    that are expected of them, and as this one where none is.
+    """
+    snapshot, request = context.snapshot, context.request
+    gauges, requests = snapshot.columns.gauges, snapshot.in_flight_requests
+    mean = snapshot.in_flight_tokens / np.maximum(1.0, requests) - request.output_tokens
+    each = np.where(requests > 0, np.maximum(1.0, mean), request.prompt_tokens)
+    waiting = np.nan_to_num(gauges.waiting)
+    said = np.where(np.isnan(gauges.waiting_tokens), waiting * each, gauges.waiting_tokens)
+    return said + unreported * each
 
 
 def _waiting(snapshot: PoolSnapshot, unreported: FloatArray, now: float) -> FloatArray:

@@ -27,6 +27,7 @@ COUNTERS: tuple[CounterName, ...] = (
     "prefix_hits",
     "requests_finished",
     "preemptions",
+    "steps",
 )
 UNKNOWN = "*unknown*"
 

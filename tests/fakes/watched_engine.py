@@ -12,7 +12,7 @@ from infscale.metrics.sample import CounterKey, EngineSample, Histogram, Histogr
 from infscale.sim.engine import recorder as recording
 from infscale.sim.engine.batching import Engine
 from infscale.sim.engine.recorder import Recorder
-from infscale.sim.engine.steps import EngineRequest, EngineSettings, StepPlan
+from infscale.sim.engine.steps import EngineRequest, EngineSettings, FinishedRequest, StepPlan
 from tests.fakes.counts import counts_of
 from tests.fakes.samples import engine_sample
 
@@ -30,7 +30,7 @@ class Arrivals:
 
 
 class WatchedEngine:
-    """One engine with its load; `steps` may be changed while it runs."""
+    """One engine with its load; `steps` and `rate` may be changed while it runs."""
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class WatchedEngine:
         self.arrivals = arrivals or Arrivals()
         self.now = 0.0
         self.submitted = 0
+        self.rate = self.arrivals.per_second
         self._rng = random.Random(seed)
         self._next_arrival = self._rng.expovariate(self.arrivals.per_second)
         self._step_ends: float | None = None
@@ -86,14 +87,23 @@ class WatchedEngine:
                 self.recorder.record_step(outcome)
                 for done in outcome.finished:
                     self.recorder.record_finished(done, "length", None)
+                    self.finished(done)
 
     def _arrive(self) -> None:
         rng, arrivals = self._rng, self.arrivals
         self.submitted += 1
         prompt = 1 + min(20_000, int(rng.expovariate(1.0 / arrivals.prompt_tokens)))
         output = 2 + min(4_000, int(rng.expovariate(1.0 / arrivals.output_tokens)))
-        self.engine.submit(EngineRequest(self.submitted, prompt, output), self.now)
-        self._next_arrival = self.now + rng.expovariate(arrivals.per_second)
+        request = EngineRequest(self.submitted, prompt, output)
+        self.submitting(request)
+        self.engine.submit(request, self.now)
+        self._next_arrival = self.now + rng.expovariate(self.rate)
+
+    def submitting(self, request: EngineRequest) -> None:
+        """A request comes now."""
+
+    def finished(self, done: FinishedRequest) -> None:
+        """A request got all its tokens."""
 
     def sample(self, *, counts_steps: bool = True) -> EngineSample:
         """What its page says now; without how many steps there were where the engine does not count them."""
@@ -107,6 +117,7 @@ class WatchedEngine:
         if counts_steps:
             counters["steps", MODEL] = histograms.iteration_tokens.total
         of_page: dict[HistogramKey, Histogram] = {
+            ("queue_time", MODEL): _published(histograms.queue),
             ("prefill_time", MODEL): _published(histograms.prefill),
             ("time_to_first_token", MODEL): _published(histograms.first_token),
             ("inter_token_latency", MODEL): _published(histograms.token_gap),

@@ -193,8 +193,10 @@ class StepWatch:
     def _learn(self, grown: _Totals) -> bool:
         busy = self._busy_seconds
         running = self._running_seconds / busy if busy > 0.0 else math.nan
-        # Steps of the time; where they are not counted, each gave a token to what ran.
-        steps = grown.steps if grown.steps > 0.0 else grown.gaps / running if running > 0.0 else math.nan
+        # Steps of the time; where they are not counted, each gave a token to what ran. Some engines observe the time
+        # between tokens once for each request, so that tokens are counted elsewhere if they are.
+        tokens = grown.generated if grown.generated > 0.0 else grown.gaps
+        steps = grown.steps if grown.steps > 0.0 else tokens / running if running > 0.0 else math.nan
         if not steps > 0.0:
             return False
         cached = min(1.0, grown.found / grown.looked_up) if grown.looked_up > 0.0 else 0.0
@@ -203,7 +205,7 @@ class StepWatch:
         kv_tokens = self._kv_seconds / busy if busy > 0.0 else 0.0
         kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
         # As the page counts them, which is what is known when a step is predicted: of all ranks together.
-        sequences = running if running > 0.0 else grown.gaps / steps
+        sequences = running if running > 0.0 else tokens / steps
         learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
         self._learn_prefill(grown, uncached, kv_tokens, sequences)
         return learnt

@@ -1,9 +1,16 @@
 """The document of a pool has what readers are told of the pool and of its models, and says why values are unknown."""
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from infscale.endpoint import DiscoveryState, ObjectKey, Pool
+from infscale.latency.priors import shipped
 from infscale.metrics.published.inspection import MAX_MODELS, MODEL_VALUES, POOL_VALUES, snapshot_document
 from infscale.metrics.sample import ModelLoad
+from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.step_watch import NOT_YET_SEEN
 from tests.fakes.samples import engine_sample
 from tests.viewing.documents_of_stores import HOSTILE, NOW, store
 
@@ -43,6 +50,28 @@ def test_an_endpoint_has_the_loads_of_its_models() -> None:
     assert first["model_loads"]["llama"] == {"waiting_requests": 5.0, "running_requests": 2.0}
     assert first["model_loads"][HOSTILE]["running_requests"] is None
     assert (first["gpu_fresh"], second["queue_latency_p90_seconds"]) == (False, None)
+
+
+def test_an_endpoint_has_the_model_of_its_steps_or_why_there_is_none() -> None:
+    endpoint = store().snapshots()[0].endpoints[0]
+    assert document()["endpoints"][0]["step_model"] == {
+        "base_seconds": None,
+        "prefill_token_seconds": None,
+        "kv_token_seconds": None,
+        "sequence_seconds": None,
+        "error_ratio": None,
+        "usable": False,
+        "source": NOT_YET_SEEN,
+    }
+    labels = {**endpoint.labels, "infscale.dev/gpu": "H100", "infscale.dev/gpus": "1"}
+    known = MetricStore("test", priors=shipped())
+    known.sync(DiscoveryState((replace(endpoint, labels=labels),), (Pool(ObjectKey("llm", "chat"), {}),)))
+    known.record_scrape(endpoint.key, engine_sample(0.0, 0.0, 0.0, {"Llama-3.1-8B": ModelLoad(0.0, 0.0)}), NOW)
+    shown: dict[str, Any] = snapshot_document(known.snapshots()[0], NOW)
+    model = shown["endpoints"][0]["step_model"]
+    assert model["usable"]
+    assert model["base_seconds"] == pytest.approx(6.4e-3, rel=0.05)
+    assert model["source"].startswith("measurements of")
 
 
 def test_of_very_many_models_some_are_left_out_and_counted() -> None:
