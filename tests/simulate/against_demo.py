@@ -19,8 +19,8 @@ from infscale.demo.report import PhaseSummary
 from infscale.demo.view import PlainView
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.http.completions import CompletionCall, parse_call
+from infscale.sim.load.load_requests import LoadRequest
 from infscale.sim.load.virtual_request import OpenStream, RequestClass, RequestStream, VirtualRequest
-from infscale.sim.load.workload import LoadRequest
 from infscale.simulate.findings.summaries import ALL, RunSummary
 from infscale.simulate.policy import named_policy
 from infscale.simulate.scenario import Goal, Scenario, ServerKind
