@@ -526,7 +526,8 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (
             MINIMAL + "picker: {preset: best}",
             "serve.yaml:2: picker.preset: "
-            "expected one of infscale, in-flight-tokens, reference, sticky-until-saturated, lmetric, legacy-v0.3, conformance, got 'best'",
+            "expected one of infscale, in-flight-tokens, reference, sticky-until-saturated, lmetric, legacy-v0.3, "
+            "conformance, got 'best'",
         ),
         (
             MINIMAL + "picker:\n  config_file: x\n  preset: infscale",
