@@ -16,10 +16,10 @@ VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(s
 COMPILED := .compiled
 # With the folders, which change when a module goes.
 SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name __pycache__)
-COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
+COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/latency tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table fuzz soak compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and con
 
 soak: $(STAMP) ## everything comes and goes under load beside hostile pages, MINUTES=30: nothing healthy fails, memory stays
 	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+recordings: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## tests/doctor/recordings anew: ten minutes of a real HPA controller
+	RECORDING_SECONDS=600 RECORDINGS_FOLDER=tests/doctor/recordings $(BIN)/pytest -q tests/cluster/test_replay.py
 
 compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; two minutes)
 

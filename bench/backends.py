@@ -46,7 +46,7 @@ async def _stream(request: web.BaseRequest) -> web.StreamResponse:
     await response.prepare(request)
     for _ in range(EVENTS):
         await response.write(_EVENT)
-        # Apart in time, so that each is a chunk of its own for everyone on its way.
+        # Apart in time, so that each is a chunk of its own for each hop on its way.
         await asyncio.sleep(_EVENT_SECONDS)
     await response.write(b"data: [DONE]\n\n")
     await response.write_eof()

@@ -196,7 +196,7 @@ async def _chunk_rows(pid: int, urls: list[str], idle: float, transport: str) ->
 
 
 async def _filled(url: str, pages: str) -> int:
-    """Send prompts that nobody sent before until so many of their blocks are remembered as the budget is for."""
+    """Send new prompts until so many of their blocks are remembered as the budget is for."""
     for seed in range(6, 6 + _MOST_FILLS):
         if (blocks := await _blocks(pages)) >= _BLOCKS:
             return blocks

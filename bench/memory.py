@@ -132,7 +132,7 @@ def _requests(size: int, count: int) -> list[InferenceRequest]:
 
 
 def longest_hold() -> Iterator[Row]:
-    """How long a long prompt keeps everybody else waiting: from its last piece to the bytes of the answer."""
+    """How long a long prompt keeps everything else waiting: from its last piece to the bytes of the answer."""
     store, _ = filled_store(POOL, 100)
     director = PoolDirector(POOL, preset("reference"), store, random.Random(1))
     settings, rng = ExchangeSettings(), random.Random(4)

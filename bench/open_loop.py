@@ -1,4 +1,4 @@
-"""500 requests a second that wait for nobody, 20 endpoints scraped every 50 ms, through a real Envoy.
+"""500 requests a second that wait for no answer, 20 endpoints scraped every 50 ms, through a real Envoy.
 
 Latency counts from the moment a request wants to be sent, also while it waits for a connection; by how much the
 client's own timer is late does not count.

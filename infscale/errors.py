@@ -12,7 +12,9 @@ InfscaleError
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class InfscaleError(Exception):
@@ -88,3 +90,12 @@ class FormulaError(InfscaleError):
 
 class StartError(InfscaleError):
     """A part cannot start; the message says what is missing or taken and what to do about it."""
+
+
+def bare(error: ErrorT) -> ErrorT:
+    """`error` without its trace and the errors it was made of: for one that is kept, or passed to another thread.
+
+    They hold the frames that it came through, and so what was read there, often in cycles that are collected seldom.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -44,10 +44,10 @@ def tools_problem() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Who signs what in the cluster, and the folder with the files that the API server follows.
+    """The authorities that sign in the cluster, and the folder with the files that the API server follows.
 
-    ``client-ca.crt`` is whom it and the adapters believe, ``front-proxy-ca.crt`` who vouches for the API server as a
-    proxy, ``front-proxy.crt`` and ``.key`` what it proves itself with.
+    ``client-ca.crt`` is the authority that it and the adapters believe, ``front-proxy-ca.crt`` the one that vouches for
+    the API server as a proxy, ``front-proxy.crt`` and ``.key`` what it proves itself with.
     """
 
     folder: Path
@@ -60,7 +60,7 @@ class Certificates:
         self.replace(f"{name}.crt", pair.certificate)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Replace a file as a whole, so that nobody reads half of it."""
+        """Replace a file as a whole, so that no reader sees half of it."""
         fresh = self.folder / f".{name}"
         fresh.write_bytes(content)
         fresh.chmod(0o600)

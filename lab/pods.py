@@ -139,7 +139,7 @@ class PodServers:
         for leaving in self._leaving.values():
             leaving.set()
         for server in self._servers.values():
-            # Whoever leaves the block waits for no request.
+            # The end of the block waits for no request.
             server.replica.stop()
         await self._tasks.__aexit__(None, None, None)
 

@@ -48,7 +48,7 @@ class ScalerView:
 
 @dataclass(frozen=True, slots=True)
 class LabState:
-    """Everything on one picture. Latencies are of the last seconds, None where nobody was answered."""
+    """Everything on one picture. Latencies are of the last seconds, None where nothing was answered."""
 
     elapsed_seconds: float
     phase: str

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from infscale.errors import ConfigError, ConfigErrors
+from infscale.errors import ConfigError, ConfigErrors, bare
 
 FIRST = ConfigError("f.yaml:2", "endpoints[0].port", "expected a number")
 SECOND = ConfigError("f.yaml", "", "unreadable")
@@ -32,3 +32,15 @@ def test_an_error_passes_between_processes_whole(error: ConfigError) -> None:
 
 def test_what_was_found_and_not_kept_is_counted() -> None:
     assert ConfigErrors([FIRST], 7).lines() == (str(FIRST), "and 7 more problems")
+
+
+def test_an_error_can_be_kept_without_what_it_came_through() -> None:
+    try:
+        try:
+            raise KeyError("read")
+        except KeyError as cause:
+            raise ValueError("words") from cause
+    except ValueError as error:
+        kept = bare(error)
+    assert str(kept) == "words"
+    assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)

@@ -157,11 +157,14 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "scrape/test_fetch.py": ("infscale/scrape/answer", "infscale/scrape/page_connection"),
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
     "cli/test_top.py": ("infscale/top/live",),
+    "keda/test_external_scaler.py": ("infscale/keda/last_answers",),
+    "viewing/test_seen_documents.py": ("infscale/viewing/document_parts",),
     "viewing/test_views.py": (
         "infscale/viewing/autoscaler_views",
         "infscale/viewing/endpoint_views",
         "infscale/viewing/model_views",
         "infscale/viewing/pool_views",
+        "infscale/viewing/trigger_views",
     ),
     "serving/test_composition.py": (
         "infscale/cli/serve",

@@ -86,3 +86,5 @@ class SharedAnswers(Generic[KeyT, ValueT]):
         finally:
             del self._asking[key]
             asking.cancel()
+            # Its error refers to this call.
+            del asking

@@ -90,7 +90,7 @@ def is_keda_s(metric: ScaledMetric) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who answers: `provider`, whose metrics have the names `own`, and another adapter.
+    """What answers: `provider`, whose metrics have the names `own`, and another adapter.
 
     That is asked for the custom metrics that it `knows`: at once where infscale has none of the very name, else where
     infscale does not know the object.

@@ -15,6 +15,8 @@ from infscale.documents.problems import Problems
 from infscale.documents.strict_document import load
 from infscale.endpoint import DiscoveryState
 from infscale.errors import ConfigError
+from infscale.prometheus.rules.rules_file import RulesFile
+from infscale.prometheus.rules.rules_report import RESOURCES_NOT_SERVED
 from infscale.serving.configured import Configured, discovered, read_configured
 from infscale.serving.picker_config import parse_picker_config
 
@@ -73,9 +75,16 @@ def _meaning(configured: Configured, path: Path) -> Sequence[str]:
         f"Adapter      https://{config.adapter.listen}",
         f"Own metrics  http://{config.telemetry.listen}/metrics",
     ]
-    if scheduling.notes:
-        lines += ["", f"Notes ({len(scheduling.notes)})", *(f"  {note}" for note in scheduling.notes)]
+    notes = [*scheduling.notes, *_notes_on_rules(configured.rules)]
+    if notes:
+        lines += ["", f"Notes ({len(notes)})", *(f"  {note}" for note in notes)]
     return lines
+
+
+def _notes_on_rules(rules: RulesFile | None) -> Sequence[str]:
+    if rules is None or not rules.resource_rules:
+        return ()
+    return (f"{rules.resource_rules[0].place}: resourceRules: {RESOURCES_NOT_SERVED}",)
 
 
 def _state(state: DiscoveryState) -> str:

@@ -28,7 +28,9 @@ _WIDE: Final = 160
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.description = "Pools, endpoints, models and autoscalers as a running infscale knows them; docs/top.md."
+    parser.description = (
+        "Pools, endpoints, models, autoscalers and KEDA's triggers as a running infscale knows them; docs/top.md."
+    )
     parser.add_argument(
         "--address",
         default="http://127.0.0.1:9090",
@@ -80,7 +82,12 @@ async def _documents(address: str) -> Documents:
 
 async def _print_json(address: str) -> int:
     found = await _documents(address)
-    document = {"snapshot": found.snapshot, "picks": found.picks, "autoscalers": found.autoscalers}
+    document = {
+        "snapshot": found.snapshot,
+        "picks": found.picks,
+        "autoscalers": found.autoscalers,
+        "triggers": found.triggers,
+    }
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     return 0
 

@@ -10,7 +10,7 @@ from infscale.discovery.state import read_state
 from infscale.documents.strict_document import Field, read_whole
 from infscale.documents.watched_file import Look, WatchedFile
 from infscale.endpoint import DiscoveryState
-from infscale.errors import ConfigError
+from infscale.errors import ConfigError, bare
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ class FileDiscovery:
         try:
             state = await self._parsed(look)
         except ConfigError as error:
-            # What was on the way to the mistake is not kept with it.
-            self.problem = error.with_traceback(None)
+            self.problem = bare(error)
             self.refusals += 1
             self._on_refusal(error)
             return None

@@ -130,6 +130,11 @@ def _ceiling(name: str, unit: str) -> float | None:
     return 1.0 if unit == "ratio" and name != "saturation_ratio" else None
 
 
+def is_of_one_pod(name: str) -> bool:
+    """Whether an engine says it of itself: as a number of a whole pool it is added up, or put together otherwise."""
+    return re.match(_ENGINES, name) is not None
+
+
 def is_engines(name: str) -> bool:
     """Whether engines or pods have to be there for it to have a value."""
     facts = facts_of(name)

@@ -28,13 +28,23 @@ class Messages:
 
     Those that are compressed or longer than `max_bytes` are passed over. `refuse` hears of each before it comes, with
     whether it is compressed and with `max_bytes`, and may raise.
+
+    One that came in pieces and has `apart_bytes` or more is not joined: `apart` has it until it is set to None. It
+    stands before the messages that the same `feed` returned.
     """
 
-    __slots__ = ("_head", "_max_bytes", "_missing_bytes", "_pieces", "_refuse")
+    __slots__ = ("_apart_bytes", "_head", "_max_bytes", "_missing_bytes", "_pieces", "_refuse", "apart")
 
-    def __init__(self, max_bytes: int, refuse: Callable[[bool, int], None] | None = None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        refuse: Callable[[bool, int], None] | None = None,
+        apart_bytes: int = MOST_BYTES + 1,
+    ) -> None:
         self._max_bytes = max_bytes
         self._refuse = refuse
+        self._apart_bytes = apart_bytes
+        self.apart: Pieces | None = None
         # What came of a head, and of the message behind one: None of one that is passed over. So much is to come.
         self._head = b""
         self._pieces: Pieces | None = None
@@ -53,8 +63,7 @@ class Messages:
                 return messages
             if pieces is not None:
                 pieces.add(data if place == stop else data[:place])
-                messages.append(pieces.take())
-                self._pieces = None
+                self._end(pieces, messages)
             self._missing_bytes = 0
         elif self._head:
             data = self._head + data
@@ -92,6 +101,15 @@ class Messages:
         self._head = b""
         self._pieces = None
         self._missing_bytes = 0
+        self.apart = None
+
+    def _end(self, pieces: Pieces, messages: list[bytes]) -> None:
+        """A message that came in pieces is whole."""
+        self._pieces = None
+        if pieces.size_bytes >= self._apart_bytes:
+            self.apart = pieces
+        else:
+            messages.append(pieces.take())
 
     def _takes(self, flag: int, size: int) -> bool:
         if not flag and size <= self._max_bytes:

@@ -6,6 +6,7 @@ Everything is read from memory: snapshots of the store, and settings.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +18,7 @@ from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import ObjectKey, Phase
 from infscale.keda.demand import Loads, asked_for
 from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere, ScalerError
-from infscale.keda.last_answers import Answered, LastAnswers
+from infscale.keda.last_answers import Answered, Beside, LastAnswers
 from infscale.keda.load_in_replicas import Pods, Seen, load_in_replicas
 from infscale.keda.trigger_metadata import Asked, MetricTrigger, Scope, SloTrigger, Trigger, read_trigger
 from infscale.labels import Operator, Requirement, Selector, model_key, value_problem
@@ -107,6 +108,15 @@ class ExternalScaler:
 
         Raises `NotThere` without such a pool, `NotKnown` where nothing is discovered yet.
         """
+        try:
+            active = self._active(trigger, now)
+        except ScalerError as error:
+            self.answers.keep_activity(trigger, now, None, error.problem)
+            raise
+        self.answers.keep_activity(trigger, now, active)
+        return active
+
+    def _active(self, trigger: Trigger, now: float) -> bool:
         pools = self._pools(trigger.scope)
         activation = None if isinstance(trigger, SloTrigger) else trigger.activation
         counts = not isinstance(trigger, SloTrigger) and trigger.metric.unit == "requests"
@@ -120,6 +130,19 @@ class ExternalScaler:
             return self._metric(trigger, pools, now) > activation
         except NotKnown:
             return False
+
+    def document(self, now: float, wall: datetime, streams: Mapping[Trigger, int]) -> dict[str, object]:
+        """What was answered last about each trigger, whose open streams are counted in `streams`.
+
+        `now` is monotonic and the same moment as `wall`.
+        """
+        return self.answers.document(now, wall, Beside(streams, self._target_or_none))
+
+    def _target_or_none(self, trigger: Trigger) -> float | None:
+        try:
+            return self.target(trigger)
+        except InvalidTrigger:
+            return None
 
     # Pools
 

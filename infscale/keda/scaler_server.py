@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
@@ -23,7 +23,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from infscale.documents.strict_document import quoted
 from infscale.endpoint import ObjectKey, authority
-from infscale.errors import StartError
 from infscale.keda.errors import InvalidTrigger, NotKnown, NotThere, ScalerError, TooMany
 from infscale.keda.external_scaler import ExternalScaler
 from infscale.keda.proto import external_scaler_pb2 as pb
@@ -31,6 +30,7 @@ from infscale.keda.scaler_counts import METHODS, ScalerCounts
 from infscale.keda.trigger_metadata import Asked, Trigger
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.grpc_certificate import GrpcCertificate
+from infscale.process.grpc_listening import bind
 from infscale.process.log import where
 from infscale.process.tasks import running
 
@@ -121,6 +121,10 @@ class ScalerServer:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
+    def streams(self) -> Mapping[Trigger, int]:
+        """How many streams are open over which each trigger is told to be active."""
+        return Counter([each.tells for each in self._streams if each.tells is not None])
+
     async def drain(self) -> None:
         """Say NOT_SERVING, have streams end in order, and take nothing more; harmless when repeated."""
         server, self._server = self._server, None
@@ -160,7 +164,7 @@ class ScalerServer:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         place = authority(listen.host, listen.port)
-        self._port = _bind(server, place, await self._credentials(stack))
+        self._port = bind("the external scaler", server, place, "keda.listen", await self._credentials(stack))
         for service in ("", SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
@@ -343,17 +347,21 @@ class _Told:
 
 
 class _Stream:
-    """One open stream: `news` has it look again, `waits_for` is what it is about."""
+    """One open stream: `news` has it look again, `waits_for` is what it is about.
 
-    __slots__ = ("news", "waits_for")
+    `tells` is the trigger of which it tells whether that is active; None: it tells something else.
+    """
+
+    __slots__ = ("news", "tells", "waits_for")
 
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.waits_for = ObjectKey("", "")
+        self.tells: Trigger | None = None
 
     def about(self, trigger: Trigger) -> ObjectKey:
-        """The pool that the stream's trigger is about, without name: all of the namespace."""
-        scope = trigger.scope
+        """Tell whether `trigger` is active; gives the pool that it is about, without name: all of the namespace."""
+        scope, self.tells = trigger.scope, trigger
         self.waits_for = ObjectKey(scope.namespace, scope.pool or "")
         return self.waits_for
 
@@ -378,14 +386,3 @@ def _name(request: pb.ScaledObjectRef) -> str:
 def _peer(context: "Context") -> str:
     """The address a stream comes from, without its port."""
     return unquote(context.peer()).rpartition(":")[0]
-
-
-def _bind(server: grpc.aio.Server, place: str, credentials: grpc.ServerCredentials | None) -> int:
-    try:
-        if credentials is None:
-            return server.add_insecure_port(place)
-        return server.add_secure_port(place, credentials)
-    except RuntimeError as error:
-        cause = "the port is taken, or the address is not this machine's"
-        remedy = "choose another with keda.listen, or stop what has it"
-        raise StartError(f"the external scaler cannot listen on {place}: {cause}; {remedy}") from error

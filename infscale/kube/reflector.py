@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from infscale.endpoint import ObjectKey
+from infscale.errors import bare
 from infscale.kube.api.errors import Forbidden, Gone, KubeError, NotFound, Rejected, TooLarge
 from infscale.kube.api.resources import Resource
 from infscale.kube.api.verbs import Follows, JsonObject
@@ -129,7 +130,7 @@ class Reflector:
             self._empty()
             return when_absent(self._settings, self._rng)
         step = after_failure(self._progress, error, self._lasted(), self._settings, self._rng)
-        self.problem = error
+        self.problem = bare(error)
         if isinstance(error, Forbidden):
             self.answered.set()
         if self.disconnected_since is None:

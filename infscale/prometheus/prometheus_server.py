@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from prometheus_api_client.prometheus_connect import PrometheusConnect
 
+from infscale.errors import bare
 from infscale.periodic import FetchError
 from infscale.prometheus.api_answer import Labels, RangeRow, Row, ranges_of, rows_of, series_of
 from infscale.prometheus.bounded_session import BoundedSession, Lifeline, translated
@@ -138,27 +140,31 @@ class PrometheusServer:
         if self._threads is None:
             raise RuntimeError("a server is asked inside its async with block only")
 
-        def run() -> AnswerT:
-            try:
-                with translated():
-                    return ask(line)
-            except FetchError as error:
-                # The frames of its trace hold what was read, in cycles that are collected seldom.
-                raise error.with_traceback(None) from None
-
-        future = self._threads.submit(run)
+        future = self._threads.submit(_answered, ask, line)
         self._busy[future] = line
         waited = asyncio.wrap_future(future)
-
-        def ended(waited: "asyncio.Future[AnswerT]") -> None:
-            self._free.put_nowait(self._busy.pop(future))
-            if not waited.cancelled():
-                # What nothing waits for any more is no error of the loop's.
-                waited.exception()
-
-        waited.add_done_callback(ended)
+        waited.add_done_callback(functools.partial(self._ended, future))
         try:
             return await asyncio.shield(waited)
         except asyncio.CancelledError:
             line.lifeline.cut()
             raise
+        finally:
+            # Their error refers to this call.
+            del future, waited
+
+    def _ended(self, future: concurrent.futures.Future[Any], waited: "asyncio.Future[Any]") -> None:
+        """The thread is through: its line is free for another."""
+        self._free.put_nowait(self._busy.pop(future))
+        if not waited.cancelled():
+            # What nothing waits for any more is no error of the loop's.
+            waited.exception()
+
+
+def _answered(ask: Callable[[_Line], AnswerT], line: _Line) -> AnswerT:
+    """What `ask` gives. Raises `FetchError`, which holds nothing of what was read."""
+    try:
+        with translated():
+            return ask(line)
+    except FetchError as error:
+        raise bare(error) from None

@@ -11,7 +11,7 @@ from infscale.documents.problems import Problems
 from infscale.documents.section import Files
 from infscale.documents.strict_document import Field, load, whole
 from infscale.endpoint import DiscoveryState
-from infscale.prometheus.rules.rules_file import parse_rules
+from infscale.prometheus.rules.rules_file import RulesFile, parse_rules
 from infscale.serving.picker_config import parse_picker_config
 from infscale.serving.scheduling import check_pools
 from infscale.serving.scraping import scraping
@@ -20,11 +20,12 @@ from picker.epp_config.loader import PickerConfig, preset
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What `infscale serve` would run on; `state` None: endpoints are the cluster's."""
+    """What `infscale serve` would run on; `state` None: endpoints are the cluster's; `rules` None: there are none."""
 
     config: ServeConfig
     scheduling: PickerConfig
     state: DiscoveryState | None
+    rules: RulesFile | None = None
 
 
 def read_configured(root: Field, path: Path) -> Configured:
@@ -38,14 +39,17 @@ def read_configured(root: Field, path: Path) -> Configured:
     scheduling = problems.attempt(lambda: _scheduling(named.get("picker.config_file"), config.or_else(None)))
     clusters = not scheduling.refused and scheduling.value.discovery is not None and scheduling.value.discovery.clusters
     state = problems.attempt(lambda: _state_of(named.get("discovery.file"), config.or_else(None), clusters=clusters))
-    rules = named.get("prometheus.adapter_rules.file", named.get("prometheus.adapter_rules"))
-    if rules is not None:
-        problems.attempt(lambda: parse_rules(read_text(rules), str(rules)))
+    rules_path = named.get("prometheus.adapter_rules.file", named.get("prometheus.adapter_rules"))
+    rules = problems.attempt(lambda: _rules(rules_path))
     if not config.refused and not scheduling.refused:
         problems.attempt(lambda: check_pools(config.value, scheduling.value))
         problems.attempt(lambda: scraping(config.value.scrape, scheduling.value.scraping).engines())
     problems.raise_any()
-    return Configured(config.value, scheduling.value, state.value)
+    return Configured(config.value, scheduling.value, state.value, rules.value)
+
+
+def _rules(path: Path | None) -> RulesFile | None:
+    return None if path is None else parse_rules(read_text(path), str(path))
 
 
 def _scheduling(path: Path | None, config: ServeConfig | None) -> PickerConfig:

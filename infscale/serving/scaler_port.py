@@ -42,7 +42,11 @@ class ScalerPort(Owning):
 
     def pages(self) -> dict[str, DebugPage]:
         """The documents under `/debug/`."""
-        return {"triggers": at_once(lambda: self._scaler.answers.document(self._clock(), datetime.now(UTC)))}
+
+        def document() -> object:
+            return self._scaler.document(self._clock(), datetime.now(UTC), self.server.streams())
+
+        return {"triggers": at_once(document)}
 
     def collectors(self) -> Sequence[Collector]:
         """What KEDA asked, and was told."""

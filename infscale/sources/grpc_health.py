@@ -64,7 +64,7 @@ class GrpcHealthSettings:
         """See `SourceSettings`."""
         if not self.asked:
             return _NothingAsked()
-        # gRPC takes 20 MiB, which those who ask no server need not have.
+        # gRPC takes 20 MiB, which a process that asks no server need not have.
         from infscale.sources.health_source import GrpcHealthSource
 
         return GrpcHealthSource(self, sink, clock, rng)

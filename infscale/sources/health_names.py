@@ -1,6 +1,6 @@
 """Which names the server of an endpoint is asked for: models and LoRA adapters that operators name, here or in objects.
 
-Names that clients send are none of them: anybody could have any server asked for anything.
+Names that clients send are none of them: a client could have any server asked for anything.
 """
 
 from collections.abc import Collection, Iterable, Mapping

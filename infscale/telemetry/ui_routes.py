@@ -48,6 +48,7 @@ def ui_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
                 await documents.get("snapshot", _KEPT_SECONDS),
                 await documents.get("picks", _KEPT_SECONDS),
                 await documents.get("autoscalers", _KEPT_SECONDS),
+                await documents.get("triggers", _KEPT_SECONDS),
             )
             # A page of a thousand endpoints takes tens of milliseconds, which decisions do not wait for.
             written = await asyncio.to_thread(lambda: web_page(view_page(seen(found), asked.view), asked))

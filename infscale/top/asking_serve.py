@@ -41,11 +41,13 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
 
     async def documents(self, *, picks: bool) -> Documents:
         """The documents as they are now; the decisions only with `picks`. Raises `NoAnswer`."""
-        asked = ["snapshot", "autoscalers", *(["picks"] if picks else [])]
+        asked = ["snapshot", "autoscalers", "triggers", *(["picks"] if picks else [])]
         found = dict(zip(asked, await asyncio.gather(*map(self._document, asked)), strict=True))
         if found["snapshot"] is None:
             raise NoAnswer("there is no /debug/snapshot: infscale has it where telemetry listens on loopback")
-        return Documents(found["snapshot"], found.get("picks"), found["autoscalers"], picks_asked=picks)
+        return Documents(
+            found["snapshot"], found.get("picks"), found["autoscalers"], found["triggers"], picks_asked=picks
+        )
 
     async def _document(self, name: str) -> object | None:
         if self._session is None:

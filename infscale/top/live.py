@@ -14,8 +14,9 @@ from infscale.top.keys import keys_of
 from infscale.top.navigation import State, pressed
 from infscale.top.screen import Contact, screen
 from infscale.top.terminal import Terminal
+from infscale.viewing.document_parts import DocumentError
 from infscale.viewing.grid import Page, arranged, path_to
-from infscale.viewing.seen_documents import DocumentError, Seen, seen
+from infscale.viewing.seen_documents import Seen, seen
 from infscale.viewing.views import view_page
 
 _ESCAPE_SECONDS: Final = 0.05

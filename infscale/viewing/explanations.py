@@ -81,7 +81,7 @@ def _picks(seen: Seen, view: View) -> list[PickSeen]:
             return [each for each in picks if any(name == view.name for name, _ in each.destinations)]
         case ViewKind.MODEL:
             return [each for each in picks if each.model == view.name]
-        case ViewKind.AUTOSCALER:
+        case ViewKind.AUTOSCALER | ViewKind.TRIGGER:
             return []
         case _:
             return picks

@@ -31,6 +31,7 @@ class ViewKind(enum.Enum):
     ENDPOINT = "endpoint"
     MODEL = "model"
     AUTOSCALER = "autoscaler"
+    TRIGGER = "trigger"
     PICK = "pick"
 
 

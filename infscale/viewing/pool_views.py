@@ -32,11 +32,12 @@ from infscale.viewing.shown_values import (
     kv_mark,
     load_mark,
 )
+from infscale.viewing.trigger_views import TRIGGER_COLUMNS, trigger_rows
 from infscale.viewing.words import STALE_SIGN, UNKNOWN, Write, count, counted, number, percent, seconds
 
 
 def store_page(seen: Seen, view: View) -> Page:
-    """The first page: every pool and every autoscaler."""
+    """The first page: every pool, every autoscaler and every trigger of KEDA."""
     sections = [Section("pools", _POOL_COLUMNS, tuple(map(_pool_row, seen.pools)), "there is no pool")]
     facts = [
         f"{counted(len(seen.pools), 'pool')}, {counted(sum(len(each.endpoints) for each in seen.pools), 'endpoint')}"
@@ -48,6 +49,9 @@ def store_page(seen: Seen, view: View) -> Page:
             facts.append(f"{counted(seen.autoscalers_left_out, 'more autoscaler')} not shown")
     else:
         facts.append("autoscalers are not known: this process has no adapter, or no cluster")
+    if seen.triggers is not None:
+        triggers = trigger_rows(seen.triggers)
+        sections.append(Section("KEDA triggers", TRIGGER_COLUMNS, triggers, "KEDA has not asked about any"))
     return Page(path_to(view), tuple(facts), tuple(sections))
 
 
@@ -130,6 +134,9 @@ def pool_page(seen: Seen, view: View) -> Page | None:
     scalers = _autoscalers_of(seen, pool)
     if scalers:
         sections.append(Section("autoscalers", AUTOSCALER_COLUMNS, scalers))
+    triggers = trigger_rows(each for each in seen.triggers or () if each.pool == pool.name)
+    if triggers:
+        sections.append(Section("KEDA triggers", TRIGGER_COLUMNS, triggers))
     return Page(path_to(view), tuple(facts), tuple(sections))
 
 

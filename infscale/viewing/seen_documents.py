@@ -1,22 +1,10 @@
-"""The documents under `/debug/` as values: read once, with whatever they lack left unknown.
+"""The documents under `/debug/` as values: read once, with whatever they lack left unknown."""
 
-They come from this process or from another one, which may be of another version: what has another form is refused with
-its place, what is not there is unknown, and what is new is passed over.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final
 
-from infscale.errors import InfscaleError
-
-T = TypeVar("T")
-_MOST: Final = 2.0**63
-"""No number of a document is as large; what is, or is none, is unknown."""
-
-
-class DocumentError(InfscaleError):
-    """What was answered is no document of infscale; the message names the place in it."""
+from infscale.viewing.document_parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +168,30 @@ class AutoscalerSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class TriggerSeen:
+    """A trigger of a ScaledObject of KEDA, and what KEDA was told last about it.
+
+    `pool` and `model` are "" where all are meant. `value` has the cause where it was refused, `why` what it was made
+    of. `active` was told `active_age_seconds` ago; it is None, with `why_not_known`, where that was refused.
+    `streams`: how many are open over which it is told to be active.
+    """
+
+    scaled_object: str
+    pool: str
+    model: str
+    metric: str
+    target: float | None
+    value: Told
+    why: str
+    active: bool | None
+    active_age_seconds: float | None
+    why_not_known: str
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """Everything at one moment. `picks` and `autoscalers` are None where the process has no such document.
+    """Everything at one moment. `picks`, `autoscalers` and `triggers` are None where the process has no such document.
 
     `picks_asked`: the process was asked for its decisions.
     """
@@ -192,6 +202,7 @@ class Seen:
     autoscalers: tuple[AutoscalerSeen, ...] | None = None
     autoscalers_left_out: int = 0
     picks_asked: bool = True
+    triggers: tuple[TriggerSeen, ...] | None = None
 
     def pool(self, name: str) -> PoolSeen | None:
         """The pool of that name."""
@@ -205,112 +216,27 @@ class Documents:
     snapshot: object
     picks: object | None = None
     autoscalers: object | None = None
+    triggers: object | None = None
     picks_asked: bool = True
 
 
 def seen(documents: Documents) -> Seen:
     """What `documents` say. Raises `DocumentError`."""
-    picks = None if documents.picks is None else _Part(documents.picks, "picks")
-    scalers = None if documents.autoscalers is None else _Part(documents.autoscalers, "autoscalers")
+    picks = None if documents.picks is None else Part(documents.picks, "picks")
+    scalers = None if documents.autoscalers is None else Part(documents.autoscalers, "autoscalers")
+    triggers = None if documents.triggers is None else Part(documents.triggers, "triggers")
     return Seen(
-        _Part(documents.snapshot, "snapshot").each("pools", _pool),
+        Part(documents.snapshot, "snapshot").each("pools", _pool),
         None if picks is None else picks.each("picks", _pick),
         () if picks is None else picks.each("refusals", _refusal),
         None if scalers is None else scalers.each("autoscalers", _autoscaler),
         0 if scalers is None else scalers.count("left_out"),
         documents.picks_asked,
+        None if triggers is None else triggers.each("triggers", _trigger),
     )
 
 
-class _Part:
-    """An object of a document, with its place in it."""
-
-    __slots__ = ("_entries", "_place")
-
-    def __init__(self, value: object, place: str) -> None:
-        if not isinstance(value, dict):
-            raise DocumentError(f"{place}: expected an object")
-        self._entries = cast("dict[str, object]", value)
-        self._place = place
-
-    def _of(self, key: str, kind: type[T], default: T) -> T:
-        value = self._entries.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise DocumentError(f"{self._place}.{key}: expected {_KINDS[kind]}")
-        return value
-
-    def text(self, key: str) -> str:
-        return self._of(key, str, "")
-
-    def flag(self, key: str) -> bool:
-        return self._of(key, bool, False)
-
-    def flag_or_none(self, key: str) -> bool | None:
-        return None if self._entries.get(key) is None else self.flag(key)
-
-    def number(self, key: str) -> float | None:
-        value = self._entries.get(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DocumentError(f"{self._place}.{key}: expected a number")
-        return float(value) if -_MOST < value < _MOST else None
-
-    def count(self, key: str) -> int:
-        return int(self.number(key) or 0)
-
-    def count_or_none(self, key: str) -> int | None:
-        value = self.number(key)
-        return None if value is None else int(value)
-
-    def part(self, key: str) -> "_Part | None":
-        value = self._entries.get(key)
-        return None if value is None else _Part(value, f"{self._place}.{key}")
-
-    def each(self, key: str, read: "Callable[[_Part], T]") -> tuple[T, ...]:
-        items: Sequence[object] = self._of(key, list, [])
-        return tuple(read(_Part(item, f"{self._place}.{key}[{place}]")) for place, item in enumerate(items))
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        items: Sequence[object] = self._of(key, list, [])
-        if not all(isinstance(item, str) for item in items):
-            raise DocumentError(f"{self._place}.{key}: expected texts")
-        return tuple(cast("Sequence[str]", items))
-
-    def by_name(self, key: str, read: "Callable[[_Part], T]") -> dict[str, T]:
-        part = self.part(key)
-        if part is None:
-            return {}
-        return {name: read(each) for name, each in part.parts().items()}
-
-    def parts(self) -> "dict[str, _Part]":
-        """Every entry, each an object."""
-        return {name: _Part(value, f"{self._place}.{name}") for name, value in self._entries.items()}
-
-    def texts_by_name(self, key: str) -> dict[str, str]:
-        part = self.part(key)
-        return {} if part is None else {name: part.text(name) for name in part._entries}
-
-    def numbers_by_name(self, key: str) -> dict[str, float]:
-        part = self.part(key)
-        found = {} if part is None else {name: part.number(name) for name in part._entries}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def numbers(self) -> dict[str, float | None]:
-        """Every entry that is a number, or that is null and could be one."""
-        return {
-            name: None if value is None else self.number(name)
-            for name, value in self._entries.items()
-            if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        }
-
-
-_KINDS: Final[Mapping[type, str]] = {str: "a text", bool: "true or false", list: "a list"}
-
-
-def _pool(part: _Part) -> PoolSeen:
+def _pool(part: Part) -> PoolSeen:
     return PoolSeen(
         part.text("pool"),
         part.text("revision"),
@@ -325,11 +251,11 @@ def _pool(part: _Part) -> PoolSeen:
     )
 
 
-def _told(part: _Part) -> Told:
+def _told(part: Part) -> Told:
     return Told(part.number("value"), part.number("age_seconds"), part.text("cause"))
 
 
-def _endpoint(part: _Part) -> EndpointSeen:
+def _endpoint(part: Part) -> EndpointSeen:
     failure, lora, health = part.part("last_failure"), part.part("lora"), part.part("health")
     return EndpointSeen(
         name=part.text("endpoint"),
@@ -356,7 +282,7 @@ def _endpoint(part: _Part) -> EndpointSeen:
     )
 
 
-def _models(part: _Part) -> dict[str, ModelSeen]:
+def _models(part: Part) -> dict[str, ModelSeen]:
     """The models of an endpoint; documents of older versions have their names alone."""
     named = {name: ModelSeen(None, None) for name in part.texts("models")}
     return named | part.by_name(
@@ -364,7 +290,7 @@ def _models(part: _Part) -> dict[str, ModelSeen]:
     )
 
 
-def _pick(part: _Part) -> PickSeen:
+def _pick(part: Part) -> PickSeen:
     return PickSeen(
         part.text("time"),
         part.text("request_id"),
@@ -381,11 +307,11 @@ def _pick(part: _Part) -> PickSeen:
     )
 
 
-def _refusal(part: _Part) -> RefusalSeen:
+def _refusal(part: Part) -> RefusalSeen:
     return RefusalSeen(part.text("pool"), part.text("reason"), part.count("status"), part.count("requests"))
 
 
-def _autoscaler(part: _Part) -> AutoscalerSeen:
+def _autoscaler(part: Part) -> AutoscalerSeen:
     return AutoscalerSeen(
         part.text("autoscaler"),
         part.text("target"),
@@ -399,7 +325,7 @@ def _autoscaler(part: _Part) -> AutoscalerSeen:
     )
 
 
-def _scaled_metric(part: _Part) -> ScaledMetricSeen:
+def _scaled_metric(part: Part) -> ScaledMetricSeen:
     return ScaledMetricSeen(
         part.text("metric"),
         part.text("form"),
@@ -411,4 +337,21 @@ def _scaled_metric(part: _Part) -> ScaledMetricSeen:
         _told(part),
         part.count_or_none("replicas"),
         part.text("why"),
+    )
+
+
+def _trigger(part: Part) -> TriggerSeen:
+    value, why = part.number("value"), part.text("why")
+    return TriggerSeen(
+        scaled_object=part.text("scaled_object"),
+        pool=part.text("pool"),
+        model=part.text("model"),
+        metric=part.text("metric"),
+        target=part.number("target"),
+        value=Told(value, part.number("age_seconds"), why if value is None else ""),
+        why="" if value is None else why,
+        active=part.flag_or_none("active"),
+        active_age_seconds=part.number("active_age_seconds"),
+        why_not_known=part.text("why_not_known"),
+        streams=part.count("streams"),
     )

@@ -10,6 +10,7 @@ from infscale.viewing.grid import Page, View, ViewKind, path_to
 from infscale.viewing.model_views import model_page
 from infscale.viewing.pool_views import pool_page, store_page
 from infscale.viewing.seen_documents import Seen
+from infscale.viewing.trigger_views import trigger_page
 
 _PAGES: Final[Mapping[ViewKind, Callable[[Seen, View], Page | None]]] = {
     ViewKind.STORE: store_page,
@@ -17,6 +18,7 @@ _PAGES: Final[Mapping[ViewKind, Callable[[Seen, View], Page | None]]] = {
     ViewKind.ENDPOINT: endpoint_page,
     ViewKind.MODEL: model_page,
     ViewKind.AUTOSCALER: autoscaler_page,
+    ViewKind.TRIGGER: trigger_page,
     ViewKind.PICK: pick_page,
 }
 

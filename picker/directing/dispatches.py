@@ -1,13 +1,13 @@
 """The life of what a director dispatched: charged, remembered, moved where the gateway retries, and ended."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
@@ -18,7 +18,7 @@ from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Prom
 from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import PrefixMatch, SchedulingContext
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import PREDICTION, Objectives
 from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.scheduling.profile import Selection
@@ -109,33 +109,19 @@ class Dispatches:
         if facts.media and self._config.media_items:
             self.memory.sent_media(row, facts.media, self._config.media_items)
         endpoints = snapshot.state.endpoints
-        destinations = tuple([endpoints[each].authority for each in selection.chosen])
-        count(self.stats.picks, destinations[0])
         self.stats.unknown_load += context.blind
         self.stats.prompt_tokens += facts.prompt_tokens
         self.stats.matched_tokens += matched
-        scores = NO_SCORES
-        if self._settings.emit_scores:
-            pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
-            scores = {endpoints[each].authority: score for each, score in pairs}
-        record = PickRecord(
-            request.request_id,
-            facts.target_model,
-            snapshot.revision,
-            now,
-            destinations,
-            len(selection.rows),
-            None if context.blind else now - float(snapshot.columns.observed_at[row]),
-            selection.score_of(row),
-            tokens,
-            scores,
-        )
-        self.records.append(record)
+        scores = self._scores(selection, endpoints)
+        record = self._recorded(request, context, selection, tokens, scores)
+        destinations = record.destinations
+        count(self.stats.picks, destinations[0])
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
+        work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
-        if self._config.clocked:
-            self._put_on_the_clock(context, observed, row, charge, facts.prompt_tokens - matched)
+        if work is not None:
+            self.memory.clock.dispatched(row, charge.number, work, now)
         decision = Decision(
             destinations,
             facts.target_model,
@@ -209,18 +195,48 @@ class Dispatches:
         if served != chosen:
             self._learn(request.body, decision.target_model, served, snapshot)
 
-    def _put_on_the_clock(
-        self, context: SchedulingContext, observed: PoolSnapshot, row: int, charge: Charge, uncached_tokens: float
-    ) -> None:
-        facts, clock = context.request, self.memory.clock
-        costs, batch = step_costs(observed), float(observed.in_flight_requests[row])
+    def _scores(self, selection: Selection, endpoints: tuple[Endpoint, ...]) -> Mapping[str, float]:
+        """The scores of all candidates, for the gateway, where it is to have them."""
+        if not self._settings.emit_scores:
+            return NO_SCORES
+        pairs = zip(selection.rows.tolist(), selection.scores.tolist(), strict=True)
+        return {endpoints[each].authority: score for each, score in pairs}
+
+    def _recorded(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection,
+        tokens: float,
+        scores: Mapping[str, float],
+    ) -> PickRecord:
+        """What is shown of the choice later, kept among the last ones."""
+        snapshot, row, now = context.snapshot, selection.chosen[0], context.now
+        record = PickRecord(
+            request.request_id,
+            context.request.target_model,
+            snapshot.revision,
+            now,
+            tuple([snapshot.endpoints[each].authority for each in selection.chosen]),
+            len(selection.rows),
+            None if context.blind else now - float(snapshot.columns.observed_at[row]),
+            selection.score_of(row),
+            tokens,
+            scores,
+        )
+        self.records.append(record)
+        return record
+
+    def _work(self, facts: RequestFacts, observed: PoolSnapshot, row: int, uncached_tokens: float) -> Work | None:
+        """What a request with so much to compute is for the endpoint of `row`; None where no stage asks for it."""
+        if not self._config.clocked:
+            return None
         # At least one token is computed, whatever is cached.
         uncached_tokens = max(1.0, uncached_tokens)
-        seconds = costs.prefill_seconds(row, uncached_tokens, float(clock.context_tokens[row]), batch)
+        kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
+        seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
         half = 0.5 * facts.output_tokens
-        clock.dispatched(
-            row, charge.number, Work(seconds, facts.prompt_tokens + half, uncached_tokens + half), context.now
-        )
+        return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 PRESETS: Mapping[str, str] = {
-    # The least delay for everybody decides, in seconds: what is pending and what this adds by the latency models, what
-    # the prefix cache saves, who is held up. Prompts count from the moment they are dispatched until they are computed,
-    # so that a burst between two scrapes spreads. Two destinations need a gateway that takes a list (Envoy's
-    # override_host policy); an ORIGINAL_DST cluster takes one.
+    # The least delay of all decides, in seconds: what is pending and added by the latency models, what the prefix
+    # cache saves, what is held up. Prompts count from the moment they are dispatched until they are computed, so that
+    # a burst between two scrapes spreads. Two destinations need a gateway that takes a list (Envoy's override_host
+    # policy); an ORIGINAL_DST cluster takes one.
     "infscale": """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig

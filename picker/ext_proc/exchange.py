@@ -64,7 +64,7 @@ from picker.ext_proc.messages import (
     TrailersReply,
     Unchanged,
 )
-from picker.ext_proc.replies import WholeBody, pieces, route_replies
+from picker.ext_proc.replies import PIECE_BYTES, WholeBody, cut, pieces, route_replies
 from picker.ext_proc.states import RequestState, ResponseState, legal, refusal
 from picker.ext_proc.unread_bodies import UNREAD, of_upgrade
 from picker.parsing import Reading, Route, parse_body
@@ -143,6 +143,11 @@ class Exchange:
         """Whether the request is still on its way in: its headers, or the body that is waited for."""
         state = self._request_state
         return (state is RequestState.START or state is RequestState.BUFFERING) and not self.over
+
+    @property
+    def buffering(self) -> bool:
+        """Whether the pieces of a request's body are kept until the last."""
+        return self._request_state is RequestState.BUFFERING and not self.over
 
     @property
     def pending(self) -> bool:
@@ -319,7 +324,8 @@ class Exchange:
         if not large and not encoding:
             self._request_state = RequestState.SENT
             content = self._take_body()
-            return self._route(parse_body(self._parser(), content), WholeBody(content, in_trailers), now)
+            sends = self._route(parse_body(self._parser(), content), WholeBody(content, in_trailers), now)
+            return sends if len(content) <= PIECE_BYTES else list(cut(sends))
         self._request_state = RequestState.READING
         self._steps = self._route_in_steps(encoding, in_trailers, later=large)
         return self.go_on(now)
@@ -330,6 +336,9 @@ class Exchange:
         """As `_route_body`, in steps of some milliseconds; `later`: none is done at once."""
         if later:
             yield []
+        if self._pieces is not None:
+            for _ in self._pieces.join():
+                yield []
         content = self._take_body()
         self._kept_bytes = len(content)
         settings = self._settings
@@ -394,13 +403,17 @@ class Exchange:
         return route_replies(self._settings, request, verdict, body)
 
     def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], None, None]:
-        """Yield `sends` in groups; the steps are over with the last of them."""
-        while sends:
-            group, sends = sends[:_SENDS_A_STEP], sends[_SENDS_A_STEP:]
-            self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
-            if not sends:
-                self._steps = None
-            yield group
+        """Yield `sends` in groups, cut as they go out; the steps are over with the last of them."""
+        self._kept_bytes = sum([len(each.body) for each in sends if isinstance(each, BodyReply)])
+        group: list[Send] = []
+        for each in cut(sends):
+            if len(group) == _SENDS_A_STEP:
+                yield group
+                group = []
+            group.append(each)
+        self._steps = None
+        self._kept_bytes = 0
+        yield group
 
     def _response_headers(self, event: ResponseHeaders, now: float) -> list[Send]:
         if self._request_state in _UNDECIDED:

@@ -1,5 +1,6 @@
 """What the exchange sends when it has decided: the request's answer, in the order the protocol demands."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,7 +50,10 @@ class WholeBody:
 def route_replies(
     settings: ExchangeSettings, request: InferenceRequest, decision: Decision, body: WholeBody | None
 ) -> list[Send]:
-    """The answers that send `request` to its destinations; `body` None: there is none to pass on now."""
+    """The answers that send `request` to its destinations, its body in one piece: `cut` makes those that gateways take.
+
+    `body` None: there is none to pass on now.
+    """
     content = _content(request, decision, body) if body else None
     # What was rewritten is no longer in the encoding it came in.
     rewritten = body is not None and body.plain is not None and content is not body.content
@@ -57,21 +61,28 @@ def route_replies(
     if body is None or content is None:
         return sends
     if content or not body.in_trailers:
-        sends += pieces("request", content, end_of_stream=not body.in_trailers)
+        sends.append(BodyReply("request", content, not body.in_trailers))
     if body.in_trailers:
         sends.append(TrailersReply("request"))
     return sends
 
 
+def cut(sends: list[Send]) -> Generator[Send, None, None]:
+    """`sends` with bodies in pieces that a gateway accepts, each cut when it is asked for."""
+    for each in sends:
+        if not isinstance(each, BodyReply) or len(each.body) <= PIECE_BYTES:
+            yield each
+            continue
+        stop = len(each.body)
+        for start in range(0, stop, PIECE_BYTES):
+            ends = each.end_of_stream and start + PIECE_BYTES >= stop
+            yield BodyReply(each.side, each.body[start : start + PIECE_BYTES], ends)
+
+
 def pieces(side: Side, body: bytes, *, end_of_stream: bool) -> list[Send]:
     """`body` in pieces a gateway accepts, at least one; `end_of_stream` is on the last."""
-    if len(body) <= PIECE_BYTES:
-        return [BodyReply(side, body, end_of_stream)]
-    last = len(body) - 1
-    return [
-        BodyReply(side, body[start : start + PIECE_BYTES], end_of_stream and start + PIECE_BYTES > last)
-        for start in range(0, len(body), PIECE_BYTES)
-    ]
+    whole = BodyReply(side, body, end_of_stream)
+    return [whole] if len(body) <= PIECE_BYTES else list(cut([whole]))
 
 
 def _content(request: InferenceRequest, decision: Decision, body: WholeBody) -> bytes:

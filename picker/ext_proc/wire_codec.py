@@ -11,6 +11,7 @@ from typing import Final
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError
 
+from infscale.framing.pieces import Pieces
 from picker.errors import WireError
 from picker.ext_proc.messages import (
     BodyMode,
@@ -39,7 +40,7 @@ from picker.ext_proc.wire_bytes import (
     immediate_reply,
     numbers_metadata,
 )
-from picker.ext_proc.wire_reading import read_event
+from picker.ext_proc.wire_reading import read_event, without_request_body
 from picker.proto import ext_proc_pb2 as pb
 from picker.request import Headers
 
@@ -71,6 +72,21 @@ def decode(data: bytes) -> Incoming:
     # One by one, for the compiler: it calls with a star by way of lists.
     subset, served, modes, observability = beside
     return Incoming(event, subset, served, modes, observability)
+
+
+def decode_apart(message: Pieces) -> tuple[list[bytes], Incoming] | None:
+    """A long message with the body of a request, which is not joined: its pieces, and what is said beside them.
+
+    None: it is another message, or not as gateways write it, and `decode` has to look.
+    """
+    found = without_request_body(message)
+    if found is None:
+        return None
+    body, rest = found
+    beside = decode(rest)
+    event = beside.event
+    # One more body behind the first would take its place.
+    return None if not isinstance(event, RequestBody) or event.body else (body, beside)
 
 
 def _decode_all(data: bytes) -> Incoming:

@@ -7,6 +7,7 @@ Field numbers are those of `picker/proto/ext_proc.proto`.
 
 from typing import Final
 
+from infscale.framing.pieces import Pieces
 from picker.ext_proc.messages import Event, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
 from picker.request import Headers
 
@@ -20,6 +21,7 @@ _BODY_END_OF_STREAM: Final = 0x10
 _KEY: Final = 0x0A
 _RAW_VALUE: Final = 0x1A
 _MAX_SHIFT: Final = 28
+_LAST_PIECE: Final = bytes((_BODY_END_OF_STREAM, 1))
 _NAMES_REMEMBERED: Final = 1_024
 _LONGEST_REMEMBERED: Final = 128
 _NAMES: Final[dict[bytes, str]] = {}
@@ -48,6 +50,40 @@ def read_event(data: bytes) -> tuple[Event, int] | None:
     except (_OtherEncodingError, IndexError, UnicodeDecodeError):
         pass
     return None
+
+
+def without_request_body(message: Pieces) -> tuple[list[bytes], bytes] | None:
+    """The pieces of the body that stands first in a long message of a request's body, and the message without them.
+
+    None: it is another message, or not as gateways write it.
+    """
+    parts = message.apart()
+    try:
+        first = parts[0]
+        if first[0] != _REQUEST_BODY:
+            return None
+        size, place = _size(first, 1)
+        behind_event = place + size
+        if first[place] != _FIRST_MESSAGE:
+            return None
+        size, start = _size(first, place + 1)
+    except (_OtherEncodingError, IndexError):
+        return None
+    stop = start + size
+    ending = behind_event - stop
+    if ending not in (0, len(_LAST_PIECE)) or behind_event > message.size_bytes:
+        return None
+    body: list[bytes] = []
+    rest = bytes((_REQUEST_BODY, ending))
+    at = 0
+    for part in parts:
+        behind = at + len(part)
+        if at < stop and behind > start:
+            body.append(part[max(0, start - at) : stop - at] if at < start or behind > stop else part)
+        if behind > stop:
+            rest += part[max(0, stop - at) :]
+        at = behind
+    return (body, rest) if rest[2:].startswith(_LAST_PIECE[:ending]) else None
 
 
 def _size(data: bytes, place: int) -> tuple[int, int]:

@@ -99,7 +99,7 @@ def test_discovery_has_every_recorded_resource(name: str) -> None:
 @pytest.mark.parametrize("document", Document)
 @pytest.mark.parametrize("accept", [None, "application/json", "application/vnd.kubernetes.protobuf,*/*"])
 def test_the_aggregator_s_probes_take_every_constant_answer_for_success(document: Document, accept: str | None) -> None:
-    """A probe takes a 304 or a redirect for a failure, and then nobody in the cluster gets any metric."""
+    """A probe takes a 304 or a redirect for a failure, and then nothing in the cluster gets any metric."""
     available = {code for code, good, _ in vectors("metrics_api_availability.json")["cases"] if good}
     reply = responder({"path": ""}).answer(DocumentRequest(document), clock(), Preferences(accept))
     assert reply.code in available

@@ -153,3 +153,17 @@ def test_rules_of_a_prometheus_adapter_are_checked_with_the_configuration(
     path.write_text(f"discovery: {{file: discovery.yaml}}\nprometheus: {{{servers}, adapter_rules: rules.yaml}}\n")
     assert main(["check", str(path)]) == 2
     assert "rules.yaml:2: rules[0].metricsQuery: character 1: << without >>" in capsys.readouterr().err
+
+
+def test_resource_rules_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "discovery.yaml").write_text("endpoints: []")
+    (tmp_path / "rules.yaml").write_text("rules: []\nresourceRules:\n  cpu: {}\n")
+    path = tmp_path / "serve.yaml"
+    servers = "servers: {main: {url: http://p:9090}}"
+    path.write_text(f"discovery: {{file: discovery.yaml}}\nprometheus: {{{servers}, adapter_rules: rules.yaml}}\n")
+    assert main(["check", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "Notes (1)" in said
+    assert (
+        "rules.yaml:3: resourceRules: not served: the resource metrics API (metrics.k8s.io) is metrics-server's" in said
+    )

@@ -120,7 +120,7 @@ def test_a_trace_is_replayed_and_its_subset_named(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("processes", [2, 5], ids=["starting", "under load"])
 def test_no_process_outlives_the_demo(tmp_path: Path, number: signal.Signals, code: int, processes: int) -> None:
-    # Every descendant inherits this, whoever its parent is by then.
+    # Every descendant inherits this, whatever its parent is by then.
     mark = f"demo-test-{os.getpid()}-{tmp_path.name}"
     process = subprocess.Popen(
         command("--report", str(tmp_path / "report.json"), "--seconds", "20", "--servers", "2"),

@@ -63,7 +63,8 @@ def test_each_rule_has_its_row_and_its_reasons(tmp_path: Path, capsys: pytest.Ca
 def test_resource_rules_are_said_and_are_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, said, _ = reported(tmp_path / "f", f"{RULES}resourceRules: {{cpu: {{}}, memory: {{}}}}\n", capsys)
     assert code == 1
-    assert "metrics-server's" in said
+    assert "resourceRules.cpu (line" in said
+    assert "metrics-server's, which reads kubelets; keep it, or install it before" in said
     assert "2 of the resource metrics are not" in said
 
 

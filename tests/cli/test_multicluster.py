@@ -101,7 +101,7 @@ async def test_the_cluster_with_the_shorter_queue_gets_the_request(tmp_path: Pat
             # Averages are no counts: what is in flight is not held against them.
             assert all(math.isnan(value) for value in snapshot.columns.gauges.running)
             assert await destination(channel) == WEST
-            # Nobody writes, or reads, the rest of a page that may tell of a thousand endpoints.
+            # Nothing writes, or reads, the rest of a page that may tell of a thousand endpoints.
             assert {health.mode for health in hub.scrapes.health().values()} == {"named"}
             # A picker without model servers says so, and its cluster is no candidate however short its queue was.
             await asyncio.to_thread((tmp_path / "west" / "endpoints.yaml").write_text, json.dumps({"endpoints": []}))

@@ -131,7 +131,7 @@ def server_certificate(port: int) -> x509.Certificate:
 
 
 async def status(url: str, headers: Mapping[str, str] = NO_HEADERS) -> int | None:
-    """The status of a page; None: nobody listens."""
+    """The status of a page; None: nothing listens."""
     async with aiohttp.ClientSession() as session:
         try:
             async with session.get(url, headers=headers) as response:

@@ -157,21 +157,21 @@ MORE: Mapping[str, tuple[str, ...]] = {"D3": ("ScaledObject",), "D504": _ROUTED,
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What is planted in a namespace: sound documents changed, or others beside them."""
+class Faulty:
+    """A namespace with the faults of `codes`."""
 
-    code: str
-    plant: Plant
+    codes: tuple[str, ...]
 
     @property
     def namespace(self) -> str:
-        return f"{PREFIX}{self.code.lower()}"
+        return f"{PREFIX}{self.codes[0].lower()}"
 
     def documents(self) -> list[Document]:
-        """The part of a sound set-up that the fault is about, with the fault."""
-        kinds = {*CORE, *(kind for start, kinds in MORE.items() if self.code.startswith(start) for kind in kinds)}
-        made = [each for each in sound(self.namespace) if each["kind"] in kinds]
-        return [*made, *self.plant(self.namespace, {each["kind"]: each for each in made})]
+        """The part of a sound set-up that the faults are about, with the faults."""
+        about = {kind for code in self.codes for start, more in MORE.items() if code.startswith(start) for kind in more}
+        made = [each for each in sound(self.namespace) if each["kind"] in {*CORE, *about}]
+        found = {each["kind"]: each for each in made}
+        return [*made, *(each for code in self.codes for each in FAULTS[code](self.namespace, found))]
 
 
 def changed(kind: str, change: Callable[[Document], None]) -> Plant:
@@ -191,7 +191,20 @@ def beside(*makers: Callable[[str], Document]) -> Plant:
 
 
 def asking(metric: Document) -> Plant:
-    return changed("HorizontalPodAutoscaler", lambda spec: spec.update(metrics=[metric]))
+    """A metric instead of the sound one, beside others that are planted."""
+
+    def plant(namespace: str, found: Mapping[str, Document]) -> list[Document]:
+        spec = found["HorizontalPodAutoscaler"]["spec"]
+        planted = [each for each in spec["metrics"] if each not in autoscaler(namespace)["spec"]["metrics"]]
+        spec["metrics"] = [*planted, metric]
+        return []
+
+    return plant
+
+
+def routing(*backends: Document) -> Plant:
+    """A rule of the route that leads there, beside the sound one."""
+    return changed("HTTPRoute", lambda spec: spec["rules"].append({"backendRefs": [*backends]}))
 
 
 def behaving(direction: str, **rules: Any) -> Plant:
@@ -257,58 +270,79 @@ def two_pools_asked_for(namespace: str, found: Mapping[str, Document]) -> list[D
 
 
 def two_pools_routed(namespace: str, found: Mapping[str, Document]) -> list[Document]:
-    found["HTTPRoute"]["spec"]["rules"][0]["backendRefs"].append(backend("second", 0))
+    routing(backend(), backend("second", 0))(namespace, found)
     return [pool(namespace, "second")]
 
 
-FAULTS = tuple(
-    Fault(code, plant)
-    for code, plant in {
-        "D101": asking(documents.pods_metric("waiting_request", "4")),
-        "D102": asking(documents.pods_metric("inference_pool_average_kv_cache_utilization", "700m")),
-        "D104": asking(documents.pods_metric("kv_cache_utilization_ratio", "80")),
-        "D106": asking(documents.pods_metric("running_requests", "64")),
-        "D107": asking(pool_metric("waiting_requests", "Value", "4")),
-        "D108": asking(pool_metric("kv_cache_utilization_ratio", "AverageValue", "500m")),
-        "D109": two_pools_asked_for,
-        "D110": asking(wrong_group()),
-        "D111": asking(documents.pool_metric("chatt", "waiting_requests", "4")),
-        "D201": behaving("scaleUp", tolerance="500m"),
-        "D202": beside(lambda namespace: autoscaler(namespace, "vllm-second")),
-        "D203": beside(lambda namespace: scaled_object(namespace, "vllm") | {"metadata": _named(namespace, "vllm")}),
-        "D204": beside(other_scaler),
-        "D205": beside(lambda namespace: canary(namespace, selected=True), canary_autoscaler),
-        "D206": beside(lambda namespace: canary(namespace, selected=False)),
-        "D208": changed("HorizontalPodAutoscaler", lambda spec: spec["scaleTargetRef"].update(name="vlm")),
-        "D209": behaving("scaleDown", selectPolicy="Disabled"),
-        "D210": behaving("scaleDown", stabilizationWindowSeconds=0),
-        "D211": asking(memory_share()),
-        "D301": changed("ScaledObject", lambda spec: spec["triggers"][0]["metadata"].update(scalerAddress="keda")),
-        "D302": changed("ScaledObject", lambda spec: spec.pop("fallback")),
-        "D303": changed(
-            "ScaledObject",
-            lambda spec: spec.update(
-                minReplicaCount=0, triggers=[{"type": "prometheus", "metadata": {"query": "vllm:num_requests_waiting"}}]
-            ),
+FAULTS: Mapping[str, Plant] = {
+    "D101": asking(documents.pods_metric("waiting_request", "4")),
+    "D102": asking(documents.pods_metric("inference_pool_average_kv_cache_utilization", "700m")),
+    "D104": asking(documents.pods_metric("kv_cache_utilization_ratio", "80")),
+    "D106": asking(documents.pods_metric("running_requests", "64")),
+    "D107": asking(pool_metric("waiting_requests", "Value", "4")),
+    "D108": asking(pool_metric("kv_cache_utilization_ratio", "AverageValue", "500m")),
+    "D109": two_pools_asked_for,
+    "D110": asking(wrong_group()),
+    "D111": asking(documents.pool_metric("chatt", "waiting_requests", "4")),
+    "D201": behaving("scaleUp", tolerance="500m"),
+    "D202": beside(lambda namespace: autoscaler(namespace, "vllm-second")),
+    "D203": beside(lambda namespace: scaled_object(namespace, "vllm") | {"metadata": _named(namespace, "vllm")}),
+    "D204": beside(other_scaler),
+    "D205": beside(lambda namespace: canary(namespace, selected=True), canary_autoscaler),
+    "D206": beside(lambda namespace: canary(namespace, selected=False)),
+    "D208": changed("HorizontalPodAutoscaler", lambda spec: spec["scaleTargetRef"].update(name="vlm")),
+    "D209": behaving("scaleDown", selectPolicy="Disabled"),
+    "D210": behaving("scaleDown", stabilizationWindowSeconds=0),
+    "D211": asking(memory_share()),
+    "D301": changed("ScaledObject", lambda spec: spec["triggers"][0]["metadata"].update(scalerAddress="keda")),
+    "D302": changed("ScaledObject", lambda spec: spec.pop("fallback")),
+    "D303": changed(
+        "ScaledObject",
+        lambda spec: spec.update(
+            minReplicaCount=0, triggers=[{"type": "prometheus", "metadata": {"query": "vllm:num_requests_waiting"}}]
         ),
-        "D401": changed("Deployment", hurried),
-        "D402": without("readinessProbe"),
-        "D403": without("startupProbe"),
-        "D501": beside(lambda namespace: _selecting(namespace, {"app": "vlm"})),
-        "D503": changed("InferencePool", lambda spec: spec.update(targetPorts=[{"number": 8080}])),
-        "D504": changed("InferencePool", lambda spec: spec["endpointPickerRef"].update(name="ep")),
-        "D506": beside(lambda namespace: objective(namespace, "cat") | {"metadata": _named(namespace, "slow")}),
-        "D601": two_pools_routed,
-        "D602": changed(
-            "HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"].append({"name": "epp", "port": 9002})
+    ),
+    "D304": changed(
+        "ScaledObject",
+        lambda spec: spec.update(
+            triggers=[{"type": "prometheus", "metadata": {"query": "avg(vllm:num_requests_waiting)"}}]
         ),
-        "D603": changed("HTTPRoute", lambda spec: spec["rules"][0]["backendRefs"][0].update(group=LEGACY_GROUP)),
-        "D605": changed("InferencePool", lambda spec: spec["endpointPickerRef"].update(failureMode="FailOpen")),
-        "D606": beside(tls_policy),
-        "D701": beside(lambda namespace: rule(namespace, "avg(vllm:gpu_cache_usage_perc) > 0.9")),
-        "D702": beside(lambda namespace: dashboard(namespace, "inference_pool_average_queue_size")),
-    }.items()
+    ),
+    "D401": changed("Deployment", hurried),
+    "D402": without("readinessProbe"),
+    "D403": without("startupProbe"),
+    "D501": beside(lambda namespace: _selecting(namespace, {"app": "vlm"})),
+    "D503": changed("InferencePool", lambda spec: spec.update(targetPorts=[{"number": 8080}])),
+    "D504": changed("InferencePool", lambda spec: spec["endpointPickerRef"].update(name="ep")),
+    "D506": beside(lambda namespace: objective(namespace, "cat") | {"metadata": _named(namespace, "slow")}),
+    "D601": two_pools_routed,
+    "D602": routing(backend(), {"name": "epp", "port": 9002}),
+    "D603": routing(backend(group=LEGACY_GROUP)),
+    "D605": changed("InferencePool", lambda spec: spec["endpointPickerRef"].update(failureMode="FailOpen")),
+    "D606": beside(tls_policy),
+    "D701": beside(lambda namespace: rule(namespace, "avg(vllm:gpu_cache_usage_perc) > 0.9")),
+    "D702": beside(lambda namespace: dashboard(namespace, "inference_pool_average_queue_size")),
+}
+"""What is planted for each rule: sound documents changed, or others beside them."""
+
+_TOGETHER = (
+    "D101",
+    "D104 D102 D106 D107 D108 D110 D111",
+    "D109",
+    "D201 D209",
+    "D202 D301 D302",
+    "D203 D204",
+    "D205",
+    "D206 D506 D701 D702",
+    "D208 D401 D402 D403",
+    "D210 D211",
+    "D303 D304",
+    "D501 D503",
+    "D504 D605",
+    "D601 D602 D603 D606",
 )
+"""Faults that do not hide one another share a namespace: each takes seconds of a cluster."""
+NAMESPACES = tuple(Faulty(tuple(codes.split())) for codes in _TOGETHER)
 
 
 def _named(namespace: str, name: str) -> Document:

@@ -327,7 +327,7 @@ async def test_the_clients_ca_changes_under_probes_and_none_fails(adapter: Adapt
     certificates, now = adapter.plane.certificates, datetime.now(UTC)
     successor = Authority.made("kubernetes-next", now)
     user = successor.client("kubernetes-admin", ("system:masters",), now)
-    # A certificate of a CA that nobody knows ends the handshake.
+    # A certificate of an unknown CA ends the handshake.
     with pytest.raises(aiohttp.ClientError):
         await adapter.ask(PODS, user)
     async with probed(adapter):

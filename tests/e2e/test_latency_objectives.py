@@ -26,7 +26,7 @@ WORDS = 4_000
 
 
 async def ask(running: Gateway, url: str, number: int, milliseconds: str = "") -> str:
-    """Have a prompt of some thousand tokens computed that nobody has cached; who did it."""
+    """Have a prompt of some thousand tokens computed that no server has cached; which one did it."""
     body = {"model": MODEL, "prompt": f"{number} " + "word " * WORDS, "max_tokens": 1}
     headers = {"x-llm-d-slo-ttft-ms": milliseconds} if milliseconds else {}
     async with running.session.post(f"{url}/v1/completions", json=body, headers=headers) as response:

@@ -59,7 +59,10 @@ async def test_envoy_and_debug_picks_name_the_revision_of_a_decision(tmp_path: P
                 async with session.get(f"{running.telemetry.url}/debug/picks") as answer:
                     page = await answer.text()
                 async with session.get(f"{running.telemetry.url}/debug/nothing") as answer:
-                    assert (answer.status, await answer.text()) == (404, "there is /debug/snapshot, /debug/picks")
+                    assert (answer.status, await answer.text()) == (
+                        404,
+                        "there is /debug/snapshot, /debug/picks, /debug/triggers",
+                    )
     (pick,) = json.loads(page)["picks"]
     assert pick["revision"] == told
     assert told.startswith(running.store.snapshots()[0].revision.rpartition(".")[0])

@@ -44,7 +44,7 @@ async def plain_servers(count: int, hosts: Sequence[str] = ()) -> AsyncGenerator
     """HTTP servers that know nothing of metrics; yields their ports, which are one where `hosts` are given."""
 
     async def answer(request: web.Request) -> web.Response:
-        if request.path == "/metrics":
+        if request.path.endswith("/metrics"):
             return web.Response(status=404)
         assert request.transport is not None
         host, port = request.transport.get_extra_info("sockname")
@@ -178,7 +178,8 @@ async def test_under_refuse_they_are_told_why(tmp_path: Path) -> None:
         assert answer.status == 503
         message = (await answer.json())["error"]["message"]
         assert "none of 2 ready endpoints has reported its load within 1 s" in message
-        assert message.endswith("(none has reported yet; scraping failed: HTTP 404)")
+        elsewhere = "at /prometheus/metrics, where trtllm-serve has them: HTTP 404"
+        assert message.endswith(f"(none has reported yet; scraping failed: HTTP 404; {elsewhere})")
         assert await shown.metric(PICK) == 0
         async with shown.session.get(f"{shown.url}/v1/models") as response:
             assert response.status == 200

@@ -56,3 +56,19 @@ def test_what_is_cleared_is_forgotten_with_what_was_to_come() -> None:
     reader.clear()
     assert reader.whole
     assert reader.feed(framed(b"next")) == [b"next"]
+
+
+@given(st.lists(st.binary(max_size=200), max_size=6), st.lists(st.integers(1, 90), max_size=40))
+def test_long_messages_that_come_in_pieces_are_not_joined(messages: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(framed(each) for each in messages)
+    found: list[bytes] = []
+    reader = Messages(300, None, 100)
+    for size in (*cuts, len(data)):
+        came = reader.feed(data[:size])
+        data = data[size:]
+        if reader.apart is not None:
+            assert reader.apart.size_bytes >= 100
+            found.append(reader.apart.take())
+            reader.apart = None
+        found += came
+    assert found == messages

@@ -24,3 +24,16 @@ def test_a_million_pieces_of_a_byte_are_few_objects() -> None:
         kept.add(b"x")
     assert len(kept._apart) < 50  # pyright: ignore[reportPrivateUsage]
     assert kept.take() == b"x" * 1_000_000
+
+
+@given(st.lists(st.binary(max_size=40) | st.integers(0, 1 << 20).map(bytes), max_size=30))
+def test_what_was_joined_in_steps_is_one_piece(given_pieces: list[bytes]) -> None:
+    kept = Pieces()
+    for piece in given_pieces:
+        kept.add(piece)
+    whole = b"".join(given_pieces)
+    steps = sum(1 for _ in kept.join())
+    assert steps <= len(whole) // (2 << 20)
+    assert kept.size_bytes == len(whole)
+    assert kept.apart() == ([whole] if whole else [])
+    assert kept.take() == whole

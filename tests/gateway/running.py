@@ -155,7 +155,7 @@ async def _ready(process: Running, port: int) -> None:
             if _REFUSED in line:
                 raise StartError(f"Envoy Gateway refused its resources: {line}")
         await asyncio.sleep(_PAUSE_SECONDS)
-    what = f"nobody listened on the Gateway's port within {_READY_SECONDS:g} s; the log ends so:"
+    what = f"nothing listened on the Gateway's port within {_READY_SECONDS:g} s; the log ends so:"
     raise StartError("\n".join([what, *lines[-_TAIL_LINES:]]))
 
 

@@ -18,7 +18,7 @@ REQUESTS = 60
 FEW_REQUESTS = 12
 TOKENS = 200
 ENVOYS_LIMIT_SECONDS = 15.0
-"""What a route of Envoy's takes for granted where nobody says how long an answer may take."""
+"""What a route of Envoy's takes for granted where nothing says how long an answer may take."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

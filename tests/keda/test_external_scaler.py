@@ -24,7 +24,7 @@ from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from tests.adapter.support import E1
 from tests.fakes.counts import counts_of
-from tests.keda.pools import CHAT, MODEL, STALE, WINDOW, Pools, server
+from tests.keda.pools import CHAT, MODEL, STALE, WINDOW, Pools, asked, server
 
 WAITING = {"metric": "waiting_requests", "pool": "chat", "target": "5"}
 SLO = {"slo": "ttft_p90=1s", "pool": "chat"}
@@ -237,21 +237,42 @@ def test_what_was_answered_is_kept_with_what_it_was_made_of() -> None:
     refusal(pools, {**WAITING, "pool": "chatt"})
     pools.now += 1.5
     wall = datetime(2026, 8, 20, 10, tzinfo=UTC)
-    refused, answered = pools.scaler.answers.document(pools.now, wall)["triggers"]  # type: ignore[misc]
+    refused, answered = pools.scaler.document(pools.now, wall, {})["triggers"]  # type: ignore[misc]
     assert answered == {
         "time": "2026-08-20T09:59:58.500+00:00",
+        "age_seconds": 1.5,
         "scaled_object": "llm/chat",
         "pool": "llm/chat",
         "model": None,
         "metric": "infscale_replicas_of_load",
+        "target": 1.0,
         "value": value,
         "why": "1 pods are ready, 1 start; ttft_p90=1s: 0.09; saturation=0.8: 0.5",
+        "active": None,
+        "active_age_seconds": None,
+        "why_not_known": "",
+        "streams": 0,
     }
     assert (refused["value"], refused["pool"]) == (None, "llm/chatt")
     assert refused["why"].startswith("pool: there is no InferencePool llm/chatt")
     for number in range(MOST_KEPT + 10):
         pools.value({**WAITING, "target": str(number + 1)})
-    assert len(pools.scaler.answers.document(pools.now, wall)["triggers"]) == MOST_KEPT  # type: ignore[arg-type]
+    assert len(pools.scaler.document(pools.now, wall, {})["triggers"]) == MOST_KEPT  # type: ignore[arg-type]
+
+
+def test_whether_a_trigger_was_told_to_be_active_is_kept_beside_its_value() -> None:
+    pools = Pools([server(0)])
+    busy(pools, 0.05, waiting=0.0, running=20.0, kv=0.4)
+    assert pools.active(WAITING)
+    with pytest.raises(NotThere):
+        pools.active({**WAITING, "pool": "chatt"})
+    pools.now += 1.5
+    streams = {pools.scaler.trigger(asked(WAITING)): 2}
+    refused, told = pools.scaler.document(pools.now, datetime(2026, 8, 20, 10, tzinfo=UTC), streams)["triggers"]  # type: ignore[misc]
+    assert (told["active"], told["active_age_seconds"], told["streams"]) == (True, 1.5, 2)
+    assert (told["time"], told["value"]) == (None, None), "its value was not asked for"
+    assert (refused["active"], refused["streams"]) == (None, 0)
+    assert refused["why_not_known"].startswith("pool: there is no InferencePool llm/chatt")
 
 
 def test_a_full_pool_is_more_replicas_of_load_although_it_is_fast() -> None:

@@ -24,7 +24,7 @@ from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings
 from tests.fakes.certificates import SERVER, Authority, Issued, authority
 from tests.keda.keda_client import NAME, SERVICE, Keda, channel, ended, refused, specs_in
-from tests.keda.pools import CHAT, STALE, Pools, server
+from tests.keda.pools import CHAT, STALE, Pools, asked, server
 
 WAITING = {"metric": "waiting_requests", "pool": "chat", "target": "5"}
 SLO = {"slo": "ttft_p90=1s", "pool": "chat"}
@@ -251,6 +251,20 @@ async def test_requests_for_one_pool_wake_the_streams_of_that_pool_only() -> Non
         pools.ask("code")
         assert [await pushed(each) for each in (code, every)] == [True] * 2
         assert scaler.counts.pushes["StreamIsActive"] == 5
+
+
+async def test_open_streams_are_counted_by_the_trigger_they_tell_of() -> None:
+    pools = Pools()
+    async with asking(pools) as (scaler, opened):
+        waiting, slo = Keda(opened, WAITING), Keda(opened, SLO)
+        streams = [waiting.stream_active(), waiting.stream_active(), slo.stream_active()]
+        for each in streams:
+            await pushed(each)
+        await slo.stream_specs().read()
+        triggers = [pools.scaler.trigger(asked(each)) for each in (WAITING, SLO)]
+        assert scaler.streams() == dict(zip(triggers, (2, 1), strict=True)), "that of targets tells of no activity"
+        streams[0].cancel()
+        await until(lambda: scaler.streams()[triggers[0]] == 1)
 
 
 # Targets that change

@@ -1,6 +1,7 @@
 """Lists in pages: bounded however large objects are, right however often they expire, and no object spoils another."""
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import AsyncGenerator, Mapping
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from infscale.backoff import Backoff
 from infscale.endpoint import ObjectKey
-from infscale.kube.api.errors import Gone, TooLarge
+from infscale.kube.api.errors import Gone, TooLarge, Unreachable
 from infscale.kube.api.resources import PODS
 from infscale.kube.reflector import Reflector
 from infscale.kube.tables import Table, read_pod_again
 from infscale.kube.watched_objects import PodRecord
 from infscale.kube.watching import ReflectorSettings
+from tests.fakes.kept_memory import without_collections
 from tests.kube import cluster_objects as made
 
 SETTINGS = ReflectorSettings(page_size=8, backoff=Backoff(base_seconds=0.001, cap_seconds=0.002))
@@ -173,3 +175,30 @@ async def test_whatever_the_sizes_everything_is_held_in_the_end(names: set[str],
     server = Paged(sorted(names), most, expires)
     async with server.followed():
         assert server.held == names
+
+
+class Broken(Paged):
+    """A server whose answers are large, and no JSON."""
+
+    async def get(self, path: str, params: Mapping[str, str] = {}) -> dict[str, Any]:
+        del path, params
+        page = "x" * 8_000_000
+        try:
+            return dict(json.loads(page))
+        except ValueError as error:
+            raise Unreachable("no JSON") from error
+
+
+async def test_a_problem_is_kept_without_what_was_read() -> None:
+    """It stays for as long as the server does not answer, once for each resource type."""
+    loop = asyncio.get_running_loop()
+    broken = Broken([])
+    table = Table(broken.records, read_pod_again, lambda: None)
+    reflector = Reflector(broken, PODS, table, loop.time, random.Random(1), SETTINGS)
+    with without_collections() as kept_bytes:
+        running = loop.create_task(reflector.run())
+        await until(lambda: reflector.problem is not None)
+        running.cancel()
+        await asyncio.wait([running])
+        assert str(reflector.problem) == "no JSON"
+        assert kept_bytes() < 1_000_000

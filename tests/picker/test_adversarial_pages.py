@@ -118,7 +118,7 @@ class World:
         request = InferenceRequest("id", "/v1/chat/completions", of, body, subset)
         answer = self.director.direct(request, now)
         if isinstance(answer, Rejection) and subset is None:
-            # Everybody else may be full by what the pages say; the good ones never are.
+            # All others may be full by what the pages say; the good ones never are.
             raise AssertionError(answer)
         if isinstance(answer, Decision):
             self.open.append((request, answer))

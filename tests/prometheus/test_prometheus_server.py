@@ -19,6 +19,7 @@ from infscale.prometheus.api_answer import Partial, Unusable
 from infscale.prometheus.prometheus_server import PrometheusServer
 from infscale.prometheus.server_settings import BasicAuth, ServerSettings
 from tests.fakes.certificates import SERVER, Extension, Issued, authority
+from tests.fakes.kept_memory import without_collections
 from tests.prometheus.fake_prometheus import Answer, FakePrometheus, endless, hang, listening, saying, vector
 
 SECRET = "s3cret-token"  # of a test
@@ -145,6 +146,27 @@ async def test_a_fault_is_said_in_plain_words_and_the_next_answer_is_taken(fault
                     return
                 except FetchError:
                     continue
+
+
+LARGE: dict[str, Answer] = {
+    "without end": endless(b"x" * 65_536, 0.0),
+    "no JSON": saying(text="x" * 1_500_000),
+    "of another form": saying(
+        {"status": "success", "data": {"resultType": "vector", "result": [{"metric": {"a": "x" * 100}}] * 9_000}}
+    ),
+}
+
+
+@pytest.mark.parametrize("large", LARGE)
+async def test_nothing_is_kept_of_answers_that_are_refused(large: str) -> None:
+    """Eight of them would take more than 16 MB."""
+    async with asked(FakePrometheus(answer=LARGE[large]), max_bytes=2_000_000, workers=1) as server:
+        with without_collections() as kept_bytes:
+            for _ in range(8):
+                with pytest.raises(Unusable):
+                    await server.instant("x")
+            # The last one's may still be on its way.
+            assert kept_bytes() < 4_000_000
 
 
 async def test_an_answer_with_warnings_is_taken_where_that_is_configured() -> None:

@@ -60,7 +60,7 @@ async def http_server(handler: Handler, port: int = 0, tls: ssl.SSLContext | Non
 
 @asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncGenerator[str]:
-    """A server that writes exactly `answer` to whoever asks and closes the connection."""
+    """A server that writes exactly `answer` to each client and closes the connection."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

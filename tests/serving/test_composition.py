@@ -202,10 +202,11 @@ async def test_an_engine_is_found_out_and_its_model_known_by_its_list(tmp_path: 
                     await asyncio.sleep(0.05)
                 while await asked("waiting_requests") is None:
                     await asyncio.sleep(0.05)
+                while not (listed := running.store.snapshots()[0].columns.listed[0]):
+                    await asyncio.sleep(0.05)
             for name in DIALECTS[skin.value].loads:
                 assert await asked(name) == ["0"]
-            [endpoint] = running.store.snapshots()[0].columns.listed
-            assert endpoint == {MODEL}
+            assert listed == {MODEL}
             page = await names_on(running.telemetry.url)
     assert {"infscale_model_list_scrapes_total", "infscale_model_list_names"} <= page
 

@@ -1,4 +1,4 @@
-"""The page of infscale's own metrics is what prometheus_client writes, and nobody waits for all of it."""
+"""The page of infscale's own metrics is what prometheus_client writes, and nothing waits for all of it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -66,7 +66,7 @@ async def test_of_names_that_are_asked_for_there_is_what_there_is(asked: list[st
     found = [line.split()[2] for line in first.decode().splitlines() if line.startswith("# TYPE")]
     assert found == heads
     assert first == second
-    # Whoever has none of them is not asked again.
+    # A part that has none of them is not asked again.
     assert [each.asked for each in collectors] == [
         1 + any(head.startswith(name) for head in heads) for name in ("x", "y")
     ]

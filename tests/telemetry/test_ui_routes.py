@@ -14,7 +14,7 @@ from infscale.stepwise import Steps
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.fakes.samples import engine_sample
-from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, NOW, PICKS, store
+from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, NOW, PICKS, TRIGGERS, store
 
 
 def picks() -> Steps[object]:
@@ -27,9 +27,14 @@ def autoscalers() -> Steps[object]:
     return AUTOSCALERS
 
 
+def triggers() -> Steps[object]:
+    yield
+    return TRIGGERS
+
+
 @asynccontextmanager
 async def serving(made: MetricStore, host: str = "127.0.0.1") -> AsyncGenerator[TelemetryServer]:
-    pages = {"picks": picks, "autoscalers": autoscalers}
+    pages = {"picks": picks, "autoscalers": autoscalers, "triggers": triggers}
     # Documents are kept for a while by this clock, which a test that waits for another value lets run.
     loop, begin = asyncio.get_running_loop(), asyncio.get_running_loop().time()
 
@@ -100,6 +105,11 @@ async def test_a_browser_shows_values_follows_links_and_runs_nothing_of_others()
         await page.get_by_placeholder("filter rows").fill("vllm-0")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="scores")).to_contain_text("1")
+        await page.goto(f"{server.url}/ui")
+        await page.get_by_role("row").filter(has_text="infscale_replicas_of_load").get_by_role("link").click()
+        told = page.get_by_role("row").filter(has_text="2 pods are ready")
+        await expect(told.get_by_role("cell").nth(1)).to_have_text("2.25")
+        await expect(page.locator("main")).to_contain_text("1 stream open")
         scripts = await page.evaluate("[...document.scripts].map((each) => each.src + each.text)")
         await browser.close()
     assert scripts == [f"{server.url}/ui/refresh.js"]

@@ -33,7 +33,7 @@ async def test_documents_that_are_not_there_are_none() -> None:
 
     async with asking(handler) as client:
         found = await client.documents(picks=True)
-    assert (found.snapshot, found.picks, found.autoscalers) == ({"pools": []}, None, None)
+    assert (found.snapshot, found.picks, found.autoscalers, found.triggers) == ({"pools": []}, None, None, None)
 
 
 async def test_decisions_are_asked_for_where_they_are_wanted() -> None:
@@ -45,7 +45,7 @@ async def test_decisions_are_asked_for_where_they_are_wanted() -> None:
 
     async with asking(handler) as client:
         await client.documents(picks=False)
-    assert sorted(asked) == ["autoscalers", "snapshot"]
+    assert sorted(asked) == ["autoscalers", "snapshot", "triggers"]
 
 
 async def _missing(_: web.Request) -> web.StreamResponse:

@@ -19,6 +19,7 @@ VIEWS = [
     View(ViewKind.ENDPOINT, POOL, "llm/vllm-1"),
     View(ViewKind.MODEL, POOL, HOSTILE),
     View(ViewKind.AUTOSCALER, "", "llm/scaler"),
+    View(ViewKind.TRIGGER, "", "llm/vllm waiting_requests"),
 ]
 
 
@@ -68,6 +69,14 @@ def test_at_80_columns_what_matters_of_an_endpoint_is_there() -> None:
     ]
     row = next(line for line in lines if line.startswith("llm/vllm-1"))
     assert row.split()[1:6] == ["stale", "7.0", "s*", "1*", "1*"]
+
+
+def test_at_80_columns_what_matters_of_a_trigger_is_there() -> None:
+    lines = drawn(State((Place(STORE_VIEW),)), page(STORE_VIEW))
+    [head] = [line for line in lines if line.startswith("KEDA trigger ")]
+    assert head.split()[2:] == ["pool", "metric", "now", "target", "age", "active", "streams"]
+    [row] = [line for line in lines if line.startswith("llm/vllm ") and "_replicas_of_load" in line]
+    assert row.split()[1:] == ["chat", "…fscale_replicas_of_load", "2.25", "1", "1.5", "s", "yes", "1"]
 
 
 def test_wider_screens_show_more() -> None:

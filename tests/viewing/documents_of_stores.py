@@ -64,8 +64,9 @@ def documents(made: MetricStore | None = None, **others: Any) -> Documents:
     return Documents(*(orjson.loads(orjson.dumps(each)) for each in (snapshot, *_all(others))))
 
 
-def _all(others: Mapping[str, Any]) -> tuple[Any, Any]:
-    return others.get("picks", PICKS), others.get("autoscalers", AUTOSCALERS)
+def _all(others: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    kept = {"picks": PICKS, "autoscalers": AUTOSCALERS, "triggers": TRIGGERS, **others}
+    return kept["picks"], kept["autoscalers"], kept["triggers"]
 
 
 def looked_at(made: MetricStore | None = None, **others: Any) -> Seen:
@@ -142,4 +143,44 @@ AUTOSCALERS = {
         }
     ],
     "left_out": 0,
+}
+
+
+def trigger(**changes: Any) -> dict[str, Any]:
+    return {
+        "time": "2026-11-30T12:00:08.125+00:00",
+        "age_seconds": 1.5,
+        "scaled_object": "llm/vllm",
+        "pool": POOL,
+        "model": None,
+        "metric": "infscale_replicas_of_load",
+        "target": 1.0,
+        "value": 2.25,
+        "why": "2 pods are ready, 0 start; ttft_p90=1s: 0.9",
+        "active": True,
+        "active_age_seconds": 0.5,
+        "why_not_known": "",
+        "streams": 1,
+        **changes,
+    }
+
+
+TRIGGERS = {
+    "triggers": [
+        trigger(),
+        trigger(metric="waiting_requests", target=4.0, value=None, why="the metric is unknown now", active=False),
+        trigger(metric="waiting_requests", target=8.0, value=6.0, why="", streams=0),
+        trigger(
+            scaled_object="llm/new",
+            pool=None,
+            model=HOSTILE,
+            metric="running_requests",
+            age_seconds=None,
+            value=None,
+            why="",
+            active=None,
+            why_not_known="no endpoint and no InferencePool was discovered yet",
+            streams=0,
+        ),
+    ]
 }

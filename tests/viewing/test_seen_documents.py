@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infscale.viewing.seen_documents import DocumentError, Documents, Seen, seen
+from infscale.viewing.document_parts import DocumentError
+from infscale.viewing.seen_documents import Documents, Seen, seen
 from tests.viewing.documents_of_stores import HOSTILE, POOL, documents, looked_at
 
 
@@ -34,7 +35,15 @@ def test_a_stores_document_is_read_whole() -> None:
 
 def test_documents_that_are_not_there_are_unknown() -> None:
     found = seen(Documents({"pools": []}))
-    assert (found.pools, found.picks, found.autoscalers) == ((), None, None)
+    assert (found.pools, found.picks, found.autoscalers, found.triggers) == ((), None, None, None)
+
+
+def test_of_a_trigger_the_reason_of_a_value_is_no_cause_of_a_refusal() -> None:
+    found = looked_at().triggers
+    assert found is not None
+    known, refused, *_ = found
+    assert (known.value.value, known.value.cause, known.why[:6]) == (2.25, "", "2 pods")
+    assert (refused.value.value, refused.value.cause, refused.why) == (None, "the metric is unknown now", "")
 
 
 def test_an_older_document_without_loads_of_models_has_their_names() -> None:
@@ -78,7 +87,12 @@ _JSON = st.recursive(
 @given(st.data())
 def test_whatever_stands_in_a_document_it_is_read_or_refused(data: st.DataObject) -> None:
     whole: Any = documents()
-    broken = {"snapshot": whole.snapshot, "picks": whole.picks, "autoscalers": whole.autoscalers}
+    broken = {
+        "snapshot": whole.snapshot,
+        "picks": whole.picks,
+        "autoscalers": whole.autoscalers,
+        "triggers": whole.triggers,
+    }
     part: Any = broken
     while True:
         key = data.draw(st.sampled_from(sorted(part) if isinstance(part, dict) else range(len(part))))

@@ -34,7 +34,7 @@ def test_the_store_has_pools_and_autoscalers() -> None:
 
 def test_without_an_adapter_autoscalers_are_said_to_be_unknown() -> None:
     page = view_page(looked_at(autoscalers=None), STORE_VIEW)
-    assert [section.title for section in page.sections] == ["pools"]
+    assert [section.title for section in page.sections] == ["pools", "KEDA triggers"]
     assert "autoscalers are not known: this process has no adapter, or no cluster" in page.facts
 
 
@@ -117,6 +117,85 @@ def test_an_autoscaler_of_which_nothing_is_known_wants_nothing() -> None:
     found = cells(page, "autoscalers", "llm/scaler")
     assert (found["wants"], found["pods"], found["range"], found["now"]) == ("–", "–", "–", "–")
     assert "2 more autoscalers not shown" in page.facts
+
+
+def test_triggers_of_keda_have_what_they_were_told() -> None:
+    page = view_page(looked_at(), STORE_VIEW)
+    slo = cells(page, "KEDA triggers", "llm/vllm infscale_replicas_of_load")
+    assert slo == {
+        "KEDA trigger": "llm/vllm",
+        "pool": "chat",
+        "metric": "infscale_replicas_of_load",
+        "now": "2.25",
+        "target": "1",
+        "age": "1.5 s",
+        "active": "yes",
+        "streams": "1",
+    }
+    refused = cells(page, "KEDA triggers", "llm/vllm waiting_requests")
+    assert (refused["now"], refused["target"], refused["active"]) == ("–", "4", "no")
+    assert cells(page, "KEDA triggers", "llm/vllm waiting_requests #2")["now"] == "6", "another trigger of that metric"
+    new = cells(page, "KEDA triggers", f"llm/new running_requests of {HOSTILE}")
+    assert (new["pool"], new["now"], new["age"], new["active"], new["streams"]) == ("all", "–", "–", "–", "0")
+
+
+def test_a_pool_names_the_triggers_that_ask_for_it() -> None:
+    page = view_page(looked_at(), POOL_VIEW)
+    [section] = [each for each in page.sections if each.title == "KEDA triggers"]
+    assert [row.key for row in section.rows] == [
+        "llm/vllm infscale_replicas_of_load",
+        "llm/vllm waiting_requests",
+        "llm/vllm waiting_requests #2",
+    ]
+    for row in section.rows:
+        assert row.opens == View(ViewKind.TRIGGER, "", row.key)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "value_why", "active_why"),
+    [
+        (
+            "llm/vllm infscale_replicas_of_load",
+            [
+                "ScaledObject llm/vllm asks for infscale_replicas_of_load of pool llm/chat",
+                "1 stream open: KEDA learns at once that it becomes active",
+            ],
+            "2 pods are ready, 0 start; ttft_p90=1s: 0.9",
+            "",
+        ),
+        (
+            "llm/vllm waiting_requests",
+            [
+                "ScaledObject llm/vllm asks for waiting_requests of pool llm/chat",
+                "1 stream open: KEDA learns at once that it becomes active",
+            ],
+            "the metric is unknown now",
+            "",
+        ),
+        (
+            f"llm/new running_requests of {HOSTILE}",
+            [
+                f"ScaledObject llm/new asks for running_requests of all pools of its namespace, model {HOSTILE}",
+                "no stream is open: KEDA polls (type external), or is not connected",
+            ],
+            "KEDA has not asked",
+            "no endpoint and no InferencePool was discovered yet",
+        ),
+    ],
+)
+def test_a_trigger_says_what_it_was_told_and_why(name: str, facts: list[str], value_why: str, active_why: str) -> None:
+    page = view_page(looked_at(), View(ViewKind.TRIGGER, "", name))
+    assert [*page.facts] == facts
+    assert cells(page, "told to KEDA", "value")["why"] == value_why
+    assert cells(page, "told to KEDA", "active")["why"] == active_why
+
+
+def test_without_a_scaler_for_keda_no_triggers_are_shown() -> None:
+    for view in (STORE_VIEW, POOL_VIEW):
+        page = view_page(looked_at(triggers=None), view)
+        assert "KEDA triggers" not in [section.title for section in page.sections]
+    [section] = [each for each in view_page(looked_at(triggers={"triggers": []}), STORE_VIEW).sections][2:]
+    assert (section.title, section.empty) == ("KEDA triggers", "KEDA has not asked about any")
 
 
 @pytest.mark.parametrize("kind", ViewKind)

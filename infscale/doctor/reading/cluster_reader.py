@@ -16,6 +16,7 @@ from infscale.doctor.reading import (
 )
 from infscale.doctor.reading.asking import Asking, Cluster
 from infscale.doctor.reading.declared_pools import declared
+from infscale.doctor.reading.listed_metrics import listed_metrics
 from infscale.doctor.reading.looked_kinds import KINDS, OTHER_SCALERS, OTHER_WORKLOADS, POOL_USERS
 from infscale.doctor.reading.plain_json import Json
 from infscale.doctor.view.cluster_view import ClusterView
@@ -53,6 +54,7 @@ async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
     scales = await hpa_reader.scales(asking, view.autoscalers, plurals)
     preferred = api_objects.preferred(groups, CUSTOM_GROUP, "v1beta2")
     answers = await hpa_reader.answers(asking, view.autoscalers, scales, plurals, preferred)
+    names = await listed_metrics(asking, view.autoscalers, preferred)
     own, config = await infscale_reader.infscale(asking, scope.config)
     taken = [each.key for each in view.pools]
     needs = infscale_reader.adapter_needs(own, config)
@@ -66,6 +68,7 @@ async def look(client: Cluster, scope: Scope, now: float) -> ClusterView:
         kinds=frozenset(plurals),
         scales=scales,
         answers=answers,
+        listed=names,
         infscale=own,
         rights=rights,
         api_services=services,

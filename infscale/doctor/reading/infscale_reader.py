@@ -17,6 +17,7 @@ from infscale.config.read import read_config
 from infscale.config.settings import DEFAULT_SERVICE, ServeConfig
 from infscale.doctor.reading import api_objects, workload_objects
 from infscale.doctor.reading.asking import Asking
+from infscale.doctor.reading.listed_metrics import metrics_of_rules
 from infscale.doctor.view.cluster_view import SeenInfscale
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, RESOURCE_METRICS, SeenApiService, SeenRight
 from infscale.doctor.view.seen_scalers import SeenAutoscaler
@@ -64,7 +65,7 @@ async def infscale(asking: Asking, config: ServeConfig | None) -> tuple[SeenInfs
     except KubeError as error:
         if not isinstance(error, NotFound):
             asking.unseen["infscale"] = str(error)
-        return configured(SeenInfscale(service), config), config
+        return await _configured(SeenInfscale(service), config), config
     selector = found.at("spec", "selector").texts()
     workload = await _workload_behind(asking, service.namespace, selector) if selector else None
     name = "infscale" if workload is None else workload.account
@@ -76,7 +77,7 @@ async def infscale(asking: Asking, config: ServeConfig | None) -> tuple[SeenInfs
     )
     if config is None and workload is not None:
         return await _with_its_own(asking, seen, workload)
-    return configured(seen, config), config
+    return await _configured(seen, config), config
 
 
 async def _workload_behind(asking: Asking, namespace: str, selector: Mapping[str, str]) -> SeenWorkload | None:
@@ -92,27 +93,37 @@ async def _with_its_own(
     asking: Asking, seen: SeenInfscale, workload: SeenWorkload
 ) -> tuple[SeenInfscale, ServeConfig | None]:
     """infscale with the configuration in the ConfigMaps of its Deployment."""
-    for name in workload.config_maps:
-        try:
-            path = f"/api/v1/namespaces/{workload.key.namespace}/configmaps/{name}"
-            texts = (await asking.get(path)).at("data")
-        except KubeError as error:
-            asking.unseen["infscale's configuration"] = str(error)
-            continue
-        for key, text in texts.entries():
+    maps = {name: await _texts(asking, workload.key.namespace, name) for name in workload.config_maps}
+    files = {key: text for texts in maps.values() for key, text in texts.items()}
+    for name, texts in maps.items():
+        for key, text in texts.items():
             with suppress(ConfigError):
-                config = read_config(load(str(text.value)[:_MAX_CONFIG], f"{name}/{key}"), Path("/"))
-                return configured(replace(seen, config_map=name), config), config
+                config = read_config(load(text, f"{name}/{key}"), Path("/"))
+                return await _configured(replace(seen, config_map=name), config, files), config
     return seen, None
 
 
-def configured(seen: SeenInfscale, config: ServeConfig | None) -> SeenInfscale:
-    """infscale with what its configuration says."""
+async def _texts(asking: Asking, namespace: str, config_map: str) -> Mapping[str, str]:
+    """The files of a ConfigMap."""
+    try:
+        found = (await asking.get(f"/api/v1/namespaces/{namespace}/configmaps/{config_map}")).at("data")
+    except KubeError as error:
+        asking.unseen["infscale's configuration"] = str(error)
+        return {}
+    return {key: str(text.value)[:_MAX_CONFIG] for key, text in found.entries()}
+
+
+async def _configured(
+    seen: SeenInfscale, config: ServeConfig | None, files: Mapping[str, str] | None = None
+) -> SeenInfscale:
+    """infscale with what its configuration says, whose other files are `files`; None: they are on this machine."""
     if config is None:
         return seen
+    queries = (each.name for each in config.prometheus.queries)
+    of_rules = await asyncio.to_thread(metrics_of_rules, config, files)
     return replace(
         seen,
-        metrics=(*(each.name for each in config.metrics), *(each.name for each in config.prometheus.queries)),
+        metrics=(*(each.name for each in config.metrics), *queries, *of_rules),
         interval_seconds=config.scrape.interval_seconds,
         staleness_seconds=config.scrape.staleness_limit_seconds,
         destinations=config.picker.destinations,

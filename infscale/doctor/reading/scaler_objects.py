@@ -129,6 +129,7 @@ def scaled_object(item: Json) -> SeenScaledObject:
         named or f"keda-hpa-{key.name}",
         spec.at("fallback").is_there,
         item.at("metadata", "creationTimestamp").text(),
+        spec.at("advanced", "scalingModifiers", "formula").is_there,
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from infscale.doctor.metric_names import facts_of, is_engines
+from infscale.doctor.metric_names import Kind, facts_of, is_engines, is_of_one_pod
 from infscale.doctor.rules import fixes
 from infscale.doctor.rules.rule import Found, Subject
 from infscale.doctor.view.cluster_view import ClusterView
@@ -14,6 +14,12 @@ _SCALED = "scaledobjects.keda.sh"
 _EXTERNAL_TYPES = ("external", "external-push")
 _DEFAULT_SCALER_PORT = 9005
 _WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"' r"|'(?:[^'\\]|\\.)*'")
+_ONE_SERIES = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{[^{}]*\})?\s*")
+_LABELS = r"\s*(?:(?:by|without)\s*\([^()]*\))?\s*"
+_WHOLE_CALL = re.compile(rf"\s*(avg|max|min|quantile|histogram_quantile){_LABELS}\(")
+_ONLY_LABELS = re.compile(_LABELS)
+_TOTALLING = frozenset({"sum", "count", "sum_over_time", "count_values"})
 
 
 def addresses_without_port(view: ClusterView) -> Iterator[Found]:
@@ -74,6 +80,63 @@ def _names(scaled: SeenScaledObject) -> Iterable[str]:
 def _asks_engines(text: str) -> bool:
     known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
     return bool(known) and all(map(is_engines, known))
+
+
+def average_for_level(view: ClusterView) -> Iterator[Found]:
+    """Triggers that have the HPA divide by the replicas what does not grow with them."""
+    for scaled in view.scaled_objects:
+        for trigger in scaled.triggers:
+            what = None if scaled.is_composed or trigger.metric_type != "AverageValue" else _level(trigger)
+            if what is None:
+                continue
+            cause = (
+                f"{what} does not add up over pods: with AverageValue, KEDA's default, the HPA divides it by the "
+                "replicas, so that more pods always look less loaded"
+            )
+            place = f"triggers/{trigger.index}/metricType"
+            fix = fixes.patch(_SCALED, scaled.key, [fixes.add(f"/spec/{place}", "Value")])
+            yield Found(_scaled(scaled), f"spec.triggers[{trigger.index}].metricType", cause, fix)
+
+
+def _level(trigger: SeenTrigger) -> str | None:
+    """What a trigger asks for, where it is certain that it is the same for one pod and for many."""
+    metric = trigger.metadata.get("metric") or trigger.metadata.get("metricName") or ""
+    if trigger.type in _EXTERNAL_TYPES and _is_level(metric):
+        return metric
+    return _level_of_query(trigger.metadata.get("query", "")) if trigger.type == "prometheus" else None
+
+
+def _is_level(metric: str) -> bool:
+    facts = facts_of(metric)
+    return facts is not None and facts.kind is Kind.LEVEL
+
+
+def _level_of_query(query: str) -> str | None:
+    """What a query gives: a ratio or time as it is, a quantile, or the mean or extreme of pods."""
+    plain = _QUOTED.sub("", query)
+    series = _ONE_SERIES.fullmatch(plain)
+    if series is not None:
+        return series[1] if _is_level(series[1]) else None
+    whole = _WHOLE_CALL.match(plain)
+    if whole is None or _close(plain, whole.end()) is None:
+        return None
+    words = _WORD.findall(plain)
+    if whole[1] != "histogram_quantile":
+        known = [word for word in words if facts_of(word) is not None]
+        # A mean or maximum over copies of a total is a total.
+        if not known or not _TOTALLING.isdisjoint(words) or not all(is_of_one_pod(each) for each in known):
+            return None
+    return f"the query's {whole[1]}"
+
+
+def _close(query: str, begin: int) -> int | None:
+    """Where the bracket closes that was opened before `begin`, if nothing but labels comes behind it."""
+    depth = 1
+    for at in range(begin, len(query)):
+        depth += {"(": 1, ")": -1}.get(query[at], 0)
+        if not depth:
+            return at if _ONLY_LABELS.fullmatch(query, at + 1) else None
+    return None
 
 
 def _scaled(scaled: SeenScaledObject) -> Subject:

@@ -33,7 +33,7 @@ def unknown_metrics(view: ClusterView) -> Iterator[Found]:
             fix = fixes.look(autoscaler.key, "edit", "hpa", autoscaler.key.name)
             yield metric_found(autoscaler, metric, "metric.name", cause, fix)
             continue
-        known = [*BY_NAME, *view.infscale.metrics]
+        known = [*BY_NAME, *view.infscale.metrics, *sorted(view.listed.get(metric.form, ()))]
         meant = published_name(metric.name) or next(iter(nearest(metric.name, known)), None)
         if meant is None:
             fix = fixes.raw(str(answer.path).partition("/namespaces/")[0])
@@ -47,7 +47,8 @@ def _is_unknown(view: ClusterView, metric: SeenMetric) -> bool:
     """Whether the name is what was not found; a described object or a label set is another rule's."""
     if metric.form not in _OWN or is_unserved(view, metric) or _is_old(view, metric) or _is_absent(view, metric):
         return False
-    return not _is_infscales(view, metric.name)
+    # A name that is listed is there, of other objects: those of a rule have the objects that their series name.
+    return not _is_infscales(view, metric.name) and metric.name not in view.listed.get(metric.form, ())
 
 
 def _is_infscales(view: ClusterView, name: str) -> bool:

@@ -24,7 +24,8 @@ from infscale.labels import Selector
 class SeenInfscale:
     """infscale itself. `service` leads to its adapter; `account` is that of its pods, as RBAC writes it.
 
-    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas and queries.
+    The rest is of its configuration, None where that was not seen. `metrics` are the names of its formulas and queries,
+    and of what rules of a prometheus-adapter make, as far as their file shows that.
     """
 
     service: ObjectKey
@@ -78,6 +79,8 @@ class ClusterView:
     answers: Mapping[tuple[ObjectKey, int], Answer] = field(
         default_factory=dict[tuple[ObjectKey, int], Answer], hash=False
     )
+    listed: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]], hash=False)
+    """The names that the APIs of metrics list, by the form of the metrics that ask them."""
 
     index: "Index" = field(init=False, repr=False, compare=False)
     """What rules look up again and again."""

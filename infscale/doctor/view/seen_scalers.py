@@ -93,7 +93,10 @@ class SeenAutoscaler:
 
 @dataclass(frozen=True, slots=True)
 class SeenTrigger:
-    """A trigger of a ScaledObject. `metadata` has only the keys that rules read: others may be secret."""
+    """A trigger of a ScaledObject. `metadata` has only the keys that rules read: others may be secret.
+
+    `metric_type` is what the HPA makes of its value: with ``AverageValue`` it divides it by the replicas.
+    """
 
     index: int
     type: str
@@ -103,7 +106,10 @@ class SeenTrigger:
 
 @dataclass(frozen=True, slots=True)
 class SeenScaledObject:
-    """A ScaledObject of KEDA; `hpa_name` is that of the HPA it makes."""
+    """A ScaledObject of KEDA; `hpa_name` is that of the HPA it makes.
+
+    `is_composed`: a formula over its triggers takes the place of their metrics, with a type and target of its own.
+    """
 
     key: ObjectKey
     target: ObjectRef
@@ -113,6 +119,7 @@ class SeenScaledObject:
     hpa_name: str
     has_fallback: bool = False
     created: str = ""
+    is_composed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

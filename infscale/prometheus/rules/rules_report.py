@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from infscale.prometheus.rules.asked_board import Asked, Evaluated
 from infscale.prometheus.rules.metric_naming import Rule
@@ -10,6 +11,12 @@ from infscale.prometheus.rules.own_series import OWN_METRICS, why_not_own
 from infscale.prometheus.rules.promql_shape import Condition, shape_of
 from infscale.prometheus.rules.rules_file import RulesFile
 from infscale.prometheus.rules.series_registry import SeriesRegistry
+
+RESOURCES_NOT_SERVED: Final = (
+    "not served: the resource metrics API (metrics.k8s.io) is metrics-server's, which reads kubelets; keep it, or "
+    "install it before this prometheus-adapter goes, or HPAs on CPU and memory and kubectl top stop"
+)
+"""What becomes of resource rules."""
 
 Plain = str | float | bool | None | list["Plain"] | dict[str, "Plain"]
 
@@ -29,8 +36,8 @@ def fates(rules: RulesFile) -> tuple[RuleFate, ...]:
     """What becomes of each rule, in the order of the file."""
     found = [_fate(rule, _overriding(rule, rules)) for rule in rules.all]
     for each in rules.resource_rules:
-        note = "not served: the resource metrics API is metrics-server's; keep or install that"
-        found.append(RuleFate(f"resourceRules.{each.resource}", each.place, each.resource, "–", (note,)))
+        notes = (RESOURCES_NOT_SERVED,)
+        found.append(RuleFate(f"resourceRules.{each.resource}", each.place, each.resource, "–", notes))
     return tuple(found)
 
 
@@ -53,6 +60,13 @@ def _fate(rule: Rule, overriding: Iterable[str]) -> RuleFate:
     if rule.labels.template is not None:
         notes.append("its label template may name any kind: allow infscale to list the kinds that HPAs ask for")
     return RuleFate(str(rule), rule.place, metric, answered, tuple(notes))
+
+
+def metrics_shown(rules: RulesFile) -> tuple[str, ...]:
+    """The metrics that rules make, as far as that shows in the file."""
+    shown = ((rule, series_of(rule)) for rule in rules.all)
+    named = [None if series is None else rule.naming.name_of(series) for rule, series in shown]
+    return tuple(dict.fromkeys(each for each in named if each is not None))
 
 
 def _kinds(rule: Rule) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from infscale.documents.watched_file import Look, WatchedFile
 from infscale.errors import ConfigError
 from infscale.prometheus.prometheus_settings import AdapterRulesSettings, PrometheusSettings
 from infscale.prometheus.rules.rules_file import RulesFile, parse_rules
+from infscale.prometheus.rules.rules_report import RESOURCES_NOT_SERVED
 
 _LOOK_SECONDS: Final = 1.0
 
@@ -50,7 +51,10 @@ class RulesWatch:
 
     async def _parsed(self) -> RulesFile:
         source = str(self._file.path)
-        return await asyncio.to_thread(lambda: parse_rules(self._look.text(source), source))
+        rules = await asyncio.to_thread(lambda: parse_rules(self._look.text(source), source))
+        if rules.resource_rules:
+            _LOG.warning("%s: resourceRules: %s", rules.resource_rules[0].place, RESOURCES_NOT_SERVED)
+        return rules
 
 
 @dataclass(frozen=True, slots=True)

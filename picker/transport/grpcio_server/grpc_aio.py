@@ -11,6 +11,7 @@ import grpc.aio
 from infscale.endpoint import authority
 from infscale.errors import StartError
 from infscale.process.grpc_certificate import GrpcCertificate
+from infscale.process.grpc_listening import bind
 from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
@@ -73,7 +74,7 @@ class GrpcTransport(Transport):
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limit)]
         server = grpc.aio.server(options=options)
         server.add_generic_rpc_handlers(handlers)
-        self._ports.append(_bind(server, where, credentials))
+        self._ports.append(bind("the picker", server, where, "picker.listen", credentials))
         await server.start()
         self._servers.append(server)
 
@@ -212,14 +213,3 @@ async def _write(sends: list[Send], context: "Context") -> Fail | None:
             return send
         await context.write(wire.encode(send))
     return None
-
-
-def _bind(server: grpc.aio.Server, where: str, credentials: grpc.ServerCredentials | None) -> int:
-    try:
-        if credentials is None:
-            return server.add_insecure_port(where)
-        return server.add_secure_port(where, credentials)
-    except RuntimeError as error:
-        cause = "the port is taken, or the address is not this machine's"
-        remedy = "choose another with picker.listen, or stop what has it"
-        raise StartError(f"the picker cannot listen on {where}: {cause}; {remedy}") from error

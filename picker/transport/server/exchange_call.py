@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.framing.length_prefixed import Messages, head
+from infscale.framing.pieces import Pieces
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.exchange import Exchange
-from picker.ext_proc.messages import Fail, Send
+from picker.ext_proc.messages import Fail, Incoming, RequestBody, Send
 from picker.request import Verdict
 from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.endings import CRASHED, EXCHANGE_BYTES, check_message, kept_bytes, log_crash, rejection
@@ -19,6 +20,8 @@ from picker.transport.server.calls import Calls
 _MESSAGE_UNITS: Final = 4
 _SENDS_UNITS: Final = 50
 _BYTES_A_UNIT: Final = 1_024
+# To join what is longer, only to cut its body out again, takes longer than a turn of the loop has.
+_APART_BYTES: Final = 1 << 20
 
 
 class ExchangeCall:
@@ -44,7 +47,7 @@ class ExchangeCall:
         self._stream = stream
         self._exchange = exchange
         self._clock = clock
-        self._messages = Messages(max_message_bytes, refuse)
+        self._messages = Messages(max_message_bytes, refuse, _APART_BYTES)
         self._answered = False
         self._ended = False
         self._over = False
@@ -98,19 +101,41 @@ class ExchangeCall:
 
     def _receive(self, data: bytes) -> None:
         out: list[bytes] = []
-        exchange = self._exchange
-        for message in self._messages.feed(data):
-            check_message(message)
-            incoming = wire.decode(message)
-            self._kept_bytes += kept_bytes(incoming, len(message))
-            sends = exchange.receive(incoming, self._clock())
-            self._calls.units += _MESSAGE_UNITS
-            if sends:
-                # The body is read as a whole now: a turn of the loop has time for one that is long.
-                self._calls.units += _SENDS_UNITS + (self.holding.held_bytes + len(message)) // _BYTES_A_UNIT
-            if not self._carry_out(sends, out):
+        messages = self._messages.feed(data)
+        long = self._messages.apart
+        if long is not None:
+            self._messages.apart = None
+            if not self._hear_long(long, out):
+                return
+        for message in messages:
+            if not self._hear_whole(message, out):
                 return
         self._send(out)
+
+    def _hear_long(self, message: Pieces, out: list[bytes]) -> bool:
+        parts = wire.decode_apart(message) if self._exchange.buffering else None
+        if parts is None:
+            return self._hear_whole(message.take(), out)
+        body, beside = parts
+        for piece in body:
+            if not self._hear(Incoming(RequestBody(piece)), len(piece), out):
+                return False
+        return self._hear(beside, 0, out)
+
+    def _hear_whole(self, message: bytes, out: list[bytes]) -> bool:
+        check_message(message)
+        incoming = wire.decode(message)
+        self._kept_bytes += kept_bytes(incoming, len(message))
+        return self._hear(incoming, len(message), out)
+
+    def _hear(self, incoming: Incoming, size_bytes: int, out: list[bytes]) -> bool:
+        """Append to `out` what the exchange says to a message; False: that ends the call, and all of it is sent."""
+        sends = self._exchange.receive(incoming, self._clock())
+        self._calls.units += _MESSAGE_UNITS
+        if sends:
+            # The body is read as a whole now: a turn of the loop has time for one that is long.
+            self._calls.units += _SENDS_UNITS + (self.holding.held_bytes + size_bytes) // _BYTES_A_UNIT
+        return self._carry_out(sends, out)
 
     def _resumed(self, verdict: Verdict) -> None:
         """The request that waited has its verdict."""

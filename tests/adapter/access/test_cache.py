@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.access.cache import ExpiringCache, SharedAnswers
+from tests.fakes.kept_memory import without_collections
 
 
 def test_a_value_is_good_until_its_second() -> None:
@@ -105,3 +106,18 @@ async def test_who_waits_asks_when_the_one_who_asked_is_cancelled() -> None:
         oracle.may_answer.set()
     assert first.cancelled()
     assert second.result() == 2
+
+
+async def test_questions_that_failed_keep_nothing() -> None:
+    """Eight of them would take 8 MB."""
+
+    async def ask() -> int:
+        read = b"x" * 1_000_000
+        raise KeyError(len(read))
+
+    answers = SharedAnswers[str, int](8, 10.0, lambda: 0.0)
+    with without_collections() as kept_bytes:
+        for _ in range(8):
+            with pytest.raises(KeyError):
+                await answers.get("a", ask)
+        assert kept_bytes() < 500_000

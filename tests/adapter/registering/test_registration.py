@@ -1,4 +1,4 @@
-"""One CA for all replicas, believed before it is used; successors come without a moment in which nobody is believed."""
+"""One CA for all replicas, believed before it is used; successors come without a moment in which none is believed."""
 
 import base64
 import logging

@@ -105,7 +105,8 @@ class RecordingAdapter(SecondAdapter):
         pods = (
             await self.plane.client.get(f"/api/v1/namespaces/{namespace}/pods", {"labelSelector": f"app={workload}"})
         )["items"]
-        sync = self._sync(workload, metric, now)
+        # The controller decides from here on: on a busy machine what was read above takes its time.
+        sync = self._sync(workload, metric, datetime.now(UTC).timestamp())
         sync["replicas"] = deployment["spec"]["replicas"]
         sync["status_replicas"] = deployment.get("status", {}).get("replicas", 0)
         sync["pods"] = [_pod(each) for each in pods]

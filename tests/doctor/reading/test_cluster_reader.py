@@ -204,3 +204,49 @@ async def test_a_value_of_a_pool_is_asked_as_an_hpa_asks() -> None:
     pool = ObjectKey("llm", "chat")
     assert await value_of_pool(api, pool, "inference.networking.k8s.io", "model_load_seconds") == 95.0
     assert await value_of_pool(api, pool, "inference.networking.k8s.io", "other") is None
+
+
+async def test_names_that_the_metrics_apis_list_are_known_by_the_forms_that_ask_them() -> None:
+    names = ("pods/orders_waiting", "services/orders_waiting", "inferencepools.inference.networking.k8s.io/x")
+    custom = {"resources": [{"name": name} for name in names]}
+    view = await seen(FakeApi({**CLUSTER, "/apis/custom.metrics.k8s.io/v1beta2": custom}))
+    assert dict(view.listed) == dict.fromkeys(("Pods", "Object"), frozenset({"orders_waiting", "x"}))
+    assert dict((await seen(FakeApi(CLUSTER))).listed) == {}, "an API that does not answer"
+
+
+RULES = """\
+rules:
+- seriesQuery: 'orders_total{namespace!="",pod!=""}'
+  name: {matches: "^(.*)_total$", as: "${1}_per_second"}
+  resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+  metricsQuery: sum(rate(<<.Series>>{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>)
+- seriesQuery: '{__name__=~"^queue_.*"}'
+  resources: {template: "<<.Resource>>"}
+  metricsQuery: sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)
+"""
+WITH_RULES = (
+    CONFIG + "prometheus: {servers: {main: {url: http://prometheus:9090}}, adapter_rules: /etc/infscale/rules.yaml}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "known"),
+    [
+        ({"rules.yaml": RULES}, ("orders_per_second",)),
+        ({"rules.yaml": "rules: 3\n"}, ()),
+        ({"other.yaml": RULES}, ()),
+    ],
+    ids=["its file", "one that is not sound", "another file"],
+)
+async def test_metrics_of_rules_are_known_as_far_as_their_file_shows_them(
+    files: dict[str, str], known: tuple[str, ...]
+) -> None:
+    documents = installed(WITH_RULES)
+    documents["/api/v1/namespaces/infscale-system/configmaps/infscale-x1"]["data"].update(files)
+    assert (await seen(FakeApi({**CLUSTER, **documents}))).infscale.metrics == known
+
+
+async def test_the_file_of_rules_of_a_given_configuration_is_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    config = read_config(load(WITH_RULES.replace("/etc/infscale", str(tmp_path)), "serve.yaml"), tmp_path)
+    assert (await seen(FakeApi(CLUSTER), Scope(config=config))).infscale.metrics == ("orders_per_second",)

@@ -52,6 +52,15 @@ def test_of_a_scaled_object_only_what_rules_read_is_kept() -> None:
     assert (found.hpa_name, found.has_fallback) == ("keda-hpa-a", False)
     assert dict(found.triggers[0].metadata) == {"scalerAddress": "a:1", "serverAddress": "https://prometheus:9090"}
     assert "secret" not in repr(found)
+    assert (found.triggers[0].metric_type, found.is_composed) == ("AverageValue", False), "KEDA's defaults"
+
+
+def test_what_the_hpa_makes_of_a_trigger_is_read() -> None:
+    triggers = [{"type": "prometheus", "metricType": "Value"}]
+    advanced = {"scalingModifiers": {"formula": "a + b", "target": "1"}}
+    spec = {"scaleTargetRef": {"name": "vllm"}, "triggers": triggers, "advanced": advanced}
+    found = scaler_objects.scaled_object(Json({"metadata": {"name": "a", "namespace": "llm"}, "spec": spec}))
+    assert (found.triggers[0].metric_type, found.is_composed) == ("Value", True)
 
 
 def test_a_workload_has_its_template() -> None:

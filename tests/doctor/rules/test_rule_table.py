@@ -17,7 +17,14 @@ from infscale.doctor.rules.rule_table import RULES, findings
 from infscale.doctor.view.cluster_view import ClusterView
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, SeenRight
 from infscale.doctor.view.seen_routing import SeenPicker, SeenPool, SeenPoolUser, SeenService, SeenText, SeenTlsPolicy
-from infscale.doctor.view.seen_scalers import ObjectRef, SeenAutoscaler, SeenMetric, SeenOther, SeenTrigger
+from infscale.doctor.view.seen_scalers import (
+    ObjectRef,
+    SeenAutoscaler,
+    SeenMetric,
+    SeenOther,
+    SeenScaledObject,
+    SeenTrigger,
+)
 from infscale.kube.rights import Right
 from infscale.labels import Selector
 from infscale.planner.hpa_rules import Behavior, ScalingPolicy, ScalingRules, SelectPolicy
@@ -63,6 +70,10 @@ def trigger(kind: str, **metadata: str) -> SeenTrigger:
 
 def zero_on(*triggers: SeenTrigger) -> ClusterView:
     return view(scaled_objects=(made.scaled_object(min_replicas=0, triggers=triggers),))
+
+
+def asking_keda(*triggers: SeenTrigger, **changes: Any) -> SeenScaledObject:
+    return made.scaled_object(triggers=triggers, **changes)
 
 
 def own(**changes: Any) -> ClusterView:
@@ -139,6 +150,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D301": lambda: view(scaled_objects=(made.scaled_object(triggers=(trigger("external", scalerAddress="keda"),)),)),
     "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
     "D303": lambda: zero_on(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
+    "D304": lambda: view(scaled_objects=(asking_keda(trigger("external-push", metric="kv_cache_utilization_ratio")),)),
     "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
     "D402": lambda: engine(has_readiness=False),
     "D403": lambda: engine(has_startup=False),
@@ -246,6 +258,7 @@ def patched(found: Finding) -> Any:
         ),
         ("D111", [{"op": "replace", "path": "/spec/metrics/0/object/describedObject/name", "value": "chat"}]),
         ("D208", [{"op": "replace", "path": "/spec/scaleTargetRef/name", "value": "vllm"}]),
+        ("D304", [{"op": "add", "path": "/spec/triggers/0/metricType", "value": "Value"}]),
         ("D401", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}}),
         ("D503", [{"op": "replace", "path": "/spec/targetPorts", "value": [{"number": 8000}]}]),
         ("D601", [{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
@@ -393,6 +406,24 @@ def test_a_name_that_infscale_answers_is_neither_old_nor_unknown(name: str) -> N
     assert [each.code for each in findings(found)] == ["D103"]
 
 
+def test_a_name_that_an_api_lists_is_there_for_other_objects() -> None:
+    """One that a rule of prometheus-adapter makes has the kinds of objects that its series name."""
+    words = "no rule of prometheus.adapter_rules makes it from the series there are"
+    named = asked(made.pods_metric("orders_waiting"), made.refused("NotFound", words))
+    assert [each.code for each in findings(named)] == ["D101"]
+    there = replace(named, listed={"Pods": frozenset({"orders_waiting"}), "External": frozenset()})
+    [said] = findings(there)
+    assert (said.code, words in said.found.cause) == ("D103", True)
+    other_form = replace(named, listed={"External": frozenset({"orders_waiting"})})
+    assert [each.code for each in findings(other_form)] == ["D101"]
+
+
+def test_a_misspelt_name_of_a_rule_is_corrected() -> None:
+    misspelt = replace(asked(made.pods_metric("orders_wating"), GONE), listed={"Pods": frozenset({"orders_waiting"})})
+    [said] = findings(misspelt)
+    assert (said.code, patched(said)[0]["value"]) == ("D101", "orders_waiting")
+
+
 def test_an_old_name_of_engines_is_old_to_another_adapter() -> None:
     services = tuple(made.api_service(each, made.OTHER) for each in API_SERVICES)
     found = asked(made.pods_metric("vllm:gpu_cache_usage_perc", 700), GONE, api_services=services)
@@ -427,3 +458,60 @@ def test_codes_are_unique_and_documented() -> None:
     listed = re.findall(r"^\| (D[0-9]{3}) \| (error|warning) \| ([^|]+) \|", page, re.MULTILINE)
     assert [(code, severity) for code, severity, _ in listed] == [(each.code, each.severity.value) for each in RULES]
     assert [title.strip() for _, _, title in listed] == [each.title for each in RULES]
+
+
+LEVELS = [
+    "vllm:kv_cache_usage_perc",
+    'vllm:kv_cache_usage_perc{namespace="llm", pod=~"(a|b)"}',
+    "avg(vllm:num_requests_waiting)",
+    'max by (model_name) (vllm:num_requests_waiting{model_name="m)"})',
+    "avg(vllm:kv_cache_usage_perc) by (model_name)",
+    'quantile(0.9, sglang:num_queue_reqs{namespace="llm"})',
+    "histogram_quantile(0.9, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket[2m])))",
+]
+NOT_LEVELS = [
+    "",
+    "vllm:num_requests_waiting",
+    "sum(vllm:kv_cache_usage_perc)",
+    "sum(vllm:num_requests_waiting)",
+    "avg(vllm:num_requests_waiting) * count(up)",
+    "avg(vllm:num_requests_waiting) + avg(vllm:num_requests_running)",
+    "max(sum by (instance) (vllm:num_requests_waiting))",
+    "max(llm_d_epp_request_running)",
+    "avg(http_requests_in_flight)",
+    "histogram_quantile(0.9, rate(vllm:time_to_first_token_seconds_bucket[2m])) * 4",
+    "avg(vllm:num_requests_waiting",
+]
+
+
+def of_keda(*triggers: SeenTrigger, **changes: Any) -> set[str]:
+    return {each.code for each in findings(view(scaled_objects=(asking_keda(*triggers, **changes),)))}
+
+
+@pytest.mark.parametrize("query", LEVELS)
+def test_a_query_that_does_not_grow_with_the_pods_is_not_divided_by_them(query: str) -> None:
+    divided = trigger("prometheus", query=query)
+    assert of_keda(divided) == {"D304"}
+    assert of_keda(replace(divided, metric_type="Value")) == set()
+    assert of_keda(divided, is_composed=True) == set()
+
+
+@pytest.mark.parametrize("query", NOT_LEVELS)
+def test_a_query_that_may_grow_with_the_pods_may_be_divided_by_them(query: str) -> None:
+    assert of_keda(trigger("prometheus", query=query)) == set()
+
+
+@pytest.mark.parametrize(
+    ("metric", "found"),
+    [
+        ("queue_latency_p90_seconds", {"D304"}),
+        ("vllm:kv_cache_usage_perc", {"D304"}),
+        ("waiting_requests", set()),
+        ("gpu_memory_used_bytes", set()),
+        ("a_formula", set()),
+    ],
+)
+def test_a_ratio_or_time_of_an_external_scaler_is_not_divided(metric: str, found: set[str]) -> None:
+    assert of_keda(trigger("external", scalerAddress="infscale-keda:9005", pool="batch", metric=metric)) == found
+    slo = trigger("external-push", scalerAddress="infscale-keda:9005", pool="batch")
+    assert of_keda(slo) == set(), "goals are told as a number of replicas"

@@ -27,6 +27,7 @@ from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import load_picker_config, preset
 from picker.epp_config.registry import BUILT_IN, Plugins
+from picker.pick_record import KEPT_SCORES
 from picker.request import Api, Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection
 from picker.scheduling.plugin import SchedulingContext
 from tests.fakes.counts import counts_of
@@ -549,8 +550,11 @@ def test_destinations_are_a_list_with_distinct_fallbacks() -> None:
 
 
 def test_scores_are_given_to_those_who_asked() -> None:
-    asked = Bench(2, settings=DirectorSettings(emit_scores=True))
-    assert set(asked.routed(ask()).scores) == {asked.authority(0), asked.authority(1)}
+    asked = Bench(20, settings=DirectorSettings(emit_scores=True))
+    decision = asked.routed(ask())
+    assert set(decision.scores) == {asked.authority(row) for row in range(20)}
+    assert decision.record is not None
+    assert len(decision.record.scores) == KEPT_SCORES, "debugging has the best ones alone"
     assert Bench(2).routed(ask()).scores == {}
 
 

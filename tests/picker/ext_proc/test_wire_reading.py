@@ -1,10 +1,13 @@
 """The quick reader against protobuf's own: where it reads a message at all, it reads the same."""
 
+import contextlib
+
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from infscale.framing.pieces import Pieces
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Event, Incoming, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
@@ -92,6 +95,45 @@ def test_both_decoders_agree_on_anything(data: bytes) -> None:
             wire.decode(data)
         return
     assert said(wire.decode(data)) == expected
+
+
+@given(messages() | damaged(), st.lists(st.integers(1, 30_000), max_size=6), st.integers(1, 40))
+@example(b"\x22\x05\x0a\x03abc", [], 3)
+@example(b"\x22\x07\x0a\x03abc\x10\x01", [], 9)
+@example(b"\x22\x07\x0a\x03abc\x0a\x00", [], 9)
+@example(b"\x22\x05\x0a\x03abc\x22\x03\x0a\x01x", [], 9)
+@example(b"\x22\x05\x0a\x03abc\x12\x00", [], 9)
+def test_a_long_body_is_read_apart_as_it_is_whole(data: bytes, cuts: list[int], first: int) -> None:
+    kept, at = Pieces(), 0
+    for size in (first, *cuts, len(data)):
+        kept.add(data[at : at + size])
+        at += size
+    try:
+        expected = said(wire.decode(data))
+    except WireError:
+        with contextlib.suppress(WireError):
+            assert wire.decode_apart(kept) is None
+        return
+    read = wire.decode_apart(kept)
+    if read is not None:
+        body, beside = read
+        assert isinstance(beside.event, RequestBody)
+        whole = RequestBody(b"".join(body), beside.event.end_of_stream)
+        assert said(Incoming(whole, beside.subset, beside.served, beside.modes, beside.observability)) == expected
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("size", [1, 127, 128, 70_000])
+@pytest.mark.parametrize("first", [12, 100, 65_536])
+def test_long_bodies_of_gateways_are_read_apart(ended: bool, size: int, first: int) -> None:
+    data = pb.ProcessingRequest(request_body=pb.HttpBody(body=bytes(size), end_of_stream=ended)).SerializeToString()
+    kept = Pieces()
+    for piece in (data[:first], data[first:]):
+        kept.add(piece)
+    read = wire.decode_apart(kept)
+    assert read is not None
+    assert b"".join(read[0]) == bytes(size)
+    assert read[1] == Incoming(RequestBody(b"", ended))
 
 
 def test_what_stands_beside_the_event_is_read_once_per_content() -> None:

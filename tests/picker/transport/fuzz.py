@@ -107,8 +107,8 @@ class Books:
         snapshot = self.store.snapshot(_POOL)
         assert snapshot is not None
         assert self.decided == self.finished_count, f"{self.decided} decisions, {self.finished_count} ends"
-        assert not snapshot.in_flight_requests.any(), "requests are in flight that nobody has"
-        assert not snapshot.in_flight_tokens.any(), "tokens are in flight that nobody has"
+        assert not snapshot.in_flight_requests.any(), "requests are in flight that no exchange has"
+        assert not snapshot.in_flight_tokens.any(), "tokens are in flight that no exchange has"
 
 
 class Wire(asyncio.Transport):

@@ -358,7 +358,7 @@ async def test_rules_leave_a_connection_to_queries_of_the_same_server(tmp_path: 
             assert len(held) == 1, "one of the two connections is for rules"
 
 
-async def test_the_file_of_rules_is_followed(tmp_path: Path) -> None:
+async def test_the_file_of_rules_is_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fake = FakePrometheus(series={"queue": [{"__name__": "queue", "namespace": "llm", "pod": "a"}]})
     async with listening(fake), adapting(tmp_path, {"endpoints": []}, fake.url, ONE_RULE) as adapter:
         renamed = ONE_RULE.replace("template:", "namespaced: true, template:").replace(
@@ -369,4 +369,9 @@ async def test_the_file_of_rules_is_followed(tmp_path: Path) -> None:
         await asyncio.to_thread((tmp_path / "rules.yaml").write_text, renamed)
         async with asyncio.timeout(10):
             while "pods/renamed" not in (await adapter.debug())["objects"]:
+                await asyncio.sleep(0.05)
+            assert "resourceRules" not in caplog.text
+            resources = f"{renamed}\nresourceRules: {{cpu: {{}}}}\n"
+            await asyncio.to_thread((tmp_path / "rules.yaml").write_text, resources)
+            while "resourceRules: not served" not in caplog.text:
                 await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Blocks of KV cache: none is lost or made up, and what nobody holds goes in its order."""
+"""Blocks of KV cache: none is lost or made up, and what no request holds goes in its order."""
 
 from hypothesis import given
 from hypothesis import strategies as st

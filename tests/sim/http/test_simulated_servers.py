@@ -39,7 +39,7 @@ def value(page: str, name: str, **labels: str) -> float:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # the state watched is the server's own, nobody signals it
+    while not condition():  # the state watched is the server's own, nothing signals it
         await asyncio.sleep(0.001)
 
 
@@ -288,7 +288,7 @@ async def _leave_midway(rounds: int) -> int:
 
 
 def test_clients_that_leave_midway_stop_no_server_on_the_loop_that_the_command_runs_on() -> None:
-    """uvloop's transports raise when somebody writes to one that is closed; asyncio's do not."""
+    """uvloop's transports raise when one that is closed is written to; asyncio's do not."""
     assert uvloop.run(_leave_midway(40)) == 200
 
 

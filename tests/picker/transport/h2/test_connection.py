@@ -57,7 +57,7 @@ class Pair:
         self.exchange()
 
     def exchange(self) -> None:
-        """Carry bytes until nobody has anything to say."""
+        """Carry bytes until neither side has anything to say."""
         while True:
             sent = self.client.data_to_send()
             if sent:
