@@ -16,7 +16,7 @@ VERSION_FLAGS := $(foreach value,gitVersion=v$(KUBERNETES) gitMajor=$(word 1,$(s
 COMPILED := .compiled
 # With the folders, which change when a module goes.
 SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name __pycache__)
-COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
+COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/latency tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table gateway-claims published-orderings fuzz soak recordings compiled wheel format proto lock cluster-tools clean

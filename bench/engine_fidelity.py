@@ -27,11 +27,11 @@ BATCHED_TOKENS = 8192
 _ROUNDS = 2
 
 
-def simulated(model: StepModel, point: ClosedLoopPoint, rng: Random) -> tuple[float, float]:
+def simulated(model: StepModel, point: ClosedLoopPoint, rng: Random | None) -> tuple[float, float]:
     """Mean times to the first token and per output token of an engine in the same closed loop, in seconds.
 
-    Clients begin one after the other within the time of one answer. What they ask first and last is left out: then
-    fewer than all of them ask.
+    Clients begin at random within the time of one answer; without `rng` all at once, and then go on in waves. What is
+    answered first is left out: meanwhile fewer than all of them ask.
     """
     clients, prompt, output = int(point.concurrency), int(point.input_tokens), int(point.output_tokens)
     settings = EngineSettings(
@@ -43,7 +43,7 @@ def simulated(model: StepModel, point: ClosedLoopPoint, rng: Random) -> tuple[fl
     spread = output * model.seconds(*point.step)
     starts: list[float] = []
     for _ in range(clients):
-        heappush(starts, rng.uniform(0.0, spread))
+        heappush(starts, 0.0 if rng is None else rng.uniform(0.0, spread))
     asked = clients
     finished: list[FinishedRequest] = []
     while len(finished) < (_ROUNDS + 1) * clients:
@@ -61,7 +61,7 @@ def simulated(model: StepModel, point: ClosedLoopPoint, rng: Random) -> tuple[fl
     return statistics.fmean(first), statistics.fmean(rest)
 
 
-def errors(points: Sequence[ClosedLoopPoint], rng: Random) -> list[tuple[float, float]]:
+def errors(points: Sequence[ClosedLoopPoint], rng: Random | None) -> list[tuple[float, float]]:
     """Of each point, by the model that is fitted to all of them: relative errors of TTFT and TPOT."""
     model = fitted(points)
     found: list[tuple[float, float]] = []
@@ -77,8 +77,10 @@ def main() -> int:
         prog="python -m bench.engine_fidelity", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("file", type=Path, help="CSV of measurements")
+    parser.add_argument("--at-once", action="store_true", help="all clients begin at the same time")
+    arguments = parser.parse_args()
     try:
-        with parser.parse_args().file.open(encoding="utf-8", newline="") as file:
+        with arguments.file.open(encoding="utf-8", newline="") as file:
             groups = groups_of(csv.DictReader(file))
     except (OSError, KeyError, ValueError) as error:
         print(f"the measurements cannot be read: {error!r}", file=sys.stderr)
@@ -90,9 +92,9 @@ def main() -> int:
     all_rest: list[float] = []
     medians: list[float] = []
     for key, points in groups.items():
-        found = errors(points, Random(0))
+        found = errors(points, None if arguments.at_once else Random(0))
         rest = [abs(each) for _, each in found]
-        all_first += [abs(each) for each, _ in found]
+        all_first += [each for each, _ in found]
         all_rest += rest
         medians.append(statistics.median(rest))
         print(
@@ -100,9 +102,11 @@ def main() -> int:
             flush=True,
         )
     print(f"{len(groups)} groups, {len(all_rest)} points")
-    for name, values in (("TPOT, medians of groups", medians), ("TPOT", all_rest), ("TTFT", all_first)):
+    for name, values in (("TPOT, medians of groups", medians), ("TPOT", all_rest)):
         tenth = statistics.quantiles(values, n=10, method="inclusive")
         print(f"{name}: median {statistics.median(values):.1%}, p90 {tenth[-1]:.1%}")
+    off = statistics.median([abs(each) for each in all_first])
+    print(f"TTFT: median {off:.1%}, with its sign {statistics.median(all_first):+.1%}")
     return 0
 
 

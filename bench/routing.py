@@ -188,7 +188,7 @@ def _geometric(ratios: Iterable[float]) -> float:
     return math.exp(fmean(math.log(each) for each in ratios))
 
 
-LIMITS: Final = Comparison(0.65, 0.95, 1.10, 1.05, 0.95)
+LIMITS: Final = Comparison(0.65, 0.95, 1.10, 1.05, 1.0)
 """What the gate asks for at most: looser than what long runs give, because it plays few."""
 
 

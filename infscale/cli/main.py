@@ -63,6 +63,11 @@ COMMANDS = (
         "infscale.cli.simulate.simulate_command",
         "compare scheduling configurations on simulated servers and traffic, in virtual time (no GPU needed)",
     ),
+    Command(
+        "plan",
+        "infscale.cli.simulate.plan_command",
+        "say what an EndpointPickerConfig and an HPA would have made of traffic, as they are and with changes",
+    ),
     Command("sim-server", "infscale.cli.sim_server", "run simulated model servers (no GPU needed)"),
 )
 

@@ -79,11 +79,15 @@ class _Seen:
             for j in range(_TERMS):
                 line[j] *= kept
 
-    def add(self, row: list[float], seconds: float, weight: float) -> None:
-        """Add an observation: each number by what it is of `seconds`."""
-        self.forget(1.0 - (1.0 - _FORGETTING) * weight)
+    def add(self, row: list[float], seconds: float, expected: float, weight: float) -> None:
+        """Add an observation: each number by what it is of the seconds seen, or expected where these are more.
+
+        So one that is much too short does not count for more than all others.
+        """
+        self.forget(_FORGETTING)
         self.rows += weight
-        each = weight / (seconds * seconds)
+        scale = max(seconds, expected)
+        each = weight / (scale * scale)
         for i in range(_TERMS):
             self.moment[i] += each * row[i] * seconds
             line = self.gram[i]
@@ -155,7 +159,7 @@ class OnlineFit:
         if not self._is_expected(expected, seconds, seen):
             return False
         prefill_tokens, kv_tokens, sequences = work
-        seen.add([1.0, prefill_tokens, kv_tokens, sequences, math.sqrt(sequences)], seconds, weight)
+        seen.add([1.0, prefill_tokens, kv_tokens, sequences, math.sqrt(sequences)], seconds, expected, weight)
         self._is_fitted = False
         return True
 

@@ -15,9 +15,10 @@ from picker.directing.served_models import accounted
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import PrefixMatch, SchedulingContext
+from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import PREDICTION, Objectives
 from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.scheduling.profile import Selection
@@ -117,11 +118,10 @@ class Dispatches:
         count(self.stats.picks, destinations[0])
         stamped = _stamped(self._config.stamps, endpoints[row])
         promise = self._promise(context, row, destinations[0])
-        seconds = self._prefill_seconds(observed, row, facts.prompt_tokens - matched)
+        work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
-        if seconds is not None:
-            context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
-            self.memory.clock.dispatched(row, charge.number, seconds, context_tokens, now)
+        if work is not None:
+            self.memory.clock.dispatched(row, charge.number, work, now)
         decision = Decision(
             destinations,
             facts.target_model,
@@ -227,13 +227,16 @@ class Dispatches:
         self.records.append(record)
         return record
 
-    def _prefill_seconds(self, observed: PoolSnapshot, row: int, uncached_tokens: float) -> float | None:
-        """How long the endpoint of `row` computes so much of a prompt; None where no stage asks for it."""
+    def _work(self, facts: RequestFacts, observed: PoolSnapshot, row: int, uncached_tokens: float) -> Work | None:
+        """What a request with so much to compute is for the endpoint of `row`; None where no stage asks for it."""
         if not self._config.clocked:
             return None
-        kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
         # At least one token is computed, whatever is cached.
-        return step_costs(observed).prefill_seconds(row, max(1.0, uncached_tokens), kv_tokens, batch)
+        uncached_tokens = max(1.0, uncached_tokens)
+        kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
+        seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
+        half = 0.5 * facts.output_tokens
+        return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

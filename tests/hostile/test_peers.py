@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import grpc.aio
 import pytest
 
 from infscale.demo.child_processes import free_ports
@@ -53,7 +52,7 @@ def _peered(tmp_path_factory: pytest.TempPathFactory) -> Generator[Peered, None,
     prometheus, health, keda = free_ports(3)
     server = {"url": f"http://127.0.0.1:{prometheus}", "timeout_seconds": 0.4, "workers": 2}
     query = {"name": QUERY, "unit": "requests", "query": "x", "interval_seconds": 0.2, "staleness_limit_seconds": 1.0}
-    sections: dict[str, dict[str, object]] = {
+    sections: dict[str, Any] = {
         "prometheus": {"servers": {"main": server}, "queries": [query]},
         "grpc_health": {"port": health, "interval_seconds": 0.3, "timeout_seconds": 0.2},
         "keda": {"listen": f"127.0.0.1:{keda}"},

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from infscale.sim.load.workload import LoadRequest
-
 from infscale.cli.demo import play
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.demo.report import PhaseSummary
 from infscale.demo.view import PlainView
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.http.completions import CompletionCall, parse_call
+from infscale.sim.load.load_requests import LoadRequest
 from infscale.sim.load.virtual_request import OpenStream, RequestClass, RequestStream, VirtualRequest
 from infscale.simulate.findings.summaries import ALL, RunSummary
 from infscale.simulate.policy import named_policy

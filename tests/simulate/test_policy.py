@@ -30,7 +30,7 @@ def test_a_file_is_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        ("infscal", "'infscal' is no file, and none of infscale, reference"),
+        ("infscal", "'infscal' is no file, and none of infscale, in-flight-tokens, reference"),
         ("round-robins", "did you mean round-robin"),
         ("infscale@5", "expected an interval of 10ms–60s behind @"),
         ("infscale@1ms", "expected an interval of 10ms–60s behind @"),

@@ -1,1 +1,1 @@
-"""``infscale simulate``: its arguments and output. What is simulated, and how, is in `infscale.simulate`."""
+"""``infscale simulate`` and ``infscale plan``: arguments and output. What is simulated is in `infscale.simulate`."""

@@ -25,7 +25,7 @@ from infscale.simulate.findings.findings_text import lines
 from infscale.simulate.findings.summaries import RunSummary
 from infscale.simulate.many_runs import Done, Experiment, play
 from infscale.simulate.run_result import RunResult
-from infscale.simulate.scenario import Goal
+from infscale.simulate.scenario import Goal, Scenario
 
 _PLOT_SUFFIX = ".png"
 _DESCRIPTION = (
@@ -55,17 +55,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seeds", default="3", metavar="N|LIST", help="how many, or which as 3,7 (default %(default)s)"
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="processes at once (default: one per core)")
-    _add_world(parser)
-    _add_scaling(parser)
+    parser.add_argument("--hpa", type=Path, metavar="FILE", help="an HPA of autoscaling/v2, on infscale's metrics")
+    add_world(parser)
+    add_scaling(parser)
+    add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what is wanted of the findings."""
     output = parser.add_argument_group("output")
     output.add_argument("--slo", metavar="ttft=1s,tpot=50ms", help="the goal; also e2e=…")
     output.add_argument("--json", type=Path, metavar="FILE", help="write everything, with what it takes to repeat it")
     output.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw it (needs matplotlib)")
     output.add_argument("--no-tty", action="store_true", help="no progress line")
-    parser.set_defaults(run=run)
 
 
-def _add_world(parser: argparse.ArgumentParser) -> None:
+def add_world(parser: argparse.ArgumentParser) -> None:
+    """The arguments that describe servers, requests and delays."""
     group = parser.add_argument_group("servers and traffic")
     group.add_argument(
         "--servers",
@@ -88,9 +95,9 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--warmup", default="0", metavar="DURATION", help="played and not counted (default none)")
 
 
-def _add_scaling(parser: argparse.ArgumentParser) -> None:
+def add_scaling(parser: argparse.ArgumentParser) -> None:
+    """The arguments that describe how replicas change where there is an HPA."""
     group = parser.add_argument_group("replicas by an HPA")
-    group.add_argument("--hpa", type=Path, metavar="FILE", help="an HPA of autoscaling/v2, on infscale's metrics")
     group.add_argument("--sync", default="15s", metavar="DURATION", help="between its syncs (default %(default)s)")
     group.add_argument("--start", metavar="DURATION", help="of a new pod (default: loading the model)")
     group.add_argument("--grace", default="30s", metavar="DURATION", help="for a pod that ends (default %(default)s)")
@@ -98,19 +105,24 @@ def _add_scaling(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, and print what came of it."""
+    check(arguments)
+    chosen = experiment(arguments)
+    with Progress(sys.stderr, shown=sys.stderr.isatty() and not arguments.no_tty) as progress:
+        results = play(chosen, arguments.jobs, progress.show)
+    findings = _findings(chosen, results)
+    print(*_lines(chosen, findings), sep="\n")
+    write(arguments, described(chosen, sys.argv[2:]), findings, results)
+    return 0
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Find out before the work what would be missing after it. Raises `ConfigError` or `StartError`."""
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError("arguments", "--jobs", "expected at least 1")
     if arguments.destinations < 1:
         raise ConfigError("arguments", "--destinations", "expected at least 1")
     _check_output("--json", arguments.json)
     _check_plot(arguments.plot)
-    chosen = experiment(arguments)
-    with Progress(sys.stderr, shown=sys.stderr.isatty() and not arguments.no_tty) as progress:
-        results = play(chosen, arguments.jobs, progress.show)
-    findings = _findings(chosen, results)
-    print(*_lines(chosen, findings), sep="\n")
-    _write(arguments, chosen, findings, results)
-    return 0
 
 
 class Progress:
@@ -149,19 +161,27 @@ def _findings(chosen: Experiment, results: list[RunResult]) -> Findings:
 
 
 def _lines(chosen: Experiment, findings: Findings) -> list[str]:
+    return [asked(chosen.scenario, findings), "", *lines(findings)]
+
+
+def asked(scenario: Scenario, findings: Findings) -> str:
+    """How many requests there were, and to which servers."""
     fleet: dict[str, int] = {}
-    for each in chosen.scenario.servers:
+    for each in scenario.servers:
         name = each.coefficients.name + (f" at {each.speed:g} × its speed" if each.speed != 1 else "")
         fleet[name] = fleet.get(name, 0) + 1
     requests = next(iter(findings.runs.values()))[0].classes["all"].requests
     servers = ", ".join(f"{count} × {name}" for name, count in fleet.items())
-    return [f"{requests} requests to {servers}", "", *lines(findings)]
+    return f"{requests} requests to {servers}"
 
 
-def _write(arguments: argparse.Namespace, chosen: Experiment, findings: Findings, results: list[RunResult]) -> None:
+def write(
+    arguments: argparse.Namespace, simulated: Mapping[str, object], findings: Findings, results: list[RunResult]
+) -> None:
+    """Write the files that are asked for; `simulated` is what it takes to repeat it. Raises `StartError`."""
     try:
         if arguments.json is not None:
-            about = {"versions": _versions(), **described(chosen, sys.argv[2:])}
+            about = {"versions": _versions(), **simulated}
             content = document(about, findings, results)
             arguments.json.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
             print(f"report  {arguments.json}")
@@ -179,7 +199,6 @@ def _versions() -> Mapping[str, str]:
 
 
 def _check_output(flag: str, path: Path | None) -> None:
-    """Find out before the work what would be missing after it."""
     if path is None:
         return
     if path.is_dir():

@@ -21,11 +21,17 @@ from infscale.metrics.store.described_engine import Described
 _SHORTEST_SECONDS: Final = 0.2
 _LONGEST_SECONDS: Final = 60.0
 _FEWEST_TOKENS: Final = 4.0
+# What is at the edge of an observation is little beside so many steps; engines whose steps are long are not waited for.
+_FEWEST_STEPS: Final = 10.0
+_PATIENCE_SECONDS: Final = 5.0
+# Prompts are counted when they are computed, and their times when their answers end: means over fewer are of others.
+_FEWEST_PROMPTS: Final = 4.0
 _COLD_TOKENS: Final = 1000.0
 """An engine that has generated fewer tokens since it began has kernels to choose and graphs to capture."""
 NOT_YET_SEEN: Final = "its page has not shown enough steps yet"
 OWN_PAGE: Final = "its own page"
-_STANDS_STILL: Final = 20
+_STANDS_STILL_SECONDS: Final = 10.0
+_STEADY: Final = 0.5
 _USUAL_CHUNK: Final = 8192.0
 _LASTING_SHARE: Final = 0.9
 _PREFILL_WEIGHT: Final = 1.0
@@ -91,8 +97,9 @@ class StepWatch:
         self._begin_at = -math.inf
         self._last_at = -math.inf
         self._fingerprint = 0
-        self._still = 0
+        self._moved_at = -math.inf
         self._running = self._kv_tokens = math.nan
+        self._least_running = math.inf
         # Of the time in which the engine had something to do.
         self._busy_seconds = self._running_seconds = self._kv_seconds = 0.0
         # Of late: prompt tokens to be computed and the prompts that they are of; seconds of prefill and of how many.
@@ -151,7 +158,7 @@ class StepWatch:
             self._begins(totals, sample, at)
             return False
         self._add_gauges(sample, at)
-        if at - self._begin_at < _SHORTEST_SECONDS or totals.gaps - begin.gaps < _FEWEST_TOKENS:
+        if not self._is_enough(begin, totals, at - self._begin_at):
             return False
         before = self.fit.samples
         learnt = self._learn(_Totals(*[after - before for before, after in zip(begin, totals, strict=True)]))
@@ -171,15 +178,28 @@ class StepWatch:
 
     def _is_apart(self, begin: _Totals, totals: _Totals, sample: EngineSample, at: float) -> bool:
         """Whether nothing can be said of the time since the last observation."""
-        moved = not sample.fingerprint or sample.fingerprint != self._fingerprint
-        self._still = 0 if moved else self._still + 1
-        self._fingerprint = sample.fingerprint
+        if not sample.fingerprint or sample.fingerprint != self._fingerprint:
+            stood_still = at - self._moved_at > max(_STANDS_STILL_SECONDS, at - self._last_at)
+            self._moved_at, self._fingerprint = at, sample.fingerprint
+            if stood_still:
+                return True
         fell = any([after < before for before, after in zip(begin, totals, strict=True)])
-        return fell or self._still > _STANDS_STILL or at - self._begin_at > max(_LONGEST_SECONDS, at - self._last_at)
+        return fell or at - self._begin_at > max(_LONGEST_SECONDS, at - self._last_at)
+
+    def _is_enough(self, begin: _Totals, totals: _Totals, seconds: float) -> bool:
+        """Whether enough has happened for an observation."""
+        gaps = totals.gaps - begin.gaps
+        if seconds < _SHORTEST_SECONDS or gaps < _FEWEST_TOKENS:
+            return False
+        if seconds >= _PATIENCE_SECONDS:
+            return True
+        steps = totals.steps - begin.steps
+        return (gaps / max(1.0, self._running) if math.isnan(steps) else steps) >= _FEWEST_STEPS
 
     def _begins(self, totals: _Totals, sample: EngineSample, at: float) -> None:
         self._begin, self._begin_at, self._last_at = totals, at, at
         self._running, self._kv_tokens = _running(sample), _kv_tokens(sample)
+        self._least_running = self._running
         self._busy_seconds = self._running_seconds = self._kv_seconds = 0.0
 
     def _add_gauges(self, sample: EngineSample, at: float) -> None:
@@ -189,6 +209,7 @@ class StepWatch:
             self._running_seconds += seconds * (running + self._running) / 2.0
             self._kv_seconds += seconds * (kv_tokens + self._kv_tokens) / 2.0
         self._running, self._kv_tokens, self._last_at = running, kv_tokens, at
+        self._least_running = min(self._least_running, running)
 
     def _learn(self, grown: _Totals) -> bool:
         busy = self._busy_seconds
@@ -206,7 +227,11 @@ class StepWatch:
         kv_tokens = kv_tokens if kv_tokens >= 0.0 else 0.0
         # As the page counts them, which is what is known when a step is predicted: of all ranks together.
         sequences = running if running > 0.0 else tokens / steps
-        learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
+        # A prompt that came to an idle engine kept no token waiting: the batch must have been there all the time.
+        steady = self._least_running >= max(2.0, _STEADY * running)
+        learnt = False
+        if steady or uncached == 0.0 or math.isnan(running):
+            learnt = self.fit.learn(uncached / steps, kv_tokens, sequences, grown.gap_seconds / grown.gaps)
         self._learn_prefill(grown, uncached, kv_tokens, sequences)
         return learnt
 
@@ -219,7 +244,7 @@ class StepWatch:
             return
         self._lately_seconds = _LASTING_SHARE * self._lately_seconds + grown.prefill_seconds
         self._lately_prefills = _LASTING_SHARE * self._lately_prefills + grown.prefills
-        if not self._lately_prompts > 0.0:
+        if min(self._lately_prompts, self._lately_prefills) < _FEWEST_PROMPTS:
             return
         each = self._lately_uncached / self._lately_prompts
         chunks = max(1.0, math.ceil(each / _USUAL_CHUNK))

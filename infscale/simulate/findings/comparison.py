@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infscale.simulate.findings.estimates import Change, Estimate
-from infscale.simulate.findings.measures import MEASURES, Measure, has_goal, known_classes
+from infscale.simulate.findings.measures import MEASURES, Measure, has_goal, is_cost, known_classes
 from infscale.simulate.findings.summaries import ALL, RunSummary
 
 _LITTLE = 0.005
@@ -28,6 +28,11 @@ class Findings:
     def classes(self) -> tuple[str, ...]:
         """The request classes that there are in every run, `ALL` first."""
         return known_classes(tuple(run for runs in self.runs.values() for run in runs))
+
+    @property
+    def scaled(self) -> bool:
+        """Whether replicas came and went, so that what they cost differs."""
+        return any(run.most_replicas is not None for runs in self.runs.values() for run in runs)
 
     def measures(self, name: str = ALL) -> list[Measure]:
         """Those that mean something here, of the class `name`."""
@@ -79,7 +84,7 @@ def verdict(findings: Findings, policy: str, other: str) -> str:
     """The difference between two policies in a sentence."""
     better: list[str] = []
     worse: list[str] = []
-    headlines = [each for each in findings.measures() if each.headline]
+    headlines = [each for each in findings.measures() if each.headline or (findings.scaled and is_cost(each))]
     for measure in headlines:
         change = findings.change(policy, other, measure)
         if change is None or abs(change.ratio - 1) < _LITTLE or (not change.certain and change.low is not None):

@@ -128,6 +128,11 @@ MEASURES: tuple[Measure, ...] = (
 """Every measure, in the order of tables."""
 
 
+def is_cost(measure: Measure) -> bool:
+    """Whether the measure is what replicas cost."""
+    return measure.key == "gpu_seconds"
+
+
 def has_goal(measure: Measure) -> bool:
     """Whether the measure means something only beside a goal."""
     return measure.key == "goodput_rps"

@@ -25,45 +25,66 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
+_Sizes = tuple[Sequence[int | None], Sequence[int | None]]
+"""Tokens of a block, and how many blocks there are, as endpoints publish them."""
 
-class _Prefill:
-    """A request in flight: when it was dispatched, its prefill's seconds, and when that ends by the clock.
 
-    `tokens` is what it takes of the KV cache.
+class Work:
+    """What a request is for its endpoint: the `seconds` that its prefill takes alone, and its tokens.
+
+    `context_tokens` are those of prompt and answer that it is expected to have on average while it decodes,
+    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache.
     """
 
-    __slots__ = ("at", "finish", "seconds", "tokens")
+    __slots__ = ("cache_tokens", "context_tokens", "seconds")
 
-    def __init__(self, at: float, seconds: float, finish: float, tokens: float) -> None:
-        self.at = at
+    def __init__(self, seconds: float, context_tokens: float, cache_tokens: float) -> None:
         self.seconds = seconds
+        # Whole numbers, so that sums return to exactly 0.
+        self.context_tokens = float(round(context_tokens))
+        self.cache_tokens = float(round(cache_tokens))
+
+
+class _Prefill:
+    """A request in flight: when it was dispatched, its work, and when its prefill ends by the clock."""
+
+    __slots__ = ("at", "finish", "seconds", "work")
+
+    def __init__(self, at: float, work: Work, finish: float) -> None:
+        self.at = at
+        self.seconds = work.seconds
+        self.work = work
         self.finish = finish
-        self.tokens = tokens
 
 
 class _Line:
     """What one endpoint was sent, in order: prefills that may not have ended, and those that have, by their numbers."""
 
-    __slots__ = ("ahead", "behind", "finish", "life", "row", "tokens")
+    __slots__ = ("ahead", "behind", "cache_tokens", "context_tokens", "finish", "life", "row")
 
     def __init__(self) -> None:
         self.ahead: dict[int, _Prefill] = {}
         self.behind: dict[int, _Prefill] = {}
         self.finish = 0.0
-        self.tokens = 0.0
+        self.context_tokens = 0.0
+        self.cache_tokens = 0.0
         self.life: Life | None = None
         self.row = -1
 
-    def dispatched(self, number: int, seconds: float, tokens: float, now: float) -> None:
-        self.finish = max(self.finish, now) + seconds
-        self.ahead[number] = _Prefill(now, seconds, self.finish, tokens)
-        self.tokens += tokens
+    def dispatched(self, number: int, work: Work, now: float) -> None:
+        self.finish = max(self.finish, now) + work.seconds
+        self.ahead[number] = _Prefill(now, work, self.finish)
+        self._count(work, 1.0)
+
+    def _count(self, work: Work, sign: float) -> None:
+        self.context_tokens += sign * work.context_tokens
+        self.cache_tokens += sign * work.cache_tokens
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
         """Take out a request; an answer proves that its prefill and all before it had begun."""
         done = self.behind.pop(number, None)
         if done is not None:
-            self.tokens -= done.tokens
+            self._count(done.work, -1.0)
             return
         done = self.ahead.get(number)
         if done is None:
@@ -82,7 +103,7 @@ class _Line:
             else:
                 finish = max(finish, each.at) + each.seconds
                 finish = each.finish = min(finish, each.finish)
-        self.tokens -= done.tokens
+        self._count(done.work, -1.0)
         self.finish = min(self.finish, finish)
 
     def observed(self, waiting: int, at: float, step_seconds: float, usual_seconds: float) -> None:
@@ -146,7 +167,11 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self._finish = np.zeros(0)
-        self._tokens = np.zeros(0)
+        self._context = np.zeros(0)
+        self._cache = np.zeros(0)
+        self._sizes: _Sizes = ((), ())
+        self.capacity_tokens: FloatArray = np.zeros(0)
+        """Of every row: tokens that the KV cache holds, infinite where that is not known."""
         self._seen = np.zeros(0)
         self._observed_at: FloatArray = self._seen
         self._usual_seconds = 0.0
@@ -162,8 +187,13 @@ class PrefillClock:
 
     @property
     def context_tokens(self) -> FloatArray:
-        """Of every row: tokens of the KV cache that the requests in flight are expected to take."""
-        return self._tokens
+        """Of every row: tokens of context that the requests in flight are expected to have."""
+        return self._context
+
+    @property
+    def cache_tokens(self) -> FloatArray:
+        """Of every row: tokens of the KV cache that the requests in flight take for themselves, at least."""
+        return self._cache
 
     def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[Life | None]) -> None:
         """Follow the pool: an endpoint that is new, or whose engine began anew, has nothing to compute."""
@@ -178,15 +208,12 @@ class PrefillClock:
                 line.begin_anew()
                 self._show(line)
 
-    def dispatched(self, row: int, number: int, seconds: float, tokens: float, now: float) -> None:
-        """Request `number` was sent to the endpoint of `row`, where its prefill alone takes so many seconds.
-
-        `tokens` is what it is expected to take of the KV cache.
-        """
+    def dispatched(self, row: int, number: int, work: Work, now: float) -> None:
+        """Request `number` was sent to the endpoint of `row`."""
         line = self._rows[row]
-        line.dispatched(number, seconds, float(round(tokens)), now)
+        line.dispatched(number, work, now)
         self._of[number] = line
-        self._usual_seconds += _WEIGHT_OF_NEW * (seconds - self._usual_seconds)
+        self._usual_seconds += _WEIGHT_OF_NEW * (work.seconds - self._usual_seconds)
         self._show(line)
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
@@ -202,12 +229,15 @@ class PrefillClock:
         if line is not None:
             found = line.find(number)
             self.ended(number, now, answered=False)
-            self.dispatched(row, to, found.seconds, found.tokens, now)
+            self.dispatched(row, to, found.work, now)
 
     def observe(self, snapshot: PoolSnapshot, costs: StepCosts) -> None:
         """Correct the clocks of endpoints that were scraped since they were last looked at."""
         columns = snapshot.columns
         observed_at = columns.observed_at
+        if columns.block_size_tokens is not self._sizes[0] or columns.num_blocks is not self._sizes[1]:
+            self._sizes = columns.block_size_tokens, columns.num_blocks
+            self.capacity_tokens = _capacities(self._sizes)
         if observed_at is self._observed_at:
             return
         self._observed_at = observed_at
@@ -219,7 +249,7 @@ class PrefillClock:
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
                 line, batch = self._rows[row], float(snapshot.in_flight_requests[row])
-                step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.tokens, batch)
+                step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
                 line.observed(int(waiting), at, step_seconds, self._usual_seconds)
                 self._finish[row] = line.finish
 
@@ -233,7 +263,9 @@ class PrefillClock:
         self._rows = list(self._lines.values())
         kept = {id(line) for line in self._rows}
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
-        self._finish, self._tokens = np.zeros(len(endpoints)), np.zeros(len(endpoints))
+        rows = len(endpoints)
+        self._finish, self._context, self._cache = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
         for row, line in enumerate(self._rows):
@@ -242,4 +274,10 @@ class PrefillClock:
 
     def _show(self, line: _Line) -> None:
         self._finish[line.row] = line.finish
-        self._tokens[line.row] = line.tokens
+        self._context[line.row] = line.context_tokens
+        self._cache[line.row] = line.cache_tokens
+
+
+def _capacities(sizes: _Sizes) -> FloatArray:
+    found = [float(size * blocks) if size and blocks else np.inf for size, blocks in zip(*sizes, strict=True)]
+    return np.array(found, dtype=np.float64)

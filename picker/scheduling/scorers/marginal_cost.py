@@ -28,7 +28,7 @@ class MarginalCostScorer:
 
     recompute_weight: float = 3.0
     decode_weight: float = 0.02
-    batch_weight: float = 1.0
+    batch_weight: float = 3.0
     scale_seconds: float = 1.0
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
@@ -43,6 +43,8 @@ class MarginalCostScorer:
         With `u` uncached tokens, an expected answer of `L` tokens, `N` requests in flight and steps of `itl` seconds:
 
         * until the first token: what is pending by the clock, half a step, and the prefill ``b·u + u/budget·itl``;
+        * until there is room in the KV cache: as answers end evenly over ``L·itl``, the share of what is held there
+          that has to go, of that time;
         * ``recompute_weight · b·u`` at the pool's mean speed: what is computed takes the place of what is cached, and
           will be asked for again;
         * ``decode_weight ·`` (``b·u·N``: the prefill holds up those that decode; ``L·itl``: how fast this one will;
@@ -51,19 +53,23 @@ class MarginalCostScorer:
         """
         request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
         costs = step_costs(context.snapshot)
-        # All rows at first: which of them are candidates is looked up once.
+        # All rows at first: which of them are candidates is looked up once. Terms are gathered so that few arrays are
+        # made: those in b, then those in the step.
         batch = costs.decode_seconds(clock.context_tokens, in_flight)
-        per_token, output = costs.per_prefill_token, request.output_tokens
+        per_token, output, decode = costs.per_prefill_token, request.output_tokens, self.decode_weight
         uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
         slower = costs.per_sequence + costs.per_kv_token * (request.prompt_tokens + 0.5 * output)
-        prefill = per_token * uncached
-        of_each = self.decode_weight * (prefill + output * slower) + (self.batch_weight * output) * per_token
         recompute = self.recompute_weight * float(np.add.reduce(per_token)) / len(per_token)
+        steps = uncached / USUAL_BUDGET_TOKENS + (_OF_A_STEP + decode * output)
+        held = clock.cache_tokens
+        missing = held + uncached - clock.capacity_tokens
+        if np.maximum.reduce(missing) > 0.0:
+            steps += output * (np.maximum(missing, 0.0) / np.maximum(held, 1.0))
         cost: FloatArray = (
             clock.pending_seconds(context.now)
-            + prefill
-            + (uncached / USUAL_BUDGET_TOKENS + (_OF_A_STEP + self.decode_weight * output)) * batch
+            + per_token * (uncached * (1.0 + decode * in_flight) + (self.batch_weight * output) * in_flight)
             + recompute * uncached
-            + of_each * in_flight
+            + steps * batch
+            + (decode * output) * in_flight * slower
         )
         return at_rows(cost, rows)

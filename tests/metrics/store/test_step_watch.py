@@ -136,7 +136,7 @@ def test_a_page_that_lies_or_stands_still_never_moves_the_model_of_another_endpo
 
 
 def test_the_usual_model_is_that_of_no_single_page() -> None:
-    watches = [watched(WatchedEngine(seed=seed), StepWatch(), 100, 0.25) for seed in range(3)]
+    watches = [watched(WatchedEngine(seed=seed), StepWatch(), 300, 0.25) for seed in range(3)]
     usual = usual_model(watches)
     assert usual is not None
     liar = StepWatch()

@@ -119,19 +119,19 @@ _ROWS: Final = (
         "scenario-b",
         "predicted latency, B: as A with long questions",
         _QWEN_32B,
-        _groups(12, 6, 1000, 1000, even(3000, 0.3), even(1000, 0.3), turns=4),
+        _groups(10, 6, 1000, 1000, even(3000, 0.3), even(1000, 0.3), turns=4),
     ),
     NamedWorkload(
         "scenario-c",
         "predicted latency, C: many long system prompts",
         _QWEN_32B,
-        _groups(12, 150, 5, 6000, even(1200, 0.3), even(1000, 0.3), turns=4),
+        _groups(7, 150, 5, 6000, even(1200, 0.3), even(1000, 0.3), turns=4),
     ),
     NamedWorkload(
         "scenario-d",
         "predicted latency, D: many short system prompts, long questions",
         _QWEN_32B,
-        _groups(10, 150, 5, 1000, even(6200, 0.3), even(1000, 0.3), turns=4),
+        _groups(4, 150, 5, 1000, even(6200, 0.3), even(1000, 0.3), turns=4),
     ),
     NamedWorkload(
         "kthena",
@@ -161,7 +161,7 @@ _ROWS: Final = (
         "lora-mix",
         "16 LoRA adapters, asked for by Zipf's law, lengths like ShareGPT's",
         _LLAMA_8B,
-        _groups(40, 16, 1, 200, _SHAREGPT_QUESTION, _SHAREGPT_ANSWER, popularity=Popularity(exponent=1.1), loras=16),
+        _groups(24, 16, 1, 200, _SHAREGPT_QUESTION, _SHAREGPT_ANSWER, popularity=Popularity(exponent=1.1), loras=16),
     ),
     NamedWorkload(
         "conversation",
@@ -212,7 +212,7 @@ _ROWS: Final = (
         "inference-perf: whole repositories as context, many quick turns; six turns assumed",
         _QWEN_32B,
         _sessions(
-            2,
+            0.8,
             lognormal(160_000, 234_000),
             lognormal(425, 825),
             lognormal(6, 4),
@@ -225,12 +225,13 @@ _ROWS: Final = (
         "inference-perf: long reports, built in many turns; lengths of what turns add assumed",
         _QWEN_32B,
         _sessions(
-            3,
+            1.2,
             Lengths(Shape.EXPONENTIAL, 45_000),
             Lengths(Shape.TWO_MODES, 300, 850),
             lognormal(15, 8.5),
             lognormal(1500, 1200),
             lognormal(25, 12),
+            seconds=1800.0,
         ),
     ),
     NamedWorkload(
@@ -238,13 +239,14 @@ _ROWS: Final = (
         "inference-perf's agentic traces: 22 calls a task, each with all before it; first lengths assumed",
         _QWEN_32B,
         _sessions(
-            4,
+            1.5,
             lognormal(20_000, 40_000),
             lognormal(659, 3073, 8_192),
             lognormal(21.9, 23.4, 200),
             lognormal(2000, 4000),
             lognormal(13, 176),
             system=3000,
+            seconds=1800.0,
         ),
     ),
     NamedWorkload(

@@ -1,6 +1,7 @@
 """The prefill clock: what is pending, what corrects it, and that it comes back to nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.metrics.sample import Life
-from picker.scheduling.costs.prefill_clock import PrefillClock
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.step_costs import StepCosts
 from tests.fakes.pools import FakePool, endpoint
 
@@ -32,12 +34,12 @@ def scraped(of: PrefillClock, waiting: Sequence[float | None], at: Sequence[floa
 def test_prompts_are_computed_one_after_the_other() -> None:
     """A dispatch adds its seconds to what is left, and time takes them off; other endpoints are not concerned."""
     made = clock()
-    made.dispatched(0, 1, 2.0, 100, now=10.0)
-    made.dispatched(0, 2, 3.0, 50, now=11.0)
+    made.dispatched(0, 1, Work(2.0, 100, 100), now=10.0)
+    made.dispatched(0, 2, Work(3.0, 50, 50), now=11.0)
     assert made.pending_seconds(11.0).tolist() == [4.0, 0.0]
     assert made.pending_seconds(14.5).tolist() == [0.5, 0.0]
     assert made.pending_seconds(16.0).tolist() == [0.0, 0.0]
-    made.dispatched(0, 3, 1.0, 10, now=20.0)
+    made.dispatched(0, 3, Work(1.0, 10, 10), now=20.0)
     assert made.pending_seconds(20.0).tolist() == [1.0, 0.0]
     assert made.context_tokens.tolist() == [160.0, 0.0]
 
@@ -56,7 +58,7 @@ def test_a_scrape_bounds_what_is_left(waiting: float | None, left: float) -> Non
     """A quarter of a second after prompts of 1, 2 and 3 seconds were sent."""
     made = clock()
     for number, seconds in enumerate((1.0, 2.0, 3.0)):
-        made.dispatched(0, number, seconds, 10, now=10.0)
+        made.dispatched(0, number, Work(seconds, 10, 10), now=10.0)
     scraped(made, [waiting, 0], [10.25, 10.25])
     assert made.pending_seconds(10.25).tolist() == pytest.approx([left, 0.0])
 
@@ -65,7 +67,7 @@ def test_who_waits_has_not_begun_whatever_the_clock_says() -> None:
     """An engine that is slower than thought: the clock has run out, and the page says that two wait."""
     made = clock()
     for number, seconds in enumerate((1.0, 2.0, 3.0)):
-        made.dispatched(0, number, seconds, 10, now=10.0)
+        made.dispatched(0, number, Work(seconds, 10, 10), now=10.0)
     assert made.pending_seconds(17.0)[0] == 0.0
     scraped(made, [2, 0], [17.0, 17.0])
     assert made.pending_seconds(17.0)[0] == 5.0
@@ -75,8 +77,8 @@ def test_who_waits_has_not_begun_whatever_the_clock_says() -> None:
 
 def test_what_was_sent_after_a_scrape_is_not_judged_by_it() -> None:
     made = clock()
-    made.dispatched(0, 1, 4.0, 10, now=10.0)
-    made.dispatched(0, 2, 2.0, 10, now=10.2)
+    made.dispatched(0, 1, Work(4.0, 10, 10), now=10.0)
+    made.dispatched(0, 2, Work(2.0, 10, 10), now=10.2)
     scraped(made, [0, 0], [10.1, 10.1])
     assert made.pending_seconds(10.2)[0] == pytest.approx(5.8)
     scraped(made, [0, 0], [14.5, 14.5])
@@ -89,8 +91,8 @@ def test_requests_of_others_wait_as_long_as_is_usual() -> None:
     """Another picker sends there, too: three wait, one of them known."""
     made = clock()
     for number in range(400):
-        made.dispatched(1, number, 2.0, 10, now=1.0)
-    made.dispatched(0, 400, 2.0, 10, now=10.0)
+        made.dispatched(1, number, Work(2.0, 10, 10), now=1.0)
+    made.dispatched(0, 400, Work(2.0, 10, 10), now=10.0)
     scraped(made, [3, None], [10.5, 10.5])
     assert made.pending_seconds(10.5)[0] == pytest.approx(6.0, rel=1e-3)
 
@@ -98,7 +100,7 @@ def test_requests_of_others_wait_as_long_as_is_usual() -> None:
 def test_a_request_that_is_cut_before_it_began_takes_its_part_off() -> None:
     made = clock()
     for number, seconds in enumerate((1.0, 2.0, 3.0)):
-        made.dispatched(0, number, seconds, 10, now=10.0)
+        made.dispatched(0, number, Work(seconds, 10, 10), now=10.0)
     made.ended(1, 10.5, answered=False)
     assert made.pending_seconds(10.5)[0] == pytest.approx(3.5)
     made.ended(0, 10.5, answered=False)
@@ -111,7 +113,7 @@ def test_a_request_that_is_cut_before_it_began_takes_its_part_off() -> None:
 def test_an_answer_proves_that_what_came_before_has_begun() -> None:
     made = clock()
     for number, seconds in enumerate((1.0, 2.0, 3.0)):
-        made.dispatched(0, number, seconds, 10, now=10.0)
+        made.dispatched(0, number, Work(seconds, 10, 10), now=10.0)
     made.ended(1, 11.0, answered=True)
     assert made.pending_seconds(11.0)[0] == pytest.approx(3.0)
     made.ended(0, 11.5, answered=True)
@@ -120,7 +122,7 @@ def test_an_answer_proves_that_what_came_before_has_begun() -> None:
 
 def test_a_request_that_went_elsewhere_is_on_the_clock_there() -> None:
     made = clock()
-    made.dispatched(0, 1, 2.0, 30, now=10.0)
+    made.dispatched(0, 1, Work(2.0, 30, 30), now=10.0)
     made.moved(1, 2, 1, now=10.5)
     assert made.pending_seconds(10.5).tolist() == [0.0, 2.0]
     assert made.context_tokens.tolist() == [0.0, 30.0]
@@ -132,8 +134,8 @@ def test_an_engine_that_began_anew_has_nothing_to_compute() -> None:
     made = PrefillClock()
     lives = (Life(), Life())
     made.sync(PLACES, lives)
-    made.dispatched(0, 1, 2.0, 30, now=10.0)
-    made.dispatched(1, 2, 2.0, 30, now=10.0)
+    made.dispatched(0, 1, Work(2.0, 30, 30), now=10.0)
+    made.dispatched(1, 2, Work(2.0, 30, 30), now=10.0)
     made.sync(PLACES, (Life(), lives[1]))
     assert made.pending_seconds(10.0).tolist() == [0.0, 2.0]
     made.ended(1, 10.0, answered=False)
@@ -143,8 +145,8 @@ def test_an_engine_that_began_anew_has_nothing_to_compute() -> None:
 def test_endpoints_keep_their_clocks_in_other_rows() -> None:
     """An endpoint that leaves takes its clock along, and one that comes back has none."""
     made = clock()
-    made.dispatched(0, 1, 2.0, 30, now=10.0)
-    made.dispatched(1, 2, 3.0, 40, now=10.0)
+    made.dispatched(0, 1, Work(2.0, 30, 30), now=10.0)
+    made.dispatched(1, 2, Work(3.0, 40, 40), now=10.0)
     made.sync(PLACES[1:], ())
     assert made.pending_seconds(10.0).tolist() == [3.0]
     made.sync(PLACES, ())
@@ -152,6 +154,16 @@ def test_endpoints_keep_their_clocks_in_other_rows() -> None:
     made.ended(1, 11.0, answered=True)
     made.ended(2, 11.0, answered=True)
     assert made.context_tokens.tolist() == [0.0, 0.0]
+
+
+def test_caches_are_as_large_as_endpoints_say() -> None:
+    made, snapshot = clock(), FakePool(2).snapshot()
+    assert made.capacity_tokens.tolist() == [np.inf, np.inf]
+    columns = replace(snapshot.columns, block_size_tokens=(16, 16), num_blocks=(1000, None))
+    state = snapshot.state.observed(columns)
+    requests, tokens = snapshot.in_flight_requests, snapshot.in_flight_tokens
+    made.observe(PoolSnapshot(state, "test", 2, requests, tokens, ({},) * 2), COSTS)
+    assert made.capacity_tokens.tolist() == [16_000.0, np.inf]
 
 
 _SECONDS = st.floats(0.0, 5.0)
@@ -174,7 +186,7 @@ def test_whatever_happens_nothing_is_left_in_the_end(steps: list[tuple[object, .
     for kind, *said in steps:
         if kind == "dispatch":
             row, seconds, tokens = int(said[0]), float(said[1]), float(said[2])  # type: ignore[call-overload]
-            made.dispatched(row, number, seconds, tokens, now)
+            made.dispatched(row, number, Work(seconds, tokens, tokens), now)
             open_requests[number] = seconds
             number += 1
         elif kind == "wait":
@@ -209,7 +221,7 @@ def test_without_scrapes_the_order_of_ends_does_not_matter(sent: list[tuple[int,
     """All that was sent at once and is cut again leaves nothing pending, in whatever order it is cut."""
     made = clock()
     for number, (row, seconds) in enumerate(sent):
-        made.dispatched(row, number, seconds, 7, now=10.0)
+        made.dispatched(row, number, Work(seconds, 7, 7), now=10.0)
     order = list(range(len(sent)))
     rng.shuffle(order)
     for place, number in enumerate(order):

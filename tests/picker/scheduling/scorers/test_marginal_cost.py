@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from infscale.latency.step_model import StepModel
 from infscale.metrics.sample import FloatArray
+from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.pickers import MaxScorePicker
 from picker.scheduling.profile import Profile, WeightedScorer
@@ -35,7 +36,7 @@ def costs(
     memory = PoolMemory()
     memory.sync(pool.snapshot().endpoints)
     for row, seconds in enumerate(pending):
-        memory.clock.dispatched(row, row, seconds or 0.0, 0.0, 0.0)
+        memory.clock.dispatched(row, row, Work(seconds or 0.0, 0.0, 0.0), 0.0)
     decision = context(pool, matched=matched, total_tokens=prompt, facts=facts(prompt, output), memory=memory)
     found: FloatArray = scorer.cost_seconds(decision, pool.rows)
     return [float(each) for each in found]
@@ -73,6 +74,19 @@ def test_running_requests_are_held_up_and_slowed_down() -> None:
     assert found[1] - without[1] == pytest.approx(of_ten + 0.1 * 100 * step[1])
 
 
+def test_a_full_cache_is_waited_for() -> None:
+    """Half of what is held has to go: half of the time that answers of 100 tokens take, in steps of 20 ms."""
+    memory = PoolMemory()
+    pool = FakePool(2, steps=[MODEL] * 2)
+    memory.sync(pool.snapshot().endpoints)
+    for row in (0, 1):
+        memory.clock.dispatched(row, row, Work(0.0, 0.0, 2000.0), 0.0)
+    decision = context(pool, facts=facts(1000.0, 100.0), memory=memory)
+    memory.clock.capacity_tokens = np.array([3000.0, 2000.0])
+    found = OWN_DELAY.cost_seconds(decision, pool.rows)
+    assert found[1] - found[0] == pytest.approx(0.5 * 100 * 0.02)
+
+
 def test_requests_in_flight_keep_batches_of_one_size() -> None:
     pool = FakePool(2, steps=[MODEL] * 2, in_flight_requests=[3, 5])
     found = costs(MarginalCostScorer(0.0, 0.0, 1.0), pool)
@@ -85,7 +99,7 @@ def test_a_second_behind_is_half_a_score_whatever_the_others_are() -> None:
     memory = PoolMemory()
     memory.sync(pool.snapshot().endpoints)
     for row, seconds in enumerate((0.0, 1.0, 9.0)):
-        memory.clock.dispatched(row, row, seconds, 0.0, 0.0)
+        memory.clock.dispatched(row, row, Work(seconds, 0.0, 0.0), 0.0)
     decision = context(pool, facts=facts(100.0), memory=memory)
     assert MarginalCostScorer().score(decision, pool.rows).tolist() == pytest.approx([1.0, 0.5, 0.1])
     assert MarginalCostScorer().score(decision, pool.rows[1:]).tolist() == pytest.approx([1.0, 1 / 9])
@@ -98,7 +112,7 @@ def test_alone_the_least_cost_wins(pending: list[float], in_flight: list[int]) -
     memory = PoolMemory()
     memory.sync(pool.snapshot().endpoints)
     for row, seconds in enumerate(pending):
-        memory.clock.dispatched(row, row, seconds, 0.0, 0.0)
+        memory.clock.dispatched(row, row, Work(seconds, 0.0, 0.0), 0.0)
     decision = context(pool, facts=facts(500.0, 100.0), memory=memory)
     scorer = MarginalCostScorer()
     chosen = Profile("p", (), (WeightedScorer(scorer),), MaxScorePicker()).run(decision, pool.rows)
