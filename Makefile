@@ -22,7 +22,7 @@ AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 .PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table gateway-claims published-orderings fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(SERVING) ## the virtual environment with infscale, Envoy and what the demo needs
 
