@@ -31,7 +31,7 @@ def _extensions() -> list[object]:
 
     patterns = tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["infscale"]["compiled"]
     paths = sorted(str(path.relative_to(_ROOT)) for pattern in patterns for path in _ROOT.glob(pattern))
-    return list(mypycify(paths, opt_level="3", debug_level="0"))
+    return list(mypycify(paths, opt_level="2", debug_level="0"))
 
 
 setup(ext_modules=_extensions())

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from infscale.cli.main import main
+from tests.cli.signals import hears_signals
 
 ROOT = Path(__file__).parents[2]
 TRACE_LINE = '{{"timestamp": {}, "input_length": 700, "output_length": 8, "hash_ids": [0, {}]}}'
@@ -170,15 +171,6 @@ def test_a_terminal_that_closes_ends_the_live_view_too(tmp_path: Path, processes
     assert os.waitstatus_to_exitcode(status) in (129, -signal.SIGHUP if processes == 1 else 129)
     until(lambda: not marked(mark), 15.0)
     assert not list(tmp_path.glob("infscale-*"))
-
-
-def hears_signals() -> None:
-    """In a process about to become the demo: it hears what a shell's children in the foreground hear.
-
-    Behind `nohup`, and as a script's background job, these tests have inherited that such signals are ignored.
-    """
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def until(holds: Callable[[], bool], seconds: float) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from infscale.cli.main import main
 from picker.epp_config.presets import PRESETS
+from tests.cli.signals import hears_signals
 
 SMALL = ("--workload", "chats:requests=60", "--servers", "3", "--seeds", "2", "--no-tty")
 HPA = """\
@@ -121,16 +122,25 @@ def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
     """Within a long experiment."""
     command = [sys.executable, "-m", "infscale.cli.main", "simulate", "--workload", "chats:seconds=3000", "--jobs", "2"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        start_new_session=True,
+        preexec_fn=hears_signals,  # noqa: PLW1509 # two system calls, no locks
     ) as running:
-        deadline = time.monotonic() + 40
-        while len(children(running.pid)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.05)  # noqa: TID251 # waiting for another program
-        started = children(running.pid)
-        # Two that simulate, and one that counts what they share.
-        assert len(started) == 3
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        try:
+            deadline = time.monotonic() + 40
+            while len(children(running.pid)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)  # noqa: TID251 # waiting for another program
+            started = children(running.pid)
+            # Two that simulate, and one that counts what they share.
+            assert len(started) == 3
+            running.send_signal(signal.SIGINT)
+            _, errors = running.communicate(timeout=30)
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
     assert running.returncode == 130, errors.decode()
     assert errors.decode().splitlines()[-1] == "infscale: interrupted"
     # The one that counts ends when it finds the others gone.
