@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 
 from bench.moving_page import MovingPage
-from infscale.envoy.process import die_with_parent
+from infscale.process.parents import die_with_parent
 
 _ANSWER = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'
 _EVENT = (

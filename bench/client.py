@@ -14,7 +14,7 @@ import orjson
 import uvloop
 
 from bench.memory import prompts
-from infscale.envoy.process import die_with_parent
+from infscale.process.parents import die_with_parent
 
 
 async def _main(url: str, size: int, requests: int, connections: int, stream: int, seed: int) -> None:

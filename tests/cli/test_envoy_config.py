@@ -18,7 +18,8 @@ import yaml
 
 from infscale.cli.main import main
 from infscale.demo.child_processes import free_ports
-from infscale.envoy.process import die_with_parent, find_envoy
+from infscale.envoy.process import find_envoy
+from infscale.process.parents import die_with_parent
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 ENDPOINTS = "endpoints:\n- {name: a, address: 127.0.0.1, port: 8000}\n- {name: b, address: fd00::1, port: 8001}\n"

@@ -31,7 +31,7 @@ import orjson
 import yaml
 
 from infscale.demo.child_processes import free_ports
-from infscale.envoy.process import die_with_parent
+from infscale.process.parents import die_with_parent
 
 LATENCY_SECONDS = 0.05
 """What the 99th percentile of other requests may take while something hostile goes on …"""

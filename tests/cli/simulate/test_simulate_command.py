@@ -118,7 +118,12 @@ def test_a_mistake_is_said_in_one_line(arguments: list[str], problem: str, capsy
 
 
 @pytest.mark.timeout(90)
-def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "last"),
+    [(signal.SIGINT, 130, "infscale: interrupted"), (signal.SIGKILL, -signal.SIGKILL, None)],
+    ids=["Ctrl-C", "killed"],
+)
+def test_what_ends_it_ends_all_its_processes(tmp_path: Path, sent: signal.Signals, code: int, last: str | None) -> None:
     """Within a long experiment."""
     command = [sys.executable, "-m", "infscale.cli.main", "simulate", "--workload", "chats:seconds=3000", "--jobs", "2"]
     with subprocess.Popen(
@@ -136,13 +141,13 @@ def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
             started = children(running.pid)
             # Two that simulate, and one that counts what they share.
             assert len(started) == 3
-            running.send_signal(signal.SIGINT)
+            running.send_signal(sent)
             _, errors = running.communicate(timeout=30)
         except BaseException:
             os.killpg(running.pid, signal.SIGKILL)
             raise
-    assert running.returncode == 130, errors.decode()
-    assert errors.decode().splitlines()[-1] == "infscale: interrupted"
+    assert running.returncode == code, errors.decode()
+    assert last is None or errors.decode().splitlines()[-1] == last
     # The one that counts ends when it finds the others gone.
     while any(map(runs, started)) and time.monotonic() < deadline + 40:
         time.sleep(0.05)  # noqa: TID251 # waiting for another program
