@@ -115,6 +115,8 @@ class Budget:
         self.limit_bytes = limit_bytes
         self.open_bytes = max(limit_bytes - longest_bytes, limit_bytes // 2)
         self.held_bytes = 0
+        self.most_bytes = 0
+        """The most that was held since this was last set."""
         self._changes = 0
         self._last: Holding | None = None
         # In the order in which they came to be of a size to be listed.
@@ -151,6 +153,7 @@ class Budget:
         holding.moved = self._changes
         if size_bytes > before:
             self._last = holding
+            self.most_bytes = max(self.most_bytes, self.held_bytes)
         if size_bytes >= _LISTED_BYTES:
             if before < _LISTED_BYTES:
                 (self._arriving if holding.arriving else self._whole)[holding] = None

@@ -70,8 +70,8 @@ class Transport(ABC):
 
     async def _sweep(self, shortest_seconds: float, look: Callable[[float], None]) -> Never:
         """Have `look` end what takes too long, for ever; `shortest_seconds` is the least that anything may take."""
-        memory = MemoryReturn()
+        memory = MemoryReturn(self.budget)
         while True:
             await asyncio.sleep(min(_SWEEP_SECONDS, shortest_seconds / 4))
-            memory.look(self.budget.held_bytes)
+            memory.look()
             look(self._clock())
