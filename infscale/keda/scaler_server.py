@@ -29,6 +29,7 @@ from infscale.keda.proto import external_scaler_pb2 as pb
 from infscale.keda.scaler_counts import METHODS, ScalerCounts
 from infscale.keda.trigger_metadata import Asked, Trigger
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.garbage import return_free_memory
 from infscale.process.grpc_certificate import GrpcCertificate
 from infscale.process.grpc_listening import bind
 from infscale.process.log import where
@@ -37,6 +38,8 @@ from infscale.process.tasks import running
 SERVICE: Final = "externalscaler.ExternalScaler"
 
 # A stream holds the message it was opened with.
+_MANY_STREAMS: Final = 500
+_GIVE_BACK_SECONDS: Final = 1.0
 _MOST_MESSAGE_BYTES: Final = 16 * 1024
 _MOST_HEADER_BYTES: Final = 16 * 1024
 _UNARY_AT_ONCE: Final = 1_000
@@ -95,6 +98,7 @@ class ScalerServer:
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined] # its stubs lack it
         self._peers: Counter[str] = Counter()
         self._streams: dict[_Stream, None] = {}
+        self._most_streams = 0
         # Streams that said last that nothing is active, by what they are about.
         self._waiting: dict[ObjectKey, dict[_Stream, None]] = {}
         self._closing = False
@@ -291,6 +295,7 @@ class ScalerServer:
         self._peers[peer] += 1
         self.counts.open[method] += 1
         self._streams[stream] = None
+        self._most_streams = max(self._most_streams, len(self._streams))
         try:
             yield stream
         finally:
@@ -300,6 +305,14 @@ class ScalerServer:
             self.counts.open[method] -= 1
             del self._streams[stream]
             self._stop_waiting(stream)
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Where many streams were open and few are left: what each takes in grpcio stays with the process else."""
+        if self._most_streams >= _MANY_STREAMS and len(self._streams) < self._most_streams // 4:
+            self._most_streams = len(self._streams)
+            # Not now: the stream that ends here still has its own.
+            asyncio.get_running_loop().call_later(_GIVE_BACK_SECONDS, return_free_memory)
 
     async def _fail(self, method: str, code: str, message: str, context: "Context") -> NoReturn:
         self.counts.ended(method, code)

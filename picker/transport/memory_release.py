@@ -1,9 +1,8 @@
 """Gives memory back to the system after it was full of bodies."""
 
-import contextlib
-import ctypes
 from typing import Final
 
+from infscale.process.garbage import return_free_memory
 from picker.transport.budget import Budget
 
 _MANY_BYTES: Final = 16 << 20
@@ -21,6 +20,4 @@ class MemoryReturn:
         # Not what is held at the moment: a body may come and go between two looks.
         if budget.most_bytes >= _MANY_BYTES and budget.held_bytes < budget.most_bytes // 4:
             budget.most_bytes = budget.held_bytes
-            with contextlib.suppress(OSError, AttributeError):
-                # The GNU C library alone has it.
-                ctypes.CDLL(None).malloc_trim(0)
+            return_free_memory()
