@@ -1,5 +1,6 @@
 """Routers that know nothing of model servers: what a gateway does without a picker."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,10 @@ from infscale.simulate.world.gateway import Refused
 if TYPE_CHECKING:
     from random import Random
 
-_NOBODY = Refused(503, "no_endpoints")
+_NO_ENDPOINTS = Refused(503, "no_endpoints")
 
 
-class _Listed:
+class _Listed(ABC):
     """The endpoints that may get a request."""
 
     def __init__(self, rng: "Random") -> None:
@@ -26,16 +27,19 @@ class _Listed:
 
     def route(self, flight: Flight) -> Sequence[str] | Refused:
         """See `Router`."""
-        return (self._choose(),) if self._ready else _NOBODY
+        return (self._choose(),) if self._ready else _NO_ENDPOINTS
 
     def started(self, flight: Flight) -> None:
         """See `Router`."""
+        del flight
 
     def ended(self, flight: Flight) -> None:
         """See `Router`."""
+        del flight
 
+    @abstractmethod
     def _choose(self) -> str:
-        raise NotImplementedError
+        """One of the endpoints, of which there are some."""
 
 
 class RandomChoice(_Listed):

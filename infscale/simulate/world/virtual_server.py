@@ -174,7 +174,7 @@ class VirtualServer:
         return OK
 
     def abort(self, number: int) -> None:
-        """Nobody waits for this answer any more."""
+        """The client waits for this answer no longer."""
         work = self._work
         self._hung.discard(number)
         self._look(work)

@@ -120,7 +120,7 @@ def test_every_plan_and_outcome_is_that_of_the_plain_engine(
 def test_so_it_is_where_the_head_of_the_queue_waits_for_blocks(seed: int) -> None:
     """Prompts take most of the cache, share their beginnings, and come faster than they are answered.
 
-    These seeds tell apart what is remembered of the cache at every step: what is evicted, who is first in the queue.
+    These seeds tell apart what is remembered of the cache at every step: what is evicted, which is first in the queue.
     """
     rng = Random(seed)
     budget = rng.randint(16, 64)

@@ -195,7 +195,7 @@ _ROWS: Final = (
     ),
     NamedWorkload(
         "interactive-chat",
-        "inference-perf: people who read and think between turns; lengths of later questions assumed",
+        "inference-perf: users read and think between turns; lengths of later questions assumed",
         _QWEN_32B,
         _sessions(
             16,
