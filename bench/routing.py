@@ -13,8 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from infscale.cli.simulate.simulate_arguments import server_kinds
-from infscale.config.read import read_text
+from infscale.cli.simulate.simulate_arguments import server_kinds, trace_text
 from infscale.errors import InfscaleError
 from infscale.sim.load.named.workload_choice import choose_workload
 from infscale.sim.load.traffic import LoadTarget
@@ -97,7 +96,7 @@ def scenario_of(workloads: Sequence[str], servers: str) -> Scenario:
     kinds = server_kinds(servers, chosen.fleet.coefficients)
     room = min(each.settings(0.0).capacity_tokens for each in kinds)
     target = LoadTarget(kinds[0].coefficients.model, min(room, _LONGEST_CONTEXT))
-    return Scenario(chosen.traffic(target, lambda file: read_text(Path(file))), kinds, destinations=2)
+    return Scenario(chosen.traffic(target, trace_text), kinds, destinations=2)
 
 
 def _of_load(load: Load, policies: Sequence[str], requests: int, seeds: int, jobs: int | None) -> Mapping[str, Figures]:

@@ -40,7 +40,7 @@ def experiment(arguments: argparse.Namespace) -> Experiment:
     target = LoadTarget(model, min(room, _LONGEST_CONTEXT), limited=not arguments.no_limits)
     try:
         scenario = Scenario(
-            chosen.traffic(target, _text),
+            chosen.traffic(target, trace_text),
             servers,
             replace(Delays(), **_durations("--delay", arguments.delay, [each.name for each in fields(Delays)])),
             destinations=arguments.destinations,
@@ -187,7 +187,7 @@ def _model_of(hpa: ReplayedHpa) -> str | None:
     return next((each.labels["model"] for each in hpa.metrics if "model" in each.labels), None)
 
 
-def _text(path: str) -> str:
+def trace_text(path: str) -> str:
     file = Path(path)
     refuse_unreadable("--workload", file, "arguments")
     try:
