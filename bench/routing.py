@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
+from bench import oracle
+from bench.wrong_models import ERRORS, wrong_policy
 from infscale.cli.simulate.simulate_arguments import server_kinds, trace_text
 from infscale.errors import InfscaleError
 from infscale.sim.load.named.workload_choice import choose_workload
 from infscale.sim.load.traffic import LoadTarget
 from infscale.simulate.findings.summaries import ALL, RunSummary
 from infscale.simulate.many_runs import Done, Experiment, play
-from infscale.simulate.policy import named_policy
+from infscale.simulate.policy import Policy, named_policy
 from infscale.simulate.scenario import Scenario
 
 OURS: Final = "infscale"
@@ -28,6 +30,8 @@ REFERENCE: Final = "reference@50ms"
 OTHERS: Final = ("sticky-until-saturated@50ms", "lmetric@50ms", "in-flight-tokens")
 """What ours is compared with one by one, beside the reference and a gateway without a picker."""
 WITHOUT: Final = "round-robin"
+WRONG: Final = {policy.name: policy for policy in [wrong_policy(OURS, errors) for errors in ERRORS]}
+"""Ours with latency models that are wrong."""
 
 _LONGEST_CONTEXT: Final = 131_072
 _HALF_SLOW: Final = "4,4@0.4545"
@@ -101,9 +105,15 @@ def scenario_of(workloads: Sequence[str], servers: str) -> Scenario:
 
 def _of_load(load: Load, policies: Sequence[str], requests: int, seeds: int, jobs: int | None) -> Mapping[str, Figures]:
     scenario = scenario_of([load.workload.format(n=requests)], load.servers)
-    experiment = Experiment(scenario, tuple(named_policy(each) for each in policies), tuple(range(1, seeds + 1)))
+    experiment = Experiment(scenario, tuple(map(_policy, policies)), tuple(range(1, seeds + 1)))
     runs = [RunSummary.of(each, scenario.goal) for each in play(experiment, jobs, Progress(load.name))]
     return {policy: _figures([each for each in runs if each.policy == policy]) for policy in policies}
+
+
+def _policy(name: str) -> Policy:
+    if name == oracle.NAME:
+        return oracle.oracle_policy()
+    return WRONG.get(name) or named_policy(name)
 
 
 class Progress:
@@ -183,6 +193,25 @@ class Comparison:
         )
 
 
+def beside_oracle(table: Table) -> str:
+    """Ours relative to the oracle, load by load."""
+    lines = ["| load | TTFT p90, ours ÷ oracle | TPOT p90, ours ÷ oracle |", "|---|---|---|"]
+    for load, of in table.items():
+        ours, best = of[OURS], of[oracle.NAME]
+        lines.append(f"| {load} | {ours.ttft / best.ttft:.3f} | {ours.tpot / best.tpot:.3f} |")
+    return "\n".join(lines)
+
+
+def beside_wrong(table: Table) -> str:
+    """TTFT p90 of ours with wrong models relative to the best of the others, load by load."""
+    lines = ["| load | " + " | ".join(WRONG) + " | best of the others |", "|---|" + "---|" * (len(WRONG) + 1)]
+    for load, of in table.items():
+        best = min((REFERENCE, *OTHERS), key=lambda each: of[each].ttft)
+        cells = [f"{of[each].ttft / of[best].ttft:.3f}" for each in WRONG]
+        lines.append(f"| {load} | " + " | ".join(cells) + f" | {best} |")
+    return "\n".join(lines)
+
+
 def _geometric(ratios: Iterable[float]) -> float:
     return math.exp(fmean(math.log(each) for each in ratios))
 
@@ -206,13 +235,17 @@ def main() -> int:
     """Print the table; 1 where the gate is asked for and does not hold."""
     parser = argparse.ArgumentParser(prog="bench.routing", description="Routing compared in virtual time.")
     parser.add_argument("--gate", action="store_true", help="few and short runs, and fail where the result is not held")
+    parser.add_argument("--oracle", action="store_true", help="beside what the score does with exact engine states")
+    parser.add_argument("--wrong", action="store_true", help="beside ours with latency models wrong by 60 %%")
     parser.add_argument("--traces", type=Path, metavar="FOLDER", help="az_conv.csv and mc_conv.jsonl are there")
     parser.add_argument("--requests", type=int, help="of each run (default 5000; of the gate 800)")
     parser.add_argument("--seeds", type=int, help="of each load (default 5; of the gate 2)")
     parser.add_argument("--jobs", type=int, help="processes at once (default: one per core)")
     given = parser.parse_args()
     loads = GATED if given.gate else LOADS if given.traces is None else with_traces(given.traces)
-    policies = (OURS, REFERENCE, *OTHERS) if given.gate else (OURS, REFERENCE, *OTHERS, WITHOUT)
+    policies = [OURS, REFERENCE, *OTHERS, *(() if given.gate else (WITHOUT,))]
+    policies += [oracle.NAME] if given.oracle else []
+    policies += WRONG if given.wrong else []
     requests, seeds = given.requests or (800 if given.gate else 5000), given.seeds or (2 if given.gate else 5)
     try:
         table = measured(loads, policies, requests, seeds, given.jobs)
@@ -221,6 +254,10 @@ def main() -> int:
         return 2
     found = Comparison.of(table, loads)
     print(f"{markdown(table)}\n\n{found.lines()}")
+    if given.oracle:
+        print(f"\n{beside_oracle(table)}")
+    if given.wrong:
+        print(f"\n{beside_wrong(table)}")
     problems = broken(found) if given.gate else []
     for each in problems:
         print(f"not held: {each}", file=sys.stderr)

@@ -85,7 +85,6 @@ class LeastRequest(_Listed):
         return min(one, other, key=lambda each: self._under_way.get(each, 0))
 
 
-Baseline = RandomChoice | RoundRobin | LeastRequest
 BASELINES: dict[str, type[RandomChoice] | type[RoundRobin] | type[LeastRequest]] = {
     "round-robin": RoundRobin,
     "least-request": LeastRequest,

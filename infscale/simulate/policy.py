@@ -9,6 +9,7 @@ from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
 from infscale.serving.picker_config import parse_picker_config, read_picker_config
 from infscale.simulate.baselines import BASELINES
+from infscale.simulate.surroundings import MakeRouter
 from picker.epp_config.loader import PickerConfig
 from picker.epp_config.presets import PRESETS
 
@@ -20,7 +21,8 @@ _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 class Policy:
     """One way to route. `text` is its `EndpointPickerConfig` as `source` has it; None: that of the baseline `name`.
 
-    `scrape_seconds` is its interval between scrapes, None: that of the scenario.
+    `scrape_seconds` is its interval between scrapes, None: that of the scenario. `router` makes another router, of the
+    picker where there is a text; None: the picker or the baseline itself.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Policy:
     source: str = ""
     scrape_seconds: float | None = None
     given: PickerConfig | None = field(default=None, compare=False, repr=False)
+    router: MakeRouter | None = None
 
     @property
     def picks(self) -> bool:

@@ -7,15 +7,16 @@ from time import perf_counter
 from infscale.endpoint import DiscoveryState
 from infscale.sim.engine.steps import FinishedRequest
 from infscale.sim.load.virtual_request import RequestStream, VirtualRequest
-from infscale.simulate.baselines import BASELINES, Baseline
+from infscale.simulate.baselines import BASELINES
 from infscale.simulate.policy import Policy
 from infscale.simulate.product import PickerRouter, Product, serve_config
 from infscale.simulate.run_result import RequestTable, RunResult, servers_of
 from infscale.simulate.scaling import VirtualController
 from infscale.simulate.scenario import Scenario
+from infscale.simulate.surroundings import Surroundings
 from infscale.simulate.world.fleet import Fleet
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Gateway
+from infscale.simulate.world.gateway import Gateway, Router
 from infscale.simulate.world.virtual_clock import VirtualClock
 from picker.epp_config.loader import preset
 
@@ -45,9 +46,10 @@ class Simulation:
         self.policy = policy
         self.seed = seed
         self.clock = clock = VirtualClock(-_LEAD_SECONDS)
-        self.router, self.product = self._routing()
         self.controller: VirtualController | None = None
         self.fleet = Fleet(scenario, clock, self._rng("servers"), self, self._discovered)
+        self.product, self.picker = self._deciding()
+        self.router = self._router()
         self.gateway = Gateway(scenario, clock, self.router, self.fleet.listed, self._over)
         self._stream: RequestStream = scenario.traffic.stream(self._rng("traffic"))
         self._arriving: Iterator[VirtualRequest] = self._stream.arriving()
@@ -82,17 +84,24 @@ class Simulation:
     def _rng(self, of: str) -> random.Random:
         return random.Random(f"{self.seed}/{of}")
 
-    def _routing(self) -> tuple[PickerRouter | Baseline, Product | None]:
-        scenario, policy, rng = self.scenario, self.policy, self._rng("router")
+    def _deciding(self) -> tuple[Product | None, PickerRouter | None]:
+        scenario, policy = self.scenario, self.policy
         if not policy.picks and scenario.scaling is None:
-            return BASELINES[policy.name](rng), None
+            return None, None
         # What scales reads the store, also where no picker does.
         scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
         config = serve_config(scenario, policy.scrape_seconds)
         product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
         if not policy.picks:
-            return BASELINES[policy.name](rng), product
-        return PickerRouter(config, scheduling, scenario, product.store, self.clock, rng), product
+            return product, None
+        return product, PickerRouter(config, scheduling, scenario, product.store, self.clock, self._rng("router"))
+
+    def _router(self) -> Router:
+        policy, picker = self.policy, self.picker
+        if policy.router is not None:
+            rng = self._rng("own router")
+            return policy.router(Surroundings(self.scenario, self.clock, self.fleet.listed, rng, self.product, picker))
+        return BASELINES[policy.name](self._rng("router")) if picker is None else picker
 
     def _discovered(self, state: DiscoveryState) -> None:
         # The store first: directors read it.
@@ -141,9 +150,9 @@ class Simulation:
             self._progress(len(self._ended))
 
     def _counts(self) -> dict[str, float]:
-        if not isinstance(self.router, PickerRouter) or self.product is None:
+        if self.picker is None or self.product is None:
             return {}
-        stats = next(iter(self.router.deciding.directors.stats().values()))
+        stats = next(iter(self.picker.deciding.directors.stats().values()))
         return {
             "prompt_tokens": stats.prompt_tokens,
             "matched_tokens": stats.matched_tokens,

@@ -4,7 +4,22 @@ import math
 
 import pytest
 
-from bench.routing import GATED, LIMITS, LOADS, OTHERS, OURS, REFERENCE, Comparison, Figures, broken, markdown
+from bench.oracle import NAME
+from bench.routing import (
+    GATED,
+    LIMITS,
+    LOADS,
+    OTHERS,
+    OURS,
+    REFERENCE,
+    WRONG,
+    Comparison,
+    Figures,
+    beside_oracle,
+    beside_wrong,
+    broken,
+    markdown,
+)
 
 
 def table(ours: float, reference: float, others: float, tpot: float = 0.04) -> dict[str, dict[str, Figures]]:
@@ -51,3 +66,20 @@ def test_the_table_has_a_row_for_each_load_and_marks_the_best() -> None:
 
 def test_half_of_the_loads_that_are_gated_or_more_have_equal_servers() -> None:
     assert [each.unequal for each in LOADS] == [False, True, False, False, True]
+
+
+def test_ours_is_told_beside_the_oracle_load_by_load() -> None:
+    made = table(0.22, 0.8, 0.25, 0.03)
+    for of in made.values():
+        of[NAME] = Figures(0.2, 0.04, 0.0)
+    lines = beside_oracle(made).splitlines()
+    assert len(lines) == 2 + len(GATED)
+    assert lines[2] == f"| {GATED[0].name} | 1.100 | 0.750 |"
+
+
+def test_wrong_models_are_told_beside_the_best_of_all_others() -> None:
+    made = table(0.1, 0.2, 0.25)
+    for of in made.values():
+        of |= dict(zip(WRONG, (Figures(0.22, 0.04, 0.0), Figures(0.19, 0.04, 0.0)), strict=True))
+    lines = beside_wrong(made).splitlines()
+    assert lines[2] == f"| {GATED[0].name} | 1.100 | 0.950 | {REFERENCE} |"

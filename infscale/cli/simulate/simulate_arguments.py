@@ -188,6 +188,7 @@ def _model_of(hpa: ReplayedHpa) -> str | None:
 
 
 def trace_text(path: str) -> str:
+    """The text of the trace at `path`; raises `ConfigError`."""
     file = Path(path)
     refuse_unreadable("--workload", file, "arguments")
     try:

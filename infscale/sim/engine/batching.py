@@ -101,6 +101,17 @@ class Engine:
         """Context tokens of all running sequences."""
         return self._decoding.kv_tokens + sum([seq.computed for seq in self._prefilling.values()])
 
+    def prefilling(self) -> list[tuple[EngineRequest, int]]:
+        """Requests of the batch whose prompts are not whole, in order, each with the tokens to compute.
+
+        What the step in progress computes is not among these.
+        """
+        return [(seq.request, seq.target - seq.computed) for seq in self._prefilling.values()]
+
+    def queued(self) -> list[tuple[EngineRequest, int]]:
+        """Requests in the queue, in order, each with the tokens that prefill must reach, cached ones among them."""
+        return [(seq.request, seq.target) for seq in self._waiting]
+
     def running_loras(self) -> tuple[str, ...]:
         """LoRA adapters the batch uses, sorted."""
         return tuple(sorted(self._lora_running))

@@ -41,6 +41,8 @@ class VirtualEngine:
         self.engine = engine
         self.recorder = recorder
         self.wake_at = _NEVER
+        self.prefills_until = -_NEVER
+        """When the last step ends, or ended, that computes something of a prompt."""
         self._doing = _Doing.NOTHING
         self._due = _NEVER
         self._quiet_left = 0
@@ -112,6 +114,8 @@ class VirtualEngine:
         else:
             self._doing = _Doing.STEP
             self._due = now + plan.seconds
+            if plan.prefill_tokens:
+                self.prefills_until = self._due
         self.wake_at = self._due
 
     def _finish_step(self, now: float, progress: Progress) -> None:

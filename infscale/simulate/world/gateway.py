@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from infscale.endpoint import DiscoveryState
 from infscale.sim.engine.steps import EngineRequest, FinishedRequest
 from infscale.sim.load.virtual_request import VirtualRequest
 from infscale.simulate.scenario import Scenario
@@ -24,6 +25,10 @@ class Refused:
 
 class Router(Protocol):
     """Says where requests go; told what becomes of them. It acts at the time of its clock."""
+
+    def sync(self, state: DiscoveryState) -> None:
+        """Follow discovery."""
+        ...
 
     def route(self, flight: Flight) -> Sequence[str] | Refused:
         """The authorities to try, in order."""

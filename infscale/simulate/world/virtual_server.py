@@ -112,6 +112,11 @@ class VirtualServer:
         """The engine of the process that runs, as it was last looked at."""
         return self._work.engine.engine
 
+    def looked_at(self) -> VirtualEngine:
+        """The engine of the process that runs, at this moment."""
+        self._look(self._work)
+        return self._work.engine
+
     @property
     def recorder(self) -> Recorder:
         """What the process that runs has recorded."""

@@ -47,15 +47,15 @@ class StepCosts:
         return float(self.per_prefill_token[row]) * uncached_tokens + steps * decode
 
 
-_COSTS: Final = MemoKey[StepCosts]("step costs")
+STEP_COSTS: Final = MemoKey[StepCosts]("step costs")
 
 
 def step_costs(snapshot: PoolSnapshot) -> StepCosts:
     """What steps cost the endpoints of `snapshot`; worked out once for each state of the store."""
     derived = snapshot.state.derived
-    known = derived.get(_COSTS)
+    known = derived.get(STEP_COSTS)
     if known is None:
-        known = derived.keep(_COSTS, _costs(snapshot.columns.steps, len(snapshot)))
+        known = derived.keep(STEP_COSTS, _costs(snapshot.columns.steps, len(snapshot)))
     return known
 
 

@@ -306,3 +306,17 @@ def test_impossible_settings_are_refused(change: dict[str, float]) -> None:
 )
 def test_what_an_engine_is_made_of_and_asked_can_be_sent_to_another_process(given: object) -> None:
     assert pickle.loads(pickle.dumps(given)) == given
+
+
+def test_prompts_that_are_not_whole_are_told_with_what_is_left_of_them() -> None:
+    """In the batch less what the step in progress computes; in the queue in full, cached or not."""
+    run = Run(engine(budget=64, seqs=64))
+    first, second = EngineRequest(1, 100, 4, tuple(range(25))), EngineRequest(2, 40, 4, tuple(range(10)))
+    run.subject.submit(first, 0.0)
+    run.subject.submit(second, 0.0)
+    assert (run.subject.prefilling(), run.subject.queued()) == ([], [(first, 100), (second, 40)])
+    run.subject.next_step(0.0)
+    assert (run.subject.prefilling(), run.subject.queued()) == ([(first, 36)], [(second, 40)])
+    run.subject.finish_step(1.0)
+    run.step()
+    assert (run.subject.prefilling(), run.subject.queued()) == ([], [])

@@ -142,3 +142,17 @@ def test_requests_of_one_time_start_in_one_step() -> None:
     assert quick.wake_at == 3.0
     quick.advance(3.0)
     assert [each for each, _ in quick.advance(quick.wake_at).first_tokens] == [1, 2]
+
+
+def test_it_is_known_until_when_prompts_are_computed() -> None:
+    """The end of the step under way, and later that of the last one that computed any."""
+    limits = EngineSettings(num_blocks=100, max_num_batched_tokens=256)
+    virtual = VirtualEngine(Engine(limits, STEP), Recorder(TOKEN_LIMIT))
+    assert virtual.prefills_until == -NEVER
+    virtual.submit(EngineRequest(1, 300, 9), 0.0)
+    virtual.advance(0.0)
+    assert virtual.prefills_until == virtual.wake_at == pytest.approx(0.01 + 256e-4 + 256e-6 + 1e-3)
+    (first,) = virtual.advance(0.1).first_tokens
+    assert virtual.prefills_until == first[1]
+    virtual.advance(9.0)
+    assert virtual.prefills_until == first[1]
