@@ -1,4 +1,4 @@
-"""Single endpoints: which one is different, and how old what is known of it is."""
+"""Single endpoints: which one is different, how fast it is, and how old what is known of it is."""
 
 from dashboards.promql import ENDPOINT as OF_ENDPOINT
 from dashboards.promql import POOL, highest, rate, total
@@ -76,6 +76,34 @@ _ROUTING = Section(
             "output tokens.",
             Unit.COUNT,
             (Query(total("infscale_endpoint_in_flight_tokens", OF_ENDPOINT, "endpoint"), "{{endpoint}}"),),
+        ),
+    ),
+)
+_MODELS = Section(
+    "Latency model",
+    (
+        Panel(
+            "Predicted time to first token",
+            "Of a prompt of 1,000 uncached tokens that comes now, by the latency model of the endpoint. Unknown until "
+            "the model is learnt, while it is too wrong, and while requests wait and the engine does not say how long "
+            "their prompts are.",
+            Unit.SECONDS,
+            _of_each("predicted_time_to_first_token_seconds"),
+        ),
+        Panel(
+            "Predicted time between tokens",
+            "By the latency model of the endpoint, for its batch of the moment. An endpoint that stays above others "
+            "with the same load has slower hardware.",
+            Unit.SECONDS,
+            _of_each("predicted_time_per_output_token_seconds"),
+        ),
+        Panel(
+            "Error of the latency model",
+            "Relative error of what the model predicted of late. Above 0.4 nothing is predicted by it, and the picker "
+            "takes the median of the pool's models instead.",
+            Unit.RATIO,
+            _of_each("latency_model_error_ratio"),
+            thresholds=(Threshold(0.4, Colour.WARNING),),
         ),
     ),
 )
@@ -159,5 +187,5 @@ ENDPOINT = Board(
     "Endpoint",
     "Which endpoint is different, and how old what is known of it is.",
     (Variable.NAMESPACE, Variable.POOL, Variable.ENDPOINT),
-    (_LOAD, _ROUTING, _SCRAPES, _HEALTH),
+    (_LOAD, _ROUTING, _MODELS, _SCRAPES, _HEALTH),
 )

@@ -114,6 +114,39 @@ _LATENCIES = Section(
         ),
     ),
 )
+_MODELS = Section(
+    "Latency models",
+    (
+        Panel(
+            "Predicted time to first token",
+            "Of a prompt of 1,000 uncached tokens that comes now, by the latency models; mean over endpoints. Unknown "
+            "where requests wait and engines do not say how long their prompts are.",
+            Unit.SECONDS,
+            (Query(highest("infscale_pool_predicted_time_to_first_token_seconds", OF_POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
+            "Time between tokens: predicted and measured",
+            "By the latency models, for the batches of the moment without prompts beside them, mean over endpoints; "
+            "and the median that the engines measured.",
+            Unit.SECONDS,
+            (
+                Query(
+                    highest("infscale_pool_predicted_time_per_output_token_seconds", OF_POOL, "pool"),
+                    "{{pool}} predicted",
+                ),
+                Query(highest("infscale_pool_inter_token_latency_p50_seconds", OF_POOL, "pool"), "{{pool}} measured"),
+            ),
+        ),
+        Panel(
+            "Error of the latency models",
+            "Relative error of what the models predicted of late, mean over endpoints. Above 0.4 the model of an "
+            "endpoint predicts nothing.",
+            Unit.RATIO,
+            (Query(highest("infscale_pool_latency_model_error_ratio", OF_POOL, "pool"), "{{pool}}"),),
+            thresholds=(Threshold(0.4, Colour.WARNING),),
+        ),
+    ),
+)
 _CAPACITY = Section(
     "Capacity",
     (
@@ -173,5 +206,5 @@ POOL = Board(
     "Pool",
     "Traffic, queues, latencies and capacity of pools.",
     (Variable.NAMESPACE, Variable.POOL),
-    (_TRAFFIC, _WAITING, _LATENCIES, _CAPACITY),
+    (_TRAFFIC, _WAITING, _LATENCIES, _MODELS, _CAPACITY),
 )
