@@ -122,7 +122,8 @@ def _replay(
     subset = thin(trace, TraceWindow(0.0, seconds * speed, rate / speed, room), rng)
     if not subset.requests:
         raise ConfigError(str(path), "", f"no request fits into {seconds:g} s at {rate:g} requests/s; raise --rate")
-    played = tuple(replace(request, at_seconds=request.at_seconds / speed) for request in subset.requests)
+    # The demo's servers have the base model alone.
+    played = tuple(replace(one, at_seconds=one.at_seconds / speed, lora=None) for one in subset.requests)
     requests = load_requests(trace_requests(played, LoadTarget(chosen.model), Prompts(rng)))
     workload = {
         "kind": "trace",

@@ -36,7 +36,8 @@ class RecordedRequest:
     `priority` is that of its objective. `prompt_tokens` are what the engine counted, else the picker's estimate;
     `output_tokens` are None where answers do not pass through the picker. `limit` is the most that the request asked
     for. `prefixes` are digests of the prompt's beginnings. `end` is how it ended: completed, aborted, error, or refused
-    with HTTP `status`.
+    with HTTP `status`. `lora`: an endpoint said by then that `model` is a LoRA adapter; where none had said so, it may
+    be one as well.
     """
 
     at_seconds: float
@@ -48,6 +49,7 @@ class RecordedRequest:
     prefixes: tuple[int, ...]
     end: str
     status: int | None
+    lora: bool = False
 
     def line(self) -> bytes:
         """Its line in a file."""
@@ -55,6 +57,7 @@ class RecordedRequest:
         document = {
             "at": round(self.at_seconds, 4),
             "model": self.model[:MODEL_CHARACTERS],
+            "lora": self.lora,
             "priority": self.priority,
             "prompt_tokens": self.prompt_tokens,
             "output_tokens": self.output_tokens,
@@ -90,6 +93,8 @@ def read_line(row: dict[str, object], place: str) -> RecordedRequest:
         _prefixes(row.get("prefixes"), place),
         _text(row.get("end"), place, "end"),
         None if status is None else _whole(status, place, "status", 0),
+        # Not there in the lines of earlier versions.
+        _flag(row.get("lora", False), place, "lora"),
     )
 
 
@@ -142,6 +147,12 @@ def _number(value: object, place: str, path: str) -> float:
 def _whole(value: object, place: str, path: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_TOKENS * 1000:
         raise ConfigError(place, path, f"expected a whole number, at least {least}")
+    return value
+
+
+def _flag(value: object, place: str, path: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(place, path, "expected true or false")
     return value
 
 

@@ -14,7 +14,7 @@ from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.recorded_director import RecordedDirector, Recorder
-from picker.directing.served_models import Listed
+from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
@@ -80,7 +80,7 @@ class Deciding(Part):
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
-        self._outermost = RecordedDirector(self._outermost, recorder)
+        self._outermost = RecordedDirector(self._outermost, recorder, KnownAdapters(self._store))
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""

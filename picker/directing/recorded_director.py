@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from infscale.endpoint import ObjectKey
 from infscale.recording.recorded_request import RecordedRequest
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
 
@@ -18,6 +19,14 @@ class Recorder(Protocol):
 
     def keep(self, request: RecordedRequest) -> None:
         """Keep `request`, whose arrival is given on the clock of decisions; returns at once."""
+        ...
+
+
+class Adapters(Protocol):
+    """Knows LoRA adapters from base models."""
+
+    def is_lora(self, pool: ObjectKey, model: str) -> bool:
+        """Whether an endpoint of `pool` says now that `model` is a LoRA adapter."""
         ...
 
 
@@ -38,9 +47,10 @@ class RecordedDirector:
     time the rest is passed over.
     """
 
-    def __init__(self, director: PromptDirector, recorder: Recorder) -> None:
+    def __init__(self, director: PromptDirector, recorder: Recorder, adapters: Adapters) -> None:
         self._director = director
         self._recorder = recorder
+        self._adapters = adapters
         # By the identity of the pick's record, which goes from a decision into those that replace it.
         self._open: dict[int, _Arrival] = {}
 
@@ -52,7 +62,7 @@ class RecordedDirector:
             return verdict
         if isinstance(verdict, Rejection):
             ended = Outcome("error", verdict.status)
-            self._keep(self._arrival(body, body.model, now), body.model, 0, ended, "refused")
+            self._keep(self._arrival(body, body.model, now), body.model, 0, ended, "refused", lora=False)
         elif verdict.record is not None and len(self._open) < _MOST_OPEN:
             self._open[id(verdict.record)] = self._arrival(body, verdict.target_model, now)
         return verdict
@@ -70,7 +80,9 @@ class RecordedDirector:
         arrival = self._open.pop(id(decision.record), None)
         self._director.finished(request, decision, outcome, now)
         if arrival is not None:
-            self._keep(arrival, decision.target_model, decision.priority, outcome, outcome.kind)
+            # An adapter is on the page of its endpoint since its request came there, unless that was a moment ago.
+            lora = decision.pool is not None and self._adapters.is_lora(decision.pool, decision.target_model)
+            self._keep(arrival, decision.target_model, decision.priority, outcome, outcome.kind, lora=lora)
 
     def overheard(self, outcome: Outcome) -> None:
         """See `Director`."""
@@ -81,7 +93,7 @@ class RecordedDirector:
         prefixes = self._recorder.prefixes(f"{len(model)}:{model}{body.cache_salt}", body.prompt)
         return _Arrival(now, body.prompt_tokens, body.max_output_tokens, prefixes)
 
-    def _keep(self, arrival: _Arrival, model: str, priority: int, outcome: Outcome, end: str) -> None:
+    def _keep(self, arrival: _Arrival, model: str, priority: int, outcome: Outcome, end: str, *, lora: bool) -> None:
         request = RecordedRequest(
             arrival.at,
             model,
@@ -92,5 +104,6 @@ class RecordedDirector:
             arrival.prefixes,
             end,
             outcome.status,
+            lora,
         )
         self._recorder.keep(request)

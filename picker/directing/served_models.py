@@ -3,18 +3,23 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from infscale.endpoint import EndpointKey
+from infscale.endpoint import EndpointKey, ObjectKey
 from infscale.memo import MemoKey
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.store.metrics_store import MetricStore
 
 _NONE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedModels:
-    """What endpoints of a pool say: `names` of models and LoRA adapters, and the rows whose metrics name none."""
+    """What endpoints of a pool say: `names` of models and LoRA adapters, and the rows whose metrics name none.
+
+    `loras` are those of which it is said that they are LoRA adapters.
+    """
 
     names: frozenset[str]
+    loras: frozenset[str]
     silent: frozenset[int]
 
     @staticmethod
@@ -30,6 +35,7 @@ _SERVED_MODELS: Final = MemoKey[ServedModels]("served models")
 
 def _read(snapshot: PoolSnapshot) -> ServedModels:
     names: set[str] = set()
+    found: set[str] = set()
     silent: list[int] = []
     for row, (models, lora) in enumerate(zip(snapshot.columns.models, snapshot.columns.lora, strict=True)):
         if not models or "" in models:
@@ -39,10 +45,10 @@ def _read(snapshot: PoolSnapshot) -> ServedModels:
             # Not its `names`, which would be another set for each row; most of these are empty.
             for adapters in (lora.running, lora.waiting, lora.loaded):
                 if adapters:
-                    names.update(adapters)
-    names.update(*snapshot.columns.listed)
+                    found.update(adapters)
+    names.update(found, *snapshot.columns.listed)
     names.discard("")
-    return ServedModels(frozenset(names), frozenset(silent))
+    return ServedModels(frozenset(names), frozenset(found - {""}), frozenset(silent))
 
 
 class Listed(Protocol):
@@ -66,6 +72,18 @@ def serves(snapshot: PoolSnapshot, model: str, lists: Listed | None) -> bool:
         if names is None or model in names or (not names and row in said.silent):
             return True
     return False
+
+
+class KnownAdapters:
+    """LoRA adapters by what the endpoints in `store` say."""
+
+    def __init__(self, store: MetricStore) -> None:
+        self._store = store
+
+    def is_lora(self, pool: ObjectKey, model: str) -> bool:
+        """See `Adapters`."""
+        snapshot = self._store.snapshot(pool)
+        return snapshot is not None and model in ServedModels.of(snapshot).loras
 
 
 def accounted(snapshot: PoolSnapshot, row: int, model: str) -> str:

@@ -74,6 +74,13 @@ def test_a_line_holds_no_text_but_the_beginning_of_the_model_s_name() -> None:
     assert texts == ["m" * 128, "completed", "AAAAAAAH"]
 
 
+def test_lines_of_before_say_nothing_of_lora_adapters() -> None:
+    row = orjson.loads(RecordedRequest(1.0, "m", 0, 3, 4, 5, (), "completed", 200, lora=True).line())
+    assert read_line(row, "file:2").lora
+    del row["lora"]
+    assert not read_line(row, "file:2").lora
+
+
 def test_a_file_of_another_version_is_refused() -> None:
     check_header(orjson.loads(header_line("2026-11-30T12:00:00Z")), "file:1")
     with pytest.raises(ConfigError, match=f"file:1: {VERSION_KEY}: expected 1"):
@@ -90,6 +97,7 @@ def test_a_file_of_another_version_is_refused() -> None:
         ({"limit": 1.5}, "file:2: limit: expected a whole number"),
         ({"status": "ok"}, "file:2: status: expected a whole number"),
         ({"end": None}, "file:2: end: expected a text"),
+        ({"lora": "yes"}, "file:2: lora: expected true or false"),
         ({"prefixes": "é"}, "file:2: prefixes: expected base64"),
     ],
 )

@@ -1,10 +1,14 @@
 """Whole runs: the same for the same seed, each request ends once, and nothing is left on any book."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from infscale.sim.load.trace_load import TraceLoad, TracePlay
+from infscale.sim.load.traces import TraceRequest
+from infscale.sim.load.traffic import LoadTarget
 from infscale.sim.settings import Fault, FaultKind
 from infscale.simulate.policy import named_policy
 from infscale.simulate.run_result import RequestTable, RunResult
@@ -124,3 +128,23 @@ def test_a_class_that_is_sheddable_is_refused_while_the_pool_is_saturated() -> N
     assert shed.refused[batch].any()
     assert not shed.refused[~batch].any()
     assert shed.ttft[~batch].mean() < 0.8 * equal.ttft[~batch].mean()
+
+
+def test_lora_adapters_of_a_trace_are_loaded_where_their_requests_go_and_seen_by_the_picker() -> None:
+    names = ("tuned", "other", None)
+    trace = tuple(TraceRequest(0.1 * number, (), 200, 20, lora=names[number % 3]) for number in range(60))
+    load = TraceLoad(LoadTarget("model"), TracePlay(), "requests.jsonl", "", trace)
+    run = Simulation(replace(scenario(2), traffic=load), named_policy("infscale"), 1)
+    loaded: set[str] = set()
+    seen: set[str] = set()
+
+    def look(_: None) -> None:
+        assert run.product is not None
+        (snapshot,) = run.product.store.snapshots()
+        loaded.update(*(each.engine.running_loras() for each in run.fleet.everyone))
+        seen.update(*(each.names for each in snapshot.columns.lora if each is not None))
+
+    for number in range(60):
+        run.clock.at(0.1 * number, look, None)
+    assert run.run().requests.answered.all()
+    assert loaded == seen == {"tuned", "other"}

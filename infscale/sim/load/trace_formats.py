@@ -73,6 +73,8 @@ def _recording(
     check_header(header, place)
     requests = [request for place, row in objects if _played(request := read_line(row, place))]
     known = [one.output_tokens for one in requests if one.output_tokens]
+    # Said of one request at least: another may have been over before its adapter was on a page.
+    adapters = {one.model for one in requests if one.lora}
     usual = output_tokens or (round(sum(known) / len(known)) if known else None)
     for one in requests:
         output = one.output_tokens or usual
@@ -85,6 +87,7 @@ def _recording(
             output,
             sizes=block_tokens(len(one.prefixes)),
             request_class=RequestClass.BATCH if one.priority < 0 else RequestClass.INTERACTIVE,
+            lora=one.model if one.model in adapters else None,
         )
 
 

@@ -61,7 +61,8 @@ class TraceLoad:
     def description(self) -> Mapping[str, object]:
         """See `Traffic`."""
         about = {"kind": "trace", "file": self.name, "xxh3_128": self.digest, "requests_in_trace": len(self.trace)}
-        return {**about, "target": asdict(self.target), "play": asdict(self.play)}
+        loras = sorted({one.lora for one in self.trace if one.lora is not None})
+        return {**about, "loras": loras, "target": asdict(self.target), "play": asdict(self.play)}
 
     def stream(self, rng: "Random") -> RequestStream:
         """See `Traffic`."""
@@ -120,8 +121,8 @@ def trace_requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts
             one.at_seconds,
             _pieces(number, one),
             one.output_tokens,
-            target.model,
-            None,
+            one.lora or target.model,
+            one.lora,
             target.limit(one.output_tokens),
             one.request_class or target.request_class,
             prompts=prompts,

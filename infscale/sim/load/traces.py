@@ -21,7 +21,7 @@ class TraceRequest:
     `blocks` are ids of the prompt's blocks, of so many tokens as `sizes` says, the last one possibly partial; equal ids
     mean equal text up to and including that block. What follows them, and a prompt without any, shares nothing.
     Requests of one `group` share more of their prefix than all requests do. `request_class` None: the trace says
-    nothing of it.
+    nothing of it. `lora` is the LoRA adapter it is for, None: the base model.
     """
 
     at_seconds: float
@@ -31,6 +31,7 @@ class TraceRequest:
     group: int = 0
     sizes: tuple[int, ...] = ()
     request_class: RequestClass | None = None
+    lora: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

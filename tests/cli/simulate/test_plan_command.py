@@ -15,12 +15,14 @@ QUICK = ("--seeds", "1", "--jobs", "1", "--no-tty")
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """Requests of which every fifth begins alike."""
+    """Requests of which every fifth begins alike, one of these kinds for a LoRA adapter."""
     digests = PrefixDigests(b"secret")
     lines = [header_line("2026-11-30T12:00:00Z")]
     for number in range(100):
         prefixes = digests.of("m", bytes([number % 5]) * 4000)
-        request = RecordedRequest(number * 0.05, "m", 0, 1100, 20, 20, prefixes, "completed", 200)
+        tuned = number % 5 == 0
+        name = "tuned" if tuned else "m"
+        request = RecordedRequest(number * 0.05, name, 0, 1100, 20, 20, prefixes, "completed", 200, lora=tuned)
         lines.append(request.line())
     path = tmp_path / "requests.jsonl"
     path.write_bytes(b"".join(lines))
@@ -47,6 +49,7 @@ def test_a_recording_is_played_with_the_files_as_they_are(
     assert not any("against" in line for line in printed)
     found = json.loads(report.read_text())
     assert found["simulated"]["now"]["traffic"]["file"] == "requests.jsonl"
+    assert found["simulated"]["now"]["traffic"]["loras"] == ["tuned"]
     assert found["simulated"]["now"]["policies"][0]["configuration"] == PRESETS["reference"]
     assert found["simulated"]["now"]["hpa"]["name"] == "llm/llama"
     (run,) = found["runs"]

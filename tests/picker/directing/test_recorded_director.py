@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infscale.endpoint import ObjectKey
 from infscale.recording.recorded_request import RecordedRequest
 from picker.directing import recorded_director
 from picker.directing.recorded_director import RecordedDirector
@@ -13,6 +14,7 @@ from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from tests.fakes.director import FakeDirector
 
+POOL = ObjectKey("llm", "chat")
 SECRET = b"a secret prompt"
 BODY = ParsedBody("completions", "client-name", SECRET, 4, 100, "salt")
 
@@ -32,6 +34,16 @@ class Notes:
         self.kept.append(request)
 
 
+class Named:
+    """Adapters of one pool, by name."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+
+    def is_lora(self, pool: ObjectKey, model: str) -> bool:
+        return pool == POOL and model in self.names
+
+
 class Deciding(FakeDirector):
     """Decides with a record, for a model of another name."""
 
@@ -39,7 +51,7 @@ class Deciding(FakeDirector):
         if self.rejection is not None:
             return self.rejection
         record = PickRecord(request.request_id, "", "store.1", now, ("10.0.0.1:8000",), 1)
-        decision = Decision(("10.0.0.1:8000",), "served-name", "store.1", priority=-2, record=record)
+        decision = Decision(("10.0.0.1:8000",), "served-name", "store.1", priority=-2, pool=POOL, record=record)
         self.decisions.append(decision)
         return decision
 
@@ -56,7 +68,7 @@ def decided(director: RecordedDirector, request: InferenceRequest, now: float) -
 
 def test_a_request_is_kept_when_it_ends_with_what_is_known_by_then() -> None:
     notes, behind = Notes(), Deciding()
-    director = RecordedDirector(behind, notes)
+    director = RecordedDirector(behind, notes, Named())
     decision = decided(director, asking(), 5.0)
     assert director.response_started(decision, 200, None, 5.5) is decision
     assert notes.kept == []
@@ -71,7 +83,7 @@ def test_a_request_is_kept_when_it_ends_with_what_is_known_by_then() -> None:
 
 def test_without_response_bodies_the_prompt_s_length_is_the_parser_s_and_the_answer_s_unknown() -> None:
     notes = Notes()
-    director = RecordedDirector(Deciding(), notes)
+    director = RecordedDirector(Deciding(), notes, Named())
     director.finished(asking(), decided(director, asking(), 1.0), Outcome("aborted"), 2.0)
     (kept,) = notes.kept
     assert (kept.prompt_tokens, kept.output_tokens, kept.end, kept.status) == (4, None, "aborted", None)
@@ -80,11 +92,23 @@ def test_without_response_bodies_the_prompt_s_length_is_the_parser_s_and_the_ans
 def test_a_refused_request_is_kept_at_once() -> None:
     notes, refusal = Notes(), Rejection("ResourceExhausted", "full", Reason.SATURATED)
     behind = Deciding(rejection=refusal)
-    director = RecordedDirector(behind, notes)
+    director = RecordedDirector(behind, notes, Named())
     assert director.direct(asking(), 3.0) is refusal
     director.refused(Headers(()), BODY, refusal)
     assert notes.kept == [RecordedRequest(3.0, "client-name", 0, 4, None, 100, (1,), "refused", 429)]
     assert behind.refusals == [refusal]
+
+
+def test_a_lora_adapter_is_told_from_a_base_model_by_what_is_known_at_the_end() -> None:
+    """It may have been loaded for this very request; a client's name of what is not served is never one."""
+    notes, known = Notes(), Named()
+    director = RecordedDirector(Deciding(), notes, known)
+    decision = decided(director, asking(), 1.0)
+    known.names.add("served-name")
+    director.finished(asking(), decision, Outcome("completed", 200), 2.0)
+    known.names = {"client-name"}
+    director.finished(asking(), decided(director, asking(), 3.0), Outcome("completed", 200), 4.0)
+    assert [(kept.model, kept.lora) for kept in notes.kept] == [("served-name", True), ("served-name", False)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +116,7 @@ def test_a_refused_request_is_kept_at_once() -> None:
 )
 def test_what_generates_nothing_is_not_kept(body: ParsedBody | None) -> None:
     notes = Notes()
-    director = RecordedDirector(Deciding(), notes)
+    director = RecordedDirector(Deciding(), notes, Named())
     director.finished(asking(body), decided(director, asking(body), 1.0), Outcome("completed", 200), 2.0)
     assert (notes.kept, notes.told_apart) == ([], [])
 
@@ -100,7 +124,7 @@ def test_what_generates_nothing_is_not_kept(body: ParsedBody | None) -> None:
 def test_of_too_many_at_a_time_the_rest_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorded_director, "_MOST_OPEN", 2)
     notes = Notes()
-    director = RecordedDirector(Deciding(), notes)
+    director = RecordedDirector(Deciding(), notes, Named())
     decisions = [decided(director, asking(name=str(number)), float(number)) for number in range(3)]
     for decision in decisions:
         director.finished(asking(), decision, Outcome("completed", 200), 9.0)
@@ -112,7 +136,7 @@ def test_of_too_many_at_a_time_the_rest_is_passed_over(monkeypatch: pytest.Monke
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
 def test_every_request_is_kept_exactly_once_in_whatever_order_they_end(steps: list[tuple[int, bool]]) -> None:
     notes = Notes()
-    director = RecordedDirector(Deciding(), notes)
+    director = RecordedDirector(Deciding(), notes, Named())
     under_way: dict[int, Decision] = {}
     arrived: list[float] = []
     for number, (slot, ends) in enumerate(steps):
@@ -128,5 +152,16 @@ def test_every_request_is_kept_exactly_once_in_whatever_order_they_end(steps: li
 
 def test_what_is_kept_has_no_place_for_content() -> None:
     assert {each.name for each in fields(RecordedRequest)} == {
-        *("at_seconds", "model", "priority", "prompt_tokens", "output_tokens", "limit", "prefixes", "end", "status"),
+        *(
+            "at_seconds",
+            "model",
+            "priority",
+            "prompt_tokens",
+            "output_tokens",
+            "limit",
+            "prefixes",
+            "end",
+            "status",
+            "lora",
+        ),
     }

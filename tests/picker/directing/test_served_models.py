@@ -8,9 +8,9 @@ from infscale.metrics.gauges import NOTHING_SAID
 from infscale.metrics.published.answers import models
 from infscale.metrics.published.catalogue import BY_NAME, MODEL_LIST
 from infscale.metrics.published.inspection import snapshot_document
-from infscale.metrics.sample import EngineSample, ListedModels, LoraState
+from infscale.metrics.sample import EngineSample, ListedModels, LoraState, ModelLoad
 from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.served_models import ServedModels, accounted, serves
+from picker.directing.served_models import KnownAdapters, ServedModels, accounted, serves
 from tests.fakes.pools import FakePool
 
 LORA = LoraState(frozenset({"running"}), frozenset({"waiting"}), 4)
@@ -74,3 +74,16 @@ def test_names_on_lists_are_names_to_book_under() -> None:
     store.record_beside(MODEL_LIST, keys[0], ListedModels(frozenset()), 2.0)
     [after] = store.snapshots()
     assert accounted(after, 0, "llama") == ""
+
+
+def test_adapters_are_those_that_a_page_says_are_and_not_base_models() -> None:
+    """Neither are names of a list, which does not tell the two apart."""
+    store, key, pool = MetricStore("s"), EndpointKey("llm", "a"), ObjectKey("llm", "chat")
+    known = KnownAdapters(store)
+    assert not known.is_lora(pool, "running")
+    store.sync(DiscoveryState((Endpoint(key, "10.0.0.1", 8000),), (Pool(pool, {}),)))
+    store.record_scrape(key, EngineSample(NOTHING_SAID, models={"base": ModelLoad(0.0, 1.0)}, lora=LORA), 1.0)
+    store.record_beside(MODEL_LIST, key, ListedModels(frozenset({"base", "listed"})), 2.0)
+    names = ("running", "waiting", "base", "listed", "made-up", "")
+    assert [each for each in names if known.is_lora(pool, each)] == ["running", "waiting"]
+    assert not known.is_lora(ObjectKey("other", "pool"), "running")

@@ -100,11 +100,19 @@ def test_a_bad_trace_is_refused_with_its_line(text: str, message: str) -> None:
     assert message in str(refused.value)
 
 
-def recorded(at: float, prompt: bytes = b"", output: int | None = 30, end: str = "completed", **more: int) -> str:
+def recorded(
+    at: float,
+    prompt: bytes = b"",
+    output: int | None = 30,
+    end: str = "completed",
+    model: str = "model",
+    lora: bool = False,
+    **more: int,
+) -> str:
     """A line about a request, whose prompt's digests are made with one secret."""
     request = RecordedRequest(
         at,
-        "model",
+        model,
         more.get("priority", 0),
         more.get("prompt_tokens", len(prompt) // 4),
         output,
@@ -112,6 +120,7 @@ def recorded(at: float, prompt: bytes = b"", output: int | None = 30, end: str =
         PrefixDigests(b"secret").of("model", prompt),
         end,
         more.get("status", 200),
+        lora,
     )
     return request.line().decode()
 
@@ -140,6 +149,14 @@ def test_answers_whose_length_was_not_recorded_have_the_others_mean_or_what_is_s
     assert [one.output_tokens for one in parse_trace(text, "trace", 500)] == [20, 500, 40]
     with pytest.raises(ConfigError, match="no answer's length was recorded"):
         parsed(BEGUN + recorded(0.0, LONG, None))
+
+
+def test_a_model_is_a_lora_adapter_if_that_was_said_of_any_of_its_requests() -> None:
+    """All others are the base model, by whatever names."""
+    text = BEGUN + recorded(0.0, LONG, model="tuned") + recorded(1.0, LONG, model="base", status=200)
+    text += recorded(2.0, LONG, model="tuned", lora=True) + recorded(3.0, LONG, None, "refused", "tuned", status=429)
+    assert [one.lora for one in parsed(text)] == ["tuned", None, "tuned", "tuned"]
+    assert [one.lora for one in parsed(MOONCAKE)] == [None] * 4
 
 
 def test_requests_that_were_refused_for_load_are_played_and_mistakes_are_not() -> None:

@@ -1,6 +1,7 @@
 """A trace is played from where, as long and as fast as was asked for, with the prefixes that it names."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -136,3 +137,19 @@ def test_its_description_says_what_is_played_and_of_which_file() -> None:
     said = load(TRACE).description()
     assert (said["file"], said["xxh3_128"], said["requests_in_trace"]) == ("trace.jsonl", "00", 100)
     orjson.dumps(said)
+
+
+def test_a_request_for_a_lora_adapter_names_it_and_shares_nothing_with_the_base_model() -> None:
+    base = TraceRequest(0.0, (0, 1), 1024, 5, sizes=(512,) * 2)
+    trace = (base, replace(base, lora="tuned"), replace(base, lora="other"), replace(base, lora="tuned"))
+    requests = virtual(trace)
+    assert [(one.model, one.lora) for one in requests] == [
+        ("model", None),
+        ("tuned", "tuned"),
+        ("other", "other"),
+        ("tuned", "tuned"),
+    ]
+    hashes = [one.block_hashes(16) for one in requests]
+    assert hashes[1] == hashes[3]
+    assert len({*hashes[0], *hashes[1], *hashes[2]}) == 3 * 64
+    assert load(trace).description()["loras"] == ["other", "tuned"]
