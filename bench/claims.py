@@ -29,7 +29,7 @@ SERVERS: Final = "4xllama-3.1-8b-h100@4.5"
 """An 8B model on an H100, by the published fit, is full at 55 requests a second; 4.5 times as fast, four at 1,000."""
 
 _WARM: Final = 1 / 3
-"""Share of the time of arrivals that is left out, until as many requests end as begin."""
+"""Share of the time of arrivals that is left out: until as many requests end as begin, and engines are known."""
 _PARITY: Final = 0.02
 _LATENCY: Final = 0.30
 _BUSY: Final = 0.15
@@ -94,7 +94,7 @@ class Extent:
 
     rates: Sequence[int] = RATES
     servers: str = SERVERS
-    seconds: float = 5.0
+    seconds: float = 7.5
     seeds: int = 5
 
 
@@ -192,7 +192,7 @@ def main() -> int:
     """Print the table and the verdicts."""
     parser = argparse.ArgumentParser(prog="bench.claims", description="The claims of a gateway, in virtual time.")
     usual = Extent()
-    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of arrivals in each run (default 5)")
+    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of arrivals in each run (default 7.5)")
     parser.add_argument("--seeds", type=int, default=usual.seeds, help="of each rate (default 5)")
     parser.add_argument("--rates", type=int, nargs="+", default=usual.rates, help="requests a second in all")
     parser.add_argument(

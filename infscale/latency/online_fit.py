@@ -16,8 +16,10 @@ from infscale.latency.step_model import StepModel
 _FORGETTING: Final = 0.98
 _FEW: Final = 50
 """Observations below which an engine's own are few; about as many as are remembered."""
-_FIRST: Final = 10
+_FIRST: Final = 2
 """Observations below which nothing is said of an engine of which nothing is known beforehand."""
+_ALL_COUNT: Final = 10
+"""Observations below which none is strange."""
 
 # How many observations the anchor counts as, while there are none and when there are many; so does its speed.
 _ANCHOR_ROWS: Final = 10.0
@@ -169,7 +171,7 @@ class OnlineFit:
         strays = seen.count(math.log(seconds / expected), self._limit())
         miss = min(1.0, abs(expected - seconds) / seconds)
         if of_steps and (self._anchored or self.samples >= _FIRST):
-            self.error += _ERROR_SHARE * (miss - self.error)
+            self.error += max(_ERROR_SHARE, 1.0 / (1.0 + self.samples)) * (miss - self.error)
         if 0 < strays < _CHANGED:
             return False
         if strays:
@@ -186,7 +188,7 @@ class OnlineFit:
 
     def _limit(self) -> float:
         """How far from what is expected, as a logarithm, an observation is strange."""
-        if self.samples < _FIRST:
+        if self.samples < _ALL_COUNT:
             return math.inf
         return max(_STRAY, _STRAY_ERRORS * min(self._usual_miss, _WORST_USUAL))
 

@@ -66,6 +66,7 @@ class Dispatches:
         self.outputs.refresh(snapshot, now)
         if self._config.clocked:
             self.memory.clock.observe(snapshot, step_costs(snapshot))
+            self.memory.adapters.follow(snapshot)
         self.follow_endpoints(snapshot)
 
     def follow_endpoints(self, snapshot: PoolSnapshot) -> None:

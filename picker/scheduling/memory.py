@@ -11,6 +11,7 @@ from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.request import Promise
+from picker.scheduling.costs.adapter_slots import AdapterNames
 from picker.scheduling.costs.prefill_clock import PrefillClock
 
 
@@ -30,7 +31,7 @@ class _Past:
 
 
 class PoolMemory:
-    """Cold requests, failures, media and promises per endpoint.
+    """Cold requests, failures, media and promises per endpoint, its prefill clock, and the adapters of the pool.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
@@ -47,6 +48,7 @@ class PoolMemory:
         self._cold = 0
         self._failing = 0
         self.clock = PrefillClock()
+        self.adapters = AdapterNames()
 
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority

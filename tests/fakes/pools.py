@@ -52,6 +52,7 @@ class FakePool:
     kv: Numbers = ()
     in_flight_requests: Numbers = ()
     in_flight_tokens: Numbers = ()
+    in_flight_models: Sequence[Sequence[str]] = ()
     lora: Sequence[LoraState | None] = ()
     labels: Sequence[Mapping[str, str]] = ()
     observed_at: Numbers = ()
@@ -96,7 +97,8 @@ class FakePool:
         )
         state = PoolState.of(POOL, self.settings, endpoints, columns)
         requests, tokens = self._column(self.in_flight_requests, 0.0), self._column(self.in_flight_tokens, 0.0)
-        return PoolSnapshot(state, "test", 1, requests, tokens, ({},) * self.size)
+        by_model = [dict.fromkeys(models, (1.0, 1.0)) for models in self.in_flight_models] or [{}] * self.size
+        return PoolSnapshot(state, "test", 1, requests, tokens, by_model)
 
     def _past(self) -> FloatArray:
         """What windows say of all models together."""

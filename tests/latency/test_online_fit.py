@@ -34,11 +34,14 @@ def worst(fit: OnlineFit, model: StepModel, rng: random.Random) -> float:
     return max(abs(fit.model.seconds(*step) / model.seconds(*step) - 1.0) for step in steps)
 
 
-def test_nothing_is_said_of_an_engine_of_which_nothing_is_known() -> None:
+def test_an_engine_of_which_nothing_is_known_is_known_roughly_after_few_observations_and_well_after_many() -> None:
     rng, fit = random.Random(1), OnlineFit()
     assert fit.model is None
-    taught(fit, TRUE, 9, rng)
+    taught(fit, TRUE, 1, rng)
     assert fit.model is None
+    taught(fit, TRUE, 4, rng)
+    assert worst(fit, TRUE, rng) < 0.8
+    assert fit.error < 0.4
     taught(fit, TRUE, 60, rng)
     assert worst(fit, TRUE, rng) < 0.1
     assert fit.error < 0.1
@@ -111,3 +114,11 @@ def test_whatever_a_page_says_the_model_is_sound(observations: list[tuple[float,
         fit.learn(prefill, kv, sequences, seconds)
     assert fit.model is None or fit.model.is_sound
     assert 0.0 <= fit.error <= 1.0
+
+
+def test_an_engine_that_is_unlike_its_first_observations_is_not_trusted_soon() -> None:
+    """Observations that contradict each other keep the error above what may be used."""
+    rng, fit = random.Random(4), OnlineFit()
+    for _ in range(12):
+        fit.learn(0.0, 1e4, 16.0, 0.01 * 4.0 ** rng.uniform(-1.0, 1.0))
+    assert fit.error > 0.4

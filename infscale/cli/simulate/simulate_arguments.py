@@ -188,7 +188,7 @@ def _model_of(hpa: ReplayedHpa) -> str | None:
 
 
 def trace_text(path: str) -> str:
-    """The text of the trace at `path`; raises `ConfigError`."""
+    """The text of the trace that a workload names, of any size. Raises `ConfigError`."""
     file = Path(path)
     refuse_unreadable("--workload", file, "arguments")
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, at_rows
+from picker.scheduling.costs.adapter_slots import adapter_seconds
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
 
@@ -26,9 +27,9 @@ class MarginalCostScorer:
 
     of_clock: ClassVar[bool] = True
 
-    recompute_weight: float = 3.0
+    recompute_weight: float = 2.0
     decode_weight: float = 0.02
-    batch_weight: float = 3.0
+    batch_weight: float = 6.0
     scale_seconds: float = 1.0
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
@@ -45,6 +46,7 @@ class MarginalCostScorer:
         * until the first token: what is pending by the clock, half a step, and the prefill ``b·u + u/budget·itl``;
         * until there is room in the KV cache: as answers end evenly over ``L·itl``, the share of what is held there
           that has to go, of that time;
+        * until there is a slot for its LoRA adapter, which takes an answer where all are taken (`adapter_seconds`);
         * ``recompute_weight · b·u`` at the pool's mean speed: what is computed takes the place of what is cached, and
           will be asked for again;
         * ``decode_weight ·`` (``b·u·N``: the prefill holds up those that decode; ``L·itl``: how fast this one will;
@@ -72,4 +74,7 @@ class MarginalCostScorer:
             + steps * batch
             + (decode * output) * in_flight * slower
         )
+        known = context.memory.adapters
+        if request.target_model in known:
+            cost += adapter_seconds(context.snapshot, known.names, request.target_model, output * batch)
         return at_rows(cost, rows)

@@ -96,7 +96,8 @@ def test_a_page_that_stands_still_teaches_nothing() -> None:
         watch.observe(frozen, engine.now + 0.05 * tick)
         models.append(watch.fit.model)
     # What came until the page stood still may be learnt yet, once.
-    assert len(set(models[5:])) == 1
+    assert len(set(models)) <= 2
+    assert len(set(models[-100:])) == 1
 
 
 def lies(sample: EngineSample, rng: random.Random) -> EngineSample:

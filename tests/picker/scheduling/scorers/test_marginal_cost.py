@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.latency.step_model import StepModel
-from infscale.metrics.sample import FloatArray
+from infscale.metrics.sample import FloatArray, LoraState
 from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.pickers import MaxScorePicker
@@ -72,6 +72,20 @@ def test_running_requests_are_held_up_and_slowed_down() -> None:
     step = [0.02, 0.02 + 10 * 1e-4]
     assert found[0] - without[0] == pytest.approx(0.1 * 100 * step[0])
     assert found[1] - without[1] == pytest.approx(of_ten + 0.1 * 100 * step[1])
+
+
+def test_a_slot_for_its_adapter_is_waited_for_as_long_as_an_answer_takes() -> None:
+    pool = FakePool(2, steps=[MODEL] * 2, lora=[LoraState(frozenset("b"), frozenset("c"), 1), None])
+    memory = PoolMemory()
+    request = replace(facts(1000.0, 100.0), target_model="a")
+
+    def added() -> list[float]:
+        found = OWN_DELAY.cost_seconds(context(pool, total_tokens=1000.0, facts=request, memory=memory), pool.rows)
+        return np.subtract(found, costs(OWN_DELAY, pool)).tolist()
+
+    assert added() == [0.0, 0.0]
+    memory.adapters.follow(replace(pool, lora=[LoraState(frozenset("a"), frozenset(), 1), None]).snapshot())
+    assert added() == pytest.approx([0.1 + 100 * 0.02, 0.1])
 
 
 def test_a_full_cache_is_waited_for() -> None:
