@@ -15,6 +15,7 @@ from infscale.endpoint import DiscoveryState, Endpoint, Phase
 from infscale.latency.step_columns import StepColumns
 from infscale.latency.step_model import StepModel
 from infscale.metrics.gauges import EngineGauges
+from infscale.metrics.sample import LoraState
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from infscale.sim.engine.kv import BlockPool
 from infscale.sim.engine.steps import EngineRequest
@@ -54,6 +55,7 @@ class EngineState:
     `model` says what its steps take. `pending_seconds` pass until the prompts that it has are computed. Then all its
     requests have `context_tokens` in the KV cache, for which they take the room of `held_tokens`, less where they
     share; it has `num_blocks` of `block_size` tokens. `cached_tokens` of the prompt are in it when its turn comes.
+    `lora` are the adapters of the batch, and of what waits or is on its way.
     """
 
     block_size: int
@@ -65,6 +67,7 @@ class EngineState:
     context_tokens: float
     held_tokens: float
     cached_tokens: int
+    lora: LoraState
 
     @property
     def requests(self) -> int:
@@ -88,6 +91,7 @@ class EngineState:
             context += tokens
             coming.update(request.block_hashes)
         queue = [*engine.queued(), *((each, each.prompt_tokens) for each in arriving)]
+        waiting_loras = frozenset(each.lora for each, _ in queue if each.lora is not None)
         for request, tokens in queue:
             left += max(1, tokens - _cached_tokens(pool, coming, request, settings.block_size))
             context += tokens
@@ -108,6 +112,7 @@ class EngineState:
             kv_tokens + context,
             pool.usage_ratio * settings.capacity_tokens + left,
             _cached_tokens(pool, coming, prompt, settings.block_size),
+            LoraState(frozenset(engine.running_loras()), waiting_loras, settings.max_loras),
         )
 
 
@@ -211,13 +216,17 @@ def _context(
         gauges=gauges,
         observed_at=np.full(rows, now),
         settled=np.ones(rows, dtype=np.bool_),
+        lora=[each.lora for each in states],
         block_size_tokens=[each.block_size for each in states],
         num_blocks=[each.num_blocks for each in states],
         steps=StepColumns.of([each.model for each in states], [0.0] * rows),
     )
-    snapshot = PoolSnapshot(unknown.observed(columns), NAME, 0, requests, np.zeros(rows), ({},) * rows)
+    # By adapter alone, and how many there are of each is of no matter.
+    in_flight = [dict.fromkeys(each.lora.names, (1.0, 0.0)) for each in states]
+    snapshot = PoolSnapshot(unknown.observed(columns), NAME, 0, requests, np.zeros(rows), in_flight)
     memory = PoolMemory()
     memory.sync(endpoints)
+    memory.adapters.follow(snapshot)
     clock = memory.clock
     clock.observe(snapshot, step_costs(snapshot))
     for row, each in enumerate(states):

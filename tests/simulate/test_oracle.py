@@ -1,6 +1,7 @@
 """The oracle sees engines as they are: what it expects of them is what becomes of them."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,16 @@ def test_a_prompt_is_cached_as_far_as_those_before_it_are() -> None:
     assert EngineState.of(virtual, (), asked(9, 16), 90.0).pending_seconds == pytest.approx(0.032 + 0.01 * 320 / 512)
 
 
+def test_adapters_are_those_of_the_batch_and_of_what_is_not_there_yet() -> None:
+    virtual = engine()
+    for number, lora in enumerate(("a", "b", None)):
+        virtual.submit(replace(asked(number, 160), lora=lora), 0.0)
+    virtual.advance(0.0)
+    virtual.submit(replace(asked(7, 160), lora="c"), 0.0)
+    found = EngineState.of(virtual, [replace(asked(8, 160), lora="d")], asked(9, 16), 0.0)
+    assert (found.lora.running, found.lora.waiting, found.lora.max_adapters) == ({"a", "b"}, {"c", "d"}, 4)
+
+
 def test_the_oracle_answers_all_and_the_same_again() -> None:
     run = Simulation(scenario(), pickle.loads(pickle.dumps(oracle_policy())), 3)
     result = run.run()
@@ -99,7 +110,7 @@ def test_the_oracle_knows_which_servers_are_slow_from_the_first_request_on() -> 
     """Where nothing is shared, none of the first four goes to the slow half."""
     slow = ServerKind(KIND.coefficients, speed=0.25)
     played = scenario(traffic=SharedPrefixes(requests=4, rate=1000.0, prefixes=4000))
-    played = type(played)(played.traffic, (slow, slow, *[KIND] * 4))
+    played = replace(played, servers=(slow, slow, *[KIND] * 4))
     for seed in range(3):
         assert sorted(simulate(played, oracle_policy(), seed).requests.server.tolist()) == [2, 3, 4, 5]
 
