@@ -1,7 +1,7 @@
 """The scorer of marginal costs: the seconds of delay that a placement causes, to its request and to all others."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
@@ -24,12 +24,15 @@ class MarginalCostScorer:
     `decode_weight` and `batch_weight` price the delay of others.
     """
 
-    of_clock: ClassVar[bool] = True
-
     recompute_weight: float = 3.0
     decode_weight: float = 0.02
     batch_weight: float = 3.0
     scale_seconds: float = 1.0
+
+    @property
+    def of_clock(self) -> bool:
+        """It asks the clock; a class attribute of a compiled dataclass would be in the way of its making."""
+        return True
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """1 for the cheapest candidate, falling with the seconds by which the others cost more."""
