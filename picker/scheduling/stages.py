@@ -26,7 +26,8 @@ class Scorer(Protocol):
     """Rates candidates.
 
     One that reads nothing but `context.snapshot.state` may say so by a class attribute ``of_state = True``: it is then
-    asked once for each state of the store instead of for every request.
+    asked once for each state of the store instead of for every request. One that asks `context.memory.clock` says so by
+    an attribute ``of_clock = True``, of its class or a property: the clock is kept only where a scorer does.
     """
 
     def score(self, context: "SchedulingContext", rows: IntArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from infscale.simulate.world.gateway import Refused
 from picker.scheduling.costs.step_costs import StepCosts, step_costs
 from tests.simulate.scenarios import SharedPrefixes, scenario
 
+COSTS = ("base", "per_prefill_token", "per_kv_token", "per_sequence")
 TRUE = StepCosts(*(np.array([each, 2 * each]) for each in (1.0, 10.0, 100.0, 1000.0)))
 
 
@@ -24,10 +25,8 @@ TRUE = StepCosts(*(np.array([each, 2 * each]) for each in (1.0, 10.0, 100.0, 100
 )
 def test_prefill_is_wrong_to_one_side_and_the_rest_to_the_other(errors: Errors, first_row: list[float]) -> None:
     wrong = errors.of(TRUE)
-    assert [getattr(wrong, each.name)[0] for each in fields(StepCosts)] == pytest.approx(first_row)
-    assert [getattr(wrong, each.name)[1] for each in fields(StepCosts)] == pytest.approx(
-        [2 * each for each in first_row]
-    )
+    assert [getattr(wrong, name)[0] for name in COSTS] == pytest.approx(first_row)
+    assert [getattr(wrong, name)[1] for name in COSTS] == pytest.approx([2 * each for each in first_row])
 
 
 def test_models_that_are_wrong_by_nothing_change_nothing() -> None:

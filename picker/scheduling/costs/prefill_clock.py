@@ -9,6 +9,8 @@ be in the middle of its prefill, and a step may be under way that computes other
 beside: a queue of none is not an endpoint without a backlog.
 """
 
+import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -46,25 +48,34 @@ class Work:
 
 
 class _Prefill:
-    """A request in flight: when it was dispatched, its work, and when its prefill ends by the clock."""
+    """A request in flight: when it was dispatched, its work, and, once it is due, when the clock had computed it."""
 
-    __slots__ = ("at", "finish", "seconds", "work")
+    __slots__ = ("at", "finish", "work")
 
-    def __init__(self, at: float, work: Work, finish: float) -> None:
+    def __init__(self, at: float, work: Work) -> None:
         self.at = at
-        self.seconds = work.seconds
         self.work = work
-        self.finish = finish
+        self.finish = math.inf
 
 
 class _Line:
-    """What one endpoint was sent, in order: prefills that may not have ended, and those that have, by their numbers."""
+    """What one endpoint was sent, by the numbers of requests, in order of dispatch.
 
-    __slots__ = ("ahead", "behind", "cache_tokens", "context_tokens", "finish", "life", "row")
+    `ahead` are the prefills that the clock has still to compute: the first ends at `first`, each other so long after
+    the one before it, or after its own dispatch where that was later, as it takes. `due` are those before: computed by
+    the clock, which nothing confirmed yet. `behind` have begun for certain. A request moves from one to the next, back
+    only at a scrape, and what happens to one moves all that come after it by the same seconds. So an event between
+    scrapes takes no longer where much is in flight.
+    """
+
+    __slots__ = ("ahead", "behind", "cache_tokens", "context_tokens", "due", "finish", "first", "life", "row")
 
     def __init__(self) -> None:
-        self.ahead: dict[int, _Prefill] = {}
+        # What is first is taken out again and again, which a plain dict does in linear time.
+        self.ahead: OrderedDict[int, _Prefill] = OrderedDict()
+        self.due: OrderedDict[int, _Prefill] = OrderedDict()
         self.behind: dict[int, _Prefill] = {}
+        self.first = 0.0
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
@@ -73,7 +84,9 @@ class _Line:
 
     def dispatched(self, number: int, work: Work, now: float) -> None:
         self.finish = max(self.finish, now) + work.seconds
-        self.ahead[number] = _Prefill(now, work, self.finish)
+        if not self.ahead:
+            self.first = self.finish
+        self.ahead[number] = _Prefill(now, work)
         self._count(work, 1.0)
 
     def _count(self, work: Work, sign: float) -> None:
@@ -83,73 +96,96 @@ class _Line:
     def ended(self, number: int, now: float, *, answered: bool) -> None:
         """Take out a request; an answer proves that its prefill and all before it had begun."""
         done = self.behind.pop(number, None)
-        if done is not None:
-            self._count(done.work, -1.0)
-            return
-        done = self.ahead.get(number)
         if done is None:
-            return
-        earlier = True
-        finish = now
-        for other, each in list(self.ahead.items()):
-            if other == number:
-                earlier = False
-                del self.ahead[other]
-                if not answered:
-                    finish = max(now, each.finish - each.seconds)
-            elif earlier:
-                if answered:
-                    self._pass(other, each, now)
-            else:
-                finish = max(finish, each.at) + each.seconds
-                finish = each.finish = min(finish, each.finish)
+            self._run(now)
+            done = self._answered(number, now) if answered else self._cut(number, now)
         self._count(done.work, -1.0)
-        self.finish = min(self.finish, finish)
+
+    def _run(self, now: float) -> None:
+        """What the clock has computed by `now` is due."""
+        while self.ahead and self.first <= now:
+            number, each = self.ahead.popitem(last=False)
+            each.finish = self.first
+            self.due[number] = each
+            self._begin(each.finish)
+
+    def _begin(self, at: float) -> None:
+        """The first prefill ahead begins at `at`, or at its dispatch."""
+        if self.ahead:
+            each = self.ahead[next(iter(self.ahead))]
+            self.first = max(at, each.at) + each.work.seconds
+
+    def _answered(self, number: int, now: float) -> _Prefill:
+        while self.due:
+            other, each = self.due.popitem(last=False)
+            if other == number:
+                return each
+            self.behind[other] = each
+        while True:
+            other, each = self.ahead.popitem(last=False)
+            if other == number:
+                self._go_on(self.first, now)
+                return each
+            self.behind[other] = each
+            self._begin(self.first)
+
+    def _cut(self, number: int, now: float) -> _Prefill:
+        done = self.due.pop(number, None)
+        if done is not None:
+            return done
+        was_first = next(iter(self.ahead)) == number
+        done = self.ahead.pop(number)
+        if was_first:
+            self._go_on(self.first, max(now, self.first - done.work.seconds))
+        else:
+            # It had not begun, and nothing after it either.
+            self.finish -= done.work.seconds
+        return done
+
+    def _go_on(self, expected: float, at: float) -> None:
+        """The prefills ahead begin at `at` instead of when they were `expected` to."""
+        self.finish = self.finish - (expected - at) if self.ahead else min(self.finish, at)
+        self._begin(at)
 
     def observed(self, waiting: int, at: float, step_seconds: float, usual_seconds: float) -> None:
         """Correct the clock by a scrape that was made at `at`; see the module."""
         sent = at - IN_TRANSIT_SECONDS
-        before = [number for number, each in self.ahead.items() if each.at <= sent]
+        self._run(math.inf)
+        line = self.due
+        before = [number for number, each in line.items() if each.at <= sent]
         known = min(waiting, len(before))
         begun, queued = before[: len(before) - known], before[len(before) - known :]
-        # Requests of others, and those that lost their place in the batch, wait as well.
-        least = (waiting - known) * usual_seconds
+        left = 0.0
         for number in queued:
-            least += self.ahead[number].seconds
-        finish = self.ahead[before[-1]].finish if before else self.finish if not self.ahead else at
-        most = least + step_seconds + (self.ahead[begun[-1]].seconds if begun else 0.0)
-        finish = min(max(finish, at + least), at + most)
-        last = begun.pop() if begun else -1
-        for number in begun:
-            self._pass(number, self.ahead[number], at)
-        later = finish
-        for number in reversed(queued):
-            each = self.ahead[number]
-            each.finish = later
-            later -= each.seconds
-        if last >= 0:
-            each = self.ahead[last]
-            each.finish = later
-            if later <= at:
-                self._pass(last, each, at)
-        for each in self.ahead.values():
+            left += line[number].work.seconds
+        # Requests of others, and those that lost their place in the batch, wait as well.
+        others = (waiting - known) * usual_seconds
+        expected = line[before[-1]].finish if before else self.finish if not line else at
+        most = step_seconds + (line[begun[-1]].work.seconds if begun else 0.0)
+        # Apart from sums that would be rounded: where nothing is left of the last that began, nothing of it stays.
+        later = at + others + min(max(expected - (at + others + left), 0.0), most)
+        finish = later + left
+        under_way = bool(begun) and later > at
+        for number in begun[:-1] if under_way else begun:
+            self.behind[number] = line.pop(number)
+        self.ahead, self.due = line, self.ahead
+        if under_way:
+            self.first = later
+        else:
+            self._begin(later)
+        for each in line.values():
             if each.at > sent:
-                finish = each.finish = max(finish, each.at) + each.seconds
+                finish = max(finish, each.at) + each.work.seconds
         self.finish = finish
 
-    def _pass(self, number: int, each: _Prefill, now: float) -> None:
-        """The prefill of a request is over."""
-        del self.ahead[number]
-        self.behind[number] = each
-        each.finish = min(each.finish, now)
-
     def find(self, number: int) -> _Prefill:
-        return self.ahead.get(number) or self.behind[number]
+        return self.ahead.get(number) or self.due.get(number) or self.behind[number]
 
     def begin_anew(self) -> None:
         """Nothing of what was sent is computed any more."""
-        self.behind.update(self.ahead)
-        self.ahead.clear()
+        for each in (self.due, self.ahead):
+            self.behind.update(each)
+            each.clear()
         self.finish = 0.0
 
 

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from infscale.frozen_values import entity
 from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.latency.step_columns import StepColumns
 from infscale.latency.step_model import StepModel
@@ -20,19 +19,27 @@ USUAL_STEPS: Final = StepModel(20e-3, 62.8e-6, 0.05e-6, 30e-6)
 """A model of 32 billion parameters on two H100, as the reference's guides have it: slower than most are."""
 
 
-@entity
 class StepCosts:
     """Seconds of a step: `base`, and per prefill token, KV token and sequence; one entry per row, none unknown.
 
-    A prefill token costs as much more than its model
-    says as that is wrong of late: what is thought to be cheap attracts work until it is not, and what is thought to be
-    dear only gets less.
+    A prefill token costs as much more than its model says as that is wrong of late: what is thought cheap attracts
+    work until it is not, and what is thought dear only gets less. `mean_per_prefill_token` is that of the pool.
     """
 
-    base: FloatArray
-    per_prefill_token: FloatArray
-    per_kv_token: FloatArray
-    per_sequence: FloatArray
+    def __init__(
+        self, base: FloatArray, per_prefill_token: FloatArray, per_kv_token: FloatArray, per_sequence: FloatArray
+    ) -> None:
+        self.base: Final = base
+        self.per_prefill_token: Final = per_prefill_token
+        self.per_kv_token: Final = per_kv_token
+        self.per_sequence: Final = per_sequence
+        self.mean_per_prefill_token: Final = float(np.add.reduce(per_prefill_token)) / max(len(base), 1)
+        self._per_each: Final[FloatArray] = np.array((per_prefill_token, per_kv_token, per_sequence))
+
+    def seconds(self, prefill_tokens: float, kv_tokens: float, sequences: float) -> FloatArray:
+        """Of every row: what so much adds to a step, the same everywhere."""
+        added: FloatArray = np.array((prefill_tokens, kv_tokens, sequences)).dot(self._per_each)
+        return added
 
     def decode_seconds(self, kv_tokens: FloatArray, sequences: FloatArray) -> FloatArray:
         """Of every row: a step in which nothing but a batch of so many sequences and context tokens is decoded."""

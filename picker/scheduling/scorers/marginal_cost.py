@@ -1,7 +1,7 @@
 """The scorer of marginal costs: the seconds of delay that a placement causes, to its request and to all others."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 
@@ -25,12 +25,15 @@ class MarginalCostScorer:
     `decode_weight` and `batch_weight` price the delay of others.
     """
 
-    of_clock: ClassVar[bool] = True
-
     recompute_weight: float = 2.0
     decode_weight: float = 0.02
     batch_weight: float = 6.0
     scale_seconds: float = 1.0
+
+    @property
+    def of_clock(self) -> bool:
+        """It asks the clock; a class attribute of a compiled dataclass would be in the way of its making."""
+        return True
 
     def score(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """1 for the cheapest candidate, falling with the seconds by which the others cost more."""
@@ -55,25 +58,31 @@ class MarginalCostScorer:
         """
         request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
         costs = step_costs(context.snapshot)
-        # All rows at first: which of them are candidates is looked up once. Terms are gathered so that few arrays are
-        # made: those in b, then those in the step.
-        batch = costs.decode_seconds(clock.context_tokens, in_flight)
-        per_token, output, decode = costs.per_prefill_token, request.output_tokens, self.decode_weight
+        # All rows at first: which of them are candidates is looked up once. Terms are gathered so that there are few
+        # (those in `u`, in the step, in the answer's length and `N`), and added up in place.
+        output, decode = request.output_tokens, self.decode_weight
+        delay = decode * output
         uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
-        slower = costs.per_sequence + costs.per_kv_token * (request.prompt_tokens + 0.5 * output)
-        recompute = self.recompute_weight * float(np.add.reduce(per_token)) / len(per_token)
-        steps = uncached / USUAL_BUDGET_TOKENS + (_OF_A_STEP + decode * output)
+        cost: FloatArray = decode * in_flight
+        cost += 1.0
+        cost *= costs.per_prefill_token
+        cost += self.recompute_weight * costs.mean_per_prefill_token
+        cost *= uncached
+        steps = uncached / USUAL_BUDGET_TOKENS
+        steps += _OF_A_STEP + delay
         held = clock.cache_tokens
-        missing = held + uncached - clock.capacity_tokens
+        missing = held - clock.capacity_tokens
+        missing += uncached
         if np.maximum.reduce(missing) > 0.0:
             steps += output * (np.maximum(missing, 0.0) / np.maximum(held, 1.0))
-        cost: FloatArray = (
-            clock.pending_seconds(context.now)
-            + per_token * (uncached * (1.0 + decode * in_flight) + (self.batch_weight * output) * in_flight)
-            + recompute * uncached
-            + steps * batch
-            + (decode * output) * in_flight * slower
-        )
+        batch = costs.decode_seconds(clock.context_tokens, in_flight)
+        steps *= batch
+        cost += steps
+        context_tokens = request.prompt_tokens + 0.5 * output
+        for_others = costs.seconds(self.batch_weight * output, delay * context_tokens, delay)
+        for_others *= in_flight
+        cost += for_others
+        cost += clock.pending_seconds(context.now)
         known = context.memory.adapters
         if request.target_model in known:
             cost += adapter_seconds(context.snapshot, known.names, request.target_model, output * batch)

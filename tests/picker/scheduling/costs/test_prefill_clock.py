@@ -1,8 +1,12 @@
 """The prefill clock: what is pending, what corrects it, and that it comes back to nothing."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 
 from infscale.metrics.sample import Life
 from infscale.metrics.snapshot import PoolSnapshot
+from picker.scheduling.costs import prefill_clock
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.step_costs import StepCosts
 from tests.fakes.pools import FakePool, endpoint
@@ -229,3 +234,110 @@ def test_without_scrapes_the_order_of_ends_does_not_matter(sent: list[tuple[int,
         left = [sent[other] for other in order[place + 1 :]]
         expected = [sum(seconds for row, seconds in left if row == wanted) for wanted in (0, 1)]
         assert made.pending_seconds(10.0).tolist() == pytest.approx(expected, abs=1e-9)
+
+
+@dataclass
+class Plain:
+    """A prefill as its definition says: after the one before it, and not before a time of its own."""
+
+    seconds: float
+    not_before: float
+
+    @staticmethod
+    def finishes(line: dict[int, "Plain"]) -> dict[int, float]:
+        found, finish = dict[int, float](), 0.0
+        for number, each in line.items():
+            finish = found[number] = max(finish, each.not_before) + each.seconds
+        return found
+
+    @staticmethod
+    def ended(line: dict[int, "Plain"], number: int, now: float, *, answered: bool) -> None:
+        """All before an answer have begun. What comes after an end began no sooner, if the clock had not come to it."""
+        if number not in line:
+            return
+        finish, numbers = Plain.finishes(line)[number], list(line)
+        place = numbers.index(number)
+        for other in numbers[: place + 1] if answered else [number]:
+            del line[other]
+        for other in numbers[place + 1 : place + 2]:
+            line[other].not_before = max(line[other].not_before, min(now, finish))
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("dispatch"), _SECONDS),
+            st.tuples(st.just("wait"), st.floats(0.0, 2.0)),
+            st.tuples(st.sampled_from(["answer", "abort"]), st.floats(0.0, 0.999)),
+        ),
+        max_size=60,
+    )
+)
+def test_it_is_the_walk_over_all_that_is_ahead(events: list[tuple[str, float]]) -> None:
+    made, line, now, sent = clock(), dict[int, Plain](), 10.0, list[int]()
+    for number, (kind, said) in enumerate(events):
+        if kind == "dispatch":
+            made.dispatched(0, number, Work(said, 1, 1), now)
+            line[number] = Plain(said, now)
+            sent.append(number)
+        elif kind == "wait":
+            now += said
+        elif sent:
+            ended = sent.pop(int(said * len(sent)))
+            made.ended(ended, now, answered=kind == "answer")
+            Plain.ended(line, ended, now, answered=kind == "answer")
+        finish = max(Plain.finishes(line).values(), default=0.0)
+        assert made.pending_seconds(now)[0] == pytest.approx(max(finish - now, 0.0), abs=1e-9)
+
+
+def lines_run(work: Callable[[], None]) -> int:
+    """How many lines of the clock's module `work` runs."""
+    count = 0
+
+    def line(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return line
+
+    def call(frame: FrameType, _event: str, _argument: object) -> Any:
+        return line if frame.f_code.co_filename == prefill_clock.__file__ else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.skipif(Path(prefill_clock.__file__).suffix == ".so", reason="what is compiled runs no lines to be counted")
+@pytest.mark.parametrize(
+    ("answered", "order"),
+    [
+        pytest.param(False, list[int].sort, id="all leave, the oldest first"),
+        pytest.param(False, list[int].reverse, id="all leave, the youngest first"),
+        pytest.param(False, Random(1).shuffle, id="all leave in any order"),
+        pytest.param(True, list[int].sort, id="all are answered, the oldest first"),
+        pytest.param(True, Random(2).shuffle, id="all are answered in any order"),
+    ],
+)
+@pytest.mark.parametrize("at", [10.0, 15.0, 1e6], ids=["at once", "half computed", "all computed"])
+def test_an_end_costs_the_same_however_much_is_in_flight(
+    answered: bool, order: Callable[[list[int]], None], at: float
+) -> None:
+    """Two thousand on one endpoint, whose page is silent: as many lines for each as with twenty."""
+
+    def each(requests: int) -> float:
+        made, numbers = clock(), list(range(requests))
+        for number in numbers:
+            made.dispatched(0, number, Work(10.0 / requests, 1, 1), now=10.0)
+        order(numbers)
+
+        def end() -> None:
+            for number in numbers:
+                made.ended(number, at, answered=answered)
+
+        return lines_run(end) / requests
+
+    assert each(2_000) == pytest.approx(each(20), rel=0.5)

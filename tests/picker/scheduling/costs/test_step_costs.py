@@ -44,6 +44,18 @@ def test_a_prefill_takes_its_tokens_and_its_share_of_steps() -> None:
     assert seconds == pytest.approx(16_384 * 20e-6 + 2 * (0.01 + 1e-3 + 1e-4))
 
 
+def test_what_is_the_same_everywhere_costs_each_endpoint_its_own_seconds() -> None:
+    found = costs(FAST, SLOW)
+    added = [1000 * each.per_prefill_token + 5e4 * each.per_kv_token + 7 * each.per_sequence for each in (FAST, SLOW)]
+    assert found.seconds(1000, 5e4, 7).tolist() == pytest.approx(added, rel=1e-12)
+    assert found.mean_per_prefill_token == pytest.approx(2 * FAST.per_prefill_token)
+
+
+def test_a_pool_without_endpoints_costs_nothing() -> None:
+    assert costs().seconds(1.0, 1.0, 1.0).tolist() == []
+    assert costs().mean_per_prefill_token == 0.0
+
+
 def test_one_state_of_the_store_is_worked_out_once() -> None:
     snapshot = FakePool(1, steps=[FAST]).snapshot()
     assert step_costs(snapshot) is step_costs(snapshot)
