@@ -22,4 +22,4 @@ def parse_picker_config(text: str, source: str, *, keys: bool = True) -> PickerC
     """As `read_picker_config`, of the `text` that `source` has; without `keys` those of its sessions are not read."""
     plugins = with_entry_points(BUILT_IN, entry_points(group=ENTRY_POINTS))
     config = load_picker_config(text, source, plugins)
-    return with_session_keys(config, source) if keys else config
+    return with_session_keys(config) if keys else config

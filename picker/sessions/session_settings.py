@@ -1,7 +1,7 @@
 """How requests are known to belong to one session, as a plugin's parameters say it."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 SameSite = Literal["Lax", "Strict", "None"]
@@ -47,6 +47,7 @@ class SessionSettings:
     with. `sources` have the id of a session, the first that is not empty. A session that is not used for
     `ttl_seconds` is over. It does not leave a saturated endpoint before it was there for `min_stay_seconds`. `profile`
     names the scheduling profile whose choice is remembered; "" means the one that decides where the request goes.
+    `keys_place` and `keys_path` say where a document names the keys, for errors.
     """
 
     strategy: Strategy
@@ -57,3 +58,5 @@ class SessionSettings:
     ttl_seconds: float = 3_600.0
     min_stay_seconds: float = 60.0
     profile: str = ""
+    keys_place: str = field(default="", compare=False)
+    keys_path: str = field(default="", compare=False)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from infscale.documents.problems import Problems
 from infscale.documents.watched_file import look_at
@@ -14,23 +13,21 @@ from picker.sessions.key_text import MAX_KEYS, read_keys
 from picker.sessions.session_settings import SessionSettings
 from picker.sessions.session_tokens import TokenKeys
 
-_WHERE: Final = "signedTokenConfig.keys"
+
+def with_session_keys(config: PickerConfig) -> PickerConfig:
+    """`config` with the keys of its sessions. Raises `ConfigError`. It reads files."""
+    return replace(config, session_keys=session_keys(config.sessions)) if config.sessions else config
 
 
-def with_session_keys(config: PickerConfig, source: str) -> PickerConfig:
-    """`config`, which `source` says, with the keys of its sessions. Raises `ConfigError`. It reads files."""
-    return replace(config, session_keys=session_keys(config.sessions, source)) if config.sessions else config
-
-
-def session_keys(kinds: Sequence[SessionSettings], source: str) -> Mapping[str, TokenKeys]:
+def session_keys(kinds: Sequence[SessionSettings]) -> Mapping[str, TokenKeys]:
     """The keys of `kinds` by the names of their files. Raises `ConfigError` with all that is wrong. It reads files."""
     problems = Problems()
     found: dict[str, TokenKeys] = {}
-    for name in dict.fromkeys(kind.keys for kind in kinds if kind.keys):
+    for kind in {kind.keys: kind for kind in kinds if kind.keys}.values():
         try:
-            found[name] = keys_at(Path(name))
+            found[kind.keys] = keys_at(Path(kind.keys))
         except ConfigError as error:
-            problems.add(ConfigError(source, _WHERE, str(error)))
+            problems.add(ConfigError(kind.keys_place, kind.keys_path, str(error)))
     problems.raise_any()
     return found
 

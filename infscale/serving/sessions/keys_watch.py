@@ -48,7 +48,7 @@ class KeysWatch:
         if not any(kind.keys for kind in scheduling.sessions):
             return
         try:
-            found = await self._settled(lambda: session_keys(scheduling.sessions, "session keys"))
+            found = await self._settled(lambda: session_keys(scheduling.sessions))
         except ConfigError as error:
             self._refuse(str(error))
             return

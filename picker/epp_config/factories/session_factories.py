@@ -121,6 +121,8 @@ def _signed(_: Given, parameters: Parameters, block: Mapping[str, Field]) -> Ses
         keys,
         ttl_seconds=positive(block["ttlSeconds"]) if "ttlSeconds" in block else 3_600.0,
         min_stay_seconds=block["minStaySeconds"].number(0.0) if "minStaySeconds" in block else 60.0,
+        keys_place=block["keys"].place,
+        keys_path=block["keys"].path,
     )
 
 

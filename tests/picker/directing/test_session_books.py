@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase
 from picker.directing.director import PoolDirector
@@ -46,14 +48,16 @@ class Sessions(Bench):
     def __init__(self, plugins: str = SIGNED, size: int = 4, secrets: tuple[bytes, ...] = (NEW,)) -> None:
         super().__init__(size, HEAD + plugins.replace("%s", HEADER))
         self.now = 1.0
+        self.pickers = 0
         self.kv: dict[EndpointKey, float] = {}
         self.silent: set[EndpointKey] = set()
         self.restart(scheduling(plugins, *secrets))
 
     def restart(self, config: PickerConfig) -> None:
         """Another picker in place of the one before."""
-        settings = DirectorSettings(unix=lambda: self.now)
-        self.director = PoolDirector(POOL, config, self.store, random.Random(), settings)
+        directing = DirectorSettings(unix=lambda: self.now)
+        self.pickers += 1
+        self.director = PoolDirector(POOL, config, self.store, random.Random(self.pickers), directing)
         self.director.sync(self.state)
 
     def asked(self, token: str = "", *, header: str = HEADER, answered: str | None = None) -> Decision:
@@ -306,6 +310,80 @@ def test_the_reference_s_token_is_the_name_of_the_endpoint() -> None:
     for junk in ("%%%", b64encode(b"ns/never-there").decode(), "é"):
         assert bench.asked(junk, header="x-session-token").response_headers
     assert bench.stats.session_tokens_refused == {"malformed": 2, "unknown_endpoint": 1}
+
+
+PROFILES = """
+plugins:
+- {type: header-profile-handler}
+- {type: active-request-scorer}
+- {type: session-affinity-filter, name: decoding}
+- type: session-affinity-filter
+  name: prefilling
+  parameters: {profileName: prefill, encodedEndpointHeaderConfig: {header: x-session-token-prefill}}
+schedulingProfiles:
+- {name: decode, plugins: [{pluginRef: decoding}, {pluginRef: active-request-scorer}]}
+- {name: prefill, plugins: [{pluginRef: prefilling}, {pluginRef: active-request-scorer}]}
+"""
+
+
+def test_a_profile_s_session_is_told_where_that_profile_chose() -> None:
+    bench = Sessions(PROFILES)
+    assert [name for name, _ in bench.asked().response_headers] == ["x-session-token"]
+    prefill = bench.asked("prefill", header="epp-profile")
+    assert [name for name, _ in prefill.response_headers] == ["x-session-token", "x-session-token-prefill"]
+
+
+# Whatever happens to the pool
+
+
+class Chat:
+    """A client that takes every token it is given, and where it was."""
+
+    def __init__(self) -> None:
+        self.token = ""
+        self.home: EndpointKey | None = None
+
+
+PHASES = st.sampled_from([Phase.READY, Phase.READY, Phase.DRAINING, Phase.STARTING])
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("phase"), st.integers(0, 3), PHASES),
+        st.tuples(st.just("full"), st.integers(0, 3), st.booleans()),
+        st.tuples(st.just("ask"), st.integers(0, 2), st.none()),
+        st.tuples(st.just("restart"), st.just(0), st.none()),
+    ),
+    max_size=40,
+)
+
+
+@given(EVENTS)
+@settings(max_examples=60, deadline=None)
+def test_a_session_leaves_only_what_it_cannot_stay_at_and_every_move_is_counted(
+    events: list[tuple[str, int, object]],
+) -> None:
+    bench, chats, moves, counted = Sessions(), [Chat(), Chat(), Chat()], 0, 0
+    for kind, number, what in events:
+        if isinstance(what, Phase):
+            bench.change(number, what)
+        elif kind == "full":
+            bench.kv[bench.state.endpoints[number].key] = 1.0 if what else 0.0
+        elif kind == "restart":
+            counted += sum(bench.stats.session_moves.values())
+            bench.restart(scheduling())
+        elif any(each.phase is Phase.READY for each in bench.state.endpoints):
+            chat = chats[number]
+            bench.now += 61.0
+            decision = bench.asked(chat.token)
+            phases = {each.key: each.phase for each in bench.state.endpoints}
+            home = bench.state.endpoints[bench.row(decision)].key
+            if chat.home not in (None, home):
+                moves += 1
+                assert phases[chat.home] is not Phase.READY or bench.kv.get(chat.home) == 1.0
+            ready = [key for key, phase in phases.items() if phase is Phase.READY]
+            if chat.home is not None and bench.kv.get(home) == 1.0:
+                assert all(bench.kv.get(key) == 1.0 for key in ready)
+            chat.token, chat.home = token_of(decision), home
+    assert counted + sum(bench.stats.session_moves.values()) == moves
 
 
 # What is remembered is bounded

@@ -66,9 +66,12 @@ plugins:
 """
 
 
+PLACE = r"^epp.yaml:5: plugins\[0\].parameters.signedTokenConfig.keys: "
+
+
 def test_a_configuration_is_read_with_its_keys_and_refused_without(tmp_path: Path) -> None:
     path = tmp_path / "keys"
-    with pytest.raises(ConfigError, match=r"epp.yaml: signedTokenConfig.keys: .*/keys: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=PLACE + r".*/keys: cannot be read: No such file"):
         parse_picker_config(CONFIG % path, "epp.yaml")
     assert parse_picker_config(CONFIG % path, "epp.yaml", keys=False).session_keys == {}
     path.write_text(LINES[0])
