@@ -94,7 +94,7 @@ soak: $(STAMP) ## everything comes and goes under load beside hostile pages, MIN
 recordings: $(STAMP) $(TOOLS)/controlplane $(TOOLS)/kwok ## tests/doctor/recordings anew: ten minutes of a real HPA controller
 	RECORDING_SECONDS=600 RECORDINGS_FOLDER=tests/doctor/recordings $(BIN)/pytest -q tests/cluster/test_replay.py
 
-compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; five minutes)
+compiled: $(COMPILED)/.built ## the packages, what requests and scrapes pass built to C (needs a C compiler; two minutes of CPU)
 
 wheel: $(STAMP) ## the same as a wheel in dist/, for images
 	rm -rf build dist

@@ -11,7 +11,7 @@ from bench.adapter import answers
 from bench.against import against_rows, problem
 from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
-from bench.memory import exchanges, interpretation, learning, longest_hold, scheduling
+from bench.memory import exchanges, interpretation, learning, longest_hold, placing, scheduling
 from bench.open_loop import open_loop_rows
 from bench.rows import Row, machine, table, write
 from bench.simulated_engines import engine_rows
@@ -19,7 +19,7 @@ from lab.controlplane import tools_problem
 
 
 def _memory() -> list[Row]:
-    return list(chain(interpretation(), learning(), scheduling(), exchanges(), longest_hold(), answers()))
+    return list(chain(interpretation(), learning(), scheduling(), placing(), exchanges(), longest_hold(), answers()))
 
 
 def _gateway() -> list[Row]:

@@ -35,10 +35,12 @@ _BY_USE: Final = (
     (Use.TRUSTED, "x-llm-d-inference-pool x-llm-d-model-name-rewrite x-gateway-model-name-rewrite x-original-path"),
     (Use.LOWERS, "x-llm-d-inference-objective x-gateway-inference-objective"),
     (Use.PLUGIN, "x-llm-d-slo-ttft-ms x-slo-ttft-ms x-llm-d-slo-tpot-ms x-slo-tpot-ms epp-profile"),
-    (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection"),
+    (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection x-session-token"),
     (Use.NEVER, "x-gateway-destination-endpoint x-gateway-destination-endpoint-subset"),
     (Use.NEVER, "x-gateway-destination-endpoint-served"),
     (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id"),
+    (Use.ALWAYS, "x-infscale-session cookie x-session-id"),
+    (Use.ALWAYS, "x-claude-code-session-id x-session-affinity session-id session_id"),
     (Use.ALWAYS, ":method :path content-length content-encoding connection upgrade x-request-id"),
 )
 CLIENT_HEADERS: Final = tuple(ClientHeader(name, use) for use, names in _BY_USE for name in names.split())

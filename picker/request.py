@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 from infscale.endpoint import ObjectKey
 from infscale.metrics.store.dispatch import Charge
 from picker.pick_record import NO_SCORES, PickRecord
+from picker.sessions.claims import SessionClaim
 
 Api = Literal[
     "chat_completions",
@@ -208,6 +209,7 @@ class Decision:
     were asked for. `revision` is the store revision that was read, `pool` the one of the director that decided.
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
+    `sessions` are those that were placed with it.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -222,6 +224,7 @@ class Decision:
     promise: Final[Promise | None]
     response_headers: Final[tuple[tuple[str, bytes], ...]]
     record: Final[PickRecord | None]
+    sessions: Final[tuple[SessionClaim, ...]]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -237,6 +240,7 @@ class Decision:
         promise: Promise | None = None,
         response_headers: tuple[tuple[str, bytes], ...] = (),
         record: PickRecord | None = None,
+        sessions: tuple[SessionClaim, ...] = (),
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -250,6 +254,7 @@ class Decision:
         self.promise = promise
         self.response_headers = response_headers
         self.record = record
+        self.sessions = sessions
 
 
 RejectionCode = Literal[

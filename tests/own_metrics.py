@@ -18,6 +18,7 @@ from infscale.prometheus.evaluation import Counts
 from infscale.scrape.processes import ProcessStats
 from infscale.serving.collecting import OF_ENDPOINTS, OF_LISTS
 from infscale.serving.recorded.recording import RecordCollector, RecordCounts
+from infscale.serving.sessions.keys_watch import KeysCollector
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.source_metrics import (
@@ -66,6 +67,7 @@ def _picker() -> Iterable[Collector]:
         PickerCollector(directors, durations, int),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
+        KeysCollector({}),
         RecordCollector(RecordCounts()),
     )
 

@@ -114,7 +114,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "prometheus/test_query_rows.py": ("infscale/prometheus/rules/evaluated_rows",),
     "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
-    "picker/directing/test_director.py": ("picker/directing/gates",),
+    "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
     "picker/epp_config/test_factories.py": (
@@ -127,6 +127,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/scraping_parameters",
     ),
     "picker/epp_config/test_rollout_parameters.py": ("picker/epp_config/factories/screener_factories",),
+    "picker/epp_config/test_session_parameters.py": ("picker/epp_config/factories/session_factories",),
     "picker/ext_proc/test_exchange.py": (
         "picker/ext_proc/messages",
         "picker/ext_proc/replies",

@@ -55,9 +55,9 @@ def _source(flags: Flags) -> FileSource | None:
     file, text = flags.text("config-file"), flags.text("config-text")
     if file:
         refuse_unreadable("--config-file", Path(file))
-        source = read_picker_config(Path(file)).discovery
+        source = read_picker_config(Path(file), keys=False).discovery
     else:
-        source = parse_picker_config(text, CONFIG_TEXT).discovery if text else None
+        source = parse_picker_config(text, CONFIG_TEXT, keys=False).discovery if text else None
     if source is not None:
         refuse_unreadable("dataLayer.discovery", source.path, source.place)
     return source

@@ -43,6 +43,7 @@ from infscale.serving.scheduling import (
     pool_settings,
 )
 from infscale.serving.scraping import new_store
+from infscale.serving.sessions.keys_watch import KeysWatch, SessionKeys
 from infscale.sources.known_sources import SOURCES
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
@@ -216,7 +217,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         watch = LoadWatch(store, clock, config.picker.unknown_load, given.discovery.unknown_load)
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
-    collecting = (storing, deciding, scraping, *asking, listing, *prometheus.parts)
+    keys = SessionKeys(KeysWatch(deciding, config.discovery.poll_interval_seconds))
+    collecting = (storing, deciding, keys, scraping, *asking, listing, *prometheus.parts)
     wanted = (*collecting, recording, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())

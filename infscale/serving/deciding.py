@@ -2,7 +2,9 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
@@ -19,6 +21,7 @@ from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.request import PromptDirector
+from picker.sessions.session_tokens import TokenKeys
 
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +50,10 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
     )
 
 
+def _unix() -> float:
+    return datetime.now(UTC).timestamp()
+
+
 class Deciding(Part):
     """Makes directors and exchanges; guards the scheduling in force, which changes between requests only."""
 
@@ -69,6 +76,7 @@ class Deciding(Part):
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
             unknown_load=config.picker.unknown_load,
+            unix=_unix,
         )
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(config, scheduling)
@@ -91,6 +99,11 @@ class Deciding(Part):
         self._exchanging = _exchange_settings(self._config, scheduling)
         self.scheduling = scheduling
         self.directors.configure(scheduling)
+
+    def rekey(self, keys: Mapping[str, TokenKeys]) -> None:
+        """Sign and read session tokens with `keys` from the next request on."""
+        self.scheduling = replace(self.scheduling, session_keys=keys)
+        self.directors.configure(self.scheduling)
 
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""

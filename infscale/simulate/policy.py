@@ -43,7 +43,8 @@ class Policy:
             return self.given
         if self.text is None:
             raise ValueError(f"{self.name} is no picker's policy")
-        return parse_picker_config(self.text, self.source)
+        # Virtual clients send no tokens, and the keys are where the picker serves.
+        return parse_picker_config(self.text, self.source, keys=False)
 
 
 def named_policy(words: str) -> Policy:
@@ -67,7 +68,7 @@ def named_policy(words: str) -> Policy:
         known = [*PRESETS, *BASELINES]
         meant = did_you_mean(name, known)
         raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{meant}")
-    read_picker_config(path)
+    read_picker_config(path, keys=False)
     return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds)
 
 

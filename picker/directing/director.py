@@ -17,8 +17,10 @@ from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.admitters import admitted
+from picker.scheduling.filters.session_filter import FALLBACK
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
+from picker.sessions.placement import Sessions
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,7 +47,7 @@ class PoolDirector:
         self._rng = rng
         self._settings = settings or DirectorSettings()
         self._gates = Gates(pool, self._settings, rng)
-        self._dispatches = Dispatches(pool, config, store, self._settings)
+        self._dispatches = Dispatches(pool, config, store, self._settings, rng)
         self._unseen = Unseen()
         self.stats = self._dispatches.stats
         """Counts since start."""
@@ -126,24 +128,34 @@ class PoolDirector:
         facts = RequestFacts(
             model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
         )
-        context = self._context(facts, snapshot, prefix, now, blind=blind)
+        sessions = dispatches.sessions.of(request.headers, snapshot, now)
+        context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
         if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
             # No endpoint whose load is known will do for this request: one whose load is not may.
             others = self._gates.of_unknown_load(request, snapshot, now)
             if len(others):
-                context = self._context(facts, snapshot, prefix, now, blind=True)
+                context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
         if isinstance(selection, Rejection):
             return selection
         return dispatches.begin(request, context, selection, chains, snapshot)
 
     def _context(
-        self, facts: RequestFacts, snapshot: PoolSnapshot, prefix: PrefixMatch, now: float, *, blind: bool
+        self,
+        facts: RequestFacts,
+        snapshot: PoolSnapshot,
+        prefix: PrefixMatch,
+        sessions: Sessions,
+        now: float,
+        *,
+        blind: bool,
     ) -> SchedulingContext:
         seen = self._unseen.of(snapshot) if blind else snapshot
         memory, predicting = self._dispatches.memory, self._config.predicting
-        return SchedulingContext(facts, seen, prefix, now, self._rng, memory, predicting, blind=blind)
+        return SchedulingContext(
+            facts, seen, prefix, now, self._rng, memory, predicting, blind=blind, sessions=sessions
+        )
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         config, retry_after = self._config, self._settings.retry_after_seconds
@@ -157,4 +169,7 @@ class PoolDirector:
         if selection is None:
             message = "no endpoints available for the given request"
             return Rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
-        return selection
+        fallback = context.derived.get(FALLBACK)
+        if fallback is None or fallback in selection.chosen:
+            return selection
+        return selection.or_else(fallback)

@@ -1,5 +1,6 @@
 """What a director is told and what it counts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +20,8 @@ class DirectorSettings:
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
-    objective's is worth least, or as much as none.
+    objective's is worth least, or as much as none. `unix` tells the time of the day, without which no session tokens
+    are read or made.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"
@@ -31,6 +33,7 @@ class DirectorSettings:
     records: int = 256
     trusted_headers: frozenset[str] = frozenset()
     unknown_objectives: Literal["lowest", "default"] = "lowest"
+    unix: Callable[[], float] | None = None
 
 
 @dataclass(slots=True)
@@ -43,7 +46,9 @@ class DirectorStats:
     by status class. `prompt_tokens` and `matched_tokens` are of all dispatched prompts and what their endpoint was
     believed to have cached of them. `prefix_blocks` is how many blocks the prefix index holds now. `unknown_load` are
     the dispatches to endpoints whose load was unknown; `unread_answers`
-    those that were encoded.
+    those that were encoded. `session_requests` are requests of sessions by what became of these, `session_moves` by
+    reason; `session_tokens_refused` are tokens that were worth nothing, by reason, and `session_bindings` how many
+    sessions are remembered by their ids.
     """
 
     names: dict[str, str] = field(default_factory=dict[str, str])
@@ -56,3 +61,7 @@ class DirectorStats:
     prefix_blocks: int = 0
     unknown_load: int = 0
     unread_answers: int = 0
+    session_requests: dict[str, int] = field(default_factory=dict[str, int])
+    session_moves: dict[str, int] = field(default_factory=dict[str, int])
+    session_tokens_refused: dict[str, int] = field(default_factory=dict[str, int])
+    session_bindings: int = 0

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
 from picker.directing.served_models import accounted
+from picker.directing.session_books import PoolSessions
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
@@ -23,6 +25,9 @@ from picker.scheduling.prediction import PREDICTION, Objectives
 from picker.scheduling.prefix_index import NO_CHAINS, PrefixIndex, PromptChains
 from picker.scheduling.profile import Selection
 
+if TYPE_CHECKING:
+    from random import Random
+
 
 def count(counts: dict[str, int], key: str) -> None:
     """One more of `key`."""
@@ -32,7 +37,9 @@ def count(counts: dict[str, int], key: str) -> None:
 class Dispatches:
     """What one pool's director dispatched, and what it remembers of it: prefixes, endpoints, lengths of answers."""
 
-    def __init__(self, pool: ObjectKey, config: PickerConfig, store: MetricStore, settings: DirectorSettings) -> None:
+    def __init__(
+        self, pool: ObjectKey, config: PickerConfig, store: MetricStore, settings: DirectorSettings, rng: "Random"
+    ) -> None:
         self._pool = pool
         self._config = config
         self._store = store
@@ -43,6 +50,8 @@ class Dispatches:
         self.index = PrefixIndex(config.prefix)
         self.memory = PoolMemory()
         self.stats = DirectorStats()
+        self.sessions = PoolSessions(pool, self.stats, rng, settings.unix)
+        self.sessions.configure(config.sessions, config.session_keys)
         self.records: deque[PickRecord] = deque(maxlen=settings.records)
 
     def sync(self, state: DiscoveryState) -> None:
@@ -56,6 +65,7 @@ class Dispatches:
         if config.prefix != self._config.prefix:
             self.index = PrefixIndex(config.prefix)
             self.index.share_with(self._pools)
+        self.sessions.configure(config.sessions, config.session_keys)
         self._config = config
 
     def follow(self, snapshot: PoolSnapshot, now: float) -> None:
@@ -117,7 +127,7 @@ class Dispatches:
         record = self._recorded(request, context, selection, tokens, scores)
         destinations = record.destinations
         count(self.stats.picks, destinations[0])
-        stamped = _stamped(self._config.stamps, endpoints[row])
+        told, claims = self.sessions.placed(context, selection)
         promise = self._promise(context, row, destinations[0])
         work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
@@ -134,8 +144,9 @@ class Dispatches:
             matched / prefix.total_tokens if prefix.total else None,
             self._pool,
             promise,
-            stamped,
+            _stamped(self._config.stamps, endpoints[row]) + told,
             record,
+            claims,
         )
         if promise is not None:
             self.memory.keep(promise)
@@ -162,13 +173,14 @@ class Dispatches:
         row = None if snapshot is None else snapshot.state.index.get(served)
         if snapshot is None or row is None:
             return replace(decision, response_headers=()) if decision.response_headers else decision
-        stamped = _stamped(self._config.stamps, snapshot.endpoints[row])
+        told, claims = self.sessions.rerouted(decision.sessions, snapshot.endpoints[row], now)
+        headers = _stamped(self._config.stamps, snapshot.endpoints[row]) + told
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)
         self.memory.sync(snapshot.endpoints)
         self.memory.clock.moved(charge.number, moved.number, row, now)
         promise = self._promised_by(served, decision.promise, snapshot)
-        return replace(decision, charge=moved, promise=promise, response_headers=stamped)
+        return replace(decision, charge=moved, promise=promise, response_headers=headers, sessions=claims)
 
     def finished(
         self, request: InferenceRequest, decision: Decision, outcome: Outcome, snapshot: PoolSnapshot | None, now: float

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from infscale.documents.problems import AlreadySaid
 from infscale.documents.strict_document import Field, quoted
@@ -12,12 +13,14 @@ from picker.epp_config.detector import Detector, headroom, read_detector
 from picker.epp_config.factories.data_plugins import POOL_AVERAGES_EXTRACTOR
 from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
 from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS
+from picker.epp_config.factories.session_factories import SESSION_TYPES, session_notes
 from picker.epp_config.facts import Facts
 from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
+from picker.sessions.session_settings import SessionSettings
 
 _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.ADMITTER: "every request",
@@ -27,6 +30,8 @@ _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.REPORTER: "every response",
 }
 """Where plugins of a kind take part that nothing refers to."""
+_READ_FIRST = frozenset({Kind.DATA, Kind.PRODUCER})
+"""What says something that stages ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class Declared:
             if field.attempt(self._declare).refused:
                 self.any_refused = True
         # A stage may ask for what is only declared to be read further down.
-        for plugin in sorted(self.plugins.values(), key=lambda each: each.kind is not Kind.DATA):
+        for plugin in sorted(self.plugins.values(), key=lambda each: each.kind not in _READ_FIRST):
             if plugin.given.declared.attempt(partial(self._build, plugin)).refused:
                 self.any_refused = True
 
@@ -108,6 +113,14 @@ class Declared:
         """The response headers that screeners ask for, each with the label that it carries."""
         screeners = self.screeners.values()
         return tuple(stamp for each in screeners for stamp in getattr(each, "stamps", ()))
+
+    @property
+    def sessions(self) -> tuple[SessionSettings, ...]:
+        """The kinds of sessions that filters and scorers ask for, each once."""
+        stages = chain(self.filters.values(), self.scorers.values())
+        return tuple(
+            dict.fromkeys(kind for each in stages if (kind := getattr(each, "session_settings", None)) is not None)
+        )
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""
@@ -168,7 +181,8 @@ class Declared:
     def _build_stage(self, plugin: Plugin) -> None:
         if plugin.type in OF_POOL_METRICS and not self.facts.scraping.of_pools:
             plugin.given.declared.refuse(f"{plugin.type} needs a {POOL_AVERAGES_EXTRACTOR}, and none is declared")
-        given = replace(plugin.given, attributes=self.facts.scraping.attributes)
+        facts = self.facts
+        given = replace(plugin.given, attributes=facts.scraping.attributes, request_attributes=facts.request_attributes)
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
         if plugin.type in self._types.scorers:
@@ -203,6 +217,8 @@ class Declared:
         fact = registry.FACT_TYPES.get(plugin.type)
         if fact is not None and fact.elsewhere:
             self.notes.append(note(declared, f"{plugin.type} is built in; {fact.elsewhere}"))
+        if plugin.type in SESSION_TYPES:
+            self.notes += session_notes(replace(plugin.given, request_attributes=self.facts.request_attributes))
         # Another package's plugin may well mean something by a parameter of the same name.
         foreign = plugin.type not in registry.KINDS
         if foreign or plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:

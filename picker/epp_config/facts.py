@@ -1,13 +1,14 @@
 """Plugins that nothing is built of: what a document says by them of things that are there anyway."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from picker.epp_config.parameters import Given
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
+from picker.sessions.session_settings import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Facts:
     """What is said of the prefix index, of media, predictions, metrics pages and responses.
 
     `media_items` is how many media each endpoint is taken to hold. `prefix` and `media_items` are None where nothing is
-    said of them.
+    said of them. `request_attributes` are names for what identifies the session of a request, with where that is found.
     """
 
     prefix: PrefixSettings | None = None
@@ -23,6 +24,7 @@ class Facts:
     predicting: PredictionSettings = USUAL_PREDICTIONS
     scraping: ScrapeWishes = NO_WISHES
     reporting: Reporting = NO_REPORTING
+    request_attributes: Mapping[str, tuple[Source, ...]] = field(default_factory=dict[str, tuple[Source, ...]])
 
 
 Told = tuple[Facts, tuple[str, ...]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 
 from infscale.documents.problems import AlreadySaid, Attempt
 from infscale.documents.strict_document import Field, load, whole
@@ -25,6 +26,8 @@ from picker.scheduling.prefix_index import PrefixSettings
 from picker.scheduling.profile import Profile, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
+from picker.sessions.session_settings import SessionSettings
+from picker.sessions.session_tokens import TokenKeys
 
 CURRENT_VERSION = "llm-d.ai/v1"
 API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
@@ -65,6 +68,8 @@ class PickerConfig:
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
     metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
     `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
+    `sessions` are the kinds of sessions that stages ask for, `session_keys` the keys of signed ones by the name of
+    their file: whatever reads files fills them in.
     """
 
     scheduler: Scheduler
@@ -82,6 +87,8 @@ class PickerConfig:
     screeners: tuple[Screener, ...] = ()
     stamps: tuple[tuple[str, str], ...] = ()
     clocked: bool = False
+    sessions: tuple[SessionSettings, ...] = ()
+    session_keys: Mapping[str, TokenKeys] = dataclass_field(default_factory=dict[str, TokenKeys])
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -166,6 +173,7 @@ class _Loader:
             tuple(declared.screeners.values()),
             declared.stamps,
             any(getattr(each, "of_clock", False) for each in declared.scorers.values()),
+            declared.sessions,
         )
 
     # Scheduling

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from infscale.documents.strict_document import Field
+from picker.sessions.session_settings import Source
 
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
@@ -16,12 +18,16 @@ Word = TypeVar("Word", bound=str)
 class Given:
     """What a document says of one plugin: where it is declared, and its parameters; None without any.
 
-    `attributes` are names of the numbers that engines' pages are read for on behalf of the document.
+    `attributes` are names of the numbers that engines' pages are read for on behalf of the document,
+    `request_attributes` names for what identifies the session of a request.
     """
 
     declared: Field
     parameters: Field | None = None
     attributes: frozenset[str] = frozenset()
+    request_attributes: Mapping[str, tuple[Source, ...]] = dataclass_field(
+        default_factory=dict[str, tuple[Source, ...]]
+    )
 
     def read(self, *known: str) -> "Parameters":
         """The parameters, of which `known` are all there may be. Raises `ConfigError`."""

@@ -5,7 +5,6 @@ Errors name them as such, so that they are not taken for typing mistakes.
 
 REFERENCE_ONLY = frozenset(
     {
-        "agent-identity",
         "always-disagg-multimodal-decider",
         "always-disagg-pd-decider",
         "data-parallel-profile-handler",
@@ -14,7 +13,6 @@ REFERENCE_ONLY = frozenset(
         "edf-ordering-policy",
         "fcfs-ordering-policy",
         "global-strict-fairness-policy",
-        "multicluster-session-affinity-filter",
         "p2p-source-producer",
         "pd-profile-handler",
         "precise-prefix-cache-producer",
@@ -25,9 +23,6 @@ REFERENCE_ONLY = frozenset(
         "priority-then-time-eviction-order-policy",
         "program-aware-fairness",
         "round-robin-fairness-policy",
-        "session-affinity-filter",
-        "session-affinity-scorer",
-        "session-id-producer",
         "sheddable-eviction-filter",
         "slo-deadline-ordering-policy",
         "soft-reflective-ceiling-policy",

@@ -11,6 +11,7 @@ from picker.epp_config.factories.producers import PRODUCERS
 from picker.epp_config.factories.profile_factories import ADMITTERS, HANDLERS, PICKERS
 from picker.epp_config.factories.scorer_factories import SCORERS
 from picker.epp_config.factories.screener_factories import SCREENERS
+from picker.epp_config.factories.session_factories import IDENTITIES, SESSION_FILTERS, SESSION_SCORERS
 from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
 from picker.parsing.table import PARSER_TYPES
@@ -42,6 +43,7 @@ DISCOVERY = ("file-discovery", CLUSTER_FILE)
 FACT_TYPES: Mapping[str, FactType] = {
     **dict.fromkeys(PARSER_TYPES, FactType(no_parameters)),
     **PRODUCERS,
+    **IDENTITIES,
     **DATA,
     **REPORTERS,
 }
@@ -53,7 +55,7 @@ _OTHER_KINDS: Mapping[str, Kind] = {
     for kind, names in (
         (Kind.DETECTOR, DETECTORS),
         (Kind.PARSER, PARSER_TYPES),
-        (Kind.PRODUCER, PRODUCERS),
+        (Kind.PRODUCER, (*PRODUCERS, *IDENTITIES)),
         (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
         (Kind.REPORTER, REPORTERS),
@@ -126,7 +128,9 @@ class Plugins:
         )
 
 
-BUILT_IN = Plugins(FILTERS, SCORERS, PICKERS, HANDLERS, ADMITTERS, SCREENERS)
+BUILT_IN = Plugins(
+    {**FILTERS, **SESSION_FILTERS}, {**SCORERS, **SESSION_SCORERS}, PICKERS, HANDLERS, ADMITTERS, SCREENERS
+)
 KINDS: Mapping[str, Kind] = BUILT_IN.kinds()
 
 

@@ -13,6 +13,10 @@ from picker.ext_proc.messages import BodyReply, HeadersReply, ImmediateReply, Lb
 _LENGTH_DELIMITED: Final = 2
 _END: Final = b"\x10\x01"
 _OVERWRITE: Final = b"\x18\x02"
+# A response has one header for each cookie, and the server's own ones stay (RFC 6265, section 3). Envoy takes the first
+# action of its enumeration, which is to append, for no action at all, and then overwrites: the older field says it.
+_APPENDED: Final = "set-cookie"
+_APPEND: Final = b"\x12\x02\x08\x01"
 _CLEAR_ROUTE_CACHE: Final = b"\x28\x01"
 _REMEMBERED: Final = 4_096
 _LENGTHS_REMEMBERED: Final = 64
@@ -95,7 +99,8 @@ def _body_head(side: Side, size: int, end_of_stream: bool) -> bytes:
 def _option(key: str, value: bytes) -> bytes:
     """One header that is set, as a field of its mutation."""
     raw = _field(3, value) if value else b""
-    return _field(1, _field(1, _field(1, key.encode()) + raw) + _OVERWRITE)
+    action = _APPEND if key == _APPENDED else _OVERWRITE
+    return _field(1, _field(1, _field(1, key.encode()) + raw) + action)
 
 
 def immediate_reply(reply: ImmediateReply) -> bytes:

@@ -13,6 +13,7 @@ from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.request import Headers
 from picker.scheduling.memory import PoolMemory
+from picker.sessions.placement import NO_SESSIONS, Sessions
 
 if TYPE_CHECKING:
     from random import Random
@@ -107,7 +108,7 @@ class SchedulingContext:
     `memory` is what the pool's director remembers of earlier decisions; stages read it and never write. `derived` has
     what was worked out for this decision, by any stage, so that filter and scorer need not both. A decision is
     `blind` where no candidate's load is known: nothing is observed in its snapshot, and what is in flight stands for
-    the load.
+    the load. `sessions` are those that the request belongs to.
     """
 
     request: Final[RequestFacts]
@@ -118,6 +119,7 @@ class SchedulingContext:
     memory: Final[PoolMemory]
     predicting: Final[PredictionSettings]
     blind: Final[bool]
+    sessions: Final[Sessions]
     derived: Memo = field(init=False)
 
     def __init__(  # noqa: PLR0913 # one for each field
@@ -131,6 +133,7 @@ class SchedulingContext:
         predicting: PredictionSettings = USUAL_PREDICTIONS,
         *,
         blind: bool = False,
+        sessions: Sessions = NO_SESSIONS,
     ) -> None:
         self.request = request
         self.snapshot = snapshot
@@ -140,6 +143,7 @@ class SchedulingContext:
         self.memory = memory
         self.predicting = predicting
         self.blind = blind
+        self.sessions = sessions
         self.derived = Memo()
 
     @property

@@ -25,16 +25,25 @@ class WeightedScorer:
 
 @dataclass(slots=True, eq=False, init=False)
 class Selection:
-    """What a profile decided: the candidates that survived, their summed scores, the chosen rows in order."""
+    """What the profile of that name decided: candidates that survived, their summed scores, the chosen rows in order.
+
+    What is chosen after the first may be no candidate: a fallback for the gateway.
+    """
 
     rows: Final[IntArray]
     scores: Final[FloatArray]
     chosen: Final[tuple[int, ...]]
+    profile: Final[str]
 
-    def __init__(self, rows: IntArray, scores: FloatArray, chosen: tuple[int, ...]) -> None:
+    def __init__(self, rows: IntArray, scores: FloatArray, chosen: tuple[int, ...], profile: str = "") -> None:
         self.rows = rows
         self.scores = scores
         self.chosen = chosen
+        self.profile = profile
+
+    def or_else(self, row: int) -> "Selection":
+        """The same choice with `row` as a fallback behind it."""
+        return Selection(self.rows, self.scores, (*self.chosen, row), self.profile)
 
     def score_of(self, row: int) -> float:
         """The summed score of a candidate."""
@@ -81,7 +90,7 @@ class Profile:
         for weighted in self._of_request:
             scores = scores + weighted.weight * bounded(weighted.scorer.score(context, rows))
         # Pickers of other packages may give rows as numpy gives them; further on they are plain numbers.
-        return Selection(rows, scores, tuple(map(int, self.picker.pick(context, rows, scores))))
+        return Selection(rows, scores, tuple(map(int, self.picker.pick(context, rows, scores))), self.name)
 
     def _state_scores(self, context: SchedulingContext, rows: IntArray) -> FloatArray:
         """The weighted sum of the scorers that read the state alone; kept for the next request with the same rows."""

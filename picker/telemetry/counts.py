@@ -33,6 +33,24 @@ _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float
         "cached",
         lambda stats: {"yes": stats.matched_tokens, "no": stats.prompt_tokens - stats.matched_tokens},
     ),
+    (
+        "session_requests",
+        "requests that belong to a session, by what became of that when they were sent: new, kept, moved",
+        "outcome",
+        lambda stats: stats.session_requests,
+    ),
+    (
+        "session_moves",
+        "sessions that went on at another endpoint, by why they left theirs",
+        "reason",
+        lambda stats: stats.session_moves,
+    ),
+    (
+        "session_tokens_refused",
+        "session tokens that were worth nothing, so that their requests began new sessions, by why",
+        "reason",
+        lambda stats: stats.session_tokens_refused,
+    ),
 )
 _UNREAD = (
     "answers of endpoints that the gateway showed and that have a content-encoding, so that their token usage is not "
@@ -147,6 +165,9 @@ class PickerCollector(Collector):
         meaning = "requests scheduled by what was in flight because no endpoint's load was known"
         blind = (([pool], stats.unknown_load) for pool, stats in pools.items())
         yield filled(CounterMetricFamily, "infscale_picker_unknown_load_picks", meaning, ["pool"], blind)
+        meaning = "sessions with an id of their client whose endpoint the picker remembers"
+        bindings = (([pool], stats.session_bindings) for pool, stats in pools.items())
+        yield filled(GaugeMetricFamily, "infscale_picker_session_bindings", meaning, ["pool"], bindings)
         unread = (([pool], stats.unread_answers) for pool, stats in pools.items())
         yield filled(CounterMetricFamily, "infscale_picker_unread_answers", _UNREAD, ["pool"], unread)
         yield CounterMetricFamily(

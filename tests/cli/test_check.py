@@ -167,3 +167,33 @@ def test_resource_rules_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (
         "rules.yaml:3: resourceRules: not served: the resource metrics API (metrics.k8s.io) is metrics-server's" in said
     )
+
+
+SESSIONS = """\
+apiVersion: llm-d.ai/v1
+kind: EndpointPickerConfig
+plugins:
+- type: session-affinity-filter
+  parameters:
+    strategy: signed_token
+    signedTokenConfig: {keys: %s, header: x-session}
+- {type: session-affinity-scorer, parameters: {sessionIdConfig: {}}}
+- {type: queue-scorer}
+"""
+
+
+def test_keys_of_sessions_are_read_and_what_is_not_as_it_seems_is_said(files: Files) -> None:
+    keys = files.folder / "keys"
+    files.write(epp=SESSIONS % keys, serve=SERVE + "picker: {config_file: epp.yaml}\n")
+    status, _, err = files.check("serve")
+    where = "epp.yaml:7: plugins[0].parameters.signedTokenConfig.keys: "
+    assert (status, err) == (2, [f"{where}keys: cannot be read: No such file or directory"])
+    keys.write_text("too short\n")
+    expected = "expected base64 of at least 32 random bytes (openssl rand -base64 32)"
+    assert files.check("epp")[2] == [f"{where}keys:1: {expected}"]
+    keys.write_text("A" * 43 + "=\n")
+    status, out, err = files.check("epp")
+    assert (status, err) == (0, [])
+    assert "it belongs to strategy: session_id" in out
+    assert "clients read in x-session-token where they are, and can name any endpoint" in out
+    assert "A" * 43 not in out

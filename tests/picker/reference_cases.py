@@ -1,7 +1,7 @@
-"""The reference's other ext_proc cases, made from what is said of them: with the vectors, all that need neither
-session affinity nor disaggregation.
+"""The reference's other ext_proc cases, made from what is said of them: with the vectors and those of sessions
+(`tests.picker.session_cases`), all that need no disaggregation.
 
-The numbers are those of the reference's list. What is left out of the 41: 33 to 37, by name in `LEFT_OUT`.
+The numbers are those of the reference's list. What is left out of the 41: 36 and 37, by name in `LEFT_OUT`.
 """
 
 from base64 import b64encode
@@ -13,11 +13,8 @@ from picker.proto import vllm_engine_pb2 as engine
 from tests.picker.vector_pool import CASES, FIXTURE, Case
 
 LEFT_OUT = {
-    33: "session affinity, filter: the plugin is not built",
-    34: "session affinity, scorer: the plugin is not built",
-    35: "session id, header before attribute: the plugin is not built",
-    36: "session affinity with prefill and decode: neither affinity nor disaggregation is built",
-    37: "session affinity, decode only: neither affinity nor disaggregation is built",
+    36: "session affinity with prefill and decode: disaggregation is not built",
+    37: "session affinity, decode only: disaggregation is not built",
 }
 NEEDS_CRDS = 14
 

@@ -11,7 +11,7 @@ from picker.proto import ext_proc_pb2 as pb
 from tests.picker.vector_pool import CASES, FIXTURE
 
 SKIPPED = {
-    "session_affinity": "needs the session-affinity plugins, which are not available",
+    "session_affinity": "cases in several steps: tests.picker.session_cases",
 }
 PLAYED = [case for case in CASES if case["source"] not in SKIPPED]
 

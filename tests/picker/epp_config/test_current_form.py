@@ -72,7 +72,6 @@ REFUSED = {
         "turn-priority-fairness.yaml:4: featureGates[0]: flowControl: flow control is not available in this version; "
         "remove the gate",
         f"turn-priority-fairness.yaml:6: plugins[0].type: plugin 'program-aware-fairness' {MISSING}",
-        f"turn-priority-fairness.yaml:8: plugins[1].type: plugin 'agent-identity' {MISSING}",
     ],
 }
 

@@ -92,8 +92,10 @@ def test_every_kind_can_be_offered_and_a_type_may_be_two() -> None:
 
 
 def test_what_only_the_reference_has_may_be_supplied() -> None:
-    config = loaded("plugins: [{type: session-affinity-scorer}]\n", Plugins(scorers={"session-affinity-scorer": queue}))
-    assert [each.type for each in config.plugins] == ["session-affinity-scorer"]
+    config = loaded(
+        "plugins: [{type: topology-affinity-scorer}]\n", Plugins(scorers={"topology-affinity-scorer": queue})
+    )
+    assert [each.type for each in config.plugins] == ["topology-affinity-scorer"]
 
 
 def test_a_parameter_of_another_packages_plugin_is_its_own() -> None:

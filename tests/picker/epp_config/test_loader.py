@@ -236,8 +236,8 @@ REFUSED = {
     "no type": ("plugins:\n- parameters: {a: 1}\n", "epp.yaml:4: plugins[0].parameters: unknown key|'type' is missing"),
     "unknown type": ("plugins:\n- type: quue-scorer\n", "epp.yaml:4: plugins[0].type: there is no plugin type"),
     "reference only": (
-        "plugins:\n- type: session-affinity-scorer\n",
-        "epp.yaml:4: plugins[0].type: plugin 'session-affinity-scorer' of the reference picker is not available",
+        "plugins:\n- type: topology-affinity-scorer\n",
+        "epp.yaml:4: plugins[0].type: plugin 'topology-affinity-scorer' of the reference picker is not available",
     ),
     "name twice": ("plugins:\n- type: queue-scorer\n- {type: random-picker, name: queue-scorer}\n", "epp.yaml:5"),
     "unknown parameter": (

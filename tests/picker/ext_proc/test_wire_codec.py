@@ -87,6 +87,22 @@ REPLIES: dict[str, tuple[Reply, dict[str, object]]] = {
         HeadersReply("response", remove_headers=("content-length",)),
         {"response_headers": {"response": {"header_mutation": {"remove_headers": ["content-length"]}}}},
     ),
+    "a cookie beside those that are there": (
+        HeadersReply("response", (("set-cookie", b"a=1"), ("x-a", b"1"))),
+        {
+            "response_headers": {
+                "response": {
+                    "header_mutation": {
+                        "set_headers": [
+                            # Envoy goes by the older field: with the newer one alone it overwrites.
+                            {"header": {"key": "set-cookie", "raw_value": b64(b"a=1")}, "append": True},
+                            option("x-a", b"1"),
+                        ]
+                    }
+                }
+            }
+        },
+    ),
     "request body": (
         BodyReply("request", b"abc", end_of_stream=True),
         {

@@ -1,0 +1,1 @@
+"""The keys that session tokens are signed with: read from files, and followed while serving."""

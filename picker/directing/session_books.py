@@ -1,0 +1,283 @@
+"""The sessions of one pool: which of them a request belongs to, and what becomes of them by a choice.
+
+Tokens keep what is known of a session with its client. Here is only what lets requests that do not know of a move yet
+find the session where it went, and what endpoints were that have left.
+"""
+
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from infscale.endpoint import Endpoint, ObjectKey
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.directing.director_books import DirectorStats
+from picker.request import Headers
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.profile import Selection
+from picker.sessions.bindings import Bindings
+from picker.sessions.claims import SessionClaim
+from picker.sessions.cookies import cookie_name, cookie_values, set_cookie
+from picker.sessions.moves import MoveReason, why_moved
+from picker.sessions.placement import NO_SESSIONS, NOWHERE, Past, Places, Session, Sessions
+from picker.sessions.session_settings import MAX_ID_BYTES, SessionSettings, Source, Strategy
+from picker.sessions.session_tokens import SESSION_BYTES, Token, TokenKeys, endpoint_mark
+
+if TYPE_CHECKING:
+    from random import Random
+
+Items = tuple[tuple[str, bytes], ...]
+_Life = tuple[str, str, str]
+MAX_MOVED: Final = 16_384
+"""How many sessions are remembered that moved."""
+MAX_LEFT: Final = 1_024
+"""How many endpoints are remembered that left."""
+_BEFORE: Final = float("-inf")
+
+
+class PoolSessions:
+    """Looks sessions up, books where they are placed, and says what clients are told of it. For one thread.
+
+    `kinds` are all kinds of sessions there are, `keys` those of signed ones by the name of their file. `unix` is the
+    time of the day; without it, or without keys, signed tokens are neither read nor made.
+    """
+
+    def __init__(
+        self, pool: ObjectKey, stats: DirectorStats, rng: "Random", unix: Callable[[], float] | None = None
+    ) -> None:
+        self._pool = pool
+        self._stats = stats
+        self._rng = rng
+        self._unix = unix
+        self.kinds: tuple[SessionSettings, ...] = ()
+        self._keys: Mapping[str, TokenKeys] = {}
+        self._cookies: dict[SessionSettings, str] = {}
+        self._bindings: dict[SessionSettings, Bindings] = {}
+        # Where sessions went, and since when: clients may not know it yet.
+        self._moved: OrderedDict[bytes, tuple[bytes, int]] = OrderedDict()
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._places = Places((), ())
+        self._pasts: dict[_Life, Past] = {}
+        self._left: OrderedDict[bytes, Past] = OrderedDict()
+
+    def configure(self, kinds: tuple[SessionSettings, ...], keys: Mapping[str, TokenKeys]) -> None:
+        """Go by `kinds` and `keys` from now on; what is known of sessions of a kind that stays is kept."""
+        self.kinds = kinds
+        self._keys = keys
+        self._cookies = {kind: cookie_name(kind.cookie, self._pool) for kind in kinds if kind.cookie is not None}
+        self._bindings = {
+            kind: self._bindings.get(kind) or Bindings(kind.ttl_seconds)
+            for kind in kinds
+            if kind.strategy is Strategy.SESSION_ID
+        }
+
+    def of(self, headers: Headers, snapshot: PoolSnapshot, now: float) -> Sessions:
+        """The sessions that a request with these headers belongs to, of each kind at most one."""
+        if not self.kinds:
+            return NO_SESSIONS
+        self._follow(snapshot.endpoints, now)
+        looked_up = ((kind, self._look_up(kind, headers, now)) for kind in self.kinds)
+        return {kind: session for kind, session in looked_up if session is not None}
+
+    def placed(self, context: SchedulingContext, selection: Selection) -> tuple[Items, tuple[SessionClaim, ...]]:
+        """Book that the first choice of `selection` gets the request: the headers of its response, and the claims."""
+        endpoint, now = context.snapshot.endpoints[selection.chosen[0]], context.now
+        items: list[tuple[str, bytes]] = []
+        claims: list[SessionClaim] = []
+        for kind in self.kinds:
+            claim = self._claim(kind, context, selection)
+            if claim is None:
+                continue
+            requests = self._stats.session_requests
+            requests[claim.outcome] = requests.get(claim.outcome, 0) + 1
+            self._book(claim, endpoint, now)
+            items += self._told(claim, endpoint)
+            claims.append(claim)
+        return tuple(items), tuple(claims)
+
+    def rerouted(
+        self, claims: tuple[SessionClaim, ...], endpoint: Endpoint, now: float
+    ) -> tuple[Items, tuple[SessionClaim, ...]]:
+        """As `placed`, where the gateway went on to `endpoint` instead."""
+        items: list[tuple[str, bytes]] = []
+        moved: list[SessionClaim] = []
+        for claim in claims:
+            if claim.outcome == "kept":
+                self._count(MoveReason.REROUTED)
+            claim = replace(claim, outcome="moved", placed_at=self._seconds())
+            self._book(claim, endpoint, now)
+            items += self._told(claim, endpoint)
+            moved.append(claim)
+        return tuple(items), tuple(moved)
+
+    # Looking up
+
+    def _follow(self, endpoints: tuple[Endpoint, ...], now: float) -> None:
+        """Remember when endpoints appear, and of those that leave what they were."""
+        if endpoints is self._endpoints:
+            return
+        before, appeared_at = self._pasts, now if self._endpoints else _BEFORE
+        pasts = tuple(before.get(_life(each)) or Past.of(each, appeared_at) for each in endpoints)
+        self._pasts = dict(zip(map(_life, endpoints), pasts, strict=True))
+        self._endpoints = endpoints
+        self._places = Places(endpoints, pasts)
+        for (name, _, _), past in before.items():
+            mark = endpoint_mark(name)
+            if mark not in self._places.rows:
+                self._left[mark] = past
+        while len(self._left) > MAX_LEFT:
+            self._left.popitem(last=False)
+
+    def _look_up(self, kind: SessionSettings, headers: Headers, now: float) -> Session | None:
+        match kind.strategy:
+            case Strategy.SIGNED:
+                return self._signed(kind, headers, now)
+            case Strategy.ENCODED:
+                return self._encoded(kind, headers)
+            case Strategy.SESSION_ID:
+                name = self._id(kind, headers)
+                bound = None if name is None else self._bindings[kind].get(name, now)
+                if name is None or bound is None:
+                    return None
+                return self._session(kind, name, endpoint_mark(str(bound[0])), bound[1])
+
+    def _signed(self, kind: SessionSettings, headers: Headers, now: float) -> Session | None:
+        """The session of the first token of a request that is worth something."""
+        keys = self._keys.get(kind.keys)
+        if keys is None or self._unix is None:
+            return None
+        unix = self._unix()
+        for text in self._tokens(kind, headers):
+            token = keys.open(self._pool, text, unix)
+            if not isinstance(token, Token):
+                self._refuse(token)
+                continue
+            endpoint, placed_at = token.endpoint, token.placed_at
+            renew = token.old_key or 2 * (token.expires_at - unix) < kind.ttl_seconds
+            moved = self._moved.get(token.session)
+            if moved is not None and moved[1] >= placed_at and moved[0] != endpoint:
+                (endpoint, placed_at), renew = moved, True
+            return self._session(kind, token.session, endpoint, placed_at - unix + now, renew=renew)
+        return None
+
+    def _tokens(self, kind: SessionSettings, headers: Headers) -> Iterator[str]:
+        if kind.header:
+            text = headers.single(kind.header)
+            if text:
+                yield text
+        if kind.cookie is not None:
+            yield from cookie_values(headers.get("cookie"), self._cookies[kind])
+
+    def _encoded(self, kind: SessionSettings, headers: Headers) -> Session | None:
+        text = headers.single(kind.header)
+        if not text or len(text) > MAX_ID_BYTES:
+            return None
+        try:
+            name = b64decode(text, validate=True).decode()
+        except (NotBase64, ValueError):
+            self._refuse("malformed")
+            return None
+        mark = endpoint_mark(name)
+        if mark not in self._places.rows and mark not in self._left:
+            self._refuse("unknown_endpoint")
+            return None
+        return self._session(kind, b"", mark, _BEFORE)
+
+    def _id(self, kind: SessionSettings, headers: Headers) -> bytes | None:
+        """The digest of a session's id, by the first source that has one."""
+        for source in kind.sources:
+            text = _said(source, headers)
+            if text and len(text) <= MAX_ID_BYTES:
+                return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return None
+
+    def _session(
+        self, kind: SessionSettings, name: bytes, mark: bytes, placed_at: float, *, renew: bool = False
+    ) -> Session:
+        row = self._places.rows.get(mark, NOWHERE)
+        past = self._left.get(mark) if row == NOWHERE else self._places.pasts[row]
+        return Session(kind, self._places, name, row, placed_at, past, renew)
+
+    # Booking
+
+    def _claim(self, kind: SessionSettings, context: SchedulingContext, selection: Selection) -> SessionClaim | None:
+        """What a request claims of its session of this kind; None: it has none, or none that it decides about."""
+        if kind.profile not in ("", selection.profile) or not self._can_tell(kind):
+            return None
+        session, row, snapshot = context.sessions.get(kind), selection.chosen[0], context.snapshot
+        if session is None:
+            name = self._new_name(kind, context.request.headers)
+            return None if name is None else SessionClaim(kind, name, "new", self._seconds())
+        if session.row == row:
+            since = 0 if self._unix is None else self._unix() - (context.now - session.placed_at)
+            return SessionClaim(kind, session.name, "kept", round(max(0.0, since)), session.renew)
+        if kind.strategy is Strategy.SESSION_ID and session.row in selection.rows:
+            # As the reference has it: a session leaves what it is bound to only where that cannot be had.
+            return None
+        self._count(why_moved(session, snapshot, selection.rows, context.now))
+        return SessionClaim(kind, session.name, "moved", self._seconds())
+
+    def _can_tell(self, kind: SessionSettings) -> bool:
+        return kind.strategy is not Strategy.SIGNED or (self._unix is not None and kind.keys in self._keys)
+
+    def _new_name(self, kind: SessionSettings, headers: Headers) -> bytes | None:
+        match kind.strategy:
+            case Strategy.SIGNED:
+                return self._rng.randbytes(SESSION_BYTES)
+            case Strategy.ENCODED:
+                return b""
+            case Strategy.SESSION_ID:
+                return self._id(kind, headers)
+
+    def _book(self, claim: SessionClaim, endpoint: Endpoint, now: float) -> None:
+        kind = claim.settings
+        bindings = self._bindings.get(kind)
+        if bindings is not None:
+            bindings.bind(claim.name, endpoint.key, now)
+            self._stats.session_bindings = sum(map(len, self._bindings.values()))
+        elif kind.strategy is Strategy.SIGNED and claim.outcome == "moved":
+            self._moved[claim.name] = endpoint_mark(str(endpoint.key)), claim.placed_at
+            self._moved.move_to_end(claim.name)
+            if len(self._moved) > MAX_MOVED:
+                self._moved.popitem(last=False)
+
+    def _told(self, claim: SessionClaim, endpoint: Endpoint) -> Iterator[tuple[str, bytes]]:
+        """What the client is told in headers of the response."""
+        kind = claim.settings
+        if kind.strategy is Strategy.ENCODED:
+            yield kind.header, b64encode(str(endpoint.key).encode())
+        keys = self._keys.get(kind.keys)
+        if kind.strategy is not Strategy.SIGNED or keys is None:
+            return
+        expires_at = self._seconds() + int(kind.ttl_seconds)
+        mark = endpoint_mark(str(endpoint.key))
+        text = keys.seal(self._pool, Token(mark, claim.name, claim.placed_at, expires_at))
+        if kind.header:
+            yield kind.header, text.encode()
+        if kind.cookie is not None and (claim.outcome != "kept" or claim.renew):
+            yield "set-cookie", set_cookie(kind.cookie, self._cookies[kind], text, kind.ttl_seconds)
+
+    def _seconds(self) -> int:
+        return 0 if self._unix is None else int(self._unix())
+
+    def _count(self, reason: MoveReason) -> None:
+        moves = self._stats.session_moves
+        moves[reason.value] = moves.get(reason.value, 0) + 1
+
+    def _refuse(self, reason: str) -> None:
+        refused = self._stats.session_tokens_refused
+        refused[reason] = refused.get(reason, 0) + 1
+
+
+def _life(endpoint: Endpoint) -> _Life:
+    """What is another for another pod of a name, and for another start of its container."""
+    return str(endpoint.key), endpoint.authority, endpoint.incarnation
+
+
+def _said(source: Source, headers: Headers) -> str:
+    if not source.cookie:
+        return (headers.get(source.name) or "").strip()
+    return next(filter(None, map(str.strip, cookie_values(headers.get("cookie"), source.name))), "")
