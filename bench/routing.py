@@ -238,15 +238,15 @@ def main() -> int:
     parser.add_argument("--oracle", action="store_true", help="beside what the score does with exact engine states")
     parser.add_argument("--wrong", action="store_true", help="beside ours with latency models wrong by 60 %%")
     parser.add_argument("--traces", type=Path, metavar="FOLDER", help="az_conv.csv and mc_conv.jsonl are there")
-    parser.add_argument("--requests", type=int, help="of each run (default 5000; of the gate 800)")
-    parser.add_argument("--seeds", type=int, help="of each load (default 5; of the gate 2)")
+    parser.add_argument("--requests", type=int, help="of each run (default 5000; of the gate 1500)")
+    parser.add_argument("--seeds", type=int, help="of each load (default 5; of the gate 3)")
     parser.add_argument("--jobs", type=int, help="processes at once (default: one per core)")
     given = parser.parse_args()
     loads = GATED if given.gate else LOADS if given.traces is None else with_traces(given.traces)
     policies = [OURS, REFERENCE, *OTHERS, *(() if given.gate else (WITHOUT,))]
     policies += [oracle.NAME] if given.oracle else []
     policies += WRONG if given.wrong else []
-    requests, seeds = given.requests or (800 if given.gate else 5000), given.seeds or (2 if given.gate else 5)
+    requests, seeds = given.requests or (1500 if given.gate else 5000), given.seeds or (3 if given.gate else 5)
     try:
         table = measured(loads, policies, requests, seeds, given.jobs)
     except InfscaleError as error:
