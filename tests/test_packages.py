@@ -127,7 +127,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/scraping_parameters",
     ),
     "picker/epp_config/test_rollout_parameters.py": ("picker/epp_config/factories/screener_factories",),
-    "picker/epp_config/test_session_parameters.py": ("picker/epp_config/factories/session_factories",),
+    "picker/epp_config/test_session_parameters.py": (
+        "picker/epp_config/factories/session_factories",
+        "picker/sessions/session_settings",
+    ),
     "picker/ext_proc/test_exchange.py": (
         "picker/ext_proc/messages",
         "picker/ext_proc/replies",

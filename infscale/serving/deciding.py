@@ -50,7 +50,7 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
     )
 
 
-def _unix() -> float:
+def _wall() -> float:
     return datetime.now(UTC).timestamp()
 
 
@@ -76,7 +76,7 @@ class Deciding(Part):
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
             unknown_load=config.picker.unknown_load,
-            unix=_unix,
+            wall=_wall,
         )
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(config, scheduling)

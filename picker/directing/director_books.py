@@ -20,7 +20,7 @@ class DirectorSettings:
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
-    objective's is worth least, or as much as none. `unix` tells the time of the day, without which no session tokens
+    objective's is worth least, or as much as none. `wall` tells the time of the day, without which no session tokens
     are read or made.
     """
 
@@ -33,7 +33,7 @@ class DirectorSettings:
     records: int = 256
     trusted_headers: frozenset[str] = frozenset()
     unknown_objectives: Literal["lowest", "default"] = "lowest"
-    unix: Callable[[], float] | None = None
+    wall: Callable[[], float] | None = None
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ class Dispatches:
         self.index = PrefixIndex(config.prefix)
         self.memory = PoolMemory()
         self.stats = DirectorStats()
-        self.sessions = PoolSessions(pool, self.stats, rng, settings.unix)
+        self.sessions = PoolSessions(pool, self.stats, rng, settings.wall)
         self.sessions.configure(config.sessions, config.session_keys)
         self.records: deque[PickRecord] = deque(maxlen=settings.records)
 

@@ -41,17 +41,17 @@ _BEFORE: Final = float("-inf")
 class PoolSessions:
     """Looks sessions up, books where they are placed, and says what clients are told of it. For one thread.
 
-    `kinds` are all kinds of sessions there are, `keys` those of signed ones by the name of their file. `unix` is the
+    `kinds` are all kinds of sessions there are, `keys` those of signed ones by the name of their file. `wall` is the
     time of the day; without it, or without keys, signed tokens are neither read nor made.
     """
 
     def __init__(
-        self, pool: ObjectKey, stats: DirectorStats, rng: "Random", unix: Callable[[], float] | None = None
+        self, pool: ObjectKey, stats: DirectorStats, rng: "Random", wall: Callable[[], float] | None = None
     ) -> None:
         self._pool = pool
         self._stats = stats
         self._rng = rng
-        self._unix = unix
+        self._wall = wall
         self.kinds: tuple[SessionSettings, ...] = ()
         self._keys: Mapping[str, TokenKeys] = {}
         self._cookies: dict[SessionSettings, str] = {}
@@ -147,20 +147,20 @@ class PoolSessions:
     def _signed(self, kind: SessionSettings, headers: Headers, now: float) -> Session | None:
         """The session of the first token of a request that is worth something."""
         keys = self._keys.get(kind.keys)
-        if keys is None or self._unix is None:
+        if keys is None or self._wall is None:
             return None
-        unix = self._unix()
+        wall = self._wall()
         for text in self._tokens(kind, headers):
-            token = keys.open(self._pool, text, unix)
+            token = keys.open(self._pool, text, wall)
             if not isinstance(token, Token):
                 self._refuse(token)
                 continue
             endpoint, placed_at = token.endpoint, token.placed_at
-            renew = token.old_key or 2 * (token.expires_at - unix) < kind.ttl_seconds
+            renew = token.old_key or 2 * (token.expires_at - wall) < kind.ttl_seconds
             moved = self._moved.get(token.session)
             if moved is not None and moved[1] >= placed_at and moved[0] != endpoint:
                 (endpoint, placed_at), renew = moved, True
-            return self._session(kind, token.session, endpoint, placed_at - unix + now, renew=renew)
+            return self._session(kind, token.session, endpoint, placed_at - wall + now, renew=renew)
         return None
 
     def _tokens(self, kind: SessionSettings, headers: Headers) -> Iterator[str]:
@@ -212,7 +212,7 @@ class PoolSessions:
             name = self._new_name(kind, context.request.headers)
             return None if name is None else SessionClaim(kind, name, "new", self._seconds())
         if session.row == row:
-            since = 0 if self._unix is None else self._unix() - (context.now - session.placed_at)
+            since = 0 if self._wall is None else self._wall() - (context.now - session.placed_at)
             return SessionClaim(kind, session.name, "kept", round(max(0.0, since)), session.renew)
         if kind.strategy is Strategy.SESSION_ID and session.row in selection.rows:
             # As the reference has it: a session leaves what it is bound to only where that cannot be had.
@@ -221,7 +221,7 @@ class PoolSessions:
         return SessionClaim(kind, session.name, "moved", self._seconds())
 
     def _can_tell(self, kind: SessionSettings) -> bool:
-        return kind.strategy is not Strategy.SIGNED or (self._unix is not None and kind.keys in self._keys)
+        return kind.strategy is not Strategy.SIGNED or (self._wall is not None and kind.keys in self._keys)
 
     def _new_name(self, kind: SessionSettings, headers: Headers) -> bytes | None:
         match kind.strategy:
@@ -261,7 +261,7 @@ class PoolSessions:
             yield "set-cookie", set_cookie(kind.cookie, self._cookies[kind], text, kind.ttl_seconds)
 
     def _seconds(self) -> int:
-        return 0 if self._unix is None else int(self._unix())
+        return 0 if self._wall is None else int(self._wall())
 
     def _count(self, reason: MoveReason) -> None:
         moves = self._stats.session_moves

@@ -13,7 +13,7 @@ from picker.epp_config.detector import Detector, headroom, read_detector
 from picker.epp_config.factories.data_plugins import POOL_AVERAGES_EXTRACTOR
 from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
 from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS
-from picker.epp_config.factories.session_factories import SESSION_TYPES, session_notes
+from picker.epp_config.factories.session_factories import SESSION_TYPES, request_attributes, session_notes
 from picker.epp_config.facts import Facts
 from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
@@ -181,8 +181,8 @@ class Declared:
     def _build_stage(self, plugin: Plugin) -> None:
         if plugin.type in OF_POOL_METRICS and not self.facts.scraping.of_pools:
             plugin.given.declared.refuse(f"{plugin.type} needs a {POOL_AVERAGES_EXTRACTOR}, and none is declared")
-        facts = self.facts
-        given = replace(plugin.given, attributes=facts.scraping.attributes, request_attributes=facts.request_attributes)
+        scraped, named = self.facts.scraping.attributes, request_attributes(self.facts)
+        given = replace(plugin.given, attributes=scraped, request_attributes=named)
         if plugin.type in self._types.filters:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
         if plugin.type in self._types.scorers:
@@ -218,7 +218,7 @@ class Declared:
         if fact is not None and fact.elsewhere:
             self.notes.append(note(declared, f"{plugin.type} is built in; {fact.elsewhere}"))
         if plugin.type in SESSION_TYPES:
-            self.notes += session_notes(replace(plugin.given, request_attributes=self.facts.request_attributes))
+            self.notes += session_notes(replace(plugin.given, request_attributes=request_attributes(self.facts)))
         # Another package's plugin may well mean something by a parameter of the same name.
         foreign = plugin.type not in registry.KINDS
         if foreign or plugin.kind in (Kind.PRODUCER, Kind.DATA) or parameters is None:

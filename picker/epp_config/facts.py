@@ -1,7 +1,7 @@
 """Plugins that nothing is built of: what a document says by them of things that are there anyway."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from picker.epp_config.parameters import Given
 from picker.epp_config.reporting import NO_REPORTING, Reporting
@@ -13,10 +13,11 @@ from picker.sessions.session_settings import Source
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is said of the prefix index, of media, predictions, metrics pages and responses.
+    """What is said of the prefix index, of media, predictions, metrics pages, responses and agents.
 
     `media_items` is how many media each endpoint is taken to hold. `prefix` and `media_items` are None where nothing is
-    said of them. `request_attributes` are names for what identifies the session of a request, with where that is found.
+    said of them. `agent_headers` name the session of an agent, in the order in which they are asked.
+    `session_source` has the name of a session, None: where it usually is.
     """
 
     prefix: PrefixSettings | None = None
@@ -24,7 +25,8 @@ class Facts:
     predicting: PredictionSettings = USUAL_PREDICTIONS
     scraping: ScrapeWishes = NO_WISHES
     reporting: Reporting = NO_REPORTING
-    request_attributes: Mapping[str, tuple[Source, ...]] = field(default_factory=dict[str, tuple[Source, ...]])
+    agent_headers: tuple[str, ...] = ()
+    session_source: Source | None = None
 
 
 Told = tuple[Facts, tuple[str, ...]]

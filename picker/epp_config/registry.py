@@ -11,7 +11,7 @@ from picker.epp_config.factories.producers import PRODUCERS
 from picker.epp_config.factories.profile_factories import ADMITTERS, HANDLERS, PICKERS
 from picker.epp_config.factories.scorer_factories import SCORERS
 from picker.epp_config.factories.screener_factories import SCREENERS
-from picker.epp_config.factories.session_factories import IDENTITIES, SESSION_FILTERS, SESSION_SCORERS
+from picker.epp_config.factories.session_factories import SESSION_FILTERS, SESSION_PRODUCERS, SESSION_SCORERS
 from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
 from picker.parsing.table import PARSER_TYPES
@@ -43,7 +43,7 @@ DISCOVERY = ("file-discovery", CLUSTER_FILE)
 FACT_TYPES: Mapping[str, FactType] = {
     **dict.fromkeys(PARSER_TYPES, FactType(no_parameters)),
     **PRODUCERS,
-    **IDENTITIES,
+    **SESSION_PRODUCERS,
     **DATA,
     **REPORTERS,
 }
@@ -55,7 +55,7 @@ _OTHER_KINDS: Mapping[str, Kind] = {
     for kind, names in (
         (Kind.DETECTOR, DETECTORS),
         (Kind.PARSER, PARSER_TYPES),
-        (Kind.PRODUCER, (*PRODUCERS, *IDENTITIES)),
+        (Kind.PRODUCER, (*PRODUCERS, *SESSION_PRODUCERS)),
         (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
         (Kind.REPORTER, REPORTERS),

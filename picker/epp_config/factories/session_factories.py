@@ -21,7 +21,6 @@ AGENT_HEADERS: Final = ("x-claude-code-session-id", "x-session-affinity", "sessi
 
 _AGENT, _SESSION_ID = "agent-identity", "session-id-producer"
 _SESSION_ID_ATTRIBUTE = "SessionIDDataKey"
-_UNDECLARED: Final = {_SESSION_ID_ATTRIBUTE: (Source(ID_HEADER),)}
 _BLOCKS: Final = {
     Strategy.ENCODED: "encodedEndpointHeaderConfig",
     Strategy.SESSION_ID: "sessionIdConfig",
@@ -97,7 +96,7 @@ def _source(given: Given, item: Field) -> Sequence[Source]:
         return (Source(_header(header)),)
     if attribute is None:
         return ()
-    name, known = attribute.text(), {**_UNDECLARED, **given.request_attributes}
+    name, known = attribute.text(), given.request_attributes
     if name not in known:
         listed = ", ".join(sorted(known))
         declare = f"; declare a plugin of type {_AGENT}" if name == _AGENT else did_you_mean(name, known)
@@ -177,10 +176,17 @@ SESSION_SCORERS: Mapping[str, Callable[[Given], Scorer]] = {"session-affinity-sc
 SESSION_TYPES: Final = frozenset((*SESSION_FILTERS, *SESSION_SCORERS))
 
 
+def request_attributes(facts: Facts) -> Mapping[str, tuple[Source, ...]]:
+    """Names for what identifies the session of a request, with where that is found."""
+    found = {_SESSION_ID_ATTRIBUTE: (facts.session_source or Source(ID_HEADER),)}
+    agents = {_AGENT: tuple(map(Source, facts.agent_headers))} if facts.agent_headers else {}
+    return {**found, **agents}
+
+
 def _agent_identity(given: Given, facts: Facts) -> Told:
     more = given.read("additionalSessionHeaders").get("additionalSessionHeaders")
     names = (*map(_header, more.items() if more else ()), *AGENT_HEADERS)
-    return _published(facts, _AGENT, tuple(map(Source, dict.fromkeys(names)))), ()
+    return replace(facts, agent_headers=tuple(dict.fromkeys(names))), ()
 
 
 def _session_id(given: Given, facts: Facts) -> Told:
@@ -198,14 +204,10 @@ def _session_id(given: Given, facts: Facts) -> Told:
         for name in ("lruSize", "ttl")
         if (field := parameters.get(name)) is not None
     )
-    return _published(facts, _SESSION_ID_ATTRIBUTE, (source,)), notes
+    return replace(facts, session_source=source), notes
 
 
-def _published(facts: Facts, name: str, sources: tuple[Source, ...]) -> Facts:
-    return replace(facts, request_attributes={**facts.request_attributes, name: sources})
-
-
-IDENTITIES: Mapping[str, FactType] = {
+SESSION_PRODUCERS: Mapping[str, FactType] = {
     _AGENT: FactType(_agent_identity, alone_among=(_AGENT,)),
     _SESSION_ID: FactType(_session_id, alone_among=(_SESSION_ID,)),
 }

@@ -55,7 +55,7 @@ class Sessions(Bench):
 
     def restart(self, config: PickerConfig) -> None:
         """Another picker in place of the one before."""
-        directing = DirectorSettings(unix=lambda: self.now)
+        directing = DirectorSettings(wall=lambda: self.now)
         self.pickers += 1
         self.director = PoolDirector(POOL, config, self.store, random.Random(self.pickers), directing)
         self.director.sync(self.state)
