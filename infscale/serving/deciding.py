@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from prometheus_client.registry import Collector
+
 from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
 from infscale.endpoint import DiscoveryState, ObjectKey
@@ -23,6 +25,7 @@ from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
 from picker.request import Director
+from picker.telemetry.flow_metrics import FlowCollector
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ class Deciding(Part):
         self._outermost: Director = self.observing.director
         self.flow: FlowDirector | None = None
         """What has requests wait, where they may."""
-        self._collectors = tuple(self.observing.collectors())
+        self._collectors: tuple[Collector, ...] = tuple(self.observing.collectors())
 
     @property
     def may_hold(self) -> bool:
@@ -102,6 +105,7 @@ class Deciding(Part):
         settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
         flow = self.flow = FlowDirector(self.observing.director, self.directors, settings, alarm, self._clock)
         self._outermost = flow
+        self._collectors = (*self._collectors, FlowCollector(lambda: flow.flows))
         self._store.on_observation(lambda: flow.stir(self._clock()))
         return flow
 
