@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from prometheus_client.registry import Collector
@@ -86,7 +86,7 @@ class Deciding(Part):
         self._outermost: Director = self.observing.director
         self.flow: FlowDirector | None = None
         """What has requests wait, where they may."""
-        self._collectors: tuple[Collector, ...] = tuple(self.observing.collectors())
+        self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
 
     @property
     def may_hold(self) -> bool:
