@@ -190,10 +190,8 @@ class PoolDirector:
                 return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(retry_after)
-        if self._settings.holds:
-            rows = with_room(context, rows)
-            if not len(rows):
-                return _NO_ROOM
+        if self._settings.holds and not len(with_room(context, rows)):
+            return _NO_ROOM
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"

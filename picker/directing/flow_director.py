@@ -29,7 +29,7 @@ from picker.request import (
 Alarm = Callable[[float], None]
 """Has `FlowDirector.ring` called at that time, or as soon as possible after it; once for the last time that was set."""
 
-SLICE_SECONDS: Final = 0.0015
+SLICE_SECONDS: Final = 0.001
 _BREATH_SECONDS: Final = 0.002
 """Changes that come one upon the other are looked at together."""
 _FOR_NOW: Final = frozenset(

@@ -1,6 +1,9 @@
 """The gate of the queue: which endpoints can take a request now, without a threshold to set.
 
-An endpoint takes a request unless one of these says that it would be better kept:
+A request waits while no endpoint has room for it. Once one has, it goes where scheduling would have it, which may be
+another one: where its prompt is cached, it may be done sooner behind others than anywhere else.
+
+An endpoint has room unless one of these says that the request would be better kept:
 
 * **It is fed.** The prompts that it has, by the prefill clock, keep it busy beyond the step that runs and the way of a
   request to it. It will not run dry before it is looked at again, so that another one would only wait there, where it

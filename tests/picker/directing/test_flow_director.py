@@ -295,7 +295,7 @@ def test_a_pool_that_goes_takes_what_waits_with_it() -> None:
 
 
 def test_a_long_turn_is_cut_into_slices() -> None:
-    """Each look at the clock takes a tenth of a millisecond: after 15 decisions the loop has its turn."""
+    """Each look at the clock takes a tenth of a millisecond: after ten decisions the loop has its turn."""
     queue = Queue(endpoints=100)
     busy = [queue.ask() for _ in range(100)]
     waiting = [queue.ask() for _ in range(100)]
@@ -304,7 +304,7 @@ def test_a_long_turn_is_cut_into_slices() -> None:
     queue.ticks = 0.0001
     queue.flow.ring(queue.now)
     went = sum(bool(each.verdicts) for each in waiting)
-    assert 10 <= went <= 16
+    assert 5 <= went <= 11
     assert queue.alarm <= queue.now, "the rest goes as soon as possible"
 
 
