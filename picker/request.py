@@ -200,6 +200,43 @@ class Promise:
     seconds_per_token: float
 
 
+class GpuCost:
+    """What a request costs in GPU seconds: its prefill, and each token of its answer by its share in the batch.
+
+    `output_tokens` are expected, one in each `step_seconds`.
+    """
+
+    __slots__ = ("output_tokens", "prefill_seconds", "step_seconds", "token_seconds")
+
+    def __init__(self, prefill_seconds: float, token_seconds: float, output_tokens: float, step_seconds: float) -> None:
+        self.prefill_seconds = prefill_seconds
+        self.token_seconds = token_seconds
+        self.output_tokens = output_tokens
+        self.step_seconds = step_seconds
+
+    @property
+    def seconds(self) -> float:
+        """What it is expected to cost."""
+        return self.prefill_seconds + self.token_seconds * self.output_tokens
+
+    def settled(self, outcome: "Outcome") -> float:
+        """What it has cost, as far as `outcome` tells.
+
+        A refusal by the endpoint costs nothing. An answer that was given up has as many tokens as there were steps
+        since it began, the prefill alone where it did not begin.
+        """
+        if outcome.status is not None and not 200 <= outcome.status < 300:
+            return 0.0
+        tokens = self.output_tokens
+        if outcome.completion_tokens is not None:
+            tokens = float(outcome.completion_tokens)
+        elif outcome.first_byte_seconds is None:
+            tokens = 0.0
+        elif outcome.kind != "completed":
+            tokens = min(tokens, (outcome.duration_seconds - outcome.first_byte_seconds) / self.step_seconds)
+        return self.prefill_seconds + self.token_seconds * tokens
+
+
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class Decision:
     """Where a request goes.
@@ -209,7 +246,8 @@ class Decision:
     were asked for. `revision` is the store revision that was read, `pool` the one of the director that decided.
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
-    `sessions` are those that were placed with it.
+    `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
+    worked out.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -225,6 +263,7 @@ class Decision:
     response_headers: Final[tuple[tuple[str, bytes], ...]]
     record: Final[PickRecord | None]
     sessions: Final[tuple[SessionClaim, ...]]
+    cost: Final[GpuCost | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -241,6 +280,7 @@ class Decision:
         response_headers: tuple[tuple[str, bytes], ...] = (),
         record: PickRecord | None = None,
         sessions: tuple[SessionClaim, ...] = (),
+        cost: GpuCost | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -255,6 +295,7 @@ class Decision:
         self.response_headers = response_headers
         self.record = record
         self.sessions = sessions
+        self.cost = cost
 
 
 RejectionCode = Literal[
@@ -317,6 +358,12 @@ class Reason(enum.StrEnum):
     """Filters left no candidate."""
     SATURATED = "saturated"
     """A sheddable request there is no room for."""
+    NO_ROOM = "no_room"
+    """No endpoint can take the request now without missing what is to be kept."""
+    QUEUE_FULL = "queue_full"
+    """The request would have to wait, and as many wait already as may."""
+    WAITED = "waited"
+    """The request has waited for as long as it may, or as long as it makes sense."""
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
     """The exchange failed before anything was decided; the gateway answers for it."""
@@ -411,10 +458,11 @@ class Held:
     before that: its client has left, its gateway has answered, or its exchange has ended.
     """
 
-    __slots__ = ("_given_up", "_listener", "waiting")
+    __slots__ = ("_given_up", "_listener", "_watcher", "waiting")
 
     def __init__(self, given_up: Callable[[], None]) -> None:
         self._given_up = given_up
+        self._watcher: Callable[[Verdict], None] | None = None
         self._listener: Callable[[Verdict], None] | None = None
         self.waiting = True
         """Whether a verdict is still wanted."""
@@ -423,12 +471,18 @@ class Held:
         """Have `listener` told of the verdict: what carries the exchange."""
         self._listener = listener
 
+    def watch(self, watcher: Callable[[Verdict], None]) -> None:
+        """Have `watcher` told of the verdict before the listener: what stands around the director that holds."""
+        self._watcher = watcher
+
     def resolve(self, verdict: Verdict) -> None:
         """Tell the verdict. Raises ValueError where none is wanted: a decision would have no end."""
         listener, self._listener = self._listener, None
         if not self.waiting or listener is None:
             raise ValueError("the request does not wait")
         self.waiting = False
+        if self._watcher is not None:
+            self._watcher(verdict)
         listener(verdict)
 
     def give_up(self) -> None:

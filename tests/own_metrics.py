@@ -35,6 +35,7 @@ from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
@@ -65,6 +66,7 @@ def _picker() -> Iterable[Collector]:
     durations = ObservedDirector(directors, lambda: 0.0).durations
     return (
         PickerCollector(directors, durations, int),
+        FlowCollector(dict),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),

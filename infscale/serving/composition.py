@@ -29,6 +29,7 @@ from infscale.serving.deciding import Deciding
 from infscale.serving.discovering import Discovering, discovering
 from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
+from infscale.serving.loop_alarm import LoopAlarm
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
@@ -181,6 +182,9 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    if deciding.may_hold and "picker" in running:
+        alarm = LoopAlarm(clock)
+        alarm.ring = deciding.hold(alarm.set).ring
     recording = None
     if config.picker.record is not None and "picker" in running:
         recording = Recording(config.picker.record, clock)

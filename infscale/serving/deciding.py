@@ -2,9 +2,11 @@
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+
+from prometheus_client.registry import Collector
 
 from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
@@ -14,14 +16,18 @@ from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
+from picker.directing.flow_director import Alarm, FlowDirector
 from picker.directing.pool_directors import PoolDirectors
+from picker.directing.pool_flow import FlowSettings
 from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
-from picker.request import PromptDirector
+from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
+from picker.telemetry.flow_metrics import FlowCollector
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +75,7 @@ class Deciding(Part):
         self._config = config
         self._store = store
         self._rng = rng
+        self._clock = clock
         self._directing = DirectorSettings(
             unknown_models=config.picker.unknown_models,
             lists=lists,
@@ -83,12 +90,40 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
-        self._outermost: PromptDirector = self.observing.director
-        self._collectors = tuple(self.observing.collectors())
+        self._outermost: Director = self.observing.director
+        self.flow: FlowDirector | None = None
+        """What has requests wait, where they may."""
+        self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
+        enabled = self._config.picker.flow_control.enabled
+        return self.scheduling.clocked if enabled is None else enabled
+
+    def hold(self, alarm: Alarm) -> FlowDirector:
+        """Have requests wait until an endpoint can begin them; before any pool is there, and before `record`.
+
+        `alarm` is to have what is returned rung.
+        """
+        self._directing = replace(self._directing, holds=True)
+        given = self._config.picker.flow_control
+        budget = Budget(given.max_requests, given.max_bytes)
+        settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
+        flow = self.flow = FlowDirector(self.observing.director, self.directors, settings, alarm, self._clock)
+        self._outermost = flow
+        self._collectors = (*self._collectors, FlowCollector(lambda: flow.flows))
+        self._store.on_observation(lambda: flow.stir(self._clock()))
+        return flow
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
         self._outermost = RecordedDirector(self._outermost, recorder, KnownAdapters(self._store))
+
+    @property
+    def director(self) -> Director:
+        """What exchanges ask."""
+        return self._outermost
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
@@ -108,6 +143,8 @@ class Deciding(Part):
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""
         self.directors.sync(state)
+        if self.flow is not None:
+            self.flow.sync(self._clock())
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
 

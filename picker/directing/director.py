@@ -15,17 +15,20 @@ from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
+from picker.flow.prospect import Prospect, prospect
+from picker.flow.room import LATEST_SECONDS, next_room, with_room
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.admitters import admitted
 from picker.scheduling.filters.session_filter import FALLBACK
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
-from picker.sessions.placement import Sessions
+from picker.sessions.placement import NO_SESSIONS, Sessions
 
 if TYPE_CHECKING:
     from random import Random
 
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
+_NO_ROOM: Final = Rejection("ResourceExhausted", "no endpoint has room for the request now", Reason.NO_ROOM)
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
 
@@ -41,7 +44,8 @@ class PoolDirector:
         rng: "Random",
         settings: DirectorSettings | None = None,
     ) -> None:
-        self._pool = pool
+        self.pool = pool
+        """Whose requests it directs."""
         self._config = config
         self._store = store
         self._rng = rng
@@ -70,7 +74,7 @@ class PoolDirector:
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
-        snapshot = self._store.snapshot(self._pool)
+        snapshot = self._store.snapshot(self.pool)
         body = request.body
         if body is None:
             return self._anywhere(request, snapshot, now)
@@ -78,8 +82,39 @@ class PoolDirector:
         missing = isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS
         if missing and snapshot is not None and not snapshot.columns.ready.any():
             # Has the pool scaled up; requests without a body, as probes are, do not have it so.
-            self._store.turn_away(self._pool, now)
+            self._store.turn_away(self.pool, now)
         return answer
+
+    def prospect(self, request: InferenceRequest, body: ParsedBody, now: float) -> Prospect | Rejection:
+        """What a request that is to wait will take, and where in a queue it belongs."""
+        model = self._gates.model(request, body)
+        if isinstance(model, Rejection):
+            return model
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None:
+            return self._gates.unavailable()
+        self._dispatches.follow(snapshot, now)
+        priority = self._gates.priority(request, body)
+        _, prefix = self._dispatches.cached(body, model)
+        facts = self._facts(request, body, model, priority)
+        return prospect(self._context(facts, snapshot, prefix, NO_SESSIONS, now, blind=False), request.subset)
+
+    def next_room(self, now: float) -> float:
+        """When an endpoint may have room again, if nothing else happens."""
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None or not len(snapshot):
+            return now + LATEST_SECONDS
+        self._dispatches.follow(snapshot, now)
+        return next_room(snapshot, self._dispatches.memory.clock, now)
+
+    def has_endpoints(self) -> bool:
+        """Whether any endpoint is ready."""
+        snapshot = self._store.snapshot(self.pool)
+        return snapshot is not None and bool(snapshot.columns.ready.any())
+
+    def call_for_endpoints(self, now: float) -> None:
+        """A request waits for the first endpoint of the pool: have it scaled up."""
+        self._store.turn_away(self.pool, now)
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
@@ -88,11 +123,11 @@ class PoolDirector:
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
-        return self._dispatches.response_started(decision, status, served, self._store.snapshot(self._pool), now)
+        return self._dispatches.response_started(decision, status, served, self._store.snapshot(self.pool), now)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
-        self._dispatches.finished(request, decision, outcome, self._store.snapshot(self._pool), now)
+        self._dispatches.finished(request, decision, outcome, self._store.snapshot(self.pool), now)
 
     def overheard(self, outcome: Outcome) -> None:
         """Nothing was charged, so there is nothing to end."""
@@ -124,10 +159,7 @@ class PoolDirector:
             return admission
         blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
-        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.outputs.expect(model, body.max_output_tokens)
-        facts = RequestFacts(
-            model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
-        )
+        facts = self._facts(request, body, model, admission.priority)
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
@@ -140,6 +172,11 @@ class PoolDirector:
         if isinstance(selection, Rejection):
             return selection
         return dispatches.begin(request, context, selection, chains, snapshot)
+
+    def _facts(self, request: InferenceRequest, body: ParsedBody, model: str, priority: int) -> RequestFacts:
+        outputs = self._dispatches.outputs
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else outputs.expect(model, body.max_output_tokens)
+        return RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
 
     def _context(
         self,
@@ -165,6 +202,8 @@ class PoolDirector:
                 return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(retry_after)
+        if self._settings.holds and not len(with_room(context, rows)):
+            return _NO_ROOM
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"

@@ -21,7 +21,8 @@ class DirectorSettings:
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
     objective's is worth least, or as much as none. `wall` tells the time of the day, without which no session tokens
-    are read or made.
+    are read or made. With `holds` a queue stands around the director: what no endpoint has room for is refused with
+    `Reason.NO_ROOM`, and nothing is shed for load.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"
@@ -34,6 +35,7 @@ class DirectorSettings:
     trusted_headers: frozenset[str] = frozenset()
     unknown_objectives: Literal["lowest", "default"] = "lowest"
     wall: Callable[[], float] | None = None
+    holds: bool = False
 
 
 @dataclass(slots=True)
