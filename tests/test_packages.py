@@ -121,6 +121,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/factories/filter_factories",
         "picker/epp_config/factories/scorer_factories",
     ),
+    "picker/epp_config/test_flow_section.py": (
+        "picker/epp_config/factories/flow_factories",
+        "picker/epp_config/flow_policies",
+    ),
     "picker/epp_config/test_loader.py": (
         "picker/epp_config/factories/producers",
         "picker/epp_config/presets",

@@ -12,10 +12,10 @@ from picker.scheduling.prefix_index import PrefixSettings
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is said of the prefix index, of media, predictions, metrics pages and responses.
+    """What is said of the prefix index, of media, predictions, metrics pages, responses and agents.
 
     `media_items` is how many media each endpoint is taken to hold. `prefix` and `media_items` are None where nothing is
-    said of them.
+    said of them. `agent_headers` name the session of an agent, in the order in which they are asked.
     """
 
     prefix: PrefixSettings | None = None
@@ -23,6 +23,7 @@ class Facts:
     predicting: PredictionSettings = USUAL_PREDICTIONS
     scraping: ScrapeWishes = NO_WISHES
     reporting: Reporting = NO_REPORTING
+    agent_headers: tuple[str, ...] = ()
 
 
 Told = tuple[Facts, tuple[str, ...]]

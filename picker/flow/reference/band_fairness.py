@@ -12,6 +12,12 @@ class GlobalStrict:
     def __init__(self, ordering: Ordering) -> None:
         self._ordering = ordering
 
+    def waits(self, flow: str, now: float) -> None:
+        """Changes nothing."""
+
+    def waits_no_more(self, flow: str, now: float) -> None:
+        """Changes nothing."""
+
     def choose(self, heads: Mapping[str, Waiting], now: float) -> str | None:
         """The flow whose head is first by the band's ordering."""
         key = self._ordering.key
@@ -35,6 +41,12 @@ class RoundRobin:
 
     def __init__(self) -> None:
         self._last: str | None = None
+
+    def waits(self, flow: str, now: float) -> None:
+        """Changes nothing."""
+
+    def waits_no_more(self, flow: str, now: float) -> None:
+        """Changes nothing."""
 
     def choose(self, heads: Mapping[str, Waiting], now: float) -> str | None:
         """The next flow after the one that went last; the first where no flow waits after it."""

@@ -153,6 +153,12 @@ class ProgramAware:
         """Every program that is remembered, by its flow."""
         return self._programs
 
+    def waits(self, flow: str, now: float) -> None:
+        """Changes nothing."""
+
+    def waits_no_more(self, flow: str, now: float) -> None:
+        """Changes nothing."""
+
     def choose(self, heads: Mapping[str, Waiting], now: float) -> str | None:
         """The flow of the program that the strategy says; of equals the one whose head came first."""
         self._sweep(now)

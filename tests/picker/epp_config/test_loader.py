@@ -259,7 +259,6 @@ REFUSED = {
         "matchExpressions: label a",
     ),
     "unknown gate": ("featureGates: [x]\n", "epp.yaml:3: featureGates[0]: expected name"),
-    "flow control": ("featureGates: [flowControl]\n", "flow control is not available in this version"),
     "profile without a name": ("schedulingProfiles: [{plugins: []}]\n", "'name' is missing"),
     "profile named twice": ("schedulingProfiles: [{name: a}, {name: a}]\n", "already a profile named 'a'"),
     "two profiles": ("schedulingProfiles: [{name: a}, {name: b}]\n", "runs exactly one profile"),
