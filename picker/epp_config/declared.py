@@ -8,7 +8,7 @@ from infscale.documents.problems import AlreadySaid
 from infscale.documents.strict_document import Field, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from picker.epp_config import registry
-from picker.epp_config.detector import Detector, headroom, read_detector
+from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, headroom, read_detector
 from picker.epp_config.factories.data_plugins import POOL_AVERAGES_EXTRACTOR
 from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
 from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS
@@ -184,7 +184,8 @@ class Declared:
                 self.screeners[name] = self._types.screeners[plugin.type](given)
             case Kind.DETECTOR:
                 self.detectors[name] = read_detector(plugin.type, given)
-                self.filters[name] = SaturationFilter(headroom(given))
+                # As in the reference, only the filter by what engines report leaves all rather than none.
+                self.filters[name] = SaturationFilter(headroom(given), or_all=plugin.type == DEFAULT_DETECTOR)
             case kind if kind in POLICIES:
                 self.policies.build(plugin)
             case _:
