@@ -19,7 +19,19 @@ class Ordering(Protocol):
 
 
 class Fairness(Protocol):
-    """The order of the flows of one band; it owns what it remembers of them."""
+    """The order of the flows of one band; it owns what it remembers of them.
+
+    A flow waits from `waits` to `waits_no_more`, which come by turns, and only the heads of flows that wait are chosen
+    from. What is dispatched without having waited comes to `dispatched` alone.
+    """
+
+    def waits(self, flow: str, now: float) -> None:
+        """A request of the flow waits, and none did before."""
+        ...
+
+    def waits_no_more(self, flow: str, now: float) -> None:
+        """The last request of the flow that waited has left, was removed or has expired."""
+        ...
 
     def choose(self, heads: Mapping[str, Waiting], now: float) -> str | None:
         """The flow whose head goes next, of those whose heads are given; None: none goes now. Charges nothing."""
