@@ -126,6 +126,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/flow_policies",
     ),
     "picker/epp_config/test_loader.py": (
+        "picker/epp_config/detector",
         "picker/epp_config/factories/producers",
         "picker/epp_config/presets",
         "picker/epp_config/scraping_parameters",
@@ -237,6 +238,7 @@ DECLARATIONS = (
     "infscale/doctor/view/seen_routing",
     "infscale/doctor/view/seen_scalers",
     "infscale/doctor/view/seen_workloads",
+    "picker/flow/policies",
     "picker/scheduling/stages",
 )
 """Modules of types and protocols, which do nothing."""
