@@ -12,7 +12,7 @@ from picker.epp_config.declared import Declared
 from picker.epp_config.factories.flow_factories import IMPLIED
 from picker.epp_config.parameters import note
 from picker.epp_config.registry import Kind, Plugin
-from picker.flow.reference.flow_settings import BandSettings, FlowSettings
+from picker.flow.reference.flow_settings import BandSettings, ReferenceFlowSettings
 from picker.flow.reference.wait_budgets import WaitBudget
 
 GATE: Final = "flowControl"
@@ -52,14 +52,14 @@ class FlowSection:
             if name != DETECTOR_KEY:
                 self._declared.notes.append(note(field, f"has no effect without the gate {GATE}"))
 
-    def settings(self) -> FlowSettings:
+    def settings(self) -> ReferenceFlowSettings:
         """What the section says, with the reference's defaults."""
-        fields, usual = self._fields, FlowSettings()
+        fields, usual = self._fields, ReferenceFlowSettings()
         ttl = attempted(fields, "defaultRequestTTL", _ttl, usual.budget.seconds).or_else(usual.budget.seconds)
         empty_ttl = attempted(fields, "noEndpointRequestTTL", _ttl, ttl).or_else(ttl)
         default = self._template("defaultPriorityBand") or usual.default_band
         negative = self._template("defaultNegativePriorityBand")
-        settings = FlowSettings(
+        settings = ReferenceFlowSettings(
             attempted(fields, "maxRequests", _count, 0).or_else(0) or None,
             attempted(fields, "maxBytes", _count, 0).or_else(0) or None,
             WaitBudget(ttl, empty_ttl),

@@ -20,7 +20,7 @@ from picker.epp_config.presets import PRESETS
 from picker.epp_config.registry import BUILT_IN, DETECTORS, Kind, Plugin, Plugins
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
-from picker.flow.reference.flow_settings import FlowSettings
+from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.parsing.table import DEFAULT_TYPES
 from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
@@ -74,7 +74,7 @@ class PickerConfig:
     screeners: tuple[Screener, ...] = ()
     stamps: tuple[tuple[str, str], ...] = ()
     clocked: bool = False
-    flow: FlowSettings | None = None
+    flow: ReferenceFlowSettings | None = None
     agent_headers: tuple[str, ...] = ()
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
@@ -263,7 +263,7 @@ class _Loader:
             self._declared.notes.append(note(field, f"{name} has no effect here: {reason}"))
         return name, not equals or value.lower() == "true"
 
-    def _flow_control(self, *, on: bool) -> FlowSettings | None:
+    def _flow_control(self, *, on: bool) -> ReferenceFlowSettings | None:
         """How requests wait where flow control is `on`; of its section the saturation detector counts in any case."""
         section = FlowSection(self._fields.get("flowControl"), self._declared)
         for field in (self._fields.get(DETECTOR_KEY), section.detector):

@@ -66,7 +66,7 @@ class BandSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowSettings:
+class ReferenceFlowSettings:
     """The whole of it. `max_requests` and `max_bytes` are of all bands together, None: no limit.
 
     `bands` are by priority. Another one gets `negative_band` where it is below 0 and that is said, else

@@ -5,7 +5,7 @@ from typing import Final
 
 from picker.flow.budgets import Budget
 from picker.flow.policies import Fairness
-from picker.flow.reference.flow_settings import FlowSettings
+from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.flow.reference.program_aware import ProgramAware
 from picker.flow.waiting import Waiting
 
@@ -16,7 +16,7 @@ UNUSED_SECONDS: Final = 600.0
 class PoolBands:
     """Owner of the policies of one pool's bands. Those configured, and that of priority 0, are always there."""
 
-    def __init__(self, settings: FlowSettings) -> None:
+    def __init__(self, settings: ReferenceFlowSettings) -> None:
         self._settings = settings
         self._fairness: dict[int, Fairness] = {}
         self._programs: dict[str, ProgramAware] = {}
@@ -26,6 +26,11 @@ class PoolBands:
     def programs(self) -> Sequence[ProgramAware]:
         """The books of programs, one for each plugin that keeps any."""
         return tuple(self._programs.values())
+
+    @property
+    def known(self) -> Collection[int]:
+        """The bands there are."""
+        return self._settings.bands.keys() | {0} | self._used_at.keys()
 
     def key(self, waiting: Waiting) -> tuple[float, ...]:
         """See `Ordering`: by that of the request's band."""
@@ -51,10 +56,9 @@ class PoolBands:
         """The bands there are, highest first; requests of those `waiting` keep theirs."""
         for priority in waiting:
             self._used_at[priority] = now
-        configured = self._settings.bands.keys() | {0}
         for priority in [each for each, at in self._used_at.items() if now - at > UNUSED_SECONDS]:
             del self._used_at[priority]
-        return sorted(configured | self._used_at.keys(), reverse=True)
+        return sorted(self.known, reverse=True)
 
     def served(self, waiting: Waiting, prompt_tokens: float, output_tokens: float, now: float) -> None:
         """An answer to a request has ended, which reports so many tokens: fairness by service counts these."""

@@ -7,6 +7,7 @@ minute.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 from typing import Final, Literal, Protocol
 
 from picker.flow.waiting import Waiting
@@ -152,6 +153,11 @@ class ProgramAware:
     def programs(self) -> Mapping[str, Program]:
         """Every program that is remembered, by its flow."""
         return self._programs
+
+    def latest(self, count: int) -> Mapping[str, Program]:
+        """So many programs, those of which something ended last."""
+        programs = self._programs
+        return {flow: programs[flow] for flow in nlargest(count, programs, key=lambda each: programs[each].last_end)}
 
     def waits(self, flow: str, now: float) -> None:
         """Changes nothing."""

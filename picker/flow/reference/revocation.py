@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from infscale.metrics.saturation import SaturationKind
+from infscale.telemetry.histogram import Histogram
 
 MOST_AT_ONCE: Final = 2
+# The type is said: the compiler does not set a tuple of floats whose length it knows.
+CONFIRMATION_BOUNDS: Final[tuple[float, ...]] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 CONFIRMATION_TIMEOUT_SECONDS: Final = 10.0
 _GRACE_OF_COUNTS_SECONDS: Final = 0.01
 _ABORT_SECONDS: Final = 0.25
@@ -124,12 +127,14 @@ class Reclamation:
         self._outstanding: dict[int, tuple[float, float]] = {}
         # Shares of what has ended, each with the time until which the pool may not show it.
         self._cooling: list[tuple[float, float]] = []
-        self.issued = 0
-        """Requests that were taken back …"""
-        self.confirmed = 0
-        """… and have ended since …"""
+        self.issued: dict[int, int] = {}
+        """Requests that were taken back, by the priority of the band that got their room …"""
         self.timed_out = 0
-        """… or were given up on."""
+        """… those of them that did not end in time …"""
+        self.confirmations = Histogram(CONFIRMATION_BOUNDS)
+        """… and how long the others took to end, seconds."""
+        self.missing = 0.0
+        """By how much the saturation was above the ceiling at the last decision."""
 
     @property
     def pending(self) -> float:
@@ -155,7 +160,8 @@ class Reclamation:
         """
         share = saturation / in_flight if in_flight > 0 else 0.0
         pending = self.pending
-        missing = saturation - asked.ceiling - pending
+        self.missing = saturation - asked.ceiling
+        missing = self.missing - pending
         if share <= 0.0 or not math.isfinite(share) or missing < 0.0 or (pending and not missing):
             return ()
         wanted = min(MOST_AT_ONCE, max(1, math.ceil(missing / share)))
@@ -165,14 +171,14 @@ class Reclamation:
                 break
             taken.append(each)
             self._outstanding[each.number] = share, now
-        self.issued += len(taken)
+        self.issued[asked.priority] = self.issued.get(asked.priority, 0) + len(taken)
         return taken
 
     def ended(self, number: int, now: float) -> None:
         """A request has ended; one that was not taken back changes nothing."""
         if number in self._outstanding:
+            self.confirmations.observe(now - self._outstanding[number][1])
             self._retire(number, now)
-            self.confirmed += 1
 
     def _retire(self, number: int, now: float) -> None:
         share, _ = self._outstanding.pop(number)

@@ -11,7 +11,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.flow.policies import Ordering
-from picker.flow.reference.flow_settings import BandSettings, CeilingsChoice, FairnessChoice, FlowSettings
+from picker.flow.reference.flow_settings import BandSettings, CeilingsChoice, FairnessChoice, ReferenceFlowSettings
 from picker.flow.reference.identities import AGENT_HEADERS
 from picker.flow.reference.orderings import EarliestDeadline, FirstComeFirstServed, SloDeadline
 from picker.flow.reference.program_aware import ProgramSettings
@@ -28,7 +28,7 @@ def loaded(body: str) -> PickerConfig:
     return load_picker_config(HEAD + body, "epp.yaml")
 
 
-def flow(body: str) -> FlowSettings:
+def flow(body: str) -> ReferenceFlowSettings:
     settings = loaded(body).flow
     assert settings is not None
     return settings
@@ -45,8 +45,8 @@ def case(name: str) -> PickerConfig:
 
 
 def test_flow_control_is_on_where_its_gate_is() -> None:
-    assert flow("") == FlowSettings()
-    assert flow("flowControl: {}\n") == FlowSettings()
+    assert flow("") == ReferenceFlowSettings()
+    assert flow("flowControl: {}\n") == ReferenceFlowSettings()
     off = HEAD.replace("[flowControl]", "[flowControl=false]") + "flowControl: {maxRequests: 5}\n"
     assert load_picker_config(off, "epp.yaml").flow is None
     assert load_picker_config(HEAD.replace("featureGates: [flowControl]\n", ""), "epp.yaml").flow is None
@@ -54,7 +54,7 @@ def test_flow_control_is_on_where_its_gate_is() -> None:
 
 def test_a_whole_configuration_of_the_field_arrives() -> None:
     config = case("flow-control.yaml")
-    assert config.flow == FlowSettings(
+    assert config.flow == ReferenceFlowSettings(
         max_requests=1000,
         max_bytes=10 * 2**30,
         budget=WaitBudget(60.0, 60.0),
@@ -74,7 +74,7 @@ def test_a_whole_configuration_of_the_field_arrives() -> None:
 def test_turn_priority_for_the_sessions_of_agents_arrives() -> None:
     config = case("turn-priority-fairness.yaml")
     turns = FairnessChoice("program-aware-fairness", "program-aware", ProgramSettings(strategy="turn-priority"))
-    assert config.flow == FlowSettings(
+    assert config.flow == ReferenceFlowSettings(
         bands={-1: BandSettings(ttl_seconds=9000.0, fairness=turns), 0: BandSettings()}, evicting=Victims()
     )
     assert config.agent_headers == AGENT_HEADERS
@@ -85,37 +85,37 @@ def test_turn_priority_for_the_sessions_of_agents_arrives() -> None:
 @pytest.mark.parametrize(
     ("section", "expected"),
     [
-        ("{maxRequests: 1k, maxBytes: 500M}", FlowSettings(1000, 500_000_000)),
-        ("{maxRequests: 7, maxBytes: 1Gi}", FlowSettings(7, 2**30)),
+        ("{maxRequests: 1k, maxBytes: 500M}", ReferenceFlowSettings(1000, 500_000_000)),
+        ("{maxRequests: 7, maxBytes: 1Gi}", ReferenceFlowSettings(7, 2**30)),
         # As in the reference 0 is no limit for all, and the usual limit for a band.
-        ('{maxRequests: 0, maxBytes: "0"}', FlowSettings()),
+        ('{maxRequests: 0, maxBytes: "0"}', ReferenceFlowSettings()),
         (
             '{priorityBands: [{priority: 1, maxRequests: "0", maxBytes: 0}]}',
-            FlowSettings(bands={1: BandSettings(5_000, 1_000_000_000)}),
+            ReferenceFlowSettings(bands={1: BandSettings(5_000, 1_000_000_000)}),
         ),
-        ("{maxRequests: 500m}", FlowSettings(1)),
-        ("{defaultRequestTTL: 30s}", FlowSettings(budget=WaitBudget(30.0, 30.0))),
-        ("{defaultRequestTTL: 0s}", FlowSettings(budget=WaitBudget(math.inf, math.inf))),
-        ("{noEndpointRequestTTL: 10m}", FlowSettings(budget=WaitBudget(60.0, 600.0))),
+        ("{maxRequests: 500m}", ReferenceFlowSettings(1)),
+        ("{defaultRequestTTL: 30s}", ReferenceFlowSettings(budget=WaitBudget(30.0, 30.0))),
+        ("{defaultRequestTTL: 0s}", ReferenceFlowSettings(budget=WaitBudget(math.inf, math.inf))),
+        ("{noEndpointRequestTTL: 10m}", ReferenceFlowSettings(budget=WaitBudget(60.0, 600.0))),
         (
             "{defaultRequestTTL: 30s, noEndpointRequestTTL: 0s}",
-            FlowSettings(budget=WaitBudget(30.0, math.inf)),
+            ReferenceFlowSettings(budget=WaitBudget(30.0, math.inf)),
         ),
         (
             "{defaultPriorityBand: {maxRequests: 9}, defaultNegativePriorityBand: {priority: -1, maxBytes: 8}}",
-            FlowSettings(default_band=BandSettings(9), negative_band=BandSettings(max_bytes=8)),
+            ReferenceFlowSettings(default_band=BandSettings(9), negative_band=BandSettings(max_bytes=8)),
         ),
         (
             "{priorityBands: [{priority: -7, defaultRequestTTL: 0s}]}",
-            FlowSettings(bands={-7: BandSettings(ttl_seconds=math.inf)}),
+            ReferenceFlowSettings(bands={-7: BandSettings(ttl_seconds=math.inf)}),
         ),
-        ("{bandSelectionPolicyPluginRef: strict-band-selection-policy}", FlowSettings()),
-        ("{usageLimitPolicyPluginRef: static-usage-limit-policy}", FlowSettings()),
-        ("{enableEviction: false, priorityBands: []}", FlowSettings()),
-        ("{enableEviction: true}", FlowSettings(evicting=Victims(SheddableOnly(), LowestThenNewest()))),
+        ("{bandSelectionPolicyPluginRef: strict-band-selection-policy}", ReferenceFlowSettings()),
+        ("{usageLimitPolicyPluginRef: static-usage-limit-policy}", ReferenceFlowSettings()),
+        ("{enableEviction: false, priorityBands: []}", ReferenceFlowSettings()),
+        ("{enableEviction: true}", ReferenceFlowSettings(evicting=Victims(SheddableOnly(), LowestThenNewest()))),
     ],
 )
-def test_budgets_bands_and_times_arrive(section: str, expected: FlowSettings) -> None:
+def test_budgets_bands_and_times_arrive(section: str, expected: ReferenceFlowSettings) -> None:
     assert flow(f"flowControl: {section}\n") == expected
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from picker.flow.reference.band_fairness import GlobalStrict, RoundRobin
-from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, FairnessKind, FlowSettings
+from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, FairnessKind, ReferenceFlowSettings
 from picker.flow.reference.orderings import FirstComeFirstServed
 from picker.flow.reference.program_aware import ProgramAware
 from picker.flow.reference.wait_budgets import WaitBudget
@@ -14,7 +14,7 @@ USUAL, LOW, TOP = BandSettings(), BandSettings(max_requests=1), BandSettings(ttl
 
 
 def test_the_defaults_are_the_references() -> None:
-    settings = FlowSettings()
+    settings = ReferenceFlowSettings()
     assert (settings.max_requests, settings.max_bytes, settings.evicting) == (None, None, None)
     assert settings.budget == WaitBudget(60.0, 60.0)
     band = settings.band(7)
@@ -27,22 +27,22 @@ def test_the_defaults_are_the_references() -> None:
 @pytest.mark.parametrize(
     ("settings", "priority", "expected"),
     [
-        (FlowSettings(bands={5: TOP}), 5, TOP),
-        (FlowSettings(bands={5: TOP}), 4, USUAL),
-        (FlowSettings(bands={-1: TOP}, negative_band=LOW), -1, TOP),
-        (FlowSettings(negative_band=LOW), -2, LOW),
-        (FlowSettings(negative_band=LOW), 0, USUAL),
-        (FlowSettings(default_band=LOW), -2, LOW),
+        (ReferenceFlowSettings(bands={5: TOP}), 5, TOP),
+        (ReferenceFlowSettings(bands={5: TOP}), 4, USUAL),
+        (ReferenceFlowSettings(bands={-1: TOP}, negative_band=LOW), -1, TOP),
+        (ReferenceFlowSettings(negative_band=LOW), -2, LOW),
+        (ReferenceFlowSettings(negative_band=LOW), 0, USUAL),
+        (ReferenceFlowSettings(default_band=LOW), -2, LOW),
     ],
 )
 def test_a_band_has_its_own_settings_or_those_of_bands_like_it(
-    settings: FlowSettings, priority: int, expected: BandSettings
+    settings: ReferenceFlowSettings, priority: int, expected: BandSettings
 ) -> None:
     assert settings.band(priority) == expected
 
 
 def test_a_band_may_have_its_own_time_to_wait_where_there_are_endpoints() -> None:
-    settings = FlowSettings(budget=WaitBudget(60.0, 90.0), bands={5: TOP})
+    settings = ReferenceFlowSettings(budget=WaitBudget(60.0, 90.0), bands={5: TOP})
     assert settings.budget_of(5) == WaitBudget(math.inf, 90.0)
     assert settings.budget_of(0) == WaitBudget(60.0, 90.0)
 

@@ -94,7 +94,9 @@ def test_the_next_decision_waits_until_all_have_ended_and_the_room_can_be_seen()
     assert not reclamation.may_decide(3.4)
     assert reclamation.pending == pytest.approx(0.3)
     assert reclamation.may_decide(3.5)
-    assert (reclamation.pending, reclamation.issued, reclamation.confirmed, reclamation.timed_out) == (0.0, 2, 2, 0)
+    assert (reclamation.pending, reclamation.issued, reclamation.timed_out) == (0.0, {0: 2}, 0)
+    assert (reclamation.confirmations.count, reclamation.confirmations.total) == (2, 4.0)
+    assert reclamation.missing == 2.0
 
 
 def test_what_does_not_end_is_given_up_on_and_counts_once() -> None:
@@ -103,7 +105,7 @@ def test_what_does_not_end_is_given_up_on_and_counts_once() -> None:
     assert not reclamation.may_decide(CONFIRMATION_TIMEOUT_SECONDS)
     assert reclamation.may_decide(CONFIRMATION_TIMEOUT_SECONDS + 0.5)
     reclamation.ended(0, 99.0)
-    assert (reclamation.issued, reclamation.confirmed, reclamation.timed_out) == (1, 0, 1)
+    assert (reclamation.issued, reclamation.confirmations.count, reclamation.timed_out) == ({0: 1}, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +130,8 @@ def test_whatever_happens_each_is_accounted_for_once(events: list[tuple[int, flo
             reclamation.ended(number, now)
             open_numbers.discard(number)
         assert reclamation.pending >= 0.0
-        assert reclamation.confirmed + reclamation.timed_out <= reclamation.issued
+        assert reclamation.confirmations.count + reclamation.timed_out <= sum(reclamation.issued.values())
     assert reclamation.may_decide(now + 100.0) or not reclamation.may_decide(now)
     assert reclamation.may_decide(now + 200.0)
     assert reclamation.pending == 0.0
-    assert reclamation.issued == reclamation.confirmed + reclamation.timed_out
+    assert sum(reclamation.issued.values()) == reclamation.confirmations.count + reclamation.timed_out

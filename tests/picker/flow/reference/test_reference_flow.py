@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
-from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, FlowSettings
-from picker.flow.reference.pool_flow import PoolFlow
+from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, ReferenceFlowSettings
 from picker.flow.reference.program_aware import ProgramAware
 from picker.flow.reference.queue_outcomes import QueueOutcome
+from picker.flow.reference.reference_flow import ReferenceFlow
 from picker.flow.reference.revocation import InFlight, Victims
 from picker.flow.reference.usage_limits import PriorityHoldback, SoftReflectiveChoice
 from picker.flow.reference.wait_budgets import WaitBudget
@@ -30,11 +30,11 @@ def pool(in_flight: float, size: int = 1) -> PoolSnapshot:
 EMPTY = FakePool(0, settings=TEN).snapshot()
 
 
-def flow(settings: FlowSettings | None = None) -> PoolFlow:
-    return PoolFlow(settings or FlowSettings(), 0.5)
+def flow(settings: ReferenceFlowSettings | None = None) -> ReferenceFlow:
+    return ReferenceFlow(settings or ReferenceFlowSettings(), 0.5)
 
 
-def gone(each: PoolFlow, snapshot: PoolSnapshot, turns: int = 9, now: float = 0.0) -> list[int]:
+def gone(each: ReferenceFlow, snapshot: PoolSnapshot, turns: int = 9, now: float = 0.0) -> list[int]:
     found = (each.turn(snapshot, now) for _ in range(turns))
     return [waiting.number for waiting in found if waiting is not None]
 
@@ -51,7 +51,7 @@ def test_a_turn_lets_one_go_until_the_pool_is_full() -> None:
 
 
 def test_higher_bands_go_first_and_no_lower_one_passes_a_band_that_is_held_back() -> None:
-    each = flow(FlowSettings(ceilings=PriorityHoldback(0.5), bands={10: BandSettings(), -10: BandSettings()}))
+    each = flow(ReferenceFlowSettings(ceilings=PriorityHoldback(0.5), bands={10: BandSettings(), -10: BandSettings()}))
     for number, priority in enumerate((-10, 0, 10)):
         each.enter(held(number, priority=priority), USUAL, 0.0)
     assert gone(each, pool(4)) == [2, 1, 0]
@@ -64,7 +64,9 @@ def test_higher_bands_go_first_and_no_lower_one_passes_a_band_that_is_held_back(
 
 def test_a_band_in_which_nothing_waits_holds_lower_ones_back_by_its_ceiling() -> None:
     each = flow(
-        FlowSettings(ceilings=PriorityHoldback(domain="explicit", ceilings={5: 0.2, 0: 1.0}), bands={5: BandSettings()})
+        ReferenceFlowSettings(
+            ceilings=PriorityHoldback(domain="explicit", ceilings={5: 0.2, 0: 1.0}), bands={5: BandSettings()}
+        )
     )
     each.enter(held(1), USUAL, 0.0)
     assert gone(each, pool(2)) == []
@@ -72,7 +74,7 @@ def test_a_band_in_which_nothing_waits_holds_lower_ones_back_by_its_ceiling() ->
 
 
 def test_ceilings_that_count_turns_are_asked_once_a_turn() -> None:
-    each = flow(FlowSettings(ceilings=SoftReflectiveChoice()))
+    each = flow(ReferenceFlowSettings(ceilings=SoftReflectiveChoice()))
     for number in range(6):
         each.enter(held(number, priority=-1), USUAL, 0.0)
     # At 0.75 one turn of three is theirs.
@@ -80,7 +82,7 @@ def test_ceilings_that_count_turns_are_asked_once_a_turn() -> None:
 
 
 def test_flows_take_turns_in_their_band_where_it_says_so() -> None:
-    each = flow(FlowSettings(default_band=BandSettings(fairness=FairnessChoice("rr", "round-robin"))))
+    each = flow(ReferenceFlowSettings(default_band=BandSettings(fairness=FairnessChoice("rr", "round-robin"))))
     for number, name in enumerate("aaab"):
         each.enter(held(number, name), USUAL, 0.0)
     assert gone(each, pool(0)) == [0, 3, 1, 2]
@@ -89,16 +91,16 @@ def test_flows_take_turns_in_their_band_where_it_says_so() -> None:
 @pytest.mark.parametrize(
     ("settings", "snapshot", "expected"),
     [
-        (FlowSettings(max_requests=2), pool(10), QueueOutcome.REJECTED_CAPACITY),
-        (FlowSettings(max_bytes=250), pool(10), QueueOutcome.REJECTED_CAPACITY),
-        (FlowSettings(default_band=BandSettings(max_requests=2)), pool(10), QueueOutcome.REJECTED_CAPACITY),
-        (FlowSettings(default_band=BandSettings(max_bytes=250)), pool(10), QueueOutcome.REJECTED_CAPACITY),
-        (FlowSettings(max_requests=2), EMPTY, QueueOutcome.REJECTED_NO_ENDPOINTS),
-        (FlowSettings(bands={5: BandSettings(max_requests=2)}), pool(10), None),
+        (ReferenceFlowSettings(max_requests=2), pool(10), QueueOutcome.REJECTED_CAPACITY),
+        (ReferenceFlowSettings(max_bytes=250), pool(10), QueueOutcome.REJECTED_CAPACITY),
+        (ReferenceFlowSettings(default_band=BandSettings(max_requests=2)), pool(10), QueueOutcome.REJECTED_CAPACITY),
+        (ReferenceFlowSettings(default_band=BandSettings(max_bytes=250)), pool(10), QueueOutcome.REJECTED_CAPACITY),
+        (ReferenceFlowSettings(max_requests=2), EMPTY, QueueOutcome.REJECTED_NO_ENDPOINTS),
+        (ReferenceFlowSettings(bands={5: BandSettings(max_requests=2)}), pool(10), None),
     ],
 )
 def test_what_finds_no_room_does_not_wait(
-    settings: FlowSettings, snapshot: PoolSnapshot, expected: QueueOutcome | None
+    settings: ReferenceFlowSettings, snapshot: PoolSnapshot, expected: QueueOutcome | None
 ) -> None:
     each = flow(settings)
     each.turn(snapshot, 0.0)
@@ -165,7 +167,7 @@ def test_at_the_end_nothing_waits() -> None:
 
 def test_tokens_of_answers_reach_fairness_by_service() -> None:
     choice = FairnessChoice("las", "program-aware")
-    each = flow(FlowSettings(default_band=BandSettings(fairness=choice)))
+    each = flow(ReferenceFlowSettings(default_band=BandSettings(fairness=choice)))
     for number, name in enumerate("aab"):
         each.enter(held(number, name), USUAL, 0.0)
     first = each.turn(pool(0), 0.0)
@@ -181,7 +183,7 @@ RUNNING = [InFlight(100 + number, -1, float(number)) for number in range(10)]
 
 
 def test_sheddable_requests_are_taken_back_for_a_band_that_is_held_back() -> None:
-    each = flow(FlowSettings(evicting=Victims()))
+    each = flow(ReferenceFlowSettings(evicting=Victims()))
     each.enter(held(1), USUAL, 0.0)
     assert not each.evicted(RUNNING, 0.0), "no turn has held anything back"
     each.turn(pool(10), 0.0)
@@ -190,7 +192,7 @@ def test_sheddable_requests_are_taken_back_for_a_band_that_is_held_back() -> Non
     assert not each.evicted(RUNNING, 0.1)
     each.ended(held(109, priority=-1), None, 0.2)
     assert not each.evicted(RUNNING[:-1], 0.3), "the pool does not show it yet"
-    assert each.reclamation.confirmed == 1
+    assert each.reclamation.confirmations.count == 1
     assert gone(each, pool(9)) == [1]
     assert not each.evicted(RUNNING[:-1], 9.0)
 
@@ -198,14 +200,14 @@ def test_sheddable_requests_are_taken_back_for_a_band_that_is_held_back() -> Non
 @pytest.mark.parametrize(
     ("settings", "priority", "in_flight"),
     [
-        (FlowSettings(), 0, RUNNING),
-        (FlowSettings(evicting=Victims()), -1, RUNNING),
-        (FlowSettings(evicting=Victims()), 0, [InFlight(1, 0, 0.0)]),
-        (FlowSettings(evicting=Victims()), 0, []),
+        (ReferenceFlowSettings(), 0, RUNNING),
+        (ReferenceFlowSettings(evicting=Victims()), -1, RUNNING),
+        (ReferenceFlowSettings(evicting=Victims()), 0, [InFlight(1, 0, 0.0)]),
+        (ReferenceFlowSettings(evicting=Victims()), 0, []),
     ],
 )
 def test_nothing_is_taken_back_without_a_reason(
-    settings: FlowSettings, priority: int, in_flight: list[InFlight]
+    settings: ReferenceFlowSettings, priority: int, in_flight: list[InFlight]
 ) -> None:
     each = flow(settings)
     each.enter(held(1, priority=priority), USUAL, 0.0)
@@ -223,7 +225,7 @@ EVENTS = st.lists(
 def test_whatever_happens_every_request_ends_once(events: list[tuple[str, int, str]], kind: str) -> None:
     choice = FairnessChoice("f", "round-robin" if kind == "round-robin" else "program-aware")
     band = BandSettings() if kind == "global-strict" else BandSettings(max_requests=3, fairness=choice)
-    each = flow(FlowSettings(max_requests=6, default_band=band))
+    each = flow(ReferenceFlowSettings(max_requests=6, default_band=band))
     waiting, ended, snapshot = set[int](), list[int](), pool(5)
     for second, (event, priority, name) in enumerate(events):
         now = second * 9.0

@@ -8,33 +8,40 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from infscale.metrics.saturation import SaturationKind
 from infscale.metrics.snapshot import PoolSnapshot
 from picker.flow.budgets import Budget
 from picker.flow.flow_queue import FlowQueue
-from picker.flow.reference.flow_settings import FlowSettings
+from picker.flow.reference.flow_counts import PoolGauges
+from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.flow.reference.pool_bands import PoolBands
 from picker.flow.reference.pool_saturation import PoolSaturation, Stages
 from picker.flow.reference.queue_outcomes import QueueOutcome
 from picker.flow.reference.revocation import InFlight, Reclamation, demand
+from picker.flow.reference.usage_limits import SoftReflective
 from picker.flow.reference.wait_budgets import WaitBudget
 from picker.flow.waiting import Waiting
 
 TURN_SECONDS: Final = 0.001
+MOST_SHOWN: Final = 64
+"""Of how many programs the books are shown."""
 SWEEP_SECONDS: Final = 1.0
 """How often it is looked for requests whose time is over."""
 
 # One rule for all: which endpoints a request may have does not matter to when it goes.
 _LANE: Final = ""
+_NO_LANES: Final[set[str]] = set()
+_BY_ENGINES: Final = "utilization-detector"
 _NOT_MEASURED: Final = Stages(None, None, 0)
 
 
-class PoolFlow:
+class ReferenceFlow:
     """Owner of what waits for one pool. Call it from one thread only.
 
     `grace_seconds` is how long the pool takes to show the room that an evicted request leaves.
     """
 
-    def __init__(self, settings: FlowSettings, grace_seconds: float) -> None:
+    def __init__(self, settings: ReferenceFlowSettings, grace_seconds: float) -> None:
         self._settings = settings
         self._bands = PoolBands(settings)
         self._ceilings = settings.ceilings.made()
@@ -49,8 +56,12 @@ class PoolFlow:
         """What waits."""
         self.reclamation = Reclamation(grace_seconds)
         """What was evicted."""
+        self.goes_on = False
+        """Whether another turn may let a request go before anything changes."""
         self.stages = _NOT_MEASURED
-        """How full the pool was in the last turn."""
+        """How full the pool was in the last turn …"""
+        self.detector = _BY_ENGINES
+        """… and what measured it."""
 
     @property
     def bands(self) -> PoolBands:
@@ -74,6 +85,8 @@ class PoolFlow:
         priorities = self._bands.priorities(self.queue.priorities, now)
         ceilings = self._ceilings.limits(saturation, priorities)
         self._demanded = None
+        # These count turns, so that a turn may let one go although nothing has changed.
+        self.goes_on = isinstance(self._ceilings, SoftReflective)
         for place, (priority, ceiling) in enumerate(zip(priorities, ceilings, strict=True)):
             if saturation >= ceiling:
                 # No lower band passes one that is held back, not even one in which nothing waits.
@@ -85,6 +98,7 @@ class PoolFlow:
                 waiting = heads[flow]
                 self._bands.fairness(priority).dispatched(waiting, now)
                 self.left(waiting.number, now)
+                self.goes_on = True
                 return waiting
         return None
 
@@ -128,9 +142,27 @@ class PoolFlow:
         outcome = QueueOutcome.EVICTED_NO_ENDPOINTS if self._empty else QueueOutcome.EVICTED_TTL
         return [(waiting, outcome) for waiting in late]
 
+    def gauges(self) -> PoolGauges:
+        """What is shown of it."""
+        measured = {"prefill": self.stages.prefill, "decode": self.stages.decode, "effective": self.stages.effective}
+        stages = {name: value for name, value in measured.items() if value is not None}
+        bands = {each: self._shares(each) for each in self._bands.known}
+        held, settings = self.queue.held, self._settings
+        overall = _share(held.requests, settings.max_requests), _share(held.size_bytes, settings.max_bytes)
+        programs = self._bands.programs
+        shown = {flow: program for each in programs for flow, program in each.latest(MOST_SHOWN).items()}
+        index = min((each.fairness_index() for each in programs), default=None)
+        reclamation = None if settings.evicting is None else self.reclamation
+        return PoolGauges(stages, self.detector, self.stages.stale, bands, overall, reclamation, shown, index)
+
     def close(self, now: float) -> Collection[Waiting]:
         """All that waits, which waits no longer: the picker is shutting down."""
         return [waiting for number in list(self._requests) if (waiting := self.left(number, now)) is not None]
+
+    def _shares(self, priority: int) -> tuple[float | None, float | None]:
+        """Of what of a band may wait, the share that waits, in requests and in bytes."""
+        held, budget = self.queue.band(priority), self._bands.budget(priority)
+        return _share(held.requests, budget.requests), _share(held.size_bytes, budget.size_bytes)
 
     def _over(self, waiting: Waiting, budget: WaitBudget) -> float:
         """When the wait is over: by the budget for the pool as it is, at last by the longer one from the beginning."""
@@ -140,7 +172,11 @@ class PoolFlow:
 
     def _see(self, snapshot: PoolSnapshot | None, now: float) -> None:
         """Measure the pool, and notice that it got its first endpoint or lost its last."""
-        self.stages = _NOT_MEASURED if snapshot is None else self._saturation.stages(snapshot, now)
+        self.stages = _NOT_MEASURED
+        if snapshot is not None:
+            self.stages = self._saturation.stages(snapshot, now)
+            by_engines = snapshot.state.settings.saturation.kind is SaturationKind.UTILIZATION
+            self.detector = _BY_ENGINES if by_engines else "concurrency-detector"
         empty = snapshot is None or not bool((snapshot.columns.ready & ~snapshot.columns.asleep).any())
         if empty != self._empty:
             self._empty, self._changed_at = empty, now
@@ -155,4 +191,5 @@ class PoolFlow:
             heads[flow] = head
 
 
-_NO_LANES: Final[set[str]] = set()
+def _share(held: int, limit: int | None) -> float | None:
+    return None if limit is None else held / limit
