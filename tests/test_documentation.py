@@ -35,6 +35,12 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
         Kind.DATA: "data",
         Kind.DISCOVERY: "discovery",
         Kind.REPORTER: "reporter",
+        Kind.ORDERING: "ordering",
+        Kind.FAIRNESS: "fairness",
+        Kind.CEILINGS: "usage limit",
+        Kind.BAND_ORDER: "band order",
+        Kind.EVICTION_FILTER: "eviction filter",
+        Kind.EVICTION_ORDER: "eviction order",
     }
     documented = {name.strip("`"): kind for name, kind, _ in rows("picker/README.md", "## Plugins")}
     assert documented == {name: words[kind] for name, kind in KINDS.items()}

@@ -121,7 +121,12 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/factories/filter_factories",
         "picker/epp_config/factories/scorer_factories",
     ),
+    "picker/epp_config/test_flow_section.py": (
+        "picker/epp_config/factories/flow_factories",
+        "picker/epp_config/flow_policies",
+    ),
     "picker/epp_config/test_loader.py": (
+        "picker/epp_config/detector",
         "picker/epp_config/factories/producers",
         "picker/epp_config/presets",
         "picker/epp_config/scraping_parameters",
@@ -237,6 +242,7 @@ DECLARATIONS = (
     "infscale/doctor/view/seen_routing",
     "infscale/doctor/view/seen_scalers",
     "infscale/doctor/view/seen_workloads",
+    "picker/flow/policies",
     "picker/scheduling/stages",
 )
 """Modules of types and protocols, which do nothing."""

@@ -1,5 +1,6 @@
 """What an `EndpointPickerConfig` means here, before anything runs on it."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
@@ -19,6 +20,7 @@ def report(config: PickerConfig, source: str) -> Sequence[str]:
         "",
         f"Request bodies  {', '.join(config.parsers)}",
         f"Saturation      {_saturation(config)}",
+        *_flow_control(config),
         f"Prefix index    {_prefix(config)}",
         *(f"Metrics pages   {said}" for said in _pages(config.scraping)),
     ]
@@ -44,6 +46,27 @@ def _saturation(config: PickerConfig) -> str:
     limit = config.detector.staleness_limit_seconds
     stale = "" if limit is None else f"; metrics are stale after {limit:g} s"
     return _full(config.detector.saturation) + stale
+
+
+def _flow_control(config: PickerConfig) -> Iterable[str]:
+    """How requests wait; nothing where the configuration does not say that they do."""
+    flow = config.flow
+    if flow is None:
+        return
+    requests = "no limit" if flow.max_requests is None else f"{flow.max_requests:,} requests"
+    size = "no limit" if flow.max_bytes is None else f"{flow.max_bytes:,} bytes"
+    waits = f"for {_time(flow.budget.seconds)}, {_time(flow.budget.without_endpoints_seconds)} without endpoints"
+    yield f"Waiting         in all {requests}, {size}; {waits}"
+    for priority, band in sorted(flow.bands.items(), reverse=True):
+        wait = "" if band.ttl_seconds is None else f"; for {_time(band.ttl_seconds)}"
+        limits = f"{band.max_requests:,} requests, {band.max_bytes:,} bytes"
+        yield f"  priority {priority:<5} {limits}{wait}; {band.fairness.name}"
+    if flow.evicting is not None:
+        yield "  eviction       of sheddable requests in flight"
+
+
+def _time(seconds: float) -> str:
+    return "ever" if seconds == math.inf else f"{seconds:g} s"
 
 
 def _full(settings: SaturationSettings) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.admission import shed_for_load
+from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
@@ -207,7 +207,7 @@ class PoolDirector:
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"
-            return Rejection("ResourceExhausted", message, Reason.FILTERED_OUT, retry_after_seconds=retry_after)
+            return Rejection("ResourceExhausted", message, Reason.FILTERED_OUT, REJECTED_SATURATED, retry_after)
         fallback = context.derived.get(FALLBACK)
         if fallback is None or fallback in selection.chosen:
             return selection

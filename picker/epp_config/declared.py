@@ -9,18 +9,25 @@ from infscale.documents.problems import AlreadySaid
 from infscale.documents.strict_document import Field, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from picker.epp_config import registry
-from picker.epp_config.detector import Detector, headroom, read_detector
+from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, headroom, read_detector
 from picker.epp_config.factories.data_plugins import POOL_AVERAGES_EXTRACTOR
 from picker.epp_config.factories.producers import DEFAULT_MEDIA_ITEMS
 from picker.epp_config.factories.scorer_factories import MEDIA_SCORER, OF_POOL_METRICS
 from picker.epp_config.factories.session_factories import SESSION_TYPES, request_attributes, session_notes
 from picker.epp_config.facts import Facts
+from picker.epp_config.flow_policies import POLICIES, FlowPolicies
 from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 from picker.sessions.session_settings import SessionSettings
+
+
+def with_article(kind: Kind) -> str:
+    """What plugins of `kind` are, for a sentence."""
+    return f"{'an' if kind.value[0] in 'aeio' else 'a'} {kind.value}"
+
 
 _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.ADMITTER: "every request",
@@ -62,12 +69,14 @@ class Declared:
         self.admitters: dict[str, Admitter] = {}
         self.screeners: dict[str, Screener] = {}
         self.detectors: dict[str, Detector] = {}
+        self.policies = FlowPolicies()
         self.facts = Facts()
         self.any_refused = self._unknown
         self.notes: list[str] = []
         self._uses: dict[str, list[str]] = {}
         # Names of what is refused: references to them are no mistake of their own.
         self._refused: set[str] = set()
+        self._unbuilt: set[str] = set()
         for field in items or ():
             if field.attempt(self._declare).refused:
                 self.any_refused = True
@@ -75,6 +84,7 @@ class Declared:
         for plugin in sorted(self.plugins.values(), key=lambda each: each.kind not in _READ_FIRST):
             if plugin.given.declared.attempt(partial(self._build, plugin)).refused:
                 self.any_refused = True
+                self._unbuilt.add(plugin.name)
 
     def find(self, reference: Field, *implied: str) -> Plugin:
         """The declared plugin a `pluginRef` names; types in `implied` exist without being declared."""
@@ -88,6 +98,20 @@ class Declared:
             declared = short_list(sorted(self.plugins), name) or "none"
             meant = did_you_mean(name, self.plugins)
             reference.refuse(f"no plugin is named {quoted(name)}; declared are {declared}{meant}")
+        return plugin
+
+    def find_kind(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
+        """As `find`, of a plugin that has to be of `kind`."""
+        plugin = self.find(reference, *implied)
+        if plugin.kind is not kind:
+            reference.refuse(f"expected {with_article(kind)}, {plugin.name!r} is {with_article(plugin.kind)}")
+        return plugin
+
+    def find_policy(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
+        """As `find_kind`, of a policy. Raises `AlreadySaid` where it could not be built."""
+        plugin = self.find_kind(reference, kind, *implied)
+        if plugin.name in self._unbuilt:
+            raise AlreadySaid(reference.place, reference.path, "it is refused")
         return plugin
 
     def handler(self, plugin: Plugin) -> ProfileHandler:
@@ -173,7 +197,10 @@ class Declared:
                 self.screeners[name] = self._types.screeners[plugin.type](given)
             case Kind.DETECTOR:
                 self.detectors[name] = read_detector(plugin.type, given)
-                self.filters[name] = SaturationFilter(headroom(given))
+                # As in the reference, only the filter by what engines report leaves all rather than none.
+                self.filters[name] = SaturationFilter(headroom(given), or_all=plugin.type == DEFAULT_DETECTOR)
+            case kind if kind in POLICIES:
+                self.policies.build(plugin)
             case _:
                 self._read_fact(plugin)
         self._note(plugin)

@@ -7,6 +7,7 @@ from picker.epp_config.parameters import Given, positive_duration
 
 DEFAULT_DETECTOR = "utilization-detector"
 
+_PRODUCER = "inFlightLoadProducerName"
 _MODES = ("requests", "tokens", "hybrid")
 
 
@@ -38,7 +39,9 @@ def read_detector(kind: str, given: Given) -> Detector:
 
 
 def _utilization(given: Given) -> Detector:
-    parameters = given.read("queueDepthThreshold", "kvCacheUtilThreshold", "metricsStalenessThreshold", "headroom")
+    parameters = given.read(
+        "queueDepthThreshold", "kvCacheUtilThreshold", "metricsStalenessThreshold", "headroom", _PRODUCER
+    )
     utilization = parameters.positive("kvCacheUtilThreshold", 0.8)
     threshold = parameters.get("kvCacheUtilThreshold")
     if threshold is not None and utilization > 1:
@@ -51,7 +54,7 @@ def _utilization(given: Given) -> Detector:
 
 
 def _concurrency(given: Given) -> SaturationSettings:
-    parameters = given.read("concurrencyMode", "maxConcurrency", "maxTokenConcurrency", "headroom")
+    parameters = given.read("concurrencyMode", "maxConcurrency", "maxTokenConcurrency", "headroom", _PRODUCER)
     return SaturationSettings(
         kind=SaturationKind(parameters.one_of("concurrencyMode", _MODES, "requests")),
         max_in_flight_requests=parameters.positive("maxConcurrency", 100.0),

@@ -10,16 +10,18 @@ from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
 from picker.epp_config.data_layer import read_data_layer
-from picker.epp_config.declared import Declared, DeclaredPlugin
+from picker.epp_config.declared import Declared, DeclaredPlugin, with_article
 from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
 from picker.epp_config.discovery_source import FileSource, read_reference, read_source
 from picker.epp_config.factories.data_plugins import DATA
 from picker.epp_config.factories.profile_factories import DEFAULT_HANDLER, DEFAULT_PICKER
+from picker.epp_config.flow_section import DETECTOR_KEY, GATE, FlowSection
 from picker.epp_config.parameters import Given, note
 from picker.epp_config.presets import PRESETS
 from picker.epp_config.registry import BUILT_IN, DETECTORS, Kind, Plugin, Plugins
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
+from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.parsing.table import DEFAULT_TYPES
 from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
 from picker.scheduling.prefix_index import PrefixSettings
@@ -34,24 +36,12 @@ API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8
 FEATURE_GATES: Mapping[str, str] = {
     "dataLayer": "metrics, models and GPUs are always read through one store",
     "enableLegacyMetrics": "which metrics there are is not decided by this file",
-    "flowControl": "",
+    GATE: "",
     "HAPopulateNonLeaderDatastore": "there is no leader; every replica has everything",
     "prepareDataPlugins": "what plugins need is always there before they run",
 }
-"""The reference's gates, and why each changes nothing here; the one without a reason is refused where it is on."""
+"""The reference's gates, and why each changes nothing here; that without a reason turns flow control on."""
 
-_FLOW_CONTROL_KEYS = (
-    "defaultNegativePriorityBand",
-    "defaultPriorityBand",
-    "defaultRequestTTL",
-    "enableEviction",
-    "maxBytes",
-    "maxRequests",
-    "noEndpointRequestTTL",
-    "priorityBands",
-    "saturationDetector",
-    "usageLimitPolicyPluginRef",
-)
 _IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
@@ -67,6 +57,8 @@ class PickerConfig:
     declares.
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
     metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
+    `flow` is how requests wait, None where the configuration does not say that they do; `agent_headers` are those by
+    which agents name the session that a request belongs to.
     `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
     `sessions` are the kinds of sessions that stages ask for, `session_keys` the keys of signed ones by the name of
     their file: whatever reads files fills them in.
@@ -87,6 +79,8 @@ class PickerConfig:
     screeners: tuple[Screener, ...] = ()
     stamps: tuple[tuple[str, str], ...] = ()
     clocked: bool = False
+    flow: ReferenceFlowSettings | None = None
+    agent_headers: tuple[str, ...] = ()
     sessions: tuple[SessionSettings, ...] = ()
     session_keys: Mapping[str, TokenKeys] = dataclass_field(default_factory=dict[str, TokenKeys])
 
@@ -149,8 +143,7 @@ class _Loader:
         self._used_detectors: list[tuple[Field, Detector]] = []
 
     def config(self) -> PickerConfig:
-        self._feature_gates()
-        self._flow_control()
+        flow = self._flow_control(on=self._feature_gates())
         section = self._fields.get("dataLayer")
         discovery = None if section is None else section.attempt(self._data_layer)
         scheduler = self._root.attempt(lambda _: self._scheduler())
@@ -173,6 +166,8 @@ class _Loader:
             tuple(declared.screeners.values()),
             declared.stamps,
             any(getattr(each, "of_clock", False) for each in declared.scorers.values()),
+            flow,
+            declared.facts.agent_headers,
             declared.sessions,
         )
 
@@ -231,8 +226,7 @@ class _Loader:
                 # The reference lets them stand there, and they speak of every response all the same.
                 continue
             if plugin.kind not in _STAGES:
-                article = "an" if plugin.kind is Kind.ADMITTER else "a"
-                reference.report(f"{article} {plugin.kind.value} has no place in a profile")
+                reference.report(f"{with_article(plugin.kind)} has no place in a profile")
                 continue
             if plugin.kind is Kind.DETECTOR and plugin.name in declared.detectors:
                 self._used_detectors.append((reference, declared.detectors[plugin.name]))
@@ -258,32 +252,35 @@ class _Loader:
 
     # Everything around scheduling
 
-    def _feature_gates(self) -> None:
-        for field in self._items("featureGates"):
-            field.attempt(self._feature_gate)
+    def _feature_gates(self) -> bool:
+        """Whether flow control is on."""
+        attempts = [field.attempt(self._feature_gate) for field in self._items("featureGates")]
+        on = dict(each.value for each in attempts if not each.refused).get(GATE, False)
+        if on:
+            said = f"{GATE} is read and checked; requests do not wait by it yet"
+            self._declared.notes.append(note(self._fields["featureGates"], said))
+        return on
 
-    def _feature_gate(self, field: Field) -> None:
+    def _feature_gate(self, field: Field) -> tuple[str, bool]:
         name, equals, value = field.text().partition("=")
         if name not in FEATURE_GATES or (equals and value.lower() not in ("true", "false")):
             meant = did_you_mean(name, FEATURE_GATES)
             field.refuse(f"expected name or name=true|false with one of {', '.join(FEATURE_GATES)}{meant}")
-        on, reason = not equals or value.lower() == "true", FEATURE_GATES[name]
-        if on and not reason:
-            field.refuse(f"{name}: flow control is not available in this version; remove the gate")
+        reason = FEATURE_GATES[name]
         if reason:
             self._declared.notes.append(note(field, f"{name} has no effect here: {reason}"))
+        return name, not equals or value.lower() == "true"
 
-    def _flow_control(self) -> None:
-        """Of flow control, which is refused where its gate is on, the saturation detector counts all the same."""
-        for name in ("saturationDetector", "flowControl"):
-            field = self._fields.get(name)
-            if name == "flowControl" and field is not None:
-                keys = field.attempt(lambda section: section.mapping(optional=_FLOW_CONTROL_KEYS)).or_else({})
-                for other in (key for key in keys if key != "saturationDetector"):
-                    self._declared.notes.append(note(keys[other], "has no effect without the gate flowControl"))
-                field = keys.get("saturationDetector")
+    def _flow_control(self, *, on: bool) -> ReferenceFlowSettings | None:
+        """How requests wait where flow control is `on`; of its section the saturation detector counts in any case."""
+        section = FlowSection(self._fields.get("flowControl"), self._declared)
+        for field in (self._fields.get(DETECTOR_KEY), section.detector):
             if field is not None:
                 field.attempt(self._saturation_detector)
+        if on:
+            return section.settings()
+        section.ignored()
+        return None
 
     def _saturation_detector(self, field: Field) -> None:
         reference = field.mapping(optional=("pluginRef",)).get("pluginRef")
@@ -291,15 +288,9 @@ class _Loader:
             self._used_detectors.append((reference, self._referenced_detector(reference)))
 
     def _referenced_detector(self, reference: Field) -> Detector:
-        plugin = self._referenced(reference, Kind.DETECTOR, *DETECTORS)
+        plugin = self._declared.find_kind(reference, Kind.DETECTOR, *DETECTORS)
         self._declared.use(plugin, "saturation")
         return self._declared.detectors.get(plugin.name) or read_detector(plugin.type, Given(reference))
-
-    def _referenced(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
-        plugin = self._declared.find(reference, *implied)
-        if plugin.kind is not kind:
-            reference.refuse(f"expected a {kind.value}, {plugin.name!r} is a {plugin.kind.value}")
-        return plugin
 
     def _agreed_detector(self) -> Detector | None:
         """The one detector everything refers to; the default type counts as referred to where it is declared."""
@@ -331,7 +322,7 @@ class _Loader:
 
     def _parser(self, field: Field) -> Plugin:
         reference = field.mapping(required=("pluginRef",))["pluginRef"]
-        plugin = self._referenced(reference, Kind.PARSER, *DEFAULT_TYPES)
+        plugin = self._declared.find_kind(reference, Kind.PARSER, *DEFAULT_TYPES)
         self._declared.use(plugin, "request bodies")
         return plugin
 
@@ -351,11 +342,11 @@ class _Loader:
             )
 
     def _data_plugin(self, reference: Field) -> Plugin:
-        return self._referenced(reference, Kind.DATA, *_IMPLIED_DATA)
+        return self._declared.find_kind(reference, Kind.DATA, *_IMPLIED_DATA)
 
     def _discovery(self, field: Field) -> FileSource:
         reference = read_reference(field, current=self._current)
-        plugin = self._referenced(reference, Kind.DISCOVERY)
+        plugin = self._declared.find_kind(reference, Kind.DISCOVERY)
         self._declared.use(plugin, "endpoints")
         return read_source(plugin, reference)
 

@@ -7,6 +7,15 @@ from itertools import chain
 
 from picker.epp_config.factories.data_plugins import DATA, REPORTERS
 from picker.epp_config.factories.filter_factories import FILTERS, PRODUCER_NAMES
+from picker.epp_config.factories.flow_factories import (
+    CEILINGS,
+    EVICTION_FILTERS,
+    EVICTION_ORDERS,
+    FAIRNESS,
+    IDENTITIES,
+    ORDERINGS,
+    STRICT_BANDS,
+)
 from picker.epp_config.factories.producers import PRODUCERS
 from picker.epp_config.factories.profile_factories import ADMITTERS, HANDLERS, PICKERS
 from picker.epp_config.factories.scorer_factories import SCORERS
@@ -34,6 +43,12 @@ class Kind(enum.Enum):
     DATA = "data source or extractor"
     DISCOVERY = "source of endpoints"
     REPORTER = "reporter of responses"
+    ORDERING = "ordering policy"
+    FAIRNESS = "fairness policy"
+    CEILINGS = "usage limit policy"
+    BAND_ORDER = "band selection policy"
+    EVICTION_FILTER = "eviction filter"
+    EVICTION_ORDER = "eviction order policy"
 
 
 DETECTORS = ("utilization-detector", "concurrency-detector")
@@ -43,6 +58,7 @@ DISCOVERY = ("file-discovery", CLUSTER_FILE)
 FACT_TYPES: Mapping[str, FactType] = {
     **dict.fromkeys(PARSER_TYPES, FactType(no_parameters)),
     **PRODUCERS,
+    **IDENTITIES,
     **SESSION_PRODUCERS,
     **DATA,
     **REPORTERS,
@@ -55,10 +71,16 @@ _OTHER_KINDS: Mapping[str, Kind] = {
     for kind, names in (
         (Kind.DETECTOR, DETECTORS),
         (Kind.PARSER, PARSER_TYPES),
-        (Kind.PRODUCER, (*PRODUCERS, *SESSION_PRODUCERS)),
+        (Kind.PRODUCER, (*PRODUCERS, *IDENTITIES, *SESSION_PRODUCERS)),
         (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
         (Kind.REPORTER, REPORTERS),
+        (Kind.ORDERING, ORDERINGS),
+        (Kind.FAIRNESS, FAIRNESS),
+        (Kind.CEILINGS, CEILINGS),
+        (Kind.BAND_ORDER, (STRICT_BANDS,)),
+        (Kind.EVICTION_FILTER, EVICTION_FILTERS),
+        (Kind.EVICTION_ORDER, EVICTION_ORDERS),
     )
     for name in names
 }

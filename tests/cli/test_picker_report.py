@@ -54,6 +54,27 @@ def test_the_report_says_what_every_part_does() -> None:
     assert "\n".join(report(load_picker_config(HEAD + BODY, "epp.yaml"), "epp.yaml")) == REPORT
 
 
+FLOW = """\
+featureGates: [flowControl]
+flowControl:
+  maxRequests: 1k
+  noEndpointRequestTTL: 0s
+  enableEviction: true
+  priorityBands: [{priority: -10, maxRequests: 50, defaultRequestTTL: 5s}, {priority: 100}]
+"""
+FLOW_REPORT = """\
+Waiting         in all 1,000 requests, no limit; for 60 s, ever without endpoints
+  priority 100   5,000 requests, 1,000,000,000 bytes; global-strict-fairness-policy
+  priority -10   50 requests, 1,000,000,000 bytes; for 5 s; global-strict-fairness-policy
+  eviction       of sheddable requests in flight"""
+
+
+def test_the_report_says_how_requests_wait() -> None:
+    said = "\n".join(report(load_picker_config(HEAD + FLOW, "epp.yaml"), "epp.yaml"))
+    assert FLOW_REPORT in said
+    assert "Waiting" not in "\n".join(report(load_picker_config(HEAD + "plugins: []\n", "epp.yaml"), "epp.yaml"))
+
+
 @pytest.mark.parametrize(
     ("plugins", "said"),
     [

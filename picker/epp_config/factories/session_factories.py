@@ -16,8 +16,6 @@ from picker.sessions.session_settings import Cookie, SameSite, SessionSettings, 
 
 ENCODED_HEADER: Final = "x-session-token"
 ID_HEADER: Final = "x-session-id"
-AGENT_HEADERS: Final = ("x-claude-code-session-id", "x-session-affinity", "session-id", "session_id")
-"""Headers in which agents name their sessions, in the order in which they are looked at."""
 
 _AGENT, _SESSION_ID = "agent-identity", "session-id-producer"
 _SESSION_ID_ATTRIBUTE = "SessionIDDataKey"
@@ -183,12 +181,6 @@ def request_attributes(facts: Facts) -> Mapping[str, tuple[Source, ...]]:
     return {**found, **agents}
 
 
-def _agent_identity(given: Given, facts: Facts) -> Told:
-    more = given.read("additionalSessionHeaders").get("additionalSessionHeaders")
-    names = (*map(_header, more.items() if more else ()), *AGENT_HEADERS)
-    return replace(facts, agent_headers=tuple(dict.fromkeys(names))), ()
-
-
 def _session_id(given: Given, facts: Facts) -> Told:
     parameters = given.read("headerName", "cookieName", "lruSize", "ttl")
     header, cookie = parameters.get("headerName"), parameters.get("cookieName")
@@ -208,7 +200,6 @@ def _session_id(given: Given, facts: Facts) -> Told:
 
 
 SESSION_PRODUCERS: Mapping[str, FactType] = {
-    _AGENT: FactType(_agent_identity, alone_among=(_AGENT,)),
     _SESSION_ID: FactType(_session_id, alone_among=(_SESSION_ID,)),
 }
 """Producers of attributes that name the session of a request."""

@@ -123,18 +123,19 @@ class UtilizationFilter:
 
 @dataclass(frozen=True, slots=True)
 class SaturationFilter:
-    """Drops saturated endpoints; all stay when every one is saturated, since that is admission's to judge.
+    """Drops saturated endpoints; with `or_all`, all stay when every one is saturated: that is admission's to judge.
 
     Saturated is what the pool's settings say (`PoolSnapshot.saturation`), the same for picker and adapter. `headroom`
     widens the limit for scheduling: 0.2 keeps endpoints below 120 %.
     """
 
     headroom: float = 0.0
+    or_all: bool = True
 
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows whose saturation is known and below the limit, or all."""
         kept = self.unsaturated(context, rows)
-        return kept if len(kept) else rows
+        return kept if len(kept) or not self.or_all else rows
 
     def unsaturated(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The rows whose saturation is known and below the limit."""

@@ -291,6 +291,7 @@ def test_filters_that_leave_nobody_refuse_the_request() -> None:
     )
     answer = Bench(2, config).refused(ask(given=headers(test_epp_endpoint_selection="256.256.256.256")))
     assert (answer.status, answer.message) == (429, "no endpoints available for the given request")
+    assert answer.dropped_reason == "rejected-saturated"
 
 
 def test_rewrites_apply_to_bodies_that_are_read_and_not_to_opaque_ones() -> None:

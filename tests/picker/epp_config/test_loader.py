@@ -173,9 +173,22 @@ plugins:
 schedulingProfiles: [{{name: p, plugins: [{{pluginRef: concurrency-detector}}]}}]
 """
     )
-    assert only_profile(config).filters == (SaturationFilter(0.5),)
+    assert only_profile(config).filters == (SaturationFilter(0.5, or_all=False),)
     saturation = config.pool_settings(PoolSettings(), None).saturation
     assert saturation == SaturationSettings(kind, max_in_flight_requests=8, max_in_flight_tokens=9000)
+
+
+@pytest.mark.parametrize("kind", ["utilization-detector", "concurrency-detector"])
+def test_as_filters_detectors_differ_in_what_they_do_where_all_is_full(kind: str) -> None:
+    config = loaded(
+        f"plugins: [{{type: {kind}, parameters: {{headroom: 0.1, inFlightLoadProducerName: mine}}}}]\n"
+        f"schedulingProfiles: [{{name: p, plugins: [{{pluginRef: {kind}}}]}}]\n"
+    )
+    assert only_profile(config).filters == (SaturationFilter(0.1, or_all=kind == "utilization-detector"),)
+    assert config.notes == (
+        "epp.yaml:3: plugins[0].parameters.inFlightLoadProducerName: has no effect here: "
+        "there is one producer of each kind",
+    )
 
 
 def test_a_pool_keeps_its_own_settings_when_the_configuration_is_silent() -> None:
@@ -259,7 +272,6 @@ REFUSED = {
         "matchExpressions: label a",
     ),
     "unknown gate": ("featureGates: [x]\n", "epp.yaml:3: featureGates[0]: expected name"),
-    "flow control": ("featureGates: [flowControl]\n", "flow control is not available in this version"),
     "profile without a name": ("schedulingProfiles: [{plugins: []}]\n", "'name' is missing"),
     "profile named twice": ("schedulingProfiles: [{name: a}, {name: a}]\n", "already a profile named 'a'"),
     "two profiles": ("schedulingProfiles: [{name: a}, {name: b}]\n", "runs exactly one profile"),

@@ -3,8 +3,8 @@
 import pytest
 
 from infscale.errors import ConfigError
-from picker.epp_config.factories.session_factories import AGENT_HEADERS
 from picker.epp_config.loader import PickerConfig, load_picker_config
+from picker.flow.reference.identities import AGENT_HEADERS
 from picker.sessions.session_settings import Cookie, SessionSettings, Source, Strategy
 
 HEAD = "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\nplugins:\n"

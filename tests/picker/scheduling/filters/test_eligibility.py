@@ -69,6 +69,7 @@ def test_saturated_endpoints_go_unless_all_are() -> None:
     assert kept(SaturationFilter(headroom=0.2), pool) == [0, 1]
     pool.waiting = [5, 5, 7]
     assert kept(SaturationFilter(), pool) == [0, 1, 2]
+    assert kept(SaturationFilter(or_all=False), pool) == []
 
 
 def test_saturation_by_concurrency_reads_what_is_in_flight() -> None:
