@@ -312,6 +312,10 @@ class Reason(enum.StrEnum):
     """Filters left no candidate."""
     SATURATED = "saturated"
     """A sheddable request there is no room for."""
+    QUEUE_FULL = "queue_full"
+    """The request would have to wait, and as many wait already as may."""
+    WAITED = "waited"
+    """The request has waited for as long as it may, or as long as it makes sense."""
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
     """The exchange failed before anything was decided; the gateway answers for it."""
@@ -406,10 +410,11 @@ class Held:
     before that: its client has left, its gateway has answered, or its exchange has ended.
     """
 
-    __slots__ = ("_given_up", "_listener", "waiting")
+    __slots__ = ("_given_up", "_listener", "_watcher", "waiting")
 
     def __init__(self, given_up: Callable[[], None]) -> None:
         self._given_up = given_up
+        self._watcher: Callable[[Verdict], None] | None = None
         self._listener: Callable[[Verdict], None] | None = None
         self.waiting = True
         """Whether a verdict is still wanted."""
@@ -418,12 +423,18 @@ class Held:
         """Have `listener` told of the verdict: what carries the exchange."""
         self._listener = listener
 
+    def watch(self, watcher: Callable[[Verdict], None]) -> None:
+        """Have `watcher` told of the verdict before the listener: what stands around the director that holds."""
+        self._watcher = watcher
+
     def resolve(self, verdict: Verdict) -> None:
         """Tell the verdict. Raises ValueError where none is wanted: a decision would have no end."""
         listener, self._listener = self._listener, None
         if not self.waiting or listener is None:
             raise ValueError("the request does not wait")
         self.waiting = False
+        if self._watcher is not None:
+            self._watcher(verdict)
         listener(verdict)
 
     def give_up(self) -> None:

@@ -22,6 +22,7 @@ from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import TaskSet
+from infscale.process.loop_alarm import LoopAlarm
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.serving.answering import Answering, Answers
 from infscale.serving.collecting import Asking, Listing, Scraping, target_template
@@ -180,6 +181,9 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
+    if deciding.may_hold and "picker" in running:
+        alarm = LoopAlarm(clock)
+        alarm.ring = deciding.hold(alarm.set).ring
     recording = None
     if config.picker.record is not None and "picker" in running:
         recording = Recording(config.picker.record, clock)

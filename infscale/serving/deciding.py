@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
@@ -14,11 +15,13 @@ from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.recorded_director import RecordedDirector, Recorder
+from picker.directing.reference_flow_director import Alarm, ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
-from picker.request import PromptDirector
+from picker.request import Director
+from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Deciding(Part):
         self._config = config
         self._store = store
         self._rng = rng
+        self._clock = clock
         self._directing = DirectorSettings(
             unknown_models=config.picker.unknown_models,
             lists=lists,
@@ -75,8 +79,30 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
-        self._outermost: PromptDirector = self.observing.director
+        self._outermost: Director = self.observing.director
+        self.reference_flow: ReferenceFlowDirector | None = None
+        """What has requests wait as the reference's configuration says, where it does."""
         self._collectors = tuple(self.observing.collectors())
+
+    @property
+    def may_hold(self) -> bool:
+        """Whether requests may wait by the scheduling."""
+        return self.scheduling.flow is not None
+
+    def hold(self, alarm: Alarm) -> ReferenceFlowDirector:
+        """Have requests wait as the scheduling says; before any pool is there, and before `record`.
+
+        `alarm` is to have what is returned rung.
+        """
+        self._directing = replace(self._directing, holds=True)
+        flow = ReferenceFlowDirector(
+            self.observing.director, self.directors, self._store, self._flow_control(), alarm, self._clock
+        )
+        self.reference_flow = self._outermost = flow
+        self._store.on_observation(lambda: flow.stir(self._clock()))
+        if self._config.telemetry.reference_names:
+            self._collectors = (*self._collectors, ReferenceFlowCollector(flow.counts, flow.gauges))
+        return flow
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
@@ -91,12 +117,22 @@ class Deciding(Part):
         self._exchanging = _exchange_settings(self._config, scheduling)
         self.scheduling = scheduling
         self.directors.configure(scheduling)
+        if self.reference_flow is not None:
+            self.reference_flow.configure(self._flow_control(), self._clock())
 
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""
         self.directors.sync(state)
+        if self.reference_flow is not None:
+            self.reference_flow.sync(self._clock())
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
+
+    def _flow_control(self) -> ReferenceFlowControl:
+        settings = self.scheduling.flow
+        if settings is None:
+            raise ValueError("the scheduling does not say that requests wait")
+        return ReferenceFlowControl(settings, self.scheduling.agent_headers, self._config.scrape.interval_seconds)
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
         return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)

@@ -39,7 +39,8 @@ class PoolDirector:
         rng: "Random",
         settings: DirectorSettings | None = None,
     ) -> None:
-        self._pool = pool
+        self.pool = pool
+        """Whose requests it directs."""
         self._config = config
         self._store = store
         self._rng = rng
@@ -68,7 +69,7 @@ class PoolDirector:
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """Choose destinations for `request` and charge the first; `now` is monotonic seconds."""
-        snapshot = self._store.snapshot(self._pool)
+        snapshot = self._store.snapshot(self.pool)
         body = request.body
         if body is None:
             return self._anywhere(request, snapshot, now)
@@ -76,8 +77,22 @@ class PoolDirector:
         missing = isinstance(answer, Rejection) and answer.reason is Reason.NO_ENDPOINTS
         if missing and snapshot is not None and not snapshot.columns.ready.any():
             # Has the pool scaled up; requests without a body, as probes are, do not have it so.
-            self._store.turn_away(self._pool, now)
+            self._store.turn_away(self.pool, now)
         return answer
+
+    def standing(self, request: InferenceRequest, body: ParsedBody) -> tuple[int, str] | Rejection:
+        """The priority of a request that is to wait, and the model that it would be sent as now."""
+        model = self._gates.model(request, body)
+        return model if isinstance(model, Rejection) else (self._gates.priority(request, body), model)
+
+    def has_endpoints(self) -> bool:
+        """Whether any endpoint is ready."""
+        snapshot = self._store.snapshot(self.pool)
+        return snapshot is not None and bool(snapshot.columns.ready.any())
+
+    def call_for_endpoints(self, now: float) -> None:
+        """A request waits for the first endpoint of the pool: have it scaled up."""
+        self._store.turn_away(self.pool, now)
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
@@ -86,11 +101,11 @@ class PoolDirector:
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
-        return self._dispatches.response_started(decision, status, served, self._store.snapshot(self._pool), now)
+        return self._dispatches.response_started(decision, status, served, self._store.snapshot(self.pool), now)
 
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
-        self._dispatches.finished(request, decision, outcome, self._store.snapshot(self._pool), now)
+        self._dispatches.finished(request, decision, outcome, self._store.snapshot(self.pool), now)
 
     def overheard(self, outcome: Outcome) -> None:
         """Nothing was charged, so there is nothing to end."""

@@ -70,9 +70,13 @@ class Gates:
         if self._settings.unknown_models == "reject" and model and not serves(snapshot, model, self._settings.lists):
             message = "the model does not exist: no endpoint of the pool serves it"
             return Rejection("NotFound", message, Reason.UNKNOWN_MODEL)
-        priority = self._priorities.priority(request.headers, body.model)
-        shed = admit(priority, snapshot, now, self._settings)
+        priority = self.priority(request, body)
+        shed = None if self._settings.holds else admit(priority, snapshot, now, self._settings)
         return Admission(priority, rows, blind) if shed is None else shed
+
+    def priority(self, request: InferenceRequest, body: ParsedBody) -> int:
+        """The priority of a request with a body."""
+        return self._priorities.priority(request.headers, body.model)
 
     def anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> IntArray | Rejection:
         """The rows for a request without a body: with fresh metrics if there are some, else any that are ready."""

@@ -1,6 +1,6 @@
 """Several pools behind one gateway: which pool's director decides, and directors that follow discovery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
@@ -72,6 +72,10 @@ class PoolDirectors:
             authority: name for director in self._directors.values() for authority, name in director.stats.names.items()
         }
 
+    def by_pool(self) -> Mapping[ObjectKey, PoolDirector]:
+        """The directors by their pools."""
+        return self._directors
+
     def director(self, pool: ObjectKey) -> PoolDirector | None:
         """The director of `pool`, for readers of its records."""
         return self._directors.get(pool)
@@ -80,7 +84,7 @@ class PoolDirectors:
         """The decision of the named pool's director."""
         if self._untrimmed and not self._untrimmed[-1].trim():
             self._untrimmed.pop()
-        director = self._named(request.headers)
+        director = self.named(request.headers)
         if director is not None:
             return director.direct(request, now)
         message = f"the pool named in {POOL_HEADER} does not exist, or not only once"
@@ -90,7 +94,7 @@ class PoolDirectors:
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Have the named pool's director count it, also what was refused before it was asked."""
-        director = self._named(headers)
+        director = self.named(headers)
         if director is not None:
             director.refused(headers, body, rejection)
         else:
@@ -114,7 +118,8 @@ class PoolDirectors:
     def overheard(self, outcome: Outcome) -> None:
         """It is no pool's."""
 
-    def _named(self, headers: Headers) -> PoolDirector | None:
+    def named(self, headers: Headers) -> PoolDirector | None:
+        """The director of the pool that a request is for; None: there is none."""
         name = headers.get(POOL_HEADER)
         return self._default if name is None else self._names.get(name)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from infscale.recording.recorded_request import RecordedRequest
-from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
+from picker.request import Decision, Director, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 _MOST_OPEN: Final = 100_000
 
@@ -38,24 +38,31 @@ class RecordedDirector:
     time the rest is passed over.
     """
 
-    def __init__(self, director: PromptDirector, recorder: Recorder) -> None:
+    def __init__(self, director: Director, recorder: Recorder) -> None:
         self._director = director
         self._recorder = recorder
         # By the identity of the pick's record, which goes from a decision into those that replace it.
         self._open: dict[int, _Arrival] = {}
 
-    def direct(self, request: InferenceRequest, now: float) -> Verdict:
+    def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
         """See `Director`."""
         verdict = self._director.direct(request, now)
         body = request.body
         if body is None or not body.generates or not body.prompt_tokens:
             return verdict
+        if isinstance(verdict, Held):
+            # It came now, whenever it is decided about.
+            verdict.watch(lambda told: self._decided(body, told, now))
+        else:
+            self._decided(body, verdict, now)
+        return verdict
+
+    def _decided(self, body: ParsedBody, verdict: Verdict, now: float) -> None:
         if isinstance(verdict, Rejection):
             ended = Outcome("error", verdict.status)
             self._keep(self._arrival(body, body.model, now), body.model, 0, ended, "refused")
         elif verdict.record is not None and len(self._open) < _MOST_OPEN:
             self._open[id(verdict.record)] = self._arrival(body, verdict.target_model, now)
-        return verdict
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """See `Director`."""

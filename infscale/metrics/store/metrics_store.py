@@ -66,6 +66,7 @@ class MetricStore:
         self._windows: tuple[float, ...] = (self._default_pool.window_seconds,)
         self.written_off = 0
         self._called_for: list[Callable[[ObjectKey], None]] = []
+        self._observers: list[Callable[[], None]] = []
 
     # Reading
 
@@ -94,6 +95,10 @@ class MetricStore:
         """
         self._called_for.append(tell)
         return lambda: self._called_for.remove(tell)
+
+    def on_observation(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called after each scrape that was taken in or failed; it is quick, and raises nothing."""
+        self._observers.append(tell)
 
     # What sources write
 
@@ -278,6 +283,8 @@ class MetricStore:
         for pool, row in record.rows:
             self._number += 1
             self._boards[pool].observed(row, record, self._number)
+        for tell in self._observers:
+            tell()
 
     def _book(self, record: EndpointRecord) -> None:
         for pool, row in record.rows:
