@@ -19,7 +19,7 @@ class PickRecord:
     `now` is monotonic. `observed_age_seconds` is how old the chosen endpoint's observation was, `tokens` what it was
     charged, `score` its own; all are None for a request without a body, and the age where nothing observed was used.
     `scores` are the best ones, where they are asked for. `seconds` is how long the decision took, None where that was
-    not measured.
+    not measured. `waited_seconds` is how long the request was held before it, None where it was not.
     """
 
     request_id: str
@@ -33,6 +33,7 @@ class PickRecord:
     tokens: float | None = None
     scores: Mapping[str, float] = field(default_factory=lambda: NO_SCORES)
     seconds: float | None = None
+    waited_seconds: float | None = None
 
     def __post_init__(self) -> None:
         self.request_id = self.request_id[:KEPT_CHARACTERS]

@@ -199,6 +199,43 @@ class Promise:
     seconds_per_token: float
 
 
+class GpuCost:
+    """What a request costs in GPU seconds: its prefill, and each token of its answer by its share in the batch.
+
+    `output_tokens` are expected, one in each `step_seconds`.
+    """
+
+    __slots__ = ("output_tokens", "prefill_seconds", "step_seconds", "token_seconds")
+
+    def __init__(self, prefill_seconds: float, token_seconds: float, output_tokens: float, step_seconds: float) -> None:
+        self.prefill_seconds = prefill_seconds
+        self.token_seconds = token_seconds
+        self.output_tokens = output_tokens
+        self.step_seconds = step_seconds
+
+    @property
+    def seconds(self) -> float:
+        """What it is expected to cost."""
+        return self.prefill_seconds + self.token_seconds * self.output_tokens
+
+    def settled(self, outcome: "Outcome") -> float:
+        """What it has cost, as far as `outcome` tells.
+
+        A refusal by the endpoint costs nothing. An answer that was given up has as many tokens as there were steps
+        since it began, the prefill alone where it did not begin.
+        """
+        if outcome.status is not None and not 200 <= outcome.status < 300:
+            return 0.0
+        tokens = self.output_tokens
+        if outcome.completion_tokens is not None:
+            tokens = float(outcome.completion_tokens)
+        elif outcome.first_byte_seconds is None:
+            tokens = 0.0
+        elif outcome.kind != "completed":
+            tokens = min(tokens, (outcome.duration_seconds - outcome.first_byte_seconds) / self.step_seconds)
+        return self.prefill_seconds + self.token_seconds * tokens
+
+
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class Decision:
     """Where a request goes.
@@ -207,7 +244,8 @@ class Decision:
     replaces the body's model when it differs from it. `scores` are the final scores of every candidate, where they
     were asked for. `revision` is the store revision that was read, `pool` the one of the director that decided.
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
-    `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
+    `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`. `cost`
+    is what the request takes of the endpoint, where that is worked out.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -222,6 +260,7 @@ class Decision:
     promise: Final[Promise | None]
     response_headers: Final[tuple[tuple[str, bytes], ...]]
     record: Final[PickRecord | None]
+    cost: Final[GpuCost | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -237,6 +276,7 @@ class Decision:
         promise: Promise | None = None,
         response_headers: tuple[tuple[str, bytes], ...] = (),
         record: PickRecord | None = None,
+        cost: GpuCost | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -250,6 +290,7 @@ class Decision:
         self.promise = promise
         self.response_headers = response_headers
         self.record = record
+        self.cost = cost
 
 
 RejectionCode = Literal[
@@ -312,6 +353,8 @@ class Reason(enum.StrEnum):
     """Filters left no candidate."""
     SATURATED = "saturated"
     """A sheddable request there is no room for."""
+    NO_ROOM = "no_room"
+    """No endpoint can take the request now without missing what is to be kept."""
     QUEUE_FULL = "queue_full"
     """The request would have to wait, and as many wait already as may."""
     WAITED = "waited"

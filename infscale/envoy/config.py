@@ -135,7 +135,8 @@ def _ext_proc(name: str, route: PickerRoute) -> Document:
             "@type": f"{_TYPE}.filters.http.ext_proc.v3.ExternalProcessor",
             "grpc_service": {"envoy_grpc": {"cluster_name": f"{name}_picker"}, "timeout": "10s"},
             "failure_mode_allow": route.fail_open,
-            "message_timeout": "30s",
+            # Longer than a request is held (`picker.flow_control.max_wait_seconds`).
+            "message_timeout": "90s",
             "processing_mode": {
                 "request_header_mode": "SEND",
                 "request_body_mode": "FULL_DUPLEX_STREAMED",

@@ -13,12 +13,15 @@ from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
+from picker.directing.flow_director import Alarm, FlowDirector
 from picker.directing.pool_directors import PoolDirectors
+from picker.directing.pool_flow import FlowSettings
 from picker.directing.recorded_director import RecordedDirector, Recorder
-from picker.directing.reference_flow_director import Alarm, ReferenceFlowControl, ReferenceFlowDirector
+from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
 from picker.request import Director
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
@@ -80,33 +83,47 @@ class Deciding(Part):
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
         self._outermost: Director = self.observing.director
-        self.reference_flow: ReferenceFlowDirector | None = None
-        """What has requests wait as the reference's configuration says, where it does."""
+        self.flow: FlowDirector | ReferenceFlowDirector | None = None
+        """What has requests wait, where they may."""
         self._collectors = tuple(self.observing.collectors())
 
     @property
     def may_hold(self) -> bool:
-        """Whether requests may wait by the scheduling."""
-        return self.scheduling.flow is not None
+        """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
+        enabled = self._config.picker.flow_control.enabled
+        return self.scheduling.flow is not None or self.scheduling.clocked if enabled is None else enabled
 
-    def hold(self, alarm: Alarm) -> ReferenceFlowDirector:
-        """Have requests wait as the scheduling says; before any pool is there, and before `record`.
+    def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
+        """Have requests wait; before any pool is there, and before `record`.
+
+        They do as the scheduling's own flow control says, where it has one, else until an endpoint can begin them.
 
         `alarm` is to have what is returned rung.
         """
         self._directing = replace(self._directing, holds=True)
-        flow = ReferenceFlowDirector(
-            self.observing.director, self.directors, self._store, self._flow_control(), alarm, self._clock
-        )
-        self.reference_flow = self._outermost = flow
-        self._store.on_observation(lambda: flow.stir(self._clock()))
-        if self._config.telemetry.reference_names:
-            self._collectors = (*self._collectors, ReferenceFlowCollector(flow.counts, flow.gauges))
+        inner, store = self.observing.director, self._store
+        flow: FlowDirector | ReferenceFlowDirector
+        if self.scheduling.flow is not None:
+            flow = ReferenceFlowDirector(inner, self.directors, store, self._as_reference(), alarm, self._clock)
+            if self._config.telemetry.reference_names:
+                self._collectors = (*self._collectors, ReferenceFlowCollector(flow.counts, flow.gauges))
+        else:
+            given = self._config.picker.flow_control
+            budget = Budget(given.max_requests, given.max_bytes)
+            settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
+            flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+        self._outermost = self.flow = flow
+        store.on_observation(lambda: flow.stir(self._clock()))
         return flow
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
         self._outermost = RecordedDirector(self._outermost, recorder)
+
+    @property
+    def director(self) -> Director:
+        """What exchanges ask."""
+        return self._outermost
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
@@ -117,18 +134,18 @@ class Deciding(Part):
         self._exchanging = _exchange_settings(self._config, scheduling)
         self.scheduling = scheduling
         self.directors.configure(scheduling)
-        if self.reference_flow is not None:
-            self.reference_flow.configure(self._flow_control(), self._clock())
+        if isinstance(self.flow, ReferenceFlowDirector):
+            self.flow.configure(self._as_reference(), self._clock())
 
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""
         self.directors.sync(state)
-        if self.reference_flow is not None:
-            self.reference_flow.sync(self._clock())
+        if self.flow is not None:
+            self.flow.sync(self._clock())
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
 
-    def _flow_control(self) -> ReferenceFlowControl:
+    def _as_reference(self) -> ReferenceFlowControl:
         settings = self.scheduling.flow
         if settings is None:
             raise ValueError("the scheduling does not say that requests wait")

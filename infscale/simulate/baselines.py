@@ -29,6 +29,10 @@ class _Listed(ABC):
         """See `Router`."""
         return (self._choose(),) if self._ready else _NO_ENDPOINTS
 
+    def abandoned(self, flight: Flight) -> None:
+        """See `Router`: none waits."""
+        del flight
+
     def started(self, flight: Flight) -> None:
         """See `Router`."""
         del flight

@@ -13,6 +13,7 @@ from picker.epp_config.loader import PickerConfig
 from picker.epp_config.presets import PRESETS
 
 _INTERVAL: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s)")
+_UNQUEUED: Final = "@unqueued"
 _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 
 
@@ -20,13 +21,15 @@ _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 class Policy:
     """One way to route. `text` is its `EndpointPickerConfig` as `source` has it; None: that of the baseline `name`.
 
-    `scrape_seconds` is its interval between scrapes, None: that of the scenario.
+    `scrape_seconds` is its interval between scrapes, None: that of the scenario. Where requests are not `queued`, each
+    is sent at once, whatever the scheduling would have.
     """
 
     name: str
     text: str | None
     source: str = ""
     scrape_seconds: float | None = None
+    queued: bool = True
     given: PickerConfig | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -44,28 +47,31 @@ class Policy:
 
 
 def named_policy(words: str) -> Policy:
-    """The policy that a user names: a baseline, a preset or a file; behind ``@`` an interval of scrapes as 50ms.
+    """The policy that a user names: a baseline, a preset or a file.
 
-    It reads the file. Raises `ConfigError`.
+    Behind it may stand an interval of scrapes as ``@50ms``, and ``@unqueued``. It reads the file. Raises `ConfigError`.
     """
-    name, interval = words, None
+    queued = Path(words).is_file() or not words.endswith(_UNQUEUED)
+    name, interval = words if queued else words.removesuffix(_UNQUEUED), None
     # A file's name may have an @ of its own.
-    if not Path(words).is_file() and "@" in words:
-        name, _, interval = words.rpartition("@")
+    if not Path(name).is_file() and "@" in name:
+        name, _, interval = name.rpartition("@")
     seconds = None if interval is None else _seconds(words, interval)
     if name in BASELINES:
         if interval is not None:
             raise ConfigError("", "--policy", f"{words!r}: {name} scrapes nothing")
+        if not queued:
+            raise ConfigError("", "--policy", f"{words!r}: {name} never has requests wait")
         return Policy(words, None)
     if name in PRESETS:
-        return Policy(words, PRESETS[name], f"preset {name}", seconds)
+        return Policy(words, PRESETS[name], f"preset {name}", seconds, queued)
     path = Path(name)
     if not path.is_file():
         known = [*PRESETS, *BASELINES]
         meant = did_you_mean(name, known)
         raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{meant}")
     read_picker_config(path)
-    return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds)
+    return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds, queued)
 
 
 def _seconds(words: str, interval: str) -> float:

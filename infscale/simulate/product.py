@@ -1,9 +1,10 @@
 """The product's side of a run: the store that serves, fed by late scrapes, and the directors that serve, on it."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.settings import DiscoverySettings, PickerSettings, ScrapeSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
 from infscale.metrics.store.metrics_store import MetricStore
@@ -14,12 +15,14 @@ from infscale.simulate.parsed_requests import inference_request
 from infscale.simulate.scenario import Scenario
 from infscale.simulate.world.fleet import Servers
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Refused
+from infscale.simulate.world.gateway import Answer, Refused
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from picker.directing.admission import OBJECTIVE_HEADERS
+from picker.directing.flow_director import FlowDirector
+from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
-from picker.request import Decision, Headers, InferenceRequest, Outcome, Rejection
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Rejection, Verdict
 from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
 
 if TYPE_CHECKING:
@@ -28,14 +31,18 @@ if TYPE_CHECKING:
 _LONGEST_TIMEOUT_RATIO: Final = 0.8
 
 
-def serve_config(scenario: Scenario, scrape_seconds: float | None) -> ServeConfig:
-    """The configuration of a `serve` in this scenario; what it does not say is at its defaults."""
+def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bool = True) -> ServeConfig:
+    """The configuration of a `serve` in this scenario; what it does not say is at its defaults.
+
+    Where requests are not `queued`, each is sent at once.
+    """
     scrape = ScrapeSettings()
     interval = scrape_seconds or scenario.scrape_seconds
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations)
+    flow_control = FlowControlSettings(enabled=None if queued else False)
+    picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 
 
@@ -57,6 +64,25 @@ class Product:
         self._scrapes.sync({each.key: servers[each.authority] for each in state.endpoints})
 
 
+class _Waking:
+    """The alarm of a flow director in virtual time."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._number = 0
+        self.flow: FlowDirector | ReferenceFlowDirector | None = None
+
+    def set(self, at: float) -> None:
+        """See `picker.directing.flow_director.Alarm`."""
+        self._number += 1
+        if at != math.inf:
+            self._clock.at(at, self._ring, self._number)
+
+    def _ring(self, number: int) -> None:
+        if number == self._number and self.flow is not None:
+            self.flow.ring(self._clock.now)
+
+
 class PickerRouter:
     """The `Router` that is the picker: directors as they serve, asked as an exchange would ask them."""
 
@@ -72,7 +98,10 @@ class PickerRouter:
         self.deciding = Deciding(config, scheduling, store, clock.time, rng)
         self._clock = clock
         self._scenario = scenario
-        self._directors = self.deciding.directors
+        self._waking = _Waking(clock)
+        if self.deciding.may_hold:
+            self._waking.flow = self.deciding.hold(self._waking.set)
+        self._director = self.deciding.director
         self._headers = {name: self._headers_of(name) for name in scenario.priorities}
         self._usual = self._headers_of(None)
 
@@ -80,14 +109,31 @@ class PickerRouter:
         """Follow discovery."""
         self.deciding.sync(state)
 
-    def route(self, flight: Flight) -> Sequence[str] | Refused:
+    def route(self, flight: Flight) -> Answer | None:
         """See `Router`."""
         request = flight.request
         headers = self._headers.get(request.request_class, self._usual)
         asked = inference_request(request, flight.number, headers)
-        verdict = self._directors.direct(asked, self._clock.now)
+        verdict = self._director.direct(asked, self._clock.now)
+        if not isinstance(verdict, Held):
+            return self._answer(flight, asked, verdict)
+        flight.held = verdict
+        verdict.listen(lambda told: self._resume(flight, asked, told))
+        return None
+
+    def abandoned(self, flight: Flight) -> None:
+        """See `Router`."""
+        if flight.held is not None:
+            flight.held.give_up()
+
+    def _resume(self, flight: Flight, asked: InferenceRequest, verdict: Verdict) -> None:
+        flight.held = None
+        if flight.resume is not None:
+            flight.resume(self._answer(flight, asked, verdict))
+
+    def _answer(self, flight: Flight, asked: InferenceRequest, verdict: Verdict) -> Answer:
         if isinstance(verdict, Rejection):
-            self._directors.refused(asked.headers, asked.body, verdict)
+            self._director.refused(asked.headers, asked.body, verdict)
             return Refused(verdict.status, verdict.reason.value)
         flight.asked, flight.decision = asked.remembered(), verdict
         return verdict.destinations[: self._scenario.destinations]
@@ -95,7 +141,7 @@ class PickerRouter:
     def started(self, flight: Flight) -> None:
         """See `Router`."""
         _, decision = _open(flight)
-        flight.decision = self._directors.response_started(decision, flight.status, flight.served, self._clock.now)
+        flight.decision = self._director.response_started(decision, flight.status, flight.served, self._clock.now)
 
     def ended(self, flight: Flight) -> None:
         """See `Router`."""
@@ -115,7 +161,7 @@ class PickerRouter:
             duration_seconds=now - flight.opened_at,
             streamed=True,
         )
-        self._directors.finished(asked, decision, outcome, now)
+        self._director.finished(asked, decision, outcome, now)
         flight.asked = flight.decision = None
 
     def _headers_of(self, objective: str | None) -> Headers:

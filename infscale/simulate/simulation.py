@@ -88,7 +88,7 @@ class Simulation:
             return BASELINES[policy.name](rng), None
         # What scales reads the store, also where no picker does.
         scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
-        config = serve_config(scenario, policy.scrape_seconds)
+        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued)
         product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
         if not policy.picks:
             return BASELINES[policy.name](rng), product

@@ -15,6 +15,8 @@ from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
+from picker.flow.prospect import Prospect, prospect
+from picker.flow.room import LATEST_SECONDS, next_room, with_room
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.admitters import admitted
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from random import Random
 
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
+_NO_ROOM: Final = Rejection("ResourceExhausted", "no endpoint has room for the request now", Reason.NO_ROOM)
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
 
@@ -85,6 +88,28 @@ class PoolDirector:
         model = self._gates.model(request, body)
         return model if isinstance(model, Rejection) else (self._gates.priority(request, body), model)
 
+    def prospect(self, request: InferenceRequest, body: ParsedBody, now: float) -> Prospect | Rejection:
+        """What a request that is to wait will take, and where in a queue it belongs."""
+        model = self._gates.model(request, body)
+        if isinstance(model, Rejection):
+            return model
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None:
+            return self._gates.unavailable()
+        self._dispatches.follow(snapshot, now)
+        priority = self._gates.priority(request, body)
+        _, prefix = self._dispatches.cached(body, model)
+        facts = self._facts(request, body, model, priority)
+        return prospect(self._context(facts, snapshot, prefix, now, blind=False), request.subset)
+
+    def next_room(self, now: float) -> float:
+        """When an endpoint may have room again, if nothing else happens."""
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None or not len(snapshot):
+            return now + LATEST_SECONDS
+        self._dispatches.follow(snapshot, now)
+        return next_room(snapshot, self._dispatches.memory.clock, now)
+
     def has_endpoints(self) -> bool:
         """Whether any endpoint is ready."""
         snapshot = self._store.snapshot(self.pool)
@@ -137,10 +162,7 @@ class PoolDirector:
             return admission
         blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
-        output_tokens = 0.0 if body.api in _NO_OUTPUT else dispatches.outputs.expect(model, body.max_output_tokens)
-        facts = RequestFacts(
-            model, request.headers, float(body.prompt_tokens), output_tokens, admission.priority, body.media
-        )
+        facts = self._facts(request, body, model, admission.priority)
         context = self._context(facts, snapshot, prefix, now, blind=blind)
         selection = self._schedule(context, admission.rows)
         if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
@@ -152,6 +174,11 @@ class PoolDirector:
         if isinstance(selection, Rejection):
             return selection
         return dispatches.begin(request, context, selection, chains, snapshot)
+
+    def _facts(self, request: InferenceRequest, body: ParsedBody, model: str, priority: int) -> RequestFacts:
+        outputs = self._dispatches.outputs
+        output_tokens = 0.0 if body.api in _NO_OUTPUT else outputs.expect(model, body.max_output_tokens)
+        return RequestFacts(model, request.headers, float(body.prompt_tokens), output_tokens, priority, body.media)
 
     def _context(
         self, facts: RequestFacts, snapshot: PoolSnapshot, prefix: PrefixMatch, now: float, *, blind: bool
@@ -168,6 +195,10 @@ class PoolDirector:
                 return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(retry_after)
+        if self._settings.holds and config.flow is None:
+            rows = with_room(context, rows)
+            if not len(rows):
+                return _NO_ROOM
         selection = config.scheduler.schedule(context, rows)
         if selection is None:
             message = "no endpoints available for the given request"

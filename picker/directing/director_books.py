@@ -19,8 +19,8 @@ class DirectorSettings:
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
-    objective's is worth least, or as much as none. With `holds` a queue stands around the director, and nothing is shed
-    for load.
+    objective's is worth least, or as much as none. With `holds` a queue stands around the director: nothing is shed for
+    load, and without flow control of the scheduling's, what has room nowhere is refused with `Reason.NO_ROOM`.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"

@@ -14,7 +14,8 @@ from picker.directing.output_length import OutputLengths
 from picker.directing.served_models import accounted
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickRecord
-from picker.request import Decision, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.request import Decision, GpuCost, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.scheduling.costs.gpu_costs import gpu_cost
 from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory
@@ -64,7 +65,7 @@ class Dispatches:
         self.index.sync(snapshot.endpoints, columns.block_size_tokens, columns.num_blocks, columns.lives)
         self.memory.sync(snapshot.endpoints, columns.lives)
         self.outputs.refresh(snapshot, now)
-        if self._config.clocked:
+        if self._clocked:
             self.memory.clock.observe(snapshot, step_costs(snapshot))
         self.follow_endpoints(snapshot)
 
@@ -135,6 +136,7 @@ class Dispatches:
             promise,
             stamped,
             record,
+            None if work is None else self._cost(facts, observed, row, work.seconds),
         )
         if promise is not None:
             self.memory.keep(promise)
@@ -229,7 +231,7 @@ class Dispatches:
 
     def _work(self, facts: RequestFacts, observed: PoolSnapshot, row: int, uncached_tokens: float) -> Work | None:
         """What a request with so much to compute is for the endpoint of `row`; None where no stage asks for it."""
-        if not self._config.clocked:
+        if not self._clocked:
             return None
         # At least one token is computed, whatever is cached.
         uncached_tokens = max(1.0, uncached_tokens)
@@ -237,6 +239,16 @@ class Dispatches:
         seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
         half = 0.5 * facts.output_tokens
         return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half)
+
+    def _cost(self, facts: RequestFacts, observed: PoolSnapshot, row: int, prefill_seconds: float) -> GpuCost:
+        """What the request takes of the endpoint of `row`, which has its charge by now."""
+        context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
+        batch = max(1.0, float(observed.in_flight_requests[row]) + 1.0)
+        return gpu_cost(step_costs(observed), row, prefill_seconds, context_tokens, facts.output_tokens, batch)
+
+    @property
+    def _clocked(self) -> bool:
+        return self._config.clocked or (self._settings.holds and self._config.flow is None)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

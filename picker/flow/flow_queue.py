@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from typing import Final
 
-from picker.flow.budgets import NO_LIMIT, Budget, Full, Held
+from picker.flow.budgets import NO_LIMIT, Budget, Full, Sums
 from picker.flow.policies import Fairness, Ordering
 from picker.flow.waiting import Waiting
 
@@ -39,7 +39,7 @@ class _Band:
     def __init__(self, fairness: Fairness) -> None:
         self.fairness = fairness
         self.flows: dict[str, _Flow] = {}
-        self.held = Held()
+        self.held = Sums()
 
 
 class FlowQueue:
@@ -64,8 +64,9 @@ class FlowQueue:
         self._band_budgets = dict(band_budgets or {})
         self._bands: dict[int, _Band] = {}
         self._entries: dict[int, tuple[Waiting, str]] = {}
+        self._lanes: dict[str, int] = {}
         self._expiries: list[tuple[float, int]] = []
-        self.held = Held()
+        self.held = Sums()
         """What waits in all bands."""
 
     def __len__(self) -> int:
@@ -79,10 +80,10 @@ class FlowQueue:
         """The bands in which requests wait, highest first."""
         return sorted([priority for priority, band in self._bands.items() if band.held.requests], reverse=True)
 
-    def band(self, priority: int) -> Held:
+    def band(self, priority: int) -> Sums:
         """What waits in one band."""
         band = self._bands.get(priority)
-        return Held() if band is None else band.held
+        return Sums() if band is None else band.held
 
     def flows(self) -> Iterator[tuple[int, str, int]]:
         """Band, flow, and how many requests of it wait, where any does."""
@@ -102,7 +103,7 @@ class FlowQueue:
         if waiting.number in self._entries:
             raise ValueError(f"request {waiting.number} waits already")
         band = self._bands.get(waiting.priority)
-        held = Held() if band is None else band.held
+        held = Sums() if band is None else band.held
         if not held.takes(self._band_budgets.get(waiting.priority, self._band_budget), waiting.size_bytes):
             return "band"
         if not self.held.takes(self._budget, waiting.size_bytes):
@@ -116,6 +117,7 @@ class FlowQueue:
         heappush(flow.lanes.setdefault(lane, []), (place, waiting))
         flow.waiting += 1
         self._entries[waiting.number] = waiting, lane
+        self._lanes[lane] = self._lanes.get(lane, 0) + 1
         if waiting.expires_at != float("inf"):
             heappush(self._expiries, (waiting.expires_at, waiting.number))
         self._count(band, waiting, 1)
@@ -127,6 +129,9 @@ class FlowQueue:
         if entry is None:
             return None
         waiting, lane = entry
+        self._lanes[lane] -= 1
+        if not self._lanes[lane]:
+            del self._lanes[lane]
         band = self._bands[waiting.priority]
         flow = band.flows[waiting.flow]
         flow.waiting -= 1
@@ -176,6 +181,15 @@ class FlowQueue:
         """The lane of a request that waits."""
         return self._entries[number][1]
 
+    def waits(self, priority: int, flow: str) -> bool:
+        """Whether any request of a flow waits."""
+        band = self._bands.get(priority)
+        return band is not None and flow in band.flows
+
+    def waits_in(self, lane: str) -> bool:
+        """Whether any request of a lane waits."""
+        return lane in self._lanes
+
     def flow_names(self, priority: int) -> list[str]:
         """The flows of a band that have requests waiting."""
         band = self._bands.get(priority)
@@ -200,7 +214,7 @@ class FlowQueue:
 
     def _count(self, band: _Band, waiting: Waiting, sign: int) -> None:
         for held in (band.held, self.held):
-            held.count(sign, waiting.size_bytes, waiting.prompt_tokens)
+            held.count(sign, waiting)
 
 
 class Turn:
@@ -229,7 +243,7 @@ class Turn:
         return None
 
     def left(self, waiting: Waiting, now: float) -> None:
-        """Take the request out of the queue, as it is on its way, and have its flow pay."""
+        """Take the request out of the queue, as it is on its way, and have its flow pay what it says that it costs."""
         self._queue.fairness(waiting.priority).dispatched(waiting, now)
         self._queue.removed(waiting.number, now)
         self._look(self._heads[waiting.priority], waiting.priority, waiting.flow)

@@ -16,6 +16,8 @@ from typing import Final
 from picker.flow.waiting import Waiting
 
 _WEIGHT_OF_NEW: Final = 0.05
+FAIRNESS_HEADERS: Final = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
+"""Headers in which a gateway says whose a request is; of the two spellings the first counts."""
 MOST_TENANTS: Final = 1_000
 """Of more, flows that are idle are forgotten although they were served more than others."""
 

@@ -45,3 +45,17 @@ class Waiting:
         self.expires_at = expires_at
         self.due_at = due_at
         self.cost_seconds = cost_seconds
+
+    def costing(self, cost_seconds: float) -> "Waiting":
+        """The same request, now that it is known what it costs."""
+        return Waiting(
+            self.number,
+            self.priority,
+            self.flow,
+            self.size_bytes,
+            self.prompt_tokens,
+            self.arrived_at,
+            self.expires_at,
+            self.due_at,
+            cost_seconds,
+        )

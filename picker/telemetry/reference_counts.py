@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from infscale.telemetry.histogram import Histogram
+from picker.flow.tenants import FAIRNESS_HEADERS
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
 
-FAIRNESS_HEADERS: Final = ("x-llm-d-inference-fairness-id", "x-gateway-inference-fairness-id")
 OTHER: Final = "other"
 UNNAMED_FLOW: Final = "default-flow"
 MODEL_SERVER_ERROR: Final = "ModelServerError"

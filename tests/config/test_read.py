@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
+from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.read import DIALECT_NAMES, load_config, read_config
 from infscale.config.record_settings import RecordSettings
 from infscale.config.settings import (
@@ -747,6 +748,7 @@ SECTIONS: dict[str, type[Any]] = {
     "picker": PickerSettings,
     "picker.tls": PickerTlsFiles,
     "picker.record": RecordSettings,
+    "picker.flow_control": FlowControlSettings,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,

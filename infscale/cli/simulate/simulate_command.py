@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy",
         action="append",
         metavar="NAME|FILE[@INTERVAL]",
-        help="a preset, an EndpointPickerConfig file, or round-robin, least-request, random; @50ms: between scrapes; "
+        help="a preset, an EndpointPickerConfig file, or round-robin, least-request, random; @50ms: between scrapes, "
+        "@unqueued: none waits; "
         "again for each (default infscale and reference)",
     )
     parser.add_argument(

@@ -1,11 +1,13 @@
 """One request on its way, from its client's first byte to its end, and what is kept of it."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from infscale.sim.load.virtual_request import VirtualRequest
 
 if TYPE_CHECKING:
-    from picker.request import Decision, InferenceRequest
+    from infscale.simulate.world.gateway import Answer
+    from picker.request import Decision, Held, InferenceRequest
 
 
 class Flight:
@@ -14,6 +16,7 @@ class Flight:
     Times are seconds of the run, `first_at` and `ended_at` those at which the client has its first token and the end.
     `server` is the number of the server that took it, `served` its authority. `failure` says why it got no whole
     answer, `refused` that the picker refused it. `asked` and `decision` are what the picker has to be told the end of.
+    `held` is what it waits by, and `resume` is told where it goes then.
     """
 
     __slots__ = (
@@ -25,12 +28,14 @@ class Flight:
         "ended_at",
         "failure",
         "first_at",
+        "held",
         "number",
         "opened_at",
         "over",
         "prompt_tokens",
         "refused",
         "request",
+        "resume",
         "served",
         "server",
         "started_at",
@@ -56,3 +61,5 @@ class Flight:
         self.over = False
         self.asked: InferenceRequest | None = None
         self.decision: Decision | None = None
+        self.held: Held | None = None
+        self.resume: Callable[[Answer], None] | None = None

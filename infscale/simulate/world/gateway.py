@@ -22,11 +22,19 @@ class Refused:
     reason: str
 
 
+Answer = Sequence[str] | Refused
+"""Where a request goes: the authorities to try, in order; or that it goes nowhere."""
+
+
 class Router(Protocol):
     """Says where requests go; told what becomes of them. It acts at the time of its clock."""
 
-    def route(self, flight: Flight) -> Sequence[str] | Refused:
-        """The authorities to try, in order."""
+    def route(self, flight: Flight) -> Answer | None:
+        """Where the request goes; None: it waits, and `flight.resume` is told once that is known."""
+        ...
+
+    def abandoned(self, flight: Flight) -> None:
+        """The client of a request that waits has left."""
         ...
 
     def started(self, flight: Flight) -> None:
@@ -73,7 +81,13 @@ class Gateway:
         if flight.over:
             return
         flight.opened_at = self._clock.now
+        flight.resume = lambda answer: self._routed(flight, answer)
         answer = self._router.route(flight)
+        if answer is not None:
+            self._routed(flight, answer)
+
+    def _routed(self, flight: Flight, answer: Answer) -> None:
+        flight.resume = None
         if isinstance(answer, Refused):
             flight.status, flight.refused = answer.status, True
             flight.failure = f"refused: {answer.reason}"
@@ -156,6 +170,8 @@ class Gateway:
         del self.under_way[flight.number]
         if flight.destinations:
             self._router.ended(flight)
+        elif flight.resume is not None:
+            self._router.abandoned(flight)
         self._over(flight)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from infscale.endpoint import ObjectKey
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.flow_director import Alarm
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
 from picker.flow.reference.flow_settings import ReferenceFlowSettings
@@ -33,9 +34,6 @@ from picker.request import (
     Rejection,
     Verdict,
 )
-
-Alarm = Callable[[float], None]
-"""Has `ReferenceFlowDirector.ring` called at that time, or as soon as possible after it; the last time set counts."""
 
 _POOL_GONE: Final = Rejection("NotFound", "the pool is no longer there", Reason.UNKNOWN_POOL)
 

@@ -16,7 +16,7 @@ from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
+from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.epp_config.loader import load_picker_config
 from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, ReferenceFlowSettings
 from picker.flow.reference.program_aware import ProgramSettings

@@ -1,0 +1,47 @@
+"""`picker.flow_control`: whether and how requests wait in the picker until an endpoint can begin them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from infscale.documents import values
+from infscale.documents.section import Section
+from infscale.documents.strict_document import Field
+
+_MOST_REQUESTS: Final = 1_000_000
+_MOST_BYTES: Final = 64 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class FlowControlSettings:
+    """How requests wait.
+
+    `enabled` None: they do where the scheduling reads the prefill clock, as that of the preset `infscale` does. A
+    request waits for `max_wait_seconds` at most; for the first endpoint of a pool that has none ready for
+    `no_endpoint_seconds`, 0: it does not. At most `max_requests` wait in one pool, with bodies of `max_bytes` together.
+    `weights` are shares in GPU time by the names that the gateway gives tenants in the fairness header; 1 for others.
+    """
+
+    enabled: bool | None = None
+    max_wait_seconds: float = 60.0
+    no_endpoint_seconds: float = 0.0
+    max_requests: int = 10_000
+    max_bytes: int = 128 * 1024 * 1024
+    weights: Mapping[str, float] | None = field(default=None, hash=False)
+
+
+def flow_control_settings(given: Field) -> FlowControlSettings:
+    """Read the section."""
+    section, default = Section(given, FlowControlSettings), FlowControlSettings()
+    return FlowControlSettings(
+        section.get("enabled", Field.boolean, None),
+        section.get("max_wait_seconds", values.positive_seconds, default.max_wait_seconds),
+        section.get("no_endpoint_seconds", values.seconds, default.no_endpoint_seconds),
+        section.get("max_requests", values.whole(0, _MOST_REQUESTS), default.max_requests),
+        section.get("max_bytes", values.whole(0, _MOST_BYTES), default.max_bytes),
+        section.get("weights", _weights, default.weights),
+    )
+
+
+def _weights(given: Field) -> Mapping[str, float]:
+    return {name: values.positive(each) for name, each in given.entries().items()}

@@ -1,0 +1,45 @@
+"""What a request that is to wait will take, as far as that is known before an endpoint is chosen."""
+
+import numpy as np
+
+from infscale.frozen_values import value
+from picker.scheduling.costs.gpu_costs import gpu_cost
+from picker.scheduling.costs.step_costs import step_costs
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.prediction import Objectives
+
+
+@value
+class Prospect:
+    """Of one request: its priority, its lane in a queue, and what it takes at the endpoint that has most of it cached.
+
+    `hit_share` is the share of the prompt that is cached there, `wanted_seconds` within what its first token is wanted,
+    0 where the request does not say.
+    """
+
+    priority: int
+    lane: str
+    prompt_tokens: float
+    hit_share: float
+    prefill_seconds: float
+    cost_seconds: float
+    wanted_seconds: float
+
+
+def prospect(context: SchedulingContext, subset: tuple[str, ...] | None) -> Prospect:
+    """The prospect of the request of `context`; of a pool without endpoints it says that nothing costs anything."""
+    facts, prefix, snapshot = context.request, context.prefix, context.snapshot
+    lane = facts.target_model if subset is None else "\n".join([facts.target_model, *sorted(subset)])
+    hit_share = prefill_seconds = cost_seconds = 0.0
+    if len(snapshot):
+        row = int(np.argmax(prefix.matched))
+        batch = float(snapshot.in_flight_requests[row]) + 1.0
+        matched = float(prefix.matched[row]) * prefix.tokens_each
+        costs = step_costs(snapshot)
+        kv_tokens = float(context.memory.clock.context_tokens[row])
+        prefill_seconds = costs.prefill_seconds(row, max(1.0, facts.prompt_tokens - matched), kv_tokens, batch)
+        context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
+        hit_share = matched / facts.prompt_tokens if facts.prompt_tokens else 0.0
+        cost_seconds = gpu_cost(costs, row, prefill_seconds, context_tokens, facts.output_tokens, batch).seconds
+    wanted = Objectives.of(facts.headers).ttft
+    return Prospect(facts.priority, lane, facts.prompt_tokens, hit_share, prefill_seconds, cost_seconds, wanted)

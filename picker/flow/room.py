@@ -1,0 +1,61 @@
+"""The gate of the queue: which endpoints can take a request now, without a threshold to set.
+
+An endpoint takes a request unless one of these says that it would be better kept:
+
+* **It is fed.** The prompts that it has, by the prefill clock, keep it busy beyond the step that runs and the way of a
+  request to it. It will not run dry before it is looked at again, so that another one would only wait there, where it
+  can be neither passed by others nor sent elsewhere.
+* **Its KV cache has no room** for the uncached prompt and the whole answer, beside what is in flight there. It would
+  wait for others to end, or have them preempted.
+* **It would be too slow**, where the request says how long a token may take: a step of the batch with the request in it
+  takes longer.
+
+Without such a wish the limit of a batch follows from the model: it is the one that fills the KV cache. An endpoint that
+has nothing takes any request: there it is as well off as it can be.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
+from picker.scheduling.costs.step_costs import step_costs
+from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.prediction import Objectives
+
+SOONEST_SECONDS: Final = 0.001
+LATEST_SECONDS: Final = 0.25
+"""How long a queue that waits is not looked at, at least and at most."""
+
+
+def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
+    """Those of `rows` that can take the request of `context` now."""
+    request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
+    uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
+    needed = clock.cache_tokens + uncached + request.output_tokens
+    kept = (_beyond_feed(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
+    wanted = Objectives.of(context.request.headers).tpot
+    if wanted:
+        costs = step_costs(context.snapshot)
+        tokens = clock.context_tokens + request.prompt_tokens + 0.5 * request.output_tokens
+        kept |= costs.decode_seconds(tokens, in_flight + 1.0) > wanted
+    free = ~kept | (in_flight == 0.0)
+    found: IntArray = rows[free[rows]]
+    return found
+
+
+def next_room(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> float:
+    """When to look again, if nothing else happens: the first endpoint that was fed is no longer."""
+    left = _beyond_feed(snapshot, clock, now)
+    left = left[left > 0.0]
+    soonest = float(np.minimum.reduce(left)) if len(left) else LATEST_SECONDS
+    return now + min(max(soonest, SOONEST_SECONDS), LATEST_SECONDS)
+
+
+def _beyond_feed(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
+    """Seconds of prompts that each endpoint has to compute beyond the step that runs and what is on its way."""
+    step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
+    left: FloatArray = clock.pending_seconds(now) - step - IN_TRANSIT_SECONDS
+    return left

@@ -1,0 +1,393 @@
+"""Requests that wait: when they do, in which order they go, what becomes of each, and that the books come back to 0."""
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
+from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
+from picker.directing.flow_director import FlowDirector
+from picker.directing.pool_directors import PoolDirectors
+from picker.directing.pool_flow import FlowSettings
+from picker.epp_config.loader import preset
+from picker.flow.budgets import Budget
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from tests.fakes.pools import POOL, endpoint
+from tests.fakes.samples import engine_sample
+
+LONG = 20_000
+"""Tokens of a prompt that keeps an endpoint busy for more than a second, by the usual costs."""
+OBJECTIVES = {"interactive": 10, "batch": -10}
+
+
+@dataclass
+class Asked:
+    """A request and all that was said to it."""
+
+    request: InferenceRequest
+    held: Held | None = None
+    verdicts: list[Verdict] = field(default_factory=list[Verdict])
+
+    @property
+    def decision(self) -> Decision:
+        (verdict,) = self.verdicts
+        assert isinstance(verdict, Decision)
+        return verdict
+
+    @property
+    def rejection(self) -> Rejection:
+        (verdict,) = self.verdicts
+        assert isinstance(verdict, Rejection)
+        return verdict
+
+
+class Queue:
+    """A flow director on a real store, with a clock and an alarm by hand."""
+
+    def __init__(self, endpoints: int = 1, flow: FlowSettings | None = None, ticks: float = 0.0) -> None:
+        self.now = 1.0
+        self.ticks = ticks
+        self.alarm = math.inf
+        self.store = MetricStore("s")
+        self.config = preset("infscale")
+        settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
+        self.directors = PoolDirectors(
+            lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
+        )
+        self.flow = FlowDirector(self.directors, self.directors, flow or FlowSettings(), self._set, self._time)
+        self.went: list[Asked] = []
+        self.state(endpoints)
+
+    def _set(self, at: float) -> None:
+        self.alarm = at
+
+    def _time(self) -> float:
+        self.now += self.ticks
+        return self.now
+
+    def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1) -> None:
+        found = tuple(endpoint(row, phase=phase) for row in range(endpoints))
+        objectives = tuple(
+            Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
+        )
+        state = DiscoveryState(found, (Pool(POOL, {}),) if pools else (), objectives)
+        self.store.sync(state)
+        self.directors.sync(state)
+        self.flow.sync(self.now)
+        self.scrape()
+
+    def scrape(self) -> None:
+        """Every endpoint runs what it was sent."""
+        snapshot = self.store.snapshot(POOL)
+        running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
+        for each, count in zip(self.store.discovery.endpoints, running, strict=False):
+            self.store.record_scrape(each.key, engine_sample(0.0, count, 0.0, block_size_tokens=16), self.now)
+        self.flow.stir(self.now)
+
+    def ask(self, tokens: int = LONG, headers: Mapping[str, str] | None = None, size: int = 100) -> Asked:
+        given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
+        prompt = random.Random(len(self.went)).randbytes(64)
+        body = ParsedBody("completions", "m", prompt, tokens, 100)
+        asked = Asked(InferenceRequest("id", "/v1/completions", given, body, None, size))
+        self.went.append(asked)
+        verdict = self.flow.direct(asked.request, self.now)
+        if isinstance(verdict, Held):
+            asked.held = verdict
+            verdict.listen(asked.verdicts.append)
+        else:
+            asked.verdicts.append(verdict)
+        return asked
+
+    def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
+        self.flow.finished(asked.request, asked.decision, outcome or Outcome("completed", 200), self.now)
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, with scrapes and rings of the alarm."""
+        until = self.now + seconds
+        while min(self.alarm, self.now + 0.5) < until:
+            self.now = max(self.now, min(self.alarm, self.now + 0.5))
+            if self.alarm <= self.now:
+                self.alarm = math.inf
+                self.flow.ring(self.now)
+            else:
+                self.scrape()
+        self.now = max(self.now, until)
+        self.scrape()
+
+    @property
+    def in_flight(self) -> float:
+        snapshot = self.store.snapshot(POOL)
+        return 0.0 if snapshot is None else float(snapshot.in_flight_requests.sum())
+
+
+def as_class(name: str) -> dict[str, str]:
+    return {"x-llm-d-inference-objective": name}
+
+
+def of_tenant(name: str) -> dict[str, str]:
+    return {"x-llm-d-inference-fairness-id": name}
+
+
+def order(*asked: Asked) -> list[int]:
+    """Places of those that went, in the order in which they did."""
+    numbers = [(one.decision.charge.number, place) for place, one in enumerate(asked) if one.decision.charge]
+    return [place for _, place in sorted(numbers)]
+
+
+def test_a_request_waits_while_every_endpoint_has_enough_and_goes_when_one_has_not() -> None:
+    queue = Queue(endpoints=2)
+    first, second, third = queue.ask(), queue.ask(), queue.ask()
+    assert {first.decision.destinations[0], second.decision.destinations[0]} == {"10.0.0.1:8000", "10.0.0.2:8000"}
+    assert third.held is not None
+    assert not third.verdicts
+    assert queue.in_flight == 2, "what waits is charged to no endpoint"
+    queue.passes(5.0)
+    assert third.decision.record is not None
+    waited = third.decision.record.waited_seconds
+    assert waited is not None
+    # 20,000 tokens at 62.8 µs and the steps they take.
+    assert 0.5 < waited < 2.0
+    assert queue.in_flight == 3
+
+
+def test_an_end_makes_room_at_once() -> None:
+    queue = Queue()
+    first, second = queue.ask(), queue.ask()
+    queue.ends(first)
+    assert queue.alarm <= queue.now + 0.002
+    queue.passes(0.01)
+    assert second.decision.destinations == first.decision.destinations
+
+
+def test_all_that_fits_goes_in_one_turn_each_charged_before_the_next_is_judged() -> None:
+    queue = Queue(endpoints=4)
+    busy = [queue.ask() for _ in range(4)]
+    waiting = [queue.ask() for _ in range(6)]
+    for each in busy:
+        queue.ends(each)
+    queue.now += 0.01
+    queue.flow.ring(queue.now)
+    went = [each for each in waiting if each.verdicts]
+    assert len(went) == 4
+    assert len({each.decision.destinations[0] for each in went}) == 4, (
+        "none of them is sent where another has just gone"
+    )
+
+
+def test_bands_are_strict_and_what_is_due_first_goes_first() -> None:
+    queue = Queue()
+    first = queue.ask()
+    batch = queue.ask(headers=as_class("batch"))
+    long = queue.ask(LONG)
+    short = queue.ask(100)
+    urgent = queue.ask(LONG, {**as_class("interactive")})
+    queue.passes(20.0)
+    assert order(first, batch, long, short, urgent) == [0, 4, 3, 2, 1]
+
+
+def test_a_prompt_that_wants_its_first_token_soon_passes_others_of_its_tenant() -> None:
+    queue = Queue()
+    first, usual = queue.ask(), queue.ask()
+    queue.now += 0.1
+    hurried = queue.ask(headers={"x-slo-ttft-ms": "4000"})
+    queue.passes(10.0)
+    assert order(first, usual, hurried) == [0, 2, 1]
+
+
+def test_tenants_share_what_there_is_whoever_asks_more() -> None:
+    queue = Queue()
+    queue.ask()
+    greedy = [queue.ask(headers=of_tenant("a")) for _ in range(10)]
+    modest = [queue.ask(headers=of_tenant("b")) for _ in range(2)]
+    queue.passes(40.0)
+    places = order(*greedy, *modest)
+    assert max(places.index(10), places.index(11)) <= 4
+
+
+def test_what_has_waited_as_long_as_it_may_is_refused_with_the_time_that_the_queue_takes() -> None:
+    queue = Queue(flow=FlowSettings(max_wait_seconds=0.5))
+    queue.ask()
+    late = queue.ask()
+    queue.passes(0.6)
+    assert late.rejection.reason is Reason.WAITED
+    assert late.rejection.status == 429
+    assert late.rejection.dropped_reason == "rejected-ttl-expired"
+    assert late.rejection.retry_after_seconds is not None
+    assert late.rejection.retry_after_seconds >= 1.0
+
+
+def test_what_can_no_longer_have_its_first_token_in_time_is_refused_before_its_time_is_over() -> None:
+    queue = Queue()
+    queue.ask()
+    hopeless = queue.ask(headers={"x-slo-ttft-ms": "1400"})
+    queue.passes(0.3)
+    assert hopeless.rejection.reason is Reason.WAITED
+
+
+@pytest.mark.parametrize("budget", [Budget(requests=1), Budget(size_bytes=150)])
+def test_a_full_queue_refuses_at_once(budget: Budget) -> None:
+    queue = Queue(flow=FlowSettings(budget=budget))
+    queue.ask()
+    assert queue.ask().held is not None
+    refused = queue.ask().rejection
+    assert refused.reason is Reason.QUEUE_FULL
+    assert refused.retry_after_seconds is not None
+    assert queue.flow.flows[POOL].stats.refusals == {(0, Reason.QUEUE_FULL): 1}
+
+
+def test_a_client_that_leaves_has_left_the_queue() -> None:
+    queue = Queue()
+    first, gone = queue.ask(), queue.ask()
+    assert gone.held is not None
+    gone.held.give_up()
+    queue.ends(first)
+    queue.passes(3.0)
+    assert not gone.verdicts
+    assert queue.in_flight == 0
+    assert queue.flow.flows[POOL].stats.given_up == 1
+
+
+def test_without_waiting_endpoints_are_asked_for_and_the_request_is_refused() -> None:
+    queue = Queue(endpoints=0)
+    assert queue.ask().rejection.reason is Reason.NO_ENDPOINTS
+
+
+def test_a_request_to_an_empty_pool_waits_for_its_first_endpoint() -> None:
+    """Each is counted, and told to what scales the pool, when it comes; none a second time."""
+    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=30.0))
+    called: list[float] = []
+    queue.store.on_request_without_endpoint(lambda _: called.append(queue.now))
+    first, second = queue.ask(100), queue.ask(100)
+    assert called == [1.0, 1.0]
+    queue.passes(5.0)
+    assert not first.verdicts
+    queue.state(1)
+    queue.passes(0.01)
+    assert first.decision.destinations == ("10.0.0.1:8000",)
+    queue.passes(1.0)
+    assert isinstance(second.decision, Decision)
+    assert called == [1.0, 1.0]
+
+
+def test_an_empty_pool_that_stays_empty_answers_503_with_the_reason() -> None:
+    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=3.0))
+    asked = queue.ask(100)
+    queue.passes(3.1)
+    assert asked.rejection.status == 503
+    assert asked.rejection.reason is Reason.NO_ENDPOINTS
+    assert asked.rejection.dropped_reason == "rejected-no-endpoints"
+
+
+def test_a_pool_that_goes_takes_what_waits_with_it() -> None:
+    queue = Queue()
+    queue.ask()
+    waiting = queue.ask()
+    queue.state(0, pools=0)
+    assert waiting.rejection.status == 404
+
+
+def test_a_long_turn_is_cut_into_slices() -> None:
+    """Each look at the clock takes a tenth of a millisecond: after 15 decisions the loop has its turn."""
+    queue = Queue(endpoints=100)
+    busy = [queue.ask() for _ in range(100)]
+    waiting = [queue.ask() for _ in range(100)]
+    for each in busy:
+        queue.ends(each)
+    queue.ticks = 0.0001
+    queue.flow.ring(queue.now)
+    went = sum(bool(each.verdicts) for each in waiting)
+    assert 10 <= went <= 16
+    assert queue.alarm <= queue.now, "the rest goes as soon as possible"
+
+
+def test_sheddable_requests_wait_and_are_not_shed() -> None:
+    queue = Queue()
+    queue.ask()
+    assert queue.ask(headers=as_class("batch")).held is not None
+
+
+class FlowLaws(RuleBasedStateMachine):
+    """Any order of arrivals, ends, aborts, scrapes and pool changes: one outcome each, and books at 0 in the end."""
+
+    @initialize(endpoints=st.integers(0, 3))
+    def begin(self, endpoints: int) -> None:
+        flow = FlowSettings(max_wait_seconds=8.0, no_endpoint_seconds=5.0, budget=Budget(requests=6))
+        self.queue = Queue(endpoints, flow)
+        self.running: list[Asked] = []
+        self.gone: list[Asked] = []
+
+    @rule(
+        tokens=st.sampled_from([10, 1_000, LONG]),
+        name=st.sampled_from(["interactive", "batch", ""]),
+        tenant=st.sampled_from(["a", "b", ""]),
+        ttft=st.sampled_from(["", "500", "3000"]),
+    )
+    def comes(self, tokens: int, name: str, tenant: str, ttft: str) -> None:
+        headers = {**(as_class(name) if name else {}), **(of_tenant(tenant) if tenant else {})}
+        self.queue.ask(tokens, {**headers, **({"x-slo-ttft-ms": ttft} if ttft else {})})
+
+    @rule(seconds=st.sampled_from([0.0, 0.01, 0.3, 2.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.queue.passes(seconds)
+
+    @precondition(lambda self: self.running)
+    @rule(
+        data=st.data(),
+        kind=st.sampled_from(["completed", "aborted", "error"]),
+        status=st.sampled_from([None, 200, 503]),
+    )
+    def ends(self, data: st.DataObject, kind: str, status: int | None) -> None:
+        asked = data.draw(st.sampled_from(self.running))
+        outcome = Outcome(kind, status, first_byte_seconds=0.1, duration_seconds=2.0)  # type: ignore[arg-type] # one of three
+        self.queue.ends(asked, outcome)
+        self.gone.append(asked)
+
+    @rule(data=st.data())
+    def gives_up(self, data: st.DataObject) -> None:
+        waiting = [each for each in self.queue.went if each.held is not None and each.held.waiting]
+        if waiting:
+            asked = data.draw(st.sampled_from(waiting))
+            assert asked.held is not None
+            asked.held.give_up()
+
+    @rule(endpoints=st.integers(0, 3), phase=st.sampled_from([Phase.READY, Phase.DRAINING]))
+    def pool_changes(self, endpoints: int, phase: Phase) -> None:
+        self.queue.state(endpoints, phase)
+
+    @invariant()
+    def one_outcome_each(self) -> None:
+        went = self.queue.went
+        assert all(len(each.verdicts) <= 1 for each in went)
+        waiting = [each for each in went if each.held is not None and each.held.waiting]
+        assert len(self.queue.flow.flows[POOL].queue) == len(self.queue.flow.flows[POOL].entries) == len(waiting)
+        assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
+        decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
+        self.running = [each for each in decided if each not in self.gone]
+
+    def teardown(self) -> None:
+        if not hasattr(self, "queue"):
+            return
+        queue = self.queue
+        # More than the longest wait: what is not let go is refused.
+        queue.passes(10.0)
+        for asked in [each for each in self.queue.went if each.verdicts and isinstance(each.verdicts[0], Decision)]:
+            if asked not in self.gone:
+                queue.ends(asked)
+        for asked in queue.went:
+            assert asked.held is None or not asked.held.waiting
+        flow = queue.flow.flows[POOL]
+        assert not flow._running  # pyright: ignore[reportPrivateUsage]
+        assert not flow._active  # pyright: ignore[reportPrivateUsage]
+        assert queue.in_flight == 0
+
+
+TestFlowLaws = FlowLaws.TestCase
+TestFlowLaws.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
