@@ -35,6 +35,7 @@ from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
@@ -67,6 +68,7 @@ def _picker() -> Iterable[Collector]:
     durations = ObservedDirector(directors, lambda: 0.0).durations
     return (
         PickerCollector(directors, durations, int),
+        FlowCollector(dict),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         RecordCollector(RecordCounts()),

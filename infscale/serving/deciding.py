@@ -2,8 +2,10 @@
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+
+from prometheus_client.registry import Collector
 
 from infscale.client_headers import ignored
 from infscale.config.settings import ServeConfig
@@ -24,6 +26,7 @@ from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
 from picker.request import Director
+from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
 _LOG = logging.getLogger(__name__)
@@ -85,7 +88,7 @@ class Deciding(Part):
         self._outermost: Director = self.observing.director
         self.flow: FlowDirector | ReferenceFlowDirector | None = None
         """What has requests wait, where they may."""
-        self._collectors = tuple(self.observing.collectors())
+        self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
 
     @property
     def may_hold(self) -> bool:
@@ -111,7 +114,8 @@ class Deciding(Part):
             given = self._config.picker.flow_control
             budget = Budget(given.max_requests, given.max_bytes)
             settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
-            flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+            self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow
         store.on_observation(lambda: flow.stir(self._clock()))
         return flow

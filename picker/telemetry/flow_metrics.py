@@ -1,0 +1,62 @@
+"""What waits in the picker, as Prometheus metrics, read when they are asked for."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from infscale.endpoint import ObjectKey
+from picker.directing.pool_flow import PoolFlow
+from picker.flow.budgets import Sums
+from picker.telemetry.metric_families import filled
+
+_WAITING: Final[tuple[tuple[str, str, Callable[[Sums], float]], ...]] = (
+    ("requests", "requests that wait in the picker until an endpoint can begin them", lambda sums: sums.requests),
+    ("bytes", "bytes of the bodies of requests that wait", lambda sums: sums.size_bytes),
+    ("prompt_tokens", "estimated prompt tokens of requests that wait", lambda sums: sums.tokens),
+    ("gpu_seconds", "estimated GPU seconds that requests which wait will take", lambda sums: sums.seconds),
+)
+_BAND: Final = ("pool", "priority")
+
+
+class FlowCollector(Collector):
+    """`infscale_flow_*`: what waits for each pool, in each band that anything has waited or passed in."""
+
+    def __init__(self, flows: Callable[[], Mapping[ObjectKey, PoolFlow]]) -> None:
+        self._flows = flows
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family."""
+        flows = {str(pool): flow for pool, flow in self._flows().items()}
+        bands = [
+            (pool, str(priority), flow.queue.band(priority))
+            for pool, flow in flows.items()
+            for priority in sorted({*flow.stats.waits, *flow.queue.priorities})
+        ]
+        for name, meaning, read in _WAITING:
+            samples = (([pool, priority], read(sums)) for pool, priority, sums in bands)
+            yield filled(GaugeMetricFamily, f"infscale_flow_waiting_{name}", meaning, _BAND, samples)
+        waits = HistogramMetricFamily(
+            "infscale_flow_wait_seconds",
+            "how long requests waited that were let go to an endpoint, 0 where they did not have to",
+            labels=_BAND,
+        )
+        for pool, flow in flows.items():
+            for priority, histogram in flow.stats.waits.items():
+                waits.add_metric([pool, str(priority)], histogram.buckets(), histogram.total)
+        yield waits
+        yield filled(
+            CounterMetricFamily,
+            "infscale_flow_refusals",
+            "requests that were to wait and were refused, by reason",
+            [*_BAND, "reason"],
+            (
+                ([pool, str(priority), reason.value], count)
+                for pool, flow in flows.items()
+                for (priority, reason), count in flow.stats.refusals.items()
+            ),
+        )
+        meaning = "requests whose client or gateway left while they waited"
+        given_up = (([pool], flow.stats.given_up) for pool, flow in flows.items())
+        yield filled(CounterMetricFamily, "infscale_flow_given_up", meaning, ["pool"], given_up)
