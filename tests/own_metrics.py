@@ -34,10 +34,12 @@ from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
+from picker.flow.reference.flow_counts import FlowCounts
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
+from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector
 from picker.transport.budget import Budget
 from picker.transport.limits import LimitNotes
@@ -54,6 +56,7 @@ def _reference() -> Iterable[Collector]:
     return (
         ReferenceCollector(counts, durations, directors, "1"),
         ReferencePoolCollector(store, lambda: 0.0),
+        ReferenceFlowCollector(FlowCounts(), dict),
     )
 
 

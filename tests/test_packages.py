@@ -115,7 +115,9 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
+    "picker/directing/test_flow_director.py": ("picker/directing/pool_flow",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
+    "picker/flow/test_flow_queue.py": ("picker/flow/waiting",),
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
     "picker/epp_config/test_factories.py": (
         "picker/epp_config/factories/filter_factories",
@@ -217,6 +219,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/simulate/run_result",
         "infscale/simulate/scenario",
         "infscale/simulate/world/fleet",
+        "infscale/simulate/world/flights",
         "infscale/simulate/world/gateway",
         "infscale/simulate/world/virtual_server",
     ),

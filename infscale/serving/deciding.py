@@ -20,6 +20,7 @@ from picker.directing.flow_director import Alarm, FlowDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.pool_flow import FlowSettings
 from picker.directing.recorded_director import RecordedDirector, Recorder
+from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
@@ -28,6 +29,7 @@ from picker.parsing import ParserTable
 from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
 from picker.telemetry.flow_metrics import FlowCollector
+from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
 _LOG = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Deciding(Part):
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
         self._outermost: Director = self.observing.director
-        self.flow: FlowDirector | None = None
+        self.flow: FlowDirector | ReferenceFlowDirector | None = None
         """What has requests wait, where they may."""
         self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
 
@@ -99,21 +101,30 @@ class Deciding(Part):
     def may_hold(self) -> bool:
         """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
         enabled = self._config.picker.flow_control.enabled
-        return self.scheduling.clocked if enabled is None else enabled
+        return self.scheduling.flow is not None or self.scheduling.clocked if enabled is None else enabled
 
-    def hold(self, alarm: Alarm) -> FlowDirector:
-        """Have requests wait until an endpoint can begin them; before any pool is there, and before `record`.
+    def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
+        """Have requests wait; before any pool is there, and before `record`.
+
+        They do as the scheduling's own flow control says, where it has one, else until an endpoint can begin them.
 
         `alarm` is to have what is returned rung.
         """
         self._directing = replace(self._directing, holds=True)
-        given = self._config.picker.flow_control
-        budget = Budget(given.max_requests, given.max_bytes)
-        settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
-        flow = self.flow = FlowDirector(self.observing.director, self.directors, settings, alarm, self._clock)
-        self._outermost = flow
-        self._collectors = (*self._collectors, FlowCollector(lambda: flow.flows))
-        self._store.on_observation(lambda: flow.stir(self._clock()))
+        inner, store = self.observing.director, self._store
+        flow: FlowDirector | ReferenceFlowDirector
+        if self.scheduling.flow is not None:
+            flow = ReferenceFlowDirector(inner, self.directors, store, self._as_reference(), alarm, self._clock)
+            if self._config.telemetry.reference_names:
+                self._collectors = (*self._collectors, ReferenceFlowCollector(flow.counts, flow.gauges))
+        else:
+            given = self._config.picker.flow_control
+            budget = Budget(given.max_requests, given.max_bytes)
+            settings = FlowSettings(given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {})
+            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+            self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
+        self._outermost = self.flow = flow
+        store.on_observation(lambda: flow.stir(self._clock()))
         return flow
 
     def record(self, recorder: Recorder) -> None:
@@ -134,6 +145,8 @@ class Deciding(Part):
         self._exchanging = _exchange_settings(self._config, scheduling)
         self.scheduling = scheduling
         self.directors.configure(scheduling)
+        if isinstance(self.flow, ReferenceFlowDirector):
+            self.flow.configure(self._as_reference(), self._clock())
 
     def rekey(self, keys: Mapping[str, TokenKeys]) -> None:
         """Sign and read session tokens with `keys` from the next request on."""
@@ -147,6 +160,12 @@ class Deciding(Part):
             self.flow.sync(self._clock())
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
+
+    def _as_reference(self) -> ReferenceFlowControl:
+        settings = self.scheduling.flow
+        if settings is None:
+            raise ValueError("the scheduling does not say that requests wait")
+        return ReferenceFlowControl(settings, self.scheduling.agent_headers, self._config.scrape.interval_seconds)
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
         return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)

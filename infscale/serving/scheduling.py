@@ -103,13 +103,19 @@ async def load_scheduling(config: ServeConfig) -> tuple[PickerConfig, Scheduling
 
 
 def check_change(before: PickerConfig, after: PickerConfig, file: Path | None) -> None:
-    """Refuse the change of what is decided at the start: where endpoints come from. Raises `ConfigError`."""
+    """Refuse the change of what is decided at the start. Raises `ConfigError`.
+
+    That is where endpoints come from, and whether requests wait as the reference's configuration says.
+    """
     old, new = before.discovery, after.discovery
     if old != new:
         place = new.place if new is not None else str(file or CONFIG_TEXT)
         raise ConfigError(
             place, "dataLayer.discovery", "where endpoints come from cannot change while running; restart"
         )
+    if (before.flow is None) is not (after.flow is None):
+        problem = "flowControl cannot come or go while running, though what it says may change; restart"
+        raise ConfigError(str(file or CONFIG_TEXT), "featureGates", problem)
 
 
 def _is_file(path: Path, other: Path | None) -> bool:

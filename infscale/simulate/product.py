@@ -20,6 +20,7 @@ from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from picker.directing.admission import OBJECTIVE_HEADERS
 from picker.directing.flow_director import FlowDirector
+from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Rejection, Verdict
 from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
@@ -69,7 +70,7 @@ class _Waking:
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._number = 0
-        self.flow: FlowDirector | None = None
+        self.flow: FlowDirector | ReferenceFlowDirector | None = None
 
     def set(self, at: float) -> None:
         """See `picker.directing.flow_director.Alarm`."""

@@ -85,6 +85,11 @@ class PoolDirector:
             self._store.turn_away(self.pool, now)
         return answer
 
+    def standing(self, request: InferenceRequest, body: ParsedBody) -> tuple[int, str] | Rejection:
+        """The priority of a request that is to wait, and the model that it would be sent as now."""
+        model = self._gates.model(request, body)
+        return model if isinstance(model, Rejection) else (self._gates.priority(request, body), model)
+
     def prospect(self, request: InferenceRequest, body: ParsedBody, now: float) -> Prospect | Rejection:
         """What a request that is to wait will take, and where in a queue it belongs."""
         model = self._gates.model(request, body)
@@ -202,7 +207,7 @@ class PoolDirector:
                 return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
         if config.admitters and not admitted(config.admitters, context, rows):
             return shed_for_load(retry_after)
-        if self._settings.holds and not len(with_room(context, rows)):
+        if self._settings.holds and config.flow is None and not len(with_room(context, rows)):
             return _NO_ROOM
         selection = config.scheduler.schedule(context, rows)
         if selection is None:

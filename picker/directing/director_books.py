@@ -21,8 +21,8 @@ class DirectorSettings:
     `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
     objective's is worth least, or as much as none. `wall` tells the time of the day, without which no session tokens
-    are read or made. With `holds` a queue stands around the director: what no endpoint has room for is refused with
-    `Reason.NO_ROOM`, and nothing is shed for load.
+    are read or made. With `holds` a queue stands around the director: nothing is shed for load, and where the
+    scheduling has no flow control, what has room nowhere is refused with `Reason.NO_ROOM`.
     """
 
     unknown_models: Literal["allow", "reject"] = "allow"

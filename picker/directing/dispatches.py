@@ -261,7 +261,7 @@ class Dispatches:
 
     @property
     def _clocked(self) -> bool:
-        return self._config.clocked or self._settings.holds
+        return self._config.clocked or (self._settings.holds and self._config.flow is None)
 
     def _promise(self, context: SchedulingContext, row: int, authority: str) -> Promise | None:
         """What the request wants of the endpoint's time per output token, where stages look at it.

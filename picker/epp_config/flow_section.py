@@ -31,6 +31,7 @@ _KEYS: Final = (
     DETECTOR_KEY,
     "usageLimitPolicyPluginRef",
 )
+_NOT_EVICTED: Final = "has no effect here: requests in flight go on to their end"
 
 
 class FlowSection:
@@ -78,6 +79,8 @@ class FlowSection:
 
     def _evicts(self) -> bool:
         evicts = attempted(self._fields, "enableEviction", Field.boolean, False).or_else(False)
+        if evicts:
+            self._declared.notes.append(note(self._fields["enableEviction"], _NOT_EVICTED))
         for kind in (Kind.EVICTION_FILTER, Kind.EVICTION_ORDER):
             for plugin in self._declared.of_kind(kind) if evicts else ():
                 self._declared.use(plugin, "eviction")

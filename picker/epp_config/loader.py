@@ -255,11 +255,7 @@ class _Loader:
     def _feature_gates(self) -> bool:
         """Whether flow control is on."""
         attempts = [field.attempt(self._feature_gate) for field in self._items("featureGates")]
-        on = dict(each.value for each in attempts if not each.refused).get(GATE, False)
-        if on:
-            said = f"{GATE} is read and checked; requests do not wait by it yet"
-            self._declared.notes.append(note(self._fields["featureGates"], said))
-        return on
+        return dict(each.value for each in attempts if not each.refused).get(GATE, False)
 
     def _feature_gate(self, field: Field) -> tuple[str, bool]:
         name, equals, value = field.text().partition("=")

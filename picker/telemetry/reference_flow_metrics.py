@@ -122,7 +122,7 @@ def _revocations(pools: Mapping[str, PoolGauges]) -> Iterator[Metric]:
     meaning = "by how much the saturation was above the ceiling when requests were last taken back"
     yield filled(GaugeMetricFamily, f"{prefix}reclaim_target", meaning, (_POOL,), missing)
     pending: _Rows = [((pool,), each.pending) for pool, each in found.items()]
-    meaning = "the saturation that requests which were taken back will give free"
+    meaning = "saturation that requests which were taken back will give free"
     yield filled(GaugeMetricFamily, f"{prefix}pending_reclaim", meaning, (_POOL,), pending)
     meaning = "time from taking a request back to its end"
     confirmations: _Histograms = {(pool,): each.confirmations for pool, each in found.items()}

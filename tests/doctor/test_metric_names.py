@@ -30,9 +30,8 @@ def test_today_s_name_is_none_of_before() -> None:
 
 
 def test_the_reference_s_names_are_those_that_infscale_exports() -> None:
-    """But those of what infscale has not: flow control."""
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-    renamed = {old: today for old, today in OLD_NAMES.items() if today.startswith("llm_d_epp_") and "flow" not in today}
+    renamed = {old: today for old, today in OLD_NAMES.items() if today.startswith("llm_d_epp_")}
     assert not [today for today in renamed.values() if f"`{today}`" not in page]
     assert [old for old in renamed if f"`{old}`" not in page] == ["inference_model_request_total"], "older still"
 

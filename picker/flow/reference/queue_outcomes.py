@@ -54,9 +54,9 @@ class _Answer:
     dropped: str | None = None
 
 
-_FULL = _Answer("ResourceExhausted", "the queue is full", Reason.SATURATED, _SATURATED)
+_FULL = _Answer("ResourceExhausted", "the queue is full", Reason.QUEUE_FULL, _SATURATED)
 _NOBODY = _Answer("ServiceUnavailable", "no endpoints available: the queue is full", Reason.NO_ENDPOINTS, _NO_ENDPOINTS)
-_LATE = _Answer("ResourceExhausted", "request timed out in queue", Reason.SATURATED, REJECTED_TTL_EXPIRED)
+_LATE = _Answer("ResourceExhausted", "request timed out in queue", Reason.WAITED, REJECTED_TTL_EXPIRED)
 _LATE_AND_NOBODY = _Answer(
     "ServiceUnavailable",
     "request timed out in queue and no endpoints are available",

@@ -1,4 +1,4 @@
-"""The alarm of what has requests wait: a timer of the event loop."""
+"""An alarm: a timer of the event loop that is set to another time again and again."""
 
 import asyncio
 import math
@@ -14,7 +14,7 @@ class LoopAlarm:
         self.ring: Callable[[float], None] | None = None
 
     def set(self, at: float) -> None:
-        """See `picker.directing.flow_director.Alarm`."""
+        """Ring at that time, or as soon as possible after it; infinite: not at all."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,0 +1,1 @@
+"""The director whose requests wait as the reference picker's configuration says."""
