@@ -38,7 +38,7 @@ _BY_USE: Final = (
     (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection"),
     (Use.NEVER, "x-gateway-destination-endpoint x-gateway-destination-endpoint-subset"),
     (Use.NEVER, "x-gateway-destination-endpoint-served"),
-    (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id"),
+    (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id x-infscale-explain"),
     (Use.ALWAYS, ":method :path content-length content-encoding connection upgrade x-request-id"),
 )
 CLIENT_HEADERS: Final = tuple(ClientHeader(name, use) for use, names in _BY_USE for name in names.split())

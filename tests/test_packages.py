@@ -127,6 +127,14 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/scraping_parameters",
     ),
     "picker/epp_config/test_rollout_parameters.py": ("picker/epp_config/factories/screener_factories",),
+    "picker/directing/test_picks.py": ("picker/pick_record",),
+    "picker/explaining/test_pick_log.py": ("picker/explaining/input_sheet", "picker/explaining/pick_inputs"),
+    "picker/explaining/test_explanation.py": ("picker/explaining/noted_stages",),
+    "e2e/test_explain.py": (
+        "infscale/cli/picks/explain_command",
+        "infscale/cli/picks/recorded_picks",
+        "infscale/cli/picks/replay_command",
+    ),
     "picker/ext_proc/test_exchange.py": (
         "picker/ext_proc/messages",
         "picker/ext_proc/replies",

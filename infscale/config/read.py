@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from infscale.client_headers import TRUSTABLE
 from infscale.config import declared_objects, listeners
 from infscale.config.configured_dialects import dialects
+from infscale.config.explain_settings import explain_settings
 from infscale.config.record_settings import record_settings
 from infscale.config.settings import (
     AdapterSettings,
@@ -327,6 +328,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         trusted_headers=section.get("trusted_headers", trusted, default.trusted_headers),
         unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
         record=section.get("record", record_settings(files), None),
+        explain=section.get("explain", explain_settings(files), default.explain),
     )
 
 

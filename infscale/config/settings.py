@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
+from infscale.config.explain_settings import ExplainSettings
 from infscale.config.record_settings import RecordSettings
 from infscale.discovery.state import DEFAULT_POOL
 from infscale.documents.section import NOT_A_KEY
@@ -189,6 +190,7 @@ class PickerSettings:
     `any_health_service` those of unknown services are answered as if they asked for readiness. `trusted_headers` are
     request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
+    `explain` says of how many decisions it can be told later why they were made.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -216,6 +218,7 @@ class PickerSettings:
     trusted_headers: tuple[str, ...] = ()
     unknown_objectives: UnknownObjectives = "lowest"
     record: RecordSettings | None = None
+    explain: ExplainSettings = field(default_factory=ExplainSettings)
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

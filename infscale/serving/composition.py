@@ -32,6 +32,7 @@ from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
+from infscale.serving.recorded.pick_writing import PickWriting
 from infscale.serving.recorded.recording import Recording
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
@@ -44,6 +45,7 @@ from infscale.serving.scheduling import (
 )
 from infscale.serving.scraping import new_store
 from infscale.sources.known_sources import SOURCES
+from infscale.telemetry.debug_documents import DebugSources
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.source_metrics import DiscoveryCollector
@@ -184,6 +186,11 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.picker.record is not None and "picker" in running:
         recording = Recording(config.picker.record, clock)
         deciding.record(recording)
+    writing = None
+    explain = config.picker.explain
+    if explain.file is not None and "picker" in running:
+        writing = PickWriting(explain.file, explain.max_bytes, deciding.directors, clock)
+        deciding.keep_sheets(writing.keep)
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [
         Asking(words, [config.sources[kind.key].source(store, clock, rng) for kind in SOURCES if kind.words == words])
@@ -209,7 +216,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     pages = deciding.observing.pages()
     for part in (answering, scaler, prometheus.rules):
         pages |= {} if part is None else part.pages()
-    server = TelemetryServer(listen, store, page, clock, pages)
+    sources = DebugSources(pages, deciding.observing.finders(), deciding.observing.streams())
+    server = TelemetryServer(listen, store, page, clock, sources)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:
@@ -217,7 +225,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     following = _Following(given, watch, _Rescheduling(config, deciding, store, scraping).apply)
     storing = _Storing(config, deciding, store, table)
     collecting = (storing, deciding, scraping, *asking, listing, *prometheus.parts)
-    wanted = (*collecting, recording, answering, scaler, port, showing, following)
+    wanted = (*collecting, recording, writing, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(

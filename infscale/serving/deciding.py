@@ -16,6 +16,7 @@ from picker.directing.pool_directors import PoolDirectors
 from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.served_models import Listed
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.input_sheet import InputSheet
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.parsing import ParserTable
 from picker.request import PromptDirector
@@ -44,6 +45,7 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         ignored_headers=ignored(picker.trusted_headers),
         # What the reference picker says, it says to the letter.
         tell_revision=not reference,
+        tell_picks=picker.explain.tell,
     )
 
 
@@ -69,7 +71,9 @@ class Deciding(Part):
             trusted_headers=frozenset(config.picker.trusted_headers),
             unknown_objectives=config.picker.unknown_objectives,
             unknown_load=config.picker.unknown_load,
+            explained=config.picker.explain.picks,
         )
+        self._closed: Callable[[InputSheet], None] | None = None
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(config, scheduling)
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
@@ -81,6 +85,10 @@ class Deciding(Part):
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
         self._outermost = RecordedDirector(self._outermost, recorder)
+
+    def keep_sheets(self, keep: Callable[[InputSheet], None]) -> None:
+        """Tell `keep` of every sheet of picks that is full, or left by its pool, from now on."""
+        self._closed = keep
 
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
@@ -99,4 +107,4 @@ class Deciding(Part):
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
-        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)
+        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing, self._closed)

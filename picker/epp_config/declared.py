@@ -1,6 +1,6 @@
 """The plugins an `EndpointPickerConfig` declares: read, built, and found again by the references to them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
+from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 
 _USED_ANYWAY: Mapping[Kind, str] = {
@@ -27,6 +28,10 @@ _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.REPORTER: "every response",
 }
 """Where plugins of a kind take part that nothing refers to."""
+
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"})
+"""Headers whose values are kept nowhere, whatever reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,21 @@ class Declared:
         """The response headers that screeners ask for, each with the label that it carries."""
         screeners = self.screeners.values()
         return tuple(stamp for each in screeners for stamp in getattr(each, "stamps", ()))
+
+    @property
+    def stage_names(self) -> Mapping[int, str]:
+        """The name of each stage, by its identity."""
+        return {id(stage): name for kind in self._stages() for name, stage in kind.items()}
+
+    @property
+    def read_headers(self) -> frozenset[str]:
+        """The request headers that stages read, as they say by an attribute `reads_headers`; none with credentials."""
+        said = [getattr(stage, "reads_headers", ()) for kind in self._stages() for stage in kind.values()]
+        named = {name.lower() for names in (*said, TTFT_HEADERS, TPOT_HEADERS) for name in names}
+        return frozenset(named - _CREDENTIALS)
+
+    def _stages(self) -> Sequence[Mapping[str, object]]:
+        return (self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""

@@ -1,13 +1,14 @@
 """The `EndpointPickerConfig` loader: YAML in the reference's form, both API groups, read strictly, its defaults."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from infscale.documents.problems import AlreadySaid, Attempt
 from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
-from infscale.metrics.snapshot import PoolSettings
+from infscale.metrics.snapshot import IntArray, PoolSettings
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin
 from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
@@ -20,9 +21,11 @@ from picker.epp_config.registry import BUILT_IN, DETECTORS, Kind, Plugin, Plugin
 from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from picker.parsing.table import DEFAULT_TYPES
-from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
+from picker.request import Reason
+from picker.scheduling.admitters import admitted
+from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings, SchedulingContext
 from picker.scheduling.prefix_index import PrefixSettings
-from picker.scheduling.profile import Profile, WeightedScorer
+from picker.scheduling.profile import Profile, Selection, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
 
@@ -53,6 +56,10 @@ _IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
 
+DIGEST_DIGITS = 12
+"""Of a SHA-256 digest: what tells one configuration's text from another's."""
+
+
 @dataclass(frozen=True, slots=True)
 class PickerConfig:
     """An `EndpointPickerConfig`, ready to run.
@@ -65,6 +72,9 @@ class PickerConfig:
     `discovery` is a file of endpoints; None: the configuration names none. `scraping` is what it says of engines'
     metrics pages, `reporting` what is to be told of responses, `predicting` how latencies are predicted.
     `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
+    `read_headers` are the request headers that stages say they read, without those that carry credentials.
+    `stage_names` are the names that the document gives its stages, by their identities. `digest` tells its text from
+    others.
     """
 
     scheduler: Scheduler
@@ -82,6 +92,20 @@ class PickerConfig:
     screeners: tuple[Screener, ...] = ()
     stamps: tuple[tuple[str, str], ...] = ()
     clocked: bool = False
+    read_headers: frozenset[str] = frozenset()
+    stage_names: Mapping[int, str] = field(default_factory=dict[int, str])
+    digest: str = ""
+
+    def decide(self, context: SchedulingContext, rows: IntArray) -> Selection | Reason:
+        """Choose among `rows` (ascending, at least one), or say why there is no choice."""
+        for screener in self.screeners:
+            rows = screener.screen(context, rows)
+            if not len(rows):
+                return Reason.SCREENED_OUT
+        if self.admitters and not admitted(self.admitters, context, rows):
+            return Reason.SATURATED
+        selection = self.scheduler.schedule(context, rows)
+        return Reason.FILTERED_OUT if selection is None else selection
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -104,7 +128,8 @@ def load_picker_config(text: str, source: str, plugins: Plugins = BUILT_IN) -> P
 
     Raises `ConfigError` with everything that is wrong.
     """
-    return whole(load(text, source), lambda root: _Loader(root, plugins).config())
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
+    return replace(whole(load(text, source), lambda root: _Loader(root, plugins).config()), digest=digest)
 
 
 def preset(name: str) -> PickerConfig:
@@ -166,6 +191,8 @@ class _Loader:
             tuple(declared.screeners.values()),
             declared.stamps,
             any(getattr(each, "of_clock", False) for each in declared.scorers.values()),
+            declared.read_headers,
+            declared.stage_names,
         )
 
     # Scheduling
@@ -251,8 +278,8 @@ class _Loader:
     # Everything around scheduling
 
     def _feature_gates(self) -> None:
-        for field in self._items("featureGates"):
-            field.attempt(self._feature_gate)
+        for gate in self._items("featureGates"):
+            gate.attempt(self._feature_gate)
 
     def _feature_gate(self, field: Field) -> None:
         name, equals, value = field.text().partition("=")
