@@ -152,6 +152,8 @@ class _Distinct(Generic[T]):
 
 def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Sequence[Any]]) -> list[Any]:
     record, facts = kept.record, kept.facts
+    # Hashes of media would tell of known ones whether they were sent: which are which is all that stages ask.
+    media = {each: place for place, each in enumerate(facts.media)}
     return [
         [
             record.request_id,
@@ -175,7 +177,7 @@ def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Seque
             facts.prompt_tokens,
             facts.output_tokens,
             facts.priority,
-            [f"{each:x}" for each in facts.media],
+            len(media),
         ],
         kept.total,
         kept.tokens_each,
@@ -185,7 +187,7 @@ def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Seque
         kept.blind,
         kept.state,
         kept.capacity,
-        [[f"{one:x}" for one in each] for each in kept.held_media],
+        [[media[one] for one in each if one in media] for each in kept.held_media],
         discovered.place(kept.discovered),
         list(kept.chosen),
     ]
@@ -208,10 +210,10 @@ def _pick_of(document: Any, rows: list[IntArray], discovered: list[tuple[Endpoin
         float(prompt_tokens),
         float(output_tokens),
         int(priority),
-        tuple([int(each, 16) for each in media]),
+        tuple(range(media)),
     )
     draws: Drawn = [each if isinstance(each, float) else int(each, 16) for each in drawn]
-    media_held = [tuple([int(one, 16) for one in each]) for each in held]
+    media_held = [tuple(map(int, each)) for each in held]
     return KeptPick(
         record,
         facts,

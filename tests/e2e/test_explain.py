@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from infscale.cli.main import main
@@ -19,8 +18,8 @@ SECRET = "a secret prompt"
 ASKING = {"x-infscale-explain": "1", "authorization": "Bearer a-secret-key"}
 
 
-async def ask(running: Gateway, number: int) -> aiohttp.typedefs.LooseHeaders:
-    """One request; the headers of its answer."""
+async def ask(running: Gateway, number: int) -> dict[str, str]:
+    """One request; the headers of its answer, by their names in lower case."""
     prompt = f"{number % 7} {SECRET} " * 60
     options = {"stream": True, "stream_options": {"include_usage": True}}
     body = {"model": MODEL, "prompt": prompt, "max_tokens": 3, **options}
@@ -28,7 +27,7 @@ async def ask(running: Gateway, number: int) -> aiohttp.typedefs.LooseHeaders:
     async with running.session.post(f"{running.url}/v1/completions", json=body, headers=headers) as answer:
         assert answer.status == 200
         await answer.read()
-        return answer.headers
+        return {name.lower(): value for name, value in answer.headers.items()}
 
 
 async def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

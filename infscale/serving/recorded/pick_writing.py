@@ -63,7 +63,7 @@ class PickWriting(Part):
     ) -> None:
         await self._task.__aexit__()
         self._turn()
-        await self._in_thread(partial(self._write, self._taken(everything=True), self._clock()))
+        await self._in_thread(partial(self._write, self.taken(everything=True), self._clock()))
         self._thread.shutdown()
 
     def keep(self, sheet: InputSheet) -> None:
@@ -78,7 +78,7 @@ class PickWriting(Part):
             await asyncio.sleep(_WRITE_SECONDS)
             if self._clock() - self._turned_at >= _MOST_WAIT_SECONDS:
                 self._turn()
-            sheets = self._taken(everything=False)
+            sheets = self.taken(everything=False)
             if sheets:
                 await self._in_thread(partial(self._write, sheets, self._clock()))
 
@@ -88,7 +88,8 @@ class PickWriting(Part):
             if log is not None:
                 log.turn()
 
-    def _taken(self, *, everything: bool) -> list[InputSheet]:
+    def taken(self, *, everything: bool) -> list[InputSheet]:
+        """The sheets that are to be written now, or all that wait; they wait no longer."""
         limit = self._clock() - _MOST_WAIT_SECONDS
         taken: list[InputSheet] = []
         while self._waiting:

@@ -35,6 +35,7 @@ plugins:
 - {type: prefix-cache-scorer}
 - {type: lora-affinity-scorer}
 - {type: no-hit-lru-scorer}
+- {type: mm-embeddings-cache-scorer}
 - {type: latency-scorer}
 - {type: marginal-cost-scorer}
 - {type: in-flight-tokens-scorer}

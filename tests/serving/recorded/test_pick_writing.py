@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -37,9 +38,7 @@ class Written:
 
     def _director(self, pool: object) -> PoolDirector:
         bench = self.bench
-        return PoolDirector(
-            POOL, preset("infscale"), bench.store, bench.director._stages_rng, EXPLAINED, self.writing.keep
-        )
+        return PoolDirector(POOL, preset("infscale"), bench.store, random.Random(1), EXPLAINED, self.writing.keep)
 
     def decide(self, count: int, *, ends: bool = True) -> None:
         for number in range(count):
@@ -75,7 +74,7 @@ async def test_a_sheet_waits_for_the_ends_of_its_requests_but_not_for_ever(
     monkeypatch.setattr(pick_writing, "_WRITE_SECONDS", 0.01)
     async with written(tmp_path / "picks.jsonl") as pool:
         pool.decide(SHEET_PICKS + 1, ends=False)
-        assert pool.writing._taken(everything=False) == []
+        assert pool.writing.taken(everything=False) == []
         pool.now = NOW + 61.0
         while len(pool.names()) < SHEET_PICKS:
             await asyncio.sleep(0.01)
