@@ -87,6 +87,7 @@ class InputSheet:
         self.live = PackedRows((LIVE_ROWS, width))
         self.observed = PackedRows((STATE_ROWS, width))
         self._state: PoolState | None = None
+        self._held = _NO_MEDIA
         self.closed = False
 
     def __len__(self) -> int:
@@ -123,6 +124,8 @@ class InputSheet:
         live[2] = context.prefix.matched
         live[_CLOCK:_MEMORY] = memory.clock.columns
         live[_MEMORY:] = memory.numbers
+        media = context.request.media
+        self._held = memory.media_of(media) if media else _NO_MEDIA
         state = snapshot.state
         if state is not self._state:
             self._state = state
@@ -146,7 +149,6 @@ class InputSheet:
     ) -> None:
         """Keep the decision that was noted last."""
         self.live.add()
-        media = facts.media
         prefix, memory = context.prefix, context.memory
         self.picks.append(
             KeptPick(
@@ -160,7 +162,7 @@ class InputSheet:
                 context.blind,
                 len(self.observed) - 1,
                 len(self.capacities) - 1,
-                memory.media_of(media) if media else _NO_MEDIA,
+                self._held,
                 memory.discovered,
                 chosen,
             )

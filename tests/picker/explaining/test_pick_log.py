@@ -92,7 +92,7 @@ def traffic(bench: Bench, rng: random.Random, count: int) -> None:
 
 
 @pytest.mark.parametrize("config", [*PRESETS, "every kind"])
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_kept_makes_the_same_decisions_bit_for_bit(config: str, seed: int) -> None:
     bench = Bench(5, EVERY_KIND if config == "every kind" else PRESETS[config], EXPLAINED)
@@ -136,7 +136,7 @@ def test_of_decisions_that_take_too_much_fewer_are_kept(monkeypatch: pytest.Monk
         bench.routed(ask())
     assert bench.director.log is not None
     assert sum(sheet.size_bytes for sheet in bench.director.log.sheets()) < 2 << 20
-    assert len(kept(bench)) < 3 * SHEET_PICKS
+    assert SHEET_PICKS < len(kept(bench)) < 5 * SHEET_PICKS
 
 
 def test_nothing_is_kept_where_nothing_is_to_be_explained() -> None:
