@@ -132,8 +132,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/explaining/test_explanation.py": ("picker/explaining/noted_stages",),
     "e2e/test_explain.py": (
         "infscale/cli/picks/explain_command",
-        "infscale/cli/picks/recorded_picks",
-        "infscale/cli/picks/replay_command",
+        "infscale/serving/observing",
+        "infscale/cli/picks/replay_picks",
     ),
     "picker/ext_proc/test_exchange.py": (
         "picker/ext_proc/messages",

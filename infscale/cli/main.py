@@ -36,7 +36,7 @@ COMMANDS = (
     Command("explain", "infscale.cli.picks.explain_command", "say why a request went where it went, stage by stage"),
     Command(
         "replay",
-        "infscale.cli.picks.replay_command",
+        "infscale.cli.picks.replay_picks",
         "make recorded decisions again by another scheduling configuration, and say what would differ",
     ),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
