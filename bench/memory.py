@@ -20,6 +20,7 @@ from infscale.metrics.sample import CounterKey, CountLayout, Counts, EngineSampl
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.store.step_watch import StepWatch
 from picker.directing.director import PoolDirector
+from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import preset
 from picker.epp_config.presets import PRESETS
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
@@ -110,7 +111,8 @@ def scheduling() -> Iterator[Row]:
     for name in PRESETS:
         for endpoints in (4, 100, 1000):
             store, _ = filled_store(POOL, endpoints)
-            director = PoolDirector(POOL, preset(name), store, random.Random(1))
+            settings = DirectorSettings(explained=10_000)
+            director = PoolDirector(POOL, preset(name), store, random.Random(1), settings)
             requests = iter(_requests(1_200, 4_000))
 
             def work(director: PoolDirector = director, requests: Iterator[InferenceRequest] = requests) -> None:

@@ -38,7 +38,7 @@ _BY_USE: Final = (
     (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection x-session-token"),
     (Use.NEVER, "x-gateway-destination-endpoint x-gateway-destination-endpoint-subset"),
     (Use.NEVER, "x-gateway-destination-endpoint-served"),
-    (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id"),
+    (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id x-infscale-explain"),
     (Use.ALWAYS, "x-infscale-session cookie x-session-id"),
     (Use.ALWAYS, "x-claude-code-session-id x-session-affinity session-id session_id"),
     (Use.ALWAYS, "x-llm-d-inference-ttl"),

@@ -26,6 +26,9 @@ Api = Literal[
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
 
+KEPT_VALUE_BYTES: Final = 128
+"""How long a header may be that is kept beyond its request."""
+
 REMEMBERED_PROMPT_BYTES: Final = 16_384
 """How much of a prompt is kept while its response is under way, to be learned where the gateway sent it elsewhere."""
 
@@ -81,11 +84,20 @@ class Headers:
             return self
         return Headers([item for item in self if item[0] not in names])
 
+    def only(self, names: frozenset[str]) -> "Headers":
+        """The headers of `names` alone, without any whose value is longer than `KEPT_VALUE_BYTES`."""
+        if names.isdisjoint(self._first):
+            return NO_HEADERS
+        return Headers([item for item in self if item[0] in names and len(item[1]) <= KEPT_VALUE_BYTES])
+
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         return iter(zip(self._names, self._values, strict=True))
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+NO_HEADERS: Final = Headers(())
 
 
 @dataclass(slots=True, unsafe_hash=True, init=False)

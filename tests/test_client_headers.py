@@ -218,13 +218,16 @@ def test_a_declared_plugin_reads_its_header(header: str, config: str) -> None:
 def test_every_header_that_the_picker_reads_is_in_the_table() -> None:
     """Whatever looks like the name of a header in the sources is a request's, and known, or a response's."""
     of_responses = {"x-went-into-resp-headers", "x-conformance-test-served-endpoint", "x-llm-d-request-dropped-reason"}
+    of_responses.add("x-infscale-pick")
     told_to_gateways = {"x-gateway-destination-endpoint-scores"}
     encodings = {"x-gzip"}
+    # Kept of no request, whatever reads it.
+    credentials = {"x-api-key"}
     found: set[str] = set()
     for source in (ROOT / "picker").rglob("*.py"):
         found.update(re.findall(r'"((?:x-|test-epp-)[a-z-]+|EPP-Profile)"', source.read_text()))
     known = {header.name for header in CLIENT_HEADERS}
-    assert {name.lower() for name in found} - of_responses - told_to_gateways - encodings <= known
+    assert {name.lower() for name in found} - of_responses - told_to_gateways - encodings - credentials <= known
 
 
 def test_the_table_of_the_documentation_is_that_of_the_code() -> None:

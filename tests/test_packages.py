@@ -138,6 +138,14 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/factories/session_factories",
         "picker/sessions/session_settings",
     ),
+    "picker/directing/test_picks.py": ("picker/pick_record",),
+    "picker/explaining/test_pick_log.py": ("picker/explaining/input_sheet", "picker/explaining/pick_inputs"),
+    "picker/explaining/test_explanation.py": ("picker/explaining/noted_stages",),
+    "e2e/test_explain.py": (
+        "infscale/cli/picks/explain_command",
+        "infscale/serving/observing",
+        "infscale/cli/picks/replay_picks",
+    ),
     "picker/ext_proc/test_exchange.py": (
         "picker/ext_proc/messages",
         "picker/ext_proc/replies",

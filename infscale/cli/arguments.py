@@ -2,10 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from infscale.config.settings import KubernetesSettings
 from infscale.documents.watched_file import unreadable
 from infscale.errors import ConfigError
+
+TELEMETRY_ADDRESS: Final = "http://127.0.0.1:9090"
+"""Where a process that was not told otherwise has its telemetry."""
+
+
+def telemetry_address(text: str) -> str:
+    """`text`, given with ``--address``, if it is a URL. Raises `ConfigError`."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError("", "--address", f"expected a URL such as {TELEMETRY_ADDRESS}, got {text[:100]!r}")
+    return text
 
 
 def refuse_unreadable(flag: str, path: Path, place: str = "") -> None:

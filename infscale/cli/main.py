@@ -33,6 +33,12 @@ class Command:
 COMMANDS = (
     Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
     Command("top", "infscale.cli.top", "show what a running serve knows, live: pools, endpoints, models, autoscalers"),
+    Command("explain", "infscale.cli.picks.explain_command", "say why a request went where it went, stage by stage"),
+    Command(
+        "replay",
+        "infscale.cli.picks.replay_picks",
+        "make recorded decisions again by another scheduling configuration, and say what would differ",
+    ),
     Command("check", "infscale.cli.check", "check configuration files and say what they mean", ("lint-config",)),
     Command(
         "preflight",

@@ -6,11 +6,11 @@ import math
 import shutil
 import sys
 from typing import Final
-from urllib.parse import urlsplit
 
 import orjson
 from rich.console import Console
 
+from infscale.cli.arguments import TELEMETRY_ADDRESS, telemetry_address
 from infscale.errors import ConfigError
 from infscale.top.asking_serve import ServeClient
 from infscale.top.live import Live
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--address",
-        default="http://127.0.0.1:9090",
+        default=TELEMETRY_ADDRESS,
         metavar="URL",
         help="telemetry of the process, telemetry.listen (default %(default)s)",
     )
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show it. Raises `ConfigError` for wrong arguments, `NoAnswer` or `DocumentError` where nothing can be shown."""
-    address = _address(arguments.address)
+    address = telemetry_address(arguments.address)
     interval = arguments.interval
     if not (math.isfinite(interval) and _LEAST_SECONDS <= interval <= _MOST_SECONDS):
         raise ConfigError("", "--interval", f"expected seconds within {_LEAST_SECONDS:g}–{_MOST_SECONDS:g}")
@@ -57,17 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         return asyncio.run(_print_tables(address))
     with Terminal(sys.stdin.fileno(), sys.stdout.fileno()) as terminal:
         return asyncio.run(_live(address, terminal, interval))
-
-
-def _address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ConfigError("", "--address", f"expected a URL such as http://127.0.0.1:9090, got {text[:100]!r}")
-    return text
 
 
 async def _live(address: str, terminal: Terminal, interval: float) -> int:

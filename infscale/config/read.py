@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from infscale.client_headers import TRUSTABLE
 from infscale.config import declared_objects, listeners
 from infscale.config.configured_dialects import dialects
+from infscale.config.explain_settings import explain_settings
 from infscale.config.flow_control_settings import flow_control_settings
 from infscale.config.record_settings import record_settings
 from infscale.config.settings import (
@@ -329,6 +330,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
         record=section.get("record", record_settings(files), None),
         flow_control=section.get("flow_control", flow_control_settings, default.flow_control),
+        explain=section.get("explain", explain_settings(files), default.explain),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
+from infscale.config.explain_settings import ExplainSettings
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.record_settings import RecordSettings
 from infscale.discovery.state import DEFAULT_POOL
@@ -191,6 +192,7 @@ class PickerSettings:
     request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
     `flow_control` says how requests wait until an endpoint can begin them.
+    `explain` says of how many decisions it can be told later why they were made.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -219,6 +221,7 @@ class PickerSettings:
     unknown_objectives: UnknownObjectives = "lowest"
     record: RecordSettings | None = None
     flow_control: FlowControlSettings = field(default_factory=FlowControlSettings)
+    explain: ExplainSettings = field(default_factory=ExplainSettings)
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

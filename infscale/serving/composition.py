@@ -33,6 +33,7 @@ from infscale.serving.load_watch import LoadWatch
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
+from infscale.serving.recorded.pick_writing import PickWriting
 from infscale.serving.recorded.recording import Recording
 from infscale.serving.scaler_port import ScalerPort
 from infscale.serving.scheduling import (
@@ -46,6 +47,7 @@ from infscale.serving.scheduling import (
 from infscale.serving.scraping import new_store
 from infscale.serving.sessions.keys_watch import KeysWatch, SessionKeys
 from infscale.sources.known_sources import SOURCES
+from infscale.telemetry.debug_documents import DebugSources
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.own_process import ProcessCollector
 from infscale.telemetry.source_metrics import DiscoveryCollector
@@ -182,13 +184,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     if config.scrape.model_lists or config.picker.unknown_models == "reject":
         listing = Listing(config, given.scheduling, store, clock, rng)
     deciding = Deciding(config, given.scheduling, store, clock, rng, None if listing is None else listing.lists)
-    if deciding.may_hold and "picker" in running:
-        alarm = LoopAlarm(clock)
-        alarm.ring = deciding.hold(alarm.set).ring
-    recording = None
-    if config.picker.record is not None and "picker" in running:
-        recording = Recording(config.picker.record, clock)
-        deciding.record(recording)
+    keeping = _held_and_kept(config, deciding) if "picker" in running else ()
     scraping = Scraping(config, target_template(config, given.scheduling), store, clock, rng)
     asking = [
         Asking(words, [config.sources[kind.key].source(store, clock, rng) for kind in SOURCES if kind.words == words])
@@ -214,7 +210,8 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     pages = deciding.observing.pages()
     for part in (answering, scaler, prometheus.rules):
         pages |= {} if part is None else part.pages()
-    server = TelemetryServer(listen, store, page, clock, pages)
+    sources = DebugSources(pages, deciding.observing.finders(), deciding.observing.streams())
+    server = TelemetryServer(listen, store, page, clock, sources)
     showing = _Showing(server, guarded=guard is not None)
     watch = None
     if port is not None:
@@ -223,7 +220,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     storing = _Storing(config, deciding, store, table)
     keys = SessionKeys(KeysWatch(deciding, config.discovery.poll_interval_seconds))
     collecting = (storing, deciding, keys, scraping, *asking, listing, *prometheus.parts)
-    wanted = (*collecting, recording, answering, scaler, port, showing, following)
+    wanted = (*collecting, *keeping, answering, scaler, port, showing, following)
     parts = [part for part in wanted if part is not None]
     page.show(collector for part in parts for collector in part.collectors())
     shown = Serving(
@@ -236,6 +233,24 @@ def composed(given: Given, running: Collection[str]) -> Composed:
         scaler,
     )
     return Composed(shown, parts)
+
+
+def _held_and_kept(config: ServeConfig, deciding: Deciding) -> Sequence[Part]:
+    """Have requests wait where they are to; the parts that keep what was asked, and why it was decided so."""
+    if deciding.may_hold:
+        alarm = LoopAlarm(clock)
+        alarm.ring = deciding.hold(alarm.set).ring
+    parts: list[Part] = []
+    if config.picker.record is not None:
+        recording = Recording(config.picker.record, clock)
+        deciding.record(recording)
+        parts.append(recording)
+    explain = config.picker.explain
+    if explain.file is not None:
+        writing = PickWriting(explain.file, explain.max_bytes, deciding.directors, clock)
+        deciding.keep_sheets(writing.keep)
+        parts.append(writing)
+    return parts
 
 
 @dataclass(frozen=True, slots=True)

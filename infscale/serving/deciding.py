@@ -23,6 +23,7 @@ from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.input_sheet import InputSheet
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
@@ -55,6 +56,7 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         ignored_headers=ignored(picker.trusted_headers),
         # What the reference picker says, it says to the letter.
         tell_revision=not reference,
+        tell_picks=picker.explain.tell,
     )
 
 
@@ -86,7 +88,9 @@ class Deciding(Part):
             unknown_objectives=config.picker.unknown_objectives,
             unknown_load=config.picker.unknown_load,
             wall=_wall,
+            explained=config.picker.explain.picks,
         )
+        self._closed: Callable[[InputSheet], None] | None = None
         self.scheduling = scheduling
         self._exchanging = _exchange_settings(config, scheduling)
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
@@ -136,6 +140,10 @@ class Deciding(Part):
         """What exchanges ask."""
         return self._outermost
 
+    def keep_sheets(self, keep: Callable[[InputSheet], None]) -> None:
+        """Tell `keep` of every sheet of picks that is full, or left by its pool, from now on."""
+        self._closed = keep
+
     def new_exchange(self) -> Exchange:
         """An exchange by what is in force now; it keeps to it until its end."""
         return Exchange(self._exchanging, self._outermost, self._rng)
@@ -168,4 +176,4 @@ class Deciding(Part):
         return ReferenceFlowControl(settings, self.scheduling.agent_headers, self._config.scrape.interval_seconds)
 
     def _director(self, pool: ObjectKey) -> PoolDirector:
-        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing)
+        return PoolDirector(pool, self.scheduling, self._store, self._rng, self._directing, self._closed)

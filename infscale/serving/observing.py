@@ -1,16 +1,19 @@
 """What is counted and kept of the picker's decisions, and where it is shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client.registry import Collector
 
 from infscale import __version__
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.telemetry.debug_documents import DebugPage, at_once
+from infscale.telemetry.debug_documents import DebugFinder, DebugPage, DebugStream, at_once
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.picks import Refusals, picks_document
 from picker.directing.pool_directors import PoolDirectors
+from picker.explaining.explanation import wall_of
+from picker.explaining.finding import explained
+from picker.explaining.sheet_form import sheet_line
 from picker.telemetry.counts import PickerCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
@@ -47,6 +50,23 @@ class Observing:
     def pages(self) -> dict[str, DebugPage]:
         """The documents under `/debug/`."""
         return {"picks": at_once(self._picks)}
+
+    def finders(self) -> dict[str, DebugFinder]:
+        """The documents under `/debug/` that have names of their own."""
+        return {"picks": lambda name: explained(self._directors.logs(), name, self._wall())}
+
+    def streams(self) -> dict[str, DebugStream]:
+        """What is read under `/debug/` line by line."""
+        return {"pick-inputs": self._inputs}
+
+    def _inputs(self) -> Iterator[bytes]:
+        wall = self._wall()
+        for log, _ in list(self._directors.logs().values()):
+            sheets = [] if log is None else [each for each in log.sheets() if len(each)]
+            yield from (sheet_line(sheet, wall) for sheet in reversed(sheets))
+
+    def _wall(self) -> Callable[[float], datetime | None]:
+        return wall_of(self._clock(), datetime.now(UTC))
 
     def _picks(self) -> object:
         return picks_document(self._directors.picks(), self._clock(), datetime.now(UTC), self._refusals())

@@ -13,12 +13,10 @@ from infscale.errors import ConfigError
 from infscale.metrics.snapshot import PoolSettings
 from infscale.process.log import where
 from infscale.serving.picker_config import parse_picker_config
-from picker.epp_config.loader import PickerConfig, preset
+from picker.epp_config.loader import DIGEST_DIGITS, PickerConfig, preset
 from picker.telemetry.counts import ReloadStats
 
 _LOG = logging.getLogger(__name__)
-
-_DIGEST_DIGITS = 12
 
 CONFIG_TEXT = "--config-text"
 """What errors call a configuration that came as text."""
@@ -63,7 +61,7 @@ class SchedulingFile:
         return await asyncio.to_thread(lambda: parse_picker_config(self._look.text(source), source))
 
     def _digest(self) -> str:
-        return hashlib.sha256(self._look.content).hexdigest()[:_DIGEST_DIGITS]
+        return hashlib.sha256(self._look.content).hexdigest()[:DIGEST_DIGITS]
 
     def _accept(self, config: PickerConfig) -> None:
         self.stats.digest, self.stats.succeeded = self._digest(), True

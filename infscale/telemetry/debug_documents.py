@@ -5,8 +5,8 @@ meanwhile wait for a step alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -19,7 +19,10 @@ from infscale.stepwise import Steps
 
 DebugPage = Callable[[], Steps[object]]
 """Makes a document of JSON, as things are when it begins."""
-NO_PAGES: Final[Mapping[str, DebugPage]] = MappingProxyType({})
+DebugFinder = Callable[[str], object | None]
+"""The document of a thing by its name; None: there is no such thing."""
+DebugStream = Callable[[], Iterator[bytes]]
+"""Lines, each made when it is asked for."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -85,16 +88,51 @@ async def _taken(steps: Steps[object]) -> object:
         await asyncio.sleep(0)
 
 
-def debug_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
+@dataclass(frozen=True, slots=True)
+class DebugSources:
+    """What there is under `/debug/`, by name: documents, documents of one thing each, and lines."""
+
+    pages: Mapping[str, DebugPage] = field(default_factory=dict[str, DebugPage])
+    finders: Mapping[str, DebugFinder] = field(default_factory=dict[str, DebugFinder])
+    streams: Mapping[str, DebugStream] = field(default_factory=dict[str, DebugStream])
+
+
+NO_SOURCES: Final = DebugSources()
+
+
+def debug_routes(documents: DebugDocuments, sources: DebugSources) -> Mapping[str, Handler]:
     """The paths under `/debug/`, and what answers them."""
 
+    async def found(request: web.Request) -> web.StreamResponse:
+        find = sources.finders.get(request.match_info["page"])
+        document = None if find is None else find(request.match_info["name"])
+        if document is None:
+            return web.Response(status=404, text="there is nothing of that name (any more)")
+        return _json(document)
+
+    async def lines(request: web.Request, made: Iterator[bytes]) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await answer.prepare(request)
+        for line in made:
+            await answer.write(line)
+            # The next line takes some milliseconds, too.
+            await asyncio.sleep(0)
+        return answer
+
     async def debug(request: web.Request) -> web.StreamResponse:
+        stream = sources.streams.get(request.match_info["page"])
+        if stream is not None:
+            return await lines(request, stream())
         document = await documents.get(request.match_info["page"])
         if document is None:
             return web.Response(status=404, text=f"there is /debug/{', /debug/'.join(documents.names)}")
-        return web.Response(body=orjson.dumps(document, option=orjson.OPT_INDENT_2), content_type="application/json")
+        return _json(document)
 
-    return {"/debug/{page}": debug}
+    return {"/debug/{page}": debug, "/debug/{page}/{name:.+}": found}
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=orjson.dumps(document, option=orjson.OPT_INDENT_2), content_type="application/json")
 
 
 def for_this_machine(handler: Handler) -> Handler:

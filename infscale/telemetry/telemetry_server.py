@@ -23,9 +23,9 @@ from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.process.listening import listening
 from infscale.telemetry.debug_documents import (
-    NO_PAGES,
+    NO_SOURCES,
     DebugDocuments,
-    DebugPage,
+    DebugSources,
     debug_routes,
     for_this_machine,
     snapshot_page,
@@ -175,7 +175,9 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[PoolSnapshot, float], FloatArray]]] 
 """What is told of each endpoint."""
 
 
-def _application(shown: OwnMetrics, listen: TelemetryListen, documents: DebugDocuments) -> web.Application:
+def _application(
+    shown: OwnMetrics, listen: TelemetryListen, documents: DebugDocuments, sources: DebugSources
+) -> web.Application:
     async def metrics(request: web.Request) -> web.Response:
         refusal = await listen.guard(request) if listen.guard is not None else None
         if refusal is not None:
@@ -190,7 +192,7 @@ def _application(shown: OwnMetrics, listen: TelemetryListen, documents: DebugDoc
     application.router.add_get("/metrics", metrics)
     application.router.add_get("/healthz", healthz)
     if is_loopback(listen.host):
-        for path, handler in {**debug_routes(documents), **ui_routes(documents)}.items():
+        for path, handler in {**debug_routes(documents, sources), **ui_routes(documents)}.items():
             application.router.add_get(path, for_this_machine(handler))
     return application
 
@@ -198,7 +200,7 @@ def _application(shown: OwnMetrics, listen: TelemetryListen, documents: DebugDoc
 class TelemetryServer:
     """Serves `/metrics`, `/healthz`, `/debug/…` and `/ui`; port 0 takes a free one, read from `port`.
 
-    `shown` is the page of metrics, `pages` are more documents under `/debug/`, by name. Where other machines can
+    `shown` is the page of metrics, `sources` are more documents under `/debug/`. Where other machines can
     connect there is nothing under `/debug/` and `/ui`, because they show every endpoint.
     """
 
@@ -208,12 +210,12 @@ class TelemetryServer:
         store: MetricStore,
         shown: OwnMetrics,
         clock: Callable[[], float],
-        pages: Mapping[str, DebugPage] = NO_PAGES,
+        sources: DebugSources = NO_SOURCES,
     ) -> None:
         self._host = listen.host
         self.port = listen.port
-        documents = DebugDocuments({"snapshot": snapshot_page(store, clock), **pages}, clock)
-        application = _application(shown, listen, documents)
+        documents = DebugDocuments({"snapshot": snapshot_page(store, clock), **sources.pages}, clock)
+        application = _application(shown, listen, documents, sources)
         self._runner = web.AppRunner(application, access_log=None)
 
     @property

@@ -42,24 +42,41 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
     async def documents(self, *, picks: bool) -> Documents:
         """The documents as they are now; the decisions only with `picks`. Raises `NoAnswer`."""
         asked = ["snapshot", "autoscalers", "triggers", *(["picks"] if picks else [])]
-        found = dict(zip(asked, await asyncio.gather(*map(self._document, asked)), strict=True))
+        found = dict(zip(asked, await asyncio.gather(*map(self.document, asked)), strict=True))
         if found["snapshot"] is None:
             raise NoAnswer("there is no /debug/snapshot: infscale has it where telemetry listens on loopback")
         return Documents(
             found["snapshot"], found.get("picks"), found["autoscalers"], found["triggers"], picks_asked=picks
         )
 
-    async def _document(self, name: str) -> object | None:
+    async def document(self, path: str) -> object | None:
+        """The document under `/debug/` at `path`, None where there is none. Raises `NoAnswer`."""
+        body = await self._body(path, MAX_BYTES)
+        if body is None:
+            return None
+        try:
+            document: object = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise NoAnswer("it is no document of infscale") from error
+        return document
+
+    async def lines(self, path: str, most_bytes: int) -> bytes:
+        """The lines under `/debug/` at `path`. Raises `NoAnswer`."""
+        body = await self._body(path, most_bytes)
+        if body is None:
+            raise NoAnswer(f"there is no /debug/{path}: infscale has it where telemetry listens on loopback")
+        return body
+
+    async def _body(self, path: str, most_bytes: int) -> bytes | None:
         if self._session is None:
             raise RuntimeError("the client is not open")
         try:
-            async with self._session.get(f"{self._url}/debug/{name}", allow_redirects=False) as answer:
-                body = await _bounded(answer)
+            async with self._session.get(f"{self._url}/debug/{path}", allow_redirects=False) as answer:
+                body = await _bounded(answer, most_bytes)
                 if answer.status == 404:
                     return None
                 if answer.status != 200:
                     raise NoAnswer(f"status {answer.status}: {body[:_TEXT_BYTES].decode(errors='replace').strip()}")
-            document: object = orjson.loads(body)
         except TimeoutError as error:
             raise NoAnswer(f"none within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -67,17 +84,15 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
             raise NoAnswer(os.strerror(number).lower() if number and number > 0 else str(error)) from error
         except aiohttp.ClientError as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
-        except orjson.JSONDecodeError as error:
-            raise NoAnswer("it is no document of infscale") from error
-        return document
+        return body
 
 
-async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+async def _bounded(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in answer.content.iter_any():
         size += len(part)
-        if size > MAX_BYTES:
-            raise NoAnswer(f"a document is larger than {MAX_BYTES // 1024**2} MiB")
+        if size > most_bytes:
+            raise NoAnswer(f"a document is larger than {most_bytes // 1024**2} MiB")
         parts.append(part)
     return b"".join(parts)

@@ -16,7 +16,7 @@ from infscale.viewing.grid import (
     value_cell,
 )
 from infscale.viewing.seen_documents import PickSeen, RefusalSeen, Seen
-from infscale.viewing.words import count, counted, number, seconds
+from infscale.viewing.words import OUTCOMES, count, counted, number, seconds
 
 PICKS_SHOWN: Final = 50
 """Of a view; the newest first."""
@@ -165,6 +165,8 @@ def pick_page(seen: Seen, view: View) -> Page | None:
         f"decided on revision {pick.revision}"
         + ("" if pick.decision_seconds is None else f" in {_microseconds(pick.decision_seconds)}")
         + ("" if pick.charged_tokens is None else f", charged {count(pick.charged_tokens)} tokens"),
+        *how_it_went(pick),
+        f"stage by stage: infscale explain {pick.revision}",
     ]
     destinations = tuple(
         Row(str(place), (Cell(str(place + 1), -place), text_cell(name or "has left its pool"), text_cell(authority)))
@@ -180,6 +182,24 @@ def pick_page(seen: Seen, view: View) -> Page | None:
     )
     path = (*path_to(view)[:-1], (f"pick at {_time(pick)}", view))
     return Page(path, tuple(facts), sections)
+
+
+def how_it_went(pick: PickSeen) -> list[str]:
+    """What came before and after a decision, as far as it is known: a wait in a queue, and the answer."""
+    lines: list[str] = []
+    if pick.waited_seconds is not None:
+        lines.append(f"before that it waited {seconds(pick.waited_seconds)} for {pick.waited_for or 'its turn'}")
+    end = pick.end
+    if end is None:
+        return lines
+    words = [f"it {OUTCOMES.get(end.outcome, 'ended')}" + ("" if end.status is None else f" with {end.status}")]
+    if end.first_byte_seconds is not None:
+        words.append(f"the first byte came after {seconds(end.first_byte_seconds)}")
+    if end.seconds_per_output_token is not None:
+        words.append(f"{seconds(end.seconds_per_output_token)} per token after it")
+    if end.duration_seconds is not None:
+        words.append(f"{seconds(end.duration_seconds)} in all")
+    return [*lines, ", ".join(words)]
 
 
 _DESTINATION_COLUMNS: Final = (

@@ -108,6 +108,17 @@ class PoolSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PickEndSeen:
+    """How the request of a pick ended; seconds are None where they are not known."""
+
+    outcome: str
+    status: int | None
+    first_byte_seconds: float | None
+    seconds_per_output_token: float | None
+    duration_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class PickSeen:
     """One decision of the picker."""
 
@@ -124,6 +135,10 @@ class PickSeen:
     observed_age_seconds: float | None
     charged_tokens: float | None
     decision_seconds: float | None
+    waited_seconds: float | None
+    waited_for: str
+    end: PickEndSeen | None
+    """None while the answer is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +319,19 @@ def _pick(part: Part) -> PickSeen:
         part.number("observed_age_seconds"),
         part.number("charged_tokens"),
         part.number("decision_seconds"),
+        part.number("waited_seconds"),
+        part.text("waited_for"),
+        None if (end := part.part("end")) is None else _pick_end(end),
+    )
+
+
+def _pick_end(part: Part) -> PickEndSeen:
+    return PickEndSeen(
+        part.text("outcome"),
+        part.count_or_none("status"),
+        part.number("first_byte_seconds"),
+        part.number("seconds_per_output_token"),
+        part.number("duration_seconds"),
     )
 
 

@@ -1,13 +1,18 @@
 """Numbers, ages and foreign names as short texts."""
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 UNKNOWN: Final = "–"
 STALE_SIGN: Final = "*"
 """Behind a value that is older than the staleness limit, and so is not used."""
 
+OUTCOMES: Final[Mapping[str, str]] = MappingProxyType(
+    {"completed": "completed", "aborted": "was aborted by the client", "error": "failed"}
+)
+"""What an exchange did, by how it ended."""
 _SHOWN_CHARACTERS: Final = 300
 _GIB: Final = 1024**3
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0

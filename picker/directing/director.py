@@ -4,6 +4,7 @@ A request passes the gates (`picker.directing.gates`), is scheduled, and begins 
 (`picker.directing.dispatches`).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
@@ -15,11 +16,11 @@ from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.input_sheet import InputSheet
+from picker.explaining.pick_log import PickLog
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.room import LATEST_SECONDS, next_room, with_room
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
-from picker.scheduling.admitters import admitted
-from picker.scheduling.filters.session_filter import FALLBACK
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.profile import Selection
 from picker.sessions.placement import NO_SESSIONS, Sessions
@@ -43,7 +44,9 @@ class PoolDirector:
         store: MetricStore,
         rng: "Random",
         settings: DirectorSettings | None = None,
+        closed: Callable[[InputSheet], None] | None = None,
     ) -> None:
+        """`closed` is told of each sheet of picks to which nothing is added any more."""
         self.pool = pool
         """Whose requests it directs."""
         self._config = config
@@ -52,6 +55,9 @@ class PoolDirector:
         self._settings = settings or DirectorSettings()
         self._gates = Gates(pool, self._settings, rng)
         self._dispatches = Dispatches(pool, config, store, self._settings, rng)
+        self.log = PickLog(self._settings.explained, rng, closed) if self._settings.explained else None
+        """The inputs of the last decisions, by which they can be explained; None: they are not kept."""
+        self._stages_rng = rng if self.log is None else self.log.rng
         self._unseen = Unseen()
         self.stats = self._dispatches.stats
         """Counts since start."""
@@ -62,6 +68,8 @@ class PoolDirector:
         """Follow discovery: the objectives and rewrites that name this pool apply from the next request on."""
         self._gates.sync(state)
         self._dispatches.sync(state)
+        if self.log is not None:
+            self.log.share_with(len(state.pools))
 
     def trim(self) -> bool:
         """Forget a little of what the pool may no longer remember of prompts; whether more is left to forget."""
@@ -174,9 +182,16 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
+        if self.log is not None:
+            self.log.note(self._config)
         if isinstance(selection, Rejection):
+            if self.log is not None and selection is not _NO_ROOM:
+                self.log.keep(dispatches.refused(request, context, selection), ())
             return selection
-        return dispatches.begin(request, context, selection, chains, snapshot)
+        decision = dispatches.begin(request, context, selection, chains, snapshot)
+        if self.log is not None and decision.record is not None:
+            self.log.keep(decision.record, selection.chosen)
+        return decision
 
     def _facts(self, request: InferenceRequest, body: ParsedBody, model: str, priority: int) -> RequestFacts:
         outputs = self._dispatches.outputs
@@ -196,24 +211,22 @@ class PoolDirector:
         seen = self._unseen.of(snapshot) if blind else snapshot
         memory, predicting = self._dispatches.memory, self._config.predicting
         return SchedulingContext(
-            facts, seen, prefix, now, self._rng, memory, predicting, blind=blind, sessions=sessions
+            facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
-        config, retry_after = self._config, self._settings.retry_after_seconds
-        for screener in config.screeners:
-            rows = screener.screen(context, rows)
-            if not len(rows):
-                return self._gates.unavailable(_SCREENED_OUT, Reason.SCREENED_OUT)
-        if config.admitters and not admitted(config.admitters, context, rows):
-            return shed_for_load(retry_after)
-        if self._settings.holds and config.flow is None and not len(with_room(context, rows)):
+        if self.log is not None:
+            self.log.begins(context, rows)
+        holds = self._settings.holds and self._config.flow is None
+        answer = self._config.decide(context, rows, with_room if holds else None)
+        if not isinstance(answer, Reason):
+            return answer
+        retry_after = self._settings.retry_after_seconds
+        if answer is Reason.NO_ROOM:
             return _NO_ROOM
-        selection = config.scheduler.schedule(context, rows)
-        if selection is None:
-            message = "no endpoints available for the given request"
-            return Rejection("ResourceExhausted", message, Reason.FILTERED_OUT, REJECTED_SATURATED, retry_after)
-        fallback = context.derived.get(FALLBACK)
-        if fallback is None or fallback in selection.chosen:
-            return selection
-        return selection.or_else(fallback)
+        if answer is Reason.SCREENED_OUT:
+            return self._gates.unavailable(_SCREENED_OUT, answer)
+        if answer is Reason.SATURATED:
+            return shed_for_load(retry_after)
+        message = "no endpoints available for the given request"
+        return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)

@@ -18,7 +18,8 @@ class DirectorSettings:
     says what servers list beside what their metrics name.
     `unknown_load`: whether ready endpoints are served where no endpoint's load is known, by what is in flight.
     `output_tokens` is the expected answer where nothing better is known. `retry_after_seconds` goes to refused clients.
-    `emit_scores` fills `Decision.scores`; `records` is how many decisions are kept for debugging. `trusted_headers` are
+    `emit_scores` fills `Decision.scores`; `records` is how many decisions are
+    kept to be listed, `explained` how many with what they were made from, 0 none. `trusted_headers` are
     those that the gateway sets, so that they may raise a priority. `unknown_objectives`: whether a name that is no
     objective's is worth least, or as much as none. `wall` tells the time of the day, without which no session tokens
     are read or made. With `holds` a queue stands around the director: nothing is shed for load, and where the
@@ -32,6 +33,7 @@ class DirectorSettings:
     retry_after_seconds: float = 1.0
     emit_scores: bool = False
     records: int = 256
+    explained: int = 0
     trusted_headers: frozenset[str] = frozenset()
     unknown_objectives: Literal["lowest", "default"] = "lowest"
     wall: Callable[[], float] | None = None

@@ -15,8 +15,8 @@ from picker.directing.output_length import OutputLengths
 from picker.directing.served_models import accounted
 from picker.directing.session_books import PoolSessions
 from picker.epp_config.loader import PickerConfig
-from picker.pick_record import NO_SCORES, PickRecord
-from picker.request import Decision, GpuCost, InferenceRequest, Outcome, ParsedBody, Promise
+from picker.pick_record import NO_SCORES, PickEnd, PickRecord
+from picker.request import Decision, GpuCost, InferenceRequest, Outcome, ParsedBody, Promise, Rejection
 from picker.scheduling.costs.gpu_costs import gpu_cost
 from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
@@ -154,6 +154,13 @@ class Dispatches:
             self.memory.keep(promise)
         return decision
 
+    def refused(self, request: InferenceRequest, context: SchedulingContext, rejection: Rejection) -> PickRecord:
+        """What is kept of a decision in which stages left nothing to choose; it is not among the last choices."""
+        model, revision = context.request.target_model, context.snapshot.revision
+        record = PickRecord(request.request_id, model, revision, context.now, (), 0)
+        record.refused, record.refused_status = rejection.reason.value, rejection.status
+        return record
+
     def begin_anywhere(
         self, request: InferenceRequest, snapshot: PoolSnapshot, row: int, rows: int, now: float
     ) -> Decision:
@@ -189,6 +196,7 @@ class Dispatches:
     ) -> None:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
         count(self.stats.outcomes, outcome.kind)
+        _tell(decision, outcome)
         chosen = decision.destinations[0]
         served = outcome.served or chosen
         if decision.charge is not None:
@@ -301,6 +309,23 @@ def _made_tokens(request: InferenceRequest, outcome: Outcome) -> bool:
     """Whether the answer is proof that an engine did something its metrics must show."""
     succeeded = outcome.kind == "completed" and outcome.status is not None and 200 <= outcome.status < 300
     return succeeded and request.body is not None and request.body.generates
+
+
+def _tell(decision: Decision, outcome: Outcome) -> None:
+    """Put into the record of a decision how it went."""
+    record = decision.record
+    if record is not None:
+        record.end = PickEnd(
+            outcome.kind,
+            outcome.status,
+            outcome.served,
+            outcome.first_byte_seconds,
+            outcome.duration_seconds,
+            outcome.prompt_tokens,
+            outcome.completion_tokens,
+            outcome.cached_tokens,
+            outcome.streamed,
+        )
 
 
 def _stamped(stamps: tuple[tuple[str, str], ...], endpoint: Endpoint) -> tuple[tuple[str, bytes], ...]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from infscale.endpoint import ObjectKey
-from picker.pick_record import PickRecord
+from picker.pick_record import PickEnd, PickRecord
 from picker.request import Reason
 
 SHOWN: Final = 256
@@ -55,4 +55,17 @@ def _pick(record: PickRecord, pool: ObjectKey, names: Mapping[str, str], at: dat
         "observed_age_seconds": record.observed_age_seconds,
         "charged_tokens": record.tokens,
         "decision_seconds": record.seconds,
+        "waited_seconds": record.waited_seconds,
+        "waited_for": record.waited_for,
+        "end": None if record.end is None else _end(record.end),
+    }
+
+
+def _end(end: PickEnd) -> dict[str, object]:
+    return {
+        "outcome": end.kind,
+        "status": end.status,
+        "first_byte_seconds": end.first_byte_seconds,
+        "seconds_per_output_token": end.seconds_per_token,
+        "duration_seconds": end.duration_seconds,
     }

@@ -1,6 +1,6 @@
 """Several pools behind one gateway: which pool's director decides, and directors that follow discovery."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from infscale.endpoint import DiscoveryState, ObjectKey
@@ -9,6 +9,8 @@ from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorStats
 from picker.directing.picks import Picks
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.pick_log import PickLog
+from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 
 POOL_HEADER: Final = "x-llm-d-inference-pool"
@@ -40,6 +42,9 @@ class PoolDirectors:
         """Have exactly one director per pool of `state`, each told of its objectives and rewrites."""
         keys = [pool.key for pool in state.pools]
         more = len(keys) > len(self._directors)
+        for key, director in self._directors.items():
+            if key not in keys and director.log is not None:
+                director.log.turn()
         self._directors = {key: self._directors.get(key) or self._build(key) for key in keys}
         self._names = {}
         for key, director in self._directors.items():
@@ -65,6 +70,10 @@ class PoolDirectors:
     def picks(self) -> Picks:
         """The last decisions of each pool."""
         return {key: (director.records, director.stats.names) for key, director in self._directors.items()}
+
+    def logs(self) -> dict[ObjectKey, tuple[PickLog | None, Iterable[PickRecord]]]:
+        """Of each pool the inputs of its last decisions, and the records of its last choices."""
+        return {key: (director.log, director.records) for key, director in self._directors.items()}
 
     def names(self) -> dict[str, str]:
         """The endpoints of all pools: their names by their authorities."""

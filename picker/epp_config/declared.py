@@ -1,6 +1,6 @@
 """The plugins an `EndpointPickerConfig` declares: read, built, and found again by the references to them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -20,6 +20,7 @@ from picker.epp_config.parameters import Given, note
 from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
+from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
 from picker.sessions.session_settings import SessionSettings
 
@@ -39,6 +40,10 @@ _USED_ANYWAY: Mapping[Kind, str] = {
 """Where plugins of a kind take part that nothing refers to."""
 _READ_FIRST = frozenset({Kind.DATA, Kind.PRODUCER})
 """What says something that stages ask for."""
+
+
+_CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"})
+"""Headers whose values are kept nowhere, whatever reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,21 @@ class Declared:
         return tuple(
             dict.fromkeys(kind for each in stages if (kind := getattr(each, "session_settings", None)) is not None)
         )
+
+    @property
+    def stage_names(self) -> Mapping[int, str]:
+        """The name of each stage, by its identity."""
+        return {id(stage): name for kind in self._stages() for name, stage in kind.items()}
+
+    @property
+    def read_headers(self) -> frozenset[str]:
+        """The request headers that stages read, as they say by an attribute `reads_headers`; none with credentials."""
+        said = [getattr(stage, "reads_headers", ()) for kind in self._stages() for stage in kind.values()]
+        named = {name.lower() for names in (*said, TTFT_HEADERS, TPOT_HEADERS) for name in names}
+        return frozenset(named - _CREDENTIALS)
+
+    def _stages(self) -> Sequence[Mapping[str, object]]:
+        return (self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""

@@ -1,6 +1,7 @@
 """The `EndpointPickerConfig` loader: YAML in the reference's form, both API groups, read strictly, its defaults."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 
@@ -8,7 +9,7 @@ from infscale.documents.problems import AlreadySaid, Attempt
 from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
-from infscale.metrics.snapshot import PoolSettings
+from infscale.metrics.snapshot import IntArray, PoolSettings
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin, with_article
 from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
@@ -23,13 +24,19 @@ from picker.epp_config.reporting import NO_REPORTING, Reporting
 from picker.epp_config.scraping_parameters import NO_WISHES, ScrapeWishes
 from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.parsing.table import DEFAULT_TYPES
-from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings
+from picker.request import Reason
+from picker.scheduling.admitters import admitted
+from picker.scheduling.filters.session_filter import FALLBACK
+from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings, SchedulingContext
 from picker.scheduling.prefix_index import PrefixSettings
-from picker.scheduling.profile import Profile, WeightedScorer
+from picker.scheduling.profile import Profile, Selection, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
 from picker.sessions.session_settings import SessionSettings
 from picker.sessions.session_tokens import TokenKeys
+
+Room = Callable[[SchedulingContext, IntArray], IntArray]
+"""Which of some rows could begin the request."""
 
 CURRENT_VERSION = "llm-d.ai/v1"
 API_VERSIONS = (CURRENT_VERSION, "llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
@@ -44,6 +51,10 @@ FEATURE_GATES: Mapping[str, str] = {
 
 _IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
+
+
+DIGEST_DIGITS = 12
+"""Of a SHA-256 digest: what tells one configuration's text from another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,9 @@ class PickerConfig:
     `clocked`: a scorer asks when endpoints will have computed the prompts that they were sent, so that this is kept.
     `sessions` are the kinds of sessions that stages ask for, `session_keys` the keys of signed ones by the name of
     their file: whatever reads files fills them in.
+    `read_headers` are the request headers that stages say they read, without those that carry credentials.
+    `stage_names` are the names that the document gives its stages, by their identities. `digest` tells its text from
+    others.
     """
 
     scheduler: Scheduler
@@ -83,6 +97,28 @@ class PickerConfig:
     agent_headers: tuple[str, ...] = ()
     sessions: tuple[SessionSettings, ...] = ()
     session_keys: Mapping[str, TokenKeys] = dataclass_field(default_factory=dict[str, TokenKeys])
+    read_headers: frozenset[str] = frozenset()
+    stage_names: Mapping[int, str] = dataclass_field(default_factory=dict[int, str])
+    digest: str = ""
+
+    def decide(self, context: SchedulingContext, rows: IntArray, room: Room | None = None) -> Selection | Reason:
+        """Choose among `rows` (ascending, at least one), or say why there is no choice.
+
+        With `room` nothing is chosen where none of the rows has some, whichever would be.
+        """
+        for screener in self.screeners:
+            rows = screener.screen(context, rows)
+            if not len(rows):
+                return Reason.SCREENED_OUT
+        if self.admitters and not admitted(self.admitters, context, rows):
+            return Reason.SATURATED
+        if room is not None and not len(room(context, rows)):
+            return Reason.NO_ROOM
+        selection = self.scheduler.schedule(context, rows)
+        if selection is None:
+            return Reason.FILTERED_OUT
+        fallback = context.derived.get(FALLBACK)
+        return selection if fallback is None or fallback in selection.chosen else selection.or_else(fallback)
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.
@@ -105,7 +141,8 @@ def load_picker_config(text: str, source: str, plugins: Plugins = BUILT_IN) -> P
 
     Raises `ConfigError` with everything that is wrong.
     """
-    return whole(load(text, source), lambda root: _Loader(root, plugins).config())
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
+    return replace(whole(load(text, source), lambda root: _Loader(root, plugins).config()), digest=digest)
 
 
 def preset(name: str) -> PickerConfig:
@@ -169,6 +206,8 @@ class _Loader:
             flow,
             declared.facts.agent_headers,
             declared.sessions,
+            read_headers=declared.read_headers,
+            stage_names=declared.stage_names,
         )
 
     # Scheduling

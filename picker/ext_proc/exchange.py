@@ -33,8 +33,10 @@ from picker.errors import RequestError
 from picker.ext_proc.exchange_settings import ExchangeSettings
 from picker.ext_proc.headers import (
     CONTENT_ENCODING,
+    EXPLAIN,
     MARKER,
     NOBODY_SERVED,
+    PICK,
     REQUEST_ID,
     SERVED_REPORT,
     content_length,
@@ -428,6 +430,9 @@ class Exchange:
             decision = self._director.response_started(decision, self._status, self._served, now)
             self._open = (request, decision)
             stamps = decision.response_headers
+            record = decision.record
+            if record is not None and (self._settings.tell_picks or request.headers.get(EXPLAIN) is not None):
+                stamps += ((PICK, record.revision.encode()),)
         restore = self._renamed() if self._full_duplex() else None
         self._response = event.headers
         self._restore = restore

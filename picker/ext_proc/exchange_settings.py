@@ -19,7 +19,8 @@ class ExchangeSettings:
     `subset_hints` the gateway's word on which endpoints to pick from is passed over. `attributes` are told to the
     gateway at the end of a response that it shows; with `report_served`, its headers name the endpoint that answered.
     `ignored_headers` of requests are taken for absent: clients can write them. With `tell_revision` the gateway is told
-    on which revision of the store a request was decided. A body of `large_body_bytes` or more, as it
+    on which revision of the store a request was decided. A response has the id of its pick where the request asks for
+    it, or with `tell_picks`. A body of `large_body_bytes` or more, as it
     comes or decoded, is read in steps.
     """
 
@@ -34,6 +35,7 @@ class ExchangeSettings:
     report_served: bool = False
     ignored_headers: frozenset[str] = ignored(())
     tell_revision: bool = False
+    tell_picks: bool = False
     large_body_bytes: int = 1 << 18
 
     def __post_init__(self) -> None:

@@ -14,6 +14,10 @@ CONTENT_ENCODING: Final = "content-encoding"
 CONTENT_LENGTH: Final = "Content-Length"
 SERVED_REPORT: Final = "x-conformance-test-served-endpoint"
 """The header in which conformance suites of gateways read which endpoint answered."""
+EXPLAIN: Final = "x-infscale-explain"
+"""The request header, of whatever value, that asks for the id of the pick."""
+PICK: Final = "x-infscale-pick"
+"""The response header with the id of the pick."""
 NOBODY_SERVED: Final = "fail: missing envoy lb metadata"
 MARKER: Final = ("x-went-into-resp-headers", b"true")
 

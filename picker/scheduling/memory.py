@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -17,17 +18,21 @@ from picker.scheduling.costs.prefill_clock import PrefillClock
 
 @dataclass(slots=True)
 class _Past:
-    """One endpoint's past: the number of its last cold request (0: none), failures in a row, when the last was.
+    """One endpoint's past beside its numbers: `row` is its place among these, and among the endpoints of the pool.
 
     `media` are hashes of what it was sent to encode in the `life` it has, least recently first.
     """
 
-    cold: int = 0
-    failures: int = 0
-    failed_at: float = -math.inf
+    row: int
     media: OrderedDict[int, None] = field(default_factory=OrderedDict[int, None])
     promised: set[Promise] = field(default_factory=set[Promise])
     life: Life | None = None
+
+
+NUMBERS: Final = 4
+"""How many numbers are remembered of each endpoint."""
+_COLD, _FAILURES, _FAILED_AT, _TIGHTEST = range(NUMBERS)
+_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
 
 
 class PoolMemory:
@@ -36,6 +41,9 @@ class PoolMemory:
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
     endpoints of all pools that are followed, the very same tuple until discovery says something new.
+
+    `numbers` has one row for each number and one column per endpoint: the number of its last cold request (0: none),
+    failures in a row, when the last was, and the fewest seconds per output token that a request on it was promised.
     """
 
     def __init__(self) -> None:
@@ -47,8 +55,28 @@ class PoolMemory:
         self._by_authority: dict[str, _Past] = {}
         self._cold = 0
         self._failing = 0
+        self.numbers: FloatArray = np.zeros((NUMBERS, 0))
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
+
+    @staticmethod
+    def of(
+        endpoints: tuple[Endpoint, ...],
+        numbers: FloatArray,
+        held: Sequence[tuple[int, ...]],
+        discovered: tuple[Endpoint, ...],
+        clock: PrefillClock,
+    ) -> "PoolMemory":
+        """A memory that answers as one did of which this is known; `held` are the media of each row, or empty."""
+        memory = PoolMemory()
+        memory.sync(endpoints)
+        memory.numbers = numbers
+        memory.discovered = discovered
+        memory.clock = clock
+        memory._failing = int(np.count_nonzero(numbers[_FAILURES]))
+        for past, media in zip(memory._rows, held, strict=False):
+            past.media.update(dict.fromkeys(media))
+        return memory
 
     def __contains__(self, authority: str) -> bool:
         return authority in self._by_authority
@@ -71,18 +99,26 @@ class PoolMemory:
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._endpoints = endpoints
-        self._past = {
-            identity: self._past.get(identity) or _Past()
-            for identity in ((each.key, each.authority) for each in endpoints)
-        }
+        before, kept = self._past, self.numbers
+        self.numbers = np.tile(np.array(_NOTHING).reshape(NUMBERS, 1), (1, len(endpoints)))
+        self._past = {}
+        for row, each in enumerate(endpoints):
+            identity = (each.key, each.authority)
+            past = before.get(identity)
+            if past is None:
+                past = _Past(row)
+            else:
+                self.numbers[:, row] = kept[:, past.row]
+                past.row = row
+            self._past[identity] = past
         self._rows = list(self._past.values())
         self._by_authority = {authority: past for (_, authority), past in self._past.items()}
-        self._failing = sum(past.failures > 0 for past in self._rows)
+        self._failing = int(np.count_nonzero(self.numbers[_FAILURES]))
 
     def served_cold(self, row: int) -> None:
         """The endpoint of `row` was sent a request of whose prompt no candidate had anything cached."""
         self._cold += 1
-        self._rows[row].cold = self._cold
+        self.numbers[_COLD, row] = self._cold
 
     def sent_media(self, row: int, media: tuple[int, ...], capacity: int) -> None:
         """The endpoint of `row` encodes these media, if it has not; it holds the last `capacity` of all it was sent."""
@@ -103,38 +139,48 @@ class PoolMemory:
         past = self._by_authority.get(promise.authority)
         if past is not None:
             past.promised.add(promise)
+            self._tighten(past)
 
     def over(self, promise: Promise) -> None:
         """The request of `promise` has ended, or went elsewhere."""
         past = self._by_authority.get(promise.authority)
         if past is not None:
             past.promised.discard(promise)
+            self._tighten(past)
+
+    def _tighten(self, past: _Past) -> None:
+        wanted = [each.seconds_per_token for each in past.promised]
+        self.numbers[_TIGHTEST, past.row] = min(wanted, default=math.inf)
+
+    def media_of(self, media: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Which of `media` each row is believed to hold."""
+        return [tuple([each for each in media if each in past.media]) for past in self._rows]
 
     def tightest(self) -> FloatArray:
         """Of every row: the fewest seconds per output token that any request on it was promised, +inf for none."""
-        return np.array(
-            [min((each.seconds_per_token for each in past.promised), default=math.inf) for past in self._rows],
-            dtype=np.float64,
-        )
+        tightest: FloatArray = self.numbers[_TIGHTEST].copy()
+        return tightest
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
         """An endpoint answered, or failed to; one that has left has no record."""
         past = self._by_authority.get(authority)
         if past is None:
             return
-        was_failing = past.failures > 0
-        past.failures = past.failures + 1 if failed else 0
+        failures, row = self.numbers[_FAILURES], past.row
+        was_failing = float(failures[row]) > 0.0
+        failures[row] = failures[row] + 1.0 if failed else 0.0
         self._failing += failed - was_failing
         if failed:
-            past.failed_at = now
+            self.numbers[_FAILED_AT, row] = now
 
     def cold_numbers(self) -> FloatArray:
         """Of every row: the number of its last cold request, higher the later, 0 where there was none."""
-        return np.array([past.cold for past in self._rows], dtype=np.float64)
+        cold: FloatArray = self.numbers[_COLD].copy()
+        return cold
 
     def out(self, rows: IntArray, failures: int, since: float) -> BoolArray | None:
         """Which of `rows` failed at least `failures` times in a row, the last time after `since`; None: none did."""
         if not self._failing:
             return None
-        past = self._rows
-        return np.array([past[row].failures >= failures and past[row].failed_at > since for row in rows.tolist()])
+        found: BoolArray = (self.numbers[_FAILURES, rows] >= failures) & (self.numbers[_FAILED_AT, rows] > since)
+        return found

@@ -39,6 +39,9 @@ _FOR_EVER_SECONDS = 1e9
 _LATE_SECONDS = 0.5
 _PER_OUTPUT_TOKEN = STATISTIC_CELLS["inter_token_latency", "mean"]
 
+READ_CELLS: Final = (LEAVING, WAITING_SINCE, PREFILL, _PER_OUTPUT_TOKEN)
+"""The cells of all models together that predictions are made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objectives:
@@ -98,13 +101,18 @@ def predict(context: SchedulingContext, rows: IntArray) -> Prediction | None:
     return everywhere.only(rows)
 
 
+def time_per_token(snapshot: PoolSnapshot) -> FloatArray:
+    """Seconds per output token of every row of late, of one that does not say so the median of those that do."""
+    return _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)
+
+
 def _everywhere(context: SchedulingContext) -> Prediction:
     """What every row will take: stages ask one after the other, each about what the one before has left."""
     snapshot, settings = context.snapshot, context.predicting
     wanted = Objectives.of(context.request.headers)
     unreported = _unreported(snapshot)
     ttft = _first_token(context, unreported)
-    tpot = _or_usual(cells(snapshot.columns.by_model, None, _PER_OUTPUT_TOKEN, len(snapshot)), math.nan)
+    tpot = time_per_token(snapshot)
     ttft_headroom, tpot_headroom = wanted.ttft - ttft, np.zeros(len(snapshot))
     if settings.streaming and wanted.tpot:
         # Requests in one batch get their tokens in the same steps: the promises of all of them bind.

@@ -171,6 +171,7 @@ class RolloutScreener:
         self.revision_label = revision_label
         self.gate = gate
         self.stamps = tuple((each.header, each.label) for each in selectors)
+        self.reads_headers = (*(each.header for each in selectors), *DECISION_HEADERS)
         self._strict = tuple(each for each in selectors if each.strict)
         labels = {revision_label, *(each.label for each in self._strict)}
         self._pools: ByEndpoints[_PoolLabels] = ByEndpoints(lambda endpoints: _PoolLabels(endpoints, labels))

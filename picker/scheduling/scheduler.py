@@ -28,6 +28,11 @@ class HeaderProfileHandler:
     header: str = "epp-profile"
     default: str = "decode"
 
+    @property
+    def reads_headers(self) -> tuple[str, ...]:
+        """The one that names a profile."""
+        return (self.header,)
+
     def handle(self, context: SchedulingContext, rows: IntArray, profiles: Mapping[str, Profile]) -> Selection | None:
         """The named profile's selection."""
         profile = profiles.get(context.request.headers.get(self.header) or self.default)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
+from infscale.config.explain_settings import ExplainSettings
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.read import DIALECT_NAMES, load_config, read_config
 from infscale.config.record_settings import RecordSettings
@@ -546,6 +547,10 @@ def test_a_timeout_that_is_not_given_follows_the_interval(section: str) -> None:
         (MINIMAL + "picker: {tls: {certificate: x}}", "serve.yaml:2: picker.tls: key 'key' is missing"),
         (MINIMAL + "picker: {record: {}}", "serve.yaml:2: picker.record: key 'file' is missing"),
         (
+            MINIMAL + "picker: {explain: {picks: 0, file: picks.jsonl}}",
+            "serve.yaml:2: picker.explain.file: picks is 0: there is nothing to explain",
+        ),
+        (
             MINIMAL + "picker: {record: {file: a, max_bytes: 9}}",
             "serve.yaml:2: picker.record.max_bytes: expected at least 65536, got 9",
         ),
@@ -749,6 +754,7 @@ SECTIONS: dict[str, type[Any]] = {
     "picker.tls": PickerTlsFiles,
     "picker.record": RecordSettings,
     "picker.flow_control": FlowControlSettings,
+    "picker.explain": ExplainSettings,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,

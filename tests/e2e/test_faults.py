@@ -12,6 +12,8 @@ import pytest
 
 from infscale.latency.step_model import StepModel
 from infscale.sim.settings import Fault, FaultKind
+from picker.epp_config.loader import preset
+from picker.explaining.replaying import replayed
 from picker.pick_record import PickRecord
 from tests.e2e.gateway import POOL, SCRAPE_INTERVAL_SECONDS, STALENESS_LIMIT_SECONDS, Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
@@ -109,6 +111,17 @@ async def settled(running: Gateway) -> None:
                 await asyncio.sleep(0.02)
 
 
+def made_again(running: Gateway) -> None:
+    """The last ten thousand decisions, made again from what is kept of them, are the same."""
+    director = running.serving.directors.director(POOL)
+    assert director is not None
+    assert director.log is not None
+    inputs = (sheet.inputs(place) for sheet in director.log.sheets() for place in range(len(sheet)))
+    counts = replayed(inputs, preset("infscale"))
+    assert counts.decisions >= REQUESTS
+    assert counts.same == counts.decisions, counts.document()
+
+
 @pytest.mark.envoy
 @pytest.mark.slow
 @pytest.mark.timeout(240)
@@ -147,6 +160,7 @@ async def test_only_streams_cut_midway_fail_and_no_stale_or_gone_server_is_picke
             assert ended > began[name] + grace + 1.0
             assert not late, f"{name} was picked {max(late):.1f} s after its fault began"
         await settled(running)
+        made_again(running)
         snapshot = running.snapshot
         assert running.serving.store.written_off == 0
         assert snapshot.in_flight_requests.tolist() == [0.0] * SERVERS

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from infscale.stepwise import Steps, result_of
-from infscale.telemetry.debug_documents import DebugDocuments, snapshot_page
+from infscale.telemetry.debug_documents import DebugDocuments, DebugSources, snapshot_page
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.viewing.documents_of_stores import NOW, store
@@ -89,3 +89,26 @@ async def test_a_client_that_names_another_host_is_refused(path: str, host: str,
             found = {"/debug/none": 404, "/": 302}.get(path, 200)
             assert answer.status == (found if status == 200 else 403)
             assert status == 200 or "vllm" not in await answer.text()
+
+
+async def test_things_are_found_by_their_names_and_lines_come_one_after_the_other() -> None:
+    sources = DebugSources(
+        finders={"picks": {"a": {"id": 1}, "b/c d": {"id": 2}}.get},
+        streams={"lines": lambda: iter([b"1\n", b"2\n"])},
+    )
+    listen = TelemetryListen("127.0.0.1", 0)
+    async with (
+        TelemetryServer(listen, store(), OwnMetrics(), lambda: NOW, sources) as server,
+        ClientSession(server.url) as session,
+    ):
+        for name, found in (("a", {"id": 1}), ("b%2Fc%20d", {"id": 2})):
+            async with session.get(f"/debug/picks/{name}") as answer:
+                assert await answer.json() == found
+        for path in ("/debug/picks/none", "/debug/others/a", "/debug/picks"):
+            async with session.get(path) as answer:
+                assert answer.status == 404
+        async with session.get("/debug/lines") as answer:
+            assert await answer.read() == b"1\n2\n"
+        for path in ("/debug/picks/a", "/debug/lines"):
+            async with session.get(path, headers={"Host": "attacker.example"}) as answer:
+                assert answer.status == 403

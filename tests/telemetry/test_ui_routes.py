@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.stepwise import Steps
+from infscale.telemetry.debug_documents import DebugSources
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.fakes.samples import engine_sample
@@ -41,7 +42,7 @@ async def serving(made: MetricStore, host: str = "127.0.0.1") -> AsyncGenerator[
     def clock() -> float:
         return NOW + loop.time() - begin
 
-    async with TelemetryServer(TelemetryListen(host, 0), made, OwnMetrics(), clock, pages) as server:
+    async with TelemetryServer(TelemetryListen(host, 0), made, OwnMetrics(), clock, DebugSources(pages)) as server:
         yield server
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infscale.viewing.explanations import why_chosen
+from infscale.viewing.explanations import how_it_went, why_chosen
 from infscale.viewing.grid import STORE_VIEW, Page, View, ViewKind
 from infscale.viewing.views import view_page
 from tests.viewing.documents_of_stores import HOSTILE, POOL, looked_at, pick
@@ -115,3 +115,33 @@ def test_what_explains_the_store_is_about_everything() -> None:
     assert (
         view_page(looked_at(), STORE_VIEW).path == view_page(looked_at(), View(ViewKind.STORE, explains=True)).path[:1]
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, []),
+        (
+            {
+                "waited_seconds": 1.5,
+                "waited_for": "room",
+                "end": {
+                    "outcome": "completed",
+                    "status": 200,
+                    "first_byte_seconds": 0.07,
+                    "seconds_per_output_token": 0.008,
+                    "duration_seconds": 0.38,
+                },
+            },
+            [
+                "before that it waited 1.5 s for room",
+                "it completed with 200, the first byte came after 70 ms, 8 ms per token after it, 380 ms in all",
+            ],
+        ),
+        ({"end": {"outcome": "aborted"}}, ["it was aborted by the client"]),
+    ],
+)
+def test_how_a_pick_went_is_told_where_it_is_known(changes: dict[str, Any], words: list[str]) -> None:
+    picks = looked_at(picks={"picks": [pick(**changes)]}).picks
+    assert picks is not None
+    assert how_it_went(picks[0]) == words

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from infscale.latency.step_columns import STEP_CELLS, StepColumns
-from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, PodGauges, known
+from infscale.metrics.column_matrix import ENGINE_TIMES, NUMBERS, OTHER_TIMES, STEPS, number_cells
+from infscale.metrics.gauges import NOTHING_SAID, EngineGauges, known
 from infscale.metrics.queried import NO_QUERIES, Queried
 from infscale.metrics.sample import NO_ATTRIBUTES, NO_MODELS, FloatArray, SourceSample
 from infscale.metrics.snapshot import FLAGS, OBJECTS, TIMES, Columns, PoolSnapshot, PoolState, frozen
@@ -23,14 +23,9 @@ from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
 
-# Numbers of a row: those that come from pages of engines stand side by side, those of other sources around them.
-_ENGINE_TIMES: Final = ("observed_at", "windows_at")
-_OTHER_TIMES: Final = tuple([name for name in TIMES if name not in _ENGINE_TIMES])
-_STEPS: Final = tuple([f"step_{name}" for name in STEP_CELLS])
-_NUMBERS: Final = (*_OTHER_TIMES, *_ENGINE_TIMES, *EngineGauges._fields, *_STEPS, *PodGauges._fields)
-_PLACES: Final = {name: place for place, name in enumerate(_NUMBERS)}
-_ENGINE_FIRST: Final = len(_OTHER_TIMES)
-_ENGINE_STOP: Final = _ENGINE_FIRST + len(_ENGINE_TIMES) + len(EngineGauges._fields) + len(_STEPS)
+_PLACES: Final = {name: place for place, name in enumerate(NUMBERS)}
+_ENGINE_FIRST: Final = len(OTHER_TIMES)
+_ENGINE_STOP: Final = _ENGINE_FIRST + len(ENGINE_TIMES) + len(EngineGauges._fields) + len(STEPS)
 _LOAD_SECONDS: Final = _PLACES["load_seconds"]
 _OBSERVED: Final = "observed numbers"
 _BOOKED: Final = "books"
@@ -57,7 +52,7 @@ class PoolBoard:
         self._store_id = store_id
         self._window = state.settings.window_seconds
         self._number = number
-        self._numbers: FloatArray = np.full((len(_NUMBERS), rows), np.nan)
+        self._numbers: FloatArray = np.full((len(NUMBERS), rows), np.nan)
         for name in TIMES:
             self._numbers[_PLACES[name]] = -np.inf
         self._flags = np.zeros((len(FLAGS), rows), dtype=np.bool_)
@@ -191,11 +186,7 @@ class PoolBoard:
 
     def _columns(self) -> Columns:
         self._taken.update((_OBSERVED, *OBJECTS))
-        numbers = dict(zip(_NUMBERS, frozen(self._numbers), strict=True))
-        cells: dict[str, object] = {name: numbers[name] for name in TIMES}
-        cells["gauges"] = EngineGauges(*[numbers[name] for name in EngineGauges._fields])
-        cells["pod"] = PodGauges(*[numbers[name] for name in PodGauges._fields])
-        cells["steps"] = StepColumns(*[numbers[name] for name in _STEPS])
+        cells = dict(number_cells(self._numbers))
         cells |= zip(FLAGS, frozen(self._flags), strict=True)
         cells |= self._objects
         cells |= {"by_model": self._models.table(), "latencies": self._latencies.view()}

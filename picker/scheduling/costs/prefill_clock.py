@@ -27,6 +27,9 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
+COLUMNS: Final = 3
+"""How many numbers the clock tells of each endpoint."""
+
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
 """Tokens of a block, and how many blocks there are, as endpoints publish them."""
 
@@ -202,15 +205,28 @@ class PrefillClock:
         self._lines: dict[tuple[EndpointKey, str], _Line] = {}
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
-        self._finish = np.zeros(0)
-        self._context = np.zeros(0)
-        self._cache = np.zeros(0)
+        self._columns = np.zeros((COLUMNS, 0))
+        self._finish, self._context, self._cache = self._columns
         self._sizes: _Sizes = ((), ())
         self.capacity_tokens: FloatArray = np.zeros(0)
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
         self._seen = np.zeros(0)
         self._observed_at: FloatArray = self._seen
         self._usual_seconds = 0.0
+
+    @staticmethod
+    def of(columns: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
+        """A clock that tells the time as one did whose columns were these; nothing is on it."""
+        clock = PrefillClock()
+        clock._columns = columns
+        clock._finish, clock._context, clock._cache = columns
+        clock.capacity_tokens = capacity_tokens
+        return clock
+
+    @property
+    def columns(self) -> FloatArray:
+        """Of every row, as a column: when its prompts are computed, tokens of context, and of cache; written on."""
+        return self._columns
 
     def __len__(self) -> int:
         """Requests on the clock."""
@@ -300,7 +316,8 @@ class PrefillClock:
         kept = {id(line) for line in self._rows}
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
-        self._finish, self._context, self._cache = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+        self._columns = np.zeros((COLUMNS, rows))
+        self._finish, self._context, self._cache = self._columns
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen

@@ -151,6 +151,11 @@ class HeaderTestingFilter:
 
     header: str = TEST_SELECTION_HEADER
 
+    @property
+    def reads_headers(self) -> tuple[str, ...]:
+        """The one that names endpoints."""
+        return (self.header,)
+
     def keep(self, context: SchedulingContext, rows: IntArray) -> IntArray:
         """The named rows."""
         value = context.request.headers.get(self.header)

@@ -121,6 +121,7 @@ class HeaderLabelAffinityScorer:
 
     def __init__(self, header: str, label: str) -> None:
         self.header = header.lower()
+        self.reads_headers = (self.header,)
         self.label = label
         self._rows_by_value: ByEndpoints[Mapping[str, IntArray]] = ByEndpoints(
             lambda endpoints: _rows_by_value(endpoints, label)

@@ -41,6 +41,9 @@ def test_a_decision_is_shown_with_what_it_was_made_of() -> None:
         "observed_age_seconds": 1.5,
         "charged_tokens": 258.0,
         "decision_seconds": 0.25,
+        "waited_seconds": None,
+        "waited_for": None,
+        "end": None,
     }
     assert director.durations.buckets()[-1] == ("+Inf", 1.0)
     assert director.durations.total == 0.25
