@@ -208,6 +208,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/simulate/run_result",
         "infscale/simulate/scenario",
         "infscale/simulate/world/fleet",
+        "infscale/simulate/world/flights",
         "infscale/simulate/world/gateway",
         "infscale/simulate/world/virtual_server",
     ),
@@ -217,6 +218,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/simulate/findings/findings_plot",
         "infscale/simulate/many_runs",
     ),
+    "picker/directing/test_flow_director.py": ("picker/directing/pool_flow",),
     "sources/test_exporter.py": ("infscale/scrape/page_loops",),
     "sources/test_gpu_exporter_page.py": ("infscale/metrics/pages/gpu_exporters", "infscale/sources/gpu_samples"),
     "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),
@@ -233,6 +235,8 @@ DECLARATIONS = (
     "infscale/doctor/view/seen_routing",
     "infscale/doctor/view/seen_scalers",
     "infscale/doctor/view/seen_workloads",
+    "picker/flow/policies",
+    "picker/flow/waiting",
     "picker/scheduling/stages",
 )
 """Modules of types and protocols, which do nothing."""

@@ -22,6 +22,7 @@ from infscale.metrics.published.aliases import Aliases
 from infscale.metrics.published.metric_table import MetricTable
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.periodic import TaskSet
+from infscale.process.loop_alarm import LoopAlarm
 from infscale.scrape.processes import ScrapeProcesses
 from infscale.serving.answering import Answering, Answers
 from infscale.serving.collecting import Asking, Listing, Scraping, target_template
@@ -29,7 +30,6 @@ from infscale.serving.deciding import Deciding
 from infscale.serving.discovering import Discovering, discovering
 from infscale.serving.ext_proc_port import ExtProcPort
 from infscale.serving.load_watch import LoadWatch
-from infscale.serving.loop_alarm import LoopAlarm
 from infscale.serving.metrics_access import MetricsAccess
 from infscale.serving.parts import Owning, Part
 from infscale.serving.prometheus.rules_watch import Ruled, load_rules
