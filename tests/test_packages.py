@@ -237,6 +237,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/simulate/findings/findings_plot",
         "infscale/simulate/many_runs",
     ),
+    "picker/directing/test_flow_director.py": ("picker/directing/pool_flow",),
     "sources/test_exporter.py": ("infscale/scrape/page_loops",),
     "sources/test_gpu_exporter_page.py": ("infscale/metrics/pages/gpu_exporters", "infscale/sources/gpu_samples"),
     "telemetry/test_telemetry_server.py": ("infscale/telemetry/source_metrics",),

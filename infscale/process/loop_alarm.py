@@ -1,4 +1,4 @@
-"""An alarm: a timer of the event loop that is set to another time again and again."""
+"""An alarm on the event loop, which rings once, at the last time that was set."""
 
 import asyncio
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class LoopAlarm:
-    """Rings at the last time that was set, by `clock`; `ring` is set before that."""
+    """Calls `ring` with the time, by `clock`, which is the loop's; `ring` is given before a time is set."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -14,7 +14,7 @@ class LoopAlarm:
         self.ring: Callable[[float], None] | None = None
 
     def set(self, at: float) -> None:
-        """Ring at that time, or as soon as possible after it; infinite: not at all."""
+        """Ring at `at`, or as soon as possible after it, and no more at what was set before; infinite: not at all."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
