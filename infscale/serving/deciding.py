@@ -16,9 +16,9 @@ from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
-from picker.directing.flow_director import Alarm, FlowDirector
+from picker.directing.holding.flow_director import Alarm, FlowDirector
+from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.pool_flow import FlowSettings
 from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
@@ -105,7 +105,7 @@ class Deciding(Part):
     def may_hold(self) -> bool:
         """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
         enabled = self._config.picker.flow_control.enabled
-        return self.scheduling.flow is not None or self.scheduling.clocked if enabled is None else enabled
+        return self.scheduling.flow is not None if enabled is None else enabled
 
     def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
         """Have requests wait; before any pool is there, and before `record`.

@@ -14,7 +14,7 @@ from picker.epp_config.loader import PickerConfig
 from picker.epp_config.presets import PRESETS
 
 _INTERVAL: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s)")
-_UNQUEUED: Final = "@unqueued"
+_QUEUED: Final = {"@queued": True, "@unqueued": False}
 _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 
 
@@ -22,16 +22,16 @@ _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 class Policy:
     """One way to route. `text` is its `EndpointPickerConfig` as `source` has it; None: that of the baseline `name`.
 
-    `scrape_seconds` is its interval between scrapes, None: that of the scenario. Where requests are not `queued`, each
-    is sent at once, whatever the scheduling would have. `router` makes another router, of the picker where there is a
-    text; None: the picker or the baseline itself.
+    `scrape_seconds` is its interval between scrapes, None: that of the scenario. `queued`: requests wait until an
+    endpoint can begin them, or never do; None: as the scheduling has it. `router` makes another router, of the picker
+    where there is a text; None: the picker or the baseline itself.
     """
 
     name: str
     text: str | None
     source: str = ""
     scrape_seconds: float | None = None
-    queued: bool = True
+    queued: bool | None = None
     given: PickerConfig | None = field(default=None, compare=False, repr=False)
     router: MakeRouter | None = None
 
@@ -53,10 +53,13 @@ class Policy:
 def named_policy(words: str) -> Policy:
     """The policy that a user names: a baseline, a preset or a file.
 
-    Behind it may stand an interval of scrapes as ``@50ms``, and ``@unqueued``. It reads the file. Raises `ConfigError`.
+    Behind it may stand an interval of scrapes as ``@50ms``, and ``@queued`` or ``@unqueued``. It reads the file. Raises
+    `ConfigError`.
     """
-    queued = Path(words).is_file() or not words.endswith(_UNQUEUED)
-    name, interval = words if queued else words.removesuffix(_UNQUEUED), None
+    name, interval, queued = words, None, None
+    for suffix, meant in _QUEUED.items():
+        if words.endswith(suffix) and not Path(words).is_file():
+            name, queued = words.removesuffix(suffix), meant
     # A file's name may have an @ of its own.
     if not Path(name).is_file() and "@" in name:
         name, _, interval = name.rpartition("@")
@@ -64,7 +67,7 @@ def named_policy(words: str) -> Policy:
     if name in BASELINES:
         if interval is not None:
             raise ConfigError("", "--policy", f"{words!r}: {name} scrapes nothing")
-        if not queued:
+        if queued is not None:
             raise ConfigError("", "--policy", f"{words!r}: {name} never has requests wait")
         return Policy(words, None)
     if name in PRESETS:
@@ -72,8 +75,8 @@ def named_policy(words: str) -> Policy:
     path = Path(name)
     if not path.is_file():
         known = [*PRESETS, *BASELINES]
-        meant = did_you_mean(name, known)
-        raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{meant}")
+        hint = did_you_mean(name, known)
+        raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{hint}")
     read_picker_config(path, keys=False)
     return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds, queued)
 

@@ -19,7 +19,7 @@ from infscale.simulate.world.gateway import Answer, Refused
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from picker.directing.admission import OBJECTIVE_HEADERS
-from picker.directing.flow_director import FlowDirector
+from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Rejection, Verdict
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 _LONGEST_TIMEOUT_RATIO: Final = 0.8
 
 
-def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bool = True) -> ServeConfig:
+def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None) -> ServeConfig:
     """The configuration of a `serve` in this scenario; what it does not say is at its defaults.
 
-    Where requests are not `queued`, each is sent at once.
+    Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control.
     """
     scrape = ScrapeSettings()
     interval = scrape_seconds or scenario.scrape_seconds
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    flow_control = FlowControlSettings(enabled=None if queued else False)
+    flow_control = FlowControlSettings(enabled=queued)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 
@@ -73,7 +73,7 @@ class _Waking:
         self.flow: FlowDirector | ReferenceFlowDirector | None = None
 
     def set(self, at: float) -> None:
-        """See `picker.directing.flow_director.Alarm`."""
+        """See `picker.directing.holding.flow_director.Alarm`."""
         self._number += 1
         if at != math.inf:
             self._clock.at(at, self._ring, self._number)

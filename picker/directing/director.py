@@ -22,6 +22,7 @@ from picker.flow.prospect import Prospect, prospect
 from picker.flow.room import LATEST_SECONDS, next_room, with_room
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.prefix_index import PromptChains
 from picker.scheduling.profile import Selection
 from picker.sessions.placement import NO_SESSIONS, Sessions
 
@@ -182,15 +183,27 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        if self.log is not None:
-            self.log.note(self._config)
+        return selection if selection is _NO_ROOM else self._carry_out(request, context, selection, chains, snapshot)
+
+    def _carry_out(
+        self,
+        request: InferenceRequest,
+        context: SchedulingContext,
+        selection: Selection | Rejection,
+        chains: PromptChains,
+        snapshot: PoolSnapshot,
+    ) -> Verdict:
+        """Begin what was decided, and keep what it was made from."""
+        log, dispatches = self.log, self._dispatches
+        if log is not None:
+            log.note(self._config)
         if isinstance(selection, Rejection):
-            if self.log is not None and selection is not _NO_ROOM:
-                self.log.keep(dispatches.refused(request, context, selection), ())
+            if log is not None:
+                log.keep(dispatches.refused(request, context, selection), ())
             return selection
         decision = dispatches.begin(request, context, selection, chains, snapshot)
-        if self.log is not None and decision.record is not None:
-            self.log.keep(decision.record, selection.chosen)
+        if log is not None and decision.record is not None:
+            log.keep(decision.record, selection.chosen)
         return decision
 
     def _facts(self, request: InferenceRequest, body: ParsedBody, model: str, priority: int) -> RequestFacts:

@@ -45,10 +45,15 @@ class PickLog:
         self._most_bytes = MOST_BYTES // max(1, pools)
 
     def begins(self, context: SchedulingContext, rows: IntArray) -> None:
-        """Stages are about to decide about `rows`, the candidates before any screener."""
+        """Stages are about to decide about `rows`, the candidates before any screener.
+
+        What requests of a session or of a LoRA adapter are decided by is not kept: where sessions are, and which
+        adapters are in flight where, is not on a sheet.
+        """
         if self.rng.drawn:
             self.rng.drawn = []
-        self._context, self._rows = context, rows
+        apart = bool(context.sessions) or context.request.target_model in context.memory.adapters
+        self._context, self._rows = None if apart else context, rows
 
     def note(self, config: PickerConfig) -> None:
         """The stages have decided, and nothing was carried out yet."""

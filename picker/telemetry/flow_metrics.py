@@ -7,7 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
-from picker.directing.pool_flow import PoolFlow
+from picker.directing.holding.pool_flow import PoolFlow
 from picker.flow.budgets import Sums
 from picker.telemetry.metric_families import filled
 

@@ -43,7 +43,7 @@ async def until_waiting(running: Gateway, count: int) -> None:
 
 async def test_requests_wait_in_the_picker_short_ones_pass_and_all_are_answered(tmp_path: Path) -> None:
     server = quick_settings("slow-0", {"num_blocks": 4_096}, coefficients=SLOW)
-    async with gateway(tmp_path, [server]) as running, asyncio.TaskGroup() as group:
+    async with gateway(tmp_path, [server], flow_control={"enabled": True}) as running, asyncio.TaskGroup() as group:
         tasks = [group.create_task(ask(running, f"long-{number}", LONG_WORDS)) for number in range(5)]
         await until_waiting(running, 4)
         assert float(running.snapshot.in_flight_requests.sum()) == 1
@@ -77,7 +77,7 @@ async def test_a_wait_that_is_too_long_ends_with_the_reason_and_when_to_come_bac
 
 async def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(tmp_path: Path) -> None:
     server = quick_settings("slow-0", {"num_blocks": 4_096}, coefficients=SLOW)
-    async with gateway(tmp_path, [server]) as running:
+    async with gateway(tmp_path, [server], flow_control={"enabled": True}) as running:
         tasks = [asyncio.ensure_future(ask(running, f"r{number}", LONG_WORDS)) for number in range(4)]  # noqa: TID251 # cancelled one by one
         await until_waiting(running, 3)
         for task in tasks[1:]:

@@ -121,8 +121,8 @@ def test_without_requests_a_run_is_over_at_once() -> None:
 def test_a_class_that_is_sheddable_is_refused_while_the_pool_is_saturated() -> None:
     """Two servers, and more than they can do: what may wait is turned away, and what may not comes through sooner."""
     traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
-    equal = simulate(scenario(2, traffic), named_policy("infscale@unqueued"), 1).requests
-    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@unqueued"), 1).requests
+    equal = simulate(scenario(2, traffic), named_policy("infscale"), 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
     batch = shed.request_class == shed.classes.index("batch")
     assert shed.failures == ("refused: saturated",)
     assert shed.refused[batch].any()
@@ -153,8 +153,8 @@ def test_lora_adapters_of_a_trace_are_loaded_where_their_requests_go_and_seen_by
 def test_a_lower_class_that_waits_is_served_and_lets_the_higher_one_pass() -> None:
     """None is refused, and what does not wait for others has its first token as soon as where they are shed."""
     traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
-    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@unqueued"), 1).requests
-    held = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    held = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@queued"), 1).requests
     batch = held.request_class == held.classes.index("batch")
     assert held.answered.all()
     assert np.percentile(held.ttft[~batch], 90) < 1.1 * np.percentile(shed.ttft[~batch], 90)
@@ -163,7 +163,7 @@ def test_a_lower_class_that_waits_is_served_and_lets_the_higher_one_pass() -> No
 
 def test_a_client_that_leaves_the_queue_is_sent_nowhere() -> None:
     traffic = SharedPrefixes(requests=100, rate=200.0, prefixes=100)
-    run = Simulation(scenario(1, traffic, patience_seconds=3.0), named_policy("infscale"), 1)
+    run = Simulation(scenario(1, traffic, patience_seconds=3.0), named_policy("infscale@queued"), 1)
     requests = run.run().requests
     assert ((requests.server == -1) & (requests.failure >= 0)).any()
     assert run.product is not None

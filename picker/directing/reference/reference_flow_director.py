@@ -12,7 +12,7 @@ from typing import Final
 from infscale.endpoint import ObjectKey
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.flow_director import Alarm
+from picker.directing.holding.flow_director import Alarm
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
 from picker.flow.reference.flow_settings import ReferenceFlowSettings

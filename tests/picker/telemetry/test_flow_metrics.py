@@ -1,9 +1,10 @@
 """Metrics of what waits: by pool and band, and back at 0 when nothing does."""
 
-from picker.directing.pool_flow import FlowSettings
+from tests.picker.directing.test_flow_director import LONG, Queue, as_class
+
+from picker.directing.holding.pool_flow import FlowSettings
 from picker.flow.budgets import Budget
 from picker.telemetry.flow_metrics import FlowCollector
-from tests.picker.directing.test_flow_director import LONG, Queue, as_class
 
 
 def shown(queue: Queue) -> dict[tuple[str, ...], float]:

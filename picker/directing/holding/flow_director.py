@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.endpoint import ObjectKey
+from picker.directing.holding.pool_flow import FlowSettings, PoolFlow, seconds_of
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.pool_flow import FlowSettings, PoolFlow, seconds_of
 from picker.request import (
     Decision,
     Headers,

@@ -14,9 +14,9 @@ from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
-from picker.directing.flow_director import FlowDirector
+from picker.directing.holding.flow_director import FlowDirector
+from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
-from picker.directing.pool_flow import FlowSettings
 from picker.epp_config.loader import preset
 from picker.flow.budgets import Budget
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict

@@ -1,0 +1,1 @@
+"""The director that has requests wait until an endpoint can begin them."""
