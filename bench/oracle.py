@@ -162,6 +162,10 @@ class OracleRouter:
         self._arriving[chosen][flight] = self._asked(flight, self._servers[chosen])
         return (chosen,)
 
+    def abandoned(self, flight: Flight) -> None:
+        """See `Router`; no request waits here."""
+        del flight
+
     def started(self, flight: Flight) -> None:
         """See `Router`."""
         self._arrived(flight)

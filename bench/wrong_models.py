@@ -1,6 +1,5 @@
 """A picker whose latency models are wrong by known factors: what it decides by, in each state of the store."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -10,7 +9,7 @@ from infscale.simulate.policy import Policy, named_policy
 from infscale.simulate.product import PickerRouter, Product
 from infscale.simulate.surroundings import Surroundings
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Refused
+from infscale.simulate.world.gateway import Answer
 from picker.scheduling.costs.step_costs import STEP_COSTS, StepCosts, step_costs
 
 
@@ -56,10 +55,14 @@ class WrongRouter:
         """See `Router`."""
         self._picker.sync(state)
 
-    def route(self, flight: Flight) -> Sequence[str] | Refused:
+    def route(self, flight: Flight) -> Answer | None:
         """See `Router`."""
         self._mislead()
         return self._picker.route(flight)
+
+    def abandoned(self, flight: Flight) -> None:
+        """See `Router`."""
+        self._picker.abandoned(flight)
 
     def started(self, flight: Flight) -> None:
         """See `Router`."""

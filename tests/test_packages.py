@@ -141,7 +141,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/directing/test_picks.py": ("picker/pick_record",),
     "picker/explaining/test_pick_log.py": ("picker/explaining/input_sheet", "picker/explaining/pick_inputs"),
     "picker/explaining/test_explanation.py": ("picker/explaining/noted_stages",),
-    "e2e/test_explain.py": (
+    "e2e/picking/test_explain.py": (
         "infscale/cli/picks/explain_command",
         "infscale/serving/observing",
         "infscale/cli/picks/replay_picks",

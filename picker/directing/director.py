@@ -183,7 +183,10 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        return selection if selection is _NO_ROOM else self._carry_out(request, context, selection, chains, snapshot)
+        if isinstance(selection, Rejection) and selection.reason is Reason.NO_ROOM:
+            # It is asked again.
+            return selection
+        return self._carry_out(request, context, selection, chains, snapshot)
 
     def _carry_out(
         self,

@@ -1,7 +1,6 @@
 """Latency models that are wrong on purpose: by how much, and wherever the picker asks."""
 
 import pickle
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,7 @@ from infscale.simulate.policy import named_policy
 from infscale.simulate.simulation import Simulation, simulate
 from infscale.simulate.surroundings import Surroundings
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Refused
+from infscale.simulate.world.gateway import Answer
 from picker.scheduling.costs.step_costs import StepCosts, step_costs
 from tests.simulate.scenarios import SharedPrefixes, scenario
 
@@ -48,7 +47,7 @@ class Looked(WrongRouter):
         self._store, self._of = around.product.store, around.scenario.pool
         self.looks = 0
 
-    def route(self, flight: Flight) -> Sequence[str] | Refused:
+    def route(self, flight: Flight) -> Answer | None:
         answer = super().route(flight)
         snapshot = self._store.snapshot(self._of)
         assert snapshot is not None

@@ -1,10 +1,9 @@
 """Metrics of what waits: by pool and band, and back at 0 when nothing does."""
 
-from tests.picker.directing.test_flow_director import LONG, Queue, as_class
-
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.flow.budgets import Budget
 from picker.telemetry.flow_metrics import FlowCollector
+from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class
 
 
 def shown(queue: Queue) -> dict[tuple[str, ...], float]:
