@@ -26,7 +26,10 @@ _NO_MEDIA: Final[list[tuple[int, ...]]] = []
 
 @dataclass(slots=True, eq=False, init=False)
 class KeptPick:
-    """What is kept of one decision beside numbers; `state` and `capacity` are places in the sheet's lists."""
+    """What is kept of one decision beside numbers; `state` and `capacity` are places in the sheet's lists.
+
+    `adapters` are those in flight, for each endpoint, where the request is for a LoRA adapter; else there are none.
+    """
 
     record: PickRecord
     facts: RequestFacts
@@ -39,6 +42,7 @@ class KeptPick:
     state: int
     capacity: int
     held_media: Sequence[tuple[int, ...]]
+    adapters: Sequence[tuple[str, ...]]
     discovered: tuple[Endpoint, ...]
     chosen: tuple[int, ...]
 
@@ -55,6 +59,7 @@ class KeptPick:
         state: int,
         capacity: int,
         held_media: Sequence[tuple[int, ...]],
+        adapters: Sequence[tuple[str, ...]],
         discovered: tuple[Endpoint, ...],
         chosen: tuple[int, ...],
     ) -> None:
@@ -69,6 +74,7 @@ class KeptPick:
         self.state = state
         self.capacity = capacity
         self.held_media = held_media
+        self.adapters = adapters
         self.discovered = discovered
         self.chosen = chosen
 
@@ -98,6 +104,8 @@ class InputSheet:
         """What it takes, about, once it is closed."""
         lists = sum([len({id(each) for each in columns}) for columns in (self.lora, self.attributes)])
         objects = _BYTES_OF_A_PICK * len(self.picks) + _BYTES_OF_AN_OBJECT * len(self.frame.endpoints) * lists
+        names = sum([len(each.adapters) + sum(map(len, each.adapters)) for each in self.picks])
+        objects += _BYTES_OF_AN_OBJECT * names
         return objects + self.live.size_bytes + self.observed.size_bytes
 
     @property
@@ -163,6 +171,7 @@ class InputSheet:
                 len(self.observed) - 1,
                 len(self.capacities) - 1,
                 self._held,
+                memory.adapters.in_flight(context.snapshot, context.request.target_model),
                 memory.discovered,
                 chosen,
             )
@@ -194,6 +203,7 @@ class InputSheet:
             kept.blind,
             self.capacities[kept.capacity],
             kept.held_media,
+            kept.adapters,
             kept.discovered,
             kept.chosen,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -25,6 +26,8 @@ LIVE_ROWS = 2 + 1 + COLUMNS + MEMORY_NUMBERS
 STATE_ROWS = len(NUMBERS) + len(FLAGS) + len(READ_CELLS)
 """Those that a scrape may change: gauges, flags, and what predictions read of all models together."""
 
+_SOME: Final = (1.0, 0.0)
+"""Which adapters are in flight counts, and not how much of each."""
 _READ = np.array(READ_CELLS, dtype=np.intp)
 
 
@@ -48,6 +51,7 @@ class PickInputs:
     blind: bool
     capacity_tokens: FloatArray
     held_media: Sequence[tuple[int, ...]]
+    adapters: Sequence[tuple[str, ...]]
     discovered: tuple[Endpoint, ...]
     chosen: tuple[int, ...]
 
@@ -58,10 +62,13 @@ class PickInputs:
         state = self.state
         # What was derived of a state belongs to the profile that derived it.
         own = PoolState(state.pool, state.settings, state.endpoints, state.index, state.pods, state.columns)
-        in_flight: Sequence[dict[str, tuple[float, float]]] = [{}] * len(state.endpoints)
+        adapters = self.adapters or [()] * len(state.endpoints)
+        in_flight = [dict.fromkeys(names, _SOME) for names in adapters]
         snapshot = PoolSnapshot(own, store_id, int(number), frozen(live[0]), frozen(live[1]), in_flight)
         clock = PrefillClock.of(live[3 : 3 + COLUMNS], self.capacity_tokens)
         memory = PoolMemory.of(state.endpoints, live[3 + COLUMNS :], self.held_media, self.discovered, clock)
+        if self.adapters:
+            memory.adapters.learn(frozenset([self.facts.target_model]).union(*adapters))
         rng = RepeatedRandom(self.drawn, int(number))
         prefix = PrefixMatch(live[2], self.total, self.tokens_each)
         return SchedulingContext(

@@ -47,13 +47,11 @@ class PickLog:
     def begins(self, context: SchedulingContext, rows: IntArray) -> None:
         """Stages are about to decide about `rows`, the candidates before any screener.
 
-        What requests of a session or of a LoRA adapter are decided by is not kept: where sessions are, and which
-        adapters are in flight where, is not on a sheet.
+        What requests of a session are decided by is not kept: where sessions are is on no sheet.
         """
         if self.rng.drawn:
             self.rng.drawn = []
-        apart = bool(context.sessions) or context.request.target_model in context.memory.adapters
-        self._context, self._rows = None if apart else context, rows
+        self._context, self._rows = None if context.sessions else context, rows
 
     def note(self, config: PickerConfig) -> None:
         """The stages have decided, and nothing was carried out yet."""

@@ -125,7 +125,10 @@ def _sheet(document: Any, config: PickerConfig) -> WrittenSheet:
     discovered = [tuple(map(_endpoint_of, found)) for found in document["discovered"]]
     sheet.picks = [_pick_of(each, rows, discovered) for each in document["picks"]]
     counts = len(sheet.live), len(sheet.observed), len(sheet.capacities)
-    fits = all(0 <= each.state < counts[1] and 0 <= each.capacity < counts[2] for each in sheet.picks)
+    fits = all(
+        0 <= each.state < counts[1] and 0 <= each.capacity < counts[2] and len(each.adapters) in (0, width)
+        for each in sheet.picks
+    )
     if not fits or counts[0] != len(sheet.picks) or counts[1] != len(sheet.lora):
         raise ValueError("parts do not fit together")
     _, at = document["last"]
@@ -188,13 +191,14 @@ def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Seque
         kept.state,
         kept.capacity,
         [[media[one] for one in each if one in media] for each in kept.held_media],
+        [sorted(each) for each in kept.adapters],
         discovered.place(kept.discovered),
         list(kept.chosen),
     ]
 
 
 def _pick_of(document: Any, rows: list[IntArray], discovered: list[tuple[Endpoint, ...]]) -> KeptPick:
-    said, about, total, tokens_each, now, row, drawn, blind, state, capacity, held, found, chosen = document
+    said, about, total, tokens_each, now, row, drawn, blind, state, capacity, held, adapters, found, chosen = document
     request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = said
     refused, refused_status, waited_seconds, waited_for = rest
     record = PickRecord(request_id, model, revision, now, tuple(destinations), candidates, age, score, tokens)
@@ -226,6 +230,7 @@ def _pick_of(document: Any, rows: list[IntArray], discovered: list[tuple[Endpoin
         int(state),
         int(capacity),
         media_held,
+        [tuple(map(str, each)) for each in adapters],
         discovered[found],
         tuple(map(int, chosen)),
     )

@@ -6,6 +6,7 @@ ended. The more slots are taken, the likelier the next request of another adapte
 price before the last one is gone.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -48,11 +49,18 @@ class AdapterNames:
         derived.keep(_FOLLOWED, True)
         for state in snapshot.columns.lora:
             if state is not None:
-                self._learn(state.running)
-                self._learn(state.waiting)
-                self._learn(state.loaded)
+                self.learn(state.running)
+                self.learn(state.waiting)
+                self.learn(state.loaded)
 
-    def _learn(self, names: frozenset[str]) -> None:
+    def in_flight(self, snapshot: PoolSnapshot, model: str) -> Sequence[tuple[str, ...]]:
+        """For each row the adapters of requests in flight; of no row where `model` is not known to be one itself."""
+        if model not in self._names:
+            return ()
+        return [tuple(each.keys() & self._names) for each in snapshot.in_flight_by_model]
+
+    def learn(self, names: frozenset[str]) -> None:
+        """These are adapters, too."""
         if not names <= self._names and len(self._names | names) <= MOST_NAMES:
             self._names |= names
 

@@ -1,7 +1,6 @@
 """The inputs of decisions: what is kept of them makes the very same decisions again, and is bounded."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -64,7 +63,7 @@ def decided_again(inputs: PickInputs, config: PickerConfig) -> tuple[tuple[int, 
     return answer.chosen, answer.score_of(answer.chosen[0])
 
 
-def traffic(bench: Bench, rng: random.Random, count: int, models: Sequence[str] = ("m",)) -> None:
+def traffic(bench: Bench, rng: random.Random, count: int) -> None:
     """Requests of all kinds among scrapes, ends, failures, and endpoints that change their labels."""
     prompts = [rng.randbytes(rng.randint(10, 9000)) for _ in range(6)]
     loads = [LoraState(frozenset({"lora"}), frozenset(), 4, frozenset({"lora"})), None]
@@ -79,7 +78,7 @@ def traffic(bench: Bench, rng: random.Random, count: int, models: Sequence[str] 
             changed = [replace(each, labels={"zone": str(rng.random())}) for each in bench.state.endpoints]
             bench.sync(DiscoveryState(tuple(changed), bench.state.pools))
         body = ParsedBody(
-            "chat_completions", rng.choice(models), rng.choice(prompts), rng.randint(1, 4000), 100, media=(1, 2)
+            "chat_completions", rng.choice(["m", "lora"]), rng.choice(prompts), rng.randint(1, 4000), 100, media=(1, 2)
         )
         given = headers(x_slo_ttft_ms="300", x_slo_tpot_ms="20") if rng.random() < 0.4 else Headers(())
         request = InferenceRequest(f"r{number}", "/v1/chat/completions", given, body)
@@ -98,19 +97,11 @@ def traffic(bench: Bench, rng: random.Random, count: int, models: Sequence[str] 
 def test_what_is_kept_makes_the_same_decisions_bit_for_bit(config: str, seed: int) -> None:
     text = EVERY_KIND if config == "every kind" else PRESETS[config]
     bench = Bench(5, text, EXPLAINED)
-    # Where marginal costs are asked, what requests of an adapter are decided by is not kept.
-    models = ("m",) if "marginal-cost-scorer" in text else ("m", "lora")
-    traffic(bench, random.Random(seed), 120, models)
+    traffic(bench, random.Random(seed), 120)
     found = kept(bench)
     assert len(found) >= 100
     for inputs, by in found:
         assert decided_again(inputs, by) == (inputs.chosen, inputs.record.score)
-
-
-def test_of_requests_of_adapters_nothing_is_kept_where_it_counts_which_are_in_flight() -> None:
-    bench = Bench(3, settings=EXPLAINED)
-    traffic(bench, random.Random(1), 60, ("m", "lora"))
-    assert {inputs.record.model for inputs, _ in kept(bench)[:20]} == {"m"}
 
 
 def test_closed_sheets_say_the_same_as_open_ones() -> None:
