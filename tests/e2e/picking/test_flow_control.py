@@ -59,7 +59,7 @@ async def test_requests_wait_in_the_picker_short_ones_pass_and_all_are_answered(
 
 async def test_a_wait_that_is_too_long_ends_with_the_reason_and_when_to_come_back(tmp_path: Path) -> None:
     server = quick_settings("slow-0", {"num_blocks": 4_096}, coefficients=SLOW)
-    flow = {"max_wait_seconds": 0.1}
+    flow = {"enabled": True, "max_wait_seconds": 0.1}
     async with gateway(tmp_path, [server], flow_control=flow) as running:
 
         async def one(number: int) -> tuple[int, str | None, str]:
