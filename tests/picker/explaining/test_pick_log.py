@@ -12,10 +12,10 @@ from infscale.metrics.sample import LoraState
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import PickerConfig, preset
 from picker.epp_config.presets import PRESETS
-from picker.explaining import pick_log
 from picker.explaining.input_sheet import SHEET_PICKS
 from picker.explaining.noted_stages import decided_with_notes
 from picker.explaining.pick_inputs import PickInputs
+from picker.explaining.pick_log import MOST_BYTES
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
 from picker.scheduling.profile import Selection
 from tests.fakes.pools import headers
@@ -130,12 +130,12 @@ def test_as_many_decisions_are_kept_as_were_asked_for() -> None:
     assert kept(bench)[0][0].record.request_id == str(4 * SHEET_PICKS - 1)
 
 
-def test_of_decisions_that_take_too_much_fewer_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pick_log, "MOST_BYTES", 1 << 20)
+def test_of_decisions_that_take_too_much_fewer_are_kept() -> None:
     bench = Bench(2, settings=EXPLAINED)
+    assert bench.director.log is not None
+    bench.director.log.share_with(MOST_BYTES >> 20)
     for _ in range(6 * SHEET_PICKS):
         bench.routed(ask())
-    assert bench.director.log is not None
     assert sum(sheet.size_bytes for sheet in bench.director.log.sheets()) < 2 << 20
     assert SHEET_PICKS < len(kept(bench)) < 5 * SHEET_PICKS
 
