@@ -139,7 +139,11 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/sessions/session_settings",
     ),
     "picker/directing/test_picks.py": ("picker/pick_record",),
-    "picker/explaining/test_pick_log.py": ("picker/explaining/input_sheet", "picker/explaining/pick_inputs"),
+    "picker/explaining/test_pick_log.py": (
+        "picker/explaining/input_sheet",
+        "picker/explaining/kept_pick",
+        "picker/explaining/pick_inputs",
+    ),
     "picker/explaining/test_explanation.py": ("picker/explaining/noted_stages",),
     "e2e/picking/test_explain.py": (
         "infscale/cli/picks/explain_command",

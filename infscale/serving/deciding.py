@@ -16,7 +16,8 @@ from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
-from picker.directing.holding.flow_director import Alarm, FlowDirector
+from picker.directing.holding.flow_director import FlowDirector
+from picker.directing.holding.holding_director import Alarm
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.recorded_director import RecordedDirector, Recorder

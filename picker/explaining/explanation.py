@@ -29,33 +29,33 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
     its inputs would show here.
     """
     context = inputs.context(config)
-    again, notes = decided_with_notes(config, context, inputs.rows)
+    again, notes = decided_with_notes(config, context, inputs.kept.rows)
     chosen = again.chosen if isinstance(again, Selection) else ()
-    at = wall(inputs.now)
+    at = wall(inputs.kept.now)
     predicting = context
     if not config.predicting.enabled:
         predicting = inputs.context(config, USUAL_PREDICTIONS)
     seen = _Seen(inputs, predicting)
     picking = _last(notes, chosen)
     return {
-        **_head(inputs.record, config, at),
+        **_head(inputs.kept.record, config, at),
         "pool": str(inputs.state.pool),
-        "priority": inputs.facts.priority,
-        "prompt_tokens": inputs.facts.prompt_tokens,
-        "expected_output_tokens": inputs.facts.output_tokens,
-        "load_unknown": inputs.blind,
+        "priority": inputs.kept.facts.priority,
+        "prompt_tokens": inputs.kept.facts.prompt_tokens,
+        "expected_output_tokens": inputs.kept.facts.output_tokens,
+        "load_unknown": inputs.kept.blind,
         "endpoints": len(inputs.state.endpoints),
-        "eligible": len(inputs.rows),
+        "eligible": len(inputs.kept.rows),
         "stages": [_stage(each, seen) for each in notes.narrowings],
         "candidates": _candidates(notes, picking, chosen, seen),
         "candidates_left_out": 0 if picking is None else max(0, len(picking.rows) - NAMED),
         "picker": None if picking is None else picking.stage,
-        "drawn": bool(inputs.drawn),
+        "drawn": bool(inputs.kept.drawn),
         "winner": seen.name(chosen[0]) if chosen else None,
         "runner_up": _runner_up(picking, chosen, seen),
         "predicted": _predicted(chosen, seen),
-        "actual": _actual(inputs.record.end),
-        "reproduced": chosen == inputs.chosen,
+        "actual": _actual(inputs.kept.record.end),
+        "reproduced": chosen == inputs.kept.chosen,
     }
 
 

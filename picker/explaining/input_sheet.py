@@ -1,13 +1,12 @@
 """Inputs of up to 256 decisions of one pool, with one configuration and the same endpoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import IntArray, PoolState
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
 from picker.explaining.pick_inputs import LIVE_ROWS, STATE_ROWS, PickInputs, columns_of, observed_row
@@ -22,61 +21,6 @@ _BYTES_OF_A_PICK: Final = 1_200
 """Of objects; measured with records, facts and texts of usual length."""
 _BYTES_OF_AN_OBJECT: Final = 24
 _NO_MEDIA: Final[list[tuple[int, ...]]] = []
-
-
-@dataclass(slots=True, eq=False, init=False)
-class KeptPick:
-    """What is kept of one decision beside numbers; `state` and `capacity` are places in the sheet's lists.
-
-    `adapters` are those in flight, for each endpoint, where the request is for a LoRA adapter; else there are none.
-    """
-
-    record: PickRecord
-    facts: RequestFacts
-    total: float
-    tokens_each: float
-    now: float
-    rows: IntArray
-    drawn: Drawn
-    blind: bool
-    state: int
-    capacity: int
-    held_media: Sequence[tuple[int, ...]]
-    adapters: Sequence[tuple[str, ...]]
-    discovered: tuple[Endpoint, ...]
-    chosen: tuple[int, ...]
-
-    def __init__(  # noqa: PLR0913 # one for each field
-        self,
-        record: PickRecord,
-        facts: RequestFacts,
-        total: float,
-        tokens_each: float,
-        now: float,
-        rows: IntArray,
-        drawn: Drawn,
-        blind: bool,
-        state: int,
-        capacity: int,
-        held_media: Sequence[tuple[int, ...]],
-        adapters: Sequence[tuple[str, ...]],
-        discovered: tuple[Endpoint, ...],
-        chosen: tuple[int, ...],
-    ) -> None:
-        self.record = record
-        self.facts = facts
-        self.total = total
-        self.tokens_each = tokens_each
-        self.now = now
-        self.rows = rows
-        self.drawn = drawn
-        self.blind = blind
-        self.state = state
-        self.capacity = capacity
-        self.held_media = held_media
-        self.adapters = adapters
-        self.discovered = discovered
-        self.chosen = chosen
 
 
 class InputSheet:
@@ -190,20 +134,5 @@ class InputSheet:
         columns = columns_of(
             endpoints, self.observed.item(kept.state), self.lora[kept.state], self.attributes[kept.state]
         )
-        return PickInputs(
-            kept.record,
-            self.frame.observed(columns),
-            self.live.item(place),
-            kept.facts,
-            kept.total,
-            kept.tokens_each,
-            kept.now,
-            kept.rows,
-            kept.drawn,
-            kept.blind,
-            self.capacities[kept.capacity],
-            kept.held_media,
-            kept.adapters,
-            kept.discovered,
-            kept.chosen,
-        )
+        observed = self.frame.observed(columns)
+        return PickInputs(kept, observed, self.live.item(place), self.capacities[kept.capacity])

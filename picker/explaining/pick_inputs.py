@@ -10,15 +10,15 @@ from infscale.endpoint import Endpoint
 from infscale.frozen_values import entity
 from infscale.metrics.column_matrix import NUMBERS, flag_matrix, number_cells, number_matrix
 from infscale.metrics.sample import FloatArray, LoraState
-from infscale.metrics.snapshot import FLAGS, Columns, IntArray, PoolSnapshot, PoolState, frozen
+from infscale.metrics.snapshot import FLAGS, Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.windows.model_table import CELLS, FewRows
 from picker.epp_config.loader import PickerConfig
-from picker.explaining.noted_random import Drawn, RepeatedRandom
-from picker.pick_record import PickRecord
+from picker.explaining.kept_pick import KeptPick
+from picker.explaining.noted_random import RepeatedRandom
 from picker.scheduling.costs.prefill_clock import COLUMNS, PrefillClock
 from picker.scheduling.memory import NUMBERS as MEMORY_NUMBERS
 from picker.scheduling.memory import PoolMemory
-from picker.scheduling.plugin import PredictionSettings, PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.plugin import PredictionSettings, PrefixMatch, SchedulingContext
 from picker.scheduling.prediction import READ_CELLS
 
 LIVE_ROWS = 2 + 1 + COLUMNS + MEMORY_NUMBERS
@@ -33,46 +33,31 @@ _READ = np.array(READ_CELLS, dtype=np.intp)
 
 @entity
 class PickInputs:
-    """One decision's inputs, as far as stages read them.
+    """One decision's inputs, as far as stages read them: `live` is of `LIVE_ROWS` × endpoints."""
 
-    `live` is of `LIVE_ROWS` × endpoints. `rows` are the candidates before any screener, `chosen` what was decided: none
-    for a refusal. `total` and `tokens_each` are those of the prefix match.
-    """
-
-    record: PickRecord
+    kept: KeptPick
     state: PoolState
     live: FloatArray
-    facts: RequestFacts
-    total: float
-    tokens_each: float
-    now: float
-    rows: IntArray
-    drawn: Drawn
-    blind: bool
     capacity_tokens: FloatArray
-    held_media: Sequence[tuple[int, ...]]
-    adapters: Sequence[tuple[str, ...]]
-    discovered: tuple[Endpoint, ...]
-    chosen: tuple[int, ...]
 
     def context(self, config: PickerConfig, predicting: PredictionSettings | None = None) -> SchedulingContext:
         """The inputs as stages of `config` take them, or with other `predicting`; each call gives fresh ones."""
-        live = self.live.copy()
-        store_id, _, number = self.record.revision.rpartition(".")
+        kept, live = self.kept, self.live.copy()
+        store_id, _, number = kept.record.revision.rpartition(".")
         state = self.state
         # What was derived of a state belongs to the profile that derived it.
         own = PoolState(state.pool, state.settings, state.endpoints, state.index, state.pods, state.columns)
-        adapters = self.adapters or [()] * len(state.endpoints)
+        adapters = kept.adapters or [()] * len(state.endpoints)
         in_flight = [dict.fromkeys(names, _SOME) for names in adapters]
         snapshot = PoolSnapshot(own, store_id, int(number), frozen(live[0]), frozen(live[1]), in_flight)
         clock = PrefillClock.of(live[3 : 3 + COLUMNS], self.capacity_tokens)
-        memory = PoolMemory.of(state.endpoints, live[3 + COLUMNS :], self.held_media, self.discovered, clock)
-        if self.adapters:
-            memory.adapters.learn(frozenset([self.facts.target_model]).union(*adapters))
-        rng = RepeatedRandom(self.drawn, int(number))
-        prefix = PrefixMatch(live[2], self.total, self.tokens_each)
+        memory = PoolMemory.of(state.endpoints, live[3 + COLUMNS :], kept.held_media, kept.discovered, clock)
+        if kept.adapters:
+            memory.adapters.learn(frozenset([kept.facts.target_model]).union(*adapters))
+        rng = RepeatedRandom(kept.drawn, int(number))
+        prefix = PrefixMatch(live[2], kept.total, kept.tokens_each)
         return SchedulingContext(
-            self.facts, snapshot, prefix, self.now, rng, memory, predicting or config.predicting, blind=self.blind
+            kept.facts, snapshot, prefix, kept.now, rng, memory, predicting or config.predicting, blind=kept.blind
         )
 
 

@@ -41,15 +41,15 @@ class ReplayCounts:
 
     def add(self, inputs: PickInputs, config: PickerConfig) -> None:
         """Decide again by `config`."""
-        answer = config.decide(inputs.context(config), inputs.rows)
+        answer = config.decide(inputs.context(config), inputs.kept.rows)
         chosen = () if isinstance(answer, Reason) else answer.chosen
-        first, other = inputs.chosen[:1], chosen[:1]
+        first, other = inputs.kept.chosen[:1], chosen[:1]
         names = [str(each.key) for each in inputs.state.endpoints]
         before, after = (names[rows[0]] if rows else _REFUSED for rows in (first, other))
         self.decisions += 1
-        self.same += chosen == inputs.chosen
+        self.same += chosen == inputs.kept.chosen
         self.same_winner += first == other
-        self.drawn += bool(inputs.drawn)
+        self.drawn += bool(inputs.kept.drawn)
         self.before[before] += 1
         self.after[after] += 1
         if isinstance(answer, Reason):
@@ -57,7 +57,7 @@ class ReplayCounts:
         if first and other:
             self._predict(inputs, config, first[0], other[0])
         if first != other and len(self.examples) < EXAMPLES:
-            record = inputs.record
+            record = inputs.kept.record
             self.examples.append(
                 {"request_id": record.request_id, "pick": record.revision, "before": before, "after": after}
             )

@@ -20,7 +20,8 @@ from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolState, frozen
 from picker.epp_config.loader import PickerConfig
-from picker.explaining.input_sheet import InputSheet, KeptPick
+from picker.explaining.input_sheet import InputSheet
+from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
 from picker.explaining.pick_inputs import LIVE_ROWS, STATE_ROWS

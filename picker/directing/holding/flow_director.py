@@ -11,23 +11,19 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.endpoint import ObjectKey
+from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
 from picker.directing.holding.pool_flow import FlowSettings, PoolFlow, seconds_of
 from picker.directing.pool_directors import PoolDirectors
 from picker.request import (
     Decision,
-    Headers,
     Held,
     InferenceRequest,
     Outcome,
-    ParsedBody,
     PromptDirector,
     Reason,
     Rejection,
     Verdict,
 )
-
-Alarm = Callable[[float], None]
-"""Has `FlowDirector.ring` called at that time, or as soon as possible after it; once for the last time that was set."""
 
 SLICE_SECONDS: Final = 0.001
 _BREATH_SECONDS: Final = 0.002
@@ -44,10 +40,9 @@ _FOR_NOW: Final = frozenset(
     }
 )
 """Refusals that another moment may take back: what has waited keeps its place."""
-_POOL_GONE: Final = Rejection("NotFound", "the pool is no longer there", Reason.UNKNOWN_POOL)
 
 
-class FlowDirector:
+class FlowDirector(HoldingDirector):
     """Passes on to `director`, whose pools `directors` has; see the module. Call it from one thread only."""
 
     def __init__(
@@ -58,12 +53,8 @@ class FlowDirector:
         alarm: Alarm,
         clock: Callable[[], float],
     ) -> None:
-        self._director = director
-        self._directors = directors
+        super().__init__(director, directors, alarm, clock)
         self._settings = settings
-        self._alarm = alarm
-        self._clock = clock
-        self._alarm_at = math.inf
         self._rang_at = -math.inf
         self.flows: dict[ObjectKey, PoolFlow] = {}
 
@@ -71,7 +62,7 @@ class FlowDirector:
         """Follow the directors, which follow discovery: what waits for a pool that is gone is refused."""
         directors = self._directors.by_pool()
         for pool in [pool for pool in self.flows if pool not in directors]:
-            self.flows.pop(pool).end_all(_POOL_GONE, now)
+            self.flows.pop(pool).end_all(POOL_GONE, now)
         for pool, director in directors.items():
             if pool not in self.flows:
                 self.flows[pool] = PoolFlow(director, self._settings, self._clock)
@@ -121,13 +112,9 @@ class FlowDirector:
         if any([len(flow.queue) for flow in self.flows.values()]):
             self._ring_at(max(now, self._rang_at + _BREATH_SECONDS))
 
-    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
-        """See `Director`."""
-        self._director.refused(headers, body, rejection)
-
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
         """See `Director`."""
-        decided = self._director.response_started(decision, status, served, now)
+        decided = super().response_started(decision, status, served, now)
         if decided is not decision:
             self.stir(now)
         return decided
@@ -139,10 +126,6 @@ class FlowDirector:
         if flow is not None:
             flow.ended(decision, outcome, now)
             self.stir(now)
-
-    def overheard(self, outcome: Outcome) -> None:
-        """See `Director`."""
-        self._director.overheard(outcome)
 
     def _turn(self, flow: PoolFlow, now: float, until: float) -> bool:
         """Let go what fits; False: time is up before the end of the turn."""
@@ -169,8 +152,3 @@ class FlowDirector:
     def _flow(self, request: InferenceRequest) -> PoolFlow | None:
         director = self._directors.named(request.headers)
         return None if director is None else self.flows.get(director.pool)
-
-    def _ring_at(self, at: float) -> None:
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._alarm(at)

@@ -27,6 +27,9 @@ _LEAST_RETRY_SECONDS: Final = 1.0
 _MOST_RETRY_SECONDS: Final = 600.0
 
 
+_WAITED_FOR: Final = "an endpoint with room for it"
+
+
 @dataclass(frozen=True, slots=True)
 class FlowSettings:
     """How requests wait.
@@ -144,7 +147,7 @@ class PoolFlow:
         """The request, which a turn has taken out of the queue, goes where `decision` says."""
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
-            decision.record.waited_seconds = now - waiting.arrived_at
+            decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
         self._begin(waiting, decision, now)
         entry.held.resolve(decision)
 

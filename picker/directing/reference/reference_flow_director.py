@@ -12,7 +12,7 @@ from typing import Final
 from infscale.endpoint import ObjectKey
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.holding.flow_director import Alarm
+from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
 from picker.flow.reference.flow_settings import ReferenceFlowSettings
@@ -24,18 +24,16 @@ from picker.flow.reference.wait_budgets import WaitBudget, asked_seconds, due_at
 from picker.flow.waiting import Waiting
 from picker.request import (
     Decision,
-    Headers,
     Held,
     InferenceRequest,
     Outcome,
     ParsedBody,
     PromptDirector,
-    Reason,
     Rejection,
     Verdict,
 )
 
-_POOL_GONE: Final = Rejection("NotFound", "the pool is no longer there", Reason.UNKNOWN_POOL)
+_WAITED_FOR: Final = "its turn in a pool that has room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class _Pool:
         self.running: dict[int, Waiting] = {}
 
 
-class ReferenceFlowDirector:
+class ReferenceFlowDirector(HoldingDirector):
     """Passes on to `director`, whose pools `directors` has; see the module. Call it from one thread only."""
 
     def __init__(
@@ -81,13 +79,9 @@ class ReferenceFlowDirector:
         alarm: Alarm,
         clock: Callable[[], float],
     ) -> None:
-        self._director = director
-        self._directors = directors
+        super().__init__(director, directors, alarm, clock)
         self._store = store
         self._control = control
-        self._alarm = alarm
-        self._clock = clock
-        self._alarm_at = math.inf
         self._number = 0
         self._pools: dict[ObjectKey, _Pool] = {}
         self.counts = FlowCounts()
@@ -117,7 +111,7 @@ class ReferenceFlowDirector:
             for waiting in pool.flow.close(now):
                 held = self._ended(pool, waiting, QueueOutcome.EVICTED_OTHER, now).held
                 if held is not None:
-                    held.resolve(_POOL_GONE)
+                    held.resolve(POOL_GONE)
         for key in directors:
             if key not in self._pools:
                 self._pools[key] = self._new_pool(key)
@@ -169,14 +163,6 @@ class ReferenceFlowDirector:
         if any([bool(pool.entries) for pool in self._pools.values()]):
             self._ring_at(now)
 
-    def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
-        """See `Director`."""
-        self._director.refused(headers, body, rejection)
-
-    def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
-        """See `Director`."""
-        return self._director.response_started(decision, status, served, now)
-
     def finished(self, request: InferenceRequest, decision: Decision, outcome: Outcome, now: float) -> None:
         """See `Director`."""
         self._director.finished(request, decision, outcome, now)
@@ -187,10 +173,6 @@ class ReferenceFlowDirector:
             tokens = None if prompt is None or output is None else (float(prompt), float(output))
             pool.flow.ended(waiting, tokens, now)
             self.stir(now)
-
-    def overheard(self, outcome: Outcome) -> None:
-        """See `Director`."""
-        self._director.overheard(outcome)
 
     def _turn(self, key: ObjectKey, pool: _Pool, now: float) -> Verdict | None:
         """Let one request go; its verdict where it did not have to wait for it, and is not told of it otherwise."""
@@ -203,6 +185,8 @@ class ReferenceFlowDirector:
         verdict = self._director.direct(entry.request, now)
         if isinstance(verdict, Decision) and verdict.record is not None:
             pool.running[id(verdict.record)] = waiting
+            if entry.held is not None:
+                verdict.record.waited_seconds, verdict.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
         else:
             pool.flow.ended(waiting, None, now)
         if entry.held is None:
@@ -257,8 +241,3 @@ class ReferenceFlowDirector:
     def _due(self, pool: _Pool, now: float) -> float:
         """When the next turn is: soon after one that let a request go, else when something changes or time is over."""
         return now + (TURN_SECONDS if pool.flow.goes_on else SWEEP_SECONDS)
-
-    def _ring_at(self, at: float) -> None:
-        if at < self._alarm_at:
-            self._alarm_at = at
-            self._alarm(at)

@@ -55,9 +55,11 @@ class _Answer:
 
 
 _FULL = _Answer("ResourceExhausted", "the queue is full", Reason.QUEUE_FULL, _SATURATED)
-_NOBODY = _Answer("ServiceUnavailable", "no endpoints available: the queue is full", Reason.NO_ENDPOINTS, _NO_ENDPOINTS)
+_NONE_THERE = _Answer(
+    "ServiceUnavailable", "no endpoints available: the queue is full", Reason.NO_ENDPOINTS, _NO_ENDPOINTS
+)
 _LATE = _Answer("ResourceExhausted", "request timed out in queue", Reason.WAITED, REJECTED_TTL_EXPIRED)
-_LATE_AND_NOBODY = _Answer(
+_LATE_AND_NONE = _Answer(
     "ServiceUnavailable",
     "request timed out in queue and no endpoints are available",
     Reason.NO_ENDPOINTS,
@@ -69,9 +71,9 @@ _FAILED = _Answer("Internal", "internal flow control error", Reason.INTERNAL)
 
 _ANSWERS: Mapping[QueueOutcome, _Answer] = {
     QueueOutcome.REJECTED_CAPACITY: _FULL,
-    QueueOutcome.REJECTED_NO_ENDPOINTS: _NOBODY,
+    QueueOutcome.REJECTED_NO_ENDPOINTS: _NONE_THERE,
     QueueOutcome.EVICTED_TTL: _LATE,
-    QueueOutcome.EVICTED_NO_ENDPOINTS: _LATE_AND_NOBODY,
+    QueueOutcome.EVICTED_NO_ENDPOINTS: _LATE_AND_NONE,
     QueueOutcome.EVICTED_CONTEXT_CANCELLED: _LEFT,
 }
 _CAUSES: Mapping[Cause, _Answer] = {
@@ -98,7 +100,7 @@ def refusal(
         return None
     answer = _ANSWERS.get(outcome) or _CAUSES[cause]
     if answer is _LATE and pool_empty:
-        answer = _LATE_AND_NOBODY
+        answer = _LATE_AND_NONE
     retry_after = None if answer is _FAILED else retry_after_seconds
     return Rejection(answer.code, answer.message, answer.reason, answer.dropped, retry_after)
 

@@ -69,8 +69,8 @@ async def test_every_pick_is_made_again_bit_for_bit_and_explained(
             assert "secret" not in text
             by_pick = await command(capsys, "explain", pick["pick"], "--address", url)
             assert f"request {name} of pool default/default" in by_pick
-        assert await asyncio.to_thread(main, ["explain", "nobody", "--address", url]) == 1
-    assert "no pick of 'nobody'" in capsys.readouterr().err
+        assert await asyncio.to_thread(main, ["explain", "unknown", "--address", url]) == 1
+    assert "no pick of 'unknown'" in capsys.readouterr().err
     filed = json.loads(await command(capsys, "replay", "--file", str(written), "--json"))
     assert filed["decisions"] == filed["same_choices"] == REQUESTS
     assert "secret" not in written.read_text()

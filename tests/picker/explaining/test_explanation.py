@@ -128,8 +128,8 @@ def test_a_choice_that_is_not_made_again_is_told_as_such() -> None:
     bench = Bench(2, settings=EXPLAINED)
     bench.routed(ask())
     ((inputs, config),) = kept(bench)
-    other = 1 - inputs.chosen[0]
-    inputs.chosen = (other,)  # type: ignore[misc] # as a stage with a memory of its own would have chosen
+    other = 1 - inputs.kept.chosen[0]
+    inputs.kept.chosen = (other,)  # type: ignore[misc] # as a stage with a memory of its own would have chosen
     assert explanation(inputs, config, lambda _: None)["reproduced"] is False
 
 

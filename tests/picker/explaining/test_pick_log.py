@@ -57,7 +57,7 @@ def kept(bench: Bench) -> list[tuple[PickInputs, PickerConfig]]:
 
 
 def decided_again(inputs: PickInputs, config: PickerConfig) -> tuple[tuple[int, ...], float | None]:
-    answer, _ = decided_with_notes(config, inputs.context(config), inputs.rows)
+    answer, _ = decided_with_notes(config, inputs.context(config), inputs.kept.rows)
     if not isinstance(answer, Selection):
         return (), None
     return answer.chosen, answer.score_of(answer.chosen[0])
@@ -101,7 +101,7 @@ def test_what_is_kept_makes_the_same_decisions_bit_for_bit(config: str, seed: in
     found = kept(bench)
     assert len(found) >= 100
     for inputs, by in found:
-        assert decided_again(inputs, by) == (inputs.chosen, inputs.record.score)
+        assert decided_again(inputs, by) == (inputs.kept.chosen, inputs.kept.record.score)
 
 
 def test_closed_sheets_say_the_same_as_open_ones() -> None:
@@ -109,8 +109,10 @@ def test_closed_sheets_say_the_same_as_open_ones() -> None:
     traffic(bench, random.Random(3), SHEET_PICKS + 40)
     found = kept(bench)
     assert len(found) == SHEET_PICKS + 40
-    assert [each.record.request_id for each, _ in found] == [f"r{each}" for each in reversed(range(SHEET_PICKS + 40))]
-    assert all(decided_again(inputs, by) == (inputs.chosen, inputs.record.score) for inputs, by in found)
+    assert [each.kept.record.request_id for each, _ in found] == [
+        f"r{each}" for each in reversed(range(SHEET_PICKS + 40))
+    ]
+    assert all(decided_again(inputs, by) == (inputs.kept.chosen, inputs.kept.record.score) for inputs, by in found)
 
 
 def test_a_changed_configuration_leaves_earlier_decisions_with_theirs() -> None:
@@ -127,7 +129,7 @@ def test_as_many_decisions_are_kept_as_were_asked_for() -> None:
     for number in range(4 * SHEET_PICKS):
         bench.routed(InferenceRequest(str(number), "/v1/completions", Headers(()), ask().body))
     assert SHEET_PICKS <= len(kept(bench)) <= 2 * SHEET_PICKS
-    assert kept(bench)[0][0].record.request_id == str(4 * SHEET_PICKS - 1)
+    assert kept(bench)[0][0].kept.record.request_id == str(4 * SHEET_PICKS - 1)
 
 
 def test_of_decisions_that_take_too_much_fewer_are_kept() -> None:
@@ -158,4 +160,4 @@ def test_of_headers_only_those_are_kept_that_stages_read_and_no_long_ones() -> N
     )
     bench.routed(ask(given=secret))
     ((inputs, _),) = kept(bench)
-    assert list(inputs.facts.headers) == [("x-slo-ttft-ms", b"250")]
+    assert list(inputs.kept.facts.headers) == [("x-slo-ttft-ms", b"250")]

@@ -32,7 +32,7 @@ def test_what_was_written_makes_the_same_decisions(config: str | None) -> None:
         assert read.wall(sheet.picks[-1].now - 2.5) == WALL - timedelta(seconds=2.5)
         for place in range(len(sheet)):
             inputs = again.inputs(place)
-            assert decided_again(inputs, sheet.config) == (inputs.chosen, inputs.record.score)
+            assert decided_again(inputs, sheet.config) == (inputs.kept.chosen, inputs.kept.record.score)
             written = explanation(inputs, sheet.config, lambda _: WALL)
             assert written == explanation(sheet.inputs(place), sheet.config, lambda _: WALL)
             assert written["reproduced"] is True

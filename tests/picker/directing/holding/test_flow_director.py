@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings
@@ -19,34 +18,14 @@ from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import preset
 from picker.flow.budgets import Budget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
+from tests.picker.directing.asked import Asked
 
 LONG = 20_000
 """Tokens of a prompt that keeps an endpoint busy for more than a second, by the usual costs."""
 OBJECTIVES = {"interactive": 10, "batch": -10}
-
-
-@dataclass
-class Asked:
-    """A request and all that was said to it."""
-
-    request: InferenceRequest
-    held: Held | None = None
-    verdicts: list[Verdict] = field(default_factory=list[Verdict])
-
-    @property
-    def decision(self) -> Decision:
-        (verdict,) = self.verdicts
-        assert isinstance(verdict, Decision)
-        return verdict
-
-    @property
-    def rejection(self) -> Rejection:
-        (verdict,) = self.verdicts
-        assert isinstance(verdict, Rejection)
-        return verdict
 
 
 class Queue:
@@ -151,6 +130,7 @@ def test_a_request_waits_while_every_endpoint_has_enough_and_goes_when_one_has_n
     assert queue.in_flight == 2, "what waits is charged to no endpoint"
     queue.passes(5.0)
     assert third.decision.record is not None
+    assert third.decision.record.waited_for == "an endpoint with room for it"
     waited = third.decision.record.waited_seconds
     assert waited is not None
     # 20,000 tokens at 62.8 µs and the steps they take.

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -22,9 +22,10 @@ from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, Re
 from picker.flow.reference.program_aware import ProgramSettings
 from picker.flow.reference.queue_outcomes import QueueOutcome
 from picker.flow.reference.wait_budgets import WaitBudget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
+from tests.picker.directing.asked import Asked
 
 CONFIG = load_picker_config(
     """
@@ -42,31 +43,6 @@ flowControl: {saturationDetector: {pluginRef: concurrency-detector}}
 OBJECTIVES = {"interactive": 10, "batch": -10}
 OBJECTIVE, FLOW = "x-llm-d-inference-objective", "x-llm-d-inference-fairness-id"
 SHORT = WaitBudget(5.0, 20.0)
-
-
-@dataclass
-class Asked:
-    """A request and all that was said to it."""
-
-    request: InferenceRequest
-    held: Held | None = None
-    verdicts: list[Verdict] = field(default_factory=list[Verdict])
-
-    @property
-    def waits(self) -> bool:
-        return not self.verdicts
-
-    @property
-    def decision(self) -> Decision:
-        (verdict,) = self.verdicts
-        assert isinstance(verdict, Decision)
-        return verdict
-
-    @property
-    def rejection(self) -> Rejection:
-        (verdict,) = self.verdicts
-        assert isinstance(verdict, Rejection)
-        return verdict
 
 
 class Queue:
@@ -414,7 +390,7 @@ class Books(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.queue.state(3)
         self.queue.passes(60.0)
-        assert not self.waiting, "nobody waits for ever"
+        assert not self.waiting, "a request waits for ever"
         drained(self.queue)
         gauges = self.queue.flow.gauges()[str(POOL)]
         assert all(each == (0.0, 0.0) for each in gauges.bands.values())
