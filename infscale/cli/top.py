@@ -12,7 +12,7 @@ from rich.console import Console
 
 from infscale.cli.arguments import TELEMETRY_ADDRESS, telemetry_address
 from infscale.errors import ConfigError
-from infscale.top.asking_serve import ServeClient
+from infscale.top.asking_serve import ServeClient, asking_once
 from infscale.top.live import Live
 from infscale.top.screen import plain
 from infscale.top.terminal import Terminal
@@ -65,7 +65,7 @@ async def _live(address: str, terminal: Terminal, interval: float) -> int:
 
 
 async def _documents(address: str) -> Documents:
-    async with ServeClient(address, _TIMEOUT_SECONDS) as client:
+    async with asking_once(address, _TIMEOUT_SECONDS) as client:
         return await client.documents(picks=True)
 
 

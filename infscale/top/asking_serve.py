@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
 
@@ -85,6 +86,16 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         except aiohttp.ClientError as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
         return body
+
+
+@asynccontextmanager
+async def asking_once(url: str, timeout: float) -> AsyncGenerator[ServeClient]:
+    """A `ServeClient` for one answer: what it raises names the address, which is not in sight beside it."""
+    async with ServeClient(url, timeout) as client:
+        try:
+            yield client
+        except NoAnswer as error:
+            raise NoAnswer(f"{url}: {error}") from error
 
 
 async def _bounded(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:

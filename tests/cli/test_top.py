@@ -42,9 +42,10 @@ def test_bad_arguments_are_refused_in_one_line(
     assert message in capsys.readouterr().err
 
 
-def test_where_nothing_answers_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["top", "--once", "--address", "http://127.0.0.1:1"]) == 1
-    assert capsys.readouterr().err == "infscale: connection refused\n"
+@pytest.mark.parametrize("asking", [["top", "--once"], ["top", "--json"], ["explain", "a-request"], ["replay"]])
+def test_where_nothing_answers_it_says_so_and_where(asking: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*asking, "--address", "http://127.0.0.1:1"]) == 1
+    assert capsys.readouterr().err == "infscale: http://127.0.0.1:1: connection refused\n"
 
 
 class Served:

@@ -14,7 +14,7 @@ import orjson
 from infscale.cli.arguments import telemetry_address
 from infscale.cli.picks.recorded_picks import add_source, configuration, recorded_lines
 from infscale.errors import ConfigError
-from infscale.top.asking_serve import ServeClient
+from infscale.top.asking_serve import asking_once
 from infscale.viewing.pick_words import explanation_lines
 from picker.explaining.explanation import Document, explanation
 from picker.explaining.sheet_form import read_sheet
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _asked(address: str, name: str) -> object | None:
-    async with ServeClient(address, _TIMEOUT_SECONDS) as client:
+    async with asking_once(address, _TIMEOUT_SECONDS) as client:
         return await client.document(f"picks/{quote(name, safe='')}")
 
 

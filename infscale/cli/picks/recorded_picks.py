@@ -9,12 +9,13 @@ from typing import Final
 from infscale.cli.arguments import TELEMETRY_ADDRESS, refuse_unreadable, telemetry_address
 from infscale.config.read import read_text
 from infscale.serving.picker_config import parse_picker_config
-from infscale.top.asking_serve import ServeClient
+from infscale.top.asking_serve import asking_once
 from picker.epp_config.loader import PickerConfig, preset
 from picker.epp_config.presets import PRESETS
 
 _TIMEOUT_SECONDS: Final = 60.0
-_MOST_LINE_BYTES: Final = 1 << 30
+_MOST_LINE_BYTES: Final = 256 << 20
+"""Of all lines: what is kept takes a quarter of it in memory."""
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -54,5 +55,5 @@ def recorded_lines(arguments: argparse.Namespace) -> Iterator[tuple[str, bytes]]
 
 
 async def _asked(address: str) -> bytes:
-    async with ServeClient(address, _TIMEOUT_SECONDS) as client:
+    async with asking_once(address, _TIMEOUT_SECONDS) as client:
         return await client.lines("pick-inputs", _MOST_LINE_BYTES)
