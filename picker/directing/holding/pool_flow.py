@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from infscale.metrics.store.queue_book import QueuePlace
 from infscale.telemetry.histogram import Histogram
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
@@ -77,6 +78,7 @@ class Entry:
     request: InferenceRequest
     held: Held
     hit_share: float
+    place: QueuePlace
 
 
 class PoolFlow:
@@ -86,6 +88,7 @@ class PoolFlow:
         self.director = director
         self._clock = clock
         self.stats = FlowStats()
+        self._book = director.open_queue(clock())
         self._settings = settings
         self.queue = FlowQueue(EarliestDeadline(), self._fairness, settings.budget)
         self.entries: dict[int, Entry] = {}
@@ -110,6 +113,7 @@ class PoolFlow:
             cost_seconds=seconds_of(decision),
         )
         self.queue.fairness(waiting.priority).dispatched(waiting, now)
+        self._book.passed("" if decision.charge is None else decision.charge.model, now)
         self._begin(waiting, decision, now)
 
     def hold(self, request: InferenceRequest, prospect: Prospect, now: float) -> Held | Rejection:
@@ -135,10 +139,13 @@ class PoolFlow:
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share)
+        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
+        self.entries[number] = Entry(request, held, prospect.hit_share, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
+            self._book.turned_off(place)
             return self._refusal(waiting, Reason.QUEUE_FULL, now)
+        self._book.came(place)
         return held
 
     # --- going --------------------------------------------------------------------------------------------------------
@@ -148,12 +155,14 @@ class PoolFlow:
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
             decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
+        self._book.left(entry.place, now)
         self._begin(waiting, decision, now)
         entry.held.resolve(decision)
 
-    def refuse(self, waiting: Waiting, rejection: Rejection) -> None:
+    def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
+        self._book.left(entry.place, now, refused=True)
         self.stats.refused(waiting.priority, rejection.reason)
         self._forget(waiting)
         entry.held.resolve(rejection)
@@ -161,14 +170,14 @@ class PoolFlow:
     def expire(self, now: float) -> None:
         """Refuse what has waited for as long as it may."""
         for waiting in self.queue.expired(now):
-            self.refuse(waiting, self._late(waiting, now))
+            self.refuse(waiting, self._late(waiting, now), now)
 
     def end_all(self, rejection: Rejection, now: float) -> None:
         """Refuse all that waits: the pool is gone."""
         for number in list(self.entries):
             waiting = self.queue.removed(number, now)
             if waiting is not None:
-                self.refuse(waiting, rejection)
+                self.refuse(waiting, rejection, now)
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
@@ -206,7 +215,7 @@ class PoolFlow:
     def _gave_up(self, number: int, now: float) -> None:
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            del self.entries[number]
+            self._book.left(self.entries.pop(number).place, now)
             self.stats.given_up += 1
             self._forget(waiting)
 

@@ -115,6 +115,14 @@ def of_tenant(name: str) -> dict[str, str]:
     return {"x-llm-d-inference-fairness-id": name}
 
 
+def queued(queue: Queue) -> int:
+    """How many wait by the store's book."""
+    snapshot = queue.store.snapshot(POOL)
+    assert snapshot is not None
+    assert snapshot.queue is not None
+    return sum(part.requests for part in snapshot.queue.of(None))
+
+
 def order(*asked: Asked) -> list[int]:
     """Places of those that went, in the order in which they did."""
     numbers = [(one.decision.charge.number, place) for place, one in enumerate(asked) if one.decision.charge]
@@ -349,6 +357,7 @@ class FlowLaws(RuleBasedStateMachine):
         waiting = [each for each in went if each.held is not None and each.held.waiting]
         assert len(self.queue.flow.flows[POOL].queue) == len(self.queue.flow.flows[POOL].entries) == len(waiting)
         assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
+        assert queued(self.queue) == len(waiting), "what is published is what waits"
         decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
         self.running = [each for each in decided if each not in self.gone]
 
