@@ -85,27 +85,36 @@ def within(parts: Iterable[Queued], begin: float) -> list[WaitStep]:
     return [step for part in parts for step in part.steps if step.last >= begin]
 
 
-def wait_quantile(parts: Iterable[Queued], q: float, begin: float, now: float) -> float | None:
-    """The wait (seconds) that a share `q` of requests had at most: of those whose wait ended since `begin`, however it
-    did, and of those that wait still, as long as they have so far. None: there were none.
+def wait_statistic(parts: Iterable[Queued], q: float | None, begin: float, now: float) -> float | None:
+    """The wait (seconds) that a share `q` of requests had at most, None: the mean wait.
+
+    It is that of requests whose wait ended since `begin`, however it did, and of those that wait still, as long as they
+    have so far. None: there were none.
     """
-    known = list(parts)
+    counts = _waits(list(parts), begin, now)
+    total = sum(counts.values())
+    if not total:
+        return None
+    if q is None:
+        return sum(seconds * count for seconds, count in counts.items()) / total
+    seen = 0
+    for seconds in sorted(counts):
+        seen += counts[seconds]
+        if seen >= q * total:
+            return seconds
+    return max(counts)
+
+
+def _waits(parts: list[Queued], begin: float, now: float) -> dict[float, int]:
+    """How many requests have waited for so many seconds."""
     counts: dict[float, int] = {}
-    for step in within(known, begin):
+    for step in within(parts, begin):
         counts[0.0] = counts.get(0.0, 0) + step.passed
         for wait, count in step.waits.items():
             seconds = seconds_of(wait)
             counts[seconds] = counts.get(seconds, 0) + count
-    for part in known:
+    for part in parts:
         for arrival, count in part.arrivals.items():
             age = age_of(arrival, now)
             counts[age] = counts.get(age, 0) + count
-    rank = q * sum(counts.values())
-    if not rank:
-        return None
-    seen = 0
-    for seconds in sorted(counts):
-        seen += counts[seconds]
-        if seen >= rank:
-            return seconds
-    return max(counts)
+    return counts

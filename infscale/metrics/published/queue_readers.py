@@ -9,7 +9,7 @@ import numpy as np
 from infscale.metrics.published.column_readers import WithoutEndpoint
 from infscale.metrics.published.queried_readers import QueriedOfPool
 from infscale.metrics.published.window_readers import Unknown
-from infscale.metrics.queued import QueueView, wait_quantile, within
+from infscale.metrics.queued import QueueView, wait_statistic, within
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.windows.window import FULL_COVERAGE
@@ -56,7 +56,7 @@ class OfQueue:
         covered = min(max(now - view.since, 0.0), window)
         parts, begin = view.of(model), now - window
         if self.value == "wait_p90":
-            value = wait_quantile(parts, 0.9, begin, now)
+            value = wait_statistic(parts, 0.9, begin, now)
         else:
             refused = sum(step.refused for step in within(parts, begin))
             value = refused / max(covered, 1.0) if refused else None
@@ -85,13 +85,27 @@ class Outstanding:
             dispatched = float(snapshot.in_flight_requests.sum())
         else:
             dispatched, _ = snapshot.in_flight_models.get(model, (0.0, 0.0))
-        view = snapshot.queue
-        waiting = 0 if view is None else sum(part.requests for part in view.of(model))
-        return Reading(dispatched + waiting, now)
+        return Reading(dispatched + queued_requests(snapshot, model), now)
 
 
 OfWholePool = WithoutEndpoint | QueriedOfPool | OfQueue | Outstanding
 """Readers of numbers of whole pools."""
+
+
+def queued_requests(snapshot: PoolSnapshot, model: str | None = None) -> int:
+    """How many requests wait in the picker; 0 where they do not wait in this process."""
+    return 0 if snapshot.queue is None else sum(part.requests for part in snapshot.queue.of(model))
+
+
+def held_seconds(snapshot: PoolSnapshot, q: float | None, now: float, model: str | None) -> float:
+    """How long requests of the window waited in the picker before engines saw them: see `wait_statistic`.
+
+    0 where none came, and where requests do not wait in this process.
+    """
+    view = snapshot.queue
+    if view is None:
+        return 0.0
+    return wait_statistic(view.of(model), q, now - snapshot.state.settings.window_seconds, now) or 0.0
 
 
 def queued_models(snapshot: PoolSnapshot) -> tuple[str, ...]:
