@@ -239,7 +239,7 @@ class ExternalScaler:
             trigger.saturation,
             (sum(crowd) + queued_requests(snapshot)) / max(pods.ready, 1) if len(crowd) == len(requests) else None,
         )
-        asked = asked_for(snapshot, now - self._settings.activation_seconds)
+        asked = asked_for(snapshot, now - self._settings.activation_seconds) or queued_requests(snapshot) > 0
         replicas = load_in_replicas(pods, seen, asked=asked)
         names = [*(each.text for each in trigger.goals), f"saturation={trigger.saturation:g}"]
         told = "; ".join(f"{name}: {_told(each)}" for name, each in zip(names, [*latencies, saturation], strict=True))

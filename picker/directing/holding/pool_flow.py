@@ -41,7 +41,7 @@ class FlowSettings:
     """
 
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float = 60.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 

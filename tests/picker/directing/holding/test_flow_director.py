@@ -243,14 +243,14 @@ def test_a_client_that_leaves_has_left_the_queue() -> None:
     assert queue.flow.flows[POOL].stats.given_up == 1
 
 
-def test_without_waiting_endpoints_are_asked_for_and_the_request_is_refused() -> None:
-    queue = Queue(endpoints=0)
+def test_where_requests_do_not_wait_for_endpoints_these_are_asked_for_and_the_request_is_refused() -> None:
+    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=0.0))
     assert queue.ask().rejection.reason is Reason.NO_ENDPOINTS
 
 
 def test_a_request_to_an_empty_pool_waits_for_its_first_endpoint() -> None:
     """Each is counted, and told to what scales the pool, when it comes; none a second time."""
-    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=30.0))
+    queue = Queue(endpoints=0)
     called: list[float] = []
     queue.store.on_request_without_endpoint(lambda _: called.append(queue.now))
     first, second = queue.ask(100), queue.ask(100)
