@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen
 from picker.directing.director_books import DirectorSettings
@@ -130,6 +131,10 @@ class PoolDirector:
     def call_for_endpoints(self, now: float) -> None:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
+
+    def open_queue(self, now: float) -> QueueBook:
+        """The store's book of what waits for the pool."""
+        return self._store.open_queue(self.pool, now)
 
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
