@@ -20,8 +20,9 @@ from infscale.errors import InfscaleError
 from tests.dashboards.scene import IDLE, NAMESPACE, POOLS, Scene, scene
 
 LOAD_SECONDS = 10.0
-# What has no series under load: other adapters, which the scene does not have, forward nothing.
-NEVER_ALL = {"infscale_adapter_forwarded_requests_total"}
+# What has no series under load: other adapters, which the scene does not have, forward nothing, and a pool that is not
+# asked for too much refuses nothing.
+NEVER_ALL = {"infscale_adapter_forwarded_requests_total", "infscale_flow_refusals_total"}
 BY_NAME = {board.name: board for board in BOARDS}
 
 pytestmark = [
