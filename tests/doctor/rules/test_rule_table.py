@@ -466,6 +466,16 @@ def test_an_autoscaler_has_to_see_what_waits_in_the_picker(names: tuple[str, ...
     assert "D212" not in [each.code for each in findings(healthy)], "where requests do not wait nothing is missed"
 
 
+def test_metrics_of_a_pool_have_what_waits_in_the_picker() -> None:
+    for metric in (
+        made.object_metric("waiting_requests", "AverageValue", 4000),
+        made.external_metric("waiting_requests", "AverageValue", 4000, pool="vllm"),
+    ):
+        healthy = view(made.autoscaler(metric))
+        found = findings(replace(healthy, infscale=replace(healthy.infscale, holds=True)))
+        assert "D212" not in [each.code for each in found]
+
+
 def test_what_is_added_for_the_queue_has_the_target_of_the_engines() -> None:
     [finding] = findings(own(holds=True))
     assert '"metric":{"name":"queued_requests"}' in finding.found.fix
