@@ -115,7 +115,7 @@ def test_to_what_waits_in_the_engines_of_a_pool_belongs_what_the_picker_holds_ba
         book.came(book.place("m", 100.0, 9.5))
     assert value(made, "waiting_requests", 10.0) == 5.0
     of_pods = pod_readings(BY_NAME["waiting_requests"], view(made), 10.0)
-    assert [each.value for each in of_pods.values()] == [2.0], "no pod has a part of it"
+    assert of_pods.values.tolist() == [2.0], "no pod has a part of it"
     members = np.ones(1, dtype=np.bool_)
     of_service = group_reading(BY_NAME["waiting_requests"], view(made), 10.0, None, members)
     assert not isinstance(of_service, Unknown)
