@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from typing import Final
 
 from infscale.documents.problems import AlreadySaid, Attempt
 from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
+from infscale.memo import MemoKey
 from infscale.metrics.snapshot import IntArray, PoolSettings
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin, with_article
@@ -52,6 +54,8 @@ FEATURE_GATES: Mapping[str, str] = {
 _IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
+
+ELIGIBLE: Final[MemoKey[IntArray]] = MemoKey("the rows that a request may go to, none of which has room for it")
 
 DIGEST_DIGITS = 12
 """Of a SHA-256 digest: what tells one configuration's text from another's."""
@@ -101,10 +105,23 @@ class PickerConfig:
     stage_names: Mapping[int, str] = dataclass_field(default_factory=dict[int, str])
     digest: str = ""
 
+    @property
+    def narrows(self) -> bool:
+        """Whether filters may leave fewer endpoints to a request than it may have by what it is."""
+        return any([profile.filters for profile in self.scheduler.profiles.values()])
+
+    def eligible(self, context: SchedulingContext, rows: IntArray) -> IntArray | Reason:
+        """The rows among `rows` (at least one) that the request of `context` may go to, or why there are none."""
+        if not self.narrows and not self.screeners:
+            return rows
+        answer = self.decide(context, rows)
+        return answer if isinstance(answer, Reason) else answer.rows
+
     def decide(self, context: SchedulingContext, rows: IntArray, room: Room | None = None) -> Selection | Reason:
         """Choose among `rows` (ascending, at least one), or say why there is no choice.
 
-        With `room` nothing is chosen where none of the rows has some, whichever would be.
+        With `room` nothing is chosen where none of the rows that filters leave has some, whichever would be; these
+        rows are then `ELIGIBLE`.
         """
         for screener in self.screeners:
             rows = screener.screen(context, rows)
@@ -112,11 +129,15 @@ class PickerConfig:
                 return Reason.SCREENED_OUT
         if self.admitters and not admitted(self.admitters, context, rows):
             return Reason.SATURATED
-        if room is not None and not len(room(context, rows)):
+        if room is not None and not self.narrows and not len(room(context, rows)):
+            context.derived.keep(ELIGIBLE, rows)
             return Reason.NO_ROOM
         selection = self.scheduler.schedule(context, rows)
         if selection is None:
             return Reason.FILTERED_OUT
+        if room is not None and self.narrows and not len(room(context, selection.rows)):
+            context.derived.keep(ELIGIBLE, selection.rows)
+            return Reason.NO_ROOM
         fallback = context.derived.get(FALLBACK)
         return selection if fallback is None or fallback in selection.chosen else selection.or_else(fallback)
 
