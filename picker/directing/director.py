@@ -22,7 +22,8 @@ from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
 from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
-from picker.flow.room import LATEST_SECONDS, next_room, open_rows, with_room
+from picker.flow.reserve import placeable
+from picker.flow.room import LATEST_SECONDS, next_room, open_rows
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import Objectives
@@ -260,11 +261,18 @@ class PoolDirector:
             facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
+    def _room(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """The rows among which the request is placed; what is chosen from them is what is kept of the choice."""
+        found = placeable(context, rows)
+        if self.log is not None and found is not rows and len(found):
+            self.log.begins(context, found)
+        return found
+
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         if self.log is not None:
             self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
-        answer = self._config.decide(context, rows, with_room if holds else None)
+        answer = self._config.decide(context, rows, self._room if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds

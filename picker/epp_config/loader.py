@@ -120,8 +120,8 @@ class PickerConfig:
     def decide(self, context: SchedulingContext, rows: IntArray, room: Room | None = None) -> Selection | Reason:
         """Choose among `rows` (ascending, at least one), or say why there is no choice.
 
-        With `room` nothing is chosen where none of the rows that filters leave has some, whichever would be; these
-        rows are then `ELIGIBLE`.
+        With `room` it is chosen among the rows which that leaves of those that filters leave, so that nothing is while
+        it leaves none; what filters have left is then `ELIGIBLE`.
         """
         for screener in self.screeners:
             rows = screener.screen(context, rows)
@@ -129,17 +129,29 @@ class PickerConfig:
                 return Reason.SCREENED_OUT
         if self.admitters and not admitted(self.admitters, context, rows):
             return Reason.SATURATED
-        if room is not None and not self.narrows and not len(room(context, rows)):
+        answer = self._chosen(context, rows) if room is None else self._placed(context, rows, room)
+        if isinstance(answer, Reason):
+            return answer
+        fallback = context.derived.get(FALLBACK)
+        return answer if fallback is None or fallback in answer.chosen else answer.or_else(fallback)
+
+    def _placed(self, context: SchedulingContext, rows: IntArray, room: Room) -> Selection | Reason:
+        """Choose among those of `rows` in which there is room."""
+        chosen: Selection | None = None
+        if self.narrows:
+            answer = self._chosen(context, rows)
+            if isinstance(answer, Reason):
+                return answer
+            chosen, rows = answer, answer.rows
+        placeable = room(context, rows)
+        if not len(placeable):
             context.derived.keep(ELIGIBLE, rows)
             return Reason.NO_ROOM
+        return chosen if chosen is not None and placeable is rows else self._chosen(context, placeable)
+
+    def _chosen(self, context: SchedulingContext, rows: IntArray) -> Selection | Reason:
         selection = self.scheduler.schedule(context, rows)
-        if selection is None:
-            return Reason.FILTERED_OUT
-        if room is not None and self.narrows and not len(room(context, selection.rows)):
-            context.derived.keep(ELIGIBLE, selection.rows)
-            return Reason.NO_ROOM
-        fallback = context.derived.get(FALLBACK)
-        return selection if fallback is None or fallback in selection.chosen else selection.or_else(fallback)
+        return Reason.FILTERED_OUT if selection is None else selection
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.

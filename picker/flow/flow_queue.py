@@ -2,15 +2,15 @@
 
 What a higher band has goes first, but for the shares that lower ones are guaranteed. Within a band its `Fairness` says
 which flow goes next, within a flow the `Ordering` which request. Requests that may go to the same endpoints share a
-*lane* (`picker.flow.lanes`): where the first of a lane finds no room, the others behind it find none either, and those
-of other lanes may.
+*lane* (`picker.flow.lanes`): where the first of a lane finds no room, the others behind it, of its band and of lower
+ones, find none either, and those of other lanes and of higher bands may.
 
 A request is in the queue from `add` until exactly one of these: it has `left`, it was `removed`, or it `expired`. It is
 only looked at before that, so that what could not be placed is where it was.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -23,6 +23,9 @@ from picker.flow.waiting import Waiting
 
 _Place = tuple[tuple[float, ...], int]
 """What requests of a flow are sorted by: their key, and the number of their arrival."""
+_NONE: Final[dict[str, float]] = {}
+_LOWEST: Final = float("-inf")
+_HIGHEST: Final = float("inf")
 
 
 class _Flow:
@@ -34,11 +37,12 @@ class _Flow:
         self.lanes: dict[str, list[tuple[_Place, Waiting]]] = {}
         self.waiting = 0
 
-    def head(self, blocked: set[str]) -> Waiting | None:
-        """The first request in a lane that is not `blocked`."""
+    def head(self, blocked: Mapping[str, float], priority: int) -> Waiting | None:
+        """The first request in a lane that is not `blocked` for requests of this priority."""
         first: tuple[_Place, Waiting] | None = None
         for lane, entries in self.lanes.items():
-            if lane not in blocked and (first is None or entries[0][0] < first[0]):
+            free = blocked.get(lane, _LOWEST) < priority
+            if free and (first is None or entries[0][0] < first[0]):
                 first = entries[0]
         return None if first is None else first[1]
 
@@ -89,7 +93,7 @@ class FlowQueue:
         self._band_budgets = dict(band_budgets or {})
         self._bands: dict[int, _Band] = {}
         self._entries: dict[int, _Entry] = {}
-        self._lanes: dict[str, int] = {}
+        self._lanes: dict[str, dict[int, int]] = {}
         # By when each has to go, the first first; what cannot be parted is parted by numbers.
         self._expiries: list[tuple[float, int]] = []
         # What speaks for no lane, the one that was looked at last at the end.
@@ -223,9 +227,9 @@ class FlowQueue:
         """When the next request expires, infinite where none does."""
         return self._expiries[0][0] if self._expiries else float("inf")
 
-    def turn(self, closed: set[str] | None = None) -> "Turn":
+    def turn(self, closed: Collection[str] = ()) -> "Turn":
         """Go through the requests in order, but for those of lanes that are `closed`. Ends the turn before."""
-        self._turn = Turn(self, set(closed or ()))
+        self._turn = Turn(self, dict.fromkeys(closed, _HIGHEST))
         return self._turn
 
     def end_turn(self) -> None:
@@ -238,13 +242,13 @@ class FlowQueue:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def head(self, priority: int, name: str, blocked: set[str]) -> Waiting | None:
-        """The first request of a flow whose lane is not `blocked`."""
+    def head(self, priority: int, name: str, blocked: Mapping[str, float]) -> Waiting | None:
+        """The first request of a flow whose lane is not `blocked` up to a priority that is not lower."""
         band = self._bands[priority]
         if not blocked:
             return band.heads.get(name)
         flow = band.flows.get(name)
-        return None if flow is None else flow.head(blocked)
+        return None if flow is None else flow.head(blocked, priority)
 
     def heads(self, priority: int) -> dict[str, Waiting]:
         """The first request of each flow of a band, as far as it is in a lane; a copy."""
@@ -260,9 +264,9 @@ class FlowQueue:
         band = self._bands.get(priority)
         return band is not None and flow in band.flows
 
-    def waits_in(self, lane: str) -> bool:
-        """Whether any request of a lane waits that speaks for the others in it."""
-        return lane != LOOSE and lane in self._lanes
+    def waits_in(self, lane: str, priority: float = _LOWEST) -> bool:
+        """Whether any request of a lane waits that is of this band or a higher one, and speaks for others of it."""
+        return lane != LOOSE and any([each >= priority for each in self._lanes.get(lane, ())])
 
     def flow_names(self, priority: int) -> list[str]:
         """The flows of a band that have requests waiting."""
@@ -281,8 +285,9 @@ class FlowQueue:
         if lane not in self._lanes and len(self._lanes) >= MOST_LANES:
             lane = LOOSE
         entry.lane = lane
-        self._lanes[lane] = self._lanes.get(lane, 0) + 1
         waiting = entry.waiting
+        bands = self._lanes.setdefault(lane, {})
+        bands[waiting.priority] = bands.get(waiting.priority, 0) + 1
         self.work.enter(waiting, lane)
         insort(self._bands[waiting.priority].flows[waiting.flow].lanes.setdefault(lane, []), (entry.place, waiting))
         self._look(waiting)
@@ -294,8 +299,11 @@ class FlowQueue:
             return
         entry.lane = None
         self.work.leave(waiting, lane)
-        self._lanes[lane] -= 1
-        if not self._lanes[lane]:
+        bands = self._lanes[lane]
+        bands[waiting.priority] -= 1
+        if not bands[waiting.priority]:
+            del bands[waiting.priority]
+        if not bands:
             del self._lanes[lane]
         lanes = self._bands[waiting.priority].flows[waiting.flow].lanes
         entries = lanes[lane]
@@ -308,7 +316,7 @@ class FlowQueue:
     def _look(self, waiting: Waiting) -> None:
         """What is first in the flow of `waiting` may be another request now."""
         band = self._bands[waiting.priority]
-        head = band.flows[waiting.flow].head(_NONE)
+        head = band.flows[waiting.flow].head(_NONE, waiting.priority)
         if head is None:
             band.heads.pop(waiting.flow, None)
         else:
@@ -321,17 +329,14 @@ class FlowQueue:
             held.count(sign, waiting)
 
 
-_NONE: Final[set[str]] = set()
-
-
 class Turn:
     """One way through a queue, in the order in which requests may go; it may take long, and the queue change meanwhile.
 
     `next` gives a request; then it has `left`, or its lane is `blocked` for the rest of the turn. What comes takes part
-    unless its lane is blocked.
+    unless its lane is blocked. `blocked` has lanes, each with the highest priority that finds no room in it.
     """
 
-    def __init__(self, queue: FlowQueue, blocked: set[str]) -> None:
+    def __init__(self, queue: FlowQueue, blocked: dict[str, float]) -> None:
         self._queue = queue
         self._blocked = blocked
         self._heads: dict[int, dict[str, Waiting]] = {}
@@ -360,11 +365,11 @@ class Turn:
         self._queue.removed(waiting.number, now)
 
     def blocked(self, waiting: Waiting) -> None:
-        """There is no room for the request, nor for those behind it in its lane."""
+        """There is no room for the request, nor for those behind it in its lane, of its band and of lower ones."""
         lane = self._queue.lane(waiting.number)
-        if lane is None or lane in self._blocked:
+        if lane is None or self._blocked.get(lane, _LOWEST) >= waiting.priority:
             return
-        self._blocked.add(lane)
+        self._blocked[lane] = waiting.priority
         for priority, heads in self._heads.items():
             self._heads[priority] = self._unblocked(heads, priority)
 
@@ -382,7 +387,8 @@ class Turn:
         blocked, lane = self._blocked, self._queue.lane
         if not blocked:
             return heads
-        for name in [name for name, head in heads.items() if lane(head.number) in blocked]:
+        gone = [name for name, head in heads.items() if blocked.get(lane(head.number) or "", _LOWEST) >= priority]
+        for name in gone:
             head = self._queue.head(priority, name, blocked)
             if head is None:
                 del heads[name]
