@@ -20,6 +20,7 @@ from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.room import LATEST_SECONDS, next_room, with_room
+from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prefix_index import PromptChains
@@ -130,6 +131,16 @@ class PoolDirector:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
 
+    def given_up(self, request: InferenceRequest, rejection: Rejection, now: float, seconds: float, why: str) -> None:
+        """`request` has waited for so long, for `why`, and is refused: keep that for whatever asks."""
+        snapshot, body = self._store.snapshot(self.pool), request.body
+        if self.log is None or snapshot is None or body is None:
+            return
+        record = PickRecord(request.request_id, body.model, snapshot.revision, now, (), 0)
+        record.refused, record.refused_status = rejection.reason.value, rejection.status
+        record.waited_seconds, record.waited_for = seconds, why
+        self.log.refusals.append(record)
+
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
         rejections, key = self.stats.rejections, (rejection.reason, rejection.status)
@@ -183,8 +194,8 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        if isinstance(selection, Rejection) and selection.reason is Reason.NO_ROOM:
-            # It is asked again.
+        if isinstance(selection, Rejection) and (request.waits or selection.reason is Reason.NO_ROOM):
+            # It is asked again, or what asks says how it ended (`given_up`): only answers are kept.
             return selection
         return self._carry_out(request, context, selection, chains, snapshot)
 
@@ -231,9 +242,9 @@ class PoolDirector:
         )
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
-        if self.log is not None:
-            self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
+        if self.log is not None:
+            self.log.begins(context, rows, gated=holds)
         answer = self._config.decide(context, rows, with_room if holds else None)
         if not isinstance(answer, Reason):
             return answer

@@ -135,7 +135,7 @@ class PoolFlow:
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share)
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
             return self._refusal(waiting, Reason.QUEUE_FULL, now)
@@ -154,6 +154,8 @@ class PoolFlow:
     def refuse(self, waiting: Waiting, rejection: Rejection) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
+        now = self._clock()
+        self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, _WAITED_FOR)
         self.stats.refused(waiting.priority, rejection.reason)
         self._forget(waiting)
         entry.held.resolve(rejection)

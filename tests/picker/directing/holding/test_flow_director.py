@@ -31,15 +31,16 @@ OBJECTIVES = {"interactive": 10, "batch": -10}
 class Queue:
     """A flow director on a real store, with a clock and an alarm by hand."""
 
+    settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
+
     def __init__(self, endpoints: int = 1, flow: FlowSettings | None = None, ticks: float = 0.0) -> None:
         self.now = 1.0
         self.ticks = ticks
         self.alarm = math.inf
         self.store = MetricStore("s")
         self.config = preset("infscale")
-        settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
         self.directors = PoolDirectors(
-            lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
+            lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), self.settings), None, self.store
         )
         self.flow = FlowDirector(self.directors, self.directors, flow or FlowSettings(), self._set, self._time)
         self.went: list[Asked] = []
