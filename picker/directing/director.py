@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen
 from picker.directing.director_books import DirectorSettings
@@ -19,7 +20,8 @@ from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
 from picker.flow.prospect import Prospect, prospect
-from picker.flow.room import LATEST_SECONDS, next_room, with_room
+from picker.flow.reserve import placeable
+from picker.flow.room import LATEST_SECONDS, next_room
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
@@ -141,6 +143,10 @@ class PoolDirector:
         record.waited_seconds, record.waited_for = seconds, why
         self.log.refusals.append(record)
 
+    def open_queue(self, now: float) -> QueueBook:
+        """The store's book of what waits for the pool."""
+        return self._store.open_queue(self.pool, now)
+
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
         rejections, key = self.stats.rejections, (rejection.reason, rejection.status)
@@ -245,7 +251,7 @@ class PoolDirector:
         holds = self._settings.holds and self._config.flow is None
         if self.log is not None:
             self.log.begins(context, rows, gated=holds)
-        answer = self._config.decide(context, rows, with_room if holds else None)
+        answer = self._config.decide(context, rows, placeable if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds

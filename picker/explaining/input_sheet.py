@@ -15,6 +15,7 @@ from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
 from picker.explaining.pick_inputs import LIVE_ROWS, OBSERVED_ROWS, SAID_ROWS, PickInputs, columns_of, said_numbers
 from picker.pick_record import KEPT_CHARACTERS, PickRecord
+from picker.scheduling.costs.protected_load import NO_LOAD
 from picker.scheduling.memory import NUMBERS as MEMORY_ROWS
 from picker.scheduling.plugin import SchedulingContext
 
@@ -95,6 +96,7 @@ class InputSheet:
         self._clock_version = self._memory_version = -1
         self._clock: FloatArray = _NONE
         self._held = _NO_MEDIA
+        self._protected = NO_LOAD
         self.closed = numbers is not None
 
     def __len__(self) -> int:
@@ -130,7 +132,7 @@ class InputSheet:
         """Numbers of each pick, of the memory, of each state, and what `said` refers to."""
         return self._live.rows, self._memory.rows, self._observed.rows, self._said.rows
 
-    def note(self, context: SchedulingContext) -> None:
+    def note(self, context: SchedulingContext, *, gated: bool) -> None:
         """Hold the numbers of a decision that is about to be carried out: that changes some of them."""
         memory, state = context.memory, context.snapshot.state
         clock = memory.clock
@@ -141,6 +143,8 @@ class InputSheet:
             self._memory_version = memory.version
         media = context.request.media
         self._held = memory.media_of(media) if media else _NO_MEDIA
+        sheddable = gated and context.request.priority < 0
+        self._protected = memory.protected.load(context.now) if sheddable else NO_LOAD
         if state is not self._state:
             self._state = state
             self._observe(state.columns)
@@ -174,8 +178,8 @@ class InputSheet:
         Of headers are kept those that stages say they read, and of what clients send no long texts.
         """
         prefix, memory, facts, snapshot = context.prefix, context.memory, context.request, context.snapshot
-        self._live.add((snapshot.in_flight_requests, snapshot.in_flight_tokens, prefix.matched, self._clock))
         media = facts.media
+        self._live.add((snapshot.in_flight_requests, snapshot.in_flight_tokens, prefix.matched, self._clock))
         self.picks.append(
             KeptPick(
                 record,
@@ -191,6 +195,7 @@ class InputSheet:
                 drawn,
                 context.blind,
                 gated,
+                self._protected,
                 len(self.said) - 1,
                 self._memory.size - 1,
                 len(self.capacities) - 1,

@@ -8,6 +8,7 @@ from infscale.metrics.snapshot import IntArray
 from picker.explaining.noted_random import Drawn
 from picker.pick_record import PickRecord
 from picker.request import Headers
+from picker.scheduling.costs.protected_load import ProtectedLoad
 from picker.scheduling.plugin import RequestFacts
 from picker.sessions.placement import Sessions
 
@@ -18,7 +19,8 @@ class KeptPick:
 
     The request's facts are field by field what `facts` has. `rows` are the candidates before any screener, `chosen`
     what was decided: none for a refusal. `total` and `tokens_each` are those of the prefix match. `gated`: nothing was
-    to be chosen unless an endpoint had room, because the request could wait. `adapters` are those in flight, for each
+    to be chosen unless an endpoint had room, because the request could wait; for a sheddable one beside the `protected`
+    load. `adapters` are those in flight, for each
     endpoint, where the request is for a LoRA adapter; else there are none. `sessions` are those of the request.
     """
 
@@ -35,6 +37,7 @@ class KeptPick:
     drawn: Drawn
     blind: bool
     gated: bool
+    protected: ProtectedLoad
     state: int
     memory: int
     capacity: int
@@ -59,6 +62,7 @@ class KeptPick:
         drawn: Drawn,
         blind: bool,
         gated: bool,
+        protected: ProtectedLoad,
         state: int,
         memory: int,
         capacity: int,
@@ -81,6 +85,7 @@ class KeptPick:
         self.drawn = drawn
         self.blind = blind
         self.gated = gated
+        self.protected = protected
         self.state = state
         self.memory = memory
         self.capacity = capacity

@@ -23,7 +23,7 @@ NarrowingKind = Literal["screener", "admitter", "room", "filter"]
 class Narrowing:
     """What a screener, an admitter or a filter left of the candidates: an admitter all or none.
 
-    Of the kind `room` it is the endpoints that could begin the request, while it could still wait for one.
+    Of the kind `room` it is the endpoints among which a request is placed that could wait: none without room.
     `profile` is that of a filter, "" where the stage is of all profiles.
     """
 
@@ -145,7 +145,7 @@ def decided_with_notes(
 def _noted_room(room: Room, notes: Notes) -> Room:
     def noted(context: SchedulingContext, rows: IntArray) -> IntArray:
         found = room(context, rows)
-        notes.narrowings.append(Narrowing("room", "", "room to begin it", rows, found))
+        notes.narrowings.append(Narrowing("room", "", "where it can begin", rows, found))
         return found
 
     return noted

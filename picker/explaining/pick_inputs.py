@@ -15,7 +15,7 @@ from infscale.metrics.windows.model_table import CELLS, FewRows
 from picker.epp_config.loader import PickerConfig, Room
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import RepeatedRandom
-from picker.flow.room import with_room
+from picker.flow.reserve import placeable
 from picker.request import Reason
 from picker.scheduling.costs.prefill_clock import COLUMNS, PrefillClock
 from picker.scheduling.memory import PoolMemory
@@ -62,7 +62,7 @@ class PickInputs:
         snapshot = PoolSnapshot(own, store_id, int(number), frozen(live[0]), frozen(live[1]), in_flight)
         clock = PrefillClock.of(live[3:].reshape(-1), self.capacity_tokens)
         remembered = self.remembered.reshape(-1).copy()
-        memory = PoolMemory.of(state.endpoints, remembered, kept.held_media, kept.discovered, clock)
+        memory = PoolMemory.of(state.endpoints, remembered, kept.held_media, kept.discovered, clock, kept.protected)
         if kept.adapters:
             memory.adapters.learn(frozenset([kept.facts.target_model]).union(*adapters))
         rng = RepeatedRandom(kept.drawn, int(number))
@@ -87,7 +87,7 @@ class PickInputs:
     @property
     def room(self) -> Room | None:
         """What the request had to find room by, if it could wait for it."""
-        return with_room if self.kept.gated else None
+        return placeable if self.kept.gated else None
 
 
 def said_numbers(columns: Columns) -> FloatArray:

@@ -65,7 +65,7 @@ class PickLog:
         state = context.snapshot.state
         if not self._sheets or not self._sheets[-1].takes(state, config):
             self._turn(InputSheet(state, config))
-        self._sheets[-1].note(context)
+        self._sheets[-1].note(context, gated=self._gated)
 
     def keep(self, record: PickRecord, chosen: tuple[int, ...]) -> None:
         """The decision that was noted has this record; none is `chosen` where it was refused."""

@@ -27,6 +27,7 @@ from picker.explaining.packed_rows import PackedRows
 from picker.explaining.session_form import SessionReader, SessionWriter
 from picker.pick_record import PickEnd, PickRecord
 from picker.request import Headers
+from picker.scheduling.costs.protected_load import ProtectedLoad
 
 VERSION: Final = 2
 VERSION_KEY: Final = "infscale_picks"
@@ -200,6 +201,7 @@ def _pick(
         [each if isinstance(each, float) else f"{each:x}" for each in kept.drawn],
         kept.blind,
         kept.gated,
+        list(_protected(kept.protected)),
         kept.state,
         kept.memory,
         kept.capacity,
@@ -214,8 +216,8 @@ def _pick(
 def _pick_of(
     document: Any, rows: list[IntArray], discovered: list[tuple[Endpoint, ...]], sessions: SessionReader
 ) -> KeptPick:
-    said, about, total, tokens_each, now, row, drawn, blind, gated, state, *places = document
-    memory, capacity, held, adapters, found, chosen, placed = places
+    said, about, total, tokens_each, now, row, drawn, blind, gated, protected, *places = document
+    state, memory, capacity, held, adapters, found, chosen, placed = places
     target, headers, prompt_tokens, output_tokens, priority, media = about
     draws: Drawn = [each if isinstance(each, float) else int(each, 16) for each in drawn]
     return KeptPick(
@@ -232,6 +234,7 @@ def _pick_of(
         draws,
         bool(blind),
         bool(gated),
+        ProtectedLoad(*map(float, protected)),
         int(state),
         int(memory),
         int(capacity),
@@ -254,6 +257,10 @@ def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord
     record.waited_seconds, record.waited_for = waited_seconds, waited_for
     record.sessions = sessions.claims(claims)
     return record
+
+
+def _protected(load: ProtectedLoad) -> tuple[float, ...]:
+    return load.prefill_share, load.prefill_seconds, load.requests, load.context_tokens
 
 
 def _end(end: PickEnd) -> tuple[Any, ...]:

@@ -13,7 +13,8 @@ from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
-from picker.scheduling.costs.prefill_clock import PrefillClock
+from picker.scheduling.costs.prefill_clock import PrefillClock, Work
+from picker.scheduling.costs.protected_load import ProtectedBooks, ProtectedLoad
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ _NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
 
 
 class PoolMemory:
-    """Cold requests, failures, media and promises per endpoint, its prefill clock, and the adapters of the pool.
+    """Cold requests, failures, media and promises per endpoint, its prefill clock, adapters and load of the pool.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
@@ -61,6 +62,7 @@ class PoolMemory:
         self.version = 0
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
+        self.protected = ProtectedBooks()
 
     @staticmethod
     def of(
@@ -69,6 +71,7 @@ class PoolMemory:
         held: Sequence[tuple[int, ...]],
         discovered: tuple[Endpoint, ...],
         clock: PrefillClock,
+        protected: ProtectedLoad,
     ) -> "PoolMemory":
         """A memory that answers as one did of which this is known; `held` are the media of each row, or empty."""
         memory = PoolMemory()
@@ -76,6 +79,7 @@ class PoolMemory:
         memory._remember_in(numbers)
         memory.discovered = discovered
         memory.clock = clock
+        memory.protected = ProtectedBooks.of(protected)
         memory._failing = int(np.count_nonzero(memory._columns[_FAILURES]))
         for past, media in zip(memory._rows, held, strict=False):
             past.media.update(dict.fromkeys(media))
@@ -122,6 +126,22 @@ class PoolMemory:
         self.version += 1
         self.numbers = numbers
         self._columns = numbers.reshape(NUMBERS, -1)
+
+    def dispatched(self, row: int, number: int, work: Work, now: float) -> None:
+        """Request `number` was sent to the endpoint of `row`."""
+        self.clock.dispatched(row, number, work, now)
+        if not work.sheddable:
+            self.protected.dispatched(number, work.seconds, work.context_tokens, now)
+
+    def ended(self, number: int, now: float, *, answered: bool) -> None:
+        """Request `number` has ended; `answered`: the endpoint made tokens for it."""
+        self.clock.ended(number, now, answered=answered)
+        self.protected.ended(number, now)
+
+    def moved(self, number: int, to: int, row: int, now: float) -> None:
+        """Request `number` went to the endpoint of `row` instead, where it is number `to`."""
+        self.clock.moved(number, to, row, now)
+        self.protected.moved(number, to)
 
     def served_cold(self, row: int) -> None:
         """The endpoint of `row` was sent a request of whose prompt no candidate had anything cached."""

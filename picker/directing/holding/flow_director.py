@@ -140,7 +140,7 @@ class FlowDirector(HoldingDirector):
                 turn.blocked(waiting)
             else:
                 flow.queue.removed(waiting.number, now)
-                flow.refuse(waiting, verdict)
+                flow.refuse(waiting, verdict, now)
             if self._clock() > until:
                 return False
         return True

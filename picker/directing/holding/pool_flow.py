@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from infscale.telemetry.histogram import Histogram
+from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
+from picker.directing.holding.flow_stats import OTHERS, FlowStats
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, due_at
 from picker.flow.drain import Drain
@@ -16,13 +17,7 @@ from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
 from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
 
-WAIT_BOUNDS: Final[tuple[float, ...]] = (
-    *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0),
-)
-"""Seconds."""
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-OTHERS: Final = "other"
-"""The flow of all that came when as many flows as may be were known already."""
 _LEAST_RETRY_SECONDS: Final = 1.0
 _MOST_RETRY_SECONDS: Final = 600.0
 
@@ -40,34 +35,13 @@ class FlowSettings:
     """
 
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float = 60.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
 
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
             raise ValueError("requests wait for a positive time, without endpoints for one that is not negative")
-
-
-@dataclass(slots=True)
-class FlowStats:
-    """Counts since start, by band: `waits` of those that were let go, and refusals by their reason."""
-
-    waits: dict[int, Histogram] = field(default_factory=dict[int, Histogram])
-    refusals: dict[tuple[int, Reason], int] = field(default_factory=dict[tuple[int, Reason], int])
-    given_up: int = 0
-
-    def waited(self, priority: int, seconds: float) -> None:
-        """A request of this band was let go after so long; 0: it did not have to wait."""
-        histogram = self.waits.get(priority)
-        if histogram is None:
-            histogram = self.waits[priority] = Histogram(WAIT_BOUNDS)
-        histogram.observe(seconds)
-
-    def refused(self, priority: int, reason: Reason) -> None:
-        """A request of this band was refused."""
-        key = priority, reason
-        self.refusals[key] = self.refusals.get(key, 0) + 1
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +51,7 @@ class Entry:
     request: InferenceRequest
     held: Held
     hit_share: float
+    place: QueuePlace
 
 
 class PoolFlow:
@@ -86,6 +61,7 @@ class PoolFlow:
         self.director = director
         self._clock = clock
         self.stats = FlowStats()
+        self._book = director.open_queue(clock())
         self._settings = settings
         self.queue = FlowQueue(EarliestDeadline(), self._fairness, settings.budget)
         self.entries: dict[int, Entry] = {}
@@ -110,6 +86,7 @@ class PoolFlow:
             cost_seconds=seconds_of(decision),
         )
         self.queue.fairness(waiting.priority).dispatched(waiting, now)
+        self._book.passed("" if decision.charge is None else decision.charge.model, now)
         self._begin(waiting, decision, now)
 
     def hold(self, request: InferenceRequest, prospect: Prospect, now: float) -> Held | Rejection:
@@ -135,10 +112,14 @@ class PoolFlow:
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share)
+        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
+            self._book.turned_off(place)
             return self._refusal(waiting, Reason.QUEUE_FULL, now)
+        self._book.came(place)
+        self.stats.came(waiting)
         return held
 
     # --- going --------------------------------------------------------------------------------------------------------
@@ -148,29 +129,30 @@ class PoolFlow:
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
             decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
+        self._book.left(entry.place, now)
         self._begin(waiting, decision, now)
         entry.held.resolve(decision)
 
-    def refuse(self, waiting: Waiting, rejection: Rejection) -> None:
+    def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
-        now = self._clock()
         self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, _WAITED_FOR)
-        self.stats.refused(waiting.priority, rejection.reason)
+        self._book.left(entry.place, now, refused=True)
+        self.stats.refused(waiting, rejection.reason)
         self._forget(waiting)
         entry.held.resolve(rejection)
 
     def expire(self, now: float) -> None:
         """Refuse what has waited for as long as it may."""
         for waiting in self.queue.expired(now):
-            self.refuse(waiting, self._late(waiting, now))
+            self.refuse(waiting, self._late(waiting, now), now)
 
     def end_all(self, rejection: Rejection, now: float) -> None:
         """Refuse all that waits: the pool is gone."""
         for number in list(self.entries):
             waiting = self.queue.removed(number, now)
             if waiting is not None:
-                self.refuse(waiting, rejection)
+                self.refuse(waiting, rejection, now)
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
@@ -180,6 +162,7 @@ class PoolFlow:
         cost = 0.0 if decision.cost is None else decision.cost.settled(outcome)
         fairness = self.queue.fairness(waiting.priority)
         fairness.ended(waiting, cost, now)
+        self.stats.took(waiting, cost)
         key = waiting.priority, waiting.flow
         self._active[key] -= 1
         self._forget(waiting)
@@ -191,7 +174,7 @@ class PoolFlow:
     # --- in between ---------------------------------------------------------------------------------------------------
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
-        self.stats.waited(waiting.priority, now - waiting.arrived_at)
+        self.stats.waited(waiting, now - waiting.arrived_at)
         self._drain.left(waiting.cost_seconds, now)
         if decision.record is not None:
             self._running[id(decision.record)] = waiting
@@ -208,7 +191,7 @@ class PoolFlow:
     def _gave_up(self, number: int, now: float) -> None:
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            del self.entries[number]
+            self._book.left(self.entries.pop(number).place, now)
             self.stats.given_up += 1
             self._forget(waiting)
 
@@ -237,7 +220,7 @@ class PoolFlow:
         seconds = self._drain.seconds_for(ahead, now)
         retry = min(max(seconds or 0.0, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
         if reason is Reason.QUEUE_FULL:
-            self.stats.refused(waiting.priority, reason)
+            self.stats.refused(waiting, reason)
             message = "the pool is full, and as many requests wait as may"
             return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
         message = "the pool is full: the request has waited for as long as it may"
