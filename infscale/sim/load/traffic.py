@@ -20,13 +20,14 @@ class LoadTarget:
 
     No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies
     state the length of their answer as its limit, as they must to simulated servers with an API; without it, a picker
-    knows as little of that as it does of most clients.
+    knows as little of that as it does of most clients. The gateway says that it is `tenant`'s, where it is of one.
     """
 
     model: str
     max_tokens: int = 131_072
     limited: bool = True
     request_class: RequestClass = RequestClass.INTERACTIVE
+    tenant: str | None = None
 
     def limit(self, output_tokens: int) -> int | None:
         """The limit that the body of a request with such an answer states."""
