@@ -173,6 +173,22 @@ def test_bands_are_strict_and_what_is_due_first_goes_first() -> None:
     assert order(first, batch, long, short, urgent) == [0, 4, 3, 2, 1]
 
 
+def test_what_waits_in_a_lower_band_delays_no_request_that_has_room() -> None:
+    queue = Queue()
+    queue.ask(100)
+    queue.passes(0.5)
+    choosy = queue.ask(100, {**as_class("batch"), "x-slo-tpot-ms": "1"})
+    assert choosy.held is not None, "with another beside it its tokens would come too slowly"
+    queue.passes(0.3)
+    queue.flow.ring(queue.now)
+    assert queue.alarm > queue.now
+    interactive = queue.ask(100, as_class("interactive"))
+    assert queue.alarm == queue.now
+    queue.flow.ring(queue.now)
+    assert interactive.decision.destinations
+    assert not choosy.verdicts
+
+
 def test_a_prompt_that_wants_its_first_token_soon_passes_others_of_its_tenant() -> None:
     queue = Queue()
     first, usual = queue.ask(), queue.ask()
