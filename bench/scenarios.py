@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.routing import Progress
-from infscale.demo.scenarios.comparison import text
+from infscale.demo.scenarios.compared_figures import text
 from infscale.demo.scenarios.contenders import AT_ONCE, OURS, REFERENCE
 from infscale.demo.scenarios.figures import Figures
 from infscale.demo.scenarios.scenario_plan import PLANS
@@ -45,7 +45,9 @@ class Limit:
         return f"{self.scenario}: {self.name} is {said}, at most {self.most:g} is wanted"
 
 
-def _ratio(read: Callable[[Figures], float | None], other: str, *, less: bool = True) -> Callable[[Found], float | None]:
+def _ratio(
+    read: Callable[[Figures], float | None], other: str, *, less: bool = True
+) -> Callable[[Found], float | None]:
     """Ours ÷ the other's, or the other way round where more is better."""
 
     def ratio(found: Found) -> float | None:

@@ -1,7 +1,6 @@
 """The demo's scenarios in virtual time: as a simulation has them, and what its results say in their figures."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from infscale.demo.scenarios.contenders import Contender
 from infscale.demo.scenarios.figures import Figures, figures, mean_figures
@@ -16,16 +15,16 @@ from infscale.simulate.policy import Policy
 from infscale.simulate.run_result import RequestTable, RunResult
 from infscale.simulate.scenario import PlannedScale, Scenario, ServerKind
 
-STRETCH: Final = 4.0
+STRETCH = 4.0
 """How many times as long as in the demo a scenario is played."""
 
 
-def named_plan(name: str, stretch: float = STRETCH) -> ScenarioPlan:
-    """The scenario that a user names. Raises `ConfigError`."""
+def named_plan(name: str, stretch: float | None = None) -> ScenarioPlan:
+    """The scenario that a user names, `STRETCH` times as long as in the demo unless said. Raises `ConfigError`."""
     make: Callable[[float], ScenarioPlan] | None = PLANS.get(name)
     if make is None:
         raise ConfigError("", "--scenario", f"expected one of {', '.join(PLANS)}{did_you_mean(name, list(PLANS))}")
-    return make(stretch)
+    return make(STRETCH if stretch is None else stretch)
 
 
 def planned_scenario(plan: ScenarioPlan) -> Scenario:

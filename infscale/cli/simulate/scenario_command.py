@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from infscale.cli.simulate.simulate_arguments import described, seeds_of
-from infscale.demo.scenarios.comparison import text
+from infscale.demo.scenarios.compared_figures import text
 from infscale.demo.scenarios.contenders import OURS
 from infscale.demo.scenarios.figures import Figures
 from infscale.demo.scenarios.scenario_plan import ScenarioPlan

@@ -64,7 +64,8 @@ def figures(plan: ScenarioPlan, everything: Sequence[Served]) -> Figures:
     answered = [each for each in rows if each.failure is None]
     interactive = [each for each in rows if each.request_class == "interactive"]
     moves = _moves(rows)
-    in_restart = Counter([session for session, at in moves if at >= plan.restart_seconds])
+    begin, end = plan.restart
+    in_restart = Counter([session for session, at in moves if begin <= at < end])
     end = max([each.ended_at for each in answered], default=0.0)
     return Figures(
         len(rows),

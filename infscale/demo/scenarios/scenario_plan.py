@@ -54,8 +54,8 @@ class ScenarioPlan:
     `workloads` are as `infscale simulate` names them. `servers` of `coefficients` are there at first; a new one takes
     `start_seconds` to be ready. The first class is alone until `calm_seconds`. The shares of tenants are looked at in
     windows of `window_seconds`. `wakes` are when requests come for the empty pool. Requests count from
-    `counted_seconds` on. From `restart_seconds` on all servers are restarted, one after the other. A server's batch has
-    at most `batch_requests`, None: vLLM's own limit.
+    `counted_seconds` on. All servers are restarted, one after the other, in the seconds of `restart`. A server's batch
+    has at most `batch_requests`, None: vLLM's own limit.
     """
 
     name: str
@@ -71,7 +71,7 @@ class ScenarioPlan:
     window_seconds: float = 0.0
     wakes: tuple[float, ...] = ()
     counted_seconds: float = 0.0
-    restart_seconds: float = math.inf
+    restart: tuple[float, float] = (math.inf, math.inf)
     batch_requests: int | None = None
 
     def traffic(self, target: LoadTarget) -> Traffic:
@@ -128,21 +128,24 @@ def scale_from_zero(stretch: float = 1.0) -> ScenarioPlan:
 
 def sessions(stretch: float = 1.0) -> ScenarioPlan:
     """Chats that stay where they are while servers are added, all of them restarted, and taken away."""
-    restart, seconds = 14.0 * stretch, 34.0 * stretch
-    steps = [Step(3.0 * stretch, added=1), Step(9.0 * stretch, newest=1)]
-    for number in range(4):
-        begun = restart + number * 4.0 * stretch
-        steps += [Step(begun, added=1), Step(begun + 2.5 * stretch, oldest=1)]
+    steps = [Step(3.0 * stretch, added=1)]
+    begin = at = 8.0 * stretch
+    for _ in range(5):
+        # As long as it takes to start, and until it has been read for certain.
+        steps += [Step(at, added=1), Step(at + 4.0 * stretch, oldest=1)]
+        at += 4.5 * stretch
+    steps.append(Step(at, newest=1))
+    seconds = at + 4.0 * stretch
     return ScenarioPlan(
         "sessions",
-        "chats with session affinity while a server is added, one taken away, and all restarted one by one",
-        (f"chats:rate=8,seconds={seconds:g},groups=12,turns=8,cv=1",),
+        "chats with session affinity while a server is added, all restarted one by one, and one taken away",
+        (f"chats:rate=6,seconds={seconds:g},groups=12,turns=8,cv=1",),
         "llama-2-7b-a100",
         4,
         contenders(sessions=True),
-        start_seconds=2.0 * stretch,
+        start_seconds=1.5 * stretch,
         steps=tuple(steps),
-        restart_seconds=restart,
+        restart=(begin, at),
     )
 
 

@@ -20,7 +20,7 @@ class LoadTarget:
 
     No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies
     state the length of their answer as its limit, as they must to simulated servers with an API; without it, a picker
-    knows as little of that as it does of most clients. The gateway says that it is `tenant`'s, where it is of one.
+    knows as little of that as of most clients. The gateway says that it is `tenant`'s, where it is of one.
     """
 
     model: str

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from infscale.demo.scenarios.comparison import remarks, text
+from infscale.demo.scenarios.compared_figures import remarks, text
 from infscale.demo.scenarios.figures import Figures, figures, mean_figures
 from infscale.demo.scenarios.scenario_plan import HEAVY, LIGHT, ScenarioPlan, overload, scale_from_zero, sessions
 from infscale.demo.scenarios.served import Served
@@ -70,10 +70,10 @@ def test_a_session_moves_where_a_turn_finds_another_endpoint_than_its_client_kne
     assert turns(plan, (0.0, 2.0, "a"), (1.0, 3.0, "b")).moves == 0
 
 
-def test_moves_of_the_restart_are_those_after_it_began() -> None:
-    plan = replace(sessions(), restart_seconds=3.0)
-    found = turns(plan, (0.0, 1.0, "a"), (2.0, 2.5, "b"), (4.0, 5.0, "c"))
-    assert (found.moves, found.most_moves) == (2, 1)
+def test_moves_of_the_restart_are_those_while_it_goes_on() -> None:
+    plan = replace(sessions(), restart=(3.0, 6.0))
+    found = turns(plan, (0.0, 1.0, "a"), (2.0, 2.5, "b"), (4.0, 5.0, "c"), (6.0, 7.0, "a"))
+    assert (found.moves, found.most_moves) == (3, 1)
 
 
 def test_each_wake_has_its_first_answer() -> None:
@@ -89,7 +89,7 @@ def test_requests_before_those_that_count_are_none() -> None:
 
 
 def test_several_runs_are_means_of_times_and_sums_of_counts() -> None:
-    one = turns(sessions(), (20.0, 21.0, "a"), (22.0, 23.0, "b"))
+    one = turns(sessions(), (10.0, 11.0, "a"), (12.0, 13.0, "b"))
     other = figures(sessions(), [answered(0.0, 2.0)])
     found = mean_figures([one, other])
     assert (found.requests, found.moves, found.most_moves) == (3, 1, 1)

@@ -49,8 +49,9 @@ def test_what_is_compared_can_be_read(name: str) -> None:
 
 def test_a_restart_replaces_every_server_with_one_that_is_ready_before() -> None:
     plan = sessions()
-    restart = [each for each in plan.steps if each.at_seconds >= plan.restart_seconds]
-    assert sum(each.oldest for each in restart) == sum(each.added for each in restart) == plan.servers
+    begin, end = plan.restart
+    restart = [each for each in plan.steps if begin <= each.at_seconds < end]
+    assert sum(each.oldest for each in restart) == sum(each.added for each in restart) == plan.servers + 1
     added = [each.at_seconds for each in restart if each.added]
     ended = [each.at_seconds for each in restart if each.oldest]
     assert all(end > begin + plan.start_seconds for begin, end in zip(added, ended, strict=True))
