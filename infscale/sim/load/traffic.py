@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 class LoadTarget:
     """What the traffic is for.
 
-    No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies
-    state the length of their answer as its limit, as they must to simulated servers with an API; without it, a picker
-    knows as little of that as of most clients. The gateway says that it is `tenant`'s, where it is of one.
+    No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies say
+    how long their answers may be, as simulated servers need it, and most clients do not. `tenant`: the gateway's word.
     """
 
     model: str
