@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class LoadTarget:
     """What the traffic is for.
 
-    No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies say
-    how long their answers may be, as simulated servers need it, and most clients do not. `tenant`: the gateway's word.
+    No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies
+    say how long their answers may be, as simulated servers need it, and most clients do not. `tenant`: by the gateway.
     """
 
     model: str

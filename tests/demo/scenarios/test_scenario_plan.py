@@ -26,7 +26,7 @@ def test_batch_comes_after_the_interactive_class_was_alone_and_one_tenant_asks_t
     assert all(each.tenant is None for each in found if each.request_class == "interactive")
 
 
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", DEMO_PLANS)
 def test_a_scenario_that_lasts_longer_asks_as_fast(name: str) -> None:
     once, longer = requests(name), requests(name, 3.0)
     assert longer[-1].at_seconds > 2 * once[-1].at_seconds
