@@ -2,16 +2,21 @@
 
 Engines limit their batches by a setting that no page tells (vLLM's ``max_num_seqs``), and by their KV cache. Where
 requests wait at two scrapes one after the other and no more run at the second, the batch was full: what runs is its
-limit. Prompts that are being computed are no such queue: between two scrapes they join the batch. A limit is forgotten
+limit. Not where the KV cache is as good as full: what waits for that has a measure of its own. Prompts that are being computed are no such queue: between two scrapes they join the batch. A limit is forgotten
 when more run than it says. So it is never lower than what the endpoint does, and it costs no trial to find out that it
 rose: one request more than the limit is always let go, which runs where it can.
 """
+
+from typing import Final
 
 import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+
+
+_CACHE_FULL: Final = 0.9
 
 
 class BatchLimits:
@@ -50,7 +55,8 @@ class BatchLimits:
         if observed_at is self._observed_at:
             return
         self._observed_at = observed_at
-        running, waits = columns.gauges.running, columns.gauges.waiting > 0.0
+        gauges = columns.gauges
+        running, waits = gauges.running, (gauges.waiting > 0.0) & ~(gauges.kv_utilization > _CACHE_FULL)
         new = observed_at > self._seen
         full = new & waits & self._waited & (running <= self._running)
         self.limits = np.where(new & (running > self.limits), np.inf, np.where(full, running, self.limits))

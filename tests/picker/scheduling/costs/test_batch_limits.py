@@ -21,8 +21,11 @@ def limits_after(*pages: tuple[float, float]) -> float:
     return float(limits.limits[0])
 
 
-def observe(limits: BatchLimits, second: float, waiting: Sequence[float], running: Sequence[float]) -> None:
-    pool = FakePool(len(waiting), waiting=list(waiting), running=list(running), observed_at=[second] * len(waiting))
+def observe(
+    limits: BatchLimits, second: float, waiting: Sequence[float], running: Sequence[float], kv: float = 0.5
+) -> None:
+    size = len(waiting)
+    pool = FakePool(size, list(waiting), list(running), kv=[kv] * size, observed_at=[second] * size)
     snapshot = pool.snapshot()
     limits.sync(snapshot.endpoints)
     limits.observe(snapshot)
@@ -43,6 +46,13 @@ def test_a_limit_stays_while_nothing_waits_and_ends_when_more_run() -> None:
 def test_a_page_that_tells_nothing_changes_nothing() -> None:
     assert limits_after((3, 2), (1, 2), (NAN, NAN)) == 2
     assert limits_after((NAN, 2), (NAN, 2)) == math.inf
+
+
+def test_what_waits_for_a_full_cache_says_nothing_of_the_batch() -> None:
+    limits = BatchLimits()
+    for second in range(3):
+        observe(limits, float(second), [3.0], [2.0], kv=0.99)
+    assert limits.limits.tolist() == [math.inf]
 
 
 def test_the_same_page_counts_once() -> None:
