@@ -16,8 +16,8 @@ class Figures:
     """One contender in one scenario. Seconds; None where there is nothing to measure.
 
     `alone_p90` and `interactive_p90` are times to the first token of the interactive class before the others came and
-    beside them. `shares` are the newcomer's, window by window. `moves` of sessions are those between two turns of which
-    the later was sent when the answer to the earlier had begun, `most_moves` those of one session in a rolling restart.
+    beside them. `shares` are the newcomer's, window by window. `moved_at` is when turns were sent that found their
+    session elsewhere than the answer before them had said, `most_moves` those of one session in a rolling restart.
     `first_answers` are from the first request for an empty pool to the first token of any, one for each time that it
     was woken. `failures` are by their reason, refusals among them. `tokens_per_second` are those of answers, until the
     last one ended.
@@ -33,7 +33,7 @@ class Figures:
     batch_p90: float | None
     tokens_per_second: float
     shares: tuple[WindowShare, ...]
-    moves: int
+    moved_at: tuple[float, ...]
     most_moves: int
     sessions: int
     hit_ratio: float | None
@@ -43,6 +43,11 @@ class Figures:
     def failed(self) -> int:
         """Requests without a whole answer that the picker did not refuse."""
         return self.requests - self.answered - self.refused
+
+    @property
+    def moves(self) -> int:
+        """How often sessions moved."""
+        return len(self.moved_at)
 
     @property
     def slowdown(self) -> float | None:
@@ -78,7 +83,7 @@ def figures(plan: ScenarioPlan, everything: Sequence[Served]) -> Figures:
         p90([each for each in rows if each.request_class == "batch"]),
         sum([each.output_tokens for each in answered]) / end if end else 0.0,
         window_shares(rows, (LIGHT, HEAVY), plan.window_seconds) if plan.window_seconds else (),
-        len(moves),
+        tuple(at for _, at in moves),
         max(in_restart.values(), default=0),
         len({each.session for each in rows if each.session is not None}),
         hit_ratio(rows),
@@ -124,7 +129,7 @@ def mean_figures(runs: Sequence[Figures]) -> Figures:
         _mean([each.batch_p90 for each in runs]),
         _mean([each.tokens_per_second for each in runs]) or 0.0,
         tuple(share for each in runs for share in each.shares),
-        sum([each.moves for each in runs]),
+        tuple(at for each in runs for at in each.moved_at),
         max([each.most_moves for each in runs], default=0),
         sum([each.sessions for each in runs]),
         _mean([each.hit_ratio for each in runs]),
