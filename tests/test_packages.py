@@ -59,6 +59,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/documents/section",
         "infscale/sources/source_kind",
     ),
+    "demo/scenarios/test_figures.py": ("infscale/demo/scenarios/compared_figures",),
+    "demo/scenarios/test_scenario_plan.py": ("infscale/demo/scenarios/contenders",),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "doctor/advice/test_scaling_advice.py": (

@@ -13,6 +13,7 @@ from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
+from picker.scheduling.costs.batch_limits import BatchLimits
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.protected_load import ProtectedBooks, ProtectedLoad
 
@@ -37,7 +38,7 @@ _NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
 
 
 class PoolMemory:
-    """Cold requests, failures, media and promises per endpoint, its prefill clock, adapters and load of the pool.
+    """Cold requests, failures, media, promises, clock and batch of each endpoint, adapters and load of the pool.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
@@ -62,6 +63,7 @@ class PoolMemory:
         self.version = 0
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
+        self.batches = BatchLimits()
         self.protected = ProtectedBooks()
 
     @staticmethod
@@ -95,6 +97,7 @@ class PoolMemory:
         """
         if endpoints is not self._endpoints:
             self._place(endpoints)
+            self.batches.sync(endpoints)
         self.clock.sync(endpoints, lives)
         if lives is self._lives or not lives:
             return
