@@ -18,16 +18,17 @@ _MOST_BYTES: Final = 64 * 1024**3
 class FlowControlSettings:
     """How requests wait.
 
-    `enabled` None: they do where the scheduling has flow control of its own. A request waits for `max_wait_seconds` at
-    most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, 0: it does not. At most
-    `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names
-    that the gateway gives tenants in the fairness header; 1 for others. `band_shares` are what bands are guaranteed of
-    the GPU time, by their priorities, while requests of them wait.
+    `enabled` None: they do where the scheduling has flow control of its own, or places them by what endpoints have to
+    compute, as the preset `infscale` does. A request waits for `max_wait_seconds` at most; for the first endpoint of a
+    pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does not. At most `max_requests` wait
+    in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names that the gateway
+    gives tenants in the fairness header; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by
+    their priorities, while requests of them wait.
     """
 
     enabled: bool | None = None
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float | None = None
     max_requests: int = 10_000
     max_bytes: int = 128 * 1024 * 1024
     weights: Mapping[str, float] | None = field(default=None, hash=False)

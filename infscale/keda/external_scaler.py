@@ -25,6 +25,7 @@ from infscale.labels import Operator, Requirement, Selector, model_key, value_pr
 from infscale.metrics.published.answers import group_reading, whole
 from infscale.metrics.published.catalogue import BY_NAME, ENGINE, PICKER, Formula, PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
+from infscale.metrics.published.queue_readers import queued_requests
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.saturation import SaturationSettings
@@ -39,6 +40,7 @@ _CAPACITY: Final[Mapping[str, Callable[[SaturationSettings], float]]] = MappingP
         "waiting_requests_average": lambda settings: settings.queue_depth_threshold,
         "waiting_requests_maximum": lambda settings: settings.queue_depth_threshold,
         "in_flight_requests": lambda settings: settings.max_in_flight_requests,
+        "outstanding_requests": lambda settings: settings.max_in_flight_requests,
         "in_flight_tokens": lambda settings: settings.max_in_flight_tokens,
     }
 )
@@ -236,7 +238,7 @@ class ExternalScaler:
             trigger.saturation,
             sum(crowd) / max(pods.ready, 1) if len(crowd) == len(requests) else None,
         )
-        asked = asked_for(snapshot, now - self._settings.activation_seconds)
+        asked = asked_for(snapshot, now - self._settings.activation_seconds) or queued_requests(snapshot) > 0
         replicas = load_in_replicas(pods, seen, asked=asked)
         names = [*(each.text for each in trigger.goals), f"saturation={trigger.saturation:g}"]
         told = "; ".join(f"{name}: {_told(each)}" for name, each in zip(names, [*latencies, saturation], strict=True))

@@ -19,6 +19,7 @@ from infscale.latency.step_columns import STEP_CELLS, StepColumns
 from infscale.memo import Memo, MemoKey
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.queried import NO_QUERIES, Queried
+from infscale.metrics.queued import QueueView
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_MODELS,
@@ -254,6 +255,7 @@ class PoolState:
 
 
 _AVAILABLE: Final = MemoKey[tuple[IntArray, float]]("rows that may get a request")
+_RATIOS: Final = MemoKey[tuple[FloatArray, float]]("saturation by what engines report")
 
 
 @dataclass(slots=True, eq=False, init=False)
@@ -264,7 +266,7 @@ class PoolSnapshot:
     dispatched and has not seen end: they are the freshest load signal there is. `in_flight_by_model` has, for each row,
     requests and tokens by the model that was asked for. `turned_away` are the last requests that found no ready
     endpoint: how many, each with the monotonic second up to which they came. `queried` is what the configured queries
-    said last, by their names.
+    said last, by their names. `queue` is what waits in the picker; None: requests do not wait in this process.
     """
 
     state: Final[PoolState]
@@ -275,7 +277,9 @@ class PoolSnapshot:
     in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
     turned_away: Final[tuple[tuple[float, int], ...]]
     queried: Final[Mapping[str, Queried]]
+    queue: Final[QueueView | None]
     _in_flight_models: Mapping[str, tuple[float, float]] | None
+    _known_ratios: tuple[FloatArray, float] | None
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -287,6 +291,7 @@ class PoolSnapshot:
         in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]],
         turned_away: tuple[tuple[float, int], ...] = (),
         queried: Mapping[str, Queried] = NO_QUERIES,
+        queue: QueueView | None = None,
     ) -> None:
         self.state = state
         self.store_id = store_id
@@ -296,7 +301,9 @@ class PoolSnapshot:
         self.in_flight_by_model = in_flight_by_model
         self.turned_away = turned_away
         self.queried = queried
+        self.queue = queue
         self._in_flight_models = None
+        self._known_ratios = None
 
     @property
     def revision(self) -> str:
@@ -342,15 +349,34 @@ class PoolSnapshot:
 
     def saturation(self, now: float) -> FloatArray:
         """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""
-        gauges = self.state.columns.gauges
-        ratios = self.state.settings.saturation.ratios(
-            gauges.waiting,
-            gauges.kv_utilization,
-            self.in_flight_requests,
-            self.in_flight_tokens,
-        )
-        ratios[~self.fresh(now)] = math.nan
-        return ratios
+        ratios, oldest = self._ratios()
+        if now - oldest <= self.state.settings.staleness_limit_seconds:
+            return ratios
+        known = ratios.copy()
+        known[~self.fresh(now)] = math.nan
+        return known
+
+    def _ratios(self) -> tuple[FloatArray, float]:
+        """What saturation is where observations are fresh, and when the oldest of these was made; worked out once."""
+        if self._known_ratios is not None:
+            return self._known_ratios
+        state = self.state
+        # What engines report does not change with what is in flight.
+        of_state = state.settings.saturation.kind is SaturationKind.UTILIZATION
+        known = state.derived.get(_RATIOS) if of_state else None
+        if known is None:
+            gauges = state.columns.gauges
+            ratios = state.settings.saturation.ratios(
+                gauges.waiting,
+                gauges.kv_utilization,
+                self.in_flight_requests,
+                self.in_flight_tokens,
+            )
+            known = frozen(ratios), float(np.minimum.reduce(state.columns.observed_at, initial=math.inf))
+            if of_state:
+                state.derived.keep(_RATIOS, known)
+        self._known_ratios = known
+        return known
 
     def saturated(self, now: float) -> BoolArray:
         """Rows known to be saturated (ratio ≥ 1). An unknown ratio is in neither set."""

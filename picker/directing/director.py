@@ -12,6 +12,7 @@ import numpy as np
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen, hinted, ready
 from picker.directing.director_books import DirectorSettings
@@ -24,6 +25,7 @@ from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
 from picker.flow.room import LATEST_SECONDS, next_room, open_rows
+from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import Objectives
@@ -161,6 +163,20 @@ class PoolDirector:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
 
+    def given_up(self, request: InferenceRequest, rejection: Rejection, now: float, seconds: float, why: str) -> None:
+        """`request` has waited for so long, for `why`, and is refused: keep that for whatever asks."""
+        snapshot, body = self._store.snapshot(self.pool), request.body
+        if self.log is None or snapshot is None or body is None:
+            return
+        record = PickRecord(request.request_id, body.model, snapshot.revision, now, (), 0)
+        record.refused, record.refused_status = rejection.reason.value, rejection.status
+        record.waited_seconds, record.waited_for = seconds, why
+        self.log.refusals.append(record)
+
+    def open_queue(self, now: float) -> QueueBook:
+        """The store's book of what waits for the pool."""
+        return self._store.open_queue(self.pool, now)
+
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
         rejections, key = self.stats.rejections, (rejection.reason, rejection.status)
@@ -214,8 +230,8 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        if isinstance(selection, Rejection) and selection.reason is Reason.NO_ROOM:
-            # It is asked again.
+        if isinstance(selection, Rejection) and (request.waits or selection.reason is Reason.NO_ROOM):
+            # It is asked again, or what asks says how it ended (`given_up`): only answers are kept.
             return selection
         return self._carry_out(request, context, selection, chains, snapshot)
 
@@ -261,18 +277,11 @@ class PoolDirector:
             facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
-    def _room(self, context: SchedulingContext, rows: IntArray) -> IntArray:
-        """The rows among which the request is placed; what is chosen from them is what is kept of the choice."""
-        found = placeable(context, rows)
-        if self.log is not None and found is not rows and len(found):
-            self.log.begins(context, found)
-        return found
-
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
-        if self.log is not None:
-            self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
-        answer = self._config.decide(context, rows, self._room if holds else None)
+        if self.log is not None:
+            self.log.begins(context, rows, gated=holds)
+        answer = self._config.decide(context, rows, placeable if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds

@@ -13,7 +13,8 @@ from picker.scheduling.prediction import Objectives
 
 @value
 class Prospect:
-    """Of one request: its priority, its lane in a queue, and what it takes at the endpoint that has most of it cached.
+    """Of one request: its priority, the model it would be sent as, its lane in a queue, and what it takes at the
+    endpoint that has most of it cached.
 
     `hit_share` is the share of the prompt that is cached there, `wanted_seconds` within what its first token is wanted,
     0 where the request does not say. No endpoint of its lane has room before `soonest_seconds` from now, if none of
@@ -21,6 +22,7 @@ class Prospect:
     """
 
     priority: int
+    model: str
     lane: str
     prompt_tokens: float
     hit_share: float
@@ -47,5 +49,13 @@ def prospect(context: SchedulingContext, lane: str, rows: IntArray) -> Prospect:
         soonest = soonest_room(snapshot, context.memory.clock, rows, context.now)
     wanted = Objectives.of(facts.headers).ttft
     return Prospect(
-        facts.priority, lane, facts.prompt_tokens, hit_share, prefill_seconds, cost_seconds, wanted, soonest
+        facts.priority,
+        facts.target_model,
+        lane,
+        facts.prompt_tokens,
+        hit_share,
+        prefill_seconds,
+        cost_seconds,
+        wanted,
+        soonest,
     )

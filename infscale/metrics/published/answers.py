@@ -3,7 +3,8 @@
 For single pods an unknown value is left out. For a group (a pool, a model, the pods of a Service) a ready member
 without a fresh value counts as the highest fresh one, so that a lost scrape never scales down; below half coverage,
 before every ready member was scraped or failed once, and with no ready member at all, the value is `Unknown`. A value
-over a window needs two scrapes, and says how many seconds it is made of.
+over a window needs two scrapes, and says how many seconds it is made of. To what waits in the engines of a whole pool
+belongs what the picker holds back.
 """
 
 import math
@@ -18,6 +19,7 @@ from infscale.metrics.published.catalogue import Aggregation, Formula, Published
 from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.published.formula import Valued, evaluate
 from infscale.metrics.published.queried_readers import QueriedOfPool
+from infscale.metrics.published.queue_readers import OfWholePool, held_back, queued_models
 from infscale.metrics.published.readings import Readings
 from infscale.metrics.published.window_readers import (
     Group,
@@ -119,6 +121,8 @@ def _of_endpoints(snapshot: PoolSnapshot, *, by_requested: bool) -> Iterator[str
         for lora in snapshot.columns.lora:
             if lora is not None:
                 yield from sorted(lora.running | lora.waiting)
+        # While no endpoint is there it says of which models there is a demand.
+        yield from queued_models(snapshot)
         # Also while nothing asks for them: else what is in flight for an idle model would be no 0, but no metric.
         listed = sorted(NO_NAMES.union(*snapshot.columns.listed))
         yield from listed[:_MOST_LISTED]
@@ -239,7 +243,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if isinstance(metric.reader, Formula):
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
-    if isinstance(metric.reader, WithoutEndpoint | QueriedOfPool):
+    if isinstance(metric.reader, OfWholePool):
         # What is not split by model is the pool's, whichever model is asked about.
         return _of_pool(metric.reader, asked if metric.per_model else replace(asked, model=None))
     if metric.source.of_requests:
@@ -264,13 +268,15 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if math.isnan(value):
         return _unreported(metric, asked, group)
     covered = float(np.maximum.reduce(at_rows(covered_seconds(asked.snapshot), rows))) if metric.windowed else None
+    if asked.members is None:
+        value += held_back(metric.reader, asked.snapshot, asked.now, asked.model)
     return Reading(value, float(np.minimum.reduce(at_rows(at, rows))), covered)
 
 
-def _of_pool(reader: WithoutEndpoint | QueriedOfPool, asked: _Question) -> Reading | Unknown:
+def _of_pool(reader: OfWholePool, asked: _Question) -> Reading | Unknown:
     if asked.members is not None:
         return Unknown(f"it is a number of the whole of {asked.pool}")
-    if isinstance(reader, QueriedOfPool):
+    if not isinstance(reader, WithoutEndpoint):
         return reader.of_pool(asked.snapshot, asked.now, asked.model)
     window = asked.snapshot.state.settings.window_seconds
     return Reading(reader.of_pool(asked.snapshot, asked.now), asked.now, window)

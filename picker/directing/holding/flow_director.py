@@ -193,7 +193,7 @@ class FlowDirector(HoldingDirector):
             flow.keep(turn, waiting, verdict.lane if verdict.reason is Reason.NO_ROOM else None, now)
         else:
             flow.queue.removed(waiting.number, now)
-            flow.refuse(waiting, verdict)
+            flow.refuse(waiting, verdict, now)
         return False
 
     def _waits_for_endpoints(self, verdict: Rejection, flow: PoolFlow) -> bool:

@@ -7,9 +7,10 @@ from typing import Final
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.snapshot import PoolSnapshot
-from infscale.telemetry.histogram import Histogram
+from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
+from picker.directing.holding.flow_stats import OTHERS, FlowStats
 from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
@@ -21,13 +22,7 @@ from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
 from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
 
-WAIT_BOUNDS: Final[tuple[float, ...]] = (
-    *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0),
-)
-"""Seconds."""
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-OTHERS: Final = "other"
-"""The flow of all that came when as many flows as may be were known already."""
 _AT_ONCE: Final = 8
 """How many requests are refused between two looks at the clock."""
 _RECALLED: Final = 64
@@ -45,7 +40,7 @@ class FlowSettings:
     """
 
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float = 60.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     band_shares: Mapping[int, float] = field(default_factory=dict[int, float], hash=False)
@@ -55,27 +50,6 @@ class FlowSettings:
             raise ValueError("requests wait for a positive time, without endpoints for one that is not negative")
 
 
-@dataclass(slots=True)
-class FlowStats:
-    """Counts since start, by band: `waits` of those that were let go, and refusals by their reason."""
-
-    waits: dict[int, Histogram] = field(default_factory=dict[int, Histogram])
-    refusals: dict[tuple[int, Reason], int] = field(default_factory=dict[tuple[int, Reason], int])
-    given_up: int = 0
-
-    def waited(self, priority: int, seconds: float) -> None:
-        """A request of this band was let go after so long; 0: it did not have to wait."""
-        histogram = self.waits.get(priority)
-        if histogram is None:
-            histogram = self.waits[priority] = Histogram(WAIT_BOUNDS)
-        histogram.observe(seconds)
-
-    def refused(self, priority: int, reason: Reason) -> None:
-        """A request of this band was refused."""
-        key = priority, reason
-        self.refusals[key] = self.refusals.get(key, 0) + 1
-
-
 @dataclass(slots=True, eq=False)
 class Entry:
     """One request that waits."""
@@ -83,6 +57,7 @@ class Entry:
     request: InferenceRequest
     held: Held
     hit_share: float
+    place: QueuePlace
 
 
 class PoolFlow:
@@ -92,6 +67,7 @@ class PoolFlow:
         self.director = director
         self._clock = clock
         self.stats = FlowStats()
+        self._book = director.open_queue(clock())
         self._settings = settings
         self.queue = FlowQueue(
             EarliestDeadline(), self._fairness, settings.budget, shares=BandShares(settings.band_shares)
@@ -124,6 +100,7 @@ class PoolFlow:
             cost_seconds=seconds_of(decision),
         )
         self.queue.fairness(waiting.priority).dispatched(waiting, now)
+        self._book.passed("" if decision.charge is None else decision.charge.model, now)
         self.forecast.passed(waiting.cost_seconds, now)
         self._begin(waiting, decision, now)
 
@@ -148,15 +125,18 @@ class PoolFlow:
             due_at(now, prospect.wanted_seconds, prospect.prefill_seconds),
             prospect.cost_seconds,
         )
+        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
         if ready and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
-            return self._turned_away(waiting, Reason.DEADLINE, now)
+            return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share)
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
-            return self._turned_away(waiting, Reason.QUEUE_FULL, now)
+            return self._turned_away(request, waiting, place, Reason.QUEUE_FULL, now)
+        self._book.came(place)
+        self.stats.came(waiting)
         self._watch(now)
         return held
 
@@ -218,13 +198,16 @@ class PoolFlow:
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
             decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
+        self._book.left(entry.place, now)
         self._begin(charged, decision, now)
         entry.held.resolve(decision)
 
-    def refuse(self, waiting: Waiting, rejection: Rejection) -> None:
+    def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
-        self.stats.refused(waiting.priority, rejection.reason)
+        self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, _WAITED_FOR)
+        self._book.left(entry.place, now, refused=True)
+        self.stats.refused(waiting, rejection.reason)
         self._forget(waiting)
         entry.held.resolve(rejection)
 
@@ -232,7 +215,7 @@ class PoolFlow:
         """Refuse some of what has waited for as long as it may, the longest overdue; False: that was all."""
         late = self.queue.expired(now, _AT_ONCE)
         for waiting in late:
-            self.refuse(waiting, self._late(waiting, now))
+            self.refuse(waiting, self._late(waiting, now), now)
         self._watch(now)
         return len(late) == _AT_ONCE
 
@@ -241,7 +224,7 @@ class PoolFlow:
         for number in self.queue.numbers(_AT_ONCE):
             waiting = self.queue.removed(number, now)
             if waiting is not None:
-                self.refuse(waiting, rejection)
+                self.refuse(waiting, rejection, now)
         return len(self.queue) > 0
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
@@ -252,6 +235,7 @@ class PoolFlow:
         cost = 0.0 if decision.cost is None else decision.cost.settled(outcome)
         self.queue.fairness(waiting.priority).ended(waiting, cost, now)
         self.queue.shares.ended(waiting, cost - waiting.cost_seconds)
+        self.stats.took(waiting, cost)
         key = waiting.priority, waiting.flow
         self._active[key] -= 1
         self._forget(waiting)
@@ -263,7 +247,7 @@ class PoolFlow:
     # --- in between ---------------------------------------------------------------------------------------------------
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
-        self.stats.waited(waiting.priority, now - waiting.arrived_at)
+        self.stats.waited(waiting, now - waiting.arrived_at)
         if decision.record is not None:
             self._running[id(decision.record)] = waiting
             key = waiting.priority, waiting.flow
@@ -279,7 +263,7 @@ class PoolFlow:
     def _gave_up(self, number: int, now: float) -> None:
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            del self.entries[number]
+            self._book.left(self.entries.pop(number).place, now)
             self._watch(now)
             self.stats.given_up += 1
             self._forget(waiting)
@@ -309,15 +293,20 @@ class PoolFlow:
         message = "the pool is full: the request has waited for as long as it may"
         return Rejection("ResourceExhausted", message, Reason.WAITED, REJECTED_TTL_EXPIRED, retry)
 
-    def _turned_away(self, waiting: Waiting, reason: Reason, now: float) -> Rejection:
+    def _turned_away(
+        self, request: InferenceRequest, waiting: Waiting, place: QueuePlace, reason: Reason, now: float
+    ) -> Rejection:
         """What a request is told that may not wait."""
-        self.stats.refused(waiting.priority, reason)
+        self._book.turned_off(place)
+        self.stats.refused(waiting, reason)
         self._forget(waiting)
         retry = self.forecast.retry_seconds(waiting.priority, self.director.ready(), now)
         message = "the pool is full, and as many requests wait as may"
         if reason is Reason.DEADLINE:
             message = "the pool is full, and the request would wait for longer than it wants to or may"
-        return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+        rejection = Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+        self.director.given_up(request, rejection, now, 0.0, _WAITED_FOR)
+        return rejection
 
 
 def seconds_of(decision: Decision) -> float:

@@ -36,7 +36,7 @@ def test_an_objective_is_kept_by_its_latency_and_by_load() -> None:
     document = written(advised(FACTS, TTFT, Limits()))
     assert metrics(document) == {
         "time_to_first_token_p90_seconds": {"type": "Value", "value": "800m"},
-        "in_flight_requests": {"type": "AverageValue", "averageValue": "44"},
+        "outstanding_requests": {"type": "AverageValue", "averageValue": "44"},
     }
     assert document["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "vllm"}
     assert (document["spec"]["minReplicas"], document["spec"]["maxReplicas"]) == (1, 6)
@@ -44,6 +44,17 @@ def test_an_objective_is_kept_by_its_latency_and_by_load() -> None:
     assert up["policies"] == [{"type": "Percent", "value": 100, "periodSeconds": 200}], "as long as a model loads"
     assert down["stabilizationWindowSeconds"] == 400, "twice as long as a model loads"
     assert float(up["tolerance"].removesuffix("m")) == 100
+
+
+@pytest.mark.parametrize(
+    ("goals", "target"),
+    [("ttft_p90=1s", "800m"), ("ttft_p90=2s,queue_p50=500ms,itl_p90=50ms", "400m"), ("itl_p90=50ms", None)],
+)
+def test_where_requests_wait_in_the_picker_the_wait_there_is_kept_short_too(goals: str, target: str | None) -> None:
+    found = metrics(written(advised(replace(FACTS, holds=True), read_goals(goals), Limits())))
+    expected = None if target is None else {"type": "Value", "value": target}
+    assert found.get("queue_wait_p90_seconds") == expected
+    assert "queue_wait_p90_seconds" not in metrics(written(advised(FACTS, read_goals(goals), Limits())))
 
 
 def test_without_a_batch_size_the_kv_cache_says_when_a_pod_is_full() -> None:

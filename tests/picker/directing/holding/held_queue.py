@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
 from infscale.metrics.store.metrics_store import MetricStore
@@ -27,6 +28,8 @@ OBJECTIVES = {"interactive": 10, "batch": -10}
 class Queue:
     """The flow director of one pool; endpoints run what they are sent, and `now` passes when it is told to."""
 
+    settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
+
     def __init__(
         self,
         endpoints: int = 1,
@@ -40,9 +43,7 @@ class Queue:
         self.store = MetricStore("s")
         self.config = config or preset("infscale")
         self.wall = 1_700_000_000.0
-        settings = DirectorSettings(
-            holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}), wall=lambda: self.wall + self.now
-        )
+        settings = replace(self.settings, wall=lambda: self.wall + self.now)
         self.directors = PoolDirectors(
             lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
         )

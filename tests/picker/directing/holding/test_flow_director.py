@@ -16,6 +16,14 @@ from tests.picker.directing.asked import Asked
 from tests.picker.directing.holding.held_queue import LONG, Queue, as_class, of_tenant, order
 
 
+def queued(queue: Queue) -> int:
+    """How many wait by the store's book."""
+    snapshot = queue.store.snapshot(POOL)
+    assert snapshot is not None
+    assert snapshot.queue is not None
+    return sum(part.requests for part in snapshot.queue.of(None))
+
+
 def test_a_request_waits_while_every_endpoint_has_enough_and_goes_when_one_has_not() -> None:
     queue = Queue(endpoints=2)
     first, second, third = queue.ask(), queue.ask(), queue.ask()
@@ -182,14 +190,14 @@ def test_a_client_that_leaves_has_left_the_queue() -> None:
     assert queue.flow.flows[POOL].stats.given_up == 1
 
 
-def test_without_waiting_endpoints_are_asked_for_and_the_request_is_refused() -> None:
-    queue = Queue(endpoints=0)
+def test_where_requests_do_not_wait_for_endpoints_these_are_asked_for_and_the_request_is_refused() -> None:
+    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=0.0))
     assert queue.ask().rejection.reason is Reason.NO_ENDPOINTS
 
 
 def test_a_request_to_an_empty_pool_waits_for_its_first_endpoint() -> None:
     """Each is counted, and told to what scales the pool, when it comes; none a second time."""
-    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=30.0))
+    queue = Queue(endpoints=0)
     called: list[float] = []
     queue.store.on_request_without_endpoint(lambda _: called.append(queue.now))
     first, second = queue.ask(100), queue.ask(100)
@@ -296,6 +304,7 @@ class FlowLaws(RuleBasedStateMachine):
         waiting = [each for each in went if each.held is not None and each.held.waiting]
         assert len(self.queue.flow.flows[POOL].queue) == len(self.queue.flow.flows[POOL].entries) == len(waiting)
         assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
+        assert queued(self.queue) == len(waiting), "what is published is what waits"
         decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
         self.running = [each for each in decided if each not in self.gone]
 
