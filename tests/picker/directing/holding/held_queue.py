@@ -85,9 +85,10 @@ class Queue:
         headers: Mapping[str, str] | None = None,
         size: int = 100,
         subset: tuple[str, ...] | None = None,
+        prompt: bytes | None = None,
     ) -> Asked:
         given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
-        prompt = random.Random(len(self.went)).randbytes(64)
+        prompt = prompt or random.Random(len(self.went)).randbytes(64)
         body = ParsedBody("completions", "m", prompt, tokens, 100)
         asked = Asked(InferenceRequest("id", "/v1/completions", given, body, subset, size))
         self.went.append(asked)
@@ -114,6 +115,22 @@ class Queue:
                 self.scrape()
         self.now = max(self.now, until)
         self.scrape()
+
+    def settle(self) -> None:
+        """All that may go now goes."""
+        self.now += 0.003
+        self.flow.stir(self.now)
+        for _ in range(1_000):
+            if self.alarm > self.now:
+                return
+            self.alarm = math.inf
+            self.flow.ring(self.now)
+        raise AssertionError("it is rung for ever")
+
+    @property
+    def waiting(self) -> list[Asked]:
+        """What waits, in the order in which it came."""
+        return [each for each in self.went if each.held is not None and each.held.waiting]
 
     @property
     def in_flight(self) -> float:
