@@ -46,7 +46,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
     "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
-    "cli/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/demos/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
     "cli/test_preflight.py": ("adapter/registering/api_services",),
     "cli/test_reference_line.py": (
         "infscale/kube/api/client",
