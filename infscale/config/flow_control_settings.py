@@ -16,7 +16,8 @@ _MOST_BYTES: Final = 64 * 1024**3
 class FlowControlSettings:
     """How requests wait.
 
-    `enabled` None: they do where the scheduling has flow control of its own. A request waits for `max_wait_seconds` at
+    `enabled` None: they do where the scheduling has flow control of its own, or places them by what endpoints have to
+    compute, as the preset `infscale` does. A request waits for `max_wait_seconds` at
     most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does
     not. At most `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time
     by the names that the gateway gives tenants in the fairness header; 1 for others.

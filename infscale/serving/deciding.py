@@ -106,7 +106,8 @@ class Deciding(Part):
     def may_hold(self) -> bool:
         """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
         enabled = self._config.picker.flow_control.enabled
-        return self.scheduling.flow is not None if enabled is None else enabled
+        scheduling = self.scheduling
+        return scheduling.flow is not None or scheduling.clocked if enabled is None else enabled
 
     def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
         """Have requests wait; before any pool is there, and before `record`.
