@@ -100,7 +100,12 @@ async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
     config.write_text(SESSIONS.replace("KEYS", str(tmp_path / "keys")))
     servers = [quick_settings(name, {"num_blocks": 4_096}, coefficients=SLOW) for name in "ab"]
     flow, explain = {"enabled": True}, {"file": "picks.jsonl"}
-    options = {"transport": transport, "config_file": "epp.yaml", "flow_control": flow, "explain": explain}
+    options: dict[str, Any] = {
+        "transport": transport,
+        "config_file": "epp.yaml",
+        "flow_control": flow,
+        "explain": explain,
+    }
     tokens: list[str] = []
     async with gateway(tmp_path, servers, **options) as running:
 
@@ -123,7 +128,9 @@ async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
         assert log is not None
         waited = [pick.record for sheet in log.sheets() for pick in sheet.picks if pick.record.waited_seconds]
         assert waited
-        held = json.loads(await command(capsys, "explain", waited[0].request_id, "--address", url, "--json"))["picks"][0]
+        held = json.loads(await command(capsys, "explain", waited[0].request_id, "--address", url, "--json"))["picks"][
+            0
+        ]
         assert (held["reproduced"], held["waited_seconds"]) == (True, waited[0].waited_seconds)
         assert "room" in [stage["kind"] for stage in held["stages"]]
         text = await command(capsys, "explain", "chat-3-3", "--address", url)
