@@ -184,6 +184,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
     "cli/test_top.py": ("infscale/top/live",),
     "keda/test_external_scaler.py": ("infscale/keda/last_answers",),
+    "viewing/explained/test_stage_sections.py": ("infscale/viewing/explained/seen_stages",),
     "viewing/test_seen_documents.py": ("infscale/viewing/document_parts",),
     "viewing/test_views.py": (
         "infscale/viewing/autoscaler_views",
