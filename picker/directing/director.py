@@ -213,7 +213,7 @@ class PoolDirector:
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
-        if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
+        if isinstance(selection, Rejection) and not blind and not _will_do(selection, sessions):
             # No endpoint whose load is known will do for this request: one whose load is not may.
             others = self._gates.of_unknown_load(request, snapshot, now)
             if len(others):
@@ -291,6 +291,14 @@ class PoolDirector:
             return shed_for_load(retry_after)
         message = "no endpoints available for the given request"
         return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)
+
+
+def _will_do(refused: Rejection, sessions: Sessions) -> bool:
+    """Whether endpoints whose load is known will do for a request, although not now.
+
+    A request of a session waits for its own endpoint, and would leave it for one that is not known yet.
+    """
+    return refused.reason is Reason.SATURATED or (refused.reason is Reason.NO_ROOM and bool(sessions))
 
 
 def _lane(context: SchedulingContext, rows: IntArray) -> str:

@@ -1,11 +1,11 @@
 """How many requests the batch of an endpoint takes, where its pages show that it takes no more.
 
 Engines limit their batches by a setting that no page tells (vLLM's ``max_num_seqs``). Where requests wait at two
-scrapes one after the other and no more run at the second, the batch was full: what runs is its limit. Prompts that are being
-computed are no such queue: between two scrapes they join the batch. What waits for a KV cache that is as good as full
-says nothing of the batch: its room is judged by itself. A limit is forgotten when more run than it says. So it is never
-lower than what the endpoint does, and it costs no trial to find out that it rose: one request more than the limit is
-always let go, which runs where it can.
+scrapes one after the other and no more run at the second, the batch was full: what runs is its limit. Prompts that
+are being computed are no such queue: between two scrapes they join the batch. What waits for a KV cache that is as
+good as full says nothing of the batch: its room is judged by itself. A limit is forgotten when more run than it says.
+So it is never lower than what the endpoint does, and it costs no trial to find out that it rose: one request more
+than the limit is always let go, which runs where it can.
 """
 
 from typing import Final
@@ -15,7 +15,6 @@ import numpy as np
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import BoolArray, PoolSnapshot
-
 
 _CACHE_FULL: Final = 0.9
 
