@@ -69,11 +69,11 @@ def _slowest_wake(found: Found) -> float | None:
 
 LIMITS: Final = (
     Limit("overload", "requests not answered", _not_answered, 0),
-    Limit("overload", "interactive p90 ÷ alone", lambda found: found[OURS].slowdown, 4.5),
-    Limit("overload", "interactive p90 ÷ the reference's", _ratio(lambda one: one.interactive_p90, REFERENCE), 0.4),
+    Limit("overload", "interactive p90 ÷ alone", lambda found: found[OURS].slowdown, 1.2),
+    Limit("overload", "interactive p90 ÷ the reference's", _ratio(lambda one: one.interactive_p90, REFERENCE), 0.2),
     Limit("overload", "newcomer's distance from its half", lambda found: found[OURS].share_error, 0.05),
     Limit("overload", "the reference's output ÷ ours", _ratio(lambda one: one.tokens_per_second, REFERENCE, less=False),
-          0.95),
+          1.9),
     Limit("scale-from-zero", "requests not answered", _not_answered, 0),
     Limit("scale-from-zero", "seconds to the first answer", _slowest_wake, 6.0),
     Limit("sessions", "requests not answered", _not_answered, 0),

@@ -298,10 +298,14 @@ class PoolDirector:
 
 
 def _waits_for_its_own(rejection: Rejection, context: SchedulingContext, admission: Admission) -> bool:
-    """Whether endpoints of unknown load are none for the request: there are others, some of which it is bound to."""
+    """Whether endpoints whose load is known will do for the request, although not now.
+
+    A request that is bound to some of them, by its session or by filters, would leave those for one that is not known.
+    """
+    if rejection.reason is not Reason.NO_ROOM:
+        return rejection.reason is Reason.SATURATED
     eligible = context.derived.get(ELIGIBLE)
-    narrowed = eligible is not None and len(eligible) < len(admission.rows)
-    return rejection.reason is Reason.SATURATED or (rejection.reason is Reason.NO_ROOM and narrowed)
+    return bool(context.sessions) or (eligible is not None and len(eligible) < len(admission.rows))
 
 
 def _lane(context: SchedulingContext, rows: IntArray) -> str:

@@ -82,7 +82,7 @@ class PoolServers:
                 "name": each.name,
                 "address": each.address,
                 "port": str(each.port),
-                "labels": {GPU_LABELS[0]: self.kind.gpu_model, GPUS_LABEL: str(self.kind.gpus)},
+                "labels": {GPU_LABELS[0]: self.kind.gpu_model.replace(" ", "-"), GPUS_LABEL: str(self.kind.gpus)},
                 "phase": each.state,
             }
             for each in self.servers.values()

@@ -87,11 +87,11 @@ class ScenarioPlan:
 def overload(stretch: float = 1.0) -> ScenarioPlan:
     """Two classes at twice what the servers can do, `stretch` times as long as in the demo."""
     stage = 2.0 * stretch
-    calm, over, before = 6, 9, 3
+    calm, over, before = 6, 6, 2
     alone = "/".join(["4"] * (calm + over))
     heavy = "/".join(["0"] * calm + ["25"] * over)
     # A newcomer: it asks for more than its half for as long as it asks.
-    light = "/".join(["0"] * (calm + before) + ["12"] * 2 + ["0"] * (over - before - 2))
+    light = "/".join(["0"] * (calm + before) + ["7.5"] * 2 + ["0"] * (over - before - 2))
     seconds = f"seconds={stage * (calm + over):g}"
     sizes = "question=400,output=60,class=batch"
     return ScenarioPlan(

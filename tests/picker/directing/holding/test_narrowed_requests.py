@@ -224,3 +224,16 @@ def test_a_turn_asks_about_so_many_lanes_only(endpoints: int) -> None:
         assert [first_of(each) for each in waiting if not each.waits] == [first_of(busy[-1])]
     queue.passes(10.0)
     assert not any(each.waits for each in waiting)
+
+
+def test_a_session_waits_for_its_own_endpoint_beside_one_whose_load_is_not_known() -> None:
+    queue = Queue(config=scheduling(BY_ID))
+    chat = {"x-session-id": "chat"}
+    first = queue.ask(headers=chat)
+    queue.state(2, scraped=False)
+    queue.store.record_failure(endpoint(1).key, "connection refused", queue.now)
+    again = queue.ask(headers=chat)
+    assert again.waits
+    queue.ends(first)
+    queue.passes(3.0)
+    assert first_of(again) == endpoint(0).authority
