@@ -19,7 +19,8 @@ class FlowControlSettings:
     `enabled` None: they do where the scheduling has flow control of its own. A request waits for `max_wait_seconds` at
     most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, 0: it does not. At most
     `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names
-    that the gateway gives tenants in the fairness header; 1 for others.
+    that the gateway gives tenants in the fairness header; 1 for others. With `preempt` sheddable requests in flight are
+    taken back for those of higher bands that wait.
     """
 
     enabled: bool | None = None
@@ -28,6 +29,7 @@ class FlowControlSettings:
     max_requests: int = 10_000
     max_bytes: int = 128 * 1024 * 1024
     weights: Mapping[str, float] | None = field(default=None, hash=False)
+    preempt: bool = True
 
 
 def flow_control_settings(given: Field) -> FlowControlSettings:
@@ -40,6 +42,7 @@ def flow_control_settings(given: Field) -> FlowControlSettings:
         section.get("max_requests", values.whole(0, _MOST_REQUESTS), default.max_requests),
         section.get("max_bytes", values.whole(0, _MOST_BYTES), default.max_bytes),
         section.get("weights", _weights, default.weights),
+        section.get("preempt", Field.boolean, default.preempt),
     )
 
 

@@ -15,7 +15,7 @@ from infscale.simulate.parsed_requests import inference_request
 from infscale.simulate.scenario import Scenario
 from infscale.simulate.world.fleet import Servers
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Answer, Refused
+from infscale.simulate.world.gateway import EVICTED, Answer, Refused
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from picker.directing.admission import OBJECTIVE_HEADERS
@@ -136,6 +136,9 @@ class PickerRouter:
             self._director.refused(asked.headers, asked.body, verdict)
             return Refused(verdict.status, verdict.reason.value)
         flight.asked, flight.decision = asked.remembered(), verdict
+        if verdict.recall is not None and flight.evict is not None:
+            evict = flight.evict
+            verdict.recall.listen(lambda told: evict(Refused(told.status, told.reason.value)))
         return verdict.destinations[: self._scenario.destinations]
 
     def started(self, flight: Flight) -> None:
@@ -147,11 +150,12 @@ class PickerRouter:
         """See `Router`."""
         asked, decision = _open(flight)
         now, started_at = self._clock.now, flight.started_at
+        evicted = flight.failure == EVICTED
         shown = self._scenario.response_bodies and flight.failure is None
         # Where bodies are withheld, an end and an abort after the response headers look the same.
         answered = started_at is not None and (flight.failure is None or not self._scenario.response_bodies)
         outcome = Outcome(
-            kind="completed" if answered else "aborted",
+            kind="evicted" if evicted else "completed" if answered else "aborted",
             status=flight.status if started_at is not None else None,
             prompt_tokens=flight.prompt_tokens if shown else None,
             completion_tokens=flight.request.output_tokens if shown else None,
@@ -161,6 +165,8 @@ class PickerRouter:
             duration_seconds=now - flight.opened_at,
             streamed=True,
         )
+        if decision.recall is not None:
+            decision.recall.close()
         self._director.finished(asked, decision, outcome, now)
         flight.asked = flight.decision = None
 

@@ -38,7 +38,7 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
     uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
     needed = clock.cache_tokens + uncached + request.output_tokens
-    kept = (_beyond_feed(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
+    kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)
@@ -51,13 +51,13 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
 
 def next_room(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> float:
     """When to look again, if nothing else happens: the first endpoint that was fed is no longer."""
-    left = _beyond_feed(snapshot, clock, now)
+    left = beyond_feed_seconds(snapshot, clock, now)
     left = left[left > 0.0]
     soonest = float(np.minimum.reduce(left)) if len(left) else LATEST_SECONDS
     return now + min(max(soonest, SOONEST_SECONDS), LATEST_SECONDS)
 
 
-def _beyond_feed(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
+def beyond_feed_seconds(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
     """Seconds of prompts that each endpoint has to compute beyond the step that runs and what is on its way."""
     step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
     left: FloatArray = clock.pending_seconds(now) - step - IN_TRANSIT_SECONDS

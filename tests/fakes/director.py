@@ -52,7 +52,7 @@ class FakeDirector:
     def evict(self, rejection: Rejection) -> bool:
         """Take the last request back, if it is under way; whether it was."""
         recall = self.decisions[-1].recall if self.decisions else None
-        return recall is not None and recall.revoke(rejection)
+        return recall is not None and recall.revoke(rejection, "another")
 
     def _given_up(self) -> None:
         self.given_up += 1

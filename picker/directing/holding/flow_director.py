@@ -116,6 +116,9 @@ class FlowDirector(HoldingDirector):
         """See `Director`."""
         decided = super().response_started(decision, status, served, now)
         if decided is not decision:
+            flow = None if decided.pool is None else self.flows.get(decided.pool)
+            if flow is not None:
+                flow.preemption.began(decided)
             self.stir(now)
         return decided
 
@@ -137,7 +140,9 @@ class FlowDirector(HoldingDirector):
                 turn.left(charged, now)
                 flow.let_go(charged, verdict, now)
             elif verdict.reason in _FOR_NOW:
-                turn.blocked(waiting)
+                # Where there is room now, the request is judged again.
+                if verdict.reason is not Reason.NO_ROOM or not flow.make_room(waiting, now):
+                    turn.blocked(waiting)
             else:
                 flow.queue.removed(waiting.number, now)
                 flow.refuse(waiting, verdict)

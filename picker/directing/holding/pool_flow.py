@@ -7,6 +7,7 @@ from typing import Final
 from infscale.telemetry.histogram import Histogram
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
+from picker.directing.holding.preempting import Blocked, Preemption
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, due_at
 from picker.flow.drain import Drain
@@ -36,13 +37,15 @@ class FlowSettings:
 
     A request waits for `max_wait_seconds` at most, in a pool without a ready endpoint for `no_endpoint_seconds` (0: it
     does not). `budget` is what may wait in one pool. `weights` are those of flows that are named by the fairness header
-    which the gateway sets; 1 for others.
+    which the gateway sets; 1 for others. With `preempts` sheddable requests in flight are taken back for those of
+    higher bands that wait.
     """
 
     max_wait_seconds: float = 60.0
     no_endpoint_seconds: float = 0.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    preempts: bool = True
 
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
@@ -77,6 +80,7 @@ class Entry:
     request: InferenceRequest
     held: Held
     hit_share: float
+    prefill_seconds: float
 
 
 class PoolFlow:
@@ -89,6 +93,8 @@ class PoolFlow:
         self._settings = settings
         self.queue = FlowQueue(EarliestDeadline(), self._fairness, settings.budget)
         self.entries: dict[int, Entry] = {}
+        self.preemption = Preemption(director)
+        """What of it runs and may be taken back."""
         self._drain = Drain()
         self._number = 0
         # What runs, by the record of its decision, and how many that are of each flow.
@@ -135,7 +141,7 @@ class PoolFlow:
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share)
+        self.entries[number] = Entry(request, held, prospect.hit_share, prospect.prefill_seconds)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
             return self._refusal(waiting, Reason.QUEUE_FULL, now)
@@ -172,6 +178,7 @@ class PoolFlow:
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
+        self.preemption.ended(decision, outcome, now)
         waiting = self._running.pop(id(decision.record), None)
         if waiting is None:
             return
@@ -182,15 +189,25 @@ class PoolFlow:
         self._active[key] -= 1
         self._forget(waiting)
 
+    def make_room(self, waiting: Waiting, now: float) -> bool:
+        """Take back what has to go for a request that has room nowhere; whether anything was."""
+        if not self._settings.preempts:
+            return False
+        entry = self.entries[waiting.number]
+        patience = max(0.0, waiting.due_at - entry.prefill_seconds - now)
+        retry_after = self._retry_after(self.queue.priorities[-1], now)
+        return self.preemption.make_room(Blocked(entry.request, waiting.priority, patience, retry_after), now)
+
     def due(self, now: float) -> float:
         """When to look at the queue again, if nothing else happens."""
-        return min(self.queue.next_expiry, self.director.next_room(now))
+        return min(self.queue.next_expiry, self.director.next_room(now), self.preemption.next_look(now))
 
     # --- in between ---------------------------------------------------------------------------------------------------
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
         self.stats.waited(waiting.priority, now - waiting.arrived_at)
         self._drain.left(waiting.cost_seconds, now)
+        self.preemption.began(decision)
         if decision.record is not None:
             self._running[id(decision.record)] = waiting
             key = waiting.priority, waiting.flow
@@ -231,15 +248,19 @@ class PoolFlow:
         return self._refusal(waiting, Reason.WAITED, now)
 
     def _refusal(self, waiting: Waiting, reason: Reason, now: float) -> Rejection:
-        ahead = sum([self.queue.band(each).seconds for each in self.queue.priorities if each >= waiting.priority])
-        seconds = self._drain.seconds_for(ahead, now)
-        retry = min(max(seconds or 0.0, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
+        retry = self._retry_after(waiting.priority, now)
         if reason is Reason.QUEUE_FULL:
             self.stats.refused(waiting.priority, reason)
             message = "the pool is full, and as many requests wait as may"
             return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
         message = "the pool is full: the request has waited for as long as it may"
         return Rejection("ResourceExhausted", message, reason, REJECTED_TTL_EXPIRED, retry)
+
+    def _retry_after(self, priority: int, now: float) -> float:
+        """When it is worth coming back for a request of a band: when what waits before it has left, seconds."""
+        ahead = sum([self.queue.band(each).seconds for each in self.queue.priorities if each >= priority])
+        seconds = self._drain.seconds_for(ahead, now)
+        return min(max(seconds or 0.0, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
 
 
 def seconds_of(decision: Decision) -> float:

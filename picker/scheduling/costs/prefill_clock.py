@@ -50,6 +50,17 @@ class Work:
         self.cache_tokens = float(round(cache_tokens))
 
 
+class Standing:
+    """How far a request is: of its `work` so many seconds of its prefill are left, 0 since `computed_at`."""
+
+    __slots__ = ("computed_at", "left_seconds", "work")
+
+    def __init__(self, work: Work, left_seconds: float, computed_at: float) -> None:
+        self.work = work
+        self.left_seconds = left_seconds
+        self.computed_at = computed_at
+
+
 class _Prefill:
     """A request in flight: when it was dispatched, its work, and, once it is due, when the clock had computed it."""
 
@@ -184,6 +195,17 @@ class _Line:
     def find(self, number: int) -> _Prefill:
         return self.ahead.get(number) or self.due.get(number) or self.behind[number]
 
+    def standing(self, number: int, now: float) -> Standing:
+        """How far a request is; what is left is what the clock goes back by if the request ends now."""
+        self._run(now)
+        each = self.find(number)
+        if number not in self.ahead:
+            # Of one that began before the clock had it computed, or anew, it is not known when that was.
+            return Standing(each.work, 0.0, min(each.finish, now))
+        if next(iter(self.ahead)) == number:
+            return Standing(each.work, min(self.first - now, each.work.seconds), now)
+        return Standing(each.work, each.work.seconds, now)
+
     def begin_anew(self) -> None:
         """Nothing of what was sent is computed any more."""
         for each in (self.due, self.ahead):
@@ -274,6 +296,11 @@ class PrefillClock:
         if line is not None:
             line.ended(number, now, answered=answered)
             self._show(line)
+
+    def standing(self, number: int, now: float) -> Standing | None:
+        """How far request `number` is; None: it is on no clock."""
+        line = self._of.get(number)
+        return None if line is None else line.standing(number, now)
 
     def moved(self, number: int, to: int, row: int, now: float) -> None:
         """Request `number` went to the endpoint of `row` instead, where it is number `to`."""

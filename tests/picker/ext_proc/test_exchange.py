@@ -392,7 +392,7 @@ def test_a_request_is_taken_back_in_the_middle_of_its_answer() -> None:
     (answer,) = book.exchange.evict(EVICTED, 7.0)
     assert isinstance(answer, ImmediateReply)
     assert (director.outcome.kind, director.outcome.status, director.outcome.failed) == ("evicted", 200, None)
-    assert not recall.revoke(EVICTED)
+    assert not recall.revoke(EVICTED, "another")
 
 
 def test_what_has_ended_is_not_taken_back() -> None:

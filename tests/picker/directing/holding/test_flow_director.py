@@ -18,7 +18,7 @@ from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import preset
 from picker.flow.budgets import Budget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
 from tests.picker.directing.asked import Asked
@@ -31,9 +31,19 @@ OBJECTIVES = {"interactive": 10, "batch": -10}
 class Queue:
     """A flow director on a real store, with a clock and an alarm by hand."""
 
-    def __init__(self, endpoints: int = 1, flow: FlowSettings | None = None, ticks: float = 0.0) -> None:
+    def __init__(
+        self,
+        endpoints: int = 1,
+        flow: FlowSettings | None = None,
+        ticks: float = 0.0,
+        blocks: int | None = None,
+        role: str = "",
+    ) -> None:
+        """With `blocks` each endpoint has a KV cache of so many blocks of 16 tokens; `role` is its label."""
         self.now = 1.0
         self.ticks = ticks
+        self.blocks = blocks
+        self.labels = {"llm-d.ai/role": role} if role else {}
         self.alarm = math.inf
         self.store = MetricStore("s")
         self.config = preset("infscale")
@@ -53,7 +63,7 @@ class Queue:
         return self.now
 
     def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1) -> None:
-        found = tuple(endpoint(row, phase=phase) for row in range(endpoints))
+        found = tuple(endpoint(row, phase=phase, labels=self.labels) for row in range(endpoints))
         objectives = tuple(
             Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
         )
@@ -68,7 +78,8 @@ class Queue:
         snapshot = self.store.snapshot(POOL)
         running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
         for each, count in zip(self.store.discovery.endpoints, running, strict=False):
-            self.store.record_scrape(each.key, engine_sample(0.0, count, 0.0, block_size_tokens=16), self.now)
+            page = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
+            self.store.record_scrape(each.key, page, self.now)
         self.flow.stir(self.now)
 
     def ask(self, tokens: int = LONG, headers: Mapping[str, str] | None = None, size: int = 100) -> Asked:
@@ -80,10 +91,19 @@ class Queue:
         verdict = self.flow.direct(asked.request, self.now)
         if isinstance(verdict, Held):
             asked.held = verdict
-            verdict.listen(asked.verdicts.append)
+            verdict.listen(lambda told: self._told(asked, told))
         else:
-            asked.verdicts.append(verdict)
+            self._told(asked, verdict)
         return asked
+
+    def _told(self, asked: Asked, verdict: Verdict) -> None:
+        asked.verdicts.append(verdict)
+        if isinstance(verdict, Decision) and verdict.recall is not None:
+            verdict.recall.listen(lambda rejection: self._evicted(asked, rejection))
+
+    def _evicted(self, asked: Asked, rejection: Rejection) -> None:
+        asked.evicted.append(rejection)
+        self.ends(asked, Outcome("evicted"))
 
     def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
         self.flow.finished(asked.request, asked.decision, outcome or Outcome("completed", 200), self.now)
@@ -295,12 +315,12 @@ def test_sheddable_requests_wait_and_are_not_shed() -> None:
 
 
 class FlowLaws(RuleBasedStateMachine):
-    """Any order of arrivals, ends, aborts, scrapes and pool changes: one outcome each, and books at 0 in the end."""
+    """Any order of arrivals, ends, aborts, evictions, scrapes and pool changes: one outcome each, and books at 0."""
 
-    @initialize(endpoints=st.integers(0, 3))
-    def begin(self, endpoints: int) -> None:
+    @initialize(endpoints=st.integers(0, 3), blocks=st.sampled_from([None, 64]))
+    def begin(self, endpoints: int, blocks: int | None) -> None:
         flow = FlowSettings(max_wait_seconds=8.0, no_endpoint_seconds=5.0, budget=Budget(requests=6))
-        self.queue = Queue(endpoints, flow)
+        self.queue = Queue(endpoints, flow, blocks=blocks)
         self.running: list[Asked] = []
         self.gone: list[Asked] = []
 
@@ -350,7 +370,14 @@ class FlowLaws(RuleBasedStateMachine):
         assert len(self.queue.flow.flows[POOL].queue) == len(self.queue.flow.flows[POOL].entries) == len(waiting)
         assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
         decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
+        self.gone += [each for each in decided if each.evicted and each not in self.gone]
+        assert all(len(each.evicted) <= 1 for each in decided)
         self.running = [each for each in decided if each not in self.gone]
+        for each in self.queue.flow.flows.values():
+            for priority in (10, 0, -10):
+                fairness = each.queue.fairness(priority)
+                outstanding = sum(fairness.outstanding_seconds(name) for name in ("a", "b", ""))
+                assert (outstanding > 0.0) == any(each.decision.priority == priority for each in self.running)
 
     def teardown(self) -> None:
         if not hasattr(self, "queue"):
@@ -366,6 +393,7 @@ class FlowLaws(RuleBasedStateMachine):
         flow = queue.flow.flows[POOL]
         assert not flow._running  # pyright: ignore[reportPrivateUsage]
         assert not flow._active  # pyright: ignore[reportPrivateUsage]
+        assert not len(flow.preemption)
         assert queue.in_flight == 0
 
 
