@@ -17,15 +17,15 @@ class FlowControlSettings:
     """How requests wait.
 
     `enabled` None: they do where the scheduling has flow control of its own. A request waits for `max_wait_seconds` at
-    most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, 0: it does not. At most
-    `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names
-    that the gateway gives tenants in the fairness header; 1 for others. With `preempt` sheddable requests in flight are
-    taken back for those of higher bands that wait.
+    most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does
+    not. At most `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time
+    by the names that the gateway gives tenants in the fairness header; 1 for others. With `preempt` sheddable
+    requests in flight are taken back for those of higher bands that wait.
     """
 
     enabled: bool | None = None
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float | None = None
     max_requests: int = 10_000
     max_bytes: int = 128 * 1024 * 1024
     weights: Mapping[str, float] | None = field(default=None, hash=False)

@@ -96,7 +96,6 @@ class MetricFacts:
 
 BATCH_FLAGS = ("--max-num-seqs", "--max-running-requests", "--max_batch_size", "--max-batch-size")
 """Arguments of engines: how many requests one runs at once."""
-_AT_ZERO = frozenset({"in_flight_requests", "in_flight_tokens", "requests_without_endpoint"})
 _RUNNING = frozenset({"running_requests", "running_requests_average"})
 _ENGINES = r"(?:vllm|sglang|trtllm|tgi|llamacpp|nv_trt_llm)[:_]"
 _LOAD, _RATIO = MetricFacts(Kind.LOAD), MetricFacts(Kind.LEVEL, ceiling=1.0)
@@ -120,9 +119,11 @@ def facts_of(name: str) -> MetricFacts | None:
     published = BY_NAME.get(name)
     if published is None:
         return next((facts for pattern, facts in _PATTERNS if pattern.fullmatch(name)), None)
+    # What the picker counts is known without a pod.
+    at_zero = published.source.of_requests
     if published.aggregation is Aggregation.SUM:
-        return MetricFacts(Kind.LOAD, None, name in _AT_ZERO, BATCH_FLAGS if name in _RUNNING else ())
-    return MetricFacts(Kind.LEVEL, _ceiling(published.name, published.unit))
+        return MetricFacts(Kind.LOAD, None, at_zero, BATCH_FLAGS if name in _RUNNING else ())
+    return MetricFacts(Kind.LEVEL, _ceiling(published.name, published.unit), at_zero)
 
 
 def _ceiling(name: str, unit: str) -> float | None:
@@ -139,6 +140,16 @@ def is_engines(name: str) -> bool:
     """Whether engines or pods have to be there for it to have a value."""
     facts = facts_of(name)
     return facts is not None and not facts.at_zero
+
+
+_ENGINE_QUEUES = re.compile(
+    r"waiting_(?:requests(?:_average|_maximum)?|tokens)|queue_latency_.*|time_to_first_token_.*"
+)
+
+
+def is_engine_queue(name: str) -> bool:
+    """Whether it is what queues in engines alone, by any of its names: what waits in a picker is not in it."""
+    return _ENGINE_QUEUES.fullmatch(published_name(name) or name) is not None
 
 
 _OF_PICKERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(

@@ -10,6 +10,7 @@ from typing import Final
 from infscale.endpoint import ObjectKey, Phase
 from infscale.metrics.published.answers import group_reading
 from infscale.metrics.published.catalogue import BY_NAME
+from infscale.metrics.published.queue_readers import queued_requests
 from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
 
@@ -33,7 +34,7 @@ def asked_for(snapshot: PoolSnapshot, since: float, more_than: float = 0.0) -> b
 
 def known_load(snapshot: PoolSnapshot, now: float) -> bool | None:
     """Whether requests are in flight, run or wait; None where that is unknown. Without a ready pod none runs."""
-    if snapshot.in_flight_requests.any():
+    if snapshot.in_flight_requests.any() or queued_requests(snapshot):
         return True
     if not _serves(snapshot):
         return False

@@ -19,6 +19,7 @@ from infscale.latency.step_columns import STEP_CELLS, StepColumns
 from infscale.memo import Memo, MemoKey
 from infscale.metrics.gauges import ENGINE_GAUGES, POD_GAUGES, EngineGauges, PodGauges, known
 from infscale.metrics.queried import NO_QUERIES, Queried
+from infscale.metrics.queued import QueueView
 from infscale.metrics.sample import (
     NO_ATTRIBUTES,
     NO_MODELS,
@@ -264,7 +265,7 @@ class PoolSnapshot:
     dispatched and has not seen end: they are the freshest load signal there is. `in_flight_by_model` has, for each row,
     requests and tokens by the model that was asked for. `turned_away` are the last requests that found no ready
     endpoint: how many, each with the monotonic second up to which they came. `queried` is what the configured queries
-    said last, by their names.
+    said last, by their names. `queue` is what waits in the picker; None: requests do not wait in this process.
     """
 
     state: Final[PoolState]
@@ -275,6 +276,7 @@ class PoolSnapshot:
     in_flight_by_model: Final[Sequence[Mapping[str, tuple[float, float]]]]
     turned_away: Final[tuple[tuple[float, int], ...]]
     queried: Final[Mapping[str, Queried]]
+    queue: Final[QueueView | None]
     _in_flight_models: Mapping[str, tuple[float, float]] | None
 
     def __init__(  # noqa: PLR0913 # one for each field
@@ -287,6 +289,7 @@ class PoolSnapshot:
         in_flight_by_model: Sequence[Mapping[str, tuple[float, float]]],
         turned_away: tuple[tuple[float, int], ...] = (),
         queried: Mapping[str, Queried] = NO_QUERIES,
+        queue: QueueView | None = None,
     ) -> None:
         self.state = state
         self.store_id = store_id
@@ -296,6 +299,7 @@ class PoolSnapshot:
         self.in_flight_by_model = in_flight_by_model
         self.turned_away = turned_away
         self.queried = queried
+        self.queue = queue
         self._in_flight_models = None
 
     @property

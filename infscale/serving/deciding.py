@@ -125,9 +125,8 @@ class Deciding(Part):
         else:
             given = self._config.picker.flow_control
             budget = Budget(given.max_requests, given.max_bytes)
-            settings = FlowSettings(
-                given.max_wait_seconds, given.no_endpoint_seconds, budget, given.weights or {}, given.preempt
-            )
+            empty = given.max_wait_seconds if given.no_endpoint_seconds is None else given.no_endpoint_seconds
+            settings = FlowSettings(given.max_wait_seconds, empty, budget, given.weights or {}, given.preempt)
             own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow

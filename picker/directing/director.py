@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen
 from picker.directing.director_books import DirectorSettings
@@ -20,7 +21,8 @@ from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
 from picker.flow.preemption import Running, Shortage
 from picker.flow.prospect import Prospect, prospect
-from picker.flow.room import LATEST_SECONDS, next_room, with_room
+from picker.flow.reserve import placeable
+from picker.flow.room import LATEST_SECONDS, next_room
 from picker.flow.shortage import running, shortages
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
@@ -159,6 +161,10 @@ class PoolDirector:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
 
+    def open_queue(self, now: float) -> QueueBook:
+        """The store's book of what waits for the pool."""
+        return self._store.open_queue(self.pool, now)
+
     def refused(self, headers: Headers, body: ParsedBody | None, rejection: Rejection) -> None:
         """Count `rejection` by its reason and status."""
         rejections, key = self.stats.rejections, (rejection.reason, rejection.status)
@@ -259,11 +265,18 @@ class PoolDirector:
             facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
+    def _room(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """The rows among which the request is placed; what is chosen from them is what is kept of the choice."""
+        found = placeable(context, rows)
+        if self.log is not None and found is not rows and len(found):
+            self.log.begins(context, found)
+        return found
+
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         if self.log is not None:
             self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
-        answer = self._config.decide(context, rows, with_room if holds else None)
+        answer = self._config.decide(context, rows, self._room if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds

@@ -135,7 +135,7 @@ class Dispatches:
         work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
         if work is not None:
-            self.memory.clock.dispatched(row, charge.number, work, now)
+            self.memory.dispatched(row, charge.number, work, now)
         decision = Decision(
             destinations,
             facts.target_model,
@@ -190,7 +190,7 @@ class Dispatches:
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)
         self.memory.sync(snapshot.endpoints)
-        self.memory.clock.moved(charge.number, moved.number, row, now)
+        self.memory.moved(charge.number, moved.number, row, now)
         promise = self._promised_by(served, decision.promise, snapshot)
         return replace(decision, charge=moved, promise=promise, response_headers=headers, sessions=claims)
 
@@ -205,7 +205,7 @@ class Dispatches:
         if decision.charge is not None:
             answered = served == chosen and _made_tokens(request, outcome)
             self._store.release(decision.charge, answered=answered)
-            self.memory.clock.ended(decision.charge.number, now, answered=answered)
+            self.memory.ended(decision.charge.number, now, answered=answered)
         if decision.promise is not None:
             self.memory.over(decision.promise)
         if served != chosen and served in self.memory:
@@ -262,7 +262,7 @@ class Dispatches:
         kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
         seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
         half = 0.5 * facts.output_tokens
-        return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half)
+        return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half, sheddable=facts.priority < 0)
 
     def _cost(self, facts: RequestFacts, observed: PoolSnapshot, row: int, prefill_seconds: float) -> GpuCost:
         """What the request takes of the endpoint of `row`, which has its charge by now."""

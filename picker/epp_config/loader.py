@@ -104,7 +104,7 @@ class PickerConfig:
     def decide(self, context: SchedulingContext, rows: IntArray, room: Room | None = None) -> Selection | Reason:
         """Choose among `rows` (ascending, at least one), or say why there is no choice.
 
-        With `room` nothing is chosen where none of the rows has some, whichever would be.
+        With `room` it is chosen among the rows which that leaves, so that nothing is while it leaves none.
         """
         for screener in self.screeners:
             rows = screener.screen(context, rows)
@@ -112,8 +112,10 @@ class PickerConfig:
                 return Reason.SCREENED_OUT
         if self.admitters and not admitted(self.admitters, context, rows):
             return Reason.SATURATED
-        if room is not None and not len(room(context, rows)):
-            return Reason.NO_ROOM
+        if room is not None:
+            rows = room(context, rows)
+            if not len(rows):
+                return Reason.NO_ROOM
         selection = self.scheduler.schedule(context, rows)
         if selection is None:
             return Reason.FILTERED_OUT

@@ -2,7 +2,8 @@
 
 Bands are strict: what a higher one has goes first. Within a band its `Fairness` says which flow goes next, within a
 flow the `Ordering` which request. Requests that may go to the same endpoints for the same model share a *lane*: where
-the first of a lane finds no room, the others behind it find none either, and those of other lanes may.
+the first of a lane finds no room, the others behind it, of its band and of lower ones, find none either, and those of
+other lanes and of higher bands may.
 
 A request is in the queue from `add` until exactly one of these: it has `left`, it was `removed`, or it `expired`. It is
 only looked at before that, so that what could not be placed is where it was.
@@ -64,7 +65,7 @@ class FlowQueue:
         self._band_budgets = dict(band_budgets or {})
         self._bands: dict[int, _Band] = {}
         self._entries: dict[int, tuple[Waiting, str]] = {}
-        self._lanes: dict[str, int] = {}
+        self._lanes: dict[str, dict[int, int]] = {}
         self._expiries: list[tuple[float, int]] = []
         self.held = Sums()
         """What waits in all bands."""
@@ -117,7 +118,8 @@ class FlowQueue:
         heappush(flow.lanes.setdefault(lane, []), (place, waiting))
         flow.waiting += 1
         self._entries[waiting.number] = waiting, lane
-        self._lanes[lane] = self._lanes.get(lane, 0) + 1
+        bands = self._lanes.setdefault(lane, {})
+        bands[waiting.priority] = bands.get(waiting.priority, 0) + 1
         if waiting.expires_at != float("inf"):
             heappush(self._expiries, (waiting.expires_at, waiting.number))
         self._count(band, waiting, 1)
@@ -129,9 +131,7 @@ class FlowQueue:
         if entry is None:
             return None
         waiting, lane = entry
-        self._lanes[lane] -= 1
-        if not self._lanes[lane]:
-            del self._lanes[lane]
+        self._leave_lane(lane, waiting.priority)
         band = self._bands[waiting.priority]
         flow = band.flows[waiting.flow]
         flow.waiting -= 1
@@ -166,14 +166,16 @@ class FlowQueue:
         """Go through the requests in order."""
         return Turn(self)
 
-    def head(self, priority: int, name: str, blocked: set[str]) -> Waiting | None:
-        """The first request of a flow whose lane is not `blocked`."""
+    def head(self, priority: int, name: str, blocked: Mapping[str, int]) -> Waiting | None:
+        """The first request of a flow whose lane is not `blocked` up to a priority that is not lower."""
         flow = self._bands[priority].flows.get(name)
         if flow is None:
             return None
         first: tuple[_Place, Waiting] | None = None
         for lane, entries in flow.lanes.items():
-            if entries and lane not in blocked and (first is None or entries[0][0] < first[0]):
+            up_to = blocked.get(lane)
+            free = up_to is None or priority > up_to
+            if entries and free and (first is None or entries[0][0] < first[0]):
                 first = entries[0]
         return None if first is None else first[1]
 
@@ -186,9 +188,9 @@ class FlowQueue:
         band = self._bands.get(priority)
         return band is not None and flow in band.flows
 
-    def waits_in(self, lane: str) -> bool:
-        """Whether any request of a lane waits."""
-        return lane in self._lanes
+    def waits_in(self, lane: str, priority: int) -> bool:
+        """Whether any request of a lane waits that is of this band or of a higher one."""
+        return any([each >= priority for each in self._lanes.get(lane, ())])
 
     def flow_names(self, priority: int) -> list[str]:
         """The flows of a band that have requests waiting."""
@@ -200,6 +202,14 @@ class FlowQueue:
         if band is None:
             band = self._bands[priority] = _Band(self._fairness(priority))
         return band
+
+    def _leave_lane(self, lane: str, priority: int) -> None:
+        bands = self._lanes[lane]
+        bands[priority] -= 1
+        if not bands[priority]:
+            del bands[priority]
+            if not bands:
+                del self._lanes[lane]
 
     def _tidy(self, flow: _Flow, lane: str) -> None:
         """Let the first entry of a lane be of a request that waits."""
@@ -226,7 +236,7 @@ class Turn:
 
     def __init__(self, queue: FlowQueue) -> None:
         self._queue = queue
-        self._blocked: set[str] = set()
+        self._blocked: dict[str, int] = {}
         self._priorities = queue.priorities
         self._heads: dict[int, dict[str, Waiting]] = {}
 
@@ -249,8 +259,9 @@ class Turn:
         self._look(self._heads[waiting.priority], waiting.priority, waiting.flow)
 
     def blocked(self, waiting: Waiting) -> None:
-        """There is no room for the request, nor for those behind it in its lane."""
-        self._blocked.add(self._queue.lane(waiting.number))
+        """There is no room for the request, nor for those behind it in its lane, of its band and of lower ones."""
+        lane = self._queue.lane(waiting.number)
+        self._blocked[lane] = max(waiting.priority, self._blocked.get(lane, waiting.priority))
         self._heads.clear()
 
     def _of_band(self, priority: int) -> dict[str, Waiting]:

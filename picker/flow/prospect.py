@@ -11,13 +11,15 @@ from picker.scheduling.prediction import Objectives
 
 @value
 class Prospect:
-    """Of one request: its priority, its lane in a queue, and what it takes at the endpoint that has most of it cached.
+    """Of one request: its priority, the model it would be sent as, its lane in a queue, and what it takes at the
+    endpoint that has most of it cached.
 
     `hit_share` is the share of the prompt that is cached there, `wanted_seconds` within what its first token is wanted,
     0 where the request does not say.
     """
 
     priority: int
+    model: str
     lane: str
     prompt_tokens: float
     hit_share: float
@@ -42,4 +44,6 @@ def prospect(context: SchedulingContext, subset: tuple[str, ...] | None) -> Pros
         hit_share = matched / facts.prompt_tokens if facts.prompt_tokens else 0.0
         cost_seconds = gpu_cost(costs, row, prefill_seconds, context_tokens, facts.output_tokens, batch).seconds
     wanted = Objectives.of(facts.headers).ttft
-    return Prospect(facts.priority, lane, facts.prompt_tokens, hit_share, prefill_seconds, cost_seconds, wanted)
+    return Prospect(
+        facts.priority, facts.target_model, lane, facts.prompt_tokens, hit_share, prefill_seconds, cost_seconds, wanted
+    )

@@ -13,7 +13,8 @@ from infscale.metrics.sample import FloatArray, Life
 from infscale.metrics.snapshot import BoolArray, IntArray
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
-from picker.scheduling.costs.prefill_clock import PrefillClock
+from picker.scheduling.costs.prefill_clock import PrefillClock, Work
+from picker.scheduling.costs.protected_load import ProtectedBooks
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ _NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
 
 
 class PoolMemory:
-    """Cold requests, failures, media and promises per endpoint, its prefill clock, and the adapters of the pool.
+    """Cold requests, failures, media and promises per endpoint, its prefill clock, adapters and load of the pool.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
@@ -58,6 +59,7 @@ class PoolMemory:
         self.numbers: FloatArray = np.zeros((NUMBERS, 0))
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
+        self.protected = ProtectedBooks()
 
     @staticmethod
     def of(
@@ -114,6 +116,22 @@ class PoolMemory:
         self._rows = list(self._past.values())
         self._by_authority = {authority: past for (_, authority), past in self._past.items()}
         self._failing = int(np.count_nonzero(self.numbers[_FAILURES]))
+
+    def dispatched(self, row: int, number: int, work: Work, now: float) -> None:
+        """Request `number` was sent to the endpoint of `row`."""
+        self.clock.dispatched(row, number, work, now)
+        if not work.sheddable:
+            self.protected.dispatched(number, work.seconds, work.context_tokens, now)
+
+    def ended(self, number: int, now: float, *, answered: bool) -> None:
+        """Request `number` has ended; `answered`: the endpoint made tokens for it."""
+        self.clock.ended(number, now, answered=answered)
+        self.protected.ended(number, now)
+
+    def moved(self, number: int, to: int, row: int, now: float) -> None:
+        """Request `number` went to the endpoint of `row` instead, where it is number `to`."""
+        self.clock.moved(number, to, row, now)
+        self.protected.moved(number, to)
 
     def served_cold(self, row: int) -> None:
         """The endpoint of `row` was sent a request of whose prompt no candidate had anything cached."""

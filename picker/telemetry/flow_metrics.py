@@ -7,6 +7,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from infscale.endpoint import ObjectKey
+from picker.directing.holding.flow_stats import TenantStats
 from picker.directing.holding.pool_flow import PoolFlow
 from picker.flow.budgets import Sums
 from picker.telemetry.metric_families import filled
@@ -18,6 +19,13 @@ _WAITING: Final[tuple[tuple[str, str, Callable[[Sums], float]], ...]] = (
     ("gpu_seconds", "estimated GPU seconds that requests which wait will take", lambda sums: sums.seconds),
 )
 _BAND: Final = ("pool", "priority")
+_TENANT: Final = (*_BAND, "tenant")
+_COUNTED: Final[tuple[tuple[str, str, Callable[[TenantStats], float]], ...]] = (
+    ("let_go", "requests of a tenant that were let go to an endpoint", lambda stats: stats.let_go),
+    ("refused", "requests of a tenant that were to wait and were refused", lambda stats: stats.refused),
+    ("wait_seconds", "seconds that the let go requests of a tenant have waited", lambda stats: stats.waited_seconds),
+    ("gpu_seconds", "estimated GPU seconds of the ended requests of a tenant", lambda stats: stats.gpu_seconds),
+)
 
 
 class FlowCollector(Collector):
@@ -68,6 +76,28 @@ class FlowCollector(Collector):
                 for (priority, cause), count in flow.preemption.evictions.items()
             ),
         )
+        yield from _of_tenants(flows)
         meaning = "requests whose client or gateway left while they waited"
         given_up = (([pool], flow.stats.given_up) for pool, flow in flows.items())
         yield filled(CounterMetricFamily, "infscale_flow_given_up", meaning, ["pool"], given_up)
+
+
+def _of_tenants(flows: Mapping[str, PoolFlow]) -> Iterator[Metric]:
+    """What waits and what became of it, by the tenants that are counted on their own."""
+    waiting: dict[tuple[str, int, str], float] = {}
+    for pool, flow in flows.items():
+        for priority, tenant in flow.stats.tenants:
+            waiting[pool, priority, tenant] = 0
+        for band, name, count in flow.queue.flows():
+            priority, tenant = flow.stats.shown(band, name)
+            waiting[pool, priority, tenant] = waiting.get((pool, priority, tenant), 0) + count
+    meaning = "requests of a tenant that wait; tenants beyond the first 64 are together in `other`"
+    samples = (([pool, str(priority), tenant], count) for (pool, priority, tenant), count in waiting.items())
+    yield filled(GaugeMetricFamily, "infscale_flow_tenant_waiting_requests", meaning, _TENANT, samples)
+    for name, meaning, read in _COUNTED:
+        samples = (
+            ([pool, str(priority), tenant], read(stats))
+            for pool, flow in flows.items()
+            for (priority, tenant), stats in flow.stats.tenants.items()
+        )
+        yield filled(CounterMetricFamily, f"infscale_flow_tenant_{name}", meaning, _TENANT, samples)

@@ -144,6 +144,7 @@ def view(*autoscalers: SeenAutoscaler, **changes: Any) -> ClusterView:
             staleness_seconds=2.0,
             destinations=1,
             forwards=False,
+            holds=False,
         ),
         autoscalers=every,
         scaled_objects=(scaled_object(),),

@@ -59,6 +59,17 @@ def test_requests_in_flight_are_load_whatever_engines_say() -> None:
     assert known_load(chat(pools), pools.now) is False
 
 
+def test_requests_that_wait_in_the_picker_are_load_with_and_without_endpoints() -> None:
+    pools = Pools([server(0, phase=Phase.STARTING)])
+    book = pools.store.open_queue(CHAT, pools.now)
+    assert known_load(chat(pools), pools.now) is False
+    place = book.place("m", 1.0, pools.now)
+    book.came(place)
+    assert known_load(chat(pools), pools.now + 100) is True
+    book.left(place, pools.now)
+    assert known_load(chat(pools), pools.now) is False
+
+
 def test_without_a_ready_endpoint_nothing_runs() -> None:
     assert known_load(chat(Pools([server(0, phase=Phase.STARTING)])), 0.0) is False
     assert known_load(chat(Pools()), 0.0) is False

@@ -230,6 +230,19 @@ def test_a_pool_that_misses_its_goal_is_more_replicas_of_load() -> None:
     assert pools.value({**SLO, "model": MODEL}) == pools.value({**SLO, "model": model_key(MODEL)}) == slow
 
 
+def test_what_waits_in_the_picker_is_slow_although_engines_are_fast() -> None:
+    pools = Pools([server(0), server(1)])
+    busy(pools, 0.05, waiting=0.0, running=20.0, kv=0.4)
+    fast = pools.value(SLO)
+    book = pools.store.open_queue(CHAT, pools.now)
+    for _ in range(10):
+        book.came(book.place(MODEL, 100.0, pools.now - 5.0))
+    assert fast < 2.0
+    assert pools.value(SLO) == pools.value({**SLO, "slo": "queue_p90=1s"}) == 4.0
+    assert pools.value({**SLO, "slo": "ttft_mean=1s", "model": MODEL}) == 4.0
+    assert pools.value({**SLO, "model": "other"}) < 4.0, "it waits for another model"
+
+
 def test_what_was_answered_is_kept_with_what_it_was_made_of() -> None:
     pools = Pools([server(0), server(1, phase=Phase.STARTING)])
     busy(pools, 0.05, waiting=0.0, running=20.0, kv=0.4)

@@ -106,11 +106,11 @@ def _metrics(facts: PoolFacts, goals: Sequence[Goal], minimum: int) -> Iterator[
     if facts.batch is not None:
         count = max(1, math.floor(facts.batch * _OF_BATCH))
         why = (
-            f"Requests in flight, known the moment they are sent, before any latency: {count} a pod is "
-            f"{_OF_BATCH * 100:g} % of its batch of {facts.batch}. AverageValue, since they add up; it also says "
-            "when a pod can go, which a latency does not"
+            f"Requests in flight or waiting in the picker, known the moment they come, before any latency: {count} a "
+            f"pod is {_OF_BATCH * 100:g} % of its batch of {facts.batch}. AverageValue, since they add up; it also "
+            "says when a pod can go, which a latency does not"
         )
-        yield AdvisedMetric("Object", "in_flight_requests", "AverageValue", str(count), why)
+        yield AdvisedMetric("Object", "outstanding_requests", "AverageValue", str(count), why)
     else:
         why = (
             "The KV cache, because the batch size of the engine is not known: at most 1, and pods are added above "

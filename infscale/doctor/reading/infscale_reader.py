@@ -128,6 +128,7 @@ async def _configured(
         staleness_seconds=config.scrape.staleness_limit_seconds,
         destinations=config.picker.destinations,
         forwards=config.adapter.forward is not None,
+        holds=config.picker.flow_control.enabled,
     )
 
 

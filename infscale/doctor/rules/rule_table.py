@@ -63,6 +63,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D209", _W, "a scaling direction is disabled", (), scaler_rules.disabled_directions),
     Rule("D210", _W, "it scales down too soon", (), scaler_rules.short_calm),
     Rule("D211", _E, "a utilisation target without a request", _WORKLOADS, scaler_rules.missing_requests),
+    Rule("D212", _E, "what waits in the picker is not seen", _POOLS, scaler_rules.blind_to_the_queue),
     Rule("D301", _E, "a scaler address without a port", (), keda_rules.addresses_without_port),
     Rule("D302", _W, "no fallback", (), keda_rules.missing_fallback),
     Rule("D303", _E, "it scales to zero and not back", (), keda_rules.keda_zero_without_signal),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from infscale.doctor.metric_names import Kind, facts_of, is_engines
+from infscale.doctor.metric_names import Kind, facts_of, is_engine_queue, is_engines
 from infscale.doctor.rules import fixes
 from infscale.doctor.rules.rule import Found, hpa
 from infscale.doctor.rules.target_rules import DEFAULT_TOLERANCE, kind_of, tolerance_up
@@ -80,6 +80,31 @@ def waking_metric(described: Mapping[str, str]) -> dict[str, Any]:
 
 def _is_known_at_zero(metric: SeenMetric) -> bool:
     return metric.form in ("Object", "External") and not is_engines(metric.name)
+
+
+def blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
+    """Metrics of what queues in engines alone, while requests wait in the picker."""
+    for autoscaler in view.written() if view.infscale.holds else ():
+        if not autoscaler.metrics or not all(is_engine_queue(each.name) for each in autoscaler.metrics):
+            continue
+        names = ", ".join(each.name for each in autoscaler.metrics)
+        cause = f"requests wait in the picker and not in engines, which {names} alone would show as idle"
+        pool = view.pool_of(autoscaler)
+        if pool is None:
+            fix = fixes.look(autoscaler.key, "edit", "hpa", autoscaler.key.name)
+        else:
+            described = {"apiVersion": f"{pool.group}/{pool.version}", "kind": "InferencePool", "name": pool.key.name}
+            operations = [fixes.add("/spec/metrics/-", _metric_of_queue(described, autoscaler.metrics))]
+            fix = fixes.patch("hpa", autoscaler.key, operations)
+        yield Found(hpa(autoscaler.key), autoscaler.metrics[0].field, cause, fix)
+
+
+def _metric_of_queue(described: Mapping[str, str], beside: Sequence[SeenMetric]) -> dict[str, Any]:
+    """What waits in the picker, with as many per pod as may wait in its engine."""
+    per_pod = [each.target_text for each in beside if kind_of(each) is Kind.LOAD and each.target_type == "AverageValue"]
+    target = {"type": "AverageValue", "averageValue": per_pod[0] if per_pod else "4"}
+    source = {"describedObject": described, "metric": {"name": "queued_requests"}, "target": target}
+    return {"type": "Object", "object": source}
 
 
 def absent_targets(view: ClusterView) -> Iterator[Found]:

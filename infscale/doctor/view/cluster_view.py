@@ -38,6 +38,8 @@ class SeenInfscale:
     staleness_seconds: float | None = None
     destinations: int | None = None
     forwards: bool | None = None
+    holds: bool | None = None
+    """Whether requests wait in the picker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from infscale.metrics.published.catalogue import Aggregation, Formula, Published
 from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.published.formula import Valued, evaluate
 from infscale.metrics.published.queried_readers import QueriedOfPool
+from infscale.metrics.published.queue_readers import OfWholePool, queued_models
 from infscale.metrics.published.readings import Readings
 from infscale.metrics.published.window_readers import (
     Group,
@@ -119,6 +120,8 @@ def _of_endpoints(snapshot: PoolSnapshot, *, by_requested: bool) -> Iterator[str
         for lora in snapshot.columns.lora:
             if lora is not None:
                 yield from sorted(lora.running | lora.waiting)
+        # While no endpoint is there it says of which models there is a demand.
+        yield from queued_models(snapshot)
         # Also while nothing asks for them: else what is in flight for an idle model would be no 0, but no metric.
         listed = sorted(NO_NAMES.union(*snapshot.columns.listed))
         yield from listed[:_MOST_LISTED]
@@ -239,7 +242,7 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if isinstance(metric.reader, Formula):
         of_formula = _of_whole if metric.aggregation is Aggregation.WHOLE else _of_parts
         return of_formula(metric, metric.reader, asked)
-    if isinstance(metric.reader, WithoutEndpoint | QueriedOfPool):
+    if isinstance(metric.reader, OfWholePool):
         # What is not split by model is the pool's, whichever model is asked about.
         return _of_pool(metric.reader, asked if metric.per_model else replace(asked, model=None))
     if metric.source.of_requests:
@@ -267,10 +270,10 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     return Reading(value, float(np.minimum.reduce(at_rows(at, rows))), covered)
 
 
-def _of_pool(reader: WithoutEndpoint | QueriedOfPool, asked: _Question) -> Reading | Unknown:
+def _of_pool(reader: OfWholePool, asked: _Question) -> Reading | Unknown:
     if asked.members is not None:
         return Unknown(f"it is a number of the whole of {asked.pool}")
-    if isinstance(reader, QueriedOfPool):
+    if not isinstance(reader, WithoutEndpoint):
         return reader.of_pool(asked.snapshot, asked.now, asked.model)
     window = asked.snapshot.state.settings.window_seconds
     return Reading(reader.of_pool(asked.snapshot, asked.now), asked.now, window)

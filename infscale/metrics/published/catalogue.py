@@ -22,7 +22,7 @@ from infscale.metrics.published.column_readers import (
     reads,
 )
 from infscale.metrics.published.gpu_readers import GPU, GpuReader
-from infscale.metrics.published.queried_readers import QueriedOfPool
+from infscale.metrics.published.queue_readers import OfQueue, OfWholePool, Outstanding, QueueValue
 from infscale.metrics.published.step_readers import ModelError, PredictedFirstToken, PredictedOutputToken
 from infscale.metrics.published.window_readers import HistogramReader, MergingReader, QueueLatency, Rate
 from infscale.metrics.sample import CounterName, HistogramName, Statistic
@@ -31,6 +31,7 @@ from infscale.metrics.windows.latency_statistics import STATISTICS, quantile_of
 
 ENGINE = Source("model server", observed="observed_at", settled="settled", failures="failures")
 PICKER = Source("picker", of_requests=True)
+QUEUE = Source("queue of the picker", of_requests=True)
 MODEL_LIST = Source("list of models", observed="listed_at", staleness_seconds=30.0)
 KUBERNETES = Source("Kubernetes", absence="discovery does not say it of the endpoints of {pool}")
 
@@ -74,6 +75,8 @@ class PublishedMetric:
         """Whether it looks back over the window of the pool; else it is of one moment."""
         if isinstance(self.reader, Formula):
             return any(operand.windowed for operand in self.reader.operands)
+        if isinstance(self.reader, OfQueue):
+            return self.reader.windowed
         return isinstance(self.reader, QueueLatency | HistogramReader | Rate | WindowValue)
 
     @property
@@ -116,7 +119,7 @@ class PublishedMetric:
         """Whether it is a number of a whole pool, of which no pod and no workload has a part."""
         if isinstance(self.reader, Formula):
             return any(operand.of_pool for operand in self.reader.operands)
-        return isinstance(self.reader, WithoutEndpoint | QueriedOfPool)
+        return isinstance(self.reader, OfWholePool)
 
 
 def carries_unit(name: str, unit: str) -> bool:
@@ -177,6 +180,12 @@ def _in_flight(unit: Literal["requests", "tokens"], meaning: str) -> PublishedMe
     return PublishedMetric(f"in_flight_{unit}", unit, meaning, PICKER, Aggregation.SUM, reader, per_model=True)
 
 
+def _queue(
+    name: str, unit: str, meaning: str, value: QueueValue, aggregation: Aggregation = Aggregation.SUM
+) -> PublishedMetric:
+    return PublishedMetric(name, unit, meaning, QUEUE, aggregation, OfQueue(value), per_model=True)
+
+
 def _ratio(name: str, meaning: str, reader: ColumnReader) -> PublishedMetric:
     return PublishedMetric(name, "ratio", meaning, ENGINE, Aggregation.MEAN, reader)
 
@@ -217,10 +226,36 @@ PUBLISHED: tuple[PublishedMetric, ...] = (
     ),
     _in_flight("requests", "requests the picker dispatched that have not ended"),
     _in_flight("tokens", "work of the requests in flight: uncached prompt tokens and expected output tokens"),
+    _queue(
+        "queued_requests", "requests", "requests that wait in the picker until an endpoint can begin them", "requests"
+    ),
+    _queue("queued_tokens", "tokens", "estimated prompt tokens of the requests that wait in the picker", "tokens"),
+    _queue(
+        "queue_wait_p90_seconds",
+        "seconds",
+        "wait in the picker: 90th percentile of the waits that ended in the window, and of those that go on, so far",
+        "wait_p90",
+        Aggregation.HIGHEST,
+    ),
+    _queue(
+        "queue_refusals_per_second",
+        "1/second",
+        "requests per second over the window that were refused while they waited in the picker, or as they may not",
+        "refusals",
+    ),
+    PublishedMetric(
+        "outstanding_requests",
+        "requests",
+        "requests in flight and those that wait in the picker; in flight alone where none waits there",
+        PICKER,
+        Aggregation.SUM,
+        Outstanding(),
+        per_model=True,
+    ),
     PublishedMetric(
         "requests_without_endpoint",
         "requests",
-        "requests that were refused over the window because the pool had no ready endpoint; what scales it from zero",
+        "requests that came over the window, or wait, while the pool had no ready endpoint; what scales it from zero",
         PICKER,
         Aggregation.SUM,
         WithoutEndpoint(),

@@ -117,9 +117,13 @@ class WithoutEndpoint:
         return np.full(len(snapshot), math.nan)
 
     def of_pool(self, snapshot: PoolSnapshot, now: float) -> float:
-        """How many they were, over the window that ends at `now`."""
+        """How many they were, over the window that ends at `now`; while none is ready, at least those that wait."""
         begin = now - snapshot.state.settings.window_seconds
-        return float(sum(requests for last, requests in snapshot.turned_away if last >= begin))
+        came = sum(requests for last, requests in snapshot.turned_away if last >= begin)
+        view = snapshot.queue
+        if view is None or snapshot.columns.ready.any():
+            return float(came)
+        return float(max(came, sum(part.requests for part in view.of(None))))
 
 
 def reads(reader: object) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.history import EndpointHistory
 from infscale.metrics.store.pool_columns import PoolBoard
+from infscale.metrics.store.queue_book import QueueBook
 from infscale.metrics.store.restarts import began_anew, same_process
 from infscale.metrics.store.step_watch import usual_model
 from infscale.metrics.store.turned_away import TurnedAway
@@ -207,6 +208,15 @@ class MetricStore:
             for tell in self._called_for:
                 tell(pool)
 
+    def open_queue(self, pool: ObjectKey, now: float) -> QueueBook:
+        """The book of what waits for `pool`, which there is; from now on its queue is known, as long as it is there."""
+        board = self._boards[pool]
+        if board.queue is None:
+            window = board.state.settings.window_seconds
+            board.queue = QueueBook(now, window, lambda: self._queue_changed(pool))
+            self._queue_changed(pool)
+        return board.queue
+
     def release(self, charge: Charge, *, answered: bool) -> None:
         """End a dispatch; `answered` says that the endpoint served it, so that its metrics must have moved.
 
@@ -219,6 +229,12 @@ class MetricStore:
             record.unmoved_since = charge.at
         if record.ledger.remove(charge.number) is not None:
             self._book(record)
+
+    def _queue_changed(self, pool: ObjectKey) -> None:
+        board = self._boards.get(pool)
+        if board is not None:
+            self._number += 1
+            board.waits(self._number)
 
     def _watch_steps(self, record: EndpointRecord, sample: EngineSample, at: float) -> None:
         """Learn how long steps of an engine take; at first with what is known of its like and of those beside it."""
@@ -274,7 +290,10 @@ class MetricStore:
         self._number += 1
         records = [self._records[endpoint.key] for endpoint in state.endpoints]
         turned_away = TurnedAway() if before is None else before.turned_away
-        board = PoolBoard(state, self._id, records, self._number, turned_away)
+        queue = None if before is None else before.queue
+        if queue is not None:
+            queue.window = state.settings.window_seconds
+        board = PoolBoard(state, self._id, records, self._number, turned_away, queue)
         if before is not None:
             board.query(before.queried, self._number)
         return board

@@ -19,6 +19,7 @@ from infscale.metrics.source import Source
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.latency_rows import LatencyTable
 from infscale.metrics.store.ledger import Ledger
+from infscale.metrics.store.queue_book import QueueBook
 from infscale.metrics.store.turned_away import TurnedAway
 from infscale.metrics.windows.model_table import ModelColumns, cells_of
 from infscale.metrics.windows.window import WindowSummary
@@ -34,8 +35,8 @@ _BOOKED: Final = "books"
 class PoolBoard:
     """Owner of the columns of one pool, whose endpoints and settings are those of `state`.
 
-    `number` is that of the last change; rows are those of `state.endpoints`. `turned_away` is the pool's, whatever
-    endpoints it has had.
+    `number` is that of the last change; rows are those of `state.endpoints`. `turned_away` and `queue` are the pool's,
+    whatever endpoints it has had; `queue` is None where requests do not wait.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class PoolBoard:
         records: Sequence[EndpointRecord],
         number: int,
         turned_away: TurnedAway,
+        queue: QueueBook | None = None,
     ) -> None:
         rows = len(records)
         self.turned_away = turned_away
+        self.queue = queue
         self.queried = NO_QUERIES
         self._store_id = store_id
         self._window = state.settings.window_seconds
@@ -108,6 +111,11 @@ class PoolBoard:
     def query(self, queried: Mapping[str, Queried], number: int) -> None:
         """What configured queries say of the pool is this now."""
         self.queried = queried
+        self._number = number
+        self._booked = True
+
+    def waits(self, number: int) -> None:
+        """What waits for the pool has changed."""
         self._number = number
         self._booked = True
 
@@ -205,6 +213,7 @@ class PoolBoard:
             self._in_flight,
             turned_away,
             self.queried,
+            None if self.queue is None else self.queue.view(),
         )
 
 

@@ -86,10 +86,10 @@ class FlowDirector(HoldingDirector):
         prospect = flow.director.prospect(request, body, now)
         if isinstance(prospect, Rejection):
             return prospect
-        first = not flow.queue.waits_in(prospect.lane)
+        first = not flow.queue.waits_in(prospect.lane, prospect.priority)
         held = flow.hold(request, prospect, now)
         if isinstance(held, Held):
-            # Behind others of its lane it has no room either.
+            # Behind others of its lane it has no room either, unless they are of lower bands.
             self._ring_at(now if first else min(flow.due(now), self._alarm_at))
         return held
 
@@ -145,7 +145,7 @@ class FlowDirector(HoldingDirector):
                     turn.blocked(waiting)
             else:
                 flow.queue.removed(waiting.number, now)
-                flow.refuse(waiting, verdict)
+                flow.refuse(waiting, verdict, now)
             if self._clock() > until:
                 return False
         return True

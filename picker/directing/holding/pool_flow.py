@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from infscale.telemetry.histogram import Histogram
+from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
+from picker.directing.holding.flow_stats import OTHERS, FlowStats
 from picker.directing.holding.preempting import Blocked, Preemption
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, due_at
@@ -17,13 +18,7 @@ from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
 from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
 
-WAIT_BOUNDS: Final[tuple[float, ...]] = (
-    *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0),
-)
-"""Seconds."""
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-OTHERS: Final = "other"
-"""The flow of all that came when as many flows as may be were known already."""
 _LEAST_RETRY_SECONDS: Final = 1.0
 _MOST_RETRY_SECONDS: Final = 600.0
 
@@ -42,7 +37,7 @@ class FlowSettings:
     """
 
     max_wait_seconds: float = 60.0
-    no_endpoint_seconds: float = 0.0
+    no_endpoint_seconds: float = 60.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     preempts: bool = True
@@ -50,27 +45,6 @@ class FlowSettings:
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
             raise ValueError("requests wait for a positive time, without endpoints for one that is not negative")
-
-
-@dataclass(slots=True)
-class FlowStats:
-    """Counts since start, by band: `waits` of those that were let go, and refusals by their reason."""
-
-    waits: dict[int, Histogram] = field(default_factory=dict[int, Histogram])
-    refusals: dict[tuple[int, Reason], int] = field(default_factory=dict[tuple[int, Reason], int])
-    given_up: int = 0
-
-    def waited(self, priority: int, seconds: float) -> None:
-        """A request of this band was let go after so long; 0: it did not have to wait."""
-        histogram = self.waits.get(priority)
-        if histogram is None:
-            histogram = self.waits[priority] = Histogram(WAIT_BOUNDS)
-        histogram.observe(seconds)
-
-    def refused(self, priority: int, reason: Reason) -> None:
-        """A request of this band was refused."""
-        key = priority, reason
-        self.refusals[key] = self.refusals.get(key, 0) + 1
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +55,7 @@ class Entry:
     held: Held
     hit_share: float
     prefill_seconds: float
+    place: QueuePlace
 
 
 class PoolFlow:
@@ -90,6 +65,7 @@ class PoolFlow:
         self.director = director
         self._clock = clock
         self.stats = FlowStats()
+        self._book = director.open_queue(clock())
         self._settings = settings
         self.queue = FlowQueue(EarliestDeadline(), self._fairness, settings.budget)
         self.entries: dict[int, Entry] = {}
@@ -116,6 +92,7 @@ class PoolFlow:
             cost_seconds=seconds_of(decision),
         )
         self.queue.fairness(waiting.priority).dispatched(waiting, now)
+        self._book.passed("" if decision.charge is None else decision.charge.model, now)
         self._begin(waiting, decision, now)
 
     def hold(self, request: InferenceRequest, prospect: Prospect, now: float) -> Held | Rejection:
@@ -141,10 +118,14 @@ class PoolFlow:
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share, prospect.prefill_seconds)
+        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
+        self.entries[number] = Entry(request, held, prospect.hit_share, prospect.prefill_seconds, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
+            self._book.turned_off(place)
             return self._refusal(waiting, Reason.QUEUE_FULL, now)
+        self._book.came(place)
+        self.stats.came(waiting)
         return held
 
     # --- going --------------------------------------------------------------------------------------------------------
@@ -154,27 +135,29 @@ class PoolFlow:
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
             decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
+        self._book.left(entry.place, now)
         self._begin(waiting, decision, now)
         entry.held.resolve(decision)
 
-    def refuse(self, waiting: Waiting, rejection: Rejection) -> None:
+    def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
-        self.stats.refused(waiting.priority, rejection.reason)
+        self._book.left(entry.place, now, refused=True)
+        self.stats.refused(waiting, rejection.reason)
         self._forget(waiting)
         entry.held.resolve(rejection)
 
     def expire(self, now: float) -> None:
         """Refuse what has waited for as long as it may."""
         for waiting in self.queue.expired(now):
-            self.refuse(waiting, self._late(waiting, now))
+            self.refuse(waiting, self._late(waiting, now), now)
 
     def end_all(self, rejection: Rejection, now: float) -> None:
         """Refuse all that waits: the pool is gone."""
         for number in list(self.entries):
             waiting = self.queue.removed(number, now)
             if waiting is not None:
-                self.refuse(waiting, rejection)
+                self.refuse(waiting, rejection, now)
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
@@ -185,6 +168,7 @@ class PoolFlow:
         cost = 0.0 if decision.cost is None else decision.cost.settled(outcome)
         fairness = self.queue.fairness(waiting.priority)
         fairness.ended(waiting, cost, now)
+        self.stats.took(waiting, cost)
         key = waiting.priority, waiting.flow
         self._active[key] -= 1
         self._forget(waiting)
@@ -205,7 +189,7 @@ class PoolFlow:
     # --- in between ---------------------------------------------------------------------------------------------------
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
-        self.stats.waited(waiting.priority, now - waiting.arrived_at)
+        self.stats.waited(waiting, now - waiting.arrived_at)
         self._drain.left(waiting.cost_seconds, now)
         self.preemption.began(decision)
         if decision.record is not None:
@@ -223,7 +207,7 @@ class PoolFlow:
     def _gave_up(self, number: int, now: float) -> None:
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            del self.entries[number]
+            self._book.left(self.entries.pop(number).place, now)
             self.stats.given_up += 1
             self._forget(waiting)
 
@@ -250,7 +234,7 @@ class PoolFlow:
     def _refusal(self, waiting: Waiting, reason: Reason, now: float) -> Rejection:
         retry = self._retry_after(waiting.priority, now)
         if reason is Reason.QUEUE_FULL:
-            self.stats.refused(waiting.priority, reason)
+            self.stats.refused(waiting, reason)
             message = "the pool is full, and as many requests wait as may"
             return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
         message = "the pool is full: the request has waited for as long as it may"

@@ -12,6 +12,7 @@ from typing import Final
 from infscale.endpoint import ObjectKey
 from infscale.metrics.snapshot import PoolSettings
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.metrics.store.queue_book import QueueBook, QueuePlace
 from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
@@ -35,6 +36,7 @@ from picker.request import (
 
 _WAITED_FOR: Final = "its turn in a pool that has room"
 _EVICTED_FOR: Final = "others of a higher priority that wait"
+_NOT_REFUSED: Final = frozenset({QueueOutcome.DISPATCHED, QueueOutcome.EVICTED_CONTEXT_CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class _Entry:
 
     request: InferenceRequest
     labels: WaitLabels
+    place: QueuePlace
     held: Held | None
 
 
@@ -71,8 +74,9 @@ class _Running:
 class _Pool:
     """What waits for one pool, and what of it runs by the record of its decision."""
 
-    def __init__(self, flow: ReferenceFlow) -> None:
+    def __init__(self, flow: ReferenceFlow, book: QueueBook) -> None:
         self.flow = flow
+        self.book = book
         self.entries: dict[int, _Entry] = {}
         self.running: dict[int, _Running] = {}
 
@@ -149,12 +153,15 @@ class ReferenceFlowDirector(HoldingDirector):
         waiting = self._waiting(request, body, standing[0], now)
         labels = self.counts.labels(waiting.flow, waiting.priority, str(director.pool), body.model, standing[1])
         outcome = pool.flow.enter(waiting, self._budget(request, waiting), now)
+        place = pool.book.place(standing[1], float(body.prompt_tokens), now)
         if outcome is not None:
+            pool.book.turned_off(place)
             self.counts.refused(labels, outcome, self._clock() - began)
             refused = refusal(outcome, retry_after_seconds=self._control.retry_after_seconds)
             assert refused is not None  # noqa: S101 # what goes on to scheduling has entered
             return refused
-        entry = pool.entries[waiting.number] = _Entry(request, labels, None)
+        pool.book.came(place)
+        entry = pool.entries[waiting.number] = _Entry(request, labels, place, None)
         self.counts.waits(labels, waiting.size_bytes, self._clock() - began)
         verdict = self._turn(director.pool, pool, now)
         if verdict is not None:
@@ -238,6 +245,7 @@ class ReferenceFlowDirector(HoldingDirector):
 
     def _ended(self, pool: _Pool, waiting: Waiting, outcome: QueueOutcome, now: float) -> _Entry:
         entry = pool.entries.pop(waiting.number)
+        pool.book.left(entry.place, now, refused=outcome not in _NOT_REFUSED)
         self.counts.ended(entry.labels, outcome, waiting.size_bytes, now - waiting.arrived_at)
         return entry
 
@@ -264,7 +272,7 @@ class ReferenceFlowDirector(HoldingDirector):
         settings = PoolSettings() if snapshot is None else snapshot.state.settings
         scrape_seconds = self._control.scrape_seconds
         grace = confirmation_grace(settings.saturation.kind, scrape_seconds, settings.staleness_limit_seconds)
-        return _Pool(ReferenceFlow(self._control.settings, grace))
+        return _Pool(ReferenceFlow(self._control.settings, grace), self._store.open_queue(key, self._clock()))
 
     def _due(self, pool: _Pool, now: float) -> float:
         """When the next turn is: soon after one that let a request go, else when something changes or time is over."""

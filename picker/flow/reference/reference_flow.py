@@ -5,7 +5,8 @@ report stays as it is between two scrapes, and all that waits would go by it at 
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from infscale.metrics.saturation import SaturationKind
@@ -30,7 +31,7 @@ SWEEP_SECONDS: Final = 1.0
 
 # One rule for all: which endpoints a request may have does not matter to when it goes.
 _LANE: Final = ""
-_NO_LANES: Final[set[str]] = set()
+_NO_LANES: Final[Mapping[str, int]] = MappingProxyType({})
 _BY_ENGINES: Final = "utilization-detector"
 _NOT_MEASURED: Final = Stages(None, None, 0)
 

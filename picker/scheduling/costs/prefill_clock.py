@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 3
+COLUMNS: Final = 4
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -38,13 +38,15 @@ class Work:
     """What a request is for its endpoint: the `seconds` that its prefill takes alone, and its tokens.
 
     `context_tokens` are those of prompt and answer that it is expected to have on average while it decodes,
-    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache.
+    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache. `sheddable`: its
+    priority is below 0.
     """
 
-    __slots__ = ("cache_tokens", "context_tokens", "seconds")
+    __slots__ = ("cache_tokens", "context_tokens", "seconds", "sheddable")
 
-    def __init__(self, seconds: float, context_tokens: float, cache_tokens: float) -> None:
+    def __init__(self, seconds: float, context_tokens: float, cache_tokens: float, *, sheddable: bool = False) -> None:
         self.seconds = seconds
+        self.sheddable = sheddable
         # Whole numbers, so that sums return to exactly 0.
         self.context_tokens = float(round(context_tokens))
         self.cache_tokens = float(round(cache_tokens))
@@ -82,7 +84,18 @@ class _Line:
     scrapes takes no longer where much is in flight.
     """
 
-    __slots__ = ("ahead", "behind", "cache_tokens", "context_tokens", "due", "finish", "first", "life", "row")
+    __slots__ = (
+        "ahead",
+        "behind",
+        "cache_tokens",
+        "context_tokens",
+        "due",
+        "finish",
+        "first",
+        "life",
+        "row",
+        "sheddable",
+    )
 
     def __init__(self) -> None:
         # What is first is taken out again and again, which a plain dict does in linear time.
@@ -93,6 +106,7 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
+        self.sheddable = 0.0
         self.life: Life | None = None
         self.row = -1
 
@@ -106,6 +120,8 @@ class _Line:
     def _count(self, work: Work, sign: float) -> None:
         self.context_tokens += sign * work.context_tokens
         self.cache_tokens += sign * work.cache_tokens
+        if work.sheddable:
+            self.sheddable += sign
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
         """Take out a request; an answer proves that its prefill and all before it had begun."""
@@ -228,7 +244,7 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self._columns = np.zeros((COLUMNS, 0))
-        self._finish, self._context, self._cache = self._columns
+        self._finish, self._context, self._cache, self._sheddable = self._columns
         self._sizes: _Sizes = ((), ())
         self.capacity_tokens: FloatArray = np.zeros(0)
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
@@ -241,13 +257,16 @@ class PrefillClock:
         """A clock that tells the time as one did whose columns were these; nothing is on it."""
         clock = PrefillClock()
         clock._columns = columns
-        clock._finish, clock._context, clock._cache = columns
+        clock._finish, clock._context, clock._cache, clock._sheddable = columns
         clock.capacity_tokens = capacity_tokens
         return clock
 
     @property
     def columns(self) -> FloatArray:
-        """Of every row, as a column: when its prompts are computed, tokens of context, and of cache; written on."""
+        """Of every row, as a column: when its prompts are computed, tokens of context and of cache, sheddable requests.
+
+        Written on.
+        """
         return self._columns
 
     def __len__(self) -> int:
@@ -268,6 +287,11 @@ class PrefillClock:
     def cache_tokens(self) -> FloatArray:
         """Of every row: tokens of the KV cache that the requests in flight take for themselves, at least."""
         return self._cache
+
+    @property
+    def sheddable_requests(self) -> FloatArray:
+        """Of every row: requests in flight that may be shed."""
+        return self._sheddable
 
     def sync(self, endpoints: tuple[Endpoint, ...], lives: Sequence[Life | None]) -> None:
         """Follow the pool: an endpoint that is new, or whose engine began anew, has nothing to compute."""
@@ -344,7 +368,7 @@ class PrefillClock:
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
         self._columns = np.zeros((COLUMNS, rows))
-        self._finish, self._context, self._cache = self._columns
+        self._finish, self._context, self._cache, self._sheddable = self._columns
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
@@ -356,6 +380,7 @@ class PrefillClock:
         self._finish[line.row] = line.finish
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.cache_tokens
+        self._sheddable[line.row] = line.sheddable
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:

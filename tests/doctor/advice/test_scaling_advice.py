@@ -36,7 +36,7 @@ def test_an_objective_is_kept_by_its_latency_and_by_load() -> None:
     document = written(advised(FACTS, TTFT, Limits()))
     assert metrics(document) == {
         "time_to_first_token_p90_seconds": {"type": "Value", "value": "800m"},
-        "in_flight_requests": {"type": "AverageValue", "averageValue": "44"},
+        "outstanding_requests": {"type": "AverageValue", "averageValue": "44"},
     }
     assert document["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "vllm"}
     assert (document["spec"]["minReplicas"], document["spec"]["maxReplicas"]) == (1, 6)

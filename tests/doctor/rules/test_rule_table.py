@@ -147,6 +147,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D209": lambda: view(behaving(down=ScalingRules(ALWAYS, SelectPolicy.DISABLED, 300))),
     "D210": lambda: view(behaving(down=ScalingRules(ALWAYS, stabilization_window_seconds=0))),
     "D211": lambda: view(made.autoscaler(in_use())),
+    "D212": lambda: own(holds=True),
     "D301": lambda: view(scaled_objects=(made.scaled_object(triggers=(trigger("external", scalerAddress="keda"),)),)),
     "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
     "D303": lambda: zero_on(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
@@ -444,6 +445,31 @@ def test_two_adapters_are_one_fault_only_where_infscale_does_not_forward() -> No
     assert findings(asking) == ()
     told = replace(asking, infscale=replace(asking.infscale, forwards=False))
     assert [(each.code, each.found.subject.key.name) for each in findings(told)] == [("D006", CUSTOM_V1BETA2)]
+
+
+@pytest.mark.parametrize(
+    ("names", "blind"),
+    [
+        (("waiting_requests",), True),
+        (("queue_latency_p90_seconds", "time_to_first_token_p90_seconds"), True),
+        (("vllm:num_requests_waiting",), True),
+        (("waiting_requests", "queued_requests"), False),
+        (("waiting_requests", "outstanding_requests"), False),
+        (("kv_cache_utilization_ratio",), False),
+    ],
+)
+def test_an_autoscaler_has_to_see_what_waits_in_the_picker(names: tuple[str, ...], blind: bool) -> None:
+    metrics = [replace(made.pods_metric(), name=name, index=at) for at, name in enumerate(names)]
+    healthy = view(made.autoscaler(*metrics))
+    found = findings(replace(healthy, infscale=replace(healthy.infscale, holds=True)))
+    assert ("D212" in [each.code for each in found]) is blind
+    assert "D212" not in [each.code for each in findings(healthy)], "where requests do not wait nothing is missed"
+
+
+def test_what_is_added_for_the_queue_has_the_target_of_the_engines() -> None:
+    [finding] = findings(own(holds=True))
+    assert '"metric":{"name":"queued_requests"}' in finding.found.fix
+    assert f'"averageValue":"{made.autoscaler().metrics[0].target_text}"' in finding.found.fix
 
 
 def test_errors_come_before_warnings() -> None:

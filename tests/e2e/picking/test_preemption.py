@@ -76,6 +76,7 @@ async def test_a_request_is_served_at_once_in_the_room_of_one_that_is_taken_back
         await urgent.ask(running, "urgent", 300, 4, stream=False, batch=False)
         assert urgent.status == 200
         await until_has(server, BATCH - 1)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         (evicted,) = [each for each, task in zip(clients, tasks, strict=True) if task.done()]
         if stream:
             assert (evicted.status, evicted.broken) == (200, True), "the end of its answer is no regular one"

@@ -116,6 +116,20 @@ def test_a_lane_without_room_keeps_its_own_and_lower_bands_back_but_no_other_lan
     assert drained(queue) == [1, 4, 3]
 
 
+def test_a_lower_band_without_room_keeps_no_higher_one_back() -> None:
+    queue = new_queue()
+    for number, priority in ((1, -1), (2, 0), (3, -2)):
+        queue.add(waiting(number, priority), "", 0.0)
+    turn = queue.turn()
+    assert queue.waits_in("", 0)
+    assert not queue.waits_in("", 1)
+    turn.blocked(waiting(1, -1))
+    assert turn.next(0.0) == waiting(2)
+    turn.left(waiting(2), 0.0)
+    assert turn.next(0.0) is None
+    assert not queue.waits_in("", 0)
+
+
 def test_a_request_that_goes_from_the_queue_in_the_middle_of_a_turn_is_passed_over() -> None:
     queue = new_queue()
     for number in range(3):

@@ -1,9 +1,10 @@
 """Metrics of what waits: by pool and band, and back at 0 when nothing does."""
 
+from picker.directing.holding.flow_stats import MOST_SHOWN
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.flow.budgets import Budget
 from picker.telemetry.flow_metrics import FlowCollector
-from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class
+from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class, of_tenant
 
 
 def shown(queue: Queue) -> dict[tuple[str, ...], float]:
@@ -44,3 +45,39 @@ def test_a_client_that_leaves_is_counted() -> None:
     assert held is not None
     held.give_up()
     assert shown(queue)["infscale_flow_given_up_total",] == 1
+
+
+def test_tenants_are_shown_with_what_waits_and_what_became_of_it() -> None:
+    queue = Queue(flow=FlowSettings(budget=Budget(requests=2)))
+    first = queue.ask(headers=of_tenant("a"))
+    for name in ("a", "b", "b"):
+        queue.ask(headers=of_tenant(name))
+    found = shown(queue)
+    assert found["infscale_flow_tenant_waiting_requests", "0", "a"] == 1
+    assert found["infscale_flow_tenant_waiting_requests", "0", "b"] == 1
+    assert found["infscale_flow_tenant_refused_total", "0", "b"] == 1
+    assert found["infscale_flow_tenant_let_go_total", "0", "a"] == 1
+    assert found["infscale_flow_tenant_gpu_seconds_total", "0", "a"] == 0
+    queue.ends(first)
+    queue.passes(10.0)
+    found = shown(queue)
+    assert found["infscale_flow_tenant_gpu_seconds_total", "0", "a"] > 0.5
+    assert found["infscale_flow_tenant_waiting_requests", "0", "b"] == 0
+    assert found["infscale_flow_tenant_let_go_total", "0", "b"] == 1
+    assert 0 < found["infscale_flow_tenant_wait_seconds_total", "0", "b"] < 10
+
+
+def test_many_tenants_are_one_on_the_page() -> None:
+    queue = Queue()
+    for number in range(MOST_SHOWN + 20):
+        queue.ask(headers=of_tenant(f"tenant-{number}"))
+    found = shown(queue)
+    names = {labels[2] for labels in found if labels[0] == "infscale_flow_tenant_waiting_requests"}
+    assert len(names) <= MOST_SHOWN + 1
+    waiting = [value for labels, value in found.items() if labels[0] == "infscale_flow_tenant_waiting_requests"]
+    assert sum(waiting) == found["infscale_flow_waiting_requests", "0"] == MOST_SHOWN + 19
+    assert found["infscale_flow_tenant_waiting_requests", "0", "other"] > 0
+    queue.passes(300.0)
+    found = shown(queue)
+    assert found["infscale_flow_tenant_waiting_requests", "0", "other"] == 0
+    assert len([labels for labels in found if labels[0] == "infscale_flow_tenant_let_go_total"]) <= MOST_SHOWN + 1

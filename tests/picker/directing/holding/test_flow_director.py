@@ -135,6 +135,14 @@ def of_tenant(name: str) -> dict[str, str]:
     return {"x-llm-d-inference-fairness-id": name}
 
 
+def queued(queue: Queue) -> int:
+    """How many wait by the store's book."""
+    snapshot = queue.store.snapshot(POOL)
+    assert snapshot is not None
+    assert snapshot.queue is not None
+    return sum(part.requests for part in snapshot.queue.of(None))
+
+
 def order(*asked: Asked) -> list[int]:
     """Places of those that went, in the order in which they did."""
     numbers = [(one.decision.charge.number, place) for place, one in enumerate(asked) if one.decision.charge]
@@ -191,6 +199,22 @@ def test_bands_are_strict_and_what_is_due_first_goes_first() -> None:
     urgent = queue.ask(LONG, {**as_class("interactive")})
     queue.passes(20.0)
     assert order(first, batch, long, short, urgent) == [0, 4, 3, 2, 1]
+
+
+def test_what_waits_in_a_lower_band_delays_no_request_that_has_room() -> None:
+    queue = Queue()
+    queue.ask(100)
+    queue.passes(0.5)
+    choosy = queue.ask(100, {**as_class("batch"), "x-slo-tpot-ms": "1"})
+    assert choosy.held is not None, "with another beside it its tokens would come too slowly"
+    queue.passes(0.3)
+    queue.flow.ring(queue.now)
+    assert queue.alarm > queue.now
+    interactive = queue.ask(100, as_class("interactive"))
+    assert queue.alarm == queue.now
+    queue.flow.ring(queue.now)
+    assert interactive.decision.destinations
+    assert not choosy.verdicts
 
 
 def test_a_prompt_that_wants_its_first_token_soon_passes_others_of_its_tenant() -> None:
@@ -255,14 +279,14 @@ def test_a_client_that_leaves_has_left_the_queue() -> None:
     assert queue.flow.flows[POOL].stats.given_up == 1
 
 
-def test_without_waiting_endpoints_are_asked_for_and_the_request_is_refused() -> None:
-    queue = Queue(endpoints=0)
+def test_where_requests_do_not_wait_for_endpoints_these_are_asked_for_and_the_request_is_refused() -> None:
+    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=0.0))
     assert queue.ask().rejection.reason is Reason.NO_ENDPOINTS
 
 
 def test_a_request_to_an_empty_pool_waits_for_its_first_endpoint() -> None:
     """Each is counted, and told to what scales the pool, when it comes; none a second time."""
-    queue = Queue(endpoints=0, flow=FlowSettings(no_endpoint_seconds=30.0))
+    queue = Queue(endpoints=0)
     called: list[float] = []
     queue.store.on_request_without_endpoint(lambda _: called.append(queue.now))
     first, second = queue.ask(100), queue.ask(100)
@@ -369,6 +393,7 @@ class FlowLaws(RuleBasedStateMachine):
         waiting = [each for each in went if each.held is not None and each.held.waiting]
         assert len(self.queue.flow.flows[POOL].queue) == len(self.queue.flow.flows[POOL].entries) == len(waiting)
         assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
+        assert queued(self.queue) == len(waiting), "what is published is what waits"
         decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
         self.gone += [each for each in decided if each.evicted and each not in self.gone]
         assert all(len(each.evicted) <= 1 for each in decided)
