@@ -31,17 +31,20 @@ if TYPE_CHECKING:
 _LONGEST_TIMEOUT_RATIO: Final = 0.8
 
 
-def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None) -> ServeConfig:
+def serve_config(
+    scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None, preempts: bool = True
+) -> ServeConfig:
     """The configuration of a `serve` in this scenario; what it does not say is at its defaults.
 
-    Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control.
+    Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control. With
+    `preempts` our own flow control takes sheddable requests back for others.
     """
     scrape = ScrapeSettings()
     interval = scrape_seconds or scenario.scrape_seconds
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    flow_control = FlowControlSettings(enabled=queued)
+    flow_control = FlowControlSettings(enabled=queued, preempt=preempts)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 

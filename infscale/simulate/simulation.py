@@ -90,7 +90,7 @@ class Simulation:
             return None, None
         # What scales reads the store, also where no picker does.
         scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
-        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued)
+        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued, preempts=policy.preempts)
         product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
         if not policy.picks:
             return product, None
@@ -158,4 +158,5 @@ class Simulation:
             "matched_tokens": stats.matched_tokens,
             "unknown_load": stats.unknown_load,
             "written_off": self.product.store.written_off,
+            "evictions": stats.outcomes.get("evicted", 0),
         }

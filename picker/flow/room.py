@@ -8,8 +8,9 @@ An endpoint has room unless one of these says that the request would be better k
 * **It is fed.** The prompts that it has, by the prefill clock, keep it busy beyond the step that runs and the way of a
   request to it. It will not run dry before it is looked at again, so that another one would only wait there, where it
   can be neither passed by others nor sent elsewhere.
-* **Its KV cache has no room** for the uncached prompt and the whole answer, beside what is in flight there. It would
-  wait for others to end, or have them preempted.
+* **Its KV cache has no room** for the uncached prompt and the whole answer, beside what is in flight there; or none for
+  the uncached prompt alone, beside what its page says is in use. It would wait for others to end, or have them
+  preempted.
 * **It would be too slow**, where the request says how long a token may take: a step of the batch with the request in it
   takes longer.
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.flow.cache_use import unfit_tokens
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
@@ -39,6 +41,7 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
     needed = clock.cache_tokens + uncached + request.output_tokens
     kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
+    kept |= unfit_tokens(context) > 0.0
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)

@@ -7,6 +7,7 @@ import numpy as np
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.flow.cache_use import unfit_tokens
 from picker.flow.preemption import Room, Running, Shortage
 from picker.flow.room import beyond_feed_seconds
 from picker.request import Decision
@@ -27,6 +28,7 @@ def shortages(context: SchedulingContext, rows: IntArray) -> list[Shortage]:
     prompts = beyond_feed_seconds(snapshot, clock, context.now)
     uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
     cache = clock.cache_tokens + uncached + request.output_tokens - clock.capacity_tokens
+    cache = np.maximum(cache, unfit_tokens(context))
     wanted = Objectives.of(request.headers).tpot
     too_slow = np.zeros(len(snapshot))
     if wanted:

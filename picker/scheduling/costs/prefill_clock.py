@@ -87,6 +87,7 @@ class _Line:
     __slots__ = (
         "ahead",
         "behind",
+        "cache_seen",
         "cache_tokens",
         "context_tokens",
         "due",
@@ -106,6 +107,7 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
+        self.cache_seen = 0.0
         self.sheddable = 0.0
         self.life: Life | None = None
         self.row = -1
@@ -248,6 +250,7 @@ class PrefillClock:
         self._sizes: _Sizes = ((), ())
         self.capacity_tokens: FloatArray = np.zeros(0)
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
+        self._cache_seen: FloatArray = np.zeros(0)
         self._seen = np.zeros(0)
         self._observed_at: FloatArray = self._seen
         self._usual_seconds = 0.0
@@ -287,6 +290,12 @@ class PrefillClock:
     def cache_tokens(self) -> FloatArray:
         """Of every row: tokens of the KV cache that the requests in flight take for themselves, at least."""
         return self._cache
+
+    @property
+    def cache_tokens_since(self) -> FloatArray:
+        """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
+        changed: FloatArray = self._cache - self._cache_seen
+        return changed
 
     @property
     def sheddable_requests(self) -> FloatArray:
@@ -348,6 +357,7 @@ class PrefillClock:
         for row in rows:
             at = float(observed_at[row])
             self._seen[row] = at
+            self._cache_seen[row] = self._rows[row].cache_seen = self._rows[row].cache_tokens
             waiting = float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
@@ -372,6 +382,7 @@ class PrefillClock:
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
+        self._cache_seen = np.array([line.cache_seen for line in self._rows], dtype=np.float64)
         for row, line in enumerate(self._rows):
             line.row = row
             self._show(line)
