@@ -14,7 +14,7 @@ OUTCOMES: Final[Mapping[str, str]] = MappingProxyType(
         "completed": "completed",
         "aborted": "was aborted by the client",
         "error": "failed",
-        "evicted": "was taken back for another request",
+        "evicted": "was evicted",
     }
 )
 """What an exchange did, by how it ended."""

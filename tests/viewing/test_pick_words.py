@@ -81,6 +81,10 @@ def test_all_of_an_explanation_is_told() -> None:
         ({"load_unknown": True}, "the load of no endpoint was known: what was in flight decided"),
         ({"waited_seconds": 1.5, "waited_for": "room at its endpoints"}, "waited 1.5 s for room at its endpoints"),
         ({"actual": None}, "its answer has not ended, as far as is known"),
+        (
+            {"actual": {"outcome": "evicted", "status": 200, "evicted_for": "request r2 of priority 10"}},
+            "actual: evicted by request r2 of priority 10 with 200",
+        ),
         ({"reproduced": False}, "not made again: a stage reads what is not kept"),
         ({"candidates_left_out": 5}, "and 5 candidates with lower scores"),
         ({"request_id": "\x1b[31mred"}, "request �[31mred of pool"),
