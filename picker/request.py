@@ -159,7 +159,8 @@ class InferenceRequest:
     """One request as the director sees it.
 
     `body` None: the request has no body (a GET). `subset` is the gateway's hint: the authorities (or bare addresses)
-    to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's.
+    to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's. `waits`: it stands in a
+    queue and is asked about again, so that a refusal is not its answer yet.
     """
 
     request_id: Final[str]
@@ -168,8 +169,9 @@ class InferenceRequest:
     body: Final[ParsedBody | None]
     subset: Final[tuple[str, ...] | None]
     size_bytes: Final[int]
+    waits: Final[bool]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # one for each field
         self,
         request_id: str,
         path: str,
@@ -177,6 +179,8 @@ class InferenceRequest:
         body: ParsedBody | None,
         subset: tuple[str, ...] | None = None,
         size_bytes: int = 0,
+        *,
+        waits: bool = False,
     ) -> None:
         self.request_id = request_id
         self.path = path
@@ -184,6 +188,13 @@ class InferenceRequest:
         self.body = body
         self.subset = subset
         self.size_bytes = size_bytes
+        self.waits = waits
+
+    def waiting(self) -> "InferenceRequest":
+        """The same request while it stands in a queue."""
+        return InferenceRequest(
+            self.request_id, self.path, self.headers, self.body, self.subset, self.size_bytes, waits=True
+        )
 
     def remembered(self) -> "InferenceRequest":
         """The request as it is kept until its response has ended: of a long prompt, the beginning."""
@@ -388,6 +399,8 @@ class Reason(enum.StrEnum):
     """The request was taken back in flight, for one of higher priority."""
     WAITED = "waited"
     """The request has waited for as long as it may, or as long as it makes sense."""
+    DEADLINE = "deadline"
+    """The request would have to wait, and for longer than it wants to or may."""
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
     """The exchange failed before anything was decided; the gateway answers for it."""
@@ -398,7 +411,8 @@ class Rejection:
     """An answer given at once instead of a destination.
 
     `message` is for the client and says what next; it quotes nothing the client sent. `reason` is what it is counted
-    under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
+    under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it. `lane`
+    is that of a request which may wait for room (`picker.flow.lanes`), "" of any other.
     """
 
     code: RejectionCode
@@ -406,6 +420,7 @@ class Rejection:
     reason: Reason
     dropped_reason: str | None = None
     retry_after_seconds: float | None = None
+    lane: str = ""
 
     @property
     def status(self) -> int:

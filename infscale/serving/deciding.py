@@ -106,7 +106,8 @@ class Deciding(Part):
     def may_hold(self) -> bool:
         """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
         enabled = self._config.picker.flow_control.enabled
-        return self.scheduling.flow is not None if enabled is None else enabled
+        scheduling = self.scheduling
+        return scheduling.flow is not None or scheduling.clocked if enabled is None else enabled
 
     def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
         """Have requests wait; before any pool is there, and before `record`.
@@ -126,7 +127,14 @@ class Deciding(Part):
             given = self._config.picker.flow_control
             budget = Budget(given.max_requests, given.max_bytes)
             empty = given.max_wait_seconds if given.no_endpoint_seconds is None else given.no_endpoint_seconds
-            settings = FlowSettings(given.max_wait_seconds, empty, budget, given.weights or {}, given.preempt)
+            settings = FlowSettings(
+                given.max_wait_seconds,
+                empty,
+                budget,
+                given.weights or {},
+                given.band_shares or {},
+                given.preempt,
+            )
             own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow

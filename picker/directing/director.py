@@ -7,34 +7,39 @@ A request passes the gates (`picker.directing.gates`), is scheduled, and begins 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-from infscale.endpoint import DiscoveryState, ObjectKey
+import numpy as np
+
+from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
-from picker.directing.candidates import Unseen
+from picker.directing.candidates import Unseen, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Gates
-from picker.epp_config.loader import PickerConfig
+from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
-from picker.flow.preemption import Running, Shortage
+from picker.flow.evicting.preemption import Running, Shortage
+from picker.flow.evicting.shortage import running, shortages
+from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
-from picker.flow.room import LATEST_SECONDS, next_room
-from picker.flow.shortage import running, shortages
+from picker.flow.room import LATEST_SECONDS, next_room, open_rows
+from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.prediction import Objectives
 from picker.scheduling.prefix_index import PromptChains
 from picker.scheduling.profile import Selection
-from picker.sessions.placement import NO_SESSIONS, Sessions
+from picker.sessions.placement import Sessions
 
 if TYPE_CHECKING:
     from random import Random
 
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
-_NO_ROOM: Final = Rejection("ResourceExhausted", "no endpoint has room for the request now", Reason.NO_ROOM)
+_NO_ROOM: Final = "no endpoint has room for the request now"
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
 
@@ -115,7 +120,23 @@ class PoolDirector:
         priority = self._gates.priority(request, body)
         _, prefix = self._dispatches.cached(body, model)
         facts = self._facts(request, body, model, priority)
-        return prospect(self._context(facts, snapshot, prefix, NO_SESSIONS, now, blind=False), request.subset)
+        sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
+        context = self._context(facts, snapshot, prefix, sessions, now, blind=False)
+        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        eligible = self._config.eligible(context, rows) if len(rows) else Reason.NO_ENDPOINTS
+        if not isinstance(eligible, Reason):
+            return prospect(context, _lane(context, eligible), eligible)
+        # Of a pool without candidates all requests wait for the same, whatever they may have then.
+        lane = EVERYWHERE if not len(snapshot.candidates(now)) else LOOSE
+        return prospect(context, lane, rows if len(rows) else ready(snapshot))
+
+    def open_rows(self, now: float) -> tuple[PoolSnapshot, list[bool]] | None:
+        """The pool now, and of each row whether it may have room for some request; None: there is no pool."""
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None:
+            return None
+        self._dispatches.follow(snapshot, now)
+        return snapshot, open_rows(snapshot, self._dispatches.memory.clock, now)
 
     def next_room(self, now: float) -> float:
         """When an endpoint may have room again, if nothing else happens."""
@@ -137,15 +158,10 @@ class PoolDirector:
             return []
         _, prefix = self._dispatches.cached(body, model)
         facts = self._facts(request, body, model, admission.priority)
-        context = self._context(facts, snapshot, prefix, NO_SESSIONS, now, blind=admission.blind)
-        found: list[Shortage] = []
-
-        def none_has_any(context: SchedulingContext, rows: IntArray) -> IntArray:
-            found.extend(shortages(context, rows))
-            return rows[:0]
-
-        self._config.decide(context, admission.rows, none_has_any)
-        return found
+        sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
+        context = self._context(facts, snapshot, prefix, sessions, now, blind=admission.blind)
+        rows = self._config.eligible(context, admission.rows)
+        return [] if isinstance(rows, Reason) else shortages(context, rows)
 
     def running(self, decisions: Iterable[Decision], now: float) -> list[Running]:
         """What it costs if the requests of `decisions` go, of those that are known to be in flight and may go."""
@@ -157,9 +173,29 @@ class PoolDirector:
         snapshot = self._store.snapshot(self.pool)
         return snapshot is not None and bool(snapshot.columns.ready.any())
 
+    def ready(self) -> int:
+        """How many endpoints are ready."""
+        snapshot = self._store.snapshot(self.pool)
+        return 0 if snapshot is None else int(np.count_nonzero(snapshot.columns.ready))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints of the pool, whatever they do."""
+        snapshot = self._store.snapshot(self.pool)
+        return () if snapshot is None else snapshot.endpoints
+
     def call_for_endpoints(self, now: float) -> None:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
+
+    def given_up(self, request: InferenceRequest, rejection: Rejection, now: float, seconds: float, why: str) -> None:
+        """`request` has waited for so long, for `why`, and is refused: keep that for whatever asks."""
+        snapshot, body = self._store.snapshot(self.pool), request.body
+        if self.log is None or snapshot is None or body is None:
+            return
+        record = PickRecord(request.request_id, body.model, snapshot.revision, now, (), 0)
+        record.refused, record.refused_status = rejection.reason.value, rejection.status
+        record.waited_seconds, record.waited_for = seconds, why
+        self.log.refusals.append(record)
 
     def open_queue(self, now: float) -> QueueBook:
         """The store's book of what waits for the pool."""
@@ -218,8 +254,8 @@ class PoolDirector:
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        if isinstance(selection, Rejection) and selection.reason is Reason.NO_ROOM:
-            # It is asked again.
+        if isinstance(selection, Rejection) and (request.waits or selection.reason is Reason.NO_ROOM):
+            # It is asked again, or what asks says how it ended (`given_up`): only answers are kept.
             return selection
         return self._carry_out(request, context, selection, chains, snapshot)
 
@@ -265,26 +301,25 @@ class PoolDirector:
             facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
-    def _room(self, context: SchedulingContext, rows: IntArray) -> IntArray:
-        """The rows among which the request is placed; what is chosen from them is what is kept of the choice."""
-        found = placeable(context, rows)
-        if self.log is not None and found is not rows and len(found):
-            self.log.begins(context, found)
-        return found
-
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
-        if self.log is not None:
-            self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
-        answer = self._config.decide(context, rows, self._room if holds else None)
+        if self.log is not None:
+            self.log.begins(context, rows, gated=holds)
+        answer = self._config.decide(context, rows, placeable if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds
         if answer is Reason.NO_ROOM:
-            return _NO_ROOM
+            eligible = context.derived.get(ELIGIBLE)
+            lane = _lane(context, rows if eligible is None else eligible)
+            return Rejection("ResourceExhausted", _NO_ROOM, answer, lane=lane)
         if answer is Reason.SCREENED_OUT:
             return self._gates.unavailable(_SCREENED_OUT, answer)
         if answer is Reason.SATURATED:
             return shed_for_load(retry_after)
         message = "no endpoints available for the given request"
         return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)
+
+
+def _lane(context: SchedulingContext, rows: IntArray) -> str:
+    return lane_of(context.snapshot, rows, context.now, Objectives.of(context.request.headers).tpot)

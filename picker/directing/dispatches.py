@@ -131,6 +131,7 @@ class Dispatches:
         destinations = record.destinations
         count(self.stats.picks, destinations[0])
         told, claims = self.sessions.placed(context, selection)
+        record.sessions = claims
         promise = self._promise(context, row, destinations[0])
         work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
@@ -186,6 +187,8 @@ class Dispatches:
         if snapshot is None or row is None:
             return replace(decision, response_headers=()) if decision.response_headers else decision
         told, claims = self.sessions.rerouted(decision.sessions, snapshot.endpoints[row], now)
+        if decision.record is not None:
+            decision.record.sessions = claims
         headers = _stamped(self._config.stamps, snapshot.endpoints[row]) + told
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)

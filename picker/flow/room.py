@@ -24,7 +24,7 @@ import numpy as np
 
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.flow.cache_use import unfit_tokens
+from picker.scheduling.costs.cache_use import unfit_tokens
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
@@ -50,6 +50,26 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     free = ~kept | (in_flight == 0.0)
     found: IntArray = rows[free[rows]]
     return found
+
+
+def open_rows(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> list[bool]:
+    """Of each row, whether it may have room for some request: it is not fed beyond what it needs, or has nothing.
+
+    Also of rows that are no candidates: where their requests go has to be asked.
+    """
+    is_open = (beyond_feed_seconds(snapshot, clock, now) <= 0.0) | (snapshot.in_flight_requests == 0.0)
+    found: list[bool] = is_open.tolist()
+    candidates = snapshot.candidates(now)
+    if len(candidates) < len(found):
+        known = set(candidates.tolist())
+        return [each or row not in known for row, each in enumerate(found)]
+    return found
+
+
+def soonest_room(snapshot: PoolSnapshot, clock: PrefillClock, rows: IntArray, now: float) -> float:
+    """Seconds until the first of `rows`, at least one, may have room for a request; 0: one may have it now."""
+    left = np.where(snapshot.in_flight_requests == 0.0, 0.0, beyond_feed_seconds(snapshot, clock, now))[rows]
+    return max(0.0, float(np.minimum.reduce(left)))
 
 
 def next_room(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> float:

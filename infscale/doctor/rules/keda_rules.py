@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from infscale.doctor.metric_names import Kind, facts_of, is_engines, is_of_one_pod
+from infscale.doctor.metric_names import Kind, facts_of, is_engine_queue, is_engines, is_of_one_pod
 from infscale.doctor.rules import fixes
 from infscale.doctor.rules.rule import Found, Subject
 from infscale.doctor.view.cluster_view import ClusterView
@@ -80,6 +80,22 @@ def _names(scaled: SeenScaledObject) -> Iterable[str]:
 def _asks_engines(text: str) -> bool:
     known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
     return bool(known) and all(map(is_engines, known))
+
+
+def keda_blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
+    """ScaledObjects on what queues in engines alone, while requests wait in the picker: triggers of others."""
+    for scaled in view.scaled_objects if view.infscale.holds else ():
+        if not scaled.triggers or any(map(_is_infscales, scaled.triggers)):
+            continue
+        if all(map(_asks_queues, _names(scaled))):
+            cause = "requests wait in the picker and not in engines, whose queues alone would show an idle pool"
+            fix = fixes.look(scaled.key, "edit", _SCALED, scaled.key.name)
+            yield Found(_scaled(scaled), "spec.triggers[0].metadata", cause, fix)
+
+
+def _asks_queues(text: str) -> bool:
+    known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
+    return bool(known) and all(map(is_engine_queue, known))
 
 
 def average_for_level(view: ClusterView) -> Iterator[Found]:

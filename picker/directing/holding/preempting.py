@@ -6,7 +6,7 @@ from typing import Final
 from infscale.endpoint import EndpointKey
 from infscale.frozen_values import value
 from picker.directing.director import PoolDirector
-from picker.flow.preemption import Eviction, Shortage, eviction
+from picker.flow.evicting.preemption import Eviction, Shortage, eviction
 from picker.pick_record import KEPT_CHARACTERS
 from picker.recall import EVICTED
 from picker.request import Decision, InferenceRequest, Outcome, Reason, Rejection

@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 4
+COLUMNS: Final = 5
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -245,32 +245,29 @@ class PrefillClock:
         self._lines: dict[tuple[EndpointKey, str], _Line] = {}
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
-        self._columns = np.zeros((COLUMNS, 0))
-        self._finish, self._context, self._cache, self._sheddable = self._columns
+        self.numbers: FloatArray = np.zeros(0)
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; and
+        tokens of cache when it was scraped last.
+
+        Written on.
+        """
+        self._finish = self._context = self._cache = self._sheddable = self._cache_seen = self.numbers
+        self.version = 0
+        """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
         self.capacity_tokens: FloatArray = np.zeros(0)
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
-        self._cache_seen: FloatArray = np.zeros(0)
         self._seen = np.zeros(0)
         self._observed_at: FloatArray = self._seen
         self._usual_seconds = 0.0
 
     @staticmethod
-    def of(columns: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
-        """A clock that tells the time as one did whose columns were these; nothing is on it."""
+    def of(numbers: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
+        """A clock that tells the time as one did whose `numbers` were these; nothing is on it."""
         clock = PrefillClock()
-        clock._columns = columns
-        clock._finish, clock._context, clock._cache, clock._sheddable = columns
+        clock._show_in(numbers)
         clock.capacity_tokens = capacity_tokens
         return clock
-
-    @property
-    def columns(self) -> FloatArray:
-        """Of every row, as a column: when its prompts are computed, tokens of context and of cache, sheddable requests.
-
-        Written on.
-        """
-        return self._columns
 
     def __len__(self) -> int:
         """Requests on the clock."""
@@ -358,6 +355,7 @@ class PrefillClock:
             at = float(observed_at[row])
             self._seen[row] = at
             self._cache_seen[row] = self._rows[row].cache_seen = self._rows[row].cache_tokens
+            self.version += 1
             waiting = float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
@@ -377,21 +375,26 @@ class PrefillClock:
         kept = {id(line) for line in self._rows}
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
-        self._columns = np.zeros((COLUMNS, rows))
-        self._finish, self._context, self._cache, self._sheddable = self._columns
+        self._show_in(np.zeros(COLUMNS * rows))
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
-        self._cache_seen = np.array([line.cache_seen for line in self._rows], dtype=np.float64)
         for row, line in enumerate(self._rows):
             line.row = row
             self._show(line)
 
+    def _show_in(self, numbers: FloatArray) -> None:
+        self.version += 1
+        self.numbers = numbers
+        self._finish, self._context, self._cache, self._sheddable, self._cache_seen = numbers.reshape(COLUMNS, -1)
+
     def _show(self, line: _Line) -> None:
+        self.version += 1
         self._finish[line.row] = line.finish
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.cache_tokens
         self._sheddable[line.row] = line.sheddable
+        self._cache_seen[line.row] = line.cache_seen
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:

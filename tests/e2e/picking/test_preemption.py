@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -61,7 +62,11 @@ async def test_a_request_is_served_at_once_in_the_room_of_one_that_is_taken_back
     tmp_path: Path, stream: bool, bodies: bool, transport: str
 ) -> None:
     servers = [quick_settings("slow-0", {"num_blocks": 64}, coefficients=SLOW)]
-    picker = {"flow_control": {"enabled": True}, "transport": transport, "trusted_headers": [OBJECTIVE]}
+    picker: dict[str, Any] = {
+        "flow_control": {"enabled": True},
+        "transport": transport,
+        "trusted_headers": [OBJECTIVE],
+    }
     async with gateway(tmp_path, servers, response_bodies=bodies, **picker) as running, asyncio.TaskGroup() as group:
         (server,) = running.fleet.servers
         clients = [Client() for _ in range(BATCH)]

@@ -1,138 +1,20 @@
 """Requests that wait: when they do, in which order they go, what becomes of each, and that the books come back to 0."""
 
 import math
-import random
-from collections.abc import Mapping
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
-from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.director import PoolDirector
-from picker.directing.director_books import DirectorSettings
-from picker.directing.holding.flow_director import FlowDirector
+from infscale.endpoint import Phase
 from picker.directing.holding.pool_flow import FlowSettings
-from picker.directing.pool_directors import PoolDirectors
-from picker.epp_config.loader import preset
 from picker.flow.budgets import Budget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
-from tests.fakes.pools import POOL, endpoint
-from tests.fakes.samples import engine_sample
+from picker.flow.tenants import CostFairness
+from picker.request import Decision, Outcome, Reason
+from tests.fakes.pools import POOL
 from tests.picker.directing.asked import Asked
-
-LONG = 20_000
-"""Tokens of a prompt that keeps an endpoint busy for more than a second, by the usual costs."""
-OBJECTIVES = {"interactive": 10, "batch": -10}
-
-
-class Queue:
-    """A flow director on a real store, with a clock and an alarm by hand."""
-
-    def __init__(
-        self,
-        endpoints: int = 1,
-        flow: FlowSettings | None = None,
-        ticks: float = 0.0,
-        blocks: int | None = None,
-        role: str = "",
-    ) -> None:
-        """With `blocks` each endpoint has a KV cache of so many blocks of 16 tokens; `role` is its label."""
-        self.now = 1.0
-        self.ticks = ticks
-        self.blocks = blocks
-        self.labels = {"llm-d.ai/role": role} if role else {}
-        self.alarm = math.inf
-        self.store = MetricStore("s")
-        self.config = preset("infscale")
-        settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
-        self.directors = PoolDirectors(
-            lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
-        )
-        self.flow = FlowDirector(self.directors, self.directors, flow or FlowSettings(), self._set, self._time)
-        self.went: list[Asked] = []
-        self.state(endpoints)
-
-    def _set(self, at: float) -> None:
-        self.alarm = at
-
-    def _time(self) -> float:
-        self.now += self.ticks
-        return self.now
-
-    def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1) -> None:
-        found = tuple(endpoint(row, phase=phase, labels=self.labels) for row in range(endpoints))
-        objectives = tuple(
-            Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
-        )
-        state = DiscoveryState(found, (Pool(POOL, {}),) if pools else (), objectives)
-        self.store.sync(state)
-        self.directors.sync(state)
-        self.flow.sync(self.now)
-        self.scrape()
-
-    def scrape(self) -> None:
-        """Every endpoint runs what it was sent."""
-        snapshot = self.store.snapshot(POOL)
-        running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
-        for each, count in zip(self.store.discovery.endpoints, running, strict=False):
-            page = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
-            self.store.record_scrape(each.key, page, self.now)
-        self.flow.stir(self.now)
-
-    def ask(self, tokens: int = LONG, headers: Mapping[str, str] | None = None, size: int = 100) -> Asked:
-        given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
-        prompt = random.Random(len(self.went)).randbytes(64)
-        body = ParsedBody("completions", "m", prompt, tokens, 100)
-        asked = Asked(InferenceRequest("id", "/v1/completions", given, body, None, size))
-        self.went.append(asked)
-        verdict = self.flow.direct(asked.request, self.now)
-        if isinstance(verdict, Held):
-            asked.held = verdict
-            verdict.listen(lambda told: self._told(asked, told))
-        else:
-            self._told(asked, verdict)
-        return asked
-
-    def _told(self, asked: Asked, verdict: Verdict) -> None:
-        asked.verdicts.append(verdict)
-        if isinstance(verdict, Decision) and verdict.recall is not None:
-            verdict.recall.listen(lambda rejection: self._evicted(asked, rejection))
-
-    def _evicted(self, asked: Asked, rejection: Rejection) -> None:
-        asked.evicted.append(rejection)
-        self.ends(asked, Outcome("evicted"))
-
-    def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
-        self.flow.finished(asked.request, asked.decision, outcome or Outcome("completed", 200), self.now)
-
-    def passes(self, seconds: float) -> None:
-        """Let time pass, with scrapes and rings of the alarm."""
-        until = self.now + seconds
-        while min(self.alarm, self.now + 0.5) < until:
-            self.now = max(self.now, min(self.alarm, self.now + 0.5))
-            if self.alarm <= self.now:
-                self.alarm = math.inf
-                self.flow.ring(self.now)
-            else:
-                self.scrape()
-        self.now = max(self.now, until)
-        self.scrape()
-
-    @property
-    def in_flight(self) -> float:
-        snapshot = self.store.snapshot(POOL)
-        return 0.0 if snapshot is None else float(snapshot.in_flight_requests.sum())
-
-
-def as_class(name: str) -> dict[str, str]:
-    return {"x-llm-d-inference-objective": name}
-
-
-def of_tenant(name: str) -> dict[str, str]:
-    return {"x-llm-d-inference-fairness-id": name}
+from tests.picker.directing.holding.held_queue import LONG, Queue, as_class, of_tenant, order
 
 
 def queued(queue: Queue) -> int:
@@ -141,12 +23,6 @@ def queued(queue: Queue) -> int:
     assert snapshot is not None
     assert snapshot.queue is not None
     return sum(part.requests for part in snapshot.queue.of(None))
-
-
-def order(*asked: Asked) -> list[int]:
-    """Places of those that went, in the order in which they did."""
-    numbers = [(one.decision.charge.number, place) for place, one in enumerate(asked) if one.decision.charge]
-    return [place for _, place in sorted(numbers)]
 
 
 def test_a_request_waits_while_every_endpoint_has_enough_and_goes_when_one_has_not() -> None:
@@ -237,10 +113,10 @@ def test_tenants_share_what_there_is_whoever_asks_more() -> None:
 
 
 def test_what_has_waited_as_long_as_it_may_is_refused_with_the_time_that_the_queue_takes() -> None:
-    queue = Queue(flow=FlowSettings(max_wait_seconds=0.5))
+    queue = Queue(flow=FlowSettings(max_wait_seconds=1.5))
     queue.ask()
-    late = queue.ask()
-    queue.passes(0.6)
+    late = [queue.ask() for _ in range(2)][1]
+    queue.passes(1.6)
     assert late.rejection.reason is Reason.WAITED
     assert late.rejection.status == 429
     assert late.rejection.dropped_reason == "rejected-ttl-expired"
@@ -249,11 +125,47 @@ def test_what_has_waited_as_long_as_it_may_is_refused_with_the_time_that_the_que
 
 
 def test_what_can_no_longer_have_its_first_token_in_time_is_refused_before_its_time_is_over() -> None:
+    """Its prefill takes 1.3 s, and so does that of the one that runs, and that of the one before it."""
     queue = Queue()
     queue.ask()
-    hopeless = queue.ask(headers={"x-slo-ttft-ms": "1400"})
-    queue.passes(0.3)
+    queue.ask(headers={"x-slo-ttft-ms": "2700"})
+    hopeless = queue.ask(headers={"x-slo-ttft-ms": "2800"})
+    queue.passes(1.7)
     assert hopeless.rejection.reason is Reason.WAITED
+
+
+@pytest.mark.parametrize(
+    ("headers", "max_wait_seconds"),
+    [
+        pytest.param({"x-slo-ttft-ms": "1400"}, 60.0, id="a first token that is wanted"),
+        pytest.param({"x-llm-d-inference-ttl": "500ms"}, 60.0, id="a wait that is wanted"),
+        pytest.param({}, 0.5, id="a wait that is allowed"),
+    ],
+)
+def test_what_cannot_be_begun_in_time_is_refused_when_it_comes(
+    headers: dict[str, str], max_wait_seconds: float
+) -> None:
+    """The prompt that the only endpoint has keeps it busy for 1.3 s."""
+    queue = Queue(flow=FlowSettings(max_wait_seconds=max_wait_seconds))
+    queue.ask()
+    rejection = queue.ask(headers=headers).rejection
+    assert rejection.reason is Reason.DEADLINE
+    assert rejection.status == 429
+    assert rejection.retry_after_seconds is not None
+    assert queue.flow.flows[POOL].stats.refusals == {(0, Reason.DEADLINE): 1}
+
+
+def test_a_request_waits_no_longer_than_it_asks_for_and_than_it_may() -> None:
+    queue = Queue(flow=FlowSettings(max_wait_seconds=2.0))
+    queue.ask()
+    queue.ask()
+    asks_less = queue.ask(headers={"x-llm-d-inference-ttl": "1800ms"})
+    asks_more = queue.ask(headers={"x-llm-d-inference-ttl": "10m"})
+    queue.passes(1.85)
+    assert asks_less.rejection.reason is Reason.WAITED
+    assert asks_more.waits
+    queue.passes(0.2)
+    assert asks_more.rejection.reason is Reason.WAITED
 
 
 @pytest.mark.parametrize("budget", [Budget(requests=1), Budget(size_bytes=150)])
@@ -398,11 +310,11 @@ class FlowLaws(RuleBasedStateMachine):
         self.gone += [each for each in decided if each.evicted and each not in self.gone]
         assert all(len(each.evicted) <= 1 for each in decided)
         self.running = [each for each in decided if each not in self.gone]
-        for each in self.queue.flow.flows.values():
-            for priority in (10, 0, -10):
-                fairness = each.queue.fairness(priority)
-                outstanding = sum(fairness.outstanding_seconds(name) for name in ("a", "b", ""))
-                assert (outstanding > 0.0) == any(each.decision.priority == priority for each in self.running)
+        for priority in (10, 0, -10):
+            fairness = self.queue.flow.flows[POOL].queue.fairness(priority)
+            assert isinstance(fairness, CostFairness)
+            outstanding = sum(fairness.outstanding_seconds(name) for name in ("a", "b", ""))
+            assert (outstanding > 0.0) == any(each.decision.priority == priority for each in self.running)
 
     def teardown(self) -> None:
         if not hasattr(self, "queue"):

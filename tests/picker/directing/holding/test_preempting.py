@@ -4,10 +4,11 @@ import pytest
 
 from infscale.endpoint import Phase
 from picker.directing.holding.pool_flow import FlowSettings
+from picker.flow.tenants import CostFairness
 from picker.request import GpuCost, Outcome, Reason
 from tests.fakes.pools import POOL
 from tests.picker.directing.asked import Asked
-from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class, of_tenant
+from tests.picker.directing.holding.held_queue import LONG, Queue, as_class, of_tenant
 
 BLOCKS = 64
 """1,024 tokens: six requests of 100 tokens, each with an answer of 100, are about as many as have room."""
@@ -48,6 +49,7 @@ def test_tenants_pay_for_what_they_had_and_no_more() -> None:
     queue = Queue(blocks=BLOCKS)
     batch = full(queue)
     fairness = queue.flow.flows[POOL].queue.fairness(-10)
+    assert isinstance(fairness, CostFairness)
     before = fairness.virtual_seconds("batch")
     queue.ask(100)
     queue.passes(0.01)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from infscale.latency.step_model import StepModel
-from picker.flow.cache_use import GROWTH_SECONDS, unfit_tokens
 from picker.request import Headers
+from picker.scheduling.costs.cache_use import GROWTH_SECONDS, unfit_tokens
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.memory import PoolMemory

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.endpoint import EndpointKey
-from picker.flow.preemption import Eviction, Room, Running, Shortage, eviction
+from picker.flow.evicting.preemption import Eviction, Room, Running, Shortage, eviction
 
 HERE, THERE = EndpointKey("ns", "a"), EndpointKey("ns", "b")
 FOREVER = float("inf")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from infscale.latency.step_model import StepModel
 from infscale.metrics.store.dispatch import Charge
-from picker.flow.preemption import Room
+from picker.flow.evicting.preemption import Room
+from picker.flow.evicting.shortage import running, shortages
 from picker.flow.room import with_room
-from picker.flow.shortage import running, shortages
 from picker.recall import Recall
 from picker.request import Decision, GpuCost, Headers
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, Work

@@ -20,11 +20,13 @@ def unfit_tokens(context: SchedulingContext) -> FloatArray:
     not say it.
     """
     snapshot, clock = context.snapshot, context.memory.clock
-    capacity = np.where(np.isfinite(clock.capacity_tokens), clock.capacity_tokens, np.nan)
+    usage, observed_at = snapshot.columns.gauges.kv_utilization, snapshot.columns.observed_at
+    capacity = clock.capacity_tokens
+    known = np.isfinite(usage + capacity + observed_at)
     steps = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
-    used = snapshot.columns.gauges.kv_utilization * capacity + clock.cache_tokens_since
-    grown = np.maximum(context.now - snapshot.columns.observed_at, 0.0) + GROWTH_SECONDS
-    used += snapshot.in_flight_requests * grown / steps
-    uncached = np.maximum(context.request.prompt_tokens - context.prefix.matched_tokens, 1.0)
-    unfit: FloatArray = np.nan_to_num(used + uncached - capacity, nan=-1.0)
+    grown = np.maximum(context.now - np.where(known, observed_at, context.now), 0.0) + GROWTH_SECONDS
+    needed = (np.where(known, usage, 0.0) - 1.0) * np.where(known, capacity, 0.0) + clock.cache_tokens_since
+    needed += snapshot.in_flight_requests * grown / steps
+    needed += np.maximum(context.request.prompt_tokens - context.prefix.matched_tokens, 1.0)
+    unfit: FloatArray = np.where(known, needed, -1.0)
     return unfit

@@ -7,10 +7,10 @@ import numpy as np
 
 from infscale.endpoint import EndpointKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.flow.cache_use import unfit_tokens
-from picker.flow.preemption import Room, Running, Shortage
+from picker.flow.evicting.preemption import Room, Running, Shortage
 from picker.flow.room import beyond_feed_seconds
 from picker.request import Decision
+from picker.scheduling.costs.cache_use import unfit_tokens
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
