@@ -19,6 +19,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolState, frozen
+from infscale.recording.recorded_picks import PICKS_KEY, PICKS_VERSION
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import SHEET_ROWS, InputSheet
 from picker.explaining.kept_pick import KeptPick
@@ -29,8 +30,6 @@ from picker.pick_record import PickEnd, PickRecord
 from picker.request import Headers
 from picker.scheduling.costs.protected_load import ProtectedLoad
 
-VERSION: Final = 2
-VERSION_KEY: Final = "infscale_picks"
 _NUMBERS: Final = ("live", "memory", "observed", "said_numbers")
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, Error, IndexError, AttributeError, OverflowError)
 
@@ -50,7 +49,7 @@ def sheet_line(sheet: InputSheet, wall: Callable[[float], datetime | None]) -> b
     last = sheet.picks[-1].now
     at = wall(last)
     document = {
-        VERSION_KEY: VERSION,
+        PICKS_KEY: PICKS_VERSION,
         "pool": list(sheet.frame.pool),
         "configuration": sheet.config.digest,
         "clocked": sheet.config.clocked,
@@ -100,8 +99,8 @@ def read_sheet(line: bytes, place: str, config: PickerConfig) -> WrittenSheet:
         document = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ConfigError(place, "", "expected a line of JSON, as infscale writes picks") from error
-    if not isinstance(document, dict) or document.get(VERSION_KEY) != VERSION:
-        raise ConfigError(place, VERSION_KEY, f"expected {VERSION}, which this program reads")
+    if not isinstance(document, dict) or document.get(PICKS_KEY) != PICKS_VERSION:
+        raise ConfigError(place, PICKS_KEY, f"expected {PICKS_VERSION}, which this program reads")
     try:
         return _sheet(document, config)
     except _UNREADABLE as error:
