@@ -1,6 +1,6 @@
 """Requests as the file of explained picks has them (`picker.explaining.sheet_form`), to be played again in simulation.
 
-Of a pick it is used when its request came, for which model and with which priority, how long prompt and answer were, and
+Of a pick is used when its request came, for which model and with which priority, how long prompt and answer were, and
 how it ended. What it was decided from is for making the decision again. Of prompts a pick has lengths alone, so that
 requests share nothing.
 """

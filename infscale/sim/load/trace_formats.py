@@ -80,9 +80,7 @@ def _recording(
     yield from _recorded((read_line(row, place) for place, row in objects), source, output_tokens)
 
 
-def _recorded(
-    recorded: Iterable[RecordedRequest], source: str, output_tokens: int | None
-) -> Iterator[TraceRequest]:
+def _recorded(recorded: Iterable[RecordedRequest], source: str, output_tokens: int | None) -> Iterator[TraceRequest]:
     requests = [request for request in recorded if _played(request)]
     known = [one.output_tokens for one in requests if one.output_tokens]
     # Said of one request at least: another may have been over before its adapter was on a page.

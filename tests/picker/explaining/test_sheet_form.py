@@ -48,7 +48,7 @@ def test_what_is_no_line_is_refused_with_its_place(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["endpoints", "rows", "states", "lora", "live", "memory", "observed", "said", "picks", "settings"]
+    "part", ["endpoints", "rows", "states", "lora", "live", "memory", "observed", "said", "flags", "picks", "settings"]
 )
 def test_a_line_whose_parts_do_not_fit_is_refused(part: str) -> None:
     (sheet,) = sheets()[:1]
