@@ -387,6 +387,8 @@ class Reason(enum.StrEnum):
     """The request would have to wait, and as many wait already as may."""
     WAITED = "waited"
     """The request has waited for as long as it may, or as long as it makes sense."""
+    DEADLINE = "deadline"
+    """The request would have to wait, and for longer than it wants to or may."""
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
     """The exchange failed before anything was decided; the gateway answers for it."""
@@ -397,7 +399,8 @@ class Rejection:
     """An answer given at once instead of a destination.
 
     `message` is for the client and says what next; it quotes nothing the client sent. `reason` is what it is counted
-    under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it.
+    under. `dropped_reason` is the ``x-llm-d-request-dropped-reason`` header where the field has a name for it. `lane`
+    is that of a request which may wait for room (`picker.flow.lanes`), "" of any other.
     """
 
     code: RejectionCode
@@ -405,6 +408,7 @@ class Rejection:
     reason: Reason
     dropped_reason: str | None = None
     retry_after_seconds: float | None = None
+    lane: str = ""
 
     @property
     def status(self) -> int:

@@ -46,7 +46,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
     "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
-    "cli/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/demos/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
     "cli/test_preflight.py": ("adapter/registering/api_services",),
     "cli/test_reference_line.py": (
         "infscale/kube/api/client",
@@ -59,6 +59,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/documents/section",
         "infscale/sources/source_kind",
     ),
+    "demo/scenarios/test_figures.py": ("infscale/demo/scenarios/compared_figures",),
+    "demo/scenarios/test_scenario_plan.py": ("infscale/demo/scenarios/contenders",),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "doctor/advice/test_scaling_advice.py": (
@@ -116,6 +118,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
     "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow",),
+    "picker/telemetry/test_flow_metrics.py": ("picker/directing/holding/flow_stats",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
     "picker/flow/test_flow_queue.py": ("picker/flow/waiting",),
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),

@@ -27,8 +27,7 @@ ALERTS: tuple[Alert, ...] = (
         "10m",
         Severity.CRITICAL,
         "Pool {{ $labels.pool }} is asked and has no endpoint",
-        "Requests have been refused for 10 minutes because no endpoint was ready: nothing scales the pool from "
-        "zero, or its "
+        "Requests have come for 10 minutes while no endpoint was ready: nothing scales the pool from zero, or its "
         "pods do not become ready.",
         "scaling",
     ),
@@ -112,6 +111,15 @@ ALERTS: tuple[Alert, ...] = (
         "Requests of pool {{ $labels.pool }} wait long",
         "One of ten requests has waited more than {{ $value | humanizeDuration }} for its first step, for 10 minutes.",
         "pool",
+    ),
+    Alert(
+        "InfscaleRequestsHeldLong",
+        "max by (pool, model) (infscale_pool_queue_wait_p90_seconds) > 30",
+        "10m",
+        Severity.WARNING,
+        "Requests of pool {{ $labels.pool }} wait long in the picker",
+        "One of ten requests has waited more than {{ $value | humanizeDuration }} in the picker, for 10 minutes.",
+        "picker",
     ),
     Alert(
         "InfscaleRequestsRefused",

@@ -63,6 +63,87 @@ _DECISIONS = Section(
         ),
     ),
 )
+_QUEUE = Section(
+    "Requests that wait",
+    (
+        Panel(
+            "Waiting requests",
+            "Requests that wait in the picker until an endpoint can begin them, by priority. Nothing is shown where "
+            "requests do not wait.",
+            Unit.COUNT,
+            (Query(total("infscale_flow_waiting_requests", POOL, "pool", "priority"), "{{pool}} {{priority}}"),),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "Time in the queue",
+            "How long requests waited that were let go, by priority: of nine of ten, 0 for those that did not have to.",
+            Unit.SECONDS,
+            (Query(quantile(0.9, "infscale_flow_wait_seconds", POOL, "priority"), "p90 of {{priority}}"),),
+        ),
+        Panel(
+            "Refused in the queue",
+            "Requests that were to wait and were refused: for too long a wait, a full queue, or no endpoint.",
+            Unit.REQUESTS,
+            (
+                Query(
+                    rate("infscale_flow_refusals_total", POOL, "pool", "priority", "reason"),
+                    "{{pool}} {{priority}} {{reason}}",
+                ),
+                Query(rate("infscale_flow_given_up_total", POOL, "pool"), "{{pool}} left"),
+            ),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "Waiting work",
+            "GPU seconds that the requests which wait are estimated to take, by priority.",
+            Unit.SECONDS,
+            (Query(total("infscale_flow_waiting_gpu_seconds", POOL, "pool", "priority"), "{{pool}} {{priority}}"),),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "Waiting tokens and bytes",
+            "Estimated prompt tokens of the requests that wait, and the bytes of their bodies.",
+            Unit.COUNT,
+            (
+                Query(total("infscale_flow_waiting_prompt_tokens", POOL, "pool"), "{{pool}} tokens"),
+                Query(total("infscale_flow_waiting_bytes", POOL, "pool"), "{{pool}} bytes"),
+            ),
+        ),
+        Panel(
+            "Waiting requests by tenant",
+            "Tenants of which requests wait, by the name that the gateway gives in the fairness header.",
+            Unit.COUNT,
+            (Query(total("infscale_flow_tenant_waiting_requests", POOL, "tenant"), "{{tenant}}"),),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "GPU time by tenant",
+            "Estimated GPU seconds of the requests of a tenant that ended, per second: what shares are of.",
+            Unit.COUNT,
+            (Query(rate("infscale_flow_tenant_gpu_seconds_total", POOL, "tenant"), "{{tenant}}"),),
+            kind=Kind.STACK,
+        ),
+        Panel(
+            "Mean wait by tenant",
+            "Seconds that requests of a tenant have waited ÷ its requests that were let go.",
+            Unit.SECONDS,
+            (
+                Query(
+                    f"{rate('infscale_flow_tenant_wait_seconds_total', POOL, 'tenant')}"
+                    f" / {rate('infscale_flow_tenant_let_go_total', POOL, 'tenant')}",
+                    "{{tenant}}",
+                ),
+            ),
+        ),
+        Panel(
+            "Refused by tenant",
+            "Requests of a tenant that were to wait and were refused.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_flow_tenant_refused_total", POOL, "tenant"), "{{tenant}}"),),
+            kind=Kind.STACK,
+        ),
+    ),
+)
 _PREFIXES = Section(
     "Prefix cache",
     (
@@ -152,5 +233,5 @@ PICKER = Board(
     "Picker",
     "What the picker decides, refuses and holds.",
     (Variable.NAMESPACE, Variable.POOL),
-    (_DECISIONS, _PREFIXES, _PORT),
+    (_DECISIONS, _QUEUE, _PREFIXES, _PORT),
 )

@@ -191,8 +191,26 @@ _CAPACITY = Section(
             (Query(total("infscale_pool_in_flight_tokens", OF_POOL, "pool"), "{{pool}}"),),
         ),
         Panel(
+            "Waiting in the picker: requests",
+            "Requests that wait in pickers until an endpoint can begin them. Nothing where requests do not wait.",
+            Unit.COUNT,
+            (Query(total("infscale_pool_queued_requests", OF_POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
+            "Waiting in the picker: p90",
+            "Wait in the picker: waits that ended in the window, and those that go on, so far.",
+            Unit.SECONDS,
+            (Query(highest("infscale_pool_queue_wait_p90_seconds", OF_POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
+            "Waiting in the picker: refused",
+            "Requests that were refused while they waited in pickers, or because they may not wait.",
+            Unit.REQUESTS,
+            (Query(total("infscale_pool_queue_refusals_per_second", OF_POOL, "pool"), "{{pool}}"),),
+        ),
+        Panel(
             "Requests without an endpoint",
-            "Requests that were refused over the window because no endpoint was ready. This is what scales a "
+            "Requests that came over the window, or wait, while no endpoint was ready. This is what scales a "
             "pool from zero.",
             Unit.COUNT,
             (Query(total("infscale_pool_requests_without_endpoint", OF_POOL, "pool"), "{{pool}}"),),

@@ -150,6 +150,24 @@ _VALUES = Section(
             (Query(f"{total('infscale_pool_in_flight_requests', POOL, 'pool')} / ({_READY} > 0)", "{{pool}}"),),
         ),
         Panel(
+            "Outstanding for each ready endpoint",
+            "What an AverageValue target of outstanding_requests is compared with: in flight or waiting in the picker.",
+            Unit.COUNT,
+            (Query(f"{total('infscale_pool_outstanding_requests', POOL, 'pool')} / ({_READY} > 0)", "{{pool}}"),),
+        ),
+        Panel(
+            "Waiting in the picker",
+            "The metric queued_requests, by model. Unknown where requests do not wait there.",
+            Unit.COUNT,
+            (Query(total("infscale_pool_queued_requests", POOL, "pool", "model"), "{{pool}} {{model}}"),),
+        ),
+        Panel(
+            "Wait in the picker, p90",
+            "The metric queue_wait_p90_seconds: waits that ended in the window, and those that go on, so far.",
+            Unit.SECONDS,
+            (Query(highest("infscale_pool_queue_wait_p90_seconds", POOL, "pool", "model"), "{{pool}} {{model}}"),),
+        ),
+        Panel(
             "Saturation and KV cache",
             "The metrics saturation_ratio and kv_cache_utilization_ratio of the pool.",
             Unit.RATIO,
@@ -161,7 +179,7 @@ _VALUES = Section(
         ),
         Panel(
             "From zero: requests without an endpoint",
-            "Requests refused over the window because no endpoint was ready.",
+            "Requests that came over the window, or wait, while no endpoint was ready.",
             Unit.COUNT,
             (Query(total("infscale_pool_requests_without_endpoint", POOL, "pool"), "{{pool}}"),),
             thresholds=(Threshold(1, Colour.WARNING),),

@@ -1,13 +1,15 @@
 """`picker.flow_control`: whether and how requests wait in the picker until an endpoint can begin them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from infscale.documents import values
 from infscale.documents.section import Section
-from infscale.documents.strict_document import Field
+from infscale.documents.strict_document import Field, quoted
 
+_PRIORITY: Final = re.compile(r"-?[0-9]{1,10}")
 _MOST_REQUESTS: Final = 1_000_000
 _MOST_BYTES: Final = 64 * 1024**3
 
@@ -16,10 +18,12 @@ _MOST_BYTES: Final = 64 * 1024**3
 class FlowControlSettings:
     """How requests wait.
 
-    `enabled` None: they do where the scheduling has flow control of its own. A request waits for `max_wait_seconds` at
-    most; for the first endpoint of a pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does
-    not. At most `max_requests` wait in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time
-    by the names that the gateway gives tenants in the fairness header; 1 for others.
+    `enabled` None: they do where the scheduling has flow control of its own, or places them by what endpoints have to
+    compute, as the preset `infscale` does. A request waits for `max_wait_seconds` at most; for the first endpoint of a
+    pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does not. At most `max_requests` wait
+    in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names that the gateway
+    gives tenants in the fairness header; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by
+    their priorities, while requests of them wait.
     """
 
     enabled: bool | None = None
@@ -28,6 +32,7 @@ class FlowControlSettings:
     max_requests: int = 10_000
     max_bytes: int = 128 * 1024 * 1024
     weights: Mapping[str, float] | None = field(default=None, hash=False)
+    band_shares: Mapping[int, float] | None = field(default=None, hash=False)
 
 
 def flow_control_settings(given: Field) -> FlowControlSettings:
@@ -40,8 +45,20 @@ def flow_control_settings(given: Field) -> FlowControlSettings:
         section.get("max_requests", values.whole(0, _MOST_REQUESTS), default.max_requests),
         section.get("max_bytes", values.whole(0, _MOST_BYTES), default.max_bytes),
         section.get("weights", _weights, default.weights),
+        section.get("band_shares", _band_shares, default.band_shares),
     )
 
 
 def _weights(given: Field) -> Mapping[str, float]:
     return {name: values.positive(each) for name, each in given.entries().items()}
+
+
+def _band_shares(given: Field) -> Mapping[int, float]:
+    shares: dict[int, float] = {}
+    for name, each in given.entries().items():
+        if not _PRIORITY.fullmatch(name):
+            each.refuse(f"expected a priority, a whole number such as -10, as key, got {quoted(name)}")
+        shares[int(name)] = values.ratio(each)
+    if sum(shares.values()) > 1.0 + 1e-9:
+        given.refuse(f"expected shares of together at most 1, got {sum(shares.values()):g}")
+    return shares

@@ -25,13 +25,12 @@ from infscale.labels import Operator, Requirement, Selector, model_key, value_pr
 from infscale.metrics.published.answers import group_reading, whole
 from infscale.metrics.published.catalogue import BY_NAME, ENGINE, PICKER, Formula, PublishedMetric
 from infscale.metrics.published.metric_table import MetricTable
-from infscale.metrics.published.queue_readers import held_seconds, queued_requests
-from infscale.metrics.published.window_readers import HistogramReader, QueueLatency, Unknown
+from infscale.metrics.published.queue_readers import queued_requests
+from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.sample import Reading
 from infscale.metrics.saturation import SaturationSettings
 from infscale.metrics.snapshot import PoolSettings, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
-from infscale.metrics.windows.latency_statistics import quantile_of
 
 _SATURATION: Final = BY_NAME["saturation_ratio"]
 _REQUESTS: Final = (BY_NAME["waiting_requests_average"], BY_NAME["running_requests_average"])
@@ -225,7 +224,7 @@ class ExternalScaler:
     def _replicas(self, trigger: SloTrigger, snapshot: PoolSnapshot, now: float) -> tuple[float, str]:
         """The replicas of load, and what they were made of."""
         model = _served_name(snapshot, trigger.scope.model)
-        latencies = [_latency(each.metric, snapshot, now, model) for each in trigger.goals]
+        latencies = [group_reading(each.metric, snapshot, now, model) for each in trigger.goals]
         saturation = group_reading(_SATURATION, snapshot, now)
         pods = _pods(snapshot)
         requests = [_known(group_reading(each, snapshot, now)) for each in _REQUESTS]
@@ -246,21 +245,6 @@ class ExternalScaler:
         if replicas is None:
             raise NotKnown(str(trigger.scope.scaled_object), f"the load of {snapshot.pool} is unknown now: {told}")
         return replicas, f"{pods.ready} pods are ready, {pods.starting} start; {told}"
-
-
-def _latency(metric: PublishedMetric, snapshot: PoolSnapshot, now: float, model: str | None) -> Reading | Unknown:
-    """A latency as clients have it: what engines do not see comes before it, the wait in the picker.
-
-    The same statistic of both is added, which is not below that of the sums where waits are long.
-    """
-    reading = group_reading(metric, snapshot, now, model)
-    if isinstance(reading, Unknown):
-        return reading
-    match metric.reader:
-        case QueueLatency(statistic) | HistogramReader("time_to_first_token", statistic):
-            return reading._replace(value=reading.value + held_seconds(snapshot, quantile_of(statistic), now, model))
-        case _:
-            return reading
 
 
 def _told(reading: Reading | Unknown) -> str:

@@ -106,7 +106,8 @@ class Deciding(Part):
     def may_hold(self) -> bool:
         """Whether requests are to wait by the configuration: see `FlowControlSettings.enabled`."""
         enabled = self._config.picker.flow_control.enabled
-        return self.scheduling.flow is not None if enabled is None else enabled
+        scheduling = self.scheduling
+        return scheduling.flow is not None or scheduling.clocked if enabled is None else enabled
 
     def hold(self, alarm: Alarm) -> FlowDirector | ReferenceFlowDirector:
         """Have requests wait; before any pool is there, and before `record`.
@@ -126,12 +127,16 @@ class Deciding(Part):
             given = self._config.picker.flow_control
             budget = Budget(given.max_requests, given.max_bytes)
             empty = given.max_wait_seconds if given.no_endpoint_seconds is None else given.no_endpoint_seconds
-            settings = FlowSettings(given.max_wait_seconds, empty, budget, given.weights or {})
+            settings = FlowSettings(given.max_wait_seconds, empty, budget, given.weights or {}, given.band_shares or {})
             own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow
         store.on_observation(lambda: flow.stir(self._clock()))
         return flow
+
+    def tell_time_by(self, wall: Callable[[], float]) -> None:
+        """Have the time of the day, Unix seconds, from `wall`; before any pool is there."""
+        self._directing = replace(self._directing, wall=wall)
 
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""

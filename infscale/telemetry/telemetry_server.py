@@ -17,6 +17,7 @@ from infscale.metrics.gauges import GAUGES
 from infscale.metrics.published.answers import group_reading, models
 from infscale.metrics.published.catalogue import BY_NAME, ENGINE, PUBLISHED, PublishedMetric
 from infscale.metrics.published.column_readers import ColumnReader
+from infscale.metrics.published.queue_readers import OfQueue
 from infscale.metrics.published.step_readers import ModelError, PredictedFirstToken, PredictedOutputToken
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
@@ -89,6 +90,9 @@ class StoreCollector(Collector):
 def _pools(metric: PublishedMetric, snapshots: tuple[PoolSnapshot, ...], now: float) -> Metric:
     family = GaugeMetricFamily(f"infscale_pool_{metric.name}", metric.meaning, labels=["pool", "model"])
     for snapshot in snapshots:
+        if snapshot.queue is None and isinstance(metric.reader, OfQueue):
+            # Unknown of hundreds of models.
+            continue
         for model in models(metric, snapshot):
             reading = group_reading(metric, snapshot, now, model)
             if isinstance(reading, Reading):

@@ -20,6 +20,8 @@ from infscale.viewing.seen_documents import UNTOLD, ModelSeen, PoolSeen, Seen, T
 from infscale.viewing.shown_values import (
     IN_FLIGHT,
     QUEUE_LATENCY,
+    QUEUE_WAIT,
+    QUEUED,
     RUNNING,
     TTFT,
     WAITING,
@@ -35,6 +37,8 @@ MODEL_COLUMNS: Final = (
     Column("waiting"),
     Column("running"),
     Column("in flight"),
+    Column("held", spare=3),
+    Column("held p90", spare=4),
     Column("queue p90"),
     Column("TTFT p90", spare=2),
 )
@@ -52,6 +56,8 @@ def model_row(pool: PoolSeen, name: str) -> Row:
         told_cell(waiting, count),
         told_cell(told(RUNNING, UNTOLD), count),
         told_cell(told(IN_FLIGHT, UNTOLD), count),
+        told_cell(told(QUEUED, UNTOLD), count),
+        told_cell(told(QUEUE_WAIT, UNTOLD), seconds),
         told_cell(told(QUEUE_LATENCY, UNTOLD), seconds),
         told_cell(told(TTFT, UNTOLD), seconds),
     )

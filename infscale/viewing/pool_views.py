@@ -24,6 +24,8 @@ from infscale.viewing.shown_values import (
     IN_FLIGHT,
     KV,
     QUEUE_LATENCY,
+    QUEUE_WAIT,
+    QUEUED,
     RUNNING,
     SATURATION,
     TTFT,
@@ -64,6 +66,8 @@ _POOL_COLUMNS: Final = (
     Column("waiting"),
     Column("running"),
     Column("in flight"),
+    Column("held", spare=1),
+    Column("held p90", spare=7),
     Column("KV"),
     Column("sat."),
     Column("queue p90"),
@@ -88,6 +92,8 @@ def _pool_row(pool: PoolSeen) -> Row:
         told_cell(told(WAITING, UNTOLD), count),
         told_cell(told(RUNNING, UNTOLD), count),
         told_cell(told(IN_FLIGHT, UNTOLD), count),
+        told_cell(told(QUEUED, UNTOLD), count),
+        told_cell(told(QUEUE_WAIT, UNTOLD), seconds),
         told_cell(kv, percent, kv_mark(kv.value)),
         told_cell(load, percent, load_mark(load.value)),
         told_cell(told(QUEUE_LATENCY, UNTOLD), seconds),
@@ -174,10 +180,14 @@ def _query_rows(name: str, said: QueriedSeen) -> list[Row]:
 def _told_words(pool: PoolSeen) -> str:
     told = pool.values.get
     queue, ttft, load = told(QUEUE_LATENCY, UNTOLD), told(TTFT, UNTOLD), told(SATURATION, UNTOLD)
-    return (
+    words = (
         f"whole pool: saturation {_or_unknown(load.value, percent)}, queue p90 {_or_unknown(queue.value, seconds)}, "
         f"first token p90 {_or_unknown(ttft.value, seconds)}"
     )
+    held, wait = told(QUEUED, UNTOLD).value, told(QUEUE_WAIT, UNTOLD).value
+    if held is None:
+        return words
+    return f"{words}, {counted(int(held), 'request')} held in the picker, wait there p90 {_or_unknown(wait, seconds)}"
 
 
 def _or_unknown(value: float | None, write: Write) -> str:

@@ -14,6 +14,7 @@ TTFT: Final = "time_to_first_token_p90_seconds"
 KV: Final = "kv_cache_utilization_ratio"
 SATURATION: Final = "saturation_ratio"
 WAITING, RUNNING, IN_FLIGHT = "waiting_requests", "running_requests", "in_flight_requests"
+QUEUED, QUEUE_WAIT = "queued_requests", "queue_wait_p90_seconds"
 WITHOUT_ENDPOINT: Final = "requests_without_endpoint"
 
 
@@ -33,6 +34,8 @@ WRITERS: Final[Mapping[str, Write]] = {
     "gpu_utilization_ratio": percent,
     "gpu_memory_used_ratio": percent,
     "model_load_seconds": seconds,
+    QUEUED: count,
+    QUEUE_WAIT: seconds,
     WITHOUT_ENDPOINT: count,
 }
 

@@ -7,33 +7,37 @@ A request passes the gates (`picker.directing.gates`), is scheduled, and begins 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from infscale.endpoint import DiscoveryState, ObjectKey
+import numpy as np
+
+from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
-from picker.directing.candidates import Unseen
+from picker.directing.candidates import Unseen, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
-from picker.directing.gates import Gates
-from picker.epp_config.loader import PickerConfig
+from picker.directing.gates import Admission, Gates
+from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
+from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
-from picker.flow.room import LATEST_SECONDS, next_room
+from picker.flow.room import LATEST_SECONDS, next_room, open_rows
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
+from picker.scheduling.prediction import Objectives
 from picker.scheduling.prefix_index import PromptChains
 from picker.scheduling.profile import Selection
-from picker.sessions.placement import NO_SESSIONS, Sessions
+from picker.sessions.placement import Sessions
 
 if TYPE_CHECKING:
     from random import Random
 
 _SCREENED_OUT: Final = "screeners eliminated all endpoint candidates"
-_NO_ROOM: Final = Rejection("ResourceExhausted", "no endpoint has room for the request now", Reason.NO_ROOM)
+_NO_ROOM: Final = "no endpoint has room for the request now"
 # Answered with vectors or scores: nothing is generated.
 _NO_OUTPUT: Final = frozenset({"embeddings"})
 
@@ -114,7 +118,23 @@ class PoolDirector:
         priority = self._gates.priority(request, body)
         _, prefix = self._dispatches.cached(body, model)
         facts = self._facts(request, body, model, priority)
-        return prospect(self._context(facts, snapshot, prefix, NO_SESSIONS, now, blind=False), request.subset)
+        sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
+        context = self._context(facts, snapshot, prefix, sessions, now, blind=False)
+        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        eligible = self._config.eligible(context, rows) if len(rows) else Reason.NO_ENDPOINTS
+        if not isinstance(eligible, Reason):
+            return prospect(context, _lane(context, eligible), eligible)
+        # Of a pool without candidates all requests wait for the same, whatever they may have then.
+        lane = EVERYWHERE if not len(snapshot.candidates(now)) else LOOSE
+        return prospect(context, lane, rows if len(rows) else ready(snapshot))
+
+    def open_rows(self, now: float) -> tuple[PoolSnapshot, list[bool]] | None:
+        """The pool now, and of each row whether it may have room for some request; None: there is no pool."""
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None:
+            return None
+        self._dispatches.follow(snapshot, now)
+        return snapshot, open_rows(snapshot, self._dispatches.memory.clock, now)
 
     def next_room(self, now: float) -> float:
         """When an endpoint may have room again, if nothing else happens."""
@@ -128,6 +148,16 @@ class PoolDirector:
         """Whether any endpoint is ready."""
         snapshot = self._store.snapshot(self.pool)
         return snapshot is not None and bool(snapshot.columns.ready.any())
+
+    def ready(self) -> int:
+        """How many endpoints are ready."""
+        snapshot = self._store.snapshot(self.pool)
+        return 0 if snapshot is None else int(np.count_nonzero(snapshot.columns.ready))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints of the pool, whatever they do."""
+        snapshot = self._store.snapshot(self.pool)
+        return () if snapshot is None else snapshot.endpoints
 
     def call_for_endpoints(self, now: float) -> None:
         """A request waits for the first endpoint of the pool: have it scaled up."""
@@ -194,7 +224,7 @@ class PoolDirector:
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
-        if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
+        if isinstance(selection, Rejection) and not blind and not _waits_for_its_own(selection, context, admission):
             # No endpoint whose load is known will do for this request: one whose load is not may.
             others = self._gates.of_unknown_load(request, snapshot, now)
             if len(others):
@@ -256,10 +286,27 @@ class PoolDirector:
             return answer
         retry_after = self._settings.retry_after_seconds
         if answer is Reason.NO_ROOM:
-            return _NO_ROOM
+            eligible = context.derived.get(ELIGIBLE)
+            lane = _lane(context, rows if eligible is None else eligible)
+            return Rejection("ResourceExhausted", _NO_ROOM, answer, lane=lane)
         if answer is Reason.SCREENED_OUT:
             return self._gates.unavailable(_SCREENED_OUT, answer)
         if answer is Reason.SATURATED:
             return shed_for_load(retry_after)
         message = "no endpoints available for the given request"
         return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)
+
+
+def _waits_for_its_own(rejection: Rejection, context: SchedulingContext, admission: Admission) -> bool:
+    """Whether endpoints whose load is known will do for the request, although not now.
+
+    A request that is bound to some of them, by its session or by filters, would leave those for one that is not known.
+    """
+    if rejection.reason is not Reason.NO_ROOM:
+        return rejection.reason is Reason.SATURATED
+    eligible = context.derived.get(ELIGIBLE)
+    return bool(context.sessions) or (eligible is not None and len(eligible) < len(admission.rows))
+
+
+def _lane(context: SchedulingContext, rows: IntArray) -> str:
+    return lane_of(context.snapshot, rows, context.now, Objectives.of(context.request.headers).tpot)

@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from typing import Final
 
 from infscale.documents.problems import AlreadySaid, Attempt
 from infscale.documents.strict_document import Field, load, whole
 from infscale.documents.suggestions import did_you_mean
 from infscale.errors import ConfigError
+from infscale.memo import MemoKey
 from infscale.metrics.snapshot import IntArray, PoolSettings
 from picker.epp_config.data_layer import read_data_layer
 from picker.epp_config.declared import Declared, DeclaredPlugin, with_article
@@ -52,6 +54,8 @@ FEATURE_GATES: Mapping[str, str] = {
 _IMPLIED_DATA = tuple(name for name, each in DATA.items() if each.implied)
 _STAGES = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER, Kind.PICKER, Kind.DETECTOR})
 
+
+ELIGIBLE: Final[MemoKey[IntArray]] = MemoKey("the rows that a request may go to, none of which has room for it")
 
 DIGEST_DIGITS = 12
 """Of a SHA-256 digest: what tells one configuration's text from another's."""
@@ -101,10 +105,23 @@ class PickerConfig:
     stage_names: Mapping[int, str] = dataclass_field(default_factory=dict[int, str])
     digest: str = ""
 
+    @property
+    def narrows(self) -> bool:
+        """Whether filters may leave fewer endpoints to a request than it may have by what it is."""
+        return any([profile.filters for profile in self.scheduler.profiles.values()])
+
+    def eligible(self, context: SchedulingContext, rows: IntArray) -> IntArray | Reason:
+        """The rows among `rows` (at least one) that the request of `context` may go to, or why there are none."""
+        if not self.narrows and not self.screeners:
+            return rows
+        answer = self.decide(context, rows)
+        return answer if isinstance(answer, Reason) else answer.rows
+
     def decide(self, context: SchedulingContext, rows: IntArray, room: Room | None = None) -> Selection | Reason:
         """Choose among `rows` (ascending, at least one), or say why there is no choice.
 
-        With `room` it is chosen among the rows which that leaves, so that nothing is while it leaves none.
+        With `room` it is chosen among the rows which that leaves of those that filters leave, so that nothing is while
+        it leaves none; what filters have left is then `ELIGIBLE`.
         """
         for screener in self.screeners:
             rows = screener.screen(context, rows)
@@ -112,15 +129,29 @@ class PickerConfig:
                 return Reason.SCREENED_OUT
         if self.admitters and not admitted(self.admitters, context, rows):
             return Reason.SATURATED
-        if room is not None:
-            rows = room(context, rows)
-            if not len(rows):
-                return Reason.NO_ROOM
-        selection = self.scheduler.schedule(context, rows)
-        if selection is None:
-            return Reason.FILTERED_OUT
+        answer = self._chosen(context, rows) if room is None else self._placed(context, rows, room)
+        if isinstance(answer, Reason):
+            return answer
         fallback = context.derived.get(FALLBACK)
-        return selection if fallback is None or fallback in selection.chosen else selection.or_else(fallback)
+        return answer if fallback is None or fallback in answer.chosen else answer.or_else(fallback)
+
+    def _placed(self, context: SchedulingContext, rows: IntArray, room: Room) -> Selection | Reason:
+        """Choose among those of `rows` in which there is room."""
+        chosen: Selection | None = None
+        if self.narrows:
+            answer = self._chosen(context, rows)
+            if isinstance(answer, Reason):
+                return answer
+            chosen, rows = answer, answer.rows
+        placeable = room(context, rows)
+        if not len(placeable):
+            context.derived.keep(ELIGIBLE, rows)
+            return Reason.NO_ROOM
+        return chosen if chosen is not None and placeable is rows else self._chosen(context, placeable)
+
+    def _chosen(self, context: SchedulingContext, rows: IntArray) -> Selection | Reason:
+        selection = self.scheduler.schedule(context, rows)
+        return Reason.FILTERED_OUT if selection is None else selection
 
     def pool_settings(self, base: PoolSettings, declared_at: str | None) -> PoolSettings:
         """`base` judged by this configuration's saturation detector, for picker and adapter alike.

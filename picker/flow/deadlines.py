@@ -1,11 +1,15 @@
-"""The order of the requests of one flow: by when each has to have its first token."""
+"""By when a request has to go, and the order of the requests of one flow: what is due first goes first."""
 
 from typing import Final
 
+from infscale.documents.strict_document import seconds_of_duration
 from picker.flow.waiting import Waiting
+from picker.request import Headers
 
 PATIENCE: Final = 5.0
 """A request that does not say by when it wants its first token wants it after so many times its own prefill."""
+TTL_HEADER: Final = "x-llm-d-inference-ttl"
+"""How long a request wants to wait at most: a duration such as ``1500ms``."""
 
 
 class EarliestDeadline:
@@ -23,3 +27,21 @@ class EarliestDeadline:
 def due_at(arrived_at: float, wanted_seconds: float, prefill_seconds: float) -> float:
     """When a request is due that wants its first token after `wanted_seconds` (0: it does not say)."""
     return arrived_at + (wanted_seconds or PATIENCE * prefill_seconds)
+
+
+def asked_seconds(headers: Headers) -> float | None:
+    """How long a request wants to wait at most; None where `headers` do not say it in a duration above 0."""
+    text = headers.get(TTL_HEADER)
+    return None if text is None else seconds_of_duration(text) or None
+
+
+def patience_seconds(
+    most_seconds: float, asked: float | None, wanted_seconds: float = 0.0, prefill_seconds: float = 0.0
+) -> float:
+    """How long a request may wait before it has to go.
+
+    That is `most_seconds`, less if it asks for less, and no longer than its first token can still come within
+    `wanted_seconds` (0: it does not say).
+    """
+    patience = most_seconds if asked is None else min(most_seconds, asked)
+    return min(patience, max(0.0, wanted_seconds - prefill_seconds)) if wanted_seconds else patience

@@ -3,6 +3,8 @@
 import numpy as np
 
 from infscale.frozen_values import value
+from infscale.metrics.snapshot import IntArray
+from picker.flow.room import soonest_room
 from picker.scheduling.costs.gpu_costs import gpu_cost
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
@@ -15,7 +17,8 @@ class Prospect:
     endpoint that has most of it cached.
 
     `hit_share` is the share of the prompt that is cached there, `wanted_seconds` within what its first token is wanted,
-    0 where the request does not say.
+    0 where the request does not say. No endpoint of its lane has room before `soonest_seconds` from now, if none of
+    the requests that it has is given up.
     """
 
     priority: int
@@ -26,15 +29,15 @@ class Prospect:
     prefill_seconds: float
     cost_seconds: float
     wanted_seconds: float
+    soonest_seconds: float
 
 
-def prospect(context: SchedulingContext, subset: tuple[str, ...] | None) -> Prospect:
-    """The prospect of the request of `context`; of a pool without endpoints it says that nothing costs anything."""
+def prospect(context: SchedulingContext, lane: str, rows: IntArray) -> Prospect:
+    """The prospect of the request of `context`, which may go to `rows`; without any, nothing costs anything."""
     facts, prefix, snapshot = context.request, context.prefix, context.snapshot
-    lane = facts.target_model if subset is None else "\n".join([facts.target_model, *sorted(subset)])
-    hit_share = prefill_seconds = cost_seconds = 0.0
-    if len(snapshot):
-        row = int(np.argmax(prefix.matched))
+    hit_share = prefill_seconds = cost_seconds = soonest = 0.0
+    if len(rows):
+        row = int(rows[np.argmax(prefix.matched[rows])])
         batch = float(snapshot.in_flight_requests[row]) + 1.0
         matched = float(prefix.matched[row]) * prefix.tokens_each
         costs = step_costs(snapshot)
@@ -43,7 +46,16 @@ def prospect(context: SchedulingContext, subset: tuple[str, ...] | None) -> Pros
         context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
         hit_share = matched / facts.prompt_tokens if facts.prompt_tokens else 0.0
         cost_seconds = gpu_cost(costs, row, prefill_seconds, context_tokens, facts.output_tokens, batch).seconds
+        soonest = soonest_room(snapshot, context.memory.clock, rows, context.now)
     wanted = Objectives.of(facts.headers).ttft
     return Prospect(
-        facts.priority, facts.target_model, lane, facts.prompt_tokens, hit_share, prefill_seconds, cost_seconds, wanted
+        facts.priority,
+        facts.target_model,
+        lane,
+        facts.prompt_tokens,
+        hit_share,
+        prefill_seconds,
+        cost_seconds,
+        wanted,
+        soonest,
     )

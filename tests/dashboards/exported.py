@@ -74,18 +74,21 @@ def parts(expr: object) -> list[object]:
 
 def kept_labels(query: str, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The labels that the result of a query has: those of its outermost aggregation, else of what it selects."""
-    expr: object = promql_parser.parse(query)
-    while not isinstance(expr, AggregateExpr):
-        if isinstance(expr, BinaryExpr):
-            expr = expr.rhs if isinstance(expr.lhs, NumberLiteral) else expr.lhs
-        elif isinstance(expr, VectorSelector):
-            return known[expr.name or ""] | TARGET
-        elif isinstance(expr, MatrixSelector):
-            expr = expr.vector_selector
-        elif isinstance(expr, promql_parser.Call):
-            expr = expr.args[-1]
-        elif isinstance(expr, promql_parser.ParenExpr):
-            expr = expr.expr
-        else:
-            return frozenset()
-    return frozenset(expr.modifier.labels if expr.modifier is not None else ())
+    return _kept(promql_parser.parse(query), known)
+
+
+def _kept(expr: object, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    if isinstance(expr, AggregateExpr):
+        return frozenset(expr.modifier.labels if expr.modifier is not None else ())
+    if isinstance(expr, BinaryExpr):
+        return _kept(expr.rhs if isinstance(expr.lhs, NumberLiteral) else expr.lhs, known)
+    if isinstance(expr, VectorSelector):
+        return known[expr.name or ""] | TARGET
+    if isinstance(expr, MatrixSelector):
+        return _kept(expr.vector_selector, known)
+    if isinstance(expr, promql_parser.Call):
+        # A quantile is of all buckets.
+        return _kept(expr.args[-1], known) - ({"le"} if expr.func.name == "histogram_quantile" else set())
+    if isinstance(expr, promql_parser.ParenExpr):
+        return _kept(expr.expr, known)
+    return frozenset()

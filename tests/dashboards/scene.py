@@ -301,7 +301,12 @@ def _serve_config(
             "interval_seconds": 1,
         },
         "pools": {f"{NAMESPACE}/{each.name}": {"window_seconds": 10} for each in POOLS},
-        "picker": {"listen": f"{_HOST}:{picker}", "trusted_headers": [POOL_HEADER], "config_file": "epp.yaml"},
+        "picker": {
+            "listen": f"{_HOST}:{picker}",
+            "trusted_headers": [POOL_HEADER],
+            "config_file": "epp.yaml",
+            "flow_control": {"enabled": True, "no_endpoint_seconds": 0.2},
+        },
         "adapter": {
             "listen": f"{_HOST}:{adapter}",
             "service": f"{_SERVICE['namespace']}/{_SERVICE['name']}",

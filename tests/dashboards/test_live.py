@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -16,12 +17,19 @@ from dashboards.rendering.answers import Prometheus, Series, Span
 from dashboards.rendering.board_files import ShownBoard, ShownPanel, read_board
 from dashboards.rendering.browser import chromium
 from dashboards.rendering.page import page
+from infscale.doctor.replay.prometheus_history import queries
+from infscale.doctor.replay.replayed_hpa import ReplayedHpa
+from infscale.doctor.view.seen_scalers import ObjectRef, SeenMetric
+from infscale.endpoint import ObjectKey
 from infscale.errors import InfscaleError
+from infscale.planner.hpa_rules import Bounds
 from tests.dashboards.scene import IDLE, NAMESPACE, POOLS, Scene, scene
 
 LOAD_SECONDS = 10.0
-# What has no series under load: other adapters, which the scene does not have, forward nothing.
-NEVER_ALL = {"infscale_adapter_forwarded_requests_total"}
+# What has no series under load: other adapters, which the scene does not have, forward nothing, and a pool that is not
+# asked for too much refuses nothing.
+NEVER_ALL = {"infscale_adapter_forwarded_requests_total", "infscale_flow_refusals_total"}
+_PART = f'infscale_pool_outstanding_requests{{pool="{NAMESPACE}/{POOLS[0].name}"}}'
 BY_NAME = {board.name: board for board in BOARDS}
 
 pytestmark = [
@@ -100,6 +108,23 @@ async def test_an_unknown_value_is_not_shown_as_0(looked: Looked) -> None:
     assert by_title["KV cache in use"] == ()
     assert by_title["Time to first token"] == ()
     assert by_title["Endpoints"] != ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["waiting_requests", "outstanding_requests", "queued_requests", "queue_latency_p90_seconds", "saturation_ratio"],
+)
+async def test_what_a_replay_asks_of_a_pool_has_an_answer(looked: Looked, name: str) -> None:
+    """One series of the whole pool, whatever models it has."""
+    described = ObjectRef("inference.networking.k8s.io/v1", "InferencePool", POOLS[0].name)
+    metric = SeenMetric(0, "Object", name, "AverageValue", 4000, described=described)
+    query = queries(ReplayedHpa(ObjectKey(NAMESPACE, "hpa"), (metric,), Bounds(8)), {})[name]
+    found = (await looked.get(f"/api/v1/query?query={quote(query)}&time={looked.span.end}"))["result"]
+    assert len(found) == 1
+    if name == "outstanding_requests":
+        parts = await looked.get(f"/api/v1/query?query={quote(f'{_PART}')}&time={looked.span.end}")
+        of_models = [float(each["value"][1]) for each in parts["result"]]
+        assert float(found[0]["value"][1]) == sum(of_models)
 
 
 async def test_rules_are_evaluated_without_a_fault(looked: Looked) -> None:

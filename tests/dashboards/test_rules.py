@@ -75,6 +75,11 @@ CASES: Mapping[str, Case] = {
         {f'infscale_pool_queue_latency_p90_seconds{{{POOL},model="m"}}': level(9)},
         f'{POOL},model="m"',
     ),
+    "InfscaleRequestsHeldLong": Case(
+        {f'infscale_pool_queue_wait_p90_seconds{{{POOL},model="m"}}': level(31)},
+        {f'infscale_pool_queue_wait_p90_seconds{{{POOL},model="m"}}': level(29)},
+        f'{POOL},model="m"',
+    ),
     "InfscaleRequestsRefused": share(
         f'infscale_picker_rejections_total{{{POOL},reason="saturated",status="429"}}', PICKS, POOL, fires=10, quiet=2
     ),

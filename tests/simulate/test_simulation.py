@@ -118,11 +118,23 @@ def test_without_requests_a_run_is_over_at_once() -> None:
     assert result.events == 0
 
 
+def test_a_class_that_is_sheddable_waits_by_default_and_keeps_nothing_from_others() -> None:
+    traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
+    shed = scenario(2, traffic, priorities={"batch": -1})
+    at_once = simulate(shed, named_policy("infscale@unqueued"), 1).requests
+    queued = simulate(shed, named_policy("infscale"), 1).requests
+    batch = queued.request_class == queued.classes.index("batch")
+    assert not queued.refused[~batch].any()
+    assert queued.answered[batch].sum() > at_once.answered[batch].sum()
+    assert queued.ttft[~batch].mean() < 0.9 * at_once.ttft[~batch].mean()
+
+
 def test_a_class_that_is_sheddable_is_refused_while_the_pool_is_saturated() -> None:
     """Two servers, and more than they can do: what may wait is turned away, and what may not comes through sooner."""
     traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
-    equal = simulate(scenario(2, traffic), named_policy("infscale"), 1).requests
-    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    at_once = named_policy("infscale@unqueued")
+    equal = simulate(scenario(2, traffic), at_once, 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), at_once, 1).requests
     batch = shed.request_class == shed.classes.index("batch")
     assert shed.failures == ("refused: saturated",)
     assert shed.refused[batch].any()

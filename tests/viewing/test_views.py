@@ -2,9 +2,10 @@
 
 import pytest
 
+from infscale.endpoint import ObjectKey
 from infscale.viewing.grid import STORE_VIEW, Mark, Page, Row, View, ViewKind
 from infscale.viewing.views import view_page
-from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, POOL, looked_at, store_beside
+from tests.viewing.documents_of_stores import AUTOSCALERS, HOSTILE, NOW, POOL, looked_at, store, store_beside
 
 POOL_VIEW = View(ViewKind.POOL, POOL)
 ENDPOINT = "llm/vllm-{}"
@@ -30,6 +31,21 @@ def test_the_store_has_pools_and_autoscalers() -> None:
     scaler = cells(page, "autoscalers", "llm/scaler")
     assert (scaler["pods"], scaler["wants"], scaler["range"]) == ("2", "6", "1–8")
     assert (scaler["metric"], scaler["now"], scaler["target"]) == ("waiting_requests +1", "6", "2 per pod")
+
+
+def test_what_waits_in_the_picker_is_shown_of_pools_and_models() -> None:
+    page = view_page(looked_at(), STORE_VIEW)
+    assert (cells(page, "pools", POOL)["held"], cells(page, "pools", POOL)["held p90"]) == ("–", "–")
+    assert "held in the picker" not in view_page(looked_at(), POOL_VIEW).facts[1]
+    made = store()
+    book = made.open_queue(ObjectKey("llm", "chat"), 0.0)
+    for _ in range(3):
+        book.came(book.place("llama", 100.0, NOW - 4.0))
+    page = view_page(looked_at(made), POOL_VIEW)
+    assert page.facts[1].endswith("3 requests held in the picker, wait there p90 3.9 s")
+    assert cells(page, "models", "llama")["held"] == "3"
+    assert cells(page, "models", HOSTILE)["held"] == "0"
+    assert cells(view_page(looked_at(made), STORE_VIEW), "pools", POOL)["held p90"] == "3.9 s"
 
 
 def test_without_an_adapter_autoscalers_are_said_to_be_unknown() -> None:

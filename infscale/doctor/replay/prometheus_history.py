@@ -11,6 +11,7 @@ from infscale.doctor.replay.replayed_hpa import ReplayedHpa
 from infscale.doctor.view.seen_scalers import SeenMetric
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError
+from infscale.metrics.published.catalogue import BY_NAME
 from infscale.planner.hpa import Source
 from infscale.prometheus.api_answer import RangeRow
 from infscale.prometheus.prometheus_server import PrometheusServer
@@ -76,7 +77,13 @@ def _own_query(hpa: ReplayedHpa, metric: SeenMetric) -> str | None:
     if described is None or described.kind != "InferencePool" or metric.selector:
         return None
     pool = f"{hpa.key.namespace or 'default'}/{described.name}"
-    return f'infscale_pool_{metric.name}{{pool="{pool}", model=""}}'
+    published = BY_NAME.get(metric.name)
+    series = f'infscale_pool_{metric.name}{{pool="{pool}"}}'
+    # Where models are known, a metric that is split by them has a series of each, and none of the whole. Replicas of
+    # infscale say the same.
+    if published is not None and published.per_model and published.adds_up:
+        return f"max(sum by (instance) ({series}))"
+    return f"max({series})"
 
 
 async def asked_history(

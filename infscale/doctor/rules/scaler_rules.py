@@ -83,9 +83,9 @@ def _is_known_at_zero(metric: SeenMetric) -> bool:
 
 
 def blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
-    """Metrics of what queues in engines alone, while requests wait in the picker."""
+    """Metrics of what queues in single pods alone, while requests wait in the picker."""
     for autoscaler in view.written() if view.infscale.holds else ():
-        if not autoscaler.metrics or not all(is_engine_queue(each.name) for each in autoscaler.metrics):
+        if not autoscaler.metrics or not all(_of_pods_queues(each) for each in autoscaler.metrics):
             continue
         names = ", ".join(each.name for each in autoscaler.metrics)
         cause = f"requests wait in the picker and not in engines, which {names} alone would show as idle"
@@ -97,6 +97,12 @@ def blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
             operations = [fixes.add("/spec/metrics/-", _metric_of_queue(described, autoscaler.metrics))]
             fix = fixes.patch("hpa", autoscaler.key, operations)
         yield Found(hpa(autoscaler.key), autoscaler.metrics[0].field, cause, fix)
+
+
+def _of_pods_queues(metric: SeenMetric) -> bool:
+    described = metric.described
+    of_pool = metric.form == "External" or (described is not None and described.kind == "InferencePool")
+    return not of_pool and is_engine_queue(metric.name)
 
 
 def _metric_of_queue(described: Mapping[str, str], beside: Sequence[SeenMetric]) -> dict[str, Any]:

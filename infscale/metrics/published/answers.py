@@ -3,7 +3,8 @@
 For single pods an unknown value is left out. For a group (a pool, a model, the pods of a Service) a ready member
 without a fresh value counts as the highest fresh one, so that a lost scrape never scales down; below half coverage,
 before every ready member was scraped or failed once, and with no ready member at all, the value is `Unknown`. A value
-over a window needs two scrapes, and says how many seconds it is made of.
+over a window needs two scrapes, and says how many seconds it is made of. To what waits in the engines of a whole pool
+belongs what the picker holds back.
 """
 
 import math
@@ -18,7 +19,7 @@ from infscale.metrics.published.catalogue import Aggregation, Formula, Published
 from infscale.metrics.published.column_readers import ColumnReader, InFlight, WithoutEndpoint
 from infscale.metrics.published.formula import Valued, evaluate
 from infscale.metrics.published.queried_readers import QueriedOfPool
-from infscale.metrics.published.queue_readers import OfWholePool, queued_models
+from infscale.metrics.published.queue_readers import OfWholePool, held_back, queued_models
 from infscale.metrics.published.readings import Readings
 from infscale.metrics.published.window_readers import (
     Group,
@@ -267,6 +268,8 @@ def _of_group(metric: PublishedMetric, asked: _Question) -> Reading | Unknown:
     if math.isnan(value):
         return _unreported(metric, asked, group)
     covered = float(np.maximum.reduce(at_rows(covered_seconds(asked.snapshot), rows))) if metric.windowed else None
+    if asked.members is None:
+        value += held_back(metric.reader, asked.snapshot, asked.now, asked.model)
     return Reading(value, float(np.minimum.reduce(at_rows(at, rows))), covered)
 
 

@@ -134,7 +134,7 @@ def _queue_latency() -> Iterator[PublishedMetric]:
             f"queue_latency_{statistic}_seconds",
             "seconds",
             f"wait for the first step: the larger of the engines' queue time ({_words(statistic)} over the window) and "
-            "waiting requests ÷ rate of leaving the queue",
+            "waiting requests ÷ rate of leaving the queue; of a pool after the wait in the picker",
             ENGINE,
             Aggregation.MERGED,
             QueueLatency(statistic),
@@ -204,14 +204,19 @@ def _gpu_ratio(name: str, meaning: str, reader: GpuReader) -> PublishedMetric:
 
 PUBLISHED: tuple[PublishedMetric, ...] = (
     *_queue_latency(),
-    _requests("waiting_requests", "requests queued in the engines", Load("waiting"), per_model=True),
+    _requests(
+        "waiting_requests",
+        "requests queued in the engines; of a pool also those that wait in the picker",
+        Load("waiting"),
+        per_model=True,
+    ),
     _requests("running_requests", "requests in the engines' running batches", Load("running"), per_model=True),
     _requests("waiting_requests_average", "mean of waiting requests over the window", WindowValue("waiting_average")),
     _requests("waiting_requests_maximum", "most waiting requests over the window", WindowValue("waiting_maximum")),
     _requests("running_requests_average", "mean of running requests over the window", WindowValue("running_average")),
     _tokens(
         "waiting_tokens",
-        "prompt tokens of the waiting requests, without cached ones where the engine tells them apart",
+        "prompt tokens of what waits (`waiting_requests`), without cached ones where the engine tells them apart",
         Load("waiting_tokens"),
         per_model=True,
     ),

@@ -25,6 +25,8 @@ POOL_VALUES: Final = (
     "waiting_requests",
     "running_requests",
     "in_flight_requests",
+    "queued_requests",
+    "queue_wait_p90_seconds",
     "kv_cache_utilization_ratio",
     "saturation_ratio",
     "time_to_first_token_p90_seconds",

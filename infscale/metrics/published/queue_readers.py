@@ -6,12 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from infscale.metrics.published.column_readers import WithoutEndpoint
+from infscale.metrics.published.column_readers import Load, WithoutEndpoint
 from infscale.metrics.published.queried_readers import QueriedOfPool
-from infscale.metrics.published.window_readers import Unknown
+from infscale.metrics.published.window_readers import HistogramReader, QueueLatency, Unknown
 from infscale.metrics.queued import QueueView, wait_statistic, within
 from infscale.metrics.sample import FloatArray, Reading
 from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.windows.latency_statistics import quantile_of
 from infscale.metrics.windows.window import FULL_COVERAGE
 
 QueueValue = Literal["requests", "tokens", "wait_p90", "refusals"]
@@ -95,6 +96,24 @@ OfWholePool = WithoutEndpoint | QueriedOfPool | OfQueue | Outstanding
 def queued_requests(snapshot: PoolSnapshot, model: str | None = None) -> int:
     """How many requests wait in the picker; 0 where they do not wait in this process."""
     return 0 if snapshot.queue is None else sum(part.requests for part in snapshot.queue.of(model))
+
+
+def held_back(reader: object, snapshot: PoolSnapshot, now: float, model: str | None) -> float:
+    """What requests that wait in the picker add to a value of all engines of a pool.
+
+    To latencies the same statistic of waits is added, which is not below that of the sums where waits are long.
+    """
+    if snapshot.queue is None:
+        return 0.0
+    match reader:
+        case Load("waiting"):
+            return float(queued_requests(snapshot, model))
+        case Load("waiting_tokens"):
+            return float(sum(part.tokens for part in snapshot.queue.of(model)))
+        case QueueLatency(statistic) | HistogramReader("time_to_first_token", statistic):
+            return held_seconds(snapshot, quantile_of(statistic), now, model)
+        case _:
+            return 0.0
 
 
 def held_seconds(snapshot: PoolSnapshot, q: float | None, now: float, model: str | None) -> float:

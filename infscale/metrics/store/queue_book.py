@@ -1,6 +1,6 @@
 """What waits in the picker for one pool, counted as it comes and goes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from infscale.frozen_values import entity
@@ -161,10 +161,14 @@ class QueueBook:
     def view(self) -> QueueView:
         """The queue as it is now."""
         if self._new:
-            models: Mapping[str, Queued] = {
-                **{name: part for name, part in self._view.models.items() if name in self._models},
-                **{name: self._models[name].view() for name in self._new if name in self._models},
-            }
+            # All at once: there may be hundreds of models, and one has changed.
+            models = dict(self._view.models)
+            for name in self._new:
+                tally = self._models.get(name)
+                if tally is None:
+                    models.pop(name, None)
+                else:
+                    models[name] = tally.view()
             self._new.clear()
             self._view = QueueView(self._since, models)
         return self._view

@@ -2,8 +2,9 @@
 
 It asks the director inside about each request. What that refuses with `Reason.NO_ROOM` waits, and so does what comes
 behind it. At every change that may make room (an answer ended, values came, endpoints came, time passed) a turn goes
-through what waits, in order, and lets go all that fits, each charged before the next is judged. A turn is cut into
-slices, so that others of the event loop have theirs.
+through what waits, in order, and lets go all that fits, each charged before the next is judged. All work on what waits
+is cut into slices, turns, refusals and what a pool leaves behind that goes, so that others of the event loop have
+theirs; a turn goes on in the next slice where it was.
 """
 
 import math
@@ -12,8 +13,10 @@ from typing import Final
 
 from infscale.endpoint import ObjectKey
 from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
-from picker.directing.holding.pool_flow import FlowSettings, PoolFlow, seconds_of
+from picker.directing.holding.pool_flow import FlowSettings, PoolFlow
 from picker.directing.pool_directors import PoolDirectors
+from picker.flow.flow_queue import Turn
+from picker.flow.waiting import Waiting
 from picker.request import (
     Decision,
     Held,
@@ -40,6 +43,8 @@ _FOR_NOW: Final = frozenset(
     }
 )
 """Refusals that another moment may take back: what has waited keeps its place."""
+_FOR_ALL: Final = frozenset({Reason.NO_ENDPOINTS, Reason.UNKNOWN_LOAD, Reason.ASLEEP})
+"""Refusals that hold for all requests of the pool, but for what the gateway narrows."""
 
 
 class FlowDirector(HoldingDirector):
@@ -56,16 +61,23 @@ class FlowDirector(HoldingDirector):
         super().__init__(director, directors, alarm, clock)
         self._settings = settings
         self._rang_at = -math.inf
+        # The pool that is looked at first, so that each has its slices.
+        self._first: ObjectKey | None = None
+        # What waits for pools that are gone.
+        self._left: list[PoolFlow] = []
         self.flows: dict[ObjectKey, PoolFlow] = {}
 
     def sync(self, now: float) -> None:
         """Follow the directors, which follow discovery: what waits for a pool that is gone is refused."""
         directors = self._directors.by_pool()
-        for pool in [pool for pool in self.flows if pool not in directors]:
-            self.flows.pop(pool).end_all(POOL_GONE, now)
+        self._left += [self.flows.pop(pool) for pool in [pool for pool in self.flows if pool not in directors]]
         for pool, director in directors.items():
-            if pool not in self.flows:
-                self.flows[pool] = PoolFlow(director, self._settings, self._clock)
+            flow = self.flows.get(pool)
+            if flow is None:
+                flow = self.flows[pool] = PoolFlow(director, self._settings, self._clock)
+            flow.forecast.follow(director.endpoints(), now)
+        if self._left and self._close(now, self._clock() + SLICE_SECONDS):
+            self._ring_at(now)
         self.stir(now)
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict | Held:
@@ -91,25 +103,40 @@ class FlowDirector(HoldingDirector):
         if isinstance(held, Held):
             # Behind others of its lane it has no room either, unless they are of lower bands.
             self._ring_at(now if first else min(flow.due(now), self._alarm_at))
+            flow.stirred |= first
         return held
 
     def ring(self, now: float) -> None:
-        """The time of the alarm has come: let go all that fits."""
+        """The time of the alarm has come: let go all that fits, as far as a slice reaches."""
         self._alarm_at = math.inf
         self._rang_at = now
         until = self._clock() + SLICE_SECONDS
-        due = math.inf
-        for flow in list(self.flows.values()):
+        pools = list(self.flows)
+        start = pools.index(self._first) if self._first is not None and self._first in self.flows else 0
+        due = now if self._close(now, until) else math.inf
+        for place in range(len(pools)):
+            pool = pools[(start + place) % len(pools)]
+            flow = self.flows[pool]
+            if not len(flow.queue):
+                continue
+            if place and self._clock() > until:
+                self._first, due = pool, now
+                break
+            done = self._work(flow, now, until)
             if len(flow.queue):
-                flow.expire(now)
-                done = not flow.director.has_endpoints() or self._turn(flow, now, until)
-                if len(flow.queue):
-                    due = min(due, flow.due(now) if done else now)
+                due = min(due, self._next_look(flow, now) if done else now)
         self._ring_at(due)
+
+    def _next_look(self, flow: PoolFlow, now: float) -> float:
+        """When to look at a flow again of which all has gone that may."""
+        return min(flow.due(now), now + _BREATH_SECONDS if flow.stirred else math.inf)
 
     def stir(self, now: float) -> None:
         """Something has changed that may make room."""
-        if any([len(flow.queue) for flow in self.flows.values()]):
+        waiting = [flow for flow in self.flows.values() if len(flow.queue)]
+        for flow in waiting:
+            flow.stirred = True
+        if waiting:
             self._ring_at(max(now, self._rang_at + _BREATH_SECONDS))
 
     def response_started(self, decision: Decision, status: int | None, served: str | None, now: float) -> Decision:
@@ -127,23 +154,47 @@ class FlowDirector(HoldingDirector):
             flow.ended(decision, outcome, now)
             self.stir(now)
 
-    def _turn(self, flow: PoolFlow, now: float, until: float) -> bool:
-        """Let go what fits; False: time is up before the end of the turn."""
-        turn = flow.queue.turn()
-        while (waiting := turn.next(now)) is not None:
-            verdict = self._director.direct(flow.entries[waiting.number].request, now)
-            if isinstance(verdict, Decision):
-                charged = waiting.costing(seconds_of(verdict))
-                turn.left(charged, now)
-                flow.let_go(charged, verdict, now)
-            elif verdict.reason in _FOR_NOW:
-                turn.blocked(waiting)
-            else:
-                flow.queue.removed(waiting.number, now)
-                flow.refuse(waiting, verdict, now)
+    def _close(self, now: float, until: float) -> bool:
+        """Refuse what waits for pools that are gone; whether more is left to refuse."""
+        while self._left:
+            if not self._left[-1].end(POOL_GONE, now):
+                self._left.pop()
+            elif self._clock() > until:
+                return True
+        return False
+
+    def _work(self, flow: PoolFlow, now: float, until: float) -> bool:
+        """Refuse what is late and let go what fits; False: time is up before the end."""
+        while flow.expire(now):
             if self._clock() > until:
                 return False
+        if not flow.director.has_endpoints():
+            flow.end_turn()
+            flow.stirred = False
+            return True
+        turn = flow.turn(now)
+        while (waiting := turn.next(now)) is not None:
+            if self._step(flow, turn, waiting, now):
+                break
+            if self._clock() > until:
+                return False
+        flow.end_turn()
         return True
+
+    def _step(self, flow: PoolFlow, turn: Turn, waiting: Waiting, now: float) -> bool:
+        """Ask about one request; True: none can go."""
+        request = flow.entries[waiting.number].request
+        verdict = self._director.direct(request, now)
+        if isinstance(verdict, Decision):
+            flow.let_go(turn, waiting, verdict, now)
+        elif verdict.reason in _FOR_ALL and request.subset is None:
+            return True
+        elif verdict.reason in _FOR_NOW:
+            flow.keep(turn, waiting, verdict.lane if verdict.reason is Reason.NO_ROOM else None, now)
+        else:
+            flow.queue.removed(waiting.number, now)
+            flow.refuse(waiting, verdict, now)
+        return False
 
     def _waits_for_endpoints(self, verdict: Rejection, flow: PoolFlow) -> bool:
         missing = verdict.reason is Reason.NO_ENDPOINTS and not flow.director.has_endpoints()

@@ -16,6 +16,9 @@ MOST_SHOWN: Final = 64
 OTHERS: Final = "other"
 """The tenant of all that came when as many as may be were known already."""
 
+UNNAMED: Final = "unnamed"
+"""The tenant of all whose requests do not say whose they are: Prometheus knows no label without a value."""
+
 
 @dataclass(slots=True)
 class TenantStats:
@@ -66,7 +69,7 @@ class FlowStats:
 
     def shown(self, priority: int, flow: str) -> tuple[int, str]:
         """The band and the tenant under which a flow is counted."""
-        key = priority, flow
+        key = priority, flow or UNNAMED
         return key if key in self.tenants or len(self.tenants) < MOST_SHOWN else (priority, OTHERS)
 
     def _tenant(self, waiting: Waiting) -> TenantStats:

@@ -1,27 +1,32 @@
 """The requests of one pool that wait, with what fairness knows of those that run."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from infscale.endpoint import Endpoint
+from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
 from picker.directing.holding.flow_stats import OTHERS, FlowStats
+from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
-from picker.flow.deadlines import EarliestDeadline, due_at
-from picker.flow.drain import Drain
-from picker.flow.flow_queue import FlowQueue
+from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
+from picker.flow.flow_queue import FlowQueue, Turn
+from picker.flow.forecasting.forecast import Forecast
+from picker.flow.lanes import LOOK_AGAIN_SECONDS, LOOSE, Lanes
 from picker.flow.prospect import Prospect
 from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
 from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
 
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-_LEAST_RETRY_SECONDS: Final = 1.0
-_MOST_RETRY_SECONDS: Final = 600.0
-
-
+_AT_ONCE: Final = 8
+"""How many requests are refused between two looks at the clock."""
+_RECALLED: Final = 64
+"""How many requests without a lane are looked at again at a time."""
 _WAITED_FOR: Final = "an endpoint with room for it"
 
 
@@ -31,13 +36,14 @@ class FlowSettings:
 
     A request waits for `max_wait_seconds` at most, in a pool without a ready endpoint for `no_endpoint_seconds` (0: it
     does not). `budget` is what may wait in one pool. `weights` are those of flows that are named by the fairness header
-    which the gateway sets; 1 for others.
+    which the gateway sets; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by priority.
     """
 
     max_wait_seconds: float = 60.0
     no_endpoint_seconds: float = 60.0
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
+    band_shares: Mapping[int, float] = field(default_factory=dict[int, float], hash=False)
 
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
@@ -63,9 +69,17 @@ class PoolFlow:
         self.stats = FlowStats()
         self._book = director.open_queue(clock())
         self._settings = settings
-        self.queue = FlowQueue(EarliestDeadline(), self._fairness, settings.budget)
+        self.queue = FlowQueue(
+            EarliestDeadline(), self._fairness, settings.budget, shares=BandShares(settings.band_shares)
+        )
         self.entries: dict[int, Entry] = {}
-        self._drain = Drain()
+        self.forecast = Forecast(self.queue)
+        self.lanes = Lanes()
+        self._turn: Turn | None = None
+        self.stirred = False
+        """Something has changed since the turn began that may make room."""
+        self._recalled_at = -math.inf
+        self._recalled_for: tuple[tuple[Endpoint, ...], int] = (), 0
         self._number = 0
         # What runs, by the record of its decision, and how many that are of each flow.
         self._running: dict[int, Waiting] = {}
@@ -87,17 +101,19 @@ class PoolFlow:
         )
         self.queue.fairness(waiting.priority).dispatched(waiting, now)
         self._book.passed("" if decision.charge is None else decision.charge.model, now)
+        self.forecast.passed(waiting.cost_seconds, now)
         self._begin(waiting, decision, now)
 
     def hold(self, request: InferenceRequest, prospect: Prospect, now: float) -> Held | Rejection:
-        """Let a request wait, or say why it may not."""
+        """Let a request wait, or say why it may not: the queue is full, or its turn would come too late."""
         self._number += 1
-        due = due_at(now, prospect.wanted_seconds, prospect.prefill_seconds)
-        patience = self._settings.max_wait_seconds
-        if not self.director.has_endpoints():
-            patience = self._settings.no_endpoint_seconds
-        elif prospect.wanted_seconds:
-            patience = min(patience, max(0.0, prospect.wanted_seconds - prospect.prefill_seconds))
+        ready = self.director.ready()
+        settings, asked = self._settings, asked_seconds(request.headers)
+        if ready:
+            wanted, prefill = prospect.wanted_seconds, prospect.prefill_seconds
+            patience = patience_seconds(settings.max_wait_seconds, asked, wanted, prefill)
+        else:
+            patience = patience_seconds(settings.no_endpoint_seconds, asked)
         waiting = Waiting(
             self._number,
             prospect.priority,
@@ -106,31 +122,84 @@ class PoolFlow:
             prospect.prompt_tokens,
             now,
             now + patience,
-            due,
+            due_at(now, prospect.wanted_seconds, prospect.prefill_seconds),
             prospect.cost_seconds,
         )
+        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
+        if ready and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
+            return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        place = self._book.place(prospect.model, prospect.prompt_tokens, now)
         self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
-            self._book.turned_off(place)
-            return self._refusal(waiting, Reason.QUEUE_FULL, now)
+            return self._turned_away(request, waiting, place, Reason.QUEUE_FULL, now)
         self._book.came(place)
         self.stats.came(waiting)
+        self._watch(now)
         return held
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def turn(self, now: float) -> Turn:
+        """The turn that goes on, or a new one."""
+        if self._turn is None:
+            self._turn = self._begun(now)
+            self.stirred = False
+        return self._turn
+
+    def end_turn(self) -> None:
+        """All that may go has gone."""
+        self._turn = None
+        self.queue.end_turn()
+
+    def keep(self, turn: Turn, waiting: Waiting, lane: str | None, now: float) -> None:
+        """A turn has found no room for a request, which waits for that of its `lane`; None: it is not known for what.
+
+        What waits for the same is not looked at any more in this turn.
+        """
+        number, queue = waiting.number, self.queue
+        if lane is not None:
+            queue.move(number, lane)
+            lane = queue.lane(number)
+        if lane is None or lane == LOOSE:
+            queue.park(number)
+        else:
+            turn.blocked(waiting)
+            self.lanes.looked_at(lane, now)
+
+    def _begun(self, now: float) -> Turn:
+        """A turn through what may have room."""
+        found = self.director.open_rows(now)
+        if found is None:
+            return self.queue.turn()
+        snapshot, rows = found
+        self._recall(snapshot, now)
+        return self.queue.turn(self.lanes.closed(self.queue.lanes, snapshot, rows, now))
+
+    def _recall(self, snapshot: PoolSnapshot, now: float) -> None:
+        """Have what waits without a lane looked at again: all where endpoints changed, else some from time to time."""
+        pool = snapshot.endpoints, len(snapshot.candidates(now))
+        changed = pool[0] is not self._recalled_for[0] or pool[1] != self._recalled_for[1]
+        self._recalled_for = pool
+        if self.queue.parked and (changed or now - self._recalled_at >= LOOK_AGAIN_SECONDS):
+            self.queue.recall(self.queue.parked if changed else _RECALLED)
+            self._recalled_at = now
 
     # --- going --------------------------------------------------------------------------------------------------------
 
-    def let_go(self, waiting: Waiting, decision: Decision, now: float) -> None:
-        """The request, which a turn has taken out of the queue, goes where `decision` says."""
+    def let_go(self, turn: Turn, waiting: Waiting, decision: Decision, now: float) -> None:
+        """The request that a turn has come to goes where `decision` says."""
+        charged, lane = waiting.costing(seconds_of(decision)), self.queue.lane(waiting.number)
+        turn.left(charged, now)
+        self.forecast.left(waiting, lane, charged.cost_seconds, now)
+        self._watch(now)
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
             decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
         self._book.left(entry.place, now)
-        self._begin(waiting, decision, now)
+        self._begin(charged, decision, now)
         entry.held.resolve(decision)
 
     def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
@@ -142,17 +211,21 @@ class PoolFlow:
         self._forget(waiting)
         entry.held.resolve(rejection)
 
-    def expire(self, now: float) -> None:
-        """Refuse what has waited for as long as it may."""
-        for waiting in self.queue.expired(now):
+    def expire(self, now: float) -> bool:
+        """Refuse some of what has waited for as long as it may, the longest overdue; False: that was all."""
+        late = self.queue.expired(now, _AT_ONCE)
+        for waiting in late:
             self.refuse(waiting, self._late(waiting, now), now)
+        self._watch(now)
+        return len(late) == _AT_ONCE
 
-    def end_all(self, rejection: Rejection, now: float) -> None:
-        """Refuse all that waits: the pool is gone."""
-        for number in list(self.entries):
+    def end(self, rejection: Rejection, now: float) -> bool:
+        """Refuse some of what waits, as the pool is gone; False: that was all."""
+        for number in self.queue.numbers(_AT_ONCE):
             waiting = self.queue.removed(number, now)
             if waiting is not None:
                 self.refuse(waiting, rejection, now)
+        return len(self.queue) > 0
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
@@ -160,8 +233,8 @@ class PoolFlow:
         if waiting is None:
             return
         cost = 0.0 if decision.cost is None else decision.cost.settled(outcome)
-        fairness = self.queue.fairness(waiting.priority)
-        fairness.ended(waiting, cost, now)
+        self.queue.fairness(waiting.priority).ended(waiting, cost, now)
+        self.queue.shares.ended(waiting, cost - waiting.cost_seconds)
         self.stats.took(waiting, cost)
         key = waiting.priority, waiting.flow
         self._active[key] -= 1
@@ -175,7 +248,6 @@ class PoolFlow:
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
         self.stats.waited(waiting, now - waiting.arrived_at)
-        self._drain.left(waiting.cost_seconds, now)
         if decision.record is not None:
             self._running[id(decision.record)] = waiting
             key = waiting.priority, waiting.flow
@@ -192,6 +264,7 @@ class PoolFlow:
         waiting = self.queue.removed(number, now)
         if waiting is not None:
             self._book.left(self.entries.pop(number).place, now)
+            self._watch(now)
             self.stats.given_up += 1
             self._forget(waiting)
 
@@ -207,24 +280,33 @@ class PoolFlow:
         del priority
         return CostFairness(self._settings.weights, lambda waiting: self.entries[waiting.number].hit_share)
 
-    def _late(self, waiting: Waiting, now: float) -> Rejection:
-        if not self.director.has_endpoints():
-            message = "no endpoint became ready in the time that the request may wait"
-            return Rejection(
-                "ServiceUnavailable", message, Reason.NO_ENDPOINTS, REJECTED_NO_ENDPOINTS, _LEAST_RETRY_SECONDS
-            )
-        return self._refusal(waiting, Reason.WAITED, now)
+    def _watch(self, now: float) -> None:
+        self.forecast.watch(self.director.ready(), now)
 
-    def _refusal(self, waiting: Waiting, reason: Reason, now: float) -> Rejection:
-        ahead = sum([self.queue.band(each).seconds for each in self.queue.priorities if each >= waiting.priority])
-        seconds = self._drain.seconds_for(ahead, now)
-        retry = min(max(seconds or 0.0, _LEAST_RETRY_SECONDS), _MOST_RETRY_SECONDS)
-        if reason is Reason.QUEUE_FULL:
-            self.stats.refused(waiting, reason)
-            message = "the pool is full, and as many requests wait as may"
-            return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+    def _late(self, waiting: Waiting, now: float) -> Rejection:
+        """What a request is told that has waited for as long as it may."""
+        ready = self.director.ready()
+        retry = self.forecast.retry_seconds(waiting.priority, ready, now)
+        if not ready:
+            message = "no endpoint became ready in the time that the request may wait"
+            return Rejection("ServiceUnavailable", message, Reason.NO_ENDPOINTS, REJECTED_NO_ENDPOINTS, retry)
         message = "the pool is full: the request has waited for as long as it may"
-        return Rejection("ResourceExhausted", message, reason, REJECTED_TTL_EXPIRED, retry)
+        return Rejection("ResourceExhausted", message, Reason.WAITED, REJECTED_TTL_EXPIRED, retry)
+
+    def _turned_away(
+        self, request: InferenceRequest, waiting: Waiting, place: QueuePlace, reason: Reason, now: float
+    ) -> Rejection:
+        """What a request is told that may not wait."""
+        self._book.turned_off(place)
+        self.stats.refused(waiting, reason)
+        self._forget(waiting)
+        retry = self.forecast.retry_seconds(waiting.priority, self.director.ready(), now)
+        message = "the pool is full, and as many requests wait as may"
+        if reason is Reason.DEADLINE:
+            message = "the pool is full, and the request would wait for longer than it wants to or may"
+        rejection = Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+        self.director.given_up(request, rejection, now, 0.0, _WAITED_FOR)
+        return rejection
 
 
 def seconds_of(decision: Decision) -> float:

@@ -15,13 +15,14 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.store.queue_book import QueueBook, QueuePlace
 from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
 from picker.directing.pool_directors import PoolDirectors
+from picker.flow.deadlines import asked_seconds
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
 from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.flow.reference.identities import flow_of
 from picker.flow.reference.queue_outcomes import QueueOutcome, refusal
 from picker.flow.reference.reference_flow import SWEEP_SECONDS, TURN_SECONDS, ReferenceFlow
 from picker.flow.reference.revocation import confirmation_grace
-from picker.flow.reference.wait_budgets import WaitBudget, asked_seconds, due_at
+from picker.flow.reference.wait_budgets import WaitBudget, due_at
 from picker.flow.waiting import Waiting
 from picker.request import (
     Decision,

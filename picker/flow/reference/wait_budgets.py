@@ -3,14 +3,9 @@
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
 
-from infscale.documents.strict_document import seconds_of_duration
 from picker.request import Headers
 from picker.scheduling.prediction import TTFT_HEADERS
-
-TTL_HEADER: Final = "x-llm-d-inference-ttl"
-"""How long a request wants to wait at most: a duration such as ``1500ms``."""
 
 # Milliseconds of some thousand years; more digits mean the same.
 _MILLISECONDS = re.compile(r"\s*\+?([0-9]{1,14})\s*")
@@ -21,12 +16,6 @@ def due_at(headers: Headers, arrived_at: float) -> float:
     text = next((found for name in TTFT_HEADERS if (found := headers.get(name))), "")
     said = _MILLISECONDS.fullmatch(text)
     return math.inf if said is None else arrived_at + int(said[1]) / 1e3
-
-
-def asked_seconds(headers: Headers) -> float | None:
-    """How long a request wants to wait at most; None where `headers` do not say it in a duration above 0."""
-    text = headers.get(TTL_HEADER)
-    return None if text is None else seconds_of_duration(text) or None
 
 
 @dataclass(frozen=True, slots=True)

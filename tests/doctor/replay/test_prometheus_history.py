@@ -79,10 +79,12 @@ def test_several_series_of_replicas_are_refused() -> None:
 
 def test_queries_are_known_of_pools_and_asked_for_of_others() -> None:
     assert queries(hpa(of_pool("waiting_requests", "4")), {}) == {
-        "waiting_requests": 'infscale_pool_waiting_requests{pool="llm/chat", model=""}',
+        "waiting_requests": 'max(sum by (instance) (infscale_pool_waiting_requests{pool="llm/chat"}))',
         REPLICAS: 'max(kube_horizontalpodautoscaler_status_current_replicas{namespace="llm", '
         'horizontalpodautoscaler="vllm"})',
     }
+    latency = queries(hpa(of_pool("queue_latency_p90_seconds", "4")), {})["queue_latency_p90_seconds"]
+    assert latency == 'max(infscale_pool_queue_latency_p90_seconds{pool="llm/chat"})', "the worst of its models"
     given = {"load": "sum(x)", REPLICAS: "count(up)"}
     assert queries(hpa(pods("load", "4")), given) == given
     with pytest.raises(ConfigError, match="give --query load=PROMQL"):

@@ -1,5 +1,6 @@
 """What waits in the picker as published metrics: known only where requests may wait, of pools and models alone."""
 
+import numpy as np
 import pytest
 
 from infscale.endpoint import DiscoveryState, Phase, Pool
@@ -9,6 +10,7 @@ from infscale.metrics.published.window_readers import Unknown
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from tests.fakes.pools import POOL, endpoint
+from tests.fakes.samples import engine_sample
 
 QUEUED = ("queued_requests", "queued_tokens", "queue_wait_p90_seconds", "queue_refusals_per_second")
 LATER = 40.0
@@ -101,3 +103,20 @@ def test_requests_that_wait_for_the_first_endpoint_call_for_it_as_long_as_they_d
     made.sync(DiscoveryState((endpoint(0),), (Pool(POOL, {}),)))
     assert value(made, "requests_without_endpoint", 50.0) == 0
     assert value(made, "queued_requests", 50.0) == 1, "the queue is the pool's, whatever endpoints it has"
+
+
+def test_to_what_waits_in_the_engines_of_a_pool_belongs_what_the_picker_holds_back() -> None:
+    made = store()
+    sample = engine_sample(2.0, 1.0, 0.0)
+    made.record_scrape(view(made).endpoints[0].key, sample, 9.0)
+    assert value(made, "waiting_requests", 10.0) == 2.0
+    book = made.open_queue(POOL, 0.0)
+    for _ in range(3):
+        book.came(book.place("m", 100.0, 9.5))
+    assert value(made, "waiting_requests", 10.0) == 5.0
+    of_pods = pod_readings(BY_NAME["waiting_requests"], view(made), 10.0)
+    assert of_pods.values.tolist() == [2.0], "no pod has a part of it"
+    members = np.ones(1, dtype=np.bool_)
+    of_service = group_reading(BY_NAME["waiting_requests"], view(made), 10.0, None, members)
+    assert not isinstance(of_service, Unknown)
+    assert of_service.value == 2.0

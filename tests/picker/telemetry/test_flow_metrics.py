@@ -29,6 +29,7 @@ def test_what_waits_is_shown_by_band_and_is_gone_when_it_has_left() -> None:
     assert found["infscale_flow_waiting_prompt_tokens", "0"] == LONG
     assert found["infscale_flow_waiting_gpu_seconds", "0"] > 1.0
     assert found["infscale_flow_refusals_total", "0", "queue_full"] == 1
+    assert found["infscale_flow_tenant_refused_total", "0", "unnamed"] == 1
     assert found["infscale_flow_wait_seconds_count", "0"] == 1, "the first did not wait"
     assert found["infscale_flow_wait_seconds_sum", "0"] == 0
     queue.passes(10.0)

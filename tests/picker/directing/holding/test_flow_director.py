@@ -1,119 +1,19 @@
 """Requests that wait: when they do, in which order they go, what becomes of each, and that the books come back to 0."""
 
 import math
-import random
-from collections.abc import Mapping
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
-from infscale.metrics.store.metrics_store import MetricStore
-from picker.directing.director import PoolDirector
-from picker.directing.director_books import DirectorSettings
-from picker.directing.holding.flow_director import FlowDirector
+from infscale.endpoint import Phase
 from picker.directing.holding.pool_flow import FlowSettings
-from picker.directing.pool_directors import PoolDirectors
-from picker.epp_config.loader import preset
 from picker.flow.budgets import Budget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason
-from tests.fakes.pools import POOL, endpoint
-from tests.fakes.samples import engine_sample
+from picker.request import Decision, Outcome, Reason
+from tests.fakes.pools import POOL
 from tests.picker.directing.asked import Asked
-
-LONG = 20_000
-"""Tokens of a prompt that keeps an endpoint busy for more than a second, by the usual costs."""
-OBJECTIVES = {"interactive": 10, "batch": -10}
-
-
-class Queue:
-    """A flow director on a real store, with a clock and an alarm by hand."""
-
-    settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
-
-    def __init__(self, endpoints: int = 1, flow: FlowSettings | None = None, ticks: float = 0.0) -> None:
-        self.now = 1.0
-        self.ticks = ticks
-        self.alarm = math.inf
-        self.store = MetricStore("s")
-        self.config = preset("infscale")
-        self.directors = PoolDirectors(
-            lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), self.settings), None, self.store
-        )
-        self.flow = FlowDirector(self.directors, self.directors, flow or FlowSettings(), self._set, self._time)
-        self.went: list[Asked] = []
-        self.state(endpoints)
-
-    def _set(self, at: float) -> None:
-        self.alarm = at
-
-    def _time(self) -> float:
-        self.now += self.ticks
-        return self.now
-
-    def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1) -> None:
-        found = tuple(endpoint(row, phase=phase) for row in range(endpoints))
-        objectives = tuple(
-            Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
-        )
-        state = DiscoveryState(found, (Pool(POOL, {}),) if pools else (), objectives)
-        self.store.sync(state)
-        self.directors.sync(state)
-        self.flow.sync(self.now)
-        self.scrape()
-
-    def scrape(self) -> None:
-        """Every endpoint runs what it was sent."""
-        snapshot = self.store.snapshot(POOL)
-        running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
-        for each, count in zip(self.store.discovery.endpoints, running, strict=False):
-            self.store.record_scrape(each.key, engine_sample(0.0, count, 0.0, block_size_tokens=16), self.now)
-        self.flow.stir(self.now)
-
-    def ask(self, tokens: int = LONG, headers: Mapping[str, str] | None = None, size: int = 100) -> Asked:
-        given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
-        prompt = random.Random(len(self.went)).randbytes(64)
-        body = ParsedBody("completions", "m", prompt, tokens, 100)
-        asked = Asked(InferenceRequest("id", "/v1/completions", given, body, None, size))
-        self.went.append(asked)
-        verdict = self.flow.direct(asked.request, self.now)
-        if isinstance(verdict, Held):
-            asked.held = verdict
-            verdict.listen(asked.verdicts.append)
-        else:
-            asked.verdicts.append(verdict)
-        return asked
-
-    def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
-        self.flow.finished(asked.request, asked.decision, outcome or Outcome("completed", 200), self.now)
-
-    def passes(self, seconds: float) -> None:
-        """Let time pass, with scrapes and rings of the alarm."""
-        until = self.now + seconds
-        while min(self.alarm, self.now + 0.5) < until:
-            self.now = max(self.now, min(self.alarm, self.now + 0.5))
-            if self.alarm <= self.now:
-                self.alarm = math.inf
-                self.flow.ring(self.now)
-            else:
-                self.scrape()
-        self.now = max(self.now, until)
-        self.scrape()
-
-    @property
-    def in_flight(self) -> float:
-        snapshot = self.store.snapshot(POOL)
-        return 0.0 if snapshot is None else float(snapshot.in_flight_requests.sum())
-
-
-def as_class(name: str) -> dict[str, str]:
-    return {"x-llm-d-inference-objective": name}
-
-
-def of_tenant(name: str) -> dict[str, str]:
-    return {"x-llm-d-inference-fairness-id": name}
+from tests.picker.directing.holding.held_queue import LONG, Queue, as_class, of_tenant, order
 
 
 def queued(queue: Queue) -> int:
@@ -122,12 +22,6 @@ def queued(queue: Queue) -> int:
     assert snapshot is not None
     assert snapshot.queue is not None
     return sum(part.requests for part in snapshot.queue.of(None))
-
-
-def order(*asked: Asked) -> list[int]:
-    """Places of those that went, in the order in which they did."""
-    numbers = [(one.decision.charge.number, place) for place, one in enumerate(asked) if one.decision.charge]
-    return [place for _, place in sorted(numbers)]
 
 
 def test_a_request_waits_while_every_endpoint_has_enough_and_goes_when_one_has_not() -> None:
@@ -218,10 +112,10 @@ def test_tenants_share_what_there_is_whoever_asks_more() -> None:
 
 
 def test_what_has_waited_as_long_as_it_may_is_refused_with_the_time_that_the_queue_takes() -> None:
-    queue = Queue(flow=FlowSettings(max_wait_seconds=0.5))
+    queue = Queue(flow=FlowSettings(max_wait_seconds=1.5))
     queue.ask()
-    late = queue.ask()
-    queue.passes(0.6)
+    late = [queue.ask() for _ in range(2)][1]
+    queue.passes(1.6)
     assert late.rejection.reason is Reason.WAITED
     assert late.rejection.status == 429
     assert late.rejection.dropped_reason == "rejected-ttl-expired"
@@ -230,11 +124,47 @@ def test_what_has_waited_as_long_as_it_may_is_refused_with_the_time_that_the_que
 
 
 def test_what_can_no_longer_have_its_first_token_in_time_is_refused_before_its_time_is_over() -> None:
+    """Its prefill takes 1.3 s, and so does that of the one that runs, and that of the one before it."""
     queue = Queue()
     queue.ask()
-    hopeless = queue.ask(headers={"x-slo-ttft-ms": "1400"})
-    queue.passes(0.3)
+    queue.ask(headers={"x-slo-ttft-ms": "2700"})
+    hopeless = queue.ask(headers={"x-slo-ttft-ms": "2800"})
+    queue.passes(1.7)
     assert hopeless.rejection.reason is Reason.WAITED
+
+
+@pytest.mark.parametrize(
+    ("headers", "max_wait_seconds"),
+    [
+        pytest.param({"x-slo-ttft-ms": "1400"}, 60.0, id="a first token that is wanted"),
+        pytest.param({"x-llm-d-inference-ttl": "500ms"}, 60.0, id="a wait that is wanted"),
+        pytest.param({}, 0.5, id="a wait that is allowed"),
+    ],
+)
+def test_what_cannot_be_begun_in_time_is_refused_when_it_comes(
+    headers: dict[str, str], max_wait_seconds: float
+) -> None:
+    """The prompt that the only endpoint has keeps it busy for 1.3 s."""
+    queue = Queue(flow=FlowSettings(max_wait_seconds=max_wait_seconds))
+    queue.ask()
+    rejection = queue.ask(headers=headers).rejection
+    assert rejection.reason is Reason.DEADLINE
+    assert rejection.status == 429
+    assert rejection.retry_after_seconds is not None
+    assert queue.flow.flows[POOL].stats.refusals == {(0, Reason.DEADLINE): 1}
+
+
+def test_a_request_waits_no_longer_than_it_asks_for_and_than_it_may() -> None:
+    queue = Queue(flow=FlowSettings(max_wait_seconds=2.0))
+    queue.ask()
+    queue.ask()
+    asks_less = queue.ask(headers={"x-llm-d-inference-ttl": "1800ms"})
+    asks_more = queue.ask(headers={"x-llm-d-inference-ttl": "10m"})
+    queue.passes(1.85)
+    assert asks_less.rejection.reason is Reason.WAITED
+    assert asks_more.waits
+    queue.passes(0.2)
+    assert asks_more.rejection.reason is Reason.WAITED
 
 
 @pytest.mark.parametrize("budget", [Budget(requests=1), Budget(size_bytes=150)])

@@ -17,7 +17,7 @@ from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_inputs import PickInputs
 from picker.explaining.replaying import replayed
 from picker.explaining.sheet_form import read_sheet, sheet_line
-from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class
+from tests.picker.directing.holding.held_queue import LONG, Queue, as_class
 
 WALL = datetime(2026, 12, 1, tzinfo=UTC)
 NOWHERE = """\
@@ -98,14 +98,15 @@ def test_refusals_that_another_moment_may_take_back_push_no_pick_out() -> None:
 
 
 def test_a_request_that_waited_in_vain_is_explained_with_its_wait() -> None:
-    queue = ExplainedQueue(flow=FlowSettings(max_wait_seconds=0.5))
+    queue = ExplainedQueue(flow=FlowSettings(max_wait_seconds=1.5))
+    queue.ask()
     queue.ask()
     waited = queue.ask()
-    queue.passes(0.6)
+    queue.passes(1.6)
     assert waited.verdicts
-    assert len(queue.kept()) == 1
+    assert len(queue.kept()) == 2, "it was never decided on"
     document: Any = explained(queue.directors.logs(), "id", lambda _: WALL)
     refused = document["picks"][0]
     assert refused["refused"] == {"reason": "waited", "status": 429}
-    assert refused["waited_seconds"] == pytest.approx(0.5, abs=0.01)
+    assert refused["waited_seconds"] == pytest.approx(1.5, abs=0.01)
     assert refused["winner"] is None

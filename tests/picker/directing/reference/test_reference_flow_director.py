@@ -382,6 +382,10 @@ class Books(RuleBasedStateMachine):
         assert sum(each.size_bytes for each in counts.held.values()) == 100 * len(self.waiting)
         assert sum(counts.outcomes.values()) == len(self.queue.went) - len(self.waiting)
         assert all(len(each.verdicts) <= 1 for each in self.queue.went)
+        snapshot = self.queue.store.snapshot(POOL)
+        assert snapshot is not None
+        assert snapshot.queue is not None
+        assert sum(part.requests for part in snapshot.queue.of(None)) == len(self.waiting), "it is published"
 
     @invariant()
     def woken(self) -> None:

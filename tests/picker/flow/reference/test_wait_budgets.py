@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from picker.flow.reference.wait_budgets import WaitBudget, asked_seconds, due_at
+from picker.flow.deadlines import asked_seconds
+from picker.flow.reference.wait_budgets import WaitBudget, due_at
 from picker.request import Headers
 
 SECONDS = st.floats(0.0, 1e6)
