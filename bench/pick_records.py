@@ -19,9 +19,10 @@ from infscale.endpoint import EndpointKey
 from infscale.metrics.gauges import EngineGauges
 from infscale.metrics.sample import EngineSample
 from infscale.metrics.store.metrics_store import MetricStore
+from infscale.process.garbage import spare_collections
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
-from picker.epp_config.loader import preset
+from picker.epp_config.loader import PickerConfig, preset
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
 
 _REQUESTS_PER_SECOND: Final = 500.0
@@ -29,25 +30,26 @@ _SCRAPE_SECONDS: Final = 0.5
 _OPEN: Final = 200
 _TURN: Final = 250
 _TURNS: Final = 40
+WARMING_TURNS: Final = 4
 
 
-class _Side:
+class Side:
     """One director, its store, and what it has in flight."""
 
-    def __init__(self, name: str, endpoints: int, explained: int) -> None:
+    def __init__(self, config: PickerConfig, endpoints: int, settings: DirectorSettings) -> None:
         self.store, self.keys = filled_store(POOL, endpoints)
-        settings = DirectorSettings(explained=explained)
-        self.director = PoolDirector(POOL, preset(name), self.store, random.Random(1), settings)
+        self.director = PoolDirector(POOL, config, self.store, random.Random(1), settings)
         self._open: deque[tuple[InferenceRequest, Decision]] = deque()
         self._now = 100.0
         self._scrapes = 0
 
-    def decide(self, requests: list[InferenceRequest]) -> float:
+    def decide(self, turn: list[InferenceRequest]) -> float:
         """Seconds of CPU for each decision and its end, without scrapes."""
         spent = 0.0
-        for request in requests:
+        for request in turn:
             self._now += 1.0 / _REQUESTS_PER_SECOND
             self._scrape()
+            request = self.asked(request)
             began = time.process_time()
             decision = self.director.direct(request, self._now)
             if isinstance(decision, Decision):
@@ -55,7 +57,16 @@ class _Side:
             if len(self._open) > _OPEN:
                 self.director.finished(*self._open.popleft(), Outcome("completed", 200), self._now)
             spent += time.process_time() - began
-        return spent / len(requests)
+            if isinstance(decision, Decision):
+                self.told(request, decision)
+        return spent / len(turn)
+
+    def asked(self, request: InferenceRequest) -> InferenceRequest:
+        """`request` as it is sent."""
+        return request
+
+    def told(self, request: InferenceRequest, decision: Decision) -> None:
+        """What the client of `request` is told with `decision`."""
 
     def _scrape(self) -> None:
         due = int((self._now - 100.0) * len(self.keys) / _SCRAPE_SECONDS)
@@ -69,9 +80,10 @@ def _scraped(store: MetricStore, key: EndpointKey, number: int, now: float) -> N
     store.record_scrape(key, EngineSample(gauges, fingerprint=number), now)
 
 
-def _requests() -> Iterator[list[InferenceRequest]]:
+def requests() -> Iterator[list[InferenceRequest]]:
+    """Turns of requests, of which the first `WARMING_TURNS` are to warm up."""
     rng = random.Random(2)
-    for turn in range(_TURNS + 4):
+    for turn in range(_TURNS + WARMING_TURNS):
         bodies = prompts(1_200, _TURN - _TURN % 8, rng)
         yield [
             InferenceRequest(
@@ -86,15 +98,16 @@ def _requests() -> Iterator[list[InferenceRequest]]:
 
 def main() -> None:
     """Print a line per preset and number of endpoints."""
+    spare_collections()
     for name in sys.argv[1:] or ("infscale", "reference"):
         for endpoints in (20, 100):
-            sides = _Side(name, endpoints, 0), _Side(name, endpoints, 10_000)
+            sides = [Side(preset(name), endpoints, DirectorSettings(explained=picks)) for picks in (0, 10_000)]
             without: list[float] = []
             recorded: list[float] = []
-            for turn, requests in enumerate(_requests()):
+            for turn, asked in enumerate(requests()):
                 order = sides if turn % 2 else sides[::-1]
-                spent = {id(side): side.decide(requests) for side in order}
-                if turn >= 4:
+                spent = {id(side): side.decide(asked) for side in order}
+                if turn >= WARMING_TURNS:
                     without.append(spent[id(sides[0])])
                     recorded.append(spent[id(sides[1])])
             ratio = statistics.median(after / before for before, after in zip(without, recorded, strict=True))

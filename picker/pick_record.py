@@ -6,6 +6,8 @@ from heapq import nlargest
 from types import MappingProxyType
 from typing import Final
 
+from picker.sessions.claims import SessionClaim
+
 KEPT_CHARACTERS: Final = 128
 """Of a request's id and of its model."""
 KEPT_SCORES: Final = 16
@@ -48,7 +50,8 @@ class PickRecord:
     `scores` are the best ones, where they are asked for. `seconds` is how long the decision took, None where that was
     not measured. `end` is None while the exchange is under way. `refused` is the reason for which stages left nothing
     to choose, with the status that the client got; such a record has no destinations. `waited_seconds` is how long the
-    request was held before it was decided, `waited_for` what for, in words.
+    request was held before it was decided, `waited_for` what for, in words. `sessions` are those that were placed with
+    it, and where the gateway went on to another endpoint, those that are there now.
     """
 
     request_id: str
@@ -67,6 +70,7 @@ class PickRecord:
     refused_status: int | None = None
     waited_seconds: float | None = None
     waited_for: str | None = None
+    sessions: tuple[SessionClaim, ...] = ()
 
     def __post_init__(self) -> None:
         self.request_id = self.request_id[:KEPT_CHARACTERS]

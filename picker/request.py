@@ -156,7 +156,8 @@ class InferenceRequest:
     """One request as the director sees it.
 
     `body` None: the request has no body (a GET). `subset` is the gateway's hint: the authorities (or bare addresses)
-    to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's.
+    to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's. `waits`: it stands in a
+    queue and is asked about again, so that a refusal is not its answer yet.
     """
 
     request_id: Final[str]
@@ -165,8 +166,9 @@ class InferenceRequest:
     body: Final[ParsedBody | None]
     subset: Final[tuple[str, ...] | None]
     size_bytes: Final[int]
+    waits: Final[bool]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 # one for each field
         self,
         request_id: str,
         path: str,
@@ -174,6 +176,8 @@ class InferenceRequest:
         body: ParsedBody | None,
         subset: tuple[str, ...] | None = None,
         size_bytes: int = 0,
+        *,
+        waits: bool = False,
     ) -> None:
         self.request_id = request_id
         self.path = path
@@ -181,6 +185,13 @@ class InferenceRequest:
         self.body = body
         self.subset = subset
         self.size_bytes = size_bytes
+        self.waits = waits
+
+    def waiting(self) -> "InferenceRequest":
+        """The same request while it stands in a queue."""
+        return InferenceRequest(
+            self.request_id, self.path, self.headers, self.body, self.subset, self.size_bytes, waits=True
+        )
 
     def remembered(self) -> "InferenceRequest":
         """The request as it is kept until its response has ended: of a long prompt, the beginning."""

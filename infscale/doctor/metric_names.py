@@ -153,12 +153,13 @@ def is_engine_queue(name: str) -> bool:
 
 
 _OF_PICKERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"(?:llm_d_epp|inference_pool)_{pattern}"), name)
+    (re.compile(rf"(?:llm_d_epp|inference_pool|inference_extension)_{pattern}"), name)
     for pattern, name in (
         (r"average_kv_cache_utilization", "kv_cache_utilization_ratio"),
         (r"average_queue_size", "waiting_requests_average"),
         (r"average_running_requests", "running_requests_average"),
         (r"per_(?:pod|endpoint)_queue_size", "waiting_requests"),
+        (r"flow_control_queue_size", "queued_requests"),
     )
 )
 

@@ -255,6 +255,7 @@ class PoolState:
 
 
 _AVAILABLE: Final = MemoKey[tuple[IntArray, float]]("rows that may get a request")
+_RATIOS: Final = MemoKey[tuple[FloatArray, float]]("saturation by what engines report")
 
 
 @dataclass(slots=True, eq=False, init=False)
@@ -278,6 +279,7 @@ class PoolSnapshot:
     queried: Final[Mapping[str, Queried]]
     queue: Final[QueueView | None]
     _in_flight_models: Mapping[str, tuple[float, float]] | None
+    _known_ratios: tuple[FloatArray, float] | None
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -301,6 +303,7 @@ class PoolSnapshot:
         self.queried = queried
         self.queue = queue
         self._in_flight_models = None
+        self._known_ratios = None
 
     @property
     def revision(self) -> str:
@@ -346,15 +349,34 @@ class PoolSnapshot:
 
     def saturation(self, now: float) -> FloatArray:
         """Share of capacity in use per endpoint, NaN where unknown; the one meaning of "saturated" both sides use."""
-        gauges = self.state.columns.gauges
-        ratios = self.state.settings.saturation.ratios(
-            gauges.waiting,
-            gauges.kv_utilization,
-            self.in_flight_requests,
-            self.in_flight_tokens,
-        )
-        ratios[~self.fresh(now)] = math.nan
-        return ratios
+        ratios, oldest = self._ratios()
+        if now - oldest <= self.state.settings.staleness_limit_seconds:
+            return ratios
+        known = ratios.copy()
+        known[~self.fresh(now)] = math.nan
+        return known
+
+    def _ratios(self) -> tuple[FloatArray, float]:
+        """What saturation is where observations are fresh, and when the oldest of these was made; worked out once."""
+        if self._known_ratios is not None:
+            return self._known_ratios
+        state = self.state
+        # What engines report does not change with what is in flight.
+        of_state = state.settings.saturation.kind is SaturationKind.UTILIZATION
+        known = state.derived.get(_RATIOS) if of_state else None
+        if known is None:
+            gauges = state.columns.gauges
+            ratios = state.settings.saturation.ratios(
+                gauges.waiting,
+                gauges.kv_utilization,
+                self.in_flight_requests,
+                self.in_flight_tokens,
+            )
+            known = frozen(ratios), float(np.minimum.reduce(state.columns.observed_at, initial=math.inf))
+            if of_state:
+                state.derived.keep(_RATIOS, known)
+        self._known_ratios = known
+        return known
 
     def saturated(self, now: float) -> BoolArray:
         """Rows known to be saturated (ratio ≥ 1). An unknown ratio is in neither set."""

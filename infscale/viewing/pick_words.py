@@ -18,6 +18,17 @@ _NUMBERS: Final[Sequence[tuple[str, str, Write]]] = (
     ("TTFT", "time_to_first_token_seconds", seconds),
     ("TPOT", "time_per_output_token_seconds", seconds),
 )
+_MOVED_BY: Final = {
+    "draining": "it drains",
+    "gone": "it has left the pool",
+    "not_ready": "it is not ready",
+    "asleep": "it sleeps",
+    "unknown_load": "its load is not known",
+    "saturated": "it is saturated, and another is not",
+    "filtered": "a filter, a screener or the gateway left it out",
+    "outscored": "other scores counted more",
+    "rerouted": "the gateway could not reach it",
+}
 _BEGINS_NUMBERS: Final = f"0123456789-{UNKNOWN}"
 
 
@@ -40,7 +51,7 @@ def _pick(pick: Part) -> list[str]:
     waited = pick.number("waited_seconds")
     if waited is not None:
         lines.append(f"waited {seconds(waited)} for {shown(pick.text('waited_for')) or 'its turn'}")
-    lines += ["", *_verdict(pick), *_stages(pick), *_table(pick), *_outcome(pick)]
+    lines += ["", *_verdict(pick), *session_lines(pick), *_stages(pick), *_table(pick), *_outcome(pick)]
     if pick.flag_or_none("reproduced") is False:
         lines += ["", "not made again: a stage reads what is not kept, so what it says here may not be what it said"]
     return lines
@@ -67,6 +78,25 @@ def _verdict(pick: Part) -> list[str]:
     if pick.flag("load_unknown"):
         lines.append("the load of no endpoint was known: what was in flight decided")
     return lines
+
+
+def session_lines(pick: Part) -> list[str]:
+    """What became of the sessions of the request of `pick`, a line each."""
+    return list(pick.each("sessions", _session))
+
+
+def _session(session: Part) -> str:
+    was_at, outcome = shown(session.text("was_at")), session.text("outcome")
+    since, reason = session.number("since_seconds"), session.text("reason") or ""
+    there = (was_at or "an endpoint that is gone") + (f", there for {seconds(since)}" if since is not None else "")
+    text = f"session by {shown(session.text('carried_by'))}: "
+    if outcome == "kept":
+        return f"{text}stayed on {there}"
+    if outcome == "moved":
+        return f"{text}moved from {there}: {_MOVED_BY.get(reason, shown(reason))}"
+    if outcome == "new":
+        return f"{text}a new one begins" + (f"; what was sent is worth nothing: {shown(reason)}" if reason else "")
+    return f"{text}stays on {there}, while this request went elsewhere"
 
 
 def _why(pick: Part) -> str:

@@ -17,7 +17,7 @@ from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
-from picker.directing.gates import Gates
+from picker.directing.gates import Admission, Gates
 from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
@@ -25,6 +25,7 @@ from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
 from picker.flow.room import LATEST_SECONDS, next_room, open_rows
+from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import Objectives
@@ -162,6 +163,16 @@ class PoolDirector:
         """A request waits for the first endpoint of the pool: have it scaled up."""
         self._store.turn_away(self.pool, now)
 
+    def given_up(self, request: InferenceRequest, rejection: Rejection, now: float, seconds: float, why: str) -> None:
+        """`request` has waited for so long, for `why`, and is refused: keep that for whatever asks."""
+        snapshot, body = self._store.snapshot(self.pool), request.body
+        if self.log is None or snapshot is None or body is None:
+            return
+        record = PickRecord(request.request_id, body.model, snapshot.revision, now, (), 0)
+        record.refused, record.refused_status = rejection.reason.value, rejection.status
+        record.waited_seconds, record.waited_for = seconds, why
+        self.log.refusals.append(record)
+
     def open_queue(self, now: float) -> QueueBook:
         """The store's book of what waits for the pool."""
         return self._store.open_queue(self.pool, now)
@@ -213,14 +224,14 @@ class PoolDirector:
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
-        if isinstance(selection, Rejection) and not blind and not _will_do(selection, sessions):
+        if isinstance(selection, Rejection) and not blind and not _waits_for_its_own(selection, context, admission):
             # No endpoint whose load is known will do for this request: one whose load is not may.
             others = self._gates.of_unknown_load(request, snapshot, now)
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)
-        if isinstance(selection, Rejection) and selection.reason is Reason.NO_ROOM:
-            # It is asked again.
+        if isinstance(selection, Rejection) and (request.waits or selection.reason is Reason.NO_ROOM):
+            # It is asked again, or what asks says how it ended (`given_up`): only answers are kept.
             return selection
         return self._carry_out(request, context, selection, chains, snapshot)
 
@@ -266,18 +277,11 @@ class PoolDirector:
             facts, seen, prefix, now, self._stages_rng, memory, predicting, blind=blind, sessions=sessions
         )
 
-    def _room(self, context: SchedulingContext, rows: IntArray) -> IntArray:
-        """The rows among which the request is placed; what is chosen from them is what is kept of the choice."""
-        found = placeable(context, rows)
-        if self.log is not None and found is not rows and len(found):
-            self.log.begins(context, found)
-        return found
-
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
-        if self.log is not None:
-            self.log.begins(context, rows)
         holds = self._settings.holds and self._config.flow is None
-        answer = self._config.decide(context, rows, self._room if holds else None)
+        if self.log is not None:
+            self.log.begins(context, rows, gated=holds)
+        answer = self._config.decide(context, rows, placeable if holds else None)
         if not isinstance(answer, Reason):
             return answer
         retry_after = self._settings.retry_after_seconds
@@ -293,12 +297,15 @@ class PoolDirector:
         return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)
 
 
-def _will_do(refused: Rejection, sessions: Sessions) -> bool:
-    """Whether endpoints whose load is known will do for a request, although not now.
+def _waits_for_its_own(rejection: Rejection, context: SchedulingContext, admission: Admission) -> bool:
+    """Whether endpoints whose load is known will do for the request, although not now.
 
-    A request of a session waits for its own endpoint, and would leave it for one that is not known yet.
+    A request that is bound to some of them, by its session or by filters, would leave those for one that is not known.
     """
-    return refused.reason is Reason.SATURATED or (refused.reason is Reason.NO_ROOM and bool(sessions))
+    if rejection.reason is not Reason.NO_ROOM:
+        return rejection.reason is Reason.SATURATED
+    eligible = context.derived.get(ELIGIBLE)
+    return bool(context.sessions) or (eligible is not None and len(eligible) < len(admission.rows))
 
 
 def _lane(context: SchedulingContext, rows: IntArray) -> str:

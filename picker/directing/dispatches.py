@@ -77,7 +77,7 @@ class Dispatches:
         self.outputs.refresh(snapshot, now)
         if self._clocked:
             self.memory.clock.observe(snapshot, step_costs(snapshot))
-            self.memory.batches.observe(snapshot)
+            self.memory.observe(snapshot)
             self.memory.adapters.follow(snapshot)
         self.follow_endpoints(snapshot)
 
@@ -130,6 +130,7 @@ class Dispatches:
         destinations = record.destinations
         count(self.stats.picks, destinations[0])
         told, claims = self.sessions.placed(context, selection)
+        record.sessions = claims
         promise = self._promise(context, row, destinations[0])
         work = self._work(facts, observed, row, facts.prompt_tokens - matched)
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
@@ -184,6 +185,8 @@ class Dispatches:
         if snapshot is None or row is None:
             return replace(decision, response_headers=()) if decision.response_headers else decision
         told, claims = self.sessions.rerouted(decision.sessions, snapshot.endpoints[row], now)
+        if decision.record is not None:
+            decision.record.sessions = claims
         headers = _stamped(self._config.stamps, snapshot.endpoints[row]) + told
         self._store.release(charge, answered=False)
         moved = self._store.charge(self._pool, row, charge.model, charge.tokens, now)

@@ -7,7 +7,7 @@ find the session where it went, and what endpoints were that have left.
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
@@ -62,6 +62,8 @@ class PoolSessions:
         self._places = Places((), ())
         self._pasts: dict[_Life, Past] = {}
         self._left: OrderedDict[bytes, Past] = OrderedDict()
+        # Why something that the request of the moment sent was worth nothing.
+        self._worthless: dict[SessionSettings, str] = {}
 
     def configure(self, kinds: tuple[SessionSettings, ...], keys: Mapping[str, TokenKeys]) -> None:
         """Go by `kinds` and `keys` from now on; what is known of sessions of a kind that stays is kept."""
@@ -78,23 +80,38 @@ class PoolSessions:
         """The sessions that a request with these headers belongs to, of each kind at most one."""
         if not self.kinds:
             return NO_SESSIONS
+        if self._worthless:
+            self._worthless = {}
         self._follow(snapshot.endpoints, now)
-        looked_up = ((kind, self._look_up(kind, headers, now)) for kind in self.kinds)
-        return {kind: session for kind, session in looked_up if session is not None}
+        found: Sessions = {}
+        for kind in self.kinds:
+            session = self._look_up(kind, headers, now)
+            if session is not None:
+                found[kind] = session
+        return found or NO_SESSIONS
 
     def placed(self, context: SchedulingContext, selection: Selection) -> tuple[Items, tuple[SessionClaim, ...]]:
-        """Book that the first choice of `selection` gets the request: the headers of its response, and the claims."""
-        endpoint, now = context.snapshot.endpoints[selection.chosen[0]], context.now
+        """Book that the first choice of `selection` gets the request: the headers of its response, and the claims.
+
+        It is the one whose sessions were looked up last.
+        """
+        if not self.kinds:
+            return (), ()
+        row, now = selection.chosen[0], context.now
+        endpoint, mark = context.snapshot.endpoints[row], self._places.marks[row]
         items: list[tuple[str, bytes]] = []
         claims: list[SessionClaim] = []
+        refused = self._stats.session_tokens_refused
+        for reason in self._worthless.values():
+            refused[reason] = refused.get(reason, 0) + 1
         for kind in self.kinds:
             claim = self._claim(kind, context, selection)
             if claim is None:
                 continue
             requests = self._stats.session_requests
             requests[claim.outcome] = requests.get(claim.outcome, 0) + 1
-            self._book(claim, endpoint, now)
-            items += self._told(claim, endpoint)
+            self._book(claim, endpoint, mark, now)
+            items += self._told(claim, endpoint, mark)
             claims.append(claim)
         return tuple(items), tuple(claims)
 
@@ -104,12 +121,14 @@ class PoolSessions:
         """As `placed`, where the gateway went on to `endpoint` instead."""
         items: list[tuple[str, bytes]] = []
         moved: list[SessionClaim] = []
+        mark = endpoint_mark(str(endpoint.key))
         for claim in claims:
+            reason = claim.reason
             if claim.outcome == "kept":
-                self._count(MoveReason.REROUTED)
-            claim = replace(claim, outcome="moved", placed_at=self._seconds())
-            self._book(claim, endpoint, now)
-            items += self._told(claim, endpoint)
+                reason = self._moved_by(MoveReason.REROUTED)
+            claim = replace(claim, outcome="moved", placed_at=self._seconds(), reason=reason)
+            self._book(claim, endpoint, mark, now)
+            items += self._told(claim, endpoint, mark)
             moved.append(claim)
         return tuple(items), tuple(moved)
 
@@ -153,7 +172,7 @@ class PoolSessions:
         for text in self._tokens(kind, headers):
             token = keys.open(self._pool, text, wall)
             if not isinstance(token, Token):
-                self._refuse(token)
+                self._worthless[kind] = token
                 continue
             endpoint, placed_at = token.endpoint, token.placed_at
             renew = token.old_key or 2 * (token.expires_at - wall) < kind.ttl_seconds
@@ -163,13 +182,12 @@ class PoolSessions:
             return self._session(kind, token.session, endpoint, placed_at - wall + now, renew=renew)
         return None
 
-    def _tokens(self, kind: SessionSettings, headers: Headers) -> Iterator[str]:
-        if kind.header:
-            text = headers.single(kind.header)
-            if text:
-                yield text
+    def _tokens(self, kind: SessionSettings, headers: Headers) -> list[str]:
+        text = headers.single(kind.header) if kind.header else None
+        found = [text] if text else []
         if kind.cookie is not None:
-            yield from cookie_values(headers.get("cookie"), self._cookies[kind])
+            found += cookie_values(headers.get("cookie"), self._cookies[kind])
+        return found
 
     def _encoded(self, kind: SessionSettings, headers: Headers) -> Session | None:
         text = headers.single(kind.header)
@@ -178,11 +196,11 @@ class PoolSessions:
         try:
             name = b64decode(text, validate=True).decode()
         except (NotBase64, ValueError):
-            self._refuse("malformed")
+            self._worthless[kind] = "malformed"
             return None
         mark = endpoint_mark(name)
         if mark not in self._places.rows and mark not in self._left:
-            self._refuse("unknown_endpoint")
+            self._worthless[kind] = "unknown_endpoint"
             return None
         return self._session(kind, b"", mark, _BEFORE)
 
@@ -210,15 +228,16 @@ class PoolSessions:
         session, row, snapshot = context.sessions.get(kind), selection.chosen[0], context.snapshot
         if session is None:
             name = self._new_name(kind, context.request.headers)
-            return None if name is None else SessionClaim(kind, name, "new", self._seconds())
+            worthless = self._worthless.get(kind)
+            return None if name is None else SessionClaim(kind, name, "new", self._seconds(), reason=worthless)
         if session.row == row:
             since = 0 if self._wall is None else self._wall() - (context.now - session.placed_at)
             return SessionClaim(kind, session.name, "kept", round(max(0.0, since)), session.renew)
         if kind.strategy is Strategy.SESSION_ID and session.row in selection.rows:
             # As the reference has it: a session leaves what it is bound to only where that cannot be had.
             return None
-        self._count(why_moved(session, snapshot, selection.rows, context.now))
-        return SessionClaim(kind, session.name, "moved", self._seconds())
+        reason = self._moved_by(why_moved(session, snapshot, selection.rows, context.now))
+        return SessionClaim(kind, session.name, "moved", self._seconds(), reason=reason)
 
     def _can_tell(self, kind: SessionSettings) -> bool:
         return kind.strategy is not Strategy.SIGNED or (self._wall is not None and kind.keys in self._keys)
@@ -232,44 +251,42 @@ class PoolSessions:
             case Strategy.SESSION_ID:
                 return self._id(kind, headers)
 
-    def _book(self, claim: SessionClaim, endpoint: Endpoint, now: float) -> None:
+    def _book(self, claim: SessionClaim, endpoint: Endpoint, mark: bytes, now: float) -> None:
         kind = claim.settings
         bindings = self._bindings.get(kind)
         if bindings is not None:
             bindings.bind(claim.name, endpoint.key, now)
             self._stats.session_bindings = sum(map(len, self._bindings.values()))
         elif kind.strategy is Strategy.SIGNED and claim.outcome == "moved":
-            self._moved[claim.name] = endpoint_mark(str(endpoint.key)), claim.placed_at
+            self._moved[claim.name] = mark, claim.placed_at
             self._moved.move_to_end(claim.name)
             if len(self._moved) > MAX_MOVED:
                 self._moved.popitem(last=False)
 
-    def _told(self, claim: SessionClaim, endpoint: Endpoint) -> Iterator[tuple[str, bytes]]:
+    def _told(self, claim: SessionClaim, endpoint: Endpoint, mark: bytes) -> list[tuple[str, bytes]]:
         """What the client is told in headers of the response."""
         kind = claim.settings
         if kind.strategy is Strategy.ENCODED:
-            yield kind.header, b64encode(str(endpoint.key).encode())
+            return [(kind.header, b64encode(str(endpoint.key).encode()))]
         keys = self._keys.get(kind.keys)
-        if kind.strategy is not Strategy.SIGNED or keys is None:
-            return
+        by_cookie = kind.cookie is not None and (claim.outcome != "kept" or claim.renew)
+        if kind.strategy is not Strategy.SIGNED or keys is None or not (kind.header or by_cookie):
+            return []
         expires_at = self._seconds() + int(kind.ttl_seconds)
-        mark = endpoint_mark(str(endpoint.key))
         text = keys.seal(self._pool, Token(mark, claim.name, claim.placed_at, expires_at))
-        if kind.header:
-            yield kind.header, text.encode()
-        if kind.cookie is not None and (claim.outcome != "kept" or claim.renew):
-            yield "set-cookie", set_cookie(kind.cookie, self._cookies[kind], text, kind.ttl_seconds)
+        told = [(kind.header, text.encode())] if kind.header else []
+        if kind.cookie is not None and by_cookie:
+            told.append(("set-cookie", set_cookie(kind.cookie, self._cookies[kind], text, kind.ttl_seconds)))
+        return told
 
     def _seconds(self) -> int:
         return 0 if self._wall is None else int(self._wall())
 
-    def _count(self, reason: MoveReason) -> None:
+    def _moved_by(self, reason: MoveReason) -> str:
+        """A session has moved for `reason`, which is counted."""
         moves = self._stats.session_moves
         moves[reason.value] = moves.get(reason.value, 0) + 1
-
-    def _refuse(self, reason: str) -> None:
-        refused = self._stats.session_tokens_refused
-        refused[reason] = refused.get(reason, 0) + 1
+        return reason.value
 
 
 def _life(endpoint: Endpoint) -> _Life:

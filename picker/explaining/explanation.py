@@ -9,6 +9,7 @@ import numpy as np
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.explained_sessions import claimed_sessions, explained_sessions
 from picker.explaining.noted_stages import Narrowing, Notes, Picking, decided_with_notes
 from picker.explaining.pick_inputs import PickInputs
 from picker.pick_record import PickEnd, PickRecord
@@ -29,7 +30,7 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
     its inputs would show here.
     """
     context = inputs.context(config)
-    again, notes = decided_with_notes(config, context, inputs.kept.rows)
+    again, notes = decided_with_notes(config, context, inputs.kept.rows, inputs.room)
     chosen = again.chosen if isinstance(again, Selection) else ()
     at = wall(inputs.kept.now)
     predicting = context
@@ -46,6 +47,7 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
         "load_unknown": inputs.kept.blind,
         "endpoints": len(inputs.state.endpoints),
         "eligible": len(inputs.kept.rows),
+        "sessions": explained_sessions(inputs.kept, inputs.state.endpoints),
         "stages": [_stage(each, seen) for each in notes.narrowings],
         "candidates": _candidates(notes, picking, chosen, seen),
         "candidates_left_out": 0 if picking is None else max(0, len(picking.rows) - NAMED),
@@ -65,6 +67,7 @@ def bare_explanation(record: PickRecord, pool: str, wall: Callable[[float], date
         **_head(record, None, wall(record.now)),
         "pool": pool,
         "eligible": record.candidates,
+        "sessions": claimed_sessions(record.sessions),
         "winner": record.destinations[0] if record.destinations else None,
         "actual": _actual(record.end),
     }

@@ -36,7 +36,7 @@ def explained(kept: Kept, name: str, wall: Callable[[float], datetime | None]) -
                 break
         found += [
             (record.now, bare_explanation(record, str(pool), wall))
-            for record in records
+            for record in (*records, *(() if log is None else log.refusals))
             if id(record) not in seen and wanted in (record.request_id, record.revision)
         ]
     found.sort(key=lambda each: each[0], reverse=True)

@@ -3,42 +3,101 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
+from infscale.metrics.column_matrix import flag_matrix, number_matrix
 from infscale.metrics.sample import FloatArray, LoraState
-from infscale.metrics.snapshot import IntArray, PoolState
+from infscale.metrics.snapshot import Columns, IntArray, PoolState
+from infscale.metrics.windows.model_table import FewRows
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
-from picker.explaining.pick_inputs import LIVE_ROWS, STATE_ROWS, PickInputs, columns_of, observed_row
-from picker.pick_record import PickRecord
-from picker.scheduling.costs.prefill_clock import COLUMNS
-from picker.scheduling.plugin import RequestFacts, SchedulingContext
+from picker.explaining.pick_inputs import LIVE_ROWS, OBSERVED_ROWS, SAID_ROWS, PickInputs, columns_of, said_numbers
+from picker.pick_record import KEPT_CHARACTERS, PickRecord
+from picker.scheduling.costs.protected_load import NO_LOAD
+from picker.scheduling.memory import NUMBERS as MEMORY_ROWS
+from picker.scheduling.plugin import SchedulingContext
 
 SHEET_PICKS: Final = 256
-_CLOCK: Final = 3
-_MEMORY: Final = _CLOCK + COLUMNS
+SHEET_ROWS: Final = (LIVE_ROWS, MEMORY_ROWS, OBSERVED_ROWS, SAID_ROWS)
+"""Of each of a sheet's numbers how many there are of an endpoint."""
+SheetNumbers = tuple[PackedRows, PackedRows, PackedRows, PackedRows]
+_MOST_MEDIA: Final = 64
+_BATCH: Final = 32
+_BATCH_ENDPOINTS: Final = 8_192
+"""Endpoints of all picks that are packed at a time: what is not packed takes so many columns at most."""
 _BYTES_OF_A_PICK: Final = 1_200
 """Of objects; measured with records, facts and texts of usual length."""
 _BYTES_OF_AN_OBJECT: Final = 24
 _NO_MEDIA: Final[list[tuple[int, ...]]] = []
+_NONE: Final[FloatArray] = np.empty(0)
+
+
+class _Column:
+    """Arrays of one length that are held as they are until a batch of them is packed."""
+
+    __slots__ = ("_count", "_pieces", "_rows")
+
+    def __init__(self, rows: PackedRows) -> None:
+        self._rows = rows
+        self._pieces: list[FloatArray] = []
+        self._count = 0
+
+    def add(self, pieces: tuple[FloatArray, ...]) -> None:
+        """One more; nothing changes these any more."""
+        self._pieces += pieces
+        self._count += 1
+
+    @property
+    def waiting(self) -> int:
+        """How many are not packed."""
+        return self._count
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self._rows) + self._count
+
+    @property
+    def rows(self) -> PackedRows:
+        """All of them, packed."""
+        if self._count:
+            self._rows.add(self._pieces, self._count)
+            self._pieces, self._count = [], 0
+        return self._rows
 
 
 class InputSheet:
-    """A sheet; `frame` is any state of its pool with the endpoints that all of its picks have."""
+    """A sheet; `frame` is any state of its pool with the endpoints that all of its picks have.
 
-    def __init__(self, frame: PoolState, config: PickerConfig) -> None:
+    Numbers that nothing changes any more are kept as they are until a batch of picks is packed; of those that are
+    changed in place a copy is made when they have changed. `said` are places among the arrays of flags and of what
+    models are said to do, one for each state.
+    """
+
+    def __init__(self, frame: PoolState, config: PickerConfig, numbers: SheetNumbers | None = None) -> None:
+        """With `numbers` it is closed."""
         self.frame = frame
         self.config = config
         self.picks: list[KeptPick] = []
         self.capacities: list[FloatArray] = []
+        self.said: list[int] = []
         self.lora: list[Sequence[LoraState | None]] = []
         self.attributes: list[Sequence[Mapping[str, float]]] = []
         width = len(frame.endpoints)
-        self.live = PackedRows((LIVE_ROWS, width))
-        self.observed = PackedRows((STATE_ROWS, width))
+        live, memory, observed, said = numbers or [PackedRows((rows, width)) for rows in SHEET_ROWS]
+        self._live, self._memory = _Column(live), _Column(memory)
+        self._observed, self._said = _Column(observed), _Column(said)
+        self._batch = max(1, min(_BATCH, _BATCH_ENDPOINTS // max(1, width)))
         self._state: PoolState | None = None
+        self._models: FloatArray | FewRows | None = None
+        self._flags = b""
+        self._clock_version = self._memory_version = -1
+        self._clock: FloatArray = _NONE
         self._held = _NO_MEDIA
-        self.closed = False
+        self._protected = NO_LOAD
+        self.closed = numbers is not None
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -50,7 +109,7 @@ class InputSheet:
         objects = _BYTES_OF_A_PICK * len(self.picks) + _BYTES_OF_AN_OBJECT * len(self.frame.endpoints) * lists
         names = sum([len(each.adapters) + sum(map(len, each.adapters)) for each in self.picks])
         objects += _BYTES_OF_AN_OBJECT * names
-        return objects + self.live.size_bytes + self.observed.size_bytes
+        return objects + sum([each.size_bytes for each in self.numbers])
 
     @property
     def ended(self) -> bool:
@@ -68,71 +127,106 @@ class InputSheet:
             and state.settings is frame.settings
         )
 
-    def note(self, context: SchedulingContext) -> None:
-        """Copy the numbers of a decision that is about to be carried out: that changes some of them."""
-        live, snapshot, memory = self.live.next, context.snapshot, context.memory
-        live[0] = snapshot.in_flight_requests
-        live[1] = snapshot.in_flight_tokens
-        live[2] = context.prefix.matched
-        live[_CLOCK:_MEMORY] = memory.clock.columns
-        live[_MEMORY:] = memory.numbers
+    @property
+    def numbers(self) -> SheetNumbers:
+        """Numbers of each pick, of the memory, of each state, and what `said` refers to."""
+        return self._live.rows, self._memory.rows, self._observed.rows, self._said.rows
+
+    def note(self, context: SchedulingContext, *, gated: bool) -> None:
+        """Hold the numbers of a decision that is about to be carried out: that changes some of them."""
+        memory, state = context.memory, context.snapshot.state
+        clock = memory.clock
+        if clock.version != self._clock_version:
+            self._clock, self._clock_version = clock.numbers.copy(), clock.version
+        if memory.version != self._memory_version:
+            self._memory.add((memory.numbers.copy(),))
+            self._memory_version = memory.version
         media = context.request.media
         self._held = memory.media_of(media) if media else _NO_MEDIA
-        state = snapshot.state
+        sheddable = gated and context.request.priority < 0
+        self._protected = memory.protected.load(context.now) if sheddable else NO_LOAD
         if state is not self._state:
             self._state = state
-            columns = state.columns
-            observed_row(columns, self.observed.next)
-            self.observed.add()
-            self.lora.append(columns.lora)
-            self.attributes.append(columns.attributes)
-        capacity = memory.clock.capacity_tokens
+            self._observe(state.columns)
+        capacity = clock.capacity_tokens
         if not self.capacities or self.capacities[-1] is not capacity:
             self.capacities.append(capacity)
+
+    def _observe(self, columns: Columns) -> None:
+        """Hold the numbers of a state."""
+        self._observed.add((number_matrix(columns).reshape(-1),))
+        models, flags = columns.by_model.get(None), flag_matrix(columns).tobytes()
+        if models is not self._models or flags != self._flags or not self.said:
+            self._models, self._flags = models, flags
+            self._said.add((said_numbers(columns),))
+        self.said.append(self._said.size - 1)
+        self.lora.append(columns.lora)
+        self.attributes.append(columns.attributes)
 
     def keep(
         self,
         record: PickRecord,
         context: SchedulingContext,
-        facts: RequestFacts,
         rows: IntArray,
         drawn: Drawn,
         chosen: tuple[int, ...],
+        *,
+        gated: bool,
     ) -> None:
-        """Keep the decision that was noted last."""
-        self.live.add()
-        prefix, memory = context.prefix, context.memory
+        """Keep the decision that was noted last.
+
+        Of headers are kept those that stages say they read, and of what clients send no long texts.
+        """
+        prefix, memory, facts, snapshot = context.prefix, context.memory, context.request, context.snapshot
+        media = facts.media
+        self._live.add((snapshot.in_flight_requests, snapshot.in_flight_tokens, prefix.matched, self._clock))
         self.picks.append(
             KeptPick(
                 record,
-                facts,
+                facts.target_model[:KEPT_CHARACTERS],
+                facts.headers.only(self.config.read_headers),
+                facts.prompt_tokens,
+                facts.output_tokens,
+                facts.priority,
+                media[:_MOST_MEDIA] if media else media,
                 prefix.total,
                 prefix.tokens_each,
-                context.now,
                 rows,
                 drawn,
                 context.blind,
-                len(self.observed) - 1,
+                gated,
+                self._protected,
+                len(self.said) - 1,
+                self._memory.size - 1,
                 len(self.capacities) - 1,
                 self._held,
-                memory.adapters.in_flight(context.snapshot, context.request.target_model),
+                memory.adapters.in_flight(snapshot, facts.target_model),
                 memory.discovered,
                 chosen,
+                context.sessions,
             )
         )
+        if self._live.waiting >= self._batch:
+            _ = self.numbers
 
     def close(self) -> None:
         """Let go of what only writing needs: nothing is added any more."""
-        self.live.close()
-        self.observed.close()
-        self._state = None
+        for each in self.numbers:
+            each.close()
+        self._state = self._models = None
+        self._clock = _NONE
         self.closed = True
 
     def inputs(self, place: int) -> PickInputs:
         """What the decision at `place` was made from."""
-        kept, endpoints = self.picks[place], self.frame.endpoints
+        kept, endpoints, state = self.picks[place], self.frame.endpoints, self.picks[place].state
+        live, memory, observed, said = self.numbers
         columns = columns_of(
-            endpoints, self.observed.item(kept.state), self.lora[kept.state], self.attributes[kept.state]
+            endpoints,
+            observed.item(state),
+            said.item(self.said[state]),
+            self.lora[state],
+            self.attributes[state],
         )
-        observed = self.frame.observed(columns)
-        return PickInputs(kept, observed, self.live.item(place), self.capacities[kept.capacity])
+        seen = self.frame.observed(columns)
+        return PickInputs(kept, seen, live.item(place), memory.item(kept.memory), self.capacities[kept.capacity])

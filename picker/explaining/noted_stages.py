@@ -9,20 +9,21 @@ import numpy as np
 from infscale.frozen_values import entity
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
-from picker.epp_config.loader import PickerConfig
+from picker.epp_config.loader import PickerConfig, Room
 from picker.request import Reason
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.profile import Profile, Selection, WeightedScorer, bounded
 from picker.scheduling.scheduler import Scheduler
 from picker.scheduling.stages import Admitter, Filter, Picker, Scorer, Screener
 
-NarrowingKind = Literal["screener", "admitter", "filter"]
+NarrowingKind = Literal["screener", "admitter", "room", "filter"]
 
 
 @entity
 class Narrowing:
     """What a screener, an admitter or a filter left of the candidates: an admitter all or none.
 
+    Of the kind `room` it is the endpoints among which a request is placed that could wait: none without room.
     `profile` is that of a filter, "" where the stage is of all profiles.
     """
 
@@ -134,11 +135,20 @@ class _NotedPicker:
 
 
 def decided_with_notes(
-    config: PickerConfig, context: SchedulingContext, rows: IntArray
+    config: PickerConfig, context: SchedulingContext, rows: IntArray, room: Room | None = None
 ) -> tuple[Selection | Reason, Notes]:
-    """What `config` decides about `rows`, and what its stages said meanwhile."""
+    """What `config` decides about `rows`, with `room` as its `decide` has it, and what its stages said meanwhile."""
     notes = Notes()
-    return _noted(config, notes).decide(context, rows), notes
+    return _noted(config, notes).decide(context, rows, None if room is None else _noted_room(room, notes)), notes
+
+
+def _noted_room(room: Room, notes: Notes) -> Room:
+    def noted(context: SchedulingContext, rows: IntArray) -> IntArray:
+        found = room(context, rows)
+        notes.narrowings.append(Narrowing("room", "", "where it can begin", rows, found))
+        return found
+
+    return noted
 
 
 def _noted(config: PickerConfig, notes: Notes) -> PickerConfig:

@@ -14,17 +14,14 @@ _BITS: Final = np.dtype(np.int64)
 class PackedRows:
     """A growing list of arrays of one shape, given back bit for bit: what is no number, too.
 
-    To add one, write all of `next` and call `add`. Item i is the first one with the first `ends[i]` changes made, each
-    a place and the bits that are there from then on.
+    Item i is the first one with the first `ends[i]` changes made, each a place and the bits that are there from then
+    on. Several are added at a time, for the price of little more than one.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
-        self.next: FloatArray = np.empty(shape)
-        self._last: FloatArray = np.empty(shape)
-        # The same as whole numbers in a row: not every number is equal to itself.
-        self._next_bits = self.next.reshape(-1).view(_BITS)
-        self._last_bits = self._last.reshape(-1).view(_BITS)
-        self._first: FloatArray = self._last
+        self._shape = shape
+        self._first: FloatArray = np.empty(0)
+        self._last: FloatArray = self._first
         self._places = bytearray()
         self._values = bytearray()
         self._ends: list[int] = []
@@ -36,10 +33,12 @@ class PackedRows:
     def of(first: bytes, places: bytes, values: bytes, ends: Sequence[int], shape: tuple[int, int]) -> "PackedRows":
         """Those that `parts` gave. Raises ValueError where they do not fit together."""
         rows = PackedRows(shape)
-        rows._first = np.frombuffer(first, dtype=np.float64).reshape(shape)
+        rows._first = np.frombuffer(first, dtype=np.float64)
         rows._places, rows._values, rows._ends = bytearray(places), bytearray(values), list(ends)
         changes, size = len(places) // _PLACE.itemsize, shape[0] * shape[1]
         found = np.frombuffer(places, dtype=_PLACE)
+        if len(rows._first) != size:
+            raise ValueError("the array has another shape")
         if len(values) != changes * _BITS.itemsize or (changes and not 0 <= found.min() <= found.max() < size):
             raise ValueError("changes do not fit the array")
         if not ends or min(ends) < 0 or max(ends) > changes:
@@ -55,23 +54,33 @@ class PackedRows:
         """What it takes once it is closed."""
         return self._first.nbytes + len(self._places) + len(self._values) + 8 * len(self._ends)
 
-    def add(self) -> None:
-        """Add what was written into `next`."""
+    def add(self, pieces: list[FloatArray], count: int) -> None:
+        """Add `count` arrays, at least one; `pieces`, of one dimension, are their numbers one after the other."""
+        size = self._shape[0] * self._shape[1]
+        block = np.concatenate([self._last, *pieces] if self._ends else pieces)
         if not self._ends:
-            self._first = self.next.copy()
+            self._first = block[:size].copy()
             self._ends.append(0)
-        else:
-            at = np.not_equal(self._next_bits, self._last_bits).nonzero()[0]
-            self._places += at.tobytes()
-            self._values += self._next_bits.take(at).tobytes()
-            self._ends.append(self._ends[-1] + len(at))
-        self.next, self._last = self._last, self.next
-        self._next_bits, self._last_bits = self._last_bits, self._next_bits
+            count -= 1
+        self._last = block[-size:].copy()
+        # As whole numbers: not every number is equal to itself.
+        bits = block.view(_BITS)
+        after = bits[size:]
+        at = np.not_equal(after, bits[:-size]).nonzero()[0]
+        before = self._ends[-1]
+        if not len(at):
+            self._ends += [before] * count
+            return
+        self._places += (at % size).tobytes()
+        self._values += after.take(at).tobytes()
+        if count > 1:
+            ends = at.searchsorted(np.arange(size, len(after), size)) + before
+            self._ends += ends.tolist()
+        self._ends.append(before + len(at))
 
     def close(self) -> None:
         """Let go of what only `add` needs: nothing is added any more."""
-        self.next = self._last = np.empty((0, 0))
-        self._next_bits = self._last_bits = np.empty(0, dtype=_BITS)
+        self._last = np.empty(0)
 
     def item(self, number: int) -> FloatArray:
         """One array."""
@@ -79,5 +88,5 @@ class PackedRows:
         stop = self._ends[number]
         # Of a place that is there several times the last value stays.
         places = np.frombuffer(self._places, dtype=_PLACE, count=stop)
-        found.reshape(-1).view(_BITS)[places] = np.frombuffer(self._values, dtype=_BITS, count=stop)
-        return found
+        found.view(_BITS)[places] = np.frombuffer(self._values, dtype=_BITS, count=stop)
+        return found.reshape(self._shape)

@@ -8,23 +8,29 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.frozen_values import entity
-from infscale.metrics.column_matrix import NUMBERS, flag_matrix, number_cells, number_matrix
+from infscale.metrics.column_matrix import NUMBERS, flag_matrix, number_cells
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import FLAGS, Columns, PoolSnapshot, PoolState, frozen
 from infscale.metrics.windows.model_table import CELLS, FewRows
-from picker.epp_config.loader import PickerConfig
+from picker.epp_config.loader import PickerConfig, Room
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import RepeatedRandom
+from picker.flow.reserve import placeable
+from picker.request import Reason
 from picker.scheduling.costs.prefill_clock import COLUMNS, PrefillClock
-from picker.scheduling.memory import NUMBERS as MEMORY_NUMBERS
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PredictionSettings, PrefixMatch, SchedulingContext
 from picker.scheduling.prediction import READ_CELLS
+from picker.scheduling.profile import Selection
+from picker.sessions.placement import Session, Sessions
+from picker.sessions.session_settings import SessionSettings
 
-LIVE_ROWS = 2 + 1 + COLUMNS + MEMORY_NUMBERS
-"""Numbers of each endpoint that every pick may change: in flight, matched, the clock's and the memory's."""
-STATE_ROWS = len(NUMBERS) + len(FLAGS) + len(READ_CELLS)
-"""Those that a scrape may change: gauges, flags, and what predictions read of all models together."""
+LIVE_ROWS = 2 + 1 + COLUMNS
+"""Numbers of each endpoint that every pick may change: in flight, matched, and the clock's."""
+OBSERVED_ROWS = len(NUMBERS)
+"""Those that a scrape may change."""
+SAID_ROWS = len(FLAGS) + len(READ_CELLS)
+"""Those that a scrape seldom changes: flags, and what predictions read of all models together."""
 
 _SOME: Final = (1.0, 0.0)
 """Which adapters are in flight counts, and not how much of each."""
@@ -33,11 +39,15 @@ _READ = np.array(READ_CELLS, dtype=np.intp)
 
 @entity
 class PickInputs:
-    """One decision's inputs, as far as stages read them: `live` is of `LIVE_ROWS` × endpoints."""
+    """One decision's inputs, as far as stages read them.
+
+    `live` is of `LIVE_ROWS` × endpoints, `remembered` are the numbers of the pool's memory.
+    """
 
     kept: KeptPick
     state: PoolState
     live: FloatArray
+    remembered: FloatArray
     capacity_tokens: FloatArray
 
     def context(self, config: PickerConfig, predicting: PredictionSettings | None = None) -> SchedulingContext:
@@ -50,44 +60,77 @@ class PickInputs:
         adapters = kept.adapters or [()] * len(state.endpoints)
         in_flight = [dict.fromkeys(names, _SOME) for names in adapters]
         snapshot = PoolSnapshot(own, store_id, int(number), frozen(live[0]), frozen(live[1]), in_flight)
-        clock = PrefillClock.of(live[3 : 3 + COLUMNS], self.capacity_tokens)
-        memory = PoolMemory.of(state.endpoints, live[3 + COLUMNS :], kept.held_media, kept.discovered, clock)
+        clock = PrefillClock.of(live[3:].reshape(-1), self.capacity_tokens)
+        remembered = self.remembered.reshape(-1).copy()
+        memory = PoolMemory.of(state.endpoints, remembered, kept.held_media, kept.discovered, clock, kept.protected)
         if kept.adapters:
             memory.adapters.learn(frozenset([kept.facts.target_model]).union(*adapters))
         rng = RepeatedRandom(kept.drawn, int(number))
         prefix = PrefixMatch(live[2], kept.total, kept.tokens_each)
+        sessions = sessions_for(config.sessions, kept.sessions)
         return SchedulingContext(
-            kept.facts, snapshot, prefix, kept.now, rng, memory, predicting or config.predicting, blind=kept.blind
+            kept.facts,
+            snapshot,
+            prefix,
+            kept.now,
+            rng,
+            memory,
+            predicting or config.predicting,
+            blind=kept.blind,
+            sessions=sessions,
         )
 
+    def decided(self, config: PickerConfig) -> Selection | Reason:
+        """What `config` decides from the same inputs."""
+        return config.decide(self.context(config), self.kept.rows, self.room)
 
-def observed_row(columns: Columns, out: FloatArray) -> None:
-    """Write the numbers of `columns` into `out`, `STATE_ROWS` × endpoints."""
-    numbers = len(NUMBERS)
-    out[:numbers] = number_matrix(columns)
-    out[numbers : numbers + len(FLAGS)] = flag_matrix(columns)
+    @property
+    def room(self) -> Room | None:
+        """What the request had to find room by, if it could wait for it."""
+        return placeable if self.kept.gated else None
+
+
+def said_numbers(columns: Columns) -> FloatArray:
+    """Flags and cells of `columns`, `SAID_ROWS` × endpoints one after the other."""
+    found = np.full((SAID_ROWS, len(columns.ready)), np.nan)
+    found[: len(FLAGS)] = flag_matrix(columns)
     said = columns.by_model.get(None)
-    rest = out[numbers + len(FLAGS) :]
-    if said is None:
-        rest[:] = np.nan
-    elif isinstance(said, FewRows):
-        rest[:] = np.nan
-        rest[:, said.rows] = said.values[_READ]
-    else:
-        said.take(_READ, 0, rest)
+    if isinstance(said, FewRows):
+        found[len(FLAGS) :, said.rows] = said.values[_READ]
+    elif said is not None:
+        said.take(_READ, 0, found[len(FLAGS) :])
+    return found.reshape(-1)
 
 
 def columns_of(
     endpoints: tuple[Endpoint, ...],
     observed: FloatArray,
+    said: FloatArray,
     lora: Sequence[LoraState | None],
     attributes: Sequence[Mapping[str, float]],
 ) -> Columns:
-    """The columns that `observed_row` wrote; what else columns have is unknown in them."""
-    numbers, flags = len(NUMBERS), len(NUMBERS) + len(FLAGS)
-    cells = dict(number_cells(observed[:numbers]))
-    cells |= {name: frozen(observed[numbers + place] > 0.0) for place, name in enumerate(FLAGS)}
-    said = np.full((CELLS, len(endpoints)), np.nan)
-    said[_READ] = observed[flags:]
-    cells |= {"by_model": {None: frozen(said)}, "lora": lora, "attributes": attributes}
+    """The columns that have these numbers; what else columns have is unknown in them."""
+    cells = dict(number_cells(observed))
+    cells |= {name: frozen(said[place] > 0.0) for place, name in enumerate(FLAGS)}
+    of_models = np.full((CELLS, len(endpoints)), np.nan)
+    of_models[_READ] = said[len(FLAGS) :]
+    cells |= {"by_model": {None: frozen(of_models)}, "lora": lora, "attributes": attributes}
     return replace(Columns.unknown(endpoints), **cells)  # type: ignore[arg-type] # names and types are Columns' own
+
+
+def sessions_for(kinds: Sequence[SessionSettings], sessions: Sessions) -> Sessions:
+    """Recorded `sessions` as a configuration with these `kinds` has them.
+
+    A session is of the kind that is carried in the same way, by whatever times that one goes.
+    """
+    if not sessions:
+        return sessions
+    by_carrier = {each.carrier: session for each, session in sessions.items()}
+    found: Sessions = {}
+    for kind in kinds:
+        session = by_carrier.get(kind.carrier)
+        if session is not None:
+            found[kind] = Session(
+                kind, session.places, session.name, session.row, session.placed_at, session.left, session.renew
+            )
+    return found

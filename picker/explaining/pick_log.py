@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from infscale.metrics.snapshot import IntArray
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import InputSheet
-from picker.explaining.noted_random import NotedRandom
-from picker.pick_record import KEPT_CHARACTERS, PickRecord
-from picker.scheduling.plugin import RequestFacts, SchedulingContext
+from picker.explaining.noted_random import Drawn, NotedRandom
+from picker.pick_record import PickRecord
+from picker.scheduling.plugin import SchedulingContext
 
 if TYPE_CHECKING:
     from random import Random
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 64 << 20
 """Of all pools together; of more endpoints fewer decisions are kept."""
 
-_MOST_MEDIA: Final = 64
+MOST_REFUSALS: Final = 1_024
+_NOTHING_DRAWN: Final[Drawn] = ()
 
 
 class PickLog:
@@ -33,25 +34,28 @@ class PickLog:
         self._most = picks
         self._most_bytes = MOST_BYTES
         self.rng = NotedRandom(rng)
+        self.refusals: deque[PickRecord] = deque(maxlen=MOST_REFUSALS)
+        """The last requests that waited and were refused, which no stage decided about."""
         self._sheets: deque[InputSheet] = deque()
         self._full_bytes = 0
         self._full_picks = 0
         self._sizes: deque[int] = deque()
         self._rows: IntArray | None = None
         self._context: SchedulingContext | None = None
+        self._gated = False
 
     def share_with(self, pools: int) -> None:
         """So many pools share what all may take."""
         self._most_bytes = MOST_BYTES // max(1, pools)
 
-    def begins(self, context: SchedulingContext, rows: IntArray) -> None:
+    def begins(self, context: SchedulingContext, rows: IntArray, *, gated: bool) -> None:
         """Stages are about to decide about `rows`, the candidates before any screener.
 
-        What requests of a session are decided by is not kept: where sessions are is on no sheet.
+        `gated`: nothing is to be chosen unless one of them has room.
         """
         if self.rng.drawn:
             self.rng.drawn = []
-        self._context, self._rows = None if context.sessions else context, rows
+        self._context, self._rows, self._gated = context, rows, gated
 
     def note(self, config: PickerConfig) -> None:
         """The stages have decided, and nothing was carried out yet."""
@@ -61,15 +65,16 @@ class PickLog:
         state = context.snapshot.state
         if not self._sheets or not self._sheets[-1].takes(state, config):
             self._turn(InputSheet(state, config))
-        self._sheets[-1].note(context)
+        self._sheets[-1].note(context, gated=self._gated)
 
     def keep(self, record: PickRecord, chosen: tuple[int, ...]) -> None:
         """The decision that was noted has this record; none is `chosen` where it was refused."""
         context, rows = self._context, self._rows
         if context is None or rows is None:
             return
-        sheet = self._sheets[-1]
-        sheet.keep(record, context, _facts(context.request, sheet.config), rows, self.rng.drawn, chosen)
+        # The list of one decision goes on to the next where nothing was drawn.
+        drawn = self.rng.drawn or _NOTHING_DRAWN
+        self._sheets[-1].keep(record, context, rows, drawn, chosen, gated=self._gated)
         self._context = self._rows = None
 
     def sheets(self) -> Iterator[InputSheet]:
@@ -101,15 +106,3 @@ class PickLog:
         self._full_picks += len(sheet)
         if self._closed is not None:
             self._closed(sheet)
-
-
-def _facts(facts: RequestFacts, config: PickerConfig) -> RequestFacts:
-    """`facts` as they are kept: of headers those that stages say they read, and of what clients send no long texts."""
-    return RequestFacts(
-        facts.target_model[:KEPT_CHARACTERS],
-        facts.headers.only(config.read_headers),
-        facts.prompt_tokens,
-        facts.output_tokens,
-        facts.priority,
-        facts.media[:_MOST_MEDIA],
-    )

@@ -41,7 +41,7 @@ class ReplayCounts:
 
     def add(self, inputs: PickInputs, config: PickerConfig) -> None:
         """Decide again by `config`."""
-        answer = config.decide(inputs.context(config), inputs.kept.rows)
+        answer = inputs.decided(config)
         chosen = () if isinstance(answer, Reason) else answer.chosen
         first, other = inputs.kept.chosen[:1], chosen[:1]
         names = [str(each.key) for each in inputs.state.endpoints]

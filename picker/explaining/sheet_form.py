@@ -20,17 +20,18 @@ from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolState, frozen
 from picker.epp_config.loader import PickerConfig
-from picker.explaining.input_sheet import InputSheet
+from picker.explaining.input_sheet import SHEET_ROWS, InputSheet
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
-from picker.explaining.pick_inputs import LIVE_ROWS, STATE_ROWS
+from picker.explaining.session_form import SessionReader, SessionWriter
 from picker.pick_record import PickEnd, PickRecord
 from picker.request import Headers
-from picker.scheduling.plugin import RequestFacts
+from picker.scheduling.costs.protected_load import ProtectedLoad
 
-VERSION: Final = 1
+VERSION: Final = 2
 VERSION_KEY: Final = "infscale_picks"
+_NUMBERS: Final = ("live", "memory", "observed", "said_numbers")
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, Error, IndexError, AttributeError, OverflowError)
 
 T = TypeVar("T")
@@ -40,7 +41,8 @@ def sheet_line(sheet: InputSheet, wall: Callable[[float], datetime | None]) -> b
     """The line of `sheet`, which has a pick; `wall` tells the time of a pick's `now`."""
     rows, capacities = _Distinct[IntArray](), [_bytes(each.tobytes()) for each in sheet.capacities]
     discovered, lora, attributes = (_Distinct[Sequence[Any]]() for _ in range(3))
-    picks = [_pick(each, rows, discovered) for each in sheet.picks]
+    sessions = SessionWriter()
+    picks = [_pick(each, rows, discovered, sessions) for each in sheet.picks]
     states = [
         [lora.place(one), attributes.place(other)] for one, other in zip(sheet.lora, sheet.attributes, strict=True)
     ]
@@ -67,8 +69,9 @@ def sheet_line(sheet: InputSheet, wall: Callable[[float], datetime | None]) -> b
             [{name: _number(value) for name, value in each.items()} for each in column] for column in attributes.values
         ],
         "capacities": capacities,
-        "live": _packed(sheet.live),
-        "observed": _packed(sheet.observed),
+        "said": sheet.said,
+        **{name: _packed(rows) for name, rows in zip(_NUMBERS, sheet.numbers, strict=True)},
+        **sessions.heads(),
         "picks": picks,
     }
     return orjson.dumps(document) + b"\n"
@@ -112,9 +115,11 @@ def _sheet(document: Any, config: PickerConfig) -> WrittenSheet:
     endpoints = tuple(map(_endpoint_of, document["endpoints"]))
     width = len(endpoints)
     frame = PoolState.of(ObjectKey(*document["pool"]), settings, endpoints, Columns.unknown(endpoints))
-    sheet = InputSheet(frame, config)
-    sheet.live = _packed_of(document["live"], (LIVE_ROWS, width))
-    sheet.observed = _packed_of(document["observed"], (STATE_ROWS, width))
+    live, memory, observed, said = (
+        _packed_of(document[name], (rows, width)) for name, rows in zip(_NUMBERS, SHEET_ROWS, strict=True)
+    )
+    sheet = InputSheet(frame, config, (live, memory, observed, said))
+    sheet.said = list(map(int, document["said"]))
     sheet.capacities = [_array(each, width) for each in document["capacities"]]
     lora = [[None if each is None else _lora_of(each) for each in column] for column in document["lora"]]
     attributes = [
@@ -124,16 +129,19 @@ def _sheet(document: Any, config: PickerConfig) -> WrittenSheet:
     sheet.attributes = [_width(attributes[other], width) for _, other in document["states"]]
     rows = [_rows(each, width) for each in document["rows"]]
     discovered = [tuple(map(_endpoint_of, found)) for found in document["discovered"]]
-    sheet.picks = [_pick_of(each, rows, discovered) for each in document["picks"]]
-    counts = len(sheet.live), len(sheet.observed), len(sheet.capacities)
+    sessions = SessionReader(document, endpoints, config.sessions)
+    sheet.picks = [_pick_of(each, rows, discovered, sessions) for each in document["picks"]]
     fits = all(
-        0 <= each.state < counts[1] and 0 <= each.capacity < counts[2] and len(each.adapters) in (0, width)
+        0 <= each.state < len(observed)
+        and 0 <= each.memory < len(memory)
+        and 0 <= each.capacity < len(sheet.capacities)
+        and len(each.adapters) in (0, width)
         for each in sheet.picks
     )
-    if not fits or counts[0] != len(sheet.picks) or counts[1] != len(sheet.lora):
+    fits = fits and all(0 <= each < len(said) for each in sheet.said)
+    if not fits or len(live) != len(sheet.picks) or not len(observed) == len(sheet.lora) == len(sheet.said):
         raise ValueError("parts do not fit together")
     _, at = document["last"]
-    sheet.close()
     last = None if at is None else datetime.fromisoformat(at)
     return WrittenSheet(sheet, str(document["configuration"]), bool(document["clocked"]), last)
 
@@ -154,10 +162,12 @@ class _Distinct(Generic[T]):
         return found
 
 
-def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Sequence[Any]]) -> list[Any]:
-    record, facts = kept.record, kept.facts
+def _pick(
+    kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Sequence[Any]], sessions: SessionWriter
+) -> list[Any]:
+    record = kept.record
     # Hashes of media would tell of known ones whether they were sent: which are which is all that stages ask.
-    media = {each: place for place, each in enumerate(facts.media)}
+    media = {each: place for place, each in enumerate(kept.media)}
     return [
         [
             record.request_id,
@@ -174,13 +184,14 @@ def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Seque
             record.refused_status,
             record.waited_seconds,
             record.waited_for,
+            sessions.claims(record.sessions),
         ],
         [
-            facts.target_model,
-            [[name, _bytes(value)] for name, value in facts.headers],
-            facts.prompt_tokens,
-            facts.output_tokens,
-            facts.priority,
+            kept.target_model,
+            [[name, _bytes(value)] for name, value in kept.headers],
+            kept.prompt_tokens,
+            kept.output_tokens,
+            kept.priority,
             len(media),
         ],
         kept.total,
@@ -189,52 +200,67 @@ def _pick(kept: KeptPick, rows: _Distinct[IntArray], discovered: _Distinct[Seque
         rows.place(kept.rows),
         [each if isinstance(each, float) else f"{each:x}" for each in kept.drawn],
         kept.blind,
+        kept.gated,
+        list(_protected(kept.protected)),
         kept.state,
+        kept.memory,
         kept.capacity,
         [[media[one] for one in each if one in media] for each in kept.held_media],
         [sorted(each) for each in kept.adapters],
         discovered.place(kept.discovered),
         list(kept.chosen),
+        sessions.sessions(kept.sessions),
     ]
 
 
-def _pick_of(document: Any, rows: list[IntArray], discovered: list[tuple[Endpoint, ...]]) -> KeptPick:
-    said, about, total, tokens_each, now, row, drawn, blind, state, capacity, held, adapters, found, chosen = document
-    request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = said
-    refused, refused_status, waited_seconds, waited_for = rest
+def _pick_of(
+    document: Any, rows: list[IntArray], discovered: list[tuple[Endpoint, ...]], sessions: SessionReader
+) -> KeptPick:
+    said, about, total, tokens_each, now, row, drawn, blind, gated, protected, *places = document
+    state, memory, capacity, held, adapters, found, chosen, placed = places
+    target, headers, prompt_tokens, output_tokens, priority, media = about
+    draws: Drawn = [each if isinstance(each, float) else int(each, 16) for each in drawn]
+    return KeptPick(
+        _record_of(said, float(now), sessions),
+        str(target),
+        Headers([(str(name), b64decode(value, validate=True)) for name, value in headers]),
+        float(prompt_tokens),
+        float(output_tokens),
+        int(priority),
+        tuple(range(media)),
+        float(total),
+        float(tokens_each),
+        rows[row],
+        draws,
+        bool(blind),
+        bool(gated),
+        ProtectedLoad(*map(float, protected)),
+        int(state),
+        int(memory),
+        int(capacity),
+        [tuple(map(int, each)) for each in held],
+        [tuple(map(str, each)) for each in adapters],
+        discovered[found],
+        tuple(map(int, chosen)),
+        sessions.sessions(placed),
+    )
+
+
+def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord:
+    request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = document
+    refused, refused_status, waited_seconds, waited_for, claims = rest
+    int(revision.rpartition(".")[2])
     record = PickRecord(request_id, model, revision, now, tuple(destinations), candidates, age, score, tokens)
     record.seconds = seconds
     record.end = None if end is None else PickEnd(*end)
     record.refused, record.refused_status = refused, refused_status
     record.waited_seconds, record.waited_for = waited_seconds, waited_for
-    int(revision.rpartition(".")[2])
-    target, headers, prompt_tokens, output_tokens, priority, media = about
-    facts = RequestFacts(
-        target,
-        Headers([(name, b64decode(value, validate=True)) for name, value in headers]),
-        float(prompt_tokens),
-        float(output_tokens),
-        int(priority),
-        tuple(range(media)),
-    )
-    draws: Drawn = [each if isinstance(each, float) else int(each, 16) for each in drawn]
-    media_held = [tuple(map(int, each)) for each in held]
-    return KeptPick(
-        record,
-        facts,
-        float(total),
-        float(tokens_each),
-        float(now),
-        rows[row],
-        draws,
-        bool(blind),
-        int(state),
-        int(capacity),
-        media_held,
-        [tuple(map(str, each)) for each in adapters],
-        discovered[found],
-        tuple(map(int, chosen)),
-    )
+    record.sessions = sessions.claims(claims)
+    return record
+
+
+def _protected(load: ProtectedLoad) -> tuple[float, ...]:
+    return load.prefill_share, load.prefill_seconds, load.requests, load.context_tokens
 
 
 def _end(end: PickEnd) -> tuple[Any, ...]:

@@ -41,7 +41,7 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
     needed = clock.cache_tokens + uncached + request.output_tokens
     kept = (_beyond_feed(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
-    kept |= in_flight > context.memory.batches.limits
+    kept |= in_flight > context.memory.batch_limits
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)

@@ -10,12 +10,12 @@ import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray, Life
-from infscale.metrics.snapshot import BoolArray, IntArray
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
 from picker.scheduling.costs.batch_limits import BatchLimits
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
-from picker.scheduling.costs.protected_load import ProtectedBooks
+from picker.scheduling.costs.protected_load import ProtectedBooks, ProtectedLoad
 
 
 @dataclass(slots=True)
@@ -31,10 +31,10 @@ class _Past:
     life: Life | None = None
 
 
-NUMBERS: Final = 4
+NUMBERS: Final = 5
 """How many numbers are remembered of each endpoint."""
-_COLD, _FAILURES, _FAILED_AT, _TIGHTEST = range(NUMBERS)
-_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
+_COLD, _FAILURES, _FAILED_AT, _TIGHTEST, _BATCH = range(NUMBERS)
+_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf, math.inf)
 
 
 class PoolMemory:
@@ -44,8 +44,9 @@ class PoolMemory:
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
     endpoints of all pools that are followed, the very same tuple until discovery says something new.
 
-    `numbers` has one row for each number and one column per endpoint: the number of its last cold request (0: none),
-    failures in a row, when the last was, and the fewest seconds per output token that a request on it was promised.
+    `numbers` has of every endpoint the number of its last cold request (0: none); then of each failures in a row; when
+    the last was; the fewest seconds per output token that a request on it was promised; and its full batch, infinite
+    where that is not known. `version` is another one whenever one of them is.
     """
 
     def __init__(self) -> None:
@@ -57,10 +58,12 @@ class PoolMemory:
         self._by_authority: dict[str, _Past] = {}
         self._cold = 0
         self._failing = 0
-        self.numbers: FloatArray = np.zeros((NUMBERS, 0))
+        self.numbers: FloatArray = np.zeros(0)
+        self._columns: FloatArray = self.numbers.reshape(NUMBERS, 0)
+        self.version = 0
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
-        self.batches = BatchLimits()
+        self._batches = BatchLimits()
         self.protected = ProtectedBooks()
 
     @staticmethod
@@ -70,14 +73,16 @@ class PoolMemory:
         held: Sequence[tuple[int, ...]],
         discovered: tuple[Endpoint, ...],
         clock: PrefillClock,
+        protected: ProtectedLoad,
     ) -> "PoolMemory":
         """A memory that answers as one did of which this is known; `held` are the media of each row, or empty."""
         memory = PoolMemory()
         memory.sync(endpoints)
-        memory.numbers = numbers
+        memory._remember_in(numbers)
         memory.discovered = discovered
         memory.clock = clock
-        memory._failing = int(np.count_nonzero(numbers[_FAILURES]))
+        memory.protected = ProtectedBooks.of(protected)
+        memory._failing = int(np.count_nonzero(memory._columns[_FAILURES]))
         for past, media in zip(memory._rows, held, strict=False):
             past.media.update(dict.fromkeys(media))
         return memory
@@ -92,7 +97,8 @@ class PoolMemory:
         """
         if endpoints is not self._endpoints:
             self._place(endpoints)
-            self.batches.sync(endpoints)
+            self._batches.sync(endpoints)
+            self._limit_batches()
         self.clock.sync(endpoints, lives)
         if lives is self._lives or not lives:
             return
@@ -104,8 +110,8 @@ class PoolMemory:
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._endpoints = endpoints
-        before, kept = self._past, self.numbers
-        self.numbers = np.tile(np.array(_NOTHING).reshape(NUMBERS, 1), (1, len(endpoints)))
+        before, kept = self._past, self._columns
+        self._remember_in(np.repeat(np.array(_NOTHING), len(endpoints)))
         self._past = {}
         for row, each in enumerate(endpoints):
             identity = (each.key, each.authority)
@@ -113,12 +119,32 @@ class PoolMemory:
             if past is None:
                 past = _Past(row)
             else:
-                self.numbers[:, row] = kept[:, past.row]
+                self._columns[:, row] = kept[:, past.row]
                 past.row = row
             self._past[identity] = past
         self._rows = list(self._past.values())
         self._by_authority = {authority: past for (_, authority), past in self._past.items()}
-        self._failing = int(np.count_nonzero(self.numbers[_FAILURES]))
+        self._failing = int(np.count_nonzero(self._columns[_FAILURES]))
+
+    def observe(self, snapshot: PoolSnapshot) -> None:
+        """Learn from what was scraped since it was last looked at how large batches get."""
+        if self._batches.observe(snapshot):
+            self._limit_batches()
+
+    def _limit_batches(self) -> None:
+        self.version += 1
+        self._columns[_BATCH] = self._batches.limits
+
+    @property
+    def batch_limits(self) -> FloatArray:
+        """Of every row: requests in a full batch, infinite where that is not known."""
+        limits: FloatArray = self._columns[_BATCH]
+        return limits
+
+    def _remember_in(self, numbers: FloatArray) -> None:
+        self.version += 1
+        self.numbers = numbers
+        self._columns = numbers.reshape(NUMBERS, -1)
 
     def dispatched(self, row: int, number: int, work: Work, now: float) -> None:
         """Request `number` was sent to the endpoint of `row`."""
@@ -139,7 +165,8 @@ class PoolMemory:
     def served_cold(self, row: int) -> None:
         """The endpoint of `row` was sent a request of whose prompt no candidate had anything cached."""
         self._cold += 1
-        self.numbers[_COLD, row] = self._cold
+        self.version += 1
+        self._columns[_COLD, row] = self._cold
 
     def sent_media(self, row: int, media: tuple[int, ...], capacity: int) -> None:
         """The endpoint of `row` encodes these media, if it has not; it holds the last `capacity` of all it was sent."""
@@ -170,8 +197,9 @@ class PoolMemory:
             self._tighten(past)
 
     def _tighten(self, past: _Past) -> None:
+        self.version += 1
         wanted = [each.seconds_per_token for each in past.promised]
-        self.numbers[_TIGHTEST, past.row] = min(wanted, default=math.inf)
+        self._columns[_TIGHTEST, past.row] = min(wanted, default=math.inf)
 
     def media_of(self, media: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Which of `media` each row is believed to hold."""
@@ -179,7 +207,7 @@ class PoolMemory:
 
     def tightest(self) -> FloatArray:
         """Of every row: the fewest seconds per output token that any request on it was promised, +inf for none."""
-        tightest: FloatArray = self.numbers[_TIGHTEST].copy()
+        tightest: FloatArray = self._columns[_TIGHTEST].copy()
         return tightest
 
     def answered(self, authority: str, *, failed: bool, now: float) -> None:
@@ -187,21 +215,24 @@ class PoolMemory:
         past = self._by_authority.get(authority)
         if past is None:
             return
-        failures, row = self.numbers[_FAILURES], past.row
+        failures, row = self._columns[_FAILURES], past.row
         was_failing = float(failures[row]) > 0.0
+        if not failed and not was_failing:
+            return
+        self.version += 1
         failures[row] = failures[row] + 1.0 if failed else 0.0
         self._failing += failed - was_failing
         if failed:
-            self.numbers[_FAILED_AT, row] = now
+            self._columns[_FAILED_AT, row] = now
 
     def cold_numbers(self) -> FloatArray:
         """Of every row: the number of its last cold request, higher the later, 0 where there was none."""
-        cold: FloatArray = self.numbers[_COLD].copy()
+        cold: FloatArray = self._columns[_COLD].copy()
         return cold
 
     def out(self, rows: IntArray, failures: int, since: float) -> BoolArray | None:
         """Which of `rows` failed at least `failures` times in a row, the last time after `since`; None: none did."""
         if not self._failing:
             return None
-        found: BoolArray = (self.numbers[_FAILURES, rows] >= failures) & (self.numbers[_FAILED_AT, rows] > since)
+        found: BoolArray = (self._columns[_FAILURES, rows] >= failures) & (self._columns[_FAILED_AT, rows] > since)
         return found

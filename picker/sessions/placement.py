@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
-from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from infscale.metrics.snapshot import IntArray, PoolSnapshot, count_of
 from picker.sessions.session_settings import SessionSettings, Strategy
 from picker.sessions.session_tokens import endpoint_mark
 
@@ -26,8 +26,11 @@ NOWHERE: Final = -1
 ROLLOUT_LABELS: Final = ("pod-template-hash", "controller-revision-hash")
 """Labels that tell the pods of one rollout from those of another."""
 
-_ROUNDS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_LAST_SHIFT: Final = 31
+# Both sides are random already; two products mix them, of which the upper bits depend on all of the lower ones.
+_FIRST_FACTOR, _SECOND_FACTOR, _SHIFT = (
+    np.array(each, dtype=np.uint64) for each in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 32)
+)
+"""Arrays without a dimension, which take half as long as scalars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,8 @@ class Places:
 
     def chosen(self, session: int, rows: IntArray) -> int:
         """The row among `rows`, at least one, that has the highest weight for a session of this number."""
-        weights = self._numbers[rows] ^ np.uint64(session)
-        for shift, factor in _ROUNDS:
-            weights = (weights ^ (weights >> np.uint64(shift))) * np.uint64(factor)
-        weights ^= weights >> np.uint64(_LAST_SHIFT)
+        weights = (self._numbers[rows] ^ np.array(session, dtype=np.uint64)) * _FIRST_FACTOR
+        weights = (weights ^ (weights >> _SHIFT)) * _SECOND_FACTOR
         return int(rows[weights.argmax()])
 
     def lasting(self, rows: IntArray, left: Past | None, placed_at: float) -> IntArray:
@@ -120,30 +121,41 @@ class Session:
 
         Sessions of a strategy that yields to no load stay while they can and have no say where they go then.
         """
-        here = self.row != NOWHERE and self.row in rows
-        if self.settings.strategy is not Strategy.SIGNED:
-            return self.row if here else NOWHERE
-        if here and not self.crowded(snapshot, rows, now):
+        if self._is_among(rows) and not self._crowded(snapshot, rows, now):
             return self.row
-        return self.elsewhere(snapshot, rows, now)
+        return self._elsewhere(snapshot, rows, now)
 
-    def crowded(self, snapshot: PoolSnapshot, rows: IntArray, now: float) -> bool:
+    def fallback(self, snapshot: PoolSnapshot, rows: IntArray, place: int, now: float) -> int:
+        """Where it goes if `place`, where it would go, cannot be reached; `NOWHERE`: it is for others to say."""
+        return self._elsewhere(snapshot, rows if place == self.row else rows[rows != place], now)
+
+    def _is_among(self, rows: IntArray) -> bool:
+        row, count = self.row, len(rows)
+        if row == NOWHERE or not count:
+            return False
+        # Mostly every endpoint is one of them, and then it has its own place; they are ascending.
+        place = row if row < count and rows[row] == row else int(rows.searchsorted(row))
+        return place < count and int(rows[place]) == row
+
+    def _crowded(self, snapshot: PoolSnapshot, rows: IntArray, now: float) -> bool:
         """Whether its endpoint is saturated and one of `rows` is not, and it was there for long enough."""
-        if now - self.placed_at < self.settings.min_stay_seconds:
+        settings = self.settings
+        if settings.strategy is not Strategy.SIGNED or now - self.placed_at < settings.min_stay_seconds:
             return False
         saturation = snapshot.saturation(now)
-        return bool(saturation[self.row] >= 1.0 and (saturation[rows] < 1.0).any())
+        return float(saturation[self.row]) >= 1.0 and count_of(saturation.take(rows) < 1.0) > 0
 
-    def elsewhere(self, snapshot: PoolSnapshot, rows: IntArray, now: float) -> int:
+    def _elsewhere(self, snapshot: PoolSnapshot, rows: IntArray, now: float) -> int:
         """Where it goes if it cannot stay: a row among `rows` that is not saturated, if there is one."""
+        if self.settings.strategy is not Strategy.SIGNED:
+            return NOWHERE
         others = rows[rows != self.row]
         if not len(others):
             return NOWHERE
-        with_room = others[snapshot.saturation(now)[others] < 1.0]
-        if len(with_room):
-            others = with_room
-        leaves = self.row == NOWHERE or not snapshot.columns.ready[self.row]
-        if leaves:
+        room = snapshot.saturation(now).take(others) < 1.0
+        if 0 < count_of(room) < len(others):
+            others = others[room]
+        if self.row == NOWHERE or not snapshot.columns.ready[self.row]:
             others = self.places.lasting(others, self.left, self.placed_at)
         return self.places.chosen(self.number, others)
 

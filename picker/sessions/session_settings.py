@@ -60,3 +60,11 @@ class SessionSettings:
     profile: str = ""
     keys_place: str = field(default="", compare=False)
     keys_path: str = field(default="", compare=False)
+
+    @property
+    def carrier(self) -> "Carrier":
+        """What carries it: sessions are of the same kind where that is the same."""
+        return self.strategy, self.header, "" if self.cookie is None else self.cookie.name, self.sources
+
+
+Carrier = tuple[Strategy, str, str, tuple[Source, ...]]

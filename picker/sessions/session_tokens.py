@@ -1,8 +1,9 @@
 """Session tokens: 64 characters that say where a session is to pickers with the same keys, and nothing to anyone else.
 
-A token is encrypted and authenticated in the manner of SIV (RFC 5297) with HMAC-SHA256 as the pseudo-random function:
-the tag is the HMAC of the pool and the content, and the HMAC of the tag is the key stream that hides the content. So a
-token of another pool, or one that was changed, is none. No nonce has to be unique; two sessions differ by their names.
+A token is encrypted and authenticated in the manner of SIV (RFC 5297) with two pseudo-random functions: the tag is the
+HMAC-SHA256 of the pool and the content, and the keyed BLAKE2b of the tag is the key stream that hides the content, at a
+fraction of the price of another HMAC. So a token of another pool, or one that was changed, is none. No nonce has to be
+unique; two sessions differ by their names.
 
     version 1 byte, key 3, tag 16, content 28: endpoint 12, session 8, placed_at 4, expires_at 4 (Unix seconds)
 """
@@ -10,13 +11,14 @@ token of another pool, or one that was changed, is none. No nonce has to be uniq
 import binascii
 import hmac
 import struct
-from base64 import b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Literal
 
 from infscale.endpoint import ObjectKey
+from infscale.frozen_values import value
 
 TOKEN_LENGTH: Final = 64
 ENDPOINT_BYTES: Final = 12
@@ -28,12 +30,13 @@ _TAG_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f"!B{_KEY_BYTES}s{_TAG_BYTES}s")
 _CONTENT: Final = struct.Struct(f"!{ENDPOINT_BYTES}s{SESSION_BYTES}sII")
 _LATEST: Final = 2**32 - 1
+_OF_URLS: Final = bytes.maketrans(b"-_", b"+/")
 
 Refused = Literal["malformed", "unknown_key", "forged", "expired"]
 """Why a token is worth nothing; a forged one may as well be of another pool."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Token:
     """What a token says. Times are Unix seconds, whole ones; `old_key`: it was not signed with the key of today."""
 
@@ -64,8 +67,8 @@ class _Key:
 
     def hidden(self, tag: bytes, content: bytes) -> bytes:
         """`content` under the key stream of `tag`; the same again undoes it."""
-        stream = hmac.digest(self.hiding, tag, "sha256")
-        number = int.from_bytes(content, "big") ^ int.from_bytes(stream[: len(content)], "big")
+        stream = blake2b(tag, key=self.hiding, digest_size=len(content)).digest()
+        number = int.from_bytes(content, "big") ^ int.from_bytes(stream, "big")
         return number.to_bytes(len(content), "big")
 
 
@@ -98,7 +101,7 @@ class TokenKeys:
         if len(text) != TOKEN_LENGTH:
             return "malformed"
         try:
-            sealed = b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+            sealed = binascii.a2b_base64(text.encode("ascii").translate(_OF_URLS), strict_mode=True)
         except (UnicodeEncodeError, binascii.Error):
             return "malformed"
         if len(sealed) != _HEAD.size + _CONTENT.size:

@@ -74,6 +74,8 @@ def test_engines_metrics_are_gone_at_zero_and_the_picker_s_are_not() -> None:
         ("inference_pool_average_queue_size", "waiting_requests_average"),
         ("llm_d_epp_average_kv_cache_utilization", "kv_cache_utilization_ratio"),
         ("inference_pool_per_pod_queue_size", "waiting_requests"),
+        ("llm_d_epp_flow_control_queue_size", "queued_requests"),
+        ("inference_extension_flow_control_queue_size", "queued_requests"),
     ],
 )
 def test_names_of_others_have_one_of_ours_that_is_published(name: str, ours: str) -> None:

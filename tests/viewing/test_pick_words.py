@@ -15,6 +15,7 @@ CANDIDATE: dict[str, Any] = {
     "waiting_requests": 3.0,
     "observed_age_seconds": 0.25,
 }
+SESSION: dict[str, Any] = {"carried_by": "header x-infscale-session", "was_at": "llm/a", "since_seconds": 34.0}
 OTHER = {**CANDIDATE, "endpoint": "llm/b", "choice": None, "score": 0.5, "scores": [{"scorer": "queue-scorer"}]}
 PICK: dict[str, Any] = {
     "request_id": "r1",
@@ -80,6 +81,22 @@ def test_all_of_an_explanation_is_told() -> None:
         ({"winner": None}, "no endpoint was chosen"),
         ({"load_unknown": True}, "the load of no endpoint was known: what was in flight decided"),
         ({"waited_seconds": 1.5, "waited_for": "room at its endpoints"}, "waited 1.5 s for room at its endpoints"),
+        (
+            {"sessions": [{**SESSION, "outcome": "kept"}]},
+            "session by header x-infscale-session: stayed on llm/a, there for 34.0 s",
+        ),
+        (
+            {"sessions": [{**SESSION, "was_at": None, "outcome": "moved", "reason": "gone"}]},
+            "moved from an endpoint that is gone, there for 34.0 s: it has left the pool",
+        ),
+        (
+            {"sessions": [{"carried_by": "cookie chat", "outcome": "new", "reason": "expired"}]},
+            "session by cookie chat: a new one begins; what was sent is worth nothing: expired",
+        ),
+        (
+            {"sessions": [{**SESSION, "outcome": "passed_by"}]},
+            "session by header x-infscale-session: stays on llm/a, there for 34.0 s, while this request went elsewhere",
+        ),
         ({"actual": None}, "its answer has not ended, as far as is known"),
         ({"reproduced": False}, "not made again: a stage reads what is not kept"),
         ({"candidates_left_out": 5}, "and 5 candidates with lower scores"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from infscale.doctor.metric_names import Kind, facts_of, is_engines, is_of_one_pod
+from infscale.doctor.metric_names import Kind, facts_of, is_engine_queue, is_engines, is_of_one_pod
 from infscale.doctor.rules import fixes
 from infscale.doctor.rules.rule import Found, Subject
 from infscale.doctor.view.cluster_view import ClusterView
@@ -80,6 +80,23 @@ def _names(scaled: SeenScaledObject) -> Iterable[str]:
 def _asks_engines(text: str) -> bool:
     known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
     return bool(known) and all(map(is_engines, known))
+
+
+def keda_blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
+    """ScaledObjects on what engines say of their queues, while requests wait in the picker."""
+    for scaled in view.scaled_objects if view.infscale.holds else ():
+        if scaled.triggers and all(map(_asks_queues, scaled.triggers)):
+            cause = "requests wait in the picker and not in engines, whose own series would show an idle pool"
+            fix = fixes.look(scaled.key, "edit", _SCALED, scaled.key.name)
+            yield Found(_scaled(scaled), "spec.triggers[0].metadata.query", cause, fix)
+
+
+def _asks_queues(trigger: SeenTrigger) -> bool:
+    if trigger.type != "prometheus":
+        # Of infscale's scaler the metrics of a pool have what waits in them.
+        return False
+    known = [word for word in _WORD.findall(trigger.metadata.get("query", "")) if facts_of(word) is not None]
+    return bool(known) and all(map(is_engine_queue, known))
 
 
 def average_for_level(view: ClusterView) -> Iterator[Found]:

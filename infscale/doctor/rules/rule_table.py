@@ -68,6 +68,7 @@ RULES: tuple[Rule, ...] = (
     Rule("D302", _W, "no fallback", (), keda_rules.missing_fallback),
     Rule("D303", _E, "it scales to zero and not back", (), keda_rules.keda_zero_without_signal),
     Rule("D304", _E, "AverageValue where Value is meant", (), keda_rules.average_for_level),
+    Rule("D305", _E, "what waits in the picker is not seen", (), keda_rules.keda_blind_to_the_queue),
     Rule("D401", _W, "pods are killed before they have ended", _WORKLOADS, workload_rules.short_grace),
     Rule("D402", _E, "no readiness probe", _WORKLOADS, workload_rules.missing_readiness),
     Rule("D403", _W, "no startup probe", _WORKLOADS, workload_rules.missing_startup),

@@ -15,7 +15,7 @@ from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
 from picker.flow.flow_queue import FlowQueue, Turn
-from picker.flow.forecast import Forecast
+from picker.flow.forecasting.forecast import Forecast
 from picker.flow.lanes import LOOK_AGAIN_SECONDS, LOOSE, Lanes
 from picker.flow.prospect import Prospect
 from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
@@ -127,14 +127,14 @@ class PoolFlow:
         )
         place = self._book.place(prospect.model, prospect.prompt_tokens, now)
         if ready and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
-            return self._turned_away(waiting, place, Reason.DEADLINE, now)
+            return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request, held, prospect.hit_share, place)
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
-            return self._turned_away(waiting, place, Reason.QUEUE_FULL, now)
+            return self._turned_away(request, waiting, place, Reason.QUEUE_FULL, now)
         self._book.came(place)
         self.stats.came(waiting)
         self._watch(now)
@@ -205,6 +205,7 @@ class PoolFlow:
     def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
+        self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, _WAITED_FOR)
         self._book.left(entry.place, now, refused=True)
         self.stats.refused(waiting, rejection.reason)
         self._forget(waiting)
@@ -292,7 +293,9 @@ class PoolFlow:
         message = "the pool is full: the request has waited for as long as it may"
         return Rejection("ResourceExhausted", message, Reason.WAITED, REJECTED_TTL_EXPIRED, retry)
 
-    def _turned_away(self, waiting: Waiting, place: QueuePlace, reason: Reason, now: float) -> Rejection:
+    def _turned_away(
+        self, request: InferenceRequest, waiting: Waiting, place: QueuePlace, reason: Reason, now: float
+    ) -> Rejection:
         """What a request is told that may not wait."""
         self._book.turned_off(place)
         self.stats.refused(waiting, reason)
@@ -301,7 +304,9 @@ class PoolFlow:
         message = "the pool is full, and as many requests wait as may"
         if reason is Reason.DEADLINE:
             message = "the pool is full, and the request would wait for longer than it wants to or may"
-        return Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+        rejection = Rejection("ResourceExhausted", message, reason, REJECTED_SATURATED, retry)
+        self.director.given_up(request, rejection, now, 0.0, _WAITED_FOR)
+        return rejection
 
 
 def seconds_of(decision: Decision) -> float:

@@ -221,8 +221,14 @@ class PrefillClock:
         self._lines: dict[tuple[EndpointKey, str], _Line] = {}
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
-        self._columns = np.zeros((COLUMNS, 0))
-        self._finish, self._context, self._cache, self._sheddable = self._columns
+        self.numbers: FloatArray = np.zeros(0)
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests.
+
+        Written on.
+        """
+        self._finish = self._context = self._cache = self._sheddable = self.numbers
+        self.version = 0
+        """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
         self.capacity_tokens: FloatArray = np.zeros(0)
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
@@ -231,21 +237,12 @@ class PrefillClock:
         self._usual_seconds = 0.0
 
     @staticmethod
-    def of(columns: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
-        """A clock that tells the time as one did whose columns were these; nothing is on it."""
+    def of(numbers: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
+        """A clock that tells the time as one did whose `numbers` were these; nothing is on it."""
         clock = PrefillClock()
-        clock._columns = columns
-        clock._finish, clock._context, clock._cache, clock._sheddable = columns
+        clock._show_in(numbers)
         clock.capacity_tokens = capacity_tokens
         return clock
-
-    @property
-    def columns(self) -> FloatArray:
-        """Of every row, as a column: when its prompts are computed, tokens of context and of cache, sheddable requests.
-
-        Written on.
-        """
-        return self._columns
 
     def __len__(self) -> int:
         """Requests on the clock."""
@@ -328,6 +325,7 @@ class PrefillClock:
                 step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
                 line.observed(int(waiting), at, step_seconds, self._usual_seconds)
                 self._finish[row] = line.finish
+                self.version += 1
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         seen = {id(line): float(self._seen[line.row]) for line in self._rows}
@@ -340,8 +338,7 @@ class PrefillClock:
         kept = {id(line) for line in self._rows}
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
-        self._columns = np.zeros((COLUMNS, rows))
-        self._finish, self._context, self._cache, self._sheddable = self._columns
+        self._show_in(np.zeros(COLUMNS * rows))
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
@@ -349,7 +346,13 @@ class PrefillClock:
             line.row = row
             self._show(line)
 
+    def _show_in(self, numbers: FloatArray) -> None:
+        self.version += 1
+        self.numbers = numbers
+        self._finish, self._context, self._cache, self._sheddable = numbers.reshape(COLUMNS, -1)
+
     def _show(self, line: _Line) -> None:
+        self.version += 1
         self._finish[line.row] = line.finish
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.cache_tokens

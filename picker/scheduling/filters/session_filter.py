@@ -8,7 +8,7 @@ from infscale.memo import MemoKey
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
 from picker.sessions.placement import NOWHERE
-from picker.sessions.session_settings import SessionSettings, Strategy
+from picker.sessions.session_settings import SessionSettings
 
 FALLBACK: Final[MemoKey[int]] = MemoKey("the row that a session goes to if its endpoint cannot be reached")
 
@@ -32,8 +32,7 @@ class SessionAffinityFilter:
         row = session.place(snapshot, rows, now)
         if row == NOWHERE:
             return rows
-        if self.session_settings.strategy is Strategy.SIGNED:
-            fallback = session.elsewhere(snapshot, rows[rows != row], now)
-            if fallback != NOWHERE:
-                context.derived.keep(FALLBACK, fallback)
+        fallback = session.fallback(snapshot, rows, row, now)
+        if fallback != NOWHERE:
+            context.derived.keep(FALLBACK, fallback)
         return np.array([row], dtype=np.intp)

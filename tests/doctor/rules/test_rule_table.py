@@ -80,6 +80,12 @@ def own(**changes: Any) -> ClusterView:
     return view(infscale=replace(view().infscale, **changes))
 
 
+def waiting_for(*triggers: SeenTrigger) -> ClusterView:
+    """A cluster whose ScaledObject has these triggers, whose HPA sees all, and whose picker has requests wait."""
+    seen = view(made.autoscaler(replace(made.pods_metric(), name="outstanding_requests")))
+    return replace(seen, infscale=replace(seen.infscale, holds=True), scaled_objects=(asking_keda(*triggers),))
+
+
 def denied(user: str, right: Right) -> ClusterView:
     return view(rights=(SeenRight(user, right, allowed=False),))
 
@@ -152,6 +158,7 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D302": lambda: view(scaled_objects=(made.scaled_object(has_fallback=False),)),
     "D303": lambda: zero_on(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
     "D304": lambda: view(scaled_objects=(asking_keda(trigger("external-push", metric="kv_cache_utilization_ratio")),)),
+    "D305": lambda: waiting_for(trigger("prometheus", query="sum(vllm:num_requests_waiting)")),
     "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
     "D402": lambda: engine(has_readiness=False),
     "D403": lambda: engine(has_startup=False),
@@ -474,6 +481,21 @@ def test_metrics_of_a_pool_have_what_waits_in_the_picker() -> None:
         healthy = view(made.autoscaler(metric))
         found = findings(replace(healthy, infscale=replace(healthy.infscale, holds=True)))
         assert "D212" not in [each.code for each in found]
+
+
+@pytest.mark.parametrize(
+    ("triggers", "blind"),
+    [
+        ((trigger("prometheus", query="sum(vllm:num_requests_waiting)"),), True),
+        ((trigger("external-push", pool="batch", slo="ttft_p90=1s"),), False),
+        ((trigger("external-push", pool="batch", metric="waiting_requests", target="4"),), False),
+        ((trigger("external-push", pool="batch", metric="outstanding_requests", target="4"),), False),
+        ((trigger("external", pool="batch", metric="kv_cache_utilization_ratio", target="1"),), False),
+        ((trigger("prometheus", query="sum(http_requests)"),), False),
+    ],
+)
+def test_triggers_have_to_see_what_waits_in_the_picker(triggers: tuple[SeenTrigger, ...], blind: bool) -> None:
+    assert ("D305" in [each.code for each in findings(waiting_for(*triggers))]) is blind
 
 
 def test_what_is_added_for_the_queue_has_the_target_of_the_engines() -> None:

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import random
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infscale.cli.main import main
-from tests.e2e.gateway import Gateway, gateway
+from tests.e2e.gateway import POOL, Gateway, gateway
+from tests.e2e.picking.test_flow_control import SLOW
 from tests.sim.simulated import MODEL, quick_settings
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
@@ -16,6 +19,17 @@ pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 REQUESTS = 400
 SECRET = "a secret prompt"
 ASKING = {"x-infscale-explain": "1", "authorization": "Bearer a-secret-key"}
+
+SESSION = "x-infscale-session"
+SESSIONS = f"""\
+apiVersion: llm-d.ai/v1
+kind: EndpointPickerConfig
+plugins:
+- type: session-affinity-filter
+  parameters: {{strategy: signed_token, signedTokenConfig: {{keys: KEYS, header: {SESSION}}}}}
+- {{type: marginal-cost-scorer}}
+- {{type: max-score-picker}}
+"""
 
 
 async def ask(running: Gateway, number: int) -> dict[str, str]:
@@ -75,6 +89,59 @@ async def test_every_pick_is_made_again_bit_for_bit_and_explained(
     assert filed["decisions"] == filed["same_choices"] == REQUESTS
     assert "secret" not in written.read_text()
     assert "request-7 of pool" in await command(capsys, "explain", "request-7", "--file", str(written))
+
+
+@pytest.mark.parametrize("transport", ["http2", "grpc_aio"])
+async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
+    tmp_path: Path, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "keys").write_text(b64encode(random.Random(1).randbytes(32)).decode())
+    config = tmp_path / "epp.yaml"
+    config.write_text(SESSIONS.replace("KEYS", str(tmp_path / "keys")))
+    servers = [quick_settings(name, {"num_blocks": 4_096}, coefficients=SLOW) for name in "ab"]
+    flow, explain = {"enabled": True}, {"file": "picks.jsonl"}
+    options: dict[str, Any] = {
+        "transport": transport,
+        "config_file": "epp.yaml",
+        "flow_control": flow,
+        "explain": explain,
+    }
+    tokens: list[str] = []
+    async with gateway(tmp_path, servers, **options) as running:
+
+        async def chat(number: int) -> None:
+            token = ""
+            for turn in range(4):
+                body = {"model": MODEL, "prompt": f"{number} {SECRET} " + "word " * 2_000, "max_tokens": 2}
+                headers = {"x-request-id": f"chat-{number}-{turn}", **({SESSION: token} if token else {})}
+                async with running.session.post(f"{running.url}/v1/completions", json=body, headers=headers) as answer:
+                    assert answer.status == 200
+                    await answer.read()
+                    token = answer.headers[SESSION]
+                    tokens.append(token)
+
+        await asyncio.gather(*map(chat, range(10)))
+        url = running.serving.telemetry.url
+        same = json.loads(await command(capsys, "replay", "--address", url, "--config", str(config), "--json"))
+        assert same["decisions"] == same["same_choices"] == 40
+        (log, _) = running.serving.directors.logs()[POOL]
+        assert log is not None
+        waited = [pick.record for sheet in log.sheets() for pick in sheet.picks if pick.record.waited_seconds]
+        assert waited
+        held = json.loads(await command(capsys, "explain", waited[0].request_id, "--address", url, "--json"))["picks"][
+            0
+        ]
+        assert (held["reproduced"], held["waited_seconds"]) == (True, waited[0].waited_seconds)
+        assert "room" in [stage["kind"] for stage in held["stages"]]
+        text = await command(capsys, "explain", "chat-3-3", "--address", url)
+        assert f"session by header {SESSION}: stayed on" in text
+        text = await command(capsys, "explain", "chat-3-0", "--address", url)
+        assert "a new one begins" in text
+    written = (tmp_path / "picks.jsonl").read_text()
+    assert not any(token in written for token in tokens)
+    arguments = ("--file", str(tmp_path / "picks.jsonl"), "--config", str(config))
+    filed = json.loads(await command(capsys, "replay", *arguments, "--json"))
+    assert filed["decisions"] == filed["same_choices"] == 40
 
 
 async def test_clients_are_not_told_of_picks_unless_that_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from infscale.errors import ConfigError
 from picker.explaining.explanation import explanation
 from picker.explaining.input_sheet import InputSheet
-from picker.explaining.sheet_form import VERSION_KEY, read_sheet, sheet_line
+from picker.explaining.sheet_form import VERSION, VERSION_KEY, read_sheet, sheet_line
 from tests.picker.directing.test_director import Bench
 from tests.picker.explaining.test_pick_log import EVERY_KIND, EXPLAINED, decided_again, traffic
 
@@ -46,11 +46,13 @@ def test_what_is_no_line_is_refused_with_its_place(line: bytes) -> None:
         read_sheet(line, "picks.jsonl:7", sheets()[0].config)
 
 
-@pytest.mark.parametrize("part", ["endpoints", "rows", "states", "lora", "live", "observed", "picks", "settings"])
+@pytest.mark.parametrize(
+    "part", ["endpoints", "rows", "states", "lora", "live", "memory", "observed", "said", "picks", "settings"]
+)
 def test_a_line_whose_parts_do_not_fit_is_refused(part: str) -> None:
     (sheet,) = sheets()[:1]
     document = orjson.loads(sheet_line(sheet, lambda _: None))
-    assert document[VERSION_KEY] == 1
+    assert document[VERSION_KEY] == VERSION
     document[part] = document[part][:-1]
     with pytest.raises(ConfigError, match="incomplete, or was changed"):
         read_sheet(orjson.dumps(document), "picks.jsonl:7", sheet.config)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
 from infscale.metrics.store.metrics_store import MetricStore
@@ -27,6 +28,8 @@ OBJECTIVES = {"interactive": 10, "batch": -10}
 class Queue:
     """The flow director of one pool; endpoints run what they are sent, and `now` passes when it is told to."""
 
+    settings = DirectorSettings(holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}))
+
     def __init__(
         self,
         endpoints: int = 1,
@@ -40,9 +43,7 @@ class Queue:
         self.store = MetricStore("s")
         self.config = config or preset("infscale")
         self.wall = 1_700_000_000.0
-        settings = DirectorSettings(
-            holds=True, trusted_headers=frozenset({"x-llm-d-inference-objective"}), wall=lambda: self.wall + self.now
-        )
+        settings = replace(self.settings, wall=lambda: self.wall + self.now)
         self.directors = PoolDirectors(
             lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
         )
@@ -93,9 +94,10 @@ class Queue:
         headers: Mapping[str, str] | None = None,
         size: int = 100,
         subset: tuple[str, ...] | None = None,
+        prompt: bytes | None = None,
     ) -> Asked:
         given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
-        prompt = random.Random(len(self.went)).randbytes(64)
+        prompt = prompt or random.Random(len(self.went)).randbytes(64)
         body = ParsedBody("completions", "m", prompt, tokens, 100)
         asked = Asked(InferenceRequest("id", "/v1/completions", given, body, subset, size))
         self.went.append(asked)
@@ -122,6 +124,22 @@ class Queue:
                 self.scrape()
         self.now = max(self.now, until)
         self.scrape()
+
+    def settle(self) -> None:
+        """All that may go now goes."""
+        self.now += 0.003
+        self.flow.stir(self.now)
+        for _ in range(1_000):
+            if self.alarm > self.now:
+                return
+            self.alarm = math.inf
+            self.flow.ring(self.now)
+        raise AssertionError("it is rung for ever")
+
+    @property
+    def waiting(self) -> list[Asked]:
+        """What waits, in the order in which it came."""
+        return [each for each in self.went if each.held is not None and each.held.waiting]
 
     @property
     def in_flight(self) -> float:

@@ -81,6 +81,20 @@ def test_a_session_waits_for_its_endpoint_and_keeps_no_other_request_back() -> N
     assert first_of(waiting) == first_of(running) == "10.0.0.1:8000"
 
 
+def test_a_session_waits_for_its_endpoint_although_one_of_unknown_load_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue, (here, there) = sessions_on_each()
+    bound = [queue.ask(headers=each) for each in (here, here, there, there)]
+    free = queue.ask()
+    monkeypatch.setattr(queue, "scrape", lambda: None)
+    queue.state(3)
+    queue.now += 0.003
+    queue.flow.ring(queue.now)
+    assert [each.waits for each in bound] == [False, True, False, True]
+    assert first_of(free) == "10.0.0.3:8000"
+
+
 def test_what_may_go_anywhere_keeps_no_session_back() -> None:
     """All endpoints are full; the one that has room first is that of the session, which came last."""
     queue, (here, there) = sessions_on_each()

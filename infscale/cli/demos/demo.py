@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from infscale.cli.scenario_demo import demo_plan, scenario_demo
+from infscale.cli.demos.scenario_demo import demo_plan, scenario_demo
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.demo.scenarios.scenario_plan import ScenarioPlan
 from infscale.envoy.process import find_envoy
