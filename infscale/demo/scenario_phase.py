@@ -5,7 +5,7 @@ import contextlib
 import os
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -104,7 +104,7 @@ async def run_contender(played: ScenarioPhase, folder: Path, view: View) -> Scen
 
 
 @contextlib.asynccontextmanager
-async def _following(pool: "_Pool") -> AsyncIterator[asyncio.Task[None]]:
+async def _following(pool: "_Pool") -> AsyncGenerator[asyncio.Task[None], None]:
     """Hear what the servers' process says until the block ends."""
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(pool.hear())
