@@ -22,6 +22,7 @@ from picker.directing.admission import OBJECTIVE_HEADERS
 from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
+from picker.flow.tenants import FAIRNESS_HEADERS
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Rejection, Verdict
 from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
 
@@ -41,7 +42,7 @@ def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bo
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    flow_control = FlowControlSettings(enabled=queued)
+    flow_control = FlowControlSettings(enabled=queued, weights=scenario.weights)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 
@@ -102,8 +103,8 @@ class PickerRouter:
         if self.deciding.may_hold:
             self._waking.flow = self.deciding.hold(self._waking.set)
         self._director = self.deciding.director
-        self._headers = {name: self._headers_of(name) for name in scenario.priorities}
-        self._usual = self._headers_of(None)
+        self._headers = {name: self._headers_of(name) for name in {**scenario.priorities, **scenario.tenants}}
+        self._usual = self._headers_of("")
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery."""
@@ -164,11 +165,13 @@ class PickerRouter:
         self._director.finished(asked, decision, outcome, now)
         flight.asked = flight.decision = None
 
-    def _headers_of(self, objective: str | None) -> Headers:
-        goal = self._scenario.goal
+    def _headers_of(self, request_class: str) -> Headers:
+        goal, tenant = self._scenario.goal, self._scenario.tenants.get(request_class)
         items: list[tuple[str, bytes]] = []
-        if objective is not None:
-            items.append((OBJECTIVE_HEADERS[0], objective.encode()))
+        if request_class in self._scenario.priorities:
+            items.append((OBJECTIVE_HEADERS[0], request_class.encode()))
+        if tenant is not None:
+            items.append((FAIRNESS_HEADERS[0], tenant.encode()))
         if self._scenario.goal_headers:
             wanted = ((TTFT_HEADERS[0], goal.ttft), (TPOT_HEADERS[0], goal.tpot))
             items += [(name, f"{seconds * 1000:g}".encode()) for name, seconds in wanted if seconds is not None]
