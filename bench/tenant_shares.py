@@ -19,7 +19,6 @@ from infscale.sim.load.distributions.lengths import Lengths, Shape
 from infscale.sim.load.group_load import GroupLoad
 from infscale.sim.load.mixed_load import MixedLoad
 from infscale.sim.load.traffic import LoadTarget
-from infscale.sim.load.virtual_request import RequestClass
 from infscale.simulate.policy import named_policy
 from infscale.simulate.run_result import Floats, RequestTable
 from infscale.simulate.scenario import Scenario, ServerKind
@@ -28,8 +27,8 @@ from infscale.simulate.simulation import simulate
 WINDOW_SECONDS: Final = 60.0
 MOST_OFF: Final = 0.05
 """How far a share may be from that of the tenant's weight, of the whole."""
-GREEDY: Final = str(RequestClass.BATCH)
-NEWCOMER: Final = str(RequestClass.INTERACTIVE)
+GREEDY: Final = "greedy"
+NEWCOMER: Final = "newcomer"
 _DEMAND_RATIO: Final = 10.0
 
 
@@ -44,16 +43,15 @@ class Setting:
     output_tokens: float = 250.0
 
     def scenario(self, weights: Mapping[str, float]) -> Scenario:
-        """Both tenants in one band; tenants have the names of their classes of requests."""
+        """Both tenants in one band."""
         kind = ServerKind(coefficient_set("llama-3.1-8b-h100"), self.speed)
         parts = tuple(
             self._load(kind.coefficients.model, one, rate)
-            for one, rate in ((RequestClass.BATCH, self._greedy()), (RequestClass.INTERACTIVE, self._newcomer()))
+            for one, rate in ((GREEDY, self._greedy()), (NEWCOMER, self._newcomer()))
         )
         return Scenario(
             MixedLoad(parts),
             (kind,) * self.servers,
-            tenants={GREEDY: GREEDY, NEWCOMER: NEWCOMER},
             weights=weights,
         )
 
@@ -63,9 +61,9 @@ class Setting:
     def _newcomer(self) -> tuple[float, ...]:
         return 0.0, *(self.rate,) * self.windows
 
-    def _load(self, model: str, request_class: RequestClass, rates: tuple[float, ...]) -> GroupLoad:
+    def _load(self, model: str, tenant: str, rates: tuple[float, ...]) -> GroupLoad:
         arrivals = Arrivals(WINDOW_SECONDS * (self.windows + 1), rates)
-        target = LoadTarget(model, request_class=request_class)
+        target = LoadTarget(model, tenant=tenant)
         question = Lengths(Shape.LOGNORMAL, 1_500.0, 800.0, most=6_000.0)
         output = Lengths(Shape.LOGNORMAL, self.output_tokens, 0.5 * self.output_tokens, most=4.0 * self.output_tokens)
         return GroupLoad(target, arrivals, question, output, users=1_000)
@@ -74,7 +72,7 @@ class Setting:
 def shares(requests: RequestTable, windows: int) -> list[float]:
     """Of the tokens of each window from the newcomer's arrival on, its share."""
     found: list[float] = []
-    newcomer = requests.request_class == requests.classes.index(NEWCOMER)
+    newcomer = requests.tenant == requests.tenants.index(NEWCOMER)
     for number in range(windows):
         begin = WINDOW_SECONDS * (number + 1)
         tokens = tokens_within(requests, begin, begin + WINDOW_SECONDS)
@@ -85,10 +83,10 @@ def shares(requests: RequestTable, windows: int) -> list[float]:
 def tokens_within(requests: RequestTable, begin: float, end: float) -> Floats:
     """What engines computed of each request between two seconds of the run."""
     first = np.where(np.isnan(requests.first), np.inf, requests.first)
-    uncached = (requests.prompt_tokens - requests.cached_tokens) * ((first >= begin) & (first < end))
+    prompts = (requests.prompt_tokens - requests.cached_tokens) * ((first >= begin) & (first < end))
     took = np.maximum(requests.ended - first, 1e-9)
     within = np.clip(np.minimum(requests.ended, end) - np.maximum(first, begin), 0.0, took)
-    tokens: Floats = uncached + np.where(np.isfinite(first), requests.output_tokens * within / took, 0.0)
+    tokens: Floats = np.where(np.isfinite(first), prompts + requests.output_tokens * within / took, 0.0)
     return tokens
 
 

@@ -10,12 +10,12 @@ from infscale.simulate.simulation import simulate
 
 
 def table(*requests: tuple[str, float, float, int, int, int]) -> RequestTable:
-    """Requests of these classes: when their first token came and their last, prompt, cached and output tokens."""
-    classes = (GREEDY, NEWCOMER)
+    """Requests of these tenants: when their first token came and their last, prompt, cached and output tokens."""
+    tenants = (GREEDY, NEWCOMER)
     names, first, ended, prompt, cached, output = zip(*requests, strict=True)
     numbers = np.arange(len(requests))
     return RequestTable(
-        classes,
+        ("interactive",),
         (),
         np.zeros(len(requests)),
         np.array(first),
@@ -24,9 +24,12 @@ def table(*requests: tuple[str, float, float, int, int, int]) -> RequestTable:
         np.array(cached),
         np.array(output),
         numbers * 0,
-        np.array([classes.index(name) for name in names]),
+        numbers * 0,
         numbers * 0 - 1,
         numbers < 0,
+        tenants,
+        np.array([tenants.index(name) for name in names]),
+        numbers * 0 - 1,
     )
 
 

@@ -1,1 +1,1 @@
-"""What is known ahead of time of a queue: its pace, and when endpoints that start are ready."""
+"""How long requests will wait: what drains a queue, and when more endpoints are ready."""

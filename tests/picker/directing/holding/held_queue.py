@@ -58,8 +58,16 @@ class Queue:
         self.now += self.ticks
         return self.now
 
-    def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1, gone: Collection[int] = ()) -> None:
-        """Discovery finds so many endpoints, of which those `gone` drain."""
+    def state(
+        self,
+        endpoints: int,
+        phase: Phase = Phase.READY,
+        pools: int = 1,
+        gone: Collection[int] = (),
+        *,
+        scraped: bool = True,
+    ) -> None:
+        """Discovery finds so many endpoints, of which those `gone` drain; new ones are known once `scraped`."""
         phases = [Phase.DRAINING if row in gone else phase for row in range(endpoints)]
         found = tuple(endpoint(row, LABELS[row % 2], phase=each) for row, each in enumerate(phases))
         objectives = tuple(
@@ -69,7 +77,8 @@ class Queue:
         self.store.sync(state)
         self.directors.sync(state)
         self.flow.sync(self.now)
-        self.scrape()
+        if scraped:
+            self.scrape()
 
     def scrape(self) -> None:
         """Every endpoint runs what it was sent."""
