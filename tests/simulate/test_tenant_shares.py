@@ -1,4 +1,4 @@
-"""Shares of two tenants in a full pool, of which one asks ten times as much: how they are counted, and what they are."""
+"""Shares of two tenants in a full pool, one asking ten times as much: how they are counted, and what they are."""
 
 import numpy as np
 import pytest
