@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/latency tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings fuzz soak recordings compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ gateway-claims: $(STAMP) ## a gateway against a plain Service on four servers, 1
 
 published-orderings: $(STAMP) ## what others published of routing and scaling, and what virtual time says of it (minutes)
 	$(BIN)/python -m bench.orderings
+
+tenant-shares: $(STAMP) ## what two tenants get of a full pool, one asking ten times as much (minutes): fails above 5 % off
+	$(BIN)/python -m bench.tenant_shares
 
 fuzz: $(STAMP) ## coverage-guided fuzzing of pages, files, bodies, paths and connections, SECONDS=300 each
 	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS)

@@ -48,7 +48,7 @@ def serve_config(
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    flow_control = FlowControlSettings(enabled=queued, preempt=preempts)
+    flow_control = FlowControlSettings(enabled=queued, weights=scenario.weights, preempt=preempts)
     if scenario.no_endpoint_seconds is not None:
         flow_control = replace(flow_control, no_endpoint_seconds=scenario.no_endpoint_seconds)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)

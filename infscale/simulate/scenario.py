@@ -131,7 +131,8 @@ class Scenario:
 
     `scrape_seconds` is the interval between two scrapes, the product's own where None. `destinations` are those that
     the picker may name to the gateway, for which it tries `retries` more after a connection that fails. With
-    `response_bodies` the picker sees answers and so their usage. `priorities` are those of request classes.
+    `response_bodies` the picker sees answers and so their usage. `priorities` are those of request classes,
+    `weights` the shares of tenants.
     `goal_headers`: requests carry the goal. With `known_gpus` labels of endpoints say which GPUs they have, so that
     priors of their speed are found. Clients leave after `patience_seconds`. Requests that arrive before
     `warmup_seconds` are played and not counted. `served_model` is the name that the model has here, None: the first
@@ -152,6 +153,7 @@ class Scenario:
     goal: Goal = Goal()
     goal_headers: bool = False
     priorities: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
+    weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     known_gpus: bool = False
     patience_seconds: float = 600.0
     warmup_seconds: float = 0.0

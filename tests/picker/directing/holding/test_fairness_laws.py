@@ -179,6 +179,12 @@ class HoldingLaws(RuleBasedStateMachine):
         self.tenant[len(self.queue.went)] = name[1], tenant
         self.queue.ask(tokens, headers, subset=only)
 
+    @rule()
+    def one_endpoint_is_asked_for_by_more_than_it_takes(self) -> None:
+        for only in (("10.0.0.1:8000",),) * 3 + (None,):
+            self.tenant[len(self.queue.went)] = 0, "a"
+            self.queue.ask(20_000, of_tenant("a"), subset=only)
+
     @rule(seconds=st.sampled_from([0.0, 0.01, 0.3, 2.0, 7.0]))
     def time_passes(self, seconds: float) -> None:
         self.queue.passes(seconds)
