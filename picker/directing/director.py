@@ -24,7 +24,7 @@ from picker.explaining.pick_log import PickLog
 from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
-from picker.flow.room import LATEST_SECONDS, next_room, open_rows
+from picker.flow.room import LATEST_SECONDS, Claims, next_room, open_rows
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
@@ -67,6 +67,8 @@ class PoolDirector:
         """The inputs of the last decisions, by which they can be explained; None: they are not kept."""
         self._stages_rng = rng if self.log is None else self.log.rng
         self._unseen = Unseen()
+        self.claims = Claims()
+        """What is kept for requests that have no room, while a turn goes through what waits."""
         self.stats = self._dispatches.stats
         """Counts since start."""
         self.records = self._dispatches.records
@@ -279,6 +281,11 @@ class PoolDirector:
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         holds = self._settings.holds and self._config.flow is None
+        if holds:
+            # What is left is what is kept of the choice.
+            rows = self.claims.unclaimed(context, rows)
+            if not len(rows):
+                return Rejection("ResourceExhausted", _NO_ROOM, Reason.NO_ROOM)
         if self.log is not None:
             self.log.begins(context, rows, gated=holds)
         answer = self._config.decide(context, rows, placeable if holds else None)
@@ -287,6 +294,7 @@ class PoolDirector:
         retry_after = self._settings.retry_after_seconds
         if answer is Reason.NO_ROOM:
             eligible = context.derived.get(ELIGIBLE)
+            self.claims.claim(context, rows if eligible is None else eligible)
             lane = _lane(context, rows if eligible is None else eligible)
             return Rejection("ResourceExhausted", _NO_ROOM, answer, lane=lane)
         if answer is Reason.SCREENED_OUT:

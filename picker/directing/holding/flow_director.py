@@ -87,6 +87,7 @@ class FlowDirector(HoldingDirector):
         if body is None or flow is None:
             return self._director.direct(request, now)
         if not len(flow.queue):
+            flow.end_turn()
             verdict = self._director.direct(request, now)
             if isinstance(verdict, Decision):
                 flow.passed(request, verdict, now)
@@ -189,6 +190,8 @@ class FlowDirector(HoldingDirector):
             flow.let_go(turn, waiting, verdict, now)
         elif verdict.reason in _FOR_ALL and request.subset is None:
             return True
+        elif flow.director.claims.made:
+            turn.passed(waiting)
         elif verdict.reason in _FOR_NOW:
             flow.keep(turn, waiting, verdict.lane if verdict.reason is Reason.NO_ROOM else None, now)
         else:

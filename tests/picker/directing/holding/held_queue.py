@@ -39,6 +39,8 @@ class Queue:
     ) -> None:
         self.now = 1.0
         self.ticks = ticks
+        self.blocks: int | None = None
+        """Of 16 tokens, in the KV cache of each endpoint."""
         self.alarm = math.inf
         self.store = MetricStore("s")
         self.config = config or preset("infscale")
@@ -85,7 +87,8 @@ class Queue:
         snapshot = self.store.snapshot(POOL)
         running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
         for each, count in zip(self.store.discovery.endpoints, running, strict=False):
-            self.store.record_scrape(each.key, engine_sample(0.0, count, 0.0, block_size_tokens=16), self.now)
+            sample = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
+            self.store.record_scrape(each.key, sample, self.now)
         self.flow.stir(self.now)
 
     def ask(
