@@ -19,7 +19,7 @@ SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name 
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/latency tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
-.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares fuzz soak recordings compiled wheel format proto lock cluster-tools clean
+.PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares goodput fuzz soak recordings compiled wheel format proto lock cluster-tools clean
 
 help: ## what there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ routing-oracle: $(STAMP) ## the same beside an oracle that reads the engines the
 
 routing-wrong: $(STAMP) ## the same with latency models wrong by 60 % in either direction, beside the best of the others
 	$(BIN)/python -m bench.routing --wrong $(if $(TRACES),--traces $(TRACES))
+
+goodput: $(STAMP) ## what flow control gets through at twice the load, beside the best static limit of each engine (minutes)
+	$(BIN)/python -m bench.goodput
 
 gateway-claims: $(STAMP) ## a gateway against a plain Service on four servers, 100 to 1,000 requests a second (minutes)
 	$(BIN)/python -m bench.claims

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from infscale.endpoint import DiscoveryState
 from infscale.simulate.policy import Policy, named_policy
@@ -10,7 +10,27 @@ from infscale.simulate.product import PickerRouter, Product
 from infscale.simulate.surroundings import Surroundings
 from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.gateway import Answer
-from picker.scheduling.costs.step_costs import STEP_COSTS, StepCosts, step_costs
+from picker.scheduling.costs.step_costs import STEP_COSTS, StepCosts, step_costs, usual_costs
+
+
+class Mistake(Protocol):
+    """What becomes of what is known."""
+
+    def of(self, costs: StepCosts) -> StepCosts:
+        """What is believed in place of `costs`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is ever known of any endpoint's steps."""
+
+    def of(self, costs: StepCosts) -> StepCosts:
+        """The usual ones."""
+        return usual_costs(len(costs.base))
+
+    def __str__(self) -> str:
+        return "steps unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +57,7 @@ ERRORS: Final = (Errors(0.4, 1.6), Errors(1.6, 0.4))
 """Wrong by 60 % in either direction."""
 
 
-def wrong_policy(words: str, errors: Errors) -> Policy:
+def wrong_policy(words: str, errors: Mistake) -> Policy:
     """The policy that `words` name as `infscale simulate` does, with models that are wrong; raises `ConfigError`."""
     return replace(named_policy(words), name=f"{words}, {errors}", router=partial(WrongRouter, errors))
 
@@ -45,7 +65,7 @@ def wrong_policy(words: str, errors: Errors) -> Policy:
 class WrongRouter:
     """The picker's own router, which finds wrong costs of steps whenever it asks for them."""
 
-    def __init__(self, errors: Errors, around: Surroundings) -> None:
+    def __init__(self, errors: Mistake, around: Surroundings) -> None:
         self._errors = errors
         self._picker, self._product = _picker(around)
         self._pool = around.scenario.pool

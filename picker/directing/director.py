@@ -26,7 +26,7 @@ from picker.flow.evicting.shortage import running, shortages
 from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
-from picker.flow.room import LATEST_SECONDS, next_room, open_rows
+from picker.flow.room import LATEST_SECONDS, Claims, next_room, open_rows
 from picker.pick_record import PickRecord
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
@@ -69,6 +69,8 @@ class PoolDirector:
         """The inputs of the last decisions, by which they can be explained; None: they are not kept."""
         self._stages_rng = rng if self.log is None else self.log.rng
         self._unseen = Unseen()
+        self.claims = Claims()
+        """What is kept for requests that have no room, while a turn goes through what waits."""
         self.stats = self._dispatches.stats
         """Counts since start."""
         self.records = self._dispatches.records
@@ -303,6 +305,12 @@ class PoolDirector:
 
     def _schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | Rejection:
         holds = self._settings.holds and self._config.flow is None
+        if holds and not self._config.narrows:
+            # What is left is what is kept of the choice. A request that filters bind would leave a claimed endpoint.
+            unclaimed = self.claims.unclaimed(context, rows)
+            if not len(unclaimed):
+                return Rejection("ResourceExhausted", _NO_ROOM, Reason.NO_ROOM, lane=_lane(context, rows))
+            rows = unclaimed
         if self.log is not None:
             self.log.begins(context, rows, gated=holds)
         answer = self._config.decide(context, rows, placeable if holds else None)
@@ -311,7 +319,10 @@ class PoolDirector:
         retry_after = self._settings.retry_after_seconds
         if answer is Reason.NO_ROOM:
             eligible = context.derived.get(ELIGIBLE)
-            lane = _lane(context, rows if eligible is None else eligible)
+            bound = rows if eligible is None else eligible
+            if not self._config.narrows:
+                self.claims.claim(context, bound)
+            lane = _lane(context, bound)
             return Rejection("ResourceExhausted", _NO_ROOM, answer, lane=lane)
         if answer is Reason.SCREENED_OUT:
             return self._gates.unavailable(_SCREENED_OUT, answer)

@@ -6,8 +6,10 @@ from infscale.documents.strict_document import seconds_of_duration
 from picker.flow.waiting import Waiting
 from picker.request import Headers
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 20.0
 """A request that does not say by when it wants its first token wants it after so many times its own prefill."""
+_LATEST: Final = 0.5
+"""It wants it by this share of the time that it may wait, so that it is not refused for others that are shorter."""
 TTL_HEADER: Final = "x-llm-d-inference-ttl"
 """How long a request wants to wait at most: a duration such as ``1500ms``."""
 
@@ -24,9 +26,12 @@ class EarliestDeadline:
         return (waiting.due_at,)
 
 
-def due_at(arrived_at: float, wanted_seconds: float, prefill_seconds: float) -> float:
-    """When a request is due that wants its first token after `wanted_seconds` (0: it does not say)."""
-    return arrived_at + (wanted_seconds or PATIENCE * prefill_seconds)
+def due_at(arrived_at: float, wanted_seconds: float, prefill_seconds: float, most_seconds: float) -> float:
+    """When a request is due that wants its first token after `wanted_seconds` (0: it does not say).
+
+    Requests wait for `most_seconds` unless they ask for less: that makes none more urgent than others.
+    """
+    return arrived_at + (wanted_seconds or min(PATIENCE * prefill_seconds, _LATEST * most_seconds))
 
 
 def asked_seconds(headers: Headers) -> float | None:

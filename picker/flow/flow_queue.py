@@ -10,7 +10,7 @@ only looked at before that, so that what could not be placed is where it was.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from itertools import islice
 from typing import Final
 
@@ -24,6 +24,7 @@ from picker.flow.waiting import Waiting
 _Place = tuple[tuple[float, ...], int]
 """What requests of a flow are sorted by: their key, and the number of their arrival."""
 _NONE: Final[dict[str, float]] = {}
+_NO_NUMBERS: Final[Set[int]] = frozenset()
 _LOWEST: Final = float("-inf")
 _HIGHEST: Final = float("inf")
 
@@ -37,13 +38,15 @@ class _Flow:
         self.lanes: dict[str, list[tuple[_Place, Waiting]]] = {}
         self.waiting = 0
 
-    def head(self, blocked: Mapping[str, float], priority: int) -> Waiting | None:
-        """The first request in a lane that is not `blocked` for requests of this priority."""
+    def head(self, blocked: Mapping[str, float], passed: Set[int], priority: int) -> Waiting | None:
+        """The first request, but for those `passed`, in a lane that is not `blocked` for requests of this priority."""
         first: tuple[_Place, Waiting] | None = None
         for lane, entries in self.lanes.items():
-            free = blocked.get(lane, _LOWEST) < priority
-            if free and (first is None or entries[0][0] < first[0]):
-                first = entries[0]
+            if blocked.get(lane, _LOWEST) >= priority:
+                continue
+            found = next((each for each in entries if each[1].number not in passed), None) if passed else entries[0]
+            if found is not None and (first is None or found[0] < first[0]):
+                first = found
         return None if first is None else first[1]
 
 
@@ -242,13 +245,15 @@ class FlowQueue:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def head(self, priority: int, name: str, blocked: Mapping[str, float]) -> Waiting | None:
-        """The first request of a flow whose lane is not `blocked` up to a priority that is not lower."""
+    def head(
+        self, priority: int, name: str, blocked: Mapping[str, float], passed: Set[int] = _NO_NUMBERS
+    ) -> Waiting | None:
+        """The first request of a flow, but for those `passed`, whose lane is not `blocked` up to its priority."""
         band = self._bands[priority]
-        if not blocked:
+        if not blocked and not passed:
             return band.heads.get(name)
         flow = band.flows.get(name)
-        return None if flow is None else flow.head(blocked, priority)
+        return None if flow is None else flow.head(blocked, passed, priority)
 
     def heads(self, priority: int) -> dict[str, Waiting]:
         """The first request of each flow of a band, as far as it is in a lane; a copy."""
@@ -316,7 +321,7 @@ class FlowQueue:
     def _look(self, waiting: Waiting) -> None:
         """What is first in the flow of `waiting` may be another request now."""
         band = self._bands[waiting.priority]
-        head = band.flows[waiting.flow].head(_NONE, waiting.priority)
+        head = band.flows[waiting.flow].head(_NONE, _NO_NUMBERS, waiting.priority)
         if head is None:
             band.heads.pop(waiting.flow, None)
         else:
@@ -332,13 +337,15 @@ class FlowQueue:
 class Turn:
     """One way through a queue, in the order in which requests may go; it may take long, and the queue change meanwhile.
 
-    `next` gives a request; then it has `left`, or its lane is `blocked` for the rest of the turn. What comes takes part
-    unless its lane is blocked. `blocked` has lanes, each with the highest priority that finds no room in it.
+    `next` gives a request; then it has `left`, or it is `passed` or its lane `blocked` for the rest of the turn. What
+    comes takes part unless its lane is blocked. `blocked` has lanes, each with the highest priority that finds no room
+    in it.
     """
 
     def __init__(self, queue: FlowQueue, blocked: dict[str, float]) -> None:
         self._queue = queue
         self._blocked = blocked
+        self._passed: set[int] = set()
         self._heads: dict[int, dict[str, Waiting]] = {}
         for priority in queue.priorities:
             self._heads[priority] = self._unblocked(queue.heads(priority), priority)
@@ -364,6 +371,11 @@ class Turn:
         self._queue.fairness(waiting.priority).dispatched(waiting, now)
         self._queue.removed(waiting.number, now)
 
+    def passed(self, waiting: Waiting) -> None:
+        """There is no room for the request, and there may be for those behind it."""
+        self._passed.add(waiting.number)
+        self.look(waiting.priority, waiting.flow)
+
     def blocked(self, waiting: Waiting) -> None:
         """There is no room for the request, nor for those behind it in its lane, of its band and of lower ones."""
         lane = self._queue.lane(waiting.number)
@@ -376,7 +388,7 @@ class Turn:
     def look(self, priority: int, flow: str) -> None:
         """Something has changed in this flow."""
         heads = self._heads.setdefault(priority, {})
-        head = self._queue.head(priority, flow, self._blocked)
+        head = self._queue.head(priority, flow, self._blocked, self._passed)
         if head is None:
             heads.pop(flow, None)
         else:
@@ -389,7 +401,7 @@ class Turn:
             return heads
         gone = [name for name, head in heads.items() if blocked.get(lane(head.number) or "", _LOWEST) >= priority]
         for name in gone:
-            head = self._queue.head(priority, name, blocked)
+            head = self._queue.head(priority, name, blocked, self._passed)
             if head is None:
                 del heads[name]
             else:

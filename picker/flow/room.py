@@ -10,20 +10,24 @@ An endpoint has room unless one of these says that the request would be better k
   can be neither passed by others nor sent elsewhere.
 * **Its batch is full** and one waits to join it, where its pages show how many requests a batch of it takes
   (`picker.scheduling.costs.batch_limits`).
-* **Its KV cache has no room** for the uncached prompt and the whole answer, beside what is in flight there; or none for
-  the uncached prompt alone, beside what its page says is in use. It would wait for others to end, or have them
-  preempted.
+* **Its KV cache has no room** for the prompt, but for what of it others there have in use, and the whole answer, beside
+  what is in flight there; or none for the uncached prompt alone, beside what its page says is in use. It would wait for
+  others to end, or have them preempted.
 * **It would be too slow**, where the request says how long a token may take: a step of the batch with the request in it
-  takes longer.
+  takes longer, with what is computed of prompts in it while the batch stays as large: one for each answer that ends.
 
 Without such a wish the limit of a batch follows from the model: it is the one that fills the KV cache. An endpoint that
 has nothing takes any request: there it is as well off as it can be.
+
+A request that finds no room would find none for as long as others pass it, where it needs more than they do. So while
+a turn goes through what waits it claims the endpoint that has room for it first, and those behind it go to others.
 """
 
 from typing import Final
 
 import numpy as np
 
+from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.scheduling.costs.cache_use import unfit_tokens
@@ -35,24 +39,71 @@ from picker.scheduling.prediction import Objectives
 SOONEST_SECONDS: Final = 0.001
 LATEST_SECONDS: Final = 0.25
 """How long a queue that waits is not looked at, at least and at most."""
+MOST_CLAIMS: Final = 4
+"""Each request that makes a claim is judged again in each turn."""
 
 
 def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     """Those of `rows` that can take the request of `context` now."""
     request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
-    uncached = np.maximum(request.prompt_tokens - context.prefix.matched_tokens, 1.0)
-    needed = clock.cache_tokens + uncached + request.output_tokens
-    kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
+    kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (_missing_tokens(context) > 0.0)
     kept |= unfit_tokens(context) > 0.0
     kept |= in_flight > context.memory.batch_limits
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)
-        tokens = clock.context_tokens + request.prompt_tokens + 0.5 * request.output_tokens
-        kept |= costs.decode_seconds(tokens, in_flight + 1.0) > wanted
+        tokens, batch = clock.context_tokens + request.prompt_tokens + 0.5 * request.output_tokens, in_flight + 1.0
+        prompts = batch * (clock.usual_seconds / max(request.output_tokens, 1.0))
+        kept |= costs.decode_seconds(tokens, batch) + prompts > wanted
     free = ~kept | (in_flight == 0.0)
     found: IntArray = rows[free[rows]]
     return found
+
+
+class Claims:
+    """Endpoints that are kept for requests which found no room, each for one, while a turn goes through a queue."""
+
+    def __init__(self) -> None:
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._rows: list[int] = []
+        self._open = False
+        self.made = False
+        """Whether the request that was judged last has made a claim."""
+
+    def begin(self) -> None:
+        """A turn begins: from now on what finds no room makes claims."""
+        self.end()
+        self._open = True
+
+    def end(self) -> None:
+        """The turn is over: nothing is kept for any request."""
+        self._rows.clear()
+        self._open = self.made = False
+
+    def unclaimed(self, context: SchedulingContext, rows: IntArray) -> IntArray:
+        """Those of `rows` that are kept for none."""
+        self.made = False
+        self._follow(context)
+        if not self._rows:
+            return rows
+        kept: IntArray = rows[~np.isin(rows, self._rows)]
+        return kept
+
+    def claim(self, context: SchedulingContext, rows: IntArray) -> None:
+        """None of `rows`, which are kept for none, has room for the request of `context`: keep the first that will.
+
+        The last is not kept: then there is nothing left to go to for those behind.
+        """
+        self._follow(context)
+        if self._open and len(rows) > 1 and len(self._rows) < MOST_CLAIMS:
+            self._rows.append(int(rows[np.argmin(_seconds_to_room(context)[rows])]))
+            self.made = True
+
+    def _follow(self, context: SchedulingContext) -> None:
+        """Rows are those of the pool as it is; where that has changed, claims are made anew."""
+        if context.snapshot.endpoints is not self._endpoints:
+            self._endpoints = context.snapshot.endpoints
+            self._rows.clear()
 
 
 def open_rows(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> list[bool]:
@@ -81,6 +132,32 @@ def next_room(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> float:
     left = left[left > 0.0]
     soonest = float(np.minimum.reduce(left)) if len(left) else LATEST_SECONDS
     return now + min(max(soonest, SOONEST_SECONDS), LATEST_SECONDS)
+
+
+def _missing_tokens(context: SchedulingContext) -> FloatArray:
+    """Tokens that each KV cache lacks for the request of `context`; not above 0 where it has room.
+
+    What is cached of its prompt takes room as well, as far as it does of those in flight.
+    """
+    request, clock, matched = context.request, context.memory.clock, context.prefix.matched_tokens
+    missing: FloatArray = clock.own_share * matched
+    missing += np.maximum(request.prompt_tokens - matched, 1.0) + request.output_tokens
+    missing += clock.cache_tokens - clock.capacity_tokens
+    return missing
+
+
+def _seconds_to_room(context: SchedulingContext) -> FloatArray:
+    """When each endpoint will have room for the request of `context`, if nothing else is sent there.
+
+    As answers end evenly over the time that one takes, the share of the KV cache that has to go takes that share of it.
+    """
+    clock, snapshot = context.memory.clock, context.snapshot
+    step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
+    missing = np.maximum(_missing_tokens(context), 0.0)
+    missing /= np.maximum(clock.cache_tokens, 1.0)
+    missing *= step * context.request.output_tokens
+    found: FloatArray = np.maximum(beyond_feed_seconds(snapshot, clock, context.now), missing)
+    return found
 
 
 def beyond_feed_seconds(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:

@@ -87,6 +87,7 @@ class FlowDirector(HoldingDirector):
         if body is None or flow is None:
             return self._director.direct(request, now)
         if not len(flow.queue):
+            flow.end_turn()
             verdict = self._director.direct(request, now)
             if isinstance(verdict, Decision):
                 flow.passed(request, verdict, now)
@@ -195,7 +196,11 @@ class FlowDirector(HoldingDirector):
         elif verdict.reason in _FOR_NOW:
             no_room = verdict.reason is Reason.NO_ROOM
             # Where room was made, the request is asked about again.
-            if not (no_room and flow.make_room(waiting, now)):
+            if no_room and flow.make_room(waiting, now):
+                return False
+            if flow.director.claims.made:
+                turn.passed(waiting)
+            else:
                 flow.keep(turn, waiting, verdict.lane if no_room else None, now)
         else:
             flow.queue.removed(waiting.number, now)

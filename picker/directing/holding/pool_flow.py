@@ -128,7 +128,7 @@ class PoolFlow:
             prospect.prompt_tokens,
             now,
             now + patience,
-            due_at(now, prospect.wanted_seconds, prospect.prefill_seconds),
+            due_at(now, prospect.wanted_seconds, prospect.prefill_seconds, settings.max_wait_seconds),
             prospect.cost_seconds,
         )
         place = self._book.place(prospect.model, prospect.prompt_tokens, now)
@@ -154,6 +154,7 @@ class PoolFlow:
         """The turn that goes on, or a new one."""
         if self._turn is None:
             self._turn = self._begun(now)
+            self.director.claims.begin()
             self.stirred = False
         return self._turn
 
@@ -161,6 +162,7 @@ class PoolFlow:
         """All that may go has gone."""
         self._turn = None
         self.queue.end_turn()
+        self.director.claims.end()
 
     def keep(self, turn: Turn, waiting: Waiting, lane: str | None, now: float) -> None:
         """A turn has found no room for a request, which waits for that of its `lane`; None: it is not known for what.

@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 5
+COLUMNS: Final = 7
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -38,18 +38,30 @@ class Work:
     """What a request is for its endpoint: the `seconds` that its prefill takes alone, and its tokens.
 
     `context_tokens` are those of prompt and answer that it is expected to have on average while it decodes,
-    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache. `sheddable`: its
+    `answer_tokens` those of the answer alone. It takes room in the KV cache for `cache_tokens` of them, and for
+    `matched_tokens`, which were cached there, as far as nothing else in flight has them in use. `sheddable`: its
     priority is below 0.
     """
 
-    __slots__ = ("cache_tokens", "context_tokens", "seconds", "sheddable")
+    __slots__ = ("answer_tokens", "cache_tokens", "context_tokens", "matched_tokens", "seconds", "sheddable")
 
-    def __init__(self, seconds: float, context_tokens: float, cache_tokens: float, *, sheddable: bool = False) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        context_tokens: float,
+        cache_tokens: float,
+        *,
+        matched_tokens: float = 0.0,
+        answer_tokens: float = 0.0,
+        sheddable: bool = False,
+    ) -> None:
         self.seconds = seconds
         self.sheddable = sheddable
         # Whole numbers, so that sums return to exactly 0.
         self.context_tokens = float(round(context_tokens))
         self.cache_tokens = float(round(cache_tokens))
+        self.matched_tokens = float(round(matched_tokens))
+        self.answer_tokens = float(round(answer_tokens))
 
 
 class Standing:
@@ -86,6 +98,7 @@ class _Line:
 
     __slots__ = (
         "ahead",
+        "answer_tokens",
         "behind",
         "cache_seen",
         "cache_tokens",
@@ -94,6 +107,8 @@ class _Line:
         "finish",
         "first",
         "life",
+        "matched_tokens",
+        "own_share",
         "row",
         "sheddable",
     )
@@ -109,6 +124,9 @@ class _Line:
         self.cache_tokens = 0.0
         self.cache_seen = 0.0
         self.sheddable = 0.0
+        self.answer_tokens = 0.0
+        self.matched_tokens = 0.0
+        self.own_share = 1.0
         self.life: Life | None = None
         self.row = -1
 
@@ -122,6 +140,8 @@ class _Line:
     def _count(self, work: Work, sign: float) -> None:
         self.context_tokens += sign * work.context_tokens
         self.cache_tokens += sign * work.cache_tokens
+        self.answer_tokens += sign * work.answer_tokens
+        self.matched_tokens += sign * work.matched_tokens
         if work.sheddable:
             self.sheddable += sign
 
@@ -210,6 +230,24 @@ class _Line:
                 finish = max(finish, each.at) + each.work.seconds
         self.finish = finish
 
+    @property
+    def taken_tokens(self) -> float:
+        """Tokens of the KV cache that requests in flight take; a whole number, as its sums are."""
+        return self.cache_tokens + float(round(self.own_share * self.matched_tokens))
+
+    def holds(self, used_tokens: float) -> None:
+        """The scrape that was observed found so many tokens of the KV cache in use.
+
+        Those that have begun have their prompts in it at least; what of these is not in use is there once for several.
+        """
+        matched, prompts = self.matched_tokens, self.cache_tokens + self.matched_tokens - self.answer_tokens
+        for each in self.ahead.values():
+            work = each.work
+            matched -= work.matched_tokens
+            prompts -= work.cache_tokens + work.matched_tokens - work.answer_tokens
+        if matched > 0.0:
+            self.own_share = 1.0 - min(max((prompts - used_tokens) / matched, 0.0), 1.0)
+
     def find(self, number: int) -> _Prefill:
         return self.ahead.get(number) or self.due.get(number) or self.behind[number]
 
@@ -246,12 +284,14 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
-        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; and
-        tokens of cache when it was scraped last.
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests;
+        tokens of cache when it was scraped last; the share of cached prompts that takes room; seconds of a usual
+        prefill.
 
         Written on.
         """
-        self._finish = self._context = self._cache = self._sheddable = self._cache_seen = self.numbers
+        self._finish = self._context = self._cache = self._sheddable = self.numbers
+        self._cache_seen = self._own_share = self._usual = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -285,7 +325,7 @@ class PrefillClock:
 
     @property
     def cache_tokens(self) -> FloatArray:
-        """Of every row: tokens of the KV cache that the requests in flight take for themselves, at least."""
+        """Of every row: tokens of the KV cache that the requests in flight take, what several share once."""
         return self._cache
 
     @property
@@ -293,6 +333,20 @@ class PrefillClock:
         """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
         changed: FloatArray = self._cache - self._cache_seen
         return changed
+
+    @property
+    def own_share(self) -> FloatArray:
+        """Of every row: the share of what is cached of a prompt for which a request takes room all the same, 0–1.
+
+        What is cached takes no room as long as no request in flight needs it, so that the first which does takes it.
+        All is taken for such, but for what the last scrape found in use less than all prompts together have.
+        """
+        return self._own_share
+
+    @property
+    def usual_seconds(self) -> FloatArray:
+        """Of every row, the same for all: what the prefills of late take on average."""
+        return self._usual
 
     @property
     def sheddable_requests(self) -> FloatArray:
@@ -318,6 +372,7 @@ class PrefillClock:
         line.dispatched(number, work, now)
         self._of[number] = line
         self._usual_seconds += _WEIGHT_OF_NEW * (work.seconds - self._usual_seconds)
+        self._usual[:] = self._usual_seconds
         self._show(line)
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
@@ -354,15 +409,17 @@ class PrefillClock:
         for row in rows:
             at = float(observed_at[row])
             self._seen[row] = at
-            self._cache_seen[row] = self._rows[row].cache_seen = self._rows[row].cache_tokens
-            self.version += 1
-            waiting = float(columns.gauges.waiting[row])
+            line, waiting = self._rows[row], float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
-                line, batch = self._rows[row], float(snapshot.in_flight_requests[row])
+                batch = float(snapshot.in_flight_requests[row])
                 step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
                 line.observed(int(waiting), at, step_seconds, self._usual_seconds)
-                self._finish[row] = line.finish
+                used = float(columns.gauges.kv_used_tokens[row])
+                if used == used:
+                    line.holds(used)
+            line.cache_seen = line.taken_tokens
+            self._show(line)
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         seen = {id(line): float(self._seen[line.row]) for line in self._rows}
@@ -376,6 +433,7 @@ class PrefillClock:
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
         self._show_in(np.zeros(COLUMNS * rows))
+        self._usual[:] = self._usual_seconds
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
@@ -386,15 +444,18 @@ class PrefillClock:
     def _show_in(self, numbers: FloatArray) -> None:
         self.version += 1
         self.numbers = numbers
-        self._finish, self._context, self._cache, self._sheddable, self._cache_seen = numbers.reshape(COLUMNS, -1)
+        rows = numbers.reshape(COLUMNS, -1)
+        self._finish, self._context, self._cache, self._sheddable = rows[0], rows[1], rows[2], rows[3]
+        self._cache_seen, self._own_share, self._usual = rows[4], rows[5], rows[6]
 
     def _show(self, line: _Line) -> None:
         self.version += 1
         self._finish[line.row] = line.finish
         self._context[line.row] = line.context_tokens
-        self._cache[line.row] = line.cache_tokens
+        self._cache[line.row] = line.taken_tokens
         self._sheddable[line.row] = line.sheddable
         self._cache_seen[line.row] = line.cache_seen
+        self._own_share[line.row] = line.own_share
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:

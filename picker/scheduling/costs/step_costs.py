@@ -23,12 +23,20 @@ class StepCosts:
     """Seconds of a step: `base`, and per prefill token, KV token and sequence; one entry per row, none unknown.
 
     A prefill token costs as much more than its model says as that is wrong of late: what is thought cheap attracts
-    work until it is not, and what is thought dear only gets less. `mean_per_prefill_token` is that of the pool.
+    work until it is not, and what is thought dear only gets less. `mean_per_prefill_token` is that of the pool. Where
+    they are not `known`, they are those of no endpoint of it.
     """
 
     def __init__(
-        self, base: FloatArray, per_prefill_token: FloatArray, per_kv_token: FloatArray, per_sequence: FloatArray
+        self,
+        base: FloatArray,
+        per_prefill_token: FloatArray,
+        per_kv_token: FloatArray,
+        per_sequence: FloatArray,
+        *,
+        known: bool = True,
     ) -> None:
+        self.known: Final = known
         self.base: Final = base
         self.per_prefill_token: Final = per_prefill_token
         self.per_kv_token: Final = per_kv_token
@@ -66,11 +74,16 @@ def step_costs(snapshot: PoolSnapshot) -> StepCosts:
     return known
 
 
+def usual_costs(rows: int) -> StepCosts:
+    """What steps are taken to cost so many endpoints while nothing is known of any."""
+    return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients[:4]], known=False)
+
+
 def _costs(steps: StepColumns, rows: int) -> StepCosts:
     usable = steps.usable
     count = int(np.count_nonzero(usable))
     if not count:
-        return StepCosts(*[np.full(rows, each) for each in USUAL_STEPS.coefficients[:4]])
+        return usual_costs(rows)
     per_prefill_token: FloatArray = steps.per_prefill_token * (1.0 + steps.error)
     columns = [steps.base, per_prefill_token, steps.per_kv_token, steps.per_sequence]
     if count < rows:

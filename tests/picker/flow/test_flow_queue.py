@@ -130,6 +130,39 @@ def test_a_lower_band_without_room_keeps_no_higher_one_back() -> None:
     assert not queue.waits_in("", 0)
 
 
+@given(
+    come=st.lists(st.tuples(st.sampled_from(LANES), st.sampled_from("ab"), st.integers(0, 9)), max_size=20),
+    go=st.sets(st.integers(0, 19)),
+    without_room=st.sets(st.integers(0, 19)),
+)
+def test_what_is_passed_keeps_its_place_and_holds_up_none(
+    come: list[tuple[str, str, int]], go: set[int], without_room: set[int]
+) -> None:
+    def full() -> FlowQueue:
+        queue = new_queue()
+        for number, (lane, flow, due) in enumerate(come):
+            queue.add(waiting(number, flow=flow, due=due), lane, 0.0)
+        for number in go:
+            queue.removed(number, 0.0)
+        return queue
+
+    queue, order = full(), drained(full())
+    turn, left = queue.turn(), list[int]()
+    while (each := turn.next(0.0)) is not None:
+        if each.number in without_room:
+            turn.passed(each)
+        else:
+            turn.left(each, 0.0)
+            left.append(each.number)
+    for flow in "ab":
+        of_flow = [number for number in order if come[number][1] == flow]
+        assert [number for number in left if number in of_flow] == [
+            number for number in of_flow if number not in without_room
+        ]
+    assert set(drained(queue)) == set(order) & without_room
+    assert not len(queue)
+
+
 def test_a_request_that_goes_from_the_queue_in_the_middle_of_a_turn_is_passed_over() -> None:
     queue = new_queue()
     for number in range(3):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.latency.step_model import StepModel
-from picker.flow.room import LATEST_SECONDS, SOONEST_SECONDS, next_room, with_room
+from picker.flow.room import LATEST_SECONDS, MOST_CLAIMS, SOONEST_SECONDS, Claims, next_room, with_room
 from picker.request import Headers
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, Work
 from picker.scheduling.memory import PoolMemory
@@ -53,15 +53,76 @@ def test_an_endpoint_is_fed_that_has_more_to_compute_than_the_step_that_runs() -
 
 
 @pytest.mark.parametrize(
-    ("held", "matched", "fits"),
+    ("held", "matched", "own_share", "fits"),
     [
-        pytest.param(8_800, 0, True, id="prompt and answer fit"),
-        pytest.param(8_950, 0, False, id="the answer does not"),
-        pytest.param(8_950, 500, True, id="half of the prompt is there"),
+        pytest.param(8_800, 0, 1.0, True, id="prompt and answer fit"),
+        pytest.param(8_950, 0, 1.0, False, id="the answer does not"),
+        pytest.param(8_950, 500, 1.0, False, id="half of the prompt is there, and in use by none"),
+        pytest.param(8_950, 500, 0.0, True, id="half of the prompt is there, and in use"),
+        pytest.param(8_750, 500, 0.5, True, id="half of that is in use"),
     ],
 )
-def test_prompt_and_answer_have_to_fit_beside_what_is_in_flight(held: float, matched: float, fits: bool) -> None:
-    assert free(asked(1, held=[held], matched=[matched])) == ([0] if fits else [])
+def test_prompt_and_answer_have_to_fit_beside_what_is_in_flight(
+    held: float, matched: float, own_share: float, fits: bool
+) -> None:
+    context = asked(1, held=[held], matched=[matched])
+    context.memory.clock.own_share[:] = own_share
+    assert free(context) == ([0] if fits else [])
+
+
+def test_prompts_that_come_for_answers_that_end_slow_the_tokens_of_all() -> None:
+    """Prefills of 50 ms for answers of 100 tokens: of a batch of two one in fifty steps, which is 1 ms for each."""
+    context = asked(1, tpot_ms="20.8")
+    assert free(context) == [0]
+    for number in range(200):
+        context.memory.clock.dispatched(0, 9 + number, Work(0.05, 0.0, 0.0), 0.0)
+        context.memory.clock.ended(9 + number, 0.0, answered=False)
+    assert context.memory.clock.usual_seconds[0] == pytest.approx(0.05, rel=0.01)
+    assert free(context) == []
+    slower = asked(1, tpot_ms="21.3")
+    slower.memory.clock = context.memory.clock
+    assert free(slower) == [0]
+
+
+@pytest.mark.parametrize(
+    ("pending", "held", "kept"),
+    [
+        pytest.param([3.0, 1.0, 2.0], [], 1, id="the one that has computed its prompts first"),
+        pytest.param([], [9_900, 9_700, 9_500], 2, id="the one in whose cache the least has to go"),
+        # 700 of 9,700 tokens in 100 steps of 20.5 ms.
+        pytest.param([0.2, 0.0, 0.1], [0, 9_700, 0], 2, id="whatever it waits for"),
+    ],
+)
+def test_what_finds_no_room_claims_the_endpoint_that_has_some_first(
+    pending: list[float], held: list[float], kept: int
+) -> None:
+    context = asked(3, pending=pending, held=held)
+    rows, claims = context.snapshot.candidates(0.0), Claims()
+    claims.begin()
+    claims.claim(context, rows)
+    assert claims.made
+    assert claims.unclaimed(context, rows).tolist() == [row for row in range(3) if row != kept]
+    assert not claims.made, "another request has claimed nothing yet"
+    claims.end()
+    assert claims.unclaimed(context, rows) is rows
+
+
+def test_claims_are_few_and_leave_one_endpoint_to_others() -> None:
+    context = asked(9, pending=[9.0] * 9)
+    claims, rows = Claims(), context.snapshot.candidates(0.0)
+    claims.claim(context, rows)
+    assert not claims.made, "no turn goes through a queue"
+    claims.begin()
+    made = 0
+    while len(left := claims.unclaimed(context, rows)):
+        claims.claim(context, left)
+        if not claims.made:
+            break
+        made += 1
+    assert made == MOST_CLAIMS < 8
+    claims.begin()
+    claims.claim(context, rows[:1])
+    assert not claims.made
 
 
 def test_a_request_that_wants_its_tokens_soon_waits_for_a_batch_that_gives_them() -> None:

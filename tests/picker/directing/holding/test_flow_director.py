@@ -66,6 +66,27 @@ def test_all_that_fits_goes_in_one_turn_each_charged_before_the_next_is_judged()
     )
 
 
+def test_what_fits_nowhere_keeps_one_endpoint_for_itself_and_the_others_for_all() -> None:
+    queue = Queue(endpoints=3)
+    # 32,000 tokens.
+    queue.blocks = 2_000
+    queue.scrape()
+    running = [queue.ask(20_000) for _ in range(3)]
+    patient = {"x-slo-ttft-ms": "50000"}
+    large, small = queue.ask(25_000), queue.ask(5_000, patient)
+    queue.passes(3.0)
+    assert large.waits
+    assert small.verdicts, "it fits beside one that runs"
+    later = queue.ask(11_000, patient)
+    queue.passes(3.0)
+    assert later.verdicts
+    kept = {each.decision.destinations[0] for each in running}
+    kept -= {small.decision.destinations[0], later.decision.destinations[0]}
+    queue.ends(next(each for each in running if each.decision.destinations[0] in kept))
+    queue.passes(0.1)
+    assert large.decision.destinations[0] in kept, "nothing was sent there since"
+
+
 def test_bands_are_strict_and_what_is_due_first_goes_first() -> None:
     queue = Queue()
     first = queue.ask()
@@ -128,8 +149,8 @@ def test_what_can_no_longer_have_its_first_token_in_time_is_refused_before_its_t
     """Its prefill takes 1.3 s, and so does that of the one that runs, and that of the one before it."""
     queue = Queue()
     queue.ask()
-    queue.ask(headers={"x-slo-ttft-ms": "2700"})
-    hopeless = queue.ask(headers={"x-slo-ttft-ms": "2800"})
+    queue.ask(headers={"x-slo-ttft-ms": "3000"})
+    hopeless = queue.ask(headers={"x-slo-ttft-ms": "3100"})
     queue.passes(1.7)
     assert hopeless.rejection.reason is Reason.WAITED
 

@@ -187,6 +187,32 @@ def test_caches_are_as_large_as_endpoints_say() -> None:
     assert made.capacity_tokens.tolist() == [16_000.0, np.inf]
 
 
+@pytest.mark.parametrize(
+    ("used", "share"),
+    [
+        pytest.param(2_300.0, 1.0, id="all prompts and more are in use"),
+        pytest.param(1_500.0, 0.5, id="500 tokens are there once for two"),
+        pytest.param(900.0, 0.0, id="all that was cached is"),
+        pytest.param(None, 1.0, id="not known"),
+    ],
+)
+def test_what_is_not_in_use_of_the_prompts_that_have_begun_is_shared(used: float | None, share: float) -> None:
+    """Two prompts of 1,000 tokens, all of the second cached; the third is in the queue."""
+    made = clock()
+    made.dispatched(0, 1, Work(0.1, 1_100, 1_100, answer_tokens=100), now=0.0)
+    made.dispatched(0, 2, Work(0.1, 1_100, 100, matched_tokens=1_000, answer_tokens=100), now=0.0)
+    made.dispatched(0, 3, Work(0.1, 5_100, 100, matched_tokens=5_000, answer_tokens=100), now=0.0)
+    assert made.cache_tokens.tolist() == [7_300.0, 0.0], "as long as nothing says that prompts share"
+    snapshot = FakePool(2, waiting=[1.0, 0.0], observed_at=[1.0, 0.0]).snapshot()
+    gauges = snapshot.columns.gauges._replace(kv_used_tokens=np.array([np.nan if used is None else used, np.nan]))
+    state = snapshot.state.observed(replace(snapshot.columns, gauges=gauges))
+    made.observe(
+        PoolSnapshot(state, "test", 2, snapshot.in_flight_requests, snapshot.in_flight_tokens, ({},) * 2), COSTS
+    )
+    assert made.own_share.tolist() == [share, 1.0]
+    assert made.cache_tokens.tolist() == [1_300.0 + share * 6_000.0, 0.0]
+
+
 _SECONDS = st.floats(0.0, 5.0)
 _STEPS = st.lists(
     st.one_of(
