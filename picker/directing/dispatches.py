@@ -265,7 +265,8 @@ class Dispatches:
         kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
         seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
         half = 0.5 * facts.output_tokens
-        return Work(seconds, facts.prompt_tokens + half, uncached_tokens + half, sheddable=facts.priority < 0)
+        context_tokens, cache_tokens = facts.prompt_tokens + half, uncached_tokens + half
+        return Work(seconds, context_tokens, cache_tokens, uncached_tokens, sheddable=facts.priority < 0)
 
     def _cost(self, facts: RequestFacts, observed: PoolSnapshot, row: int, prefill_seconds: float) -> GpuCost:
         """What the request takes of the endpoint of `row`, which has its charge by now."""

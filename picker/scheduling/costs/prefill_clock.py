@@ -38,15 +38,24 @@ class Work:
     """What a request is for its endpoint: the `seconds` that its prefill takes alone, and its tokens.
 
     `context_tokens` are those of prompt and answer that it is expected to have on average while it decodes,
-    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache. `sheddable`: its
-    priority is below 0.
+    `cache_tokens` those of them that nothing else there has: for these it takes room in the KV cache, of which it needs
+    `prompt_tokens` at once (None: all). `sheddable`: its priority is below 0.
     """
 
-    __slots__ = ("cache_tokens", "context_tokens", "seconds", "sheddable")
+    __slots__ = ("cache_tokens", "context_tokens", "prompt_tokens", "seconds", "sheddable")
 
-    def __init__(self, seconds: float, context_tokens: float, cache_tokens: float, *, sheddable: bool = False) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        context_tokens: float,
+        cache_tokens: float,
+        prompt_tokens: float | None = None,
+        *,
+        sheddable: bool = False,
+    ) -> None:
         self.seconds = seconds
         self.sheddable = sheddable
+        self.prompt_tokens = float(round(cache_tokens if prompt_tokens is None else prompt_tokens))
         # Whole numbers, so that sums return to exactly 0.
         self.context_tokens = float(round(context_tokens))
         self.cache_tokens = float(round(cache_tokens))
@@ -87,7 +96,7 @@ class _Line:
     __slots__ = (
         "ahead",
         "behind",
-        "cache_seen",
+        "cache_since",
         "cache_tokens",
         "context_tokens",
         "due",
@@ -95,6 +104,7 @@ class _Line:
         "first",
         "life",
         "row",
+        "seen_at",
         "sheddable",
     )
 
@@ -107,7 +117,8 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
-        self.cache_seen = 0.0
+        self.cache_since = 0.0
+        self.seen_at = -math.inf
         self.sheddable = 0.0
         self.life: Life | None = None
         self.row = -1
@@ -118,6 +129,7 @@ class _Line:
             self.first = self.finish
         self.ahead[number] = _Prefill(now, work)
         self._count(work, 1.0)
+        self.cache_since += work.prompt_tokens
 
     def _count(self, work: Work, sign: float) -> None:
         self.context_tokens += sign * work.context_tokens
@@ -132,6 +144,11 @@ class _Line:
             self._run(now)
             done = self._answered(number, now) if answered else self._cut(number, now)
         self._count(done.work, -1.0)
+        self.cache_since -= done.work.prompt_tokens if done.at > self.seen_at else done.work.cache_tokens
+
+    def seen(self, at: float) -> None:
+        """A page was made at `at`: what is in use of the cache then is on it."""
+        self.cache_since, self.seen_at = 0.0, at
 
     def _run(self, now: float) -> None:
         """What the clock has computed by `now` is due."""
@@ -247,11 +264,11 @@ class PrefillClock:
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
         """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; and
-        tokens of cache when it was scraped last.
+        how many tokens of cache more are in use than when it was scraped last.
 
         Written on.
         """
-        self._finish = self._context = self._cache = self._sheddable = self._cache_seen = self.numbers
+        self._finish = self._context = self._cache = self._sheddable = self._since = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -290,9 +307,8 @@ class PrefillClock:
 
     @property
     def cache_tokens_since(self) -> FloatArray:
-        """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
-        changed: FloatArray = self._cache - self._cache_seen
-        return changed
+        """Of every row: how many tokens of the KV cache more are in use than its last page had, about."""
+        return self._since
 
     @property
     def sheddable_requests(self) -> FloatArray:
@@ -354,7 +370,8 @@ class PrefillClock:
         for row in rows:
             at = float(observed_at[row])
             self._seen[row] = at
-            self._cache_seen[row] = self._rows[row].cache_seen = self._rows[row].cache_tokens
+            self._rows[row].seen(at)
+            self._since[row] = 0.0
             self.version += 1
             waiting = float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
@@ -386,7 +403,7 @@ class PrefillClock:
     def _show_in(self, numbers: FloatArray) -> None:
         self.version += 1
         self.numbers = numbers
-        self._finish, self._context, self._cache, self._sheddable, self._cache_seen = numbers.reshape(COLUMNS, -1)
+        self._finish, self._context, self._cache, self._sheddable, self._since = numbers.reshape(COLUMNS, -1)
 
     def _show(self, line: _Line) -> None:
         self.version += 1
@@ -394,7 +411,7 @@ class PrefillClock:
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.cache_tokens
         self._sheddable[line.row] = line.sheddable
-        self._cache_seen[line.row] = line.cache_seen
+        self._since[line.row] = line.cache_since
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:
