@@ -67,8 +67,9 @@ bench-against: $(COMPILED)/.built ## CPU of requests and scrapes beside another 
 SECONDS ?= 300
 MINUTES ?= 30
 
-simulate-gate: $(STAMP) ## routing compared in virtual time (a minute): fails where the preset infscale does not win
+simulate-gate: $(STAMP) ## routing and scenarios in virtual time (two minutes): fails where infscale does not win
 	$(BIN)/python -m bench.routing --gate
+	$(BIN)/python -m bench.scenarios --gate
 
 routing-table: $(STAMP) ## the table of docs/benchmarks.md (an hour or more; TRACES=FOLDER with the public traces)
 	$(BIN)/python -m bench.routing $(if $(TRACES),--traces $(TRACES))

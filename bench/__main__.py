@@ -15,6 +15,7 @@ from bench.memory import exchanges, interpretation, learning, longest_hold, plac
 from bench.open_loop import open_loop_rows
 from bench.rows import Row, machine, table, write
 from bench.simulated_engines import engine_rows
+from bench.waiting import waiting
 from lab.controlplane import tools_problem
 
 
@@ -48,6 +49,7 @@ def _against() -> list[Row]:
 
 _PARTS: dict[str, Callable[[], list[Row]]] = {
     "memory": _memory,
+    "waiting": lambda: list(waiting()),
     "engines": lambda: list(engine_rows()),
     "gateway": _gateway,
     "open-loop": _open_loop,

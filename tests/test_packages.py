@@ -46,7 +46,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
     "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
-    "cli/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/demos/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
     "cli/test_preflight.py": ("adapter/registering/api_services",),
     "cli/test_reference_line.py": (
         "infscale/kube/api/client",
@@ -59,6 +59,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/documents/section",
         "infscale/sources/source_kind",
     ),
+    "demo/scenarios/test_figures.py": ("infscale/demo/scenarios/compared_figures",),
+    "demo/scenarios/test_scenario_plan.py": ("infscale/demo/scenarios/contenders",),
     "demo/test_report.py": ("infscale/demo/plot",),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "doctor/advice/test_scaling_advice.py": (
@@ -182,6 +184,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "scrape/test_processes.py": ("infscale/scrape/pipe", "infscale/scrape/worker"),
     "cli/test_top.py": ("infscale/top/live",),
     "keda/test_external_scaler.py": ("infscale/keda/last_answers",),
+    "viewing/explained/test_stage_sections.py": ("infscale/viewing/explained/seen_stages",),
     "viewing/test_seen_documents.py": ("infscale/viewing/document_parts",),
     "viewing/test_views.py": (
         "infscale/viewing/autoscaler_views",

@@ -61,7 +61,7 @@ COMMANDS = (
     Command("envoy-config", "infscale.cli.envoy_config", "write the configuration of an Envoy for a serve.yaml"),
     Command(
         "demo",
-        "infscale.cli.demo",
+        "infscale.cli.demos.demo",
         "compare infscale with round robin and the reference picker on simulated servers (no GPU needed)",
     ),
     Command(

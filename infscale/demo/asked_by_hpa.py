@@ -92,6 +92,16 @@ class AdapterClient:
             return RawAnswer(None, str(error).encode())
 
 
+def total_of(answer: RawAnswer) -> float | None:
+    """All values of an answer added up; None where it has none that can be used."""
+    if answer.status != 200:
+        return None
+    try:
+        return sum(milli for _, milli in _values(_document(answer.body))) / 1000
+    except QuantityError:
+        return None
+
+
 def advise(
     raw: Sequence[tuple[HpaMetric, RawAnswer]], pods: Sequence[str], at_seconds: float, history: History
 ) -> Advice:

@@ -1,4 +1,4 @@
-"""The demo's helper processes: simulated servers, `serve`, and the load generator.
+"""The demo's helper processes: simulated servers, such that come and go, `serve`, and the load generator.
 
 Each is ``python -m infscale.demo.child ROLE FILE``. It writes JSON lines to standard output, the first when it is
 ready, and ends when its standard input does, so that none outlives the demo. Processes of their own keep engine
@@ -20,7 +20,8 @@ import orjson
 import uvloop
 
 from infscale.config.read import load_config
-from infscale.demo.child_processes import LOAD, SERVE, SERVERS
+from infscale.demo.changing_servers import ChangingServers
+from infscale.demo.child_processes import FLEET, LOAD, SERVE, SERVERS
 from infscale.serving.composition import serving
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.engine.steps import EngineSettings
@@ -38,6 +39,15 @@ async def servers(wanted: Mapping[str, Any]) -> None:
         gpu_pages = [f"http://{one.settings.address}:{one.dcgm_port}/metrics" for one in fleet.servers]
         say({"discovery": fleet.discovery_document(), "gpu_pages": gpu_pages})
         await end_of_input()
+
+
+async def fleet(wanted: Mapping[str, Any]) -> None:
+    """Run simulated servers that start and stop as the lines of standard input say, until its end."""
+    async with ChangingServers(wanted["coefficients"], random.Random(wanted["seed"]), say) as changing:
+        say({})
+        reader = await input_reader()
+        while line := await reader.readline():
+            changing.obey(orjson.loads(line))
 
 
 async def serve(wanted: Mapping[str, Any]) -> None:
@@ -78,15 +88,22 @@ def say(document: Mapping[str, object]) -> None:
 
 async def end_of_input() -> None:
     """Return when the demo closes our standard input, or is gone."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    reader = await input_reader()
     await reader.read()
+
+
+async def input_reader() -> asyncio.StreamReader:
+    """Standard input."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
 
 
 ROLES: Mapping[str, Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]] = {
     LOAD: load,
     SERVERS: servers,
+    FLEET: fleet,
     SERVE: serve,
 }
 

@@ -17,7 +17,7 @@ import orjson
 from infscale.errors import InfscaleError, StartError
 from infscale.process.parents import die_with_parent
 
-SERVERS, SERVE, LOAD = "servers", "serve", "load"
+SERVERS, FLEET, SERVE, LOAD = "servers", "fleet", "serve", "load"
 """Roles of helper processes."""
 
 _READY_SECONDS = 30.0
@@ -41,6 +41,11 @@ class HelperProcess:
         output = _output(self.process)
         while line := await output.readline():
             yield _document(line)
+
+    def tell(self, document: Mapping[str, object]) -> None:
+        """Tell it something, as one line of JSON; one that is gone hears nothing."""
+        if self.process.stdin is not None and not self.process.stdin.is_closing():
+            self.process.stdin.write(orjson.dumps(document) + b"\n")
 
     def ended(self) -> InfscaleError:
         """The error that says it ended too early, with its last words."""

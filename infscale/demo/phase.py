@@ -32,12 +32,13 @@ _SCRAPE_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One of the ways to route, as people and the report call it; `preset` None: the picker is passed by."""
+    """A way to route, as people and the report call it, one `of` so many; `preset` None: the picker is passed by."""
 
     key: str
     name: str
     number: int
     preset: Preset | None
+    of: int = 3
 
     @property
     def picked(self) -> bool:
@@ -146,6 +147,24 @@ async def run_phase(plan: DemoPlan, phase: Phase, requests: Path, folder: Path, 
         return record
 
 
+class SnapshotClient:
+    """Asks `serve` for the endpoints of its store."""
+
+    def __init__(self, session: aiohttp.ClientSession, serve: HelperProcess) -> None:
+        self._session = session
+        self._url = f"http://{_LOOPBACK}:{serve.ready['telemetry_port']}/debug/snapshot"
+
+    async def rows(self) -> Sequence[Mapping[str, object]]:
+        """The endpoints of the snapshot; empty when `serve` does not answer in time."""
+        try:
+            async with self._session.get(self._url, timeout=aiohttp.ClientTimeout(total=2.0)) as response:
+                document: dict[str, Any] = orjson.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
+            return ()
+        pools: list[dict[str, Any]] = document.get("pools", [])
+        return cast("list[dict[str, object]]", pools[0]["endpoints"]) if pools else ()
+
+
 class _Watch:
     """Follows one phase: outcomes as they come, endpoints and HPA advice from `serve`."""
 
@@ -154,8 +173,7 @@ class _Watch:
     ) -> None:
         self._plan = plan
         self._phase = phase
-        self._session = session
-        self._snapshot_url = f"http://{_LOOPBACK}:{serve.ready['telemetry_port']}/debug/snapshot"
+        self._snapshot = SnapshotClient(session, serve)
         self._adapter = AdapterClient(session, str(serve.ready["adapter_url"]), str(serve.ready["adapter_ca"]))
         self._view = view
         self._seen = _Observed()
@@ -166,7 +184,7 @@ class _Watch:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _FRESH_SECONDS
         while loop.time() < deadline:
-            rows = await self._rows()
+            rows = await self._snapshot.rows()
             if len(rows) == len(self._plan.names) and all(row.get("eligible") for row in rows):
                 return
             await asyncio.sleep(0.05)
@@ -191,9 +209,9 @@ class _Watch:
 
     async def _sample(self) -> None:
         while True:
-            rows = await self._rows()
+            rows = await self._snapshot.rows()
             if rows:
-                self._seen.samples.append(LoadSample(self._elapsed(), tuple(_endpoint(row) for row in rows)))
+                self._seen.samples.append(LoadSample(self._elapsed(), tuple(endpoint_load(row) for row in rows)))
             self._view.show(self._seen.status(self._plan, self._phase, self._elapsed()))
             await asyncio.sleep(_SAMPLE_SECONDS)
 
@@ -205,16 +223,6 @@ class _Watch:
             advice = advise(raw, self._plan.names, self._elapsed(), history)
             history = advice.recommendation.history
             self._seen.advices.append(advice)
-
-    async def _rows(self) -> Sequence[Mapping[str, object]]:
-        """The endpoints of the snapshot; empty when `serve` does not answer in time."""
-        try:
-            async with self._session.get(self._snapshot_url, timeout=aiohttp.ClientTimeout(total=2.0)) as response:
-                document: dict[str, Any] = orjson.loads(await response.read())
-        except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
-            return ()
-        pools: list[dict[str, Any]] = document.get("pools", [])
-        return cast("list[dict[str, object]]", pools[0]["endpoints"]) if pools else ()
 
 
 def _servers_file(plan: DemoPlan, folder: Path) -> Path:
@@ -258,7 +266,8 @@ def _written(path: Path, content: Mapping[str, object]) -> Path:
     return path
 
 
-def _endpoint(row: Mapping[str, object]) -> EndpointLoad:
+def endpoint_load(row: Mapping[str, object]) -> EndpointLoad:
+    """What the snapshot says of one endpoint."""
     name = str(row["endpoint"]).rpartition("/")[2]
     return EndpointLoad(
         name,

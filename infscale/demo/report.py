@@ -4,12 +4,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from infscale.sim.load.load_generator import Outcome
 
 QUANTILES = (50, 90, 99)
+SummaryT = TypeVar("SummaryT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,30 +154,30 @@ class PhaseSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Generic[SummaryT]):
     """One row of the comparison: what it is called, how it is read and written, and the words for better and worse."""
 
     name: str
     short: str
-    read: Callable[[PhaseSummary], float | None]
+    read: Callable[[SummaryT], float | None]
     write: Callable[[float], str]
     better: str = "faster"
     worse: str = "slower"
     more_is_better: bool = False
 
-    def ratio(self, ours: PhaseSummary, theirs: PhaseSummary) -> float | None:
+    def ratio(self, ours: SummaryT, theirs: SummaryT) -> float | None:
         """Our value over theirs; None where either is unknown or theirs is 0."""
         found, other = self.read(ours), self.read(theirs)
         return None if found is None or not other else found / other
 
-    def gain(self, ours: PhaseSummary, theirs: PhaseSummary) -> float | None:
+    def gain(self, ours: SummaryT, theirs: SummaryT) -> float | None:
         """How many times better ours is, below 1 where it is worse; None where that cannot be said."""
         ratio = self.ratio(ours, theirs)
         if ratio is None or self.more_is_better:
             return ratio
         return 1 / ratio if ratio else None
 
-    def compared(self, ours: PhaseSummary, theirs: PhaseSummary) -> str:
+    def compared(self, ours: SummaryT, theirs: SummaryT) -> str:
         """The gain in words: ``4.9 × faster``."""
         gain = self.gain(ours, theirs)
         if not gain:
@@ -196,7 +198,7 @@ def _milliseconds(value: float) -> str:
     return f"{value * 1000:.1f} ms"
 
 
-MEASURES: tuple[Measure, ...] = (
+MEASURES: tuple[Measure[PhaseSummary], ...] = (
     Measure("throughput", "requests", lambda one: one.throughput_rps, "{:.2f}/s".format, "more", "less", True),
     Measure("time to first token p50", "first token p50", lambda one: one.ttft.p50, seconds),
     Measure("time to first token p90", "first token p90", lambda one: one.ttft.p90, seconds),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infscale.demo.asked_by_hpa import Advice
-from infscale.demo.phase import PHASES, Phase, PhaseStatus
+from infscale.demo.phase import Phase, PhaseStatus
 from infscale.demo.report import MEASURES, DemoReport, EndpointLoad, PhaseSummary, seconds
 from infscale.planner.hpa import counted
 
@@ -69,7 +69,7 @@ class PlainView:
         """Say once which phase is starting."""
         if phase.key not in self._due:
             self._due[phase.key] = 0.0
-            self._write(f"phase {phase.number} of {len(PHASES)}: {phase.name}: starting {what}, infscale and Envoy")
+            self._write(f"phase {phase.number} of {phase.of}: {phase.name}: starting {what}, infscale and Envoy")
 
     def show(self, status: PhaseStatus) -> None:
         """Print, when it is time."""
@@ -101,7 +101,7 @@ def plain_line(status: PhaseStatus) -> str:
 
 
 def _title(phase: Phase) -> Text:
-    return Text(f"Phase {phase.number} of {len(PHASES)}: {phase.name}", style="bold cyan")
+    return Text(f"Phase {phase.number} of {phase.of}: {phase.name}", style="bold cyan")
 
 
 def live(status: PhaseStatus, screen: ConsoleDimensions) -> RenderableType:

@@ -236,7 +236,7 @@ class ExternalScaler:
             ],
             _known(saturation),
             trigger.saturation,
-            sum(crowd) / max(pods.ready, 1) if len(crowd) == len(requests) else None,
+            (sum(crowd) + queued_requests(snapshot)) / max(pods.ready, 1) if len(crowd) == len(requests) else None,
         )
         asked = asked_for(snapshot, now - self._settings.activation_seconds) or queued_requests(snapshot) > 0
         replicas = load_in_replicas(pods, seen, asked=asked)

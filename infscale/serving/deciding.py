@@ -141,6 +141,10 @@ class Deciding(Part):
         store.on_observation(lambda: flow.stir(self._clock()))
         return flow
 
+    def tell_time_by(self, wall: Callable[[], float]) -> None:
+        """Have the time of the day, Unix seconds, from `wall`; before any pool is there."""
+        self._directing = replace(self._directing, wall=wall)
+
     def record(self, recorder: Recorder) -> None:
         """Tell `recorder` of every request from now on."""
         self._outermost = RecordedDirector(self._outermost, recorder, KnownAdapters(self._store))

@@ -11,6 +11,7 @@ from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.deciding import Deciding
 from infscale.serving.scheduling import pool_settings
 from infscale.serving.scraping import new_store
+from infscale.sim.load.virtual_request import VirtualRequest
 from infscale.simulate.parsed_requests import inference_request
 from infscale.simulate.scenario import Scenario
 from infscale.simulate.world.fleet import Servers
@@ -18,12 +19,15 @@ from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.gateway import EVICTED, Answer, Refused
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
+from infscale.simulate.world.virtual_server import EPOCH
 from picker.directing.admission import OBJECTIVE_HEADERS
 from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
+from picker.flow.tenants import FAIRNESS_HEADERS
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Rejection, Verdict
 from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
+from picker.sessions.session_tokens import TokenKeys
 
 if TYPE_CHECKING:
     from random import Random
@@ -45,6 +49,8 @@ def serve_config(
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
     flow_control = FlowControlSettings(enabled=queued, preempt=preempts)
+    if scenario.no_endpoint_seconds is not None:
+        flow_control = replace(flow_control, no_endpoint_seconds=scenario.no_endpoint_seconds)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 
@@ -98,15 +104,17 @@ class PickerRouter:
         clock: VirtualClock,
         rng: "Random",
     ) -> None:
-        self.deciding = Deciding(config, scheduling, store, clock.time, rng)
+        self.deciding = Deciding(config, _with_keys(scheduling, rng), store, clock.time, rng)
+        self.deciding.tell_time_by(lambda: EPOCH + clock.now)
         self._clock = clock
         self._scenario = scenario
         self._waking = _Waking(clock)
         if self.deciding.may_hold:
             self._waking.flow = self.deciding.hold(self._waking.set)
         self._director = self.deciding.director
-        self._headers = {name: self._headers_of(name) for name in scenario.priorities}
-        self._usual = self._headers_of(None)
+        self._headers: dict[tuple[str, str | None], Headers] = {}
+        # What answers gave the clients of sessions to send with their next turns.
+        self._carried: dict[int, tuple[tuple[str, bytes], ...]] = {}
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery."""
@@ -115,8 +123,7 @@ class PickerRouter:
     def route(self, flight: Flight) -> Answer | None:
         """See `Router`."""
         request = flight.request
-        headers = self._headers.get(request.request_class, self._usual)
-        asked = inference_request(request, flight.number, headers)
+        asked = inference_request(request, flight.number, self._headers_of(request))
         verdict = self._director.direct(asked, self._clock.now)
         if not isinstance(verdict, Held):
             return self._answer(flight, asked, verdict)
@@ -148,6 +155,9 @@ class PickerRouter:
         """See `Router`."""
         _, decision = _open(flight)
         flight.decision = self._director.response_started(decision, flight.status, flight.served, self._clock.now)
+        session, given = flight.request.session, flight.decision.response_headers
+        if session is not None and given:
+            self._carried[session] = given
 
     def ended(self, flight: Flight) -> None:
         """See `Router`."""
@@ -173,15 +183,31 @@ class PickerRouter:
         self._director.finished(asked, decision, outcome, now)
         flight.asked = flight.decision = None
 
-    def _headers_of(self, objective: str | None) -> Headers:
+    def _headers_of(self, request: VirtualRequest) -> Headers:
+        key = request.request_class, request.tenant
+        headers = self._headers.get(key)
+        if headers is None:
+            headers = self._headers[key] = Headers(self._items(*key))
+        carried = () if request.session is None else self._carried.get(request.session, ())
+        return Headers([*headers, *carried]) if carried else headers
+
+    def _items(self, request_class: str, tenant: str | None) -> list[tuple[str, bytes]]:
         goal = self._scenario.goal
         items: list[tuple[str, bytes]] = []
-        if objective is not None:
-            items.append((OBJECTIVE_HEADERS[0], objective.encode()))
+        if request_class in self._scenario.priorities:
+            items.append((OBJECTIVE_HEADERS[0], request_class.encode()))
+        if tenant is not None:
+            items.append((FAIRNESS_HEADERS[0], tenant.encode()))
         if self._scenario.goal_headers:
             wanted = ((TTFT_HEADERS[0], goal.ttft), (TPOT_HEADERS[0], goal.tpot))
             items += [(name, f"{seconds * 1000:g}".encode()) for name, seconds in wanted if seconds is not None]
-        return Headers(items)
+        return items
+
+
+def _with_keys(scheduling: PickerConfig, rng: "Random") -> PickerConfig:
+    """`scheduling` with keys of this run for the tokens of its sessions."""
+    files = {kind.keys for kind in scheduling.sessions if kind.keys}
+    return replace(scheduling, session_keys={each: TokenKeys((rng.randbytes(32),)) for each in sorted(files)})
 
 
 def _open(flight: Flight) -> tuple[InferenceRequest, Decision]:

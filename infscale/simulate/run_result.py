@@ -20,7 +20,8 @@ class RequestTable:
 
     `classes` and `failures` are names, `request_class` and `failure` places in them; a `failure` of -1 is none.
     `arrived`, `first` and `ended` are seconds of the run, `first` NaN without a first token. `server` is -1 where none
-    took it. `refused` are those that the picker did.
+    took it. `refused` are those that the picker did. `tenant` is a place in `tenants`, -1 without one, `session` the
+    number of the conversation, -1 without one.
     """
 
     classes: tuple[str, ...]
@@ -35,6 +36,9 @@ class RequestTable:
     request_class: Ints
     failure: Ints
     refused: NDArray[np.bool_]
+    tenants: tuple[str, ...]
+    tenant: Ints
+    session: Ints
 
     def __len__(self) -> int:
         return len(self.arrived)
@@ -72,6 +76,8 @@ class RequestTable:
         rows = sorted(flights, key=lambda flight: flight.number)
         classes = sorted({str(each.request.request_class) for each in rows})
         failures = sorted({each.failure for each in rows if each.failure is not None})
+        tenants = sorted({each.request.tenant for each in rows if each.request.tenant is not None})
+        tenant = {name: place for place, name in enumerate(tenants)}
         return cls(
             tuple(classes),
             tuple(failures),
@@ -85,6 +91,9 @@ class RequestTable:
             np.array([classes.index(str(each.request.request_class)) for each in rows], dtype=np.int64),
             np.array([-1 if each.failure is None else failures.index(each.failure) for each in rows], dtype=np.int64),
             np.array([each.refused for each in rows], dtype=np.bool_),
+            tuple(tenants),
+            np.array([tenant.get(each.request.tenant or "", -1) for each in rows], dtype=np.int64),
+            np.array([-1 if each.request.session is None else each.request.session for each in rows], dtype=np.int64),
         )
 
 

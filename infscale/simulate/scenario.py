@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from infscale.demo.scenarios.scenario_plan import ZeroScaling
 from infscale.doctor.replay.replayed_hpa import ReplayedHpa
 from infscale.endpoint import ObjectKey
 from infscale.sim.engine.coefficients import CoefficientSet
@@ -96,6 +97,26 @@ class Scaling:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedScale:
+    """Other replicas `at_seconds` after the run began, whatever an HPA says.
+
+    First `added` ones of the first kind of server, ready after `start_seconds`. Then the `oldest` and the `newest` of
+    those that stay get nothing new; each has `grace_seconds` for what it has.
+    """
+
+    at_seconds: float
+    added: int = 0
+    start_seconds: float = 0.0
+    oldest: int = 0
+    newest: int = 0
+    grace_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        if min(self.at_seconds, self.added, self.start_seconds, self.oldest, self.newest, self.grace_seconds) < 0:
+            raise ValueError("times and numbers of replicas are not negative")
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What a good answer is, seconds: its first token, each further one, the whole; None is no matter."""
 
@@ -114,7 +135,9 @@ class Scenario:
     `goal_headers`: requests carry the goal. With `known_gpus` labels of endpoints say which GPUs they have, so that
     priors of their speed are found. Clients leave after `patience_seconds`. Requests that arrive before
     `warmup_seconds` are played and not counted. `served_model` is the name that the model has here, None: the first
-    server's own.
+    server's own. `at_first` is how many of the servers there are at the beginning, None: all; `scales` is what becomes
+    of replicas beside an HPA. Requests wait for the first endpoint of a pool that has none for `no_endpoint_seconds`,
+    None: as long as the product has it.
     """
 
     traffic: Traffic
@@ -125,7 +148,7 @@ class Scenario:
     retries: int = 2
     response_bodies: bool = False
     faults: tuple[PlannedFault, ...] = ()
-    scaling: Scaling | None = None
+    scaling: Scaling | ZeroScaling | None = None
     goal: Goal = Goal()
     goal_headers: bool = False
     priorities: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
@@ -134,8 +157,13 @@ class Scenario:
     warmup_seconds: float = 0.0
     pool: ObjectKey = POOL
     served_model: str | None = None
+    at_first: int | None = None
+    scales: tuple[PlannedScale, ...] = ()
+    no_endpoint_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        if self.at_first is not None and not 0 <= self.at_first <= len(self.servers):
+            raise ValueError("at first there are no more servers than there are in all")
         if not self.servers:
             raise ValueError("there is at least one server")
         if self.patience_seconds <= 0 or self.warmup_seconds < 0:

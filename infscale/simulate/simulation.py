@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
+from infscale.demo.scenarios.scenario_plan import ZeroScaling
 from infscale.endpoint import DiscoveryState
 from infscale.sim.engine.steps import FinishedRequest
 from infscale.sim.load.virtual_request import RequestStream, VirtualRequest
@@ -18,6 +19,7 @@ from infscale.simulate.world.fleet import Fleet
 from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.gateway import Gateway, Router
 from infscale.simulate.world.virtual_clock import VirtualClock
+from infscale.simulate.zero_scaling import VirtualZeroScaler
 from picker.epp_config.loader import preset
 
 _PROGRESS_EVERY = 100
@@ -46,7 +48,7 @@ class Simulation:
         self.policy = policy
         self.seed = seed
         self.clock = clock = VirtualClock(-_LEAD_SECONDS)
-        self.controller: VirtualController | None = None
+        self.controller: VirtualController | VirtualZeroScaler | None = None
         self.fleet = Fleet(scenario, clock, self._rng("servers"), self, self._discovered)
         self.product, self.picker = self._deciding()
         self.router = self._router()
@@ -61,8 +63,13 @@ class Simulation:
         """Everything from the first request to the last end."""
         began = perf_counter()
         self.fleet.start()
-        if self.scenario.scaling is not None and self.product is not None:
-            self.controller = VirtualController(self.scenario.scaling, self.fleet, self.product.store, self.clock)
+        scaling = self.scenario.scaling
+        if scaling is not None and self.product is not None:
+            store = self.product.store
+            if isinstance(scaling, ZeroScaling):
+                self.controller = VirtualZeroScaler(scaling, self.fleet, store, self.clock)
+            else:
+                self.controller = VirtualController(scaling, self.fleet, store, self.clock)
             self.controller.start()
         self._await_next()
         # Scrapes would go on for ever.
@@ -157,6 +164,7 @@ class Simulation:
             "prompt_tokens": stats.prompt_tokens,
             "matched_tokens": stats.matched_tokens,
             "unknown_load": stats.unknown_load,
+            "session_moves": sum(stats.session_moves.values()),
             "written_off": self.product.store.written_off,
             "evictions": stats.outcomes.get("evicted", 0),
         }

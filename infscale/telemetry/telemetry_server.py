@@ -196,7 +196,7 @@ def _application(
     application.router.add_get("/metrics", metrics)
     application.router.add_get("/healthz", healthz)
     if is_loopback(listen.host):
-        for path, handler in {**debug_routes(documents, sources), **ui_routes(documents)}.items():
+        for path, handler in {**debug_routes(documents, sources), **ui_routes(documents, sources)}.items():
             application.router.add_get(path, for_this_machine(handler))
     return application
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from infscale.telemetry.debug_documents import DebugDocuments, Handler
+from infscale.telemetry.debug_documents import DebugDocuments, DebugSources, Handler
 from infscale.viewing.seen_documents import Documents, seen
 from infscale.viewing.views import view_page
 from infscale.viewing.web_page import (
@@ -35,8 +35,9 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def ui_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
+def ui_routes(documents: DebugDocuments, sources: DebugSources) -> Mapping[str, Handler]:
     """The paths of pages, and what answers them; one page is written at a time."""
+    explain = sources.finders.get("picks")
     writing = asyncio.Lock()
 
     async def page(request: web.Request) -> web.StreamResponse:
@@ -49,6 +50,7 @@ def ui_routes(documents: DebugDocuments) -> Mapping[str, Handler]:
                 await documents.get("picks", _KEPT_SECONDS),
                 await documents.get("autoscalers", _KEPT_SECONDS),
                 await documents.get("triggers", _KEPT_SECONDS),
+                explanation=explain(asked.view.pick) if explain is not None and asked.view.pick else None,
             )
             # A page of a thousand endpoints takes tens of milliseconds, which decisions do not wait for.
             written = await asyncio.to_thread(lambda: web_page(view_page(seen(found), asked.view), asked))

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -40,14 +41,24 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         if self._session is not None:
             await self._session.close()
 
-    async def documents(self, *, picks: bool) -> Documents:
-        """The documents as they are now; the decisions only with `picks`. Raises `NoAnswer`."""
+    async def documents(self, *, picks: bool, pick: str = "") -> Documents:
+        """The documents as they are now. Raises `NoAnswer`.
+
+        The decisions are there only with `picks`, and the explanation of the one whose id is `pick`, if it is given.
+        """
+        explanation = f"picks/{quote(pick, safe='')}" if pick else ""
         asked = ["snapshot", "autoscalers", "triggers", *(["picks"] if picks else [])]
+        asked += [explanation] if pick else []
         found = dict(zip(asked, await asyncio.gather(*map(self.document, asked)), strict=True))
         if found["snapshot"] is None:
             raise NoAnswer("there is no /debug/snapshot: infscale has it where telemetry listens on loopback")
         return Documents(
-            found["snapshot"], found.get("picks"), found["autoscalers"], found["triggers"], picks_asked=picks
+            found["snapshot"],
+            found.get("picks"),
+            found["autoscalers"],
+            found["triggers"],
+            picks_asked=picks,
+            explanation=found.get(explanation),
         )
 
     async def document(self, path: str) -> object | None:

@@ -16,7 +16,7 @@ from infscale.top.screen import Contact, screen
 from infscale.top.terminal import Terminal
 from infscale.viewing.document_parts import DocumentError
 from infscale.viewing.grid import Page, arranged, path_to
-from infscale.viewing.seen_documents import Seen, seen
+from infscale.viewing.seen_documents import Documents, Seen, seen
 from infscale.viewing.views import view_page
 
 _ESCAPE_SECONDS: Final = 0.05
@@ -107,7 +107,7 @@ class Live:
             self._asked_now.clear()
             heard = self._heard
             try:
-                heard.seen = seen(await self._client.documents(picks=self._state.looks_at_picks))
+                heard.seen = seen(await self._documents())
                 heard.at, heard.failing_since = loop.time(), None
             except (NoAnswer, DocumentError) as error:
                 heard.problem = str(error)
@@ -116,6 +116,10 @@ class Live:
             self._changed.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked_now.wait(), self._interval)
+
+    async def _documents(self) -> Documents:
+        state = self._state
+        return await self._client.documents(picks=state.looks_at_picks, pick=state.here.view.pick)
 
     def _typed(self) -> None:
         read = self._terminal.read()
@@ -133,13 +137,13 @@ class Live:
 
     def _take(self, read: bytes, *, waited: bool = False) -> None:
         keys, self._pending = keys_of(self._pending + read, waited=waited)
-        looked = self._state.looks_at_picks
+        looked, pick = self._state.looks_at_picks, self._state.here.view.pick
         lines = self._terminal.size.body
         for key in keys:
             here = self._state.here
             made = arranged(self._page(), here.sorting, here.wanted)
             self._state = pressed(self._state, key, made, lines)
-        if self._state.looks_at_picks and not looked:
+        if (self._state.looks_at_picks and not looked) or self._state.here.view.pick not in ("", pick):
             self._asked_now.set()
         self._changed.set()
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from infscale.viewing.explained.stage_sections import stage_facts, stage_sections
 from infscale.viewing.grid import (
     Cell,
     Column,
@@ -118,7 +119,7 @@ def _microseconds(value: float) -> str:
 
 
 def _key(pick: PickSeen) -> str:
-    return f"{pick.time} {pick.request_id}"
+    return f"{pick.revision} {pick.request_id}"
 
 
 def _chosen(pick: PickSeen) -> str:
@@ -159,6 +160,8 @@ def pick_page(seen: Seen, view: View) -> Page | None:
     if pick is None:
         return None
     names = _names(seen, pick)
+    of_pick = (each for each in seen.explained if (each.pick, each.request_id) == (pick.revision, pick.request_id))
+    stages = next(of_pick, None)
     facts = [
         f"request {pick.request_id or 'without an id'}, model {pick.model or 'not read'}, at {pick.time}",
         f"it went to {_chosen(pick)}: {why_chosen(pick, names)}",
@@ -166,22 +169,28 @@ def pick_page(seen: Seen, view: View) -> Page | None:
         + ("" if pick.decision_seconds is None else f" in {_microseconds(pick.decision_seconds)}")
         + ("" if pick.charged_tokens is None else f", charged {count(pick.charged_tokens)} tokens"),
         *how_it_went(pick),
-        f"stage by stage: infscale explain {pick.revision}",
+        *([] if stages is None else stage_facts(stages)),
+        f"the same in a terminal: infscale explain {pick.revision}",
     ]
     destinations = tuple(
         Row(str(place), (Cell(str(place + 1), -place), text_cell(name or "has left its pool"), text_cell(authority)))
         for place, (name, authority) in enumerate(pick.destinations)
     )
-    scores = tuple(
-        Row(authority, (text_cell(names.get(authority, authority)), Cell(number(score), score)))
-        for authority, score in sorted(pick.scores.items(), key=lambda item: -item[1])
-    )
     sections = (
         Section("destinations", _DESTINATION_COLUMNS, destinations),
-        Section("scores", _SCORE_COLUMNS, scores, "not kept: picker.emit_endpoint_scores keeps those of candidates"),
+        *((_scores_alone(pick, names),) if stages is None else stage_sections(stages)),
     )
     path = (*path_to(view)[:-1], (f"pick at {_time(pick)}", view))
     return Page(path, tuple(facts), sections)
+
+
+def _scores_alone(pick: PickSeen, names: dict[str, str]) -> Section:
+    """What is known of scores where the stages are not."""
+    rows = tuple(
+        Row(authority, (text_cell(names.get(authority, authority)), Cell(number(score), score)))
+        for authority, score in sorted(pick.scores.items(), key=lambda item: -item[1])
+    )
+    return Section("scores", _SCORE_COLUMNS, rows, "not kept: picker.emit_endpoint_scores keeps those of candidates")
 
 
 def how_it_went(pick: PickSeen) -> list[str]:

@@ -44,6 +44,11 @@ class View:
     name: str = ""
     explains: bool = False
 
+    @property
+    def pick(self) -> str:
+        """The id of the pick that it shows, "" where it shows none."""
+        return self.name.partition(" ")[0] if self.kind is ViewKind.PICK else ""
+
 
 STORE_VIEW: Final = View(ViewKind.STORE)
 

@@ -51,7 +51,7 @@ def _pick(pick: Part) -> list[str]:
     waited = pick.number("waited_seconds")
     if waited is not None:
         lines.append(f"waited {seconds(waited)} for {shown(pick.text('waited_for')) or 'its turn'}")
-    lines += ["", *_verdict(pick), *_sessions(pick), *_stages(pick), *_table(pick), *_outcome(pick)]
+    lines += ["", *_verdict(pick), *session_lines(pick), *_stages(pick), *_table(pick), *_outcome(pick)]
     if pick.flag_or_none("reproduced") is False:
         lines += ["", "not made again: a stage reads what is not kept, so what it says here may not be what it said"]
     return lines
@@ -80,7 +80,8 @@ def _verdict(pick: Part) -> list[str]:
     return lines
 
 
-def _sessions(pick: Part) -> list[str]:
+def session_lines(pick: Part) -> list[str]:
+    """What became of the sessions of the request of `pick`, a line each."""
     return list(pick.each("sessions", _session))
 
 

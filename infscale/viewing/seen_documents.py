@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infscale.viewing.document_parts import Part
+from infscale.viewing.explained.seen_stages import StagesSeen, stages_seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class TriggerSeen:
 class Seen:
     """Everything at one moment. `picks`, `autoscalers` and `triggers` are None where the process has no such document.
 
-    `picks_asked`: the process was asked for its decisions.
+    `picks_asked`: the process was asked for its decisions. `explained` are those of which the stages were asked for.
     """
 
     pools: tuple[PoolSeen, ...]
@@ -218,6 +219,7 @@ class Seen:
     autoscalers_left_out: int = 0
     picks_asked: bool = True
     triggers: tuple[TriggerSeen, ...] | None = None
+    explained: tuple[StagesSeen, ...] = ()
 
     def pool(self, name: str) -> PoolSeen | None:
         """The pool of that name."""
@@ -233,6 +235,7 @@ class Documents:
     autoscalers: object | None = None
     triggers: object | None = None
     picks_asked: bool = True
+    explanation: object | None = None
 
 
 def seen(documents: Documents) -> Seen:
@@ -248,6 +251,7 @@ def seen(documents: Documents) -> Seen:
         0 if scalers is None else scalers.count("left_out"),
         documents.picks_asked,
         None if triggers is None else triggers.each("triggers", _trigger),
+        () if documents.explanation is None else stages_seen(documents.explanation),
     )
 
 

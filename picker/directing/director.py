@@ -17,7 +17,7 @@ from picker.directing.admission import REJECTED_SATURATED, shed_for_load
 from picker.directing.candidates import Unseen, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
-from picker.directing.gates import Gates
+from picker.directing.gates import Admission, Gates
 from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
@@ -248,7 +248,7 @@ class PoolDirector:
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
         selection = self._schedule(context, admission.rows)
-        if isinstance(selection, Rejection) and not blind and selection.reason is not Reason.SATURATED:
+        if isinstance(selection, Rejection) and not blind and not _waits_for_its_own(selection, context, admission):
             # No endpoint whose load is known will do for this request: one whose load is not may.
             others = self._gates.of_unknown_load(request, snapshot, now)
             if len(others):
@@ -319,6 +319,17 @@ class PoolDirector:
             return shed_for_load(retry_after)
         message = "no endpoints available for the given request"
         return Rejection("ResourceExhausted", message, answer, REJECTED_SATURATED, retry_after)
+
+
+def _waits_for_its_own(rejection: Rejection, context: SchedulingContext, admission: Admission) -> bool:
+    """Whether endpoints whose load is known will do for the request, although not now.
+
+    A request that is bound to some of them, by its session or by filters, would leave those for one that is not known.
+    """
+    if rejection.reason is not Reason.NO_ROOM:
+        return rejection.reason is Reason.SATURATED
+    eligible = context.derived.get(ELIGIBLE)
+    return bool(context.sessions) or (eligible is not None and len(eligible) < len(admission.rows))
 
 
 def _lane(context: SchedulingContext, rows: IntArray) -> str:

@@ -79,6 +79,7 @@ class Dispatches:
         self.outputs.refresh(snapshot, now)
         if self._clocked:
             self.memory.clock.observe(snapshot, step_costs(snapshot))
+            self.memory.observe(snapshot)
             self.memory.adapters.follow(snapshot)
         self.follow_endpoints(snapshot)
 

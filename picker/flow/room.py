@@ -8,6 +8,8 @@ An endpoint has room unless one of these says that the request would be better k
 * **It is fed.** The prompts that it has, by the prefill clock, keep it busy beyond the step that runs and the way of a
   request to it. It will not run dry before it is looked at again, so that another one would only wait there, where it
   can be neither passed by others nor sent elsewhere.
+* **Its batch is full** and one waits to join it, where its pages show how many requests a batch of it takes
+  (`picker.scheduling.costs.batch_limits`).
 * **Its KV cache has no room** for the uncached prompt and the whole answer, beside what is in flight there; or none for
   the uncached prompt alone, beside what its page says is in use. It would wait for others to end, or have them
   preempted.
@@ -42,6 +44,7 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     needed = clock.cache_tokens + uncached + request.output_tokens
     kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (needed > clock.capacity_tokens)
     kept |= unfit_tokens(context) > 0.0
+    kept |= in_flight > context.memory.batch_limits
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)

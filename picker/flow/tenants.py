@@ -82,6 +82,9 @@ class CostFairness:
         """Flows that are remembered."""
         return len(self._tenants)
 
+    def __contains__(self, flow: str) -> bool:
+        return flow in self._tenants
+
     def virtual_seconds(self, flow: str) -> float:
         """The GPU seconds ÷ weight at which a flow stands: of one that is unknown, where it would begin."""
         tenant = self._tenants.get(flow)

@@ -10,9 +10,10 @@ import numpy as np
 
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.metrics.sample import FloatArray, Life
-from infscale.metrics.snapshot import BoolArray, IntArray
+from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
+from picker.scheduling.costs.batch_limits import BatchLimits
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.protected_load import ProtectedBooks, ProtectedLoad
 
@@ -30,22 +31,22 @@ class _Past:
     life: Life | None = None
 
 
-NUMBERS: Final = 4
+NUMBERS: Final = 5
 """How many numbers are remembered of each endpoint."""
-_COLD, _FAILURES, _FAILED_AT, _TIGHTEST = range(NUMBERS)
-_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf)
+_COLD, _FAILURES, _FAILED_AT, _TIGHTEST, _BATCH = range(NUMBERS)
+_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf, math.inf)
 
 
 class PoolMemory:
-    """Cold requests, failures, media and promises per endpoint, its prefill clock, adapters and load of the pool.
+    """Cold requests, failures, media, promises, clock and batch of each endpoint, adapters and load of the pool.
 
     The director of the pool owns and writes it; stages only read. It holds one record per endpoint of the pool, and an
     endpoint that leaves takes its record along: the same pod at another address starts anew. `discovered` are the
     endpoints of all pools that are followed, the very same tuple until discovery says something new.
 
     `numbers` has of every endpoint the number of its last cold request (0: none); then of each failures in a row; when
-    the last was; and the fewest seconds per output token that a request on it was promised. `version` is another one
-    whenever one of them is.
+    the last was; the fewest seconds per output token that a request on it was promised; and its full batch, infinite
+    where that is not known. `version` is another one whenever one of them is.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class PoolMemory:
         self.version = 0
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
+        self._batches = BatchLimits()
         self.protected = ProtectedBooks()
 
     @staticmethod
@@ -95,6 +97,8 @@ class PoolMemory:
         """
         if endpoints is not self._endpoints:
             self._place(endpoints)
+            self._batches.sync(endpoints)
+            self._limit_batches()
         self.clock.sync(endpoints, lives)
         if lives is self._lives or not lives:
             return
@@ -121,6 +125,21 @@ class PoolMemory:
         self._rows = list(self._past.values())
         self._by_authority = {authority: past for (_, authority), past in self._past.items()}
         self._failing = int(np.count_nonzero(self._columns[_FAILURES]))
+
+    def observe(self, snapshot: PoolSnapshot) -> None:
+        """Learn from what was scraped since it was last looked at how large batches get."""
+        if self._batches.observe(snapshot):
+            self._limit_batches()
+
+    def _limit_batches(self) -> None:
+        self.version += 1
+        self._columns[_BATCH] = self._batches.limits
+
+    @property
+    def batch_limits(self) -> FloatArray:
+        """Of every row: requests in a full batch, infinite where that is not known."""
+        limits: FloatArray = self._columns[_BATCH]
+        return limits
 
     def _remember_in(self, numbers: FloatArray) -> None:
         self.version += 1

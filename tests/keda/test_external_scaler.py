@@ -243,6 +243,17 @@ def test_what_waits_in_the_picker_is_slow_although_engines_are_fast() -> None:
     assert pools.value({**SLO, "model": "other"}) < 4.0, "it waits for another model"
 
 
+def test_a_slow_model_that_requests_wait_for_in_the_picker_gets_more_replicas() -> None:
+    """With one request per replica none would wait for another; those that wait in the picker do."""
+    pools = Pools([server(0)])
+    busy(pools, 1.4, waiting=0.0, running=1.0, kv=0.1)
+    assert pools.value(SLO) == 1.0
+    book = pools.store.open_queue(CHAT, pools.now)
+    for _ in range(5):
+        book.came(book.place(MODEL, 100.0, pools.now - 5.0))
+    assert pools.value(SLO) == 2.0
+
+
 def test_what_was_answered_is_kept_with_what_it_was_made_of() -> None:
     pools = Pools([server(0), server(1, phase=Phase.STARTING)])
     busy(pools, 0.05, waiting=0.0, running=20.0, kv=0.4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from infscale.cli.demo import play
+from infscale.cli.demos.demo import play
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
 from infscale.demo.report import PhaseSummary
 from infscale.demo.view import PlainView

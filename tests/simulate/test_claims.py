@@ -31,6 +31,9 @@ def table(rows: Sequence[tuple[float, float, float, int, int]]) -> RequestTable:
         nothing,
         nothing - 1,
         nothing > 0,
+        (),
+        nothing - 1,
+        nothing - 1,
     )
 
 

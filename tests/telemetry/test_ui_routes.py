@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.stepwise import Steps
-from infscale.telemetry.debug_documents import DebugSources
+from infscale.telemetry.debug_documents import DebugFinder, DebugSources
 from infscale.telemetry.own_metrics import OwnMetrics
 from infscale.telemetry.telemetry_server import TelemetryListen, TelemetryServer
 from tests.fakes.samples import engine_sample
@@ -33,17 +33,38 @@ def triggers() -> Steps[object]:
     return TRIGGERS
 
 
+def explained(name: str) -> object | None:
+    pick = next((each for each in PICKS["picks"] if each["revision"] == name), None)
+    stage = {"kind": "filter", "stage": "by-zone-filter", "before": 3, "after": 2, "dropped": []}
+    known = {"pick": name, "request_id": "" if pick is None else pick["request_id"]}
+    return None if pick is None else {"picks": [{**known, "stages": [stage]}]}
+
+
 @asynccontextmanager
-async def serving(made: MetricStore, host: str = "127.0.0.1") -> AsyncGenerator[TelemetryServer]:
+async def serving(
+    made: MetricStore, host: str = "127.0.0.1", finders: Mapping[str, DebugFinder] | None = None
+) -> AsyncGenerator[TelemetryServer]:
     pages = {"picks": picks, "autoscalers": autoscalers, "triggers": triggers}
+    sources = DebugSources(pages, finders or {})
     # Documents are kept for a while by this clock, which a test that waits for another value lets run.
     loop, begin = asyncio.get_running_loop(), asyncio.get_running_loop().time()
 
     def clock() -> float:
         return NOW + loop.time() - begin
 
-    async with TelemetryServer(TelemetryListen(host, 0), made, OwnMetrics(), clock, DebugSources(pages)) as server:
+    async with TelemetryServer(TelemetryListen(host, 0), made, OwnMetrics(), clock, sources) as server:
         yield server
+
+
+async def test_the_page_of_a_pick_has_its_stages() -> None:
+    pick = PICKS["picks"][0]
+    query = {"view": "pick", "pool": pick["pool"], "name": f"{pick['revision']} {pick['request_id']}"}
+    async with serving(store(), finders={"picks": explained}) as server, ClientSession() as session:
+        async with session.get(f"{server.url}/ui", params=query) as answer:
+            text = await answer.text()
+        assert "by-zone-filter" in text
+        async with session.get(f"{server.url}/ui?view=pool&pool=llm/chat&why=1") as answer:
+            assert "by-zone-filter" not in await answer.text()
 
 
 async def test_pages_allow_nothing_but_what_is_theirs() -> None:

@@ -17,7 +17,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @asynccontextmanager
 async def asking(handler: Handler, timeout: float = 5.0) -> AsyncGenerator[ServeClient]:
     application = web.Application()
-    application.router.add_get("/debug/{name}", handler)
+    application.router.add_get("/debug/{name:.+}", handler)
     server = TestServer(application, host="127.0.0.1")
     async with server:
         address = f"http://127.0.0.1:{server.port}/"
@@ -46,6 +46,15 @@ async def test_decisions_are_asked_for_where_they_are_wanted() -> None:
     async with asking(handler) as client:
         await client.documents(picks=False)
     assert sorted(asked) == ["autoscalers", "snapshot", "triggers"]
+
+
+async def test_the_stages_of_a_pick_are_asked_for_by_its_id() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"of": request.match_info["name"]})
+
+    async with asking(handler) as client:
+        found = await client.documents(picks=True, pick="s.7")
+    assert found.explanation == {"of": "picks/s.7"}
 
 
 async def _missing(_: web.Request) -> web.StreamResponse:

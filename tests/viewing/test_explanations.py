@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infscale.viewing.explained.seen_stages import stages_seen
 from infscale.viewing.explanations import how_it_went, why_chosen
 from infscale.viewing.grid import STORE_VIEW, Page, View, ViewKind
 from infscale.viewing.views import view_page
@@ -74,6 +75,18 @@ def test_a_pick_has_a_page() -> None:
     assert page.facts[1].startswith("it went to llm/vllm-0: it had the best score of 2 candidates, 0.75")
     assert rows(page, "destinations")[1] == ["2", "has left its pool", "10.0.0.9:8000"]
     assert rows(page, "scores") == [["llm/vllm-0", "0.75"], ["llm/vllm-1", "0.5"]]
+
+
+def test_a_pick_whose_stages_were_asked_for_shows_them() -> None:
+    (section,) = [each for each in explained(ViewKind.POOL).sections if each.title == "last picks"]
+    opens = section.rows[0].opens
+    assert opens is not None
+    stage = {"kind": "filter", "stage": "by-zone", "before": 3, "after": 2, "dropped": ["llm/vllm-2"]}
+    known = {"pick": opens.pick, "request_id": opens.name.partition(" ")[2], "stages": [stage]}
+    document = {"picks": [{**known, "request_id": "another"}, known]}
+    page = view_page(replace(looked_at(), explained=stages_seen(document)), opens)
+    assert rows(page, "stages") == [["filter", "by-zone", "3", "2", "llm/vllm-2"]]
+    assert "scores" not in [each.title for each in page.sections]
 
 
 NAMES = {"10.0.0.2:8000": "llm/vllm-1"}

@@ -61,7 +61,7 @@ def experiment(arguments: argparse.Namespace) -> Experiment:
         raise ConfigError("arguments", "", str(error)) from None
     policies = tuple(named_policy(each) for each in arguments.policy or ["infscale", "reference"])
     _check_distinct("--policy", [each.name for each in policies])
-    return Experiment(scenario, policies, _seeds(arguments.seeds))
+    return Experiment(scenario, policies, seeds_of(arguments.seeds))
 
 
 def server_kinds(text: str, usual_set: str) -> tuple[ServerKind, ...]:
@@ -122,7 +122,7 @@ def described(chosen: Experiment, words: Sequence[str]) -> Mapping[str, object]:
         "retries": scenario.retries,
         "response_bodies": scenario.response_bodies,
         "faults": [_fault(each) for each in scenario.faults],
-        "hpa": None if scaling is None else _scaled(scaling),
+        "hpa": _scaled(scaling) if isinstance(scaling, Scaling) else None,
         "goal_seconds": asdict(scenario.goal),
         "goal_headers": scenario.goal_headers,
         "priorities": dict(scenario.priorities),
@@ -197,7 +197,7 @@ def trace_text(path: str) -> str:
         raise ConfigError(path, "", f"expected UTF-8 text, byte {error.start + 1} is none") from None
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seeds_of(text: str) -> tuple[int, ...]:
     """``5``: the seeds 1 to 5; ``3,7``: these."""
     parts = text.split(",")
     if not all(part.isdecimal() and len(part) < 10 for part in parts) or not int(parts[0]) >= 1:

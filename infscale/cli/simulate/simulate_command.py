@@ -15,13 +15,14 @@ from typing import TextIO
 import orjson
 
 from infscale import __version__
+from infscale.cli.simulate.scenario_command import refuse_others, simulated
 from infscale.cli.simulate.simulate_arguments import described, experiment
 from infscale.documents.strict_document import quoted
 from infscale.errors import ConfigError, StartError
 from infscale.extras import install_command
 from infscale.simulate.findings.comparison import Findings
 from infscale.simulate.findings.findings_json import document
-from infscale.simulate.findings.findings_text import lines
+from infscale.simulate.findings.findings_text import lines as findings_lines
 from infscale.simulate.findings.summaries import RunSummary
 from infscale.simulate.many_runs import Done, Experiment, play
 from infscale.simulate.run_result import RunResult
@@ -45,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chats, conversation, mooncake:file=PATH … (docs/workloads.md); again: played together (default chats)",
     )
     parser.add_argument(
+        "--scenario",
+        metavar="NAME",
+        help="overload, scale-from-zero, sessions, surge: traffic, servers and what they are scaled by, with the "
+        "reference's flow control and infscale's; instead of all that describes these",
+    )
+    parser.add_argument(
         "--policy",
         action="append",
         metavar="NAME|FILE[@INTERVAL]",
@@ -62,6 +69,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scaling(parser)
     add_output(parser)
     parser.set_defaults(run=run)
+
+
+def _scenario(arguments: argparse.Namespace) -> int:
+    nothing = argparse.ArgumentParser(add_help=False)
+    add_arguments(nothing)
+    refuse_others(arguments, vars(nothing.parse_args([])))
+    with Progress(sys.stderr, shown=sys.stderr.isatty() and not arguments.no_tty) as progress:
+        document, lines = simulated(arguments, progress.show)
+    print(*lines, sep="\n")
+    if arguments.json is not None:
+        _write_json(arguments.json, document)
+    return 0
+
+
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
+    try:
+        path.write_bytes(orjson.dumps({"versions": _versions(), **content}, option=orjson.OPT_INDENT_2) + b"\n")
+    except OSError as error:
+        raise StartError(f"cannot write {error.filename}: {error.strerror}") from None
+    print(f"report  {path}")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +135,8 @@ def add_scaling(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Simulate, and print what came of it."""
     check(arguments)
+    if arguments.scenario is not None:
+        return _scenario(arguments)
     chosen = experiment(arguments)
     with Progress(sys.stderr, shown=sys.stderr.isatty() and not arguments.no_tty) as progress:
         results = play(chosen, arguments.jobs, progress.show)
@@ -163,7 +192,7 @@ def _findings(chosen: Experiment, results: list[RunResult]) -> Findings:
 
 
 def _lines(chosen: Experiment, findings: Findings) -> list[str]:
-    return [asked(chosen.scenario, findings), "", *lines(findings)]
+    return [asked(chosen.scenario, findings), "", *findings_lines(findings)]
 
 
 def asked(scenario: Scenario, findings: Findings) -> str:

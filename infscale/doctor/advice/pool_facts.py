@@ -18,7 +18,7 @@ class PoolFacts:
     """A pool and the workload behind it.
 
     `batch` is how many requests one of its engines runs at once, `load_seconds` how long a model takes to load, `minor`
-    the cluster's Kubernetes 1.x; None: not known. `holds`: it is known that requests wait in the picker.
+    the cluster's Kubernetes 1.x; None: not known.
     """
 
     pool: ObjectKey
@@ -28,7 +28,6 @@ class PoolFacts:
     batch: int | None = None
     load_seconds: float | None = None
     minor: int | None = None
-    holds: bool = False
 
 
 def of_cluster(view: ClusterView, name: str, target: ObjectRef | None) -> PoolFacts:
@@ -49,7 +48,6 @@ def of_cluster(view: ClusterView, name: str, target: ObjectRef | None) -> PoolFa
         next((each for each in batches if each), None),
         None,
         view.minor,
-        bool(view.infscale.holds),
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from infscale.doctor.advice.pool_facts import PoolFacts
-from infscale.doctor.metric_names import is_engine_queue
 from infscale.errors import ConfigError
 from infscale.metrics.published.latency_goals import Goal
 
@@ -104,13 +103,6 @@ def _metrics(facts: PoolFacts, goals: Sequence[Goal], minimum: int) -> Iterator[
             f"pods are added above {acts:g} s. Value, since latencies of pods do not add up"
         )
         yield AdvisedMetric("Object", each.metric.name, "Value", f"{math.ceil(target * 1000)}m", why)
-    first = min((each.seconds for each in goals if is_engine_queue(each.metric.name)), default=None)
-    if facts.holds and first is not None:
-        why = (
-            f"Requests wait in the picker, which no engine sees: {first * _OF_GOAL:g} s there, as for the latency. "
-            "Without picker.flow_control it is unknown, and nothing is scaled down: take it out then"
-        )
-        yield AdvisedMetric("Object", "queue_wait_p90_seconds", "Value", f"{math.ceil(first * _OF_GOAL * 1000)}m", why)
     if facts.batch is not None:
         count = max(1, math.floor(facts.batch * _OF_BATCH))
         why = (

@@ -83,18 +83,19 @@ def _asks_engines(text: str) -> bool:
 
 
 def keda_blind_to_the_queue(view: ClusterView) -> Iterator[Found]:
-    """ScaledObjects on what queues in engines alone, while requests wait in the picker: triggers of others."""
+    """ScaledObjects on what engines say of their queues, while requests wait in the picker."""
     for scaled in view.scaled_objects if view.infscale.holds else ():
-        if not scaled.triggers or any(map(_is_infscales, scaled.triggers)):
-            continue
-        if all(map(_asks_queues, _names(scaled))):
-            cause = "requests wait in the picker and not in engines, whose queues alone would show an idle pool"
+        if scaled.triggers and all(map(_asks_queues, scaled.triggers)):
+            cause = "requests wait in the picker and not in engines, whose own series would show an idle pool"
             fix = fixes.look(scaled.key, "edit", _SCALED, scaled.key.name)
-            yield Found(_scaled(scaled), "spec.triggers[0].metadata", cause, fix)
+            yield Found(_scaled(scaled), "spec.triggers[0].metadata.query", cause, fix)
 
 
-def _asks_queues(text: str) -> bool:
-    known = [word for word in _WORD.findall(text) if facts_of(word) is not None]
+def _asks_queues(trigger: SeenTrigger) -> bool:
+    if trigger.type != "prometheus":
+        # Of infscale's scaler the metrics of a pool have what waits in them.
+        return False
+    known = [word for word in _WORD.findall(trigger.metadata.get("query", "")) if facts_of(word) is not None]
     return bool(known) and all(map(is_engine_queue, known))
 
 

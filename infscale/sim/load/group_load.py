@@ -92,6 +92,7 @@ def _requests(load: GroupLoad, rng: "Random") -> Iterator[VirtualRequest]:
             target.request_class,
             chat.session,
             chat.turns,
+            target.tenant,
             prompts=prompts,
         )
         chat.turns += 1

@@ -6,7 +6,7 @@ answers are slow. Streams are scanned as bytes; only the last event, which carri
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,6 +18,11 @@ from infscale.sim.load.load_requests import LoadRequest
 
 POD_HEADER = "x-inference-pod"
 """Response header in which an endpoint names itself."""
+
+SESSION_HEADERS = ("x-infscale-session", "x-session-token")
+"""Response headers that say where a session is; its client sends them with its next request."""
+DROPPED_HEADER = "x-llm-d-request-dropped-reason"
+"""Response header in which a picker says why it refused."""
 
 _FIRST_TOKEN = re.compile(rb'"(?:content|text)": ?"(?!")')
 _DONE = b"data: [DONE]"
@@ -40,7 +45,7 @@ class Outcome:
 
     `ended_at` counts from the start of the phase, `lag_seconds` is how late it was sent, `ttft_seconds` how long after
     it was due the first token came, `tpot_seconds` the mean gap between tokens (None with fewer than two). `failure` is
-    None for an answer that came whole.
+    None for an answer that came whole; `refused`: the picker said why there is none.
     """
 
     number: int
@@ -54,6 +59,7 @@ class Outcome:
     cached_tokens: int = 0
     output_tokens: int = 0
     failure: str | None = None
+    refused: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +81,34 @@ class _Stream:
         self.last_at = now
 
 
+class _Carried:
+    """What answers gave the clients of sessions to send with their next requests."""
+
+    def __init__(self) -> None:
+        self._by_session: dict[int, dict[str, str]] = {}
+
+    def headers(self, request: LoadRequest) -> dict[str, str]:
+        """The headers of `request`, sent now."""
+        given = {} if request.session is None else self._by_session.get(request.session, {})
+        return {"Content-Type": "application/json", **dict(request.headers), **given}
+
+    def answered(self, request: LoadRequest, headers: Mapping[str, str]) -> None:
+        """The answer to `request` began."""
+        given = {name: headers[name] for name in SESSION_HEADERS if name in headers}
+        if request.session is not None and given:
+            self._by_session[request.session] = given
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """What all requests are sent by; `started` is when the phase did, on the loop's clock."""
+
+    session: aiohttp.ClientSession
+    started: float
+    timeout_seconds: float
+    carried: _Carried
+
+
 async def send_all(requests: Sequence[LoadRequest], settings: LoadSettings, record: Callable[[Outcome], None]) -> None:
     """Send every request when it is due and hand each outcome to `record`; returns when all have ended.
 
@@ -87,35 +121,30 @@ async def send_all(requests: Sequence[LoadRequest], settings: LoadSettings, reco
         aiohttp.ClientSession(settings.base_url, connector=connector, timeout=timeout) as session,
         asyncio.TaskGroup() as tasks,
     ):
-        started = loop.time()
+        client = _Client(session, loop.time(), settings.timeout_seconds, _Carried())
         for number, request in enumerate(requests):
-            await asyncio.sleep(started + request.at_seconds - loop.time())
-            tasks.create_task(_send(session, number, request, started, settings, record))
+            await asyncio.sleep(client.started + request.at_seconds - loop.time())
+            tasks.create_task(_send(client, number, request, record))
 
 
-async def _send(
-    session: aiohttp.ClientSession,
-    number: int,
-    request: LoadRequest,
-    started: float,
-    settings: LoadSettings,
-    record: Callable[[Outcome], None],
-) -> None:
-    loop = asyncio.get_running_loop()
+async def _send(client: _Client, number: int, request: LoadRequest, record: Callable[[Outcome], None]) -> None:
+    loop, started, carried = asyncio.get_running_loop(), client.started, client.carried
     due = started + request.at_seconds
     lag = loop.time() - due
     stream = _Stream()
-    status, endpoint, failure = None, "", None
+    status, endpoint, failure, refused = None, "", None, None
     try:
         async with (
-            asyncio.timeout_at(due + settings.timeout_seconds),
-            session.post(request.path, data=request.body, headers={"Content-Type": "application/json"}) as response,
+            asyncio.timeout_at(due + client.timeout_seconds),
+            client.session.post(request.path, data=request.body, headers=carried.headers(request)) as response,
         ):
             status = response.status
+            carried.answered(request, response.headers)
+            refused = _refusal(status, response.headers)
             endpoint = response.headers.get(POD_HEADER, "")
             async for data in response.content.iter_any():
                 stream.feed(data, loop.time())
-        failure = _failure(status, stream)
+        failure = refused or _failure(status, stream)
     except aiohttp.ClientConnectorError as error:
         failure = connect_problem(error.os_error)
     except aiohttp.ClientError:
@@ -137,8 +166,17 @@ async def _send(
             cached_tokens=cached,
             output_tokens=output,
             failure=failure,
+            refused=refused is not None,
         )
     )
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> str | None:
+    """Why the picker refused, and when to try again where it says so; None where it did not."""
+    reason, later = headers.get(DROPPED_HEADER), headers.get("retry-after")
+    if reason is None:
+        return None
+    return f"{status} {reason}" + ("" if later is None else ", with Retry-After")
 
 
 def _failure(status: int, stream: _Stream) -> str | None:

@@ -133,5 +133,6 @@ class _SessionStream:
             target.request_class,
             session,
             turn,
+            target.tenant,
             prompts=self._prompts,
         )

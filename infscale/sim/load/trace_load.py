@@ -125,6 +125,7 @@ def trace_requests(requests: Sequence[TraceRequest], target: LoadTarget, prompts
             one.lora,
             target.limit(one.output_tokens),
             one.request_class or target.request_class,
+            tenant=target.tenant,
             prompts=prompts,
         )
 

@@ -19,14 +19,14 @@ class LoadTarget:
     """What the traffic is for.
 
     No request has more than `max_tokens` tokens (prompt and output), which servers could not hold. `limited`: bodies
-    state the length of their answer as its limit, as they must to simulated servers with an API; without it, a picker
-    knows as little of that as it does of most clients.
+    say how long their answers may be, as simulated servers need it, and most clients do not. `tenant`: by the gateway.
     """
 
     model: str
     max_tokens: int = 131_072
     limited: bool = True
     request_class: RequestClass = RequestClass.INTERACTIVE
+    tenant: str | None = None
 
     def limit(self, output_tokens: int) -> int | None:
         """The limit that the body of a request with such an answer states."""

@@ -21,7 +21,8 @@ class VirtualRequest:
 
     `number` is its own within the stream. `model` is what its body names, and `lora` the same where that is a LoRA
     adapter. Exactly `output_tokens` tokens are generated; `max_output_tokens` is the limit that the body states, None
-    where it states none. Turns of one conversation have one `session`, and count from 0.
+    where it states none. Turns of one conversation have one `session`, and count from 0. `tenant` is whose it is by
+    the gateway, None: it does not say.
     """
 
     number: int
@@ -34,6 +35,7 @@ class VirtualRequest:
     request_class: RequestClass = RequestClass.INTERACTIVE
     session: int | None = None
     turn: int = 0
+    tenant: str | None = None
     prompts: Prompts = field(kw_only=True, repr=False, compare=False)
 
     @property

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, Objective, ObjectKey, Phase, Pool
 from infscale.metrics.store.described_engine import GPU_LABELS, GPUS_LABEL
 from infscale.sim.pages.engine_pages import PageSubject
-from infscale.simulate.scenario import PlannedFault, Scenario, ServerKind
+from infscale.simulate.scenario import PlannedFault, PlannedScale, Scenario, ServerKind
 from infscale.simulate.world.engine_sampling import SampledServer
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_server import Answering, ServerIdentity, VirtualServer
@@ -44,9 +44,11 @@ class Fleet:
         self._forms: dict[tuple[ServerKind, float], SampledServer] = {}
 
     def start(self) -> None:
-        """Have the scenario's servers, ready as if they had been there for long, and plan its faults."""
-        for kind in self.scenario.servers:
+        """Have the scenario's servers, ready as if they had been there for long, and plan what becomes of them."""
+        for kind in self.scenario.servers[: self.scenario.at_first]:
             self._add(kind, 0.0)
+        for scale in self.scenario.scales:
+            self._clock.at(scale.at_seconds, self._scale, scale)
         for planned in self.scenario.faults:
             self._clock.at(planned.at_seconds, self._strike, planned)
         self.tell()
@@ -91,6 +93,14 @@ class Fleet:
     def tell(self) -> None:
         """Say what discovery says now."""
         self._changed(self.state())
+
+    def _scale(self, planned: PlannedScale) -> None:
+        for _ in range(planned.added):
+            self.add(self.scenario.servers[0], planned.start_seconds)
+        staying = [each for each in self.replicas if each.ready]
+        leaving = staying[: planned.oldest] + (staying[-planned.newest :] if planned.newest else [])
+        for each in leaving:
+            self.drain(each, planned.grace_seconds)
 
     def _endpoint(self, server: VirtualServer) -> Endpoint:
         identity = server.identity

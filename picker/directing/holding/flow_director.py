@@ -124,8 +124,12 @@ class FlowDirector(HoldingDirector):
                 break
             done = self._work(flow, now, until)
             if len(flow.queue):
-                due = min(due, flow.due(now) if done and not flow.stirred else now)
+                due = min(due, self._next_look(flow, now) if done else now)
         self._ring_at(due)
+
+    def _next_look(self, flow: PoolFlow, now: float) -> float:
+        """When to look at a flow again of which all has gone that may."""
+        return min(flow.due(now), now + _BREATH_SECONDS if flow.stirred else math.inf)
 
     def stir(self, now: float) -> None:
         """Something has changed that may make room."""

@@ -16,7 +16,7 @@ from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
 from picker.flow.flow_queue import FlowQueue, Turn
-from picker.flow.forecast import Forecast
+from picker.flow.forecasting.forecast import Forecast
 from picker.flow.lanes import LOOK_AGAIN_SECONDS, LOOSE, Lanes
 from picker.flow.prospect import Prospect
 from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness

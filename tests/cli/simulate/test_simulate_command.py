@@ -31,6 +31,23 @@ spec:
 """
 
 
+def test_a_scenario_is_played_and_says_itself_what_there_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("infscale.simulate.named_scenarios.STRETCH", 0.5)
+    written = tmp_path / "figures.json"
+    command = ["simulate", "--scenario", "sessions", "--seeds", "1", "--jobs", "1", "--no-tty"]
+    assert main([*command, "--json", str(written)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("sessions: chats with session affinity")
+    assert any(line.split()[:3] == ["sessions", "that", "moved"] for line in said)
+    figures = json.loads(written.read_text())["figures"]
+    assert set(figures) == {"reference", "infscale"}
+    assert all(each["answered"] == each["requests"] > 50 for each in figures.values())
+    assert main([*command, "--servers", "3"]) == 2
+    assert "--servers: is a part of the scenario sessions" in capsys.readouterr().err
+
+
 def report(path: Path) -> Any:
     """A report without what depends on the machine and on where the report is."""
     found = json.loads(path.read_text())

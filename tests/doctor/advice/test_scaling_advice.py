@@ -46,17 +46,6 @@ def test_an_objective_is_kept_by_its_latency_and_by_load() -> None:
     assert float(up["tolerance"].removesuffix("m")) == 100
 
 
-@pytest.mark.parametrize(
-    ("goals", "target"),
-    [("ttft_p90=1s", "800m"), ("ttft_p90=2s,queue_p50=500ms,itl_p90=50ms", "400m"), ("itl_p90=50ms", None)],
-)
-def test_where_requests_wait_in_the_picker_the_wait_there_is_kept_short_too(goals: str, target: str | None) -> None:
-    found = metrics(written(advised(replace(FACTS, holds=True), read_goals(goals), Limits())))
-    expected = None if target is None else {"type": "Value", "value": target}
-    assert found.get("queue_wait_p90_seconds") == expected
-    assert "queue_wait_p90_seconds" not in metrics(written(advised(FACTS, read_goals(goals), Limits())))
-
-
 def test_without_a_batch_size_the_kv_cache_says_when_a_pod_is_full() -> None:
     found = metrics(written(advised(replace(FACTS, batch=None), TTFT, Limits())))
     assert found["kv_cache_utilization_ratio"] == {"type": "AverageValue", "averageValue": "700m"}

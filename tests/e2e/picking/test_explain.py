@@ -100,7 +100,12 @@ async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
     config.write_text(SESSIONS.replace("KEYS", str(tmp_path / "keys")))
     servers = [quick_settings(name, {"num_blocks": 4_096}, coefficients=SLOW) for name in "ab"]
     flow, explain = {"enabled": True}, {"file": "picks.jsonl"}
-    options = {"transport": transport, "config_file": "epp.yaml", "flow_control": flow, "explain": explain}
+    options: dict[str, Any] = {
+        "transport": transport,
+        "config_file": "epp.yaml",
+        "flow_control": flow,
+        "explain": explain,
+    }
     tokens: list[str] = []
     async with gateway(tmp_path, servers, **options) as running:
 

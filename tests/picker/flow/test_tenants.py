@@ -195,3 +195,44 @@ def test_flows_that_owe_nothing_are_forgotten_and_of_others_only_so_many_are_kep
 def test_weights_are_positive(weight: float) -> None:
     with pytest.raises(ValueError, match="positive"):
         CostFairness({"a": weight})
+
+
+class TwoPlaces(Backlog):
+    """A backlog of which `bound` waits for an endpoint of its own while that is `shut`."""
+
+    shut = True
+
+    def serve(self) -> Waiting:
+        heads = {name: head for name, head in self.heads.items() if not (self.shut and name == "bound")}
+        chosen = self.fairness.choose(heads, 0.0)
+        assert chosen is not None
+        waiting = heads[chosen]
+        self.fairness.dispatched(waiting, 0.0)
+        self._next(chosen)
+        return waiting
+
+
+def test_what_comes_while_a_flow_waits_for_other_endpoints_begins_beside_those_that_are_served() -> None:
+    backlog = TwoPlaces(CostFairness(), random.Random(1), {"bound": [1.0], "busy": [1.0], "new": [1.0]})
+    backlog.joins("bound")
+    backlog.joins("busy")
+    for _ in range(100):
+        backlog.serve()
+    backlog.joins("new")
+    assert [backlog.serve().flow for _ in range(10)].count("new") == 5
+
+
+def test_a_flow_that_waited_for_other_endpoints_has_saved_up_nothing_and_lost_nothing() -> None:
+    backlog = TwoPlaces(CostFairness(), random.Random(1), {"bound": [1.0], "busy": [1.0], "dear": [5.0]})
+    backlog.shut = False
+    for name in ("bound", "busy", "dear"):
+        backlog.joins(name)
+    for _ in range(3):
+        backlog.serve()
+    backlog.shut = True
+    for _ in range(100):
+        backlog.serve()
+    backlog.shut = False
+    flows = [backlog.serve().flow for _ in range(22)]
+    assert 8 <= flows.count("bound") <= 10
+    assert 8 <= flows.count("busy") <= 11

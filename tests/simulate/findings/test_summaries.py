@@ -25,6 +25,9 @@ TABLE = RequestTable(
     np.array([1, 1, 0, 1]),
     np.array([-1, -1, 0, 1]),
     np.array([False, False, True, False]),
+    (),
+    np.array([-1, -1, -1, -1]),
+    np.array([-1, -1, -1, -1]),
 )
 RESULT = RunResult("infscale", 1, TABLE, (), (), 10.0, 0, 0.0, {})
 

@@ -14,23 +14,26 @@ from infscale.sim.load.trace_load import TraceLoad, TracePlay
 from infscale.sim.load.traffic import LoadTarget, Traffic
 from infscale.sim.load.virtual_request import RequestClass
 
+_MAX_TENANT = 128
 Read = Callable[[str], str]
 """Reads the file at a path; raises `ConfigError` for one that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One workload that was asked for. `file` and `request_class` only where they were given."""
+    """One workload that was asked for. `file`, `request_class` and `tenant` only where they were given."""
 
     row: NamedWorkload
     template: Template
     file: str | None = None
     request_class: RequestClass | None = None
+    tenant: str | None = None
 
     def traffic(self, target: LoadTarget, read: Read) -> Traffic:
         template = self.template
         own = None if isinstance(template, TracePlay) else template.target.request_class
-        target = replace(target, request_class=self.request_class or own or target.request_class)
+        request_class = self.request_class or own or target.request_class
+        target = replace(target, request_class=request_class, tenant=self.tenant or target.tenant)
         if not isinstance(template, TracePlay):
             return replace(template, target=target)
         if self.file is None:
@@ -92,9 +95,18 @@ def _changed(part: _Part, key: str, value: str) -> _Part:
     template = part.template
     if key == "class":
         return replace(part, request_class=_class(value))
+    if key == "tenant":
+        return replace(part, tenant=_tenant(value))
     if key == "file" and isinstance(template, TracePlay):
         return replace(part, file=value)
     return replace(part, template=with_parameter(template, key, value))
+
+
+def _tenant(text: str) -> str:
+    # What a header can carry; more would be cut where it is kept.
+    if not (text.isascii() and text.isprintable() and 0 < len(text) <= _MAX_TENANT):
+        raise ConfigError("", "", f"expected a name of 1–{_MAX_TENANT} printable ASCII characters, got {text!r}")
+    return text
 
 
 def _class(text: str) -> RequestClass:

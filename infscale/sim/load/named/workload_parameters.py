@@ -39,7 +39,7 @@ def _setter(
 ) -> Callable[[TemplateT, str], TemplateT]:
     setter = setters.get(key)
     if setter is None:
-        raise ConfigError("", key, f"unknown; there are {', '.join(setters)}, class")
+        raise ConfigError("", key, f"unknown; there are {', '.join(setters)}, class, tenant")
     return setter
 
 

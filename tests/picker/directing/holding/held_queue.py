@@ -63,8 +63,16 @@ class Queue:
         self.now += self.ticks
         return self.now
 
-    def state(self, endpoints: int, phase: Phase = Phase.READY, pools: int = 1, gone: Collection[int] = ()) -> None:
-        """Discovery finds so many endpoints, of which those `gone` drain."""
+    def state(
+        self,
+        endpoints: int,
+        phase: Phase = Phase.READY,
+        pools: int = 1,
+        gone: Collection[int] = (),
+        *,
+        scraped: bool = True,
+    ) -> None:
+        """Discovery finds so many endpoints, of which those `gone` drain; new ones are known once `scraped`."""
         phases = [Phase.DRAINING if row in gone else phase for row in range(endpoints)]
         found = tuple(endpoint(row, LABELS[row % 2] | self.labels, phase=each) for row, each in enumerate(phases))
         objectives = tuple(
@@ -74,7 +82,8 @@ class Queue:
         self.store.sync(state)
         self.directors.sync(state)
         self.flow.sync(self.now)
-        self.scrape()
+        if scraped:
+            self.scrape()
 
     def scrape(self) -> None:
         """Every endpoint runs what it was sent."""
@@ -91,9 +100,10 @@ class Queue:
         headers: Mapping[str, str] | None = None,
         size: int = 100,
         subset: tuple[str, ...] | None = None,
+        prompt: bytes | None = None,
     ) -> Asked:
         given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
-        prompt = random.Random(len(self.went)).randbytes(64)
+        prompt = prompt or random.Random(len(self.went)).randbytes(64)
         body = ParsedBody("completions", "m", prompt, tokens, 100)
         asked = Asked(InferenceRequest("id", "/v1/completions", given, body, subset, size))
         self.went.append(asked)
@@ -129,6 +139,22 @@ class Queue:
                 self.scrape()
         self.now = max(self.now, until)
         self.scrape()
+
+    def settle(self) -> None:
+        """All that may go now goes."""
+        self.now += 0.003
+        self.flow.stir(self.now)
+        for _ in range(1_000):
+            if self.alarm > self.now:
+                return
+            self.alarm = math.inf
+            self.flow.ring(self.now)
+        raise AssertionError("it is rung for ever")
+
+    @property
+    def waiting(self) -> list[Asked]:
+        """What waits, in the order in which it came."""
+        return [each for each in self.went if each.held is not None and each.held.waiting]
 
     @property
     def in_flight(self) -> float:

@@ -81,6 +81,20 @@ def test_a_session_waits_for_its_endpoint_and_keeps_no_other_request_back() -> N
     assert first_of(waiting) == first_of(running) == "10.0.0.1:8000"
 
 
+def test_a_session_waits_for_its_endpoint_although_one_of_unknown_load_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue, (here, there) = sessions_on_each()
+    bound = [queue.ask(headers=each) for each in (here, here, there, there)]
+    free = queue.ask()
+    monkeypatch.setattr(queue, "scrape", lambda: None)
+    queue.state(3)
+    queue.now += 0.003
+    queue.flow.ring(queue.now)
+    assert [each.waits for each in bound] == [False, True, False, True]
+    assert first_of(free) == "10.0.0.3:8000"
+
+
 def test_what_may_go_anywhere_keeps_no_session_back() -> None:
     """All endpoints are full; the one that has room first is that of the session, which came last."""
     queue, (here, there) = sessions_on_each()
@@ -210,3 +224,16 @@ def test_a_turn_asks_about_so_many_lanes_only(endpoints: int) -> None:
         assert [first_of(each) for each in waiting if not each.waits] == [first_of(busy[-1])]
     queue.passes(10.0)
     assert not any(each.waits for each in waiting)
+
+
+def test_a_session_waits_for_its_own_endpoint_beside_one_whose_load_is_not_known() -> None:
+    queue = Queue(config=scheduling(BY_ID))
+    chat = {"x-session-id": "chat"}
+    first = queue.ask(headers=chat)
+    queue.state(2, scraped=False)
+    queue.store.record_failure(endpoint(1).key, "connection refused", queue.now)
+    again = queue.ask(headers=chat)
+    assert again.waits
+    queue.ends(first)
+    queue.passes(3.0)
+    assert first_of(again) == endpoint(0).authority

@@ -2,7 +2,7 @@
 
 import pytest
 
-from picker.flow.drain import Drain
+from picker.flow.forecasting.drain import Drain
 
 
 def test_nothing_is_said_before_anything_has_left() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from picker.flow.throughput import Throughput
+from picker.flow.forecasting.throughput import Throughput
 
 
 def worked(seconds: float, rate: float, endpoints: int = 2, *, waiting: bool = True, at: float = 0.0) -> Throughput:

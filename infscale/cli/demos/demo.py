@@ -12,22 +12,26 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from infscale.cli.demos.scenario_demo import demo_plan, scenario_demo
 from infscale.demo.plan import DemoOptions, DemoPlan, make_plan
+from infscale.demo.scenarios.scenario_plan import ScenarioPlan
 from infscale.envoy.process import find_envoy
 from infscale.errors import ConfigError, InfscaleError, StartError
 from infscale.extras import install_command
 from infscale.sim.load.load_requests import encode_requests
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from infscale.demo.phase import View
     from infscale.demo.report import DemoReport, PhaseRecord
 
@@ -45,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Runs simulated model servers, infscale and a real Envoy on this machine, plays the same traffic with "
         "Envoy's own round robin, with the reference picker's default scheduling and with infscale's, and compares. "
         "Ends by itself after about a minute and a half."
+    )
+    parser.add_argument(
+        "--scenario",
+        metavar="NAME",
+        help="overload, scale-from-zero or sessions: flow control and session affinity instead, the reference's as its "
+        "documents configure it and infscale's; two minutes at most",
     )
     parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 20; trace 30)")
     parser.add_argument("--rate", type=float, help="requests per second (default 2.5 per server; trace 2.25)")
@@ -73,11 +83,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; raises `ConfigError` for bad arguments and `InfscaleError` when a part does not start or stay."""
+    if args.scenario is not None:
+        return _run_scenario(args)
     options = DemoOptions(args.report, args.seconds, args.rate, args.servers, args.seed, args.trace, args.trace_speed)
-    _check(options)
+    _check(options.report)
     plan = make_plan(options)
+    return _played(_demo(plan, options.report, plain=args.no_tty))
+
+
+def _run_scenario(args: argparse.Namespace) -> int:
+    plan = demo_plan(args.scenario)
+    for flag, value in (("--seconds", args.seconds), ("--rate", args.rate), ("--servers", args.servers)):
+        if value is not None:
+            raise ConfigError("", flag, f"is a part of the scenario {plan.name}; leave it out")
+    if args.trace is not None:
+        raise ConfigError("", "--trace", "expected either a trace or a scenario")
+    _check(args.report)
+    return _played(_scenario(plan, args.seed, args.report, plain=args.no_tty))
+
+
+def _played(demo: Coroutine[Any, Any, int]) -> int:
+    """The exit code of a demo; what fails in one of its tasks is one error."""
     try:
-        return asyncio.run(_until_terminated(plan, options.report, plain=args.no_tty))
+        return asyncio.run(_until_terminated(demo))
     except ExceptionGroup as group:
         known, rest = group.split(InfscaleError)
         if known is None or rest is not None:
@@ -88,9 +116,9 @@ def run(args: argparse.Namespace) -> int:
         return _INTERRUPTED
 
 
-def _check(options: DemoOptions) -> None:
+def _check(report: Path) -> None:
     """Find out what is missing before a minute has passed."""
-    _check_report(options.report)
+    _check_report(report)
     missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
     if missing:
         said = " and ".join(missing)
@@ -109,7 +137,7 @@ def _check_report(report: Path) -> None:
         raise ConfigError("", "--report", f"{report} may not be written")
 
 
-async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int:
+async def _until_terminated(demo: Coroutine[Any, Any, int]) -> int:
     """Run; SIGTERM and a terminal that closes end it as Ctrl-C does, in order."""
     task = asyncio.current_task()
     ended: list[int] = []
@@ -122,7 +150,7 @@ async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int
     for number, code in _ENDED_BY.items():
         asyncio.get_running_loop().add_signal_handler(number, end, code)
     try:
-        return await _demo(plan, report, plain=plain)
+        return await demo
     except asyncio.CancelledError:
         if ended:
             return ended[0]
@@ -134,14 +162,22 @@ async def _until_terminated(plan: DemoPlan, report: Path, *, plain: bool) -> int
         raise
 
 
-async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
-    # Both need packages that only the demo needs, which `_check` has found.
+def _console() -> "Console":
+    # It needs a package that only the demo needs, which `_check` has found.
     from rich.console import Console
 
+    # Without a terminal there is no width to ask for; the widest line decides.
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
+async def _scenario(plan: ScenarioPlan, seed: int, path: Path, *, plain: bool) -> int:
+    return await scenario_demo(plan, seed, _versions(), path, _console(), plain=plain)
+
+
+async def _demo(plan: DemoPlan, path: Path, *, plain: bool) -> int:
     from infscale.demo.view import LiveView, PlainView, comparison
 
-    # Without a terminal there is no width to ask for; the widest line decides.
-    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console = _console()
     what = f"{plan.title}, on {len(plan.names)} simulated servers ({plan.coefficients})"
     console.print(what[:1].upper() + what[1:], highlight=False)
     view = PlainView(partial(print, flush=True)) if plain or not console.is_terminal else LiveView(console)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from infscale.endpoint import Endpoint, Phase
-from picker.flow.readiness import Readiness
+from picker.flow.forecasting.readiness import Readiness
 from tests.fakes.pools import endpoint
 
 

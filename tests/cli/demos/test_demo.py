@@ -16,7 +16,7 @@ import pytest
 from infscale.cli.main import main
 from tests.cli.signals import hears_signals
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TRACE_LINE = '{{"timestamp": {}, "input_length": 700, "output_length": 8, "hash_ids": [0, {}]}}'
 
 

@@ -6,7 +6,7 @@ from infscale.endpoint import Phase
 from picker.flow.band_shares import BandShares
 from picker.flow.deadlines import EarliestDeadline
 from picker.flow.flow_queue import FlowQueue
-from picker.flow.forecast import Forecast
+from picker.flow.forecasting.forecast import Forecast
 from picker.flow.lanes import EVERYWHERE
 from picker.flow.tenants import CostFairness
 from picker.flow.waiting import Waiting

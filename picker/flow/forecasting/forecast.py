@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from infscale.endpoint import Endpoint
-from picker.flow.drain import Drain
 from picker.flow.flow_queue import FlowQueue
+from picker.flow.forecasting.drain import Drain
+from picker.flow.forecasting.readiness import Readiness
+from picker.flow.forecasting.throughput import Throughput
 from picker.flow.lanes import EVERYWHERE
-from picker.flow.readiness import Readiness
-from picker.flow.throughput import Throughput
 from picker.flow.waiting import Waiting
 
 LEAST_RETRY_SECONDS: Final = 1.0

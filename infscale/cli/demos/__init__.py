@@ -1,0 +1,1 @@
+"""`infscale demo` and its scenarios."""
