@@ -68,7 +68,7 @@ class FlowCollector(Collector):
         yield filled(
             CounterMetricFamily,
             "infscale_flow_evictions",
-            "requests that were taken back in flight for others, by what these lacked: prompts, cache, token_time",
+            "requests taken back in flight for others, by what these lacked: prompts, cache, token_time, batch",
             [*_BAND, "reason"],
             (
                 ([pool, str(priority), cause], count)

@@ -1,6 +1,6 @@
 """Which requests in flight go for one of a higher band that waits: the choice alone, nothing is taken back here.
 
-A request lacks room at an endpoint in up to three measures (`Room`); each request that runs there gives back some of
+A request lacks room at an endpoint in up to four measures (`Room`); each request that runs there gives back some of
 each if it goes. What going costs is its *regret*, in GPU seconds:
 
     regret = (P + C + O) · (made + left) / left
@@ -31,19 +31,20 @@ _EPSILON: Final = 1e-9
 
 @value
 class Room:
-    """Room at an endpoint: seconds of prompts to compute, tokens of KV cache, and seconds of a step."""
+    """Room at an endpoint: seconds of prompts, tokens of KV cache, seconds of a step, and requests of a batch."""
 
     prompt_seconds: float = 0.0
     cache_tokens: float = 0.0
     step_seconds: float = 0.0
+    requests: float = 0.0
 
     @property
-    def measures(self) -> tuple[float, float, float]:
-        """All three."""
-        return self.prompt_seconds, self.cache_tokens, self.step_seconds
+    def measures(self) -> tuple[float, ...]:
+        """All of them."""
+        return self.prompt_seconds, self.cache_tokens, self.step_seconds, self.requests
 
 
-CAUSES: Final = ("prompts", "cache", "token_time")
+CAUSES: Final = ("prompts", "cache", "token_time", "batch")
 """What is missing, by the places of `Room.measures`."""
 
 
@@ -177,7 +178,7 @@ def _wait_at(shortage: Shortage, running: Sequence[Running]) -> float:
     prompts = max(shortage.missing.prompt_seconds, 0.0)
     later = Shortage(
         shortage.endpoint,
-        Room(0.0, shortage.missing.cache_tokens, shortage.missing.step_seconds),
+        Room(0.0, shortage.missing.cache_tokens, shortage.missing.step_seconds, shortage.missing.requests),
         shortage.in_flight,
         shortage.felt_seconds,
     )

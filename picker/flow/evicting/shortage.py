@@ -34,10 +34,11 @@ def shortages(context: SchedulingContext, rows: IntArray) -> list[Shortage]:
     if wanted:
         tokens = clock.context_tokens + request.prompt_tokens + 0.5 * request.output_tokens
         too_slow = costs.decode_seconds(tokens, in_flight + 1.0) - wanted
+    too_many = in_flight - context.memory.batch_limits
     return [
         Shortage(
             snapshot.endpoints[row].key,
-            Room(float(prompts[row]), float(cache[row]), float(too_slow[row])),
+            Room(float(prompts[row]), float(cache[row]), float(too_slow[row]), float(too_many[row])),
             int(in_flight[row]),
             float(steps[row]) + IN_TRANSIT_SECONDS,
         )
@@ -69,7 +70,7 @@ def _running(
     return Running(
         charge.number,
         charge.endpoint,
-        Room(standing.left_seconds, work.cache_tokens, step_seconds),
+        Room(standing.left_seconds, work.cache_tokens, step_seconds, 1.0),
         computed + made * cost.token_seconds,
         recall.cached_seconds if computed > 0.0 else 0.0,
         made / (made + to_come),

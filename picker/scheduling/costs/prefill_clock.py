@@ -63,6 +63,11 @@ class Work:
         self.matched_tokens = float(round(matched_tokens))
         self.answer_tokens = float(round(answer_tokens))
 
+    @property
+    def prompt_tokens(self) -> float:
+        """Tokens of the prompt that were not cached: room that it takes at once."""
+        return self.cache_tokens - self.answer_tokens
+
 
 class Standing:
     """How far a request is: of its `work` so many seconds of its prefill are left, 0 since `computed_at`."""
@@ -100,7 +105,7 @@ class _Line:
         "ahead",
         "answer_tokens",
         "behind",
-        "cache_seen",
+        "cache_since",
         "cache_tokens",
         "context_tokens",
         "due",
@@ -110,6 +115,7 @@ class _Line:
         "matched_tokens",
         "own_share",
         "row",
+        "seen_at",
         "sheddable",
     )
 
@@ -122,7 +128,8 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
-        self.cache_seen = 0.0
+        self.cache_since = 0.0
+        self.seen_at = -math.inf
         self.sheddable = 0.0
         self.answer_tokens = 0.0
         self.matched_tokens = 0.0
@@ -136,6 +143,7 @@ class _Line:
             self.first = self.finish
         self.ahead[number] = _Prefill(now, work)
         self._count(work, 1.0)
+        self.cache_since += work.prompt_tokens
 
     def _count(self, work: Work, sign: float) -> None:
         self.context_tokens += sign * work.context_tokens
@@ -152,6 +160,11 @@ class _Line:
             self._run(now)
             done = self._answered(number, now) if answered else self._cut(number, now)
         self._count(done.work, -1.0)
+        self.cache_since -= done.work.prompt_tokens if done.at > self.seen_at else done.work.cache_tokens
+
+    def seen(self, at: float) -> None:
+        """A page was made at `at`: what is in use of the cache then is on it."""
+        self.cache_since, self.seen_at = 0.0, at
 
     def _run(self, now: float) -> None:
         """What the clock has computed by `now` is due."""
@@ -284,14 +297,14 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
-        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests;
-        tokens of cache when it was scraped last; the share of cached prompts that takes room; seconds of a usual
-        prefill.
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; how
+        many tokens of cache more are in use than when it was scraped last; the share of cached prompts that takes room;
+        seconds of a usual prefill.
 
         Written on.
         """
         self._finish = self._context = self._cache = self._sheddable = self.numbers
-        self._cache_seen = self._own_share = self._usual = self.numbers
+        self._since = self._own_share = self._usual = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -330,9 +343,8 @@ class PrefillClock:
 
     @property
     def cache_tokens_since(self) -> FloatArray:
-        """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
-        changed: FloatArray = self._cache - self._cache_seen
-        return changed
+        """Of every row: how many tokens of the KV cache more are in use than its last page had, about."""
+        return self._since
 
     @property
     def own_share(self) -> FloatArray:
@@ -410,6 +422,7 @@ class PrefillClock:
             at = float(observed_at[row])
             self._seen[row] = at
             line, waiting = self._rows[row], float(columns.gauges.waiting[row])
+            line.seen(at)
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
                 batch = float(snapshot.in_flight_requests[row])
@@ -418,7 +431,6 @@ class PrefillClock:
                 used = float(columns.gauges.kv_used_tokens[row])
                 if used == used:
                     line.holds(used)
-            line.cache_seen = line.taken_tokens
             self._show(line)
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
@@ -446,7 +458,7 @@ class PrefillClock:
         self.numbers = numbers
         rows = numbers.reshape(COLUMNS, -1)
         self._finish, self._context, self._cache, self._sheddable = rows[0], rows[1], rows[2], rows[3]
-        self._cache_seen, self._own_share, self._usual = rows[4], rows[5], rows[6]
+        self._since, self._own_share, self._usual = rows[4], rows[5], rows[6]
 
     def _show(self, line: _Line) -> None:
         self.version += 1
@@ -454,7 +466,7 @@ class PrefillClock:
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.taken_tokens
         self._sheddable[line.row] = line.sheddable
-        self._cache_seen[line.row] = line.cache_seen
+        self._since[line.row] = line.cache_since
         self._own_share[line.row] = line.own_share
 
 

@@ -14,9 +14,15 @@ FOREVER = float("inf")
 
 
 def lacks(
-    cache: float = 0.0, prompts: float = 0.0, step: float = 0.0, *, at: EndpointKey = HERE, n: int = 99
+    cache: float = 0.0,
+    prompts: float = 0.0,
+    step: float = 0.0,
+    requests: float = 0.0,
+    *,
+    at: EndpointKey = HERE,
+    n: int = 99,
 ) -> Shortage:
-    return Shortage(at, Room(prompts, cache, step), n, 0.03)
+    return Shortage(at, Room(prompts, cache, step, requests), n, 0.03)
 
 
 def runs(
@@ -31,7 +37,7 @@ def runs(
     left: float = 10.0,
     at: EndpointKey = HERE,
 ) -> Running:
-    return Running(number, at, Room(prompts, cache, step), spent, cached, made, left)
+    return Running(number, at, Room(prompts, cache, step, 1.0), spent, cached, made, left)
 
 
 def gone(found: Eviction | None) -> list[int]:
@@ -55,6 +61,7 @@ def gone(found: Eviction | None) -> list[int]:
             lacks(prompts=1.5), [runs(1), runs(2, spent=0.0, prompts=2.0)], [2], id="prompts not computed yet"
         ),
         pytest.param(lacks(prompts=1.5), [runs(1)], [], id="one that has begun gives no prompts back"),
+        pytest.param(lacks(requests=2.0), [runs(1), runs(2, spent=2.0), runs(3)], [1, 3], id="a batch that is full"),
         pytest.param(lacks(50, step=0.01), [runs(1), runs(2, 0, step=0.02)], [1, 2], id="of each measure enough"),
     ],
 )
@@ -115,6 +122,7 @@ RUNNING = st.builds(
             st.floats(-100, 500),
             st.floats(-1, 3),
             st.floats(-1, 0.2),
+            st.integers(-5, 3).map(float),
             at=st.sampled_from([HERE, THERE]),
             n=st.integers(1, 9),
         ),
@@ -134,7 +142,7 @@ def test_what_goes_makes_the_room_and_none_of_it_is_needless(
     assert set(found.requests) <= set(running)
 
     def covered(taken: Sequence[Running], slack: float) -> bool:
-        given_back = [sum(each.gives.measures[place] for each in taken) for place in range(3)]
+        given_back = [sum(each.gives.measures[place] for each in taken) for place in range(4)]
         measures = zip(shortage.missing.measures, given_back, strict=True)
         return len(taken) >= shortage.in_flight or all(lacking <= given + slack for lacking, given in measures)
 
