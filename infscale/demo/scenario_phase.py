@@ -250,7 +250,7 @@ class _ScenarioWatch:
                 wanted = scaler.wanted(self._elapsed(), outstanding, staying)
                 for _ in range(wanted - staying):
                     starting.add(tasks.create_task(self._pool.start_after(scaling.start_seconds)))
-                # Servers that start are not stopped on the way: those that are ready leave as far as enough of them stay.
+                # One that starts is not stopped on the way: those that are ready leave as far as enough of them stay.
                 leaving = min(staying, self._pool.servers.ready) - wanted
                 if leaving > 0:
                     await self._pool.drain(newest=leaving)
