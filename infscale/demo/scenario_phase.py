@@ -250,8 +250,10 @@ class _ScenarioWatch:
                 wanted = scaler.wanted(self._elapsed(), outstanding, staying)
                 for _ in range(wanted - staying):
                     starting.add(tasks.create_task(self._pool.start_after(scaling.start_seconds)))
-                if wanted < staying:
-                    await self._pool.drain(newest=staying - wanted)
+                # One that starts is not stopped on the way: those that are ready leave as far as enough of them stay.
+                leaving = min(staying, self._pool.servers.ready) - wanted
+                if leaving > 0:
+                    await self._pool.drain(newest=leaving)
                 await asyncio.sleep(ASK_SECONDS)
         finally:
             for task in starting:
