@@ -46,7 +46,12 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
     "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
-    "cli/demos/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/demos/test_demo.py": (
+        "infscale/cli/demos/scenario_demo",
+        "infscale/demo/child",
+        "infscale/demo/phase",
+        "infscale/envoy/process",
+    ),
     "cli/test_preflight.py": ("adapter/registering/api_services",),
     "cli/test_reference_line.py": (
         "infscale/kube/api/client",
@@ -62,6 +67,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "demo/scenarios/test_figures.py": ("infscale/demo/scenarios/compared_figures",),
     "demo/scenarios/test_scenario_plan.py": ("infscale/demo/scenarios/contenders",),
     "demo/test_report.py": ("infscale/demo/plot",),
+    "demo/test_scenario_phase.py": ("infscale/demo/scenario_plot", "infscale/demo/scenario_report"),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "doctor/advice/test_scaling_advice.py": (
         "infscale/doctor/advice/advice_yaml",
