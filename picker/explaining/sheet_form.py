@@ -280,6 +280,7 @@ def _end(end: PickEnd) -> tuple[Any, ...]:
         end.completion_tokens,
         end.cached_tokens,
         end.streamed,
+        end.evicted_for,
     )
 
 
