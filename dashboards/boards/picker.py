@@ -175,6 +175,52 @@ _PREFIXES = Section(
         ),
     ),
 )
+_SESSIONS = Section(
+    "Sessions",
+    (
+        Panel(
+            "Requests of sessions",
+            "Requests that belong to a session, by what became of it: it began, stayed where it was, or moved.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_picker_session_requests_total", POOL, "outcome"), "{{outcome}}"),),
+            kind=Kind.STACK,
+            width=12,
+            only_on_faults=True,
+        ),
+        Panel(
+            "Moves by reason",
+            "Sessions that went on at another endpoint, by why they left theirs; what was cached there is lost.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_picker_session_moves_total", POOL, "reason"), "{{reason}}"),),
+            kind=Kind.STACK,
+            width=12,
+            only_on_faults=True,
+        ),
+        Panel(
+            "Tokens that were worth nothing",
+            "Session tokens refused, by why; their requests began new sessions.",
+            Unit.REQUESTS,
+            (Query(rate("infscale_picker_session_tokens_refused_total", POOL, "reason"), "{{reason}}"),),
+            kind=Kind.STACK,
+            width=12,
+            only_on_faults=True,
+        ),
+        Panel(
+            "Share that moved",
+            "Of the requests of sessions the share whose session moved.",
+            Unit.RATIO,
+            (
+                Query(
+                    f"sum({rate('infscale_picker_session_moves_total', POOL, 'pool')})"
+                    f" / sum({rate('infscale_picker_session_requests_total', POOL, 'pool')})",
+                    "moved",
+                ),
+            ),
+            width=12,
+            only_on_faults=True,
+        ),
+    ),
+)
 _PORT = Section(
     "Gateways and configuration",
     (
@@ -233,5 +279,5 @@ PICKER = Board(
     "Picker",
     "What the picker decides, refuses and holds.",
     (Variable.NAMESPACE, Variable.POOL),
-    (_DECISIONS, _QUEUE, _PREFIXES, _PORT),
+    (_DECISIONS, _QUEUE, _PREFIXES, _SESSIONS, _PORT),
 )

@@ -1,6 +1,8 @@
 """``infscale plan``: files as they are applied, and others in their place, on the same traffic."""
 
 import json
+import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,10 @@ import pytest
 from infscale.cli.main import main
 from infscale.recording.recorded_request import PrefixDigests, RecordedRequest, header_line
 from picker.epp_config.presets import PRESETS
+from picker.explaining.sheet_form import sheet_line
 from tests.cli.simulate.test_simulate_command import HPA
+from tests.picker.directing.test_director import Bench
+from tests.picker.explaining.test_pick_log import EXPLAINED, traffic
 
 QUICK = ("--seeds", "1", "--jobs", "1", "--no-tty")
 
@@ -33,6 +38,24 @@ def written(folder: Path, name: str, text: str) -> str:
     path = folder / name
     path.write_text(text)
     return str(path)
+
+
+def test_a_file_of_picks_is_played_and_what_it_lacks_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = Bench(2, settings=EXPLAINED)
+    traffic(bench, random.Random(3), 60)
+    assert bench.director.log is not None
+    began = datetime(2026, 12, 1, tzinfo=UTC)
+    sheets = [sheet_line(each, lambda at: began + timedelta(seconds=at)) for each in bench.director.log.sheets()]
+    picks = tmp_path / "picks.jsonl"
+    picks.write_bytes(b"".join(sheets))
+    assert main(["simulate", "--workload", f"trace:file={picks},output=20", "--servers", "2", *QUICK]) == 0
+    assert main(["plan", "--recording", str(picks), "--servers", "2", *QUICK]) == 2
+    said = capsys.readouterr()
+    assert "60 requests" in said.out
+    assert "picks have no beginnings of prompts" in said.err
+    assert "no answer's length was recorded" in said.err
 
 
 def test_a_recording_is_played_with_the_files_as_they_are(
