@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 4
+COLUMNS: Final = 5
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -50,6 +50,17 @@ class Work:
         # Whole numbers, so that sums return to exactly 0.
         self.context_tokens = float(round(context_tokens))
         self.cache_tokens = float(round(cache_tokens))
+
+
+class Standing:
+    """How far a request is: of its `work` so many seconds of its prefill are left, 0 since `computed_at`."""
+
+    __slots__ = ("computed_at", "left_seconds", "work")
+
+    def __init__(self, work: Work, left_seconds: float, computed_at: float) -> None:
+        self.work = work
+        self.left_seconds = left_seconds
+        self.computed_at = computed_at
 
 
 class _Prefill:
@@ -76,6 +87,7 @@ class _Line:
     __slots__ = (
         "ahead",
         "behind",
+        "cache_seen",
         "cache_tokens",
         "context_tokens",
         "due",
@@ -95,6 +107,7 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
+        self.cache_seen = 0.0
         self.sheddable = 0.0
         self.life: Life | None = None
         self.row = -1
@@ -200,6 +213,17 @@ class _Line:
     def find(self, number: int) -> _Prefill:
         return self.ahead.get(number) or self.due.get(number) or self.behind[number]
 
+    def standing(self, number: int, now: float) -> Standing:
+        """How far a request is; what is left is what the clock goes back by if the request ends now."""
+        self._run(now)
+        each = self.find(number)
+        if number not in self.ahead:
+            # Of one that began before the clock had it computed, or anew, it is not known when that was.
+            return Standing(each.work, 0.0, min(each.finish, now))
+        if next(iter(self.ahead)) == number:
+            return Standing(each.work, min(self.first - now, each.work.seconds), now)
+        return Standing(each.work, each.work.seconds, now)
+
     def begin_anew(self) -> None:
         """Nothing of what was sent is computed any more."""
         for each in (self.due, self.ahead):
@@ -222,11 +246,12 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
-        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests.
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; and
+        tokens of cache when it was scraped last.
 
         Written on.
         """
-        self._finish = self._context = self._cache = self._sheddable = self.numbers
+        self._finish = self._context = self._cache = self._sheddable = self._cache_seen = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -264,6 +289,12 @@ class PrefillClock:
         return self._cache
 
     @property
+    def cache_tokens_since(self) -> FloatArray:
+        """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
+        changed: FloatArray = self._cache - self._cache_seen
+        return changed
+
+    @property
     def sheddable_requests(self) -> FloatArray:
         """Of every row: requests in flight that may be shed."""
         return self._sheddable
@@ -296,6 +327,11 @@ class PrefillClock:
             line.ended(number, now, answered=answered)
             self._show(line)
 
+    def standing(self, number: int, now: float) -> Standing | None:
+        """How far request `number` is; None: it is on no clock."""
+        line = self._of.get(number)
+        return None if line is None else line.standing(number, now)
+
     def moved(self, number: int, to: int, row: int, now: float) -> None:
         """Request `number` went to the endpoint of `row` instead, where it is number `to`."""
         line = self._of.get(number)
@@ -318,6 +354,8 @@ class PrefillClock:
         for row in rows:
             at = float(observed_at[row])
             self._seen[row] = at
+            self._cache_seen[row] = self._rows[row].cache_seen = self._rows[row].cache_tokens
+            self.version += 1
             waiting = float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
@@ -325,7 +363,6 @@ class PrefillClock:
                 step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
                 line.observed(int(waiting), at, step_seconds, self._usual_seconds)
                 self._finish[row] = line.finish
-                self.version += 1
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         seen = {id(line): float(self._seen[line.row]) for line in self._rows}
@@ -349,7 +386,7 @@ class PrefillClock:
     def _show_in(self, numbers: FloatArray) -> None:
         self.version += 1
         self.numbers = numbers
-        self._finish, self._context, self._cache, self._sheddable = numbers.reshape(COLUMNS, -1)
+        self._finish, self._context, self._cache, self._sheddable, self._cache_seen = numbers.reshape(COLUMNS, -1)
 
     def _show(self, line: _Line) -> None:
         self.version += 1
@@ -357,6 +394,7 @@ class PrefillClock:
         self._context[line.row] = line.context_tokens
         self._cache[line.row] = line.cache_tokens
         self._sheddable[line.row] = line.sheddable
+        self._cache_seen[line.row] = line.cache_seen
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:
