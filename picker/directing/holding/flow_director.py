@@ -28,7 +28,7 @@ from picker.request import (
     Verdict,
 )
 
-SLICE_SECONDS: Final = 0.001
+SLICE_SECONDS: Final = 0.0008
 _BREATH_SECONDS: Final = 0.002
 """Changes that come one upon the other are looked at together."""
 _FOR_NOW: Final = frozenset(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from infscale.endpoint import Endpoint
@@ -24,7 +25,7 @@ from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
 
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 4
 """How many requests are refused between two looks at the clock."""
 _RECALLED: Final = 64
 """How many requests without a lane are looked at again at a time."""
@@ -137,7 +138,7 @@ class PoolFlow:
         if known and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
             return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
-        held = Held(lambda: self._gave_up(number, self._clock()))
+        held = Held(partial(self._gave_up, number))
         # Fairness may ask for it as soon as the request is in the queue.
         self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
@@ -281,7 +282,8 @@ class PoolFlow:
             if not self.queue.waits(*key):
                 self.queue.fairness(waiting.priority).forget(waiting.flow)
 
-    def _gave_up(self, number: int, now: float) -> None:
+    def _gave_up(self, number: int) -> None:
+        now = self._clock()
         waiting = self.queue.removed(number, now)
         if waiting is not None:
             self._book.left(self.entries.pop(number).place, now)

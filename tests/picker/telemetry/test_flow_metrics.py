@@ -59,6 +59,7 @@ def test_tenants_are_shown_with_what_waits_and_what_became_of_it() -> None:
     assert found["infscale_flow_tenant_refused_total", "0", "b"] == 1
     assert found["infscale_flow_tenant_let_go_total", "0", "a"] == 1
     assert found["infscale_flow_tenant_gpu_seconds_total", "0", "a"] == 0
+    queue.now += 0.1
     queue.ends(first)
     queue.passes(10.0)
     found = shown(queue)
