@@ -19,7 +19,8 @@ class PickEnd:
     """How the exchange of a decision ended; `served` is the authority that answered, where the gateway says so.
 
     `first_byte_seconds` and `duration_seconds` are from the request's first byte. Tokens are known only where response
-    bodies pass through the picker. `streamed`: the answer was a stream of events.
+    bodies pass through the picker. `streamed`: the answer was a stream of events. `evicted_for` is for what the request
+    was taken back, in words, None where it was not.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class PickEnd:
     completion_tokens: int | None
     cached_tokens: int | None
     streamed: bool
+    evicted_for: str | None = None
 
     @property
     def seconds_per_token(self) -> float | None:

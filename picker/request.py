@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol
 from infscale.endpoint import ObjectKey
 from infscale.metrics.store.dispatch import Charge
 from picker.pick_record import NO_SCORES, PickRecord
+from picker.recall import Recall
 from picker.sessions.claims import SessionClaim
 
 Api = Literal[
@@ -22,6 +23,8 @@ Api = Literal[
     "sglang_generate",
     "opaque",
 ]
+
+OutcomeKind = Literal["completed", "aborted", "error", "evicted"]
 
 Framing = Literal["vllm", "vertex"]
 """Whose messages a gRPC request and its answer are made of: vLLM's engine, or Vertex AI's prediction service."""
@@ -226,16 +229,18 @@ class Promise:
 class GpuCost:
     """What a request costs in GPU seconds: its prefill, and each token of its answer by its share in the batch.
 
-    `output_tokens` are expected, one in each `step_seconds`.
+    `output_tokens` are expected, one in each `step_seconds`. `spent_seconds` is what a request had cost that was taken
+    back, None where it was not.
     """
 
-    __slots__ = ("output_tokens", "prefill_seconds", "step_seconds", "token_seconds")
+    __slots__ = ("output_tokens", "prefill_seconds", "spent_seconds", "step_seconds", "token_seconds")
 
     def __init__(self, prefill_seconds: float, token_seconds: float, output_tokens: float, step_seconds: float) -> None:
         self.prefill_seconds = prefill_seconds
         self.token_seconds = token_seconds
         self.output_tokens = output_tokens
         self.step_seconds = step_seconds
+        self.spent_seconds: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -250,6 +255,8 @@ class GpuCost:
         """
         if outcome.status is not None and not 200 <= outcome.status < 300:
             return 0.0
+        if self.spent_seconds is not None:
+            return self.spent_seconds
         tokens = self.output_tokens
         if outcome.completion_tokens is not None:
             tokens = float(outcome.completion_tokens)
@@ -270,7 +277,7 @@ class Decision:
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
     `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
-    worked out.
+    worked out. By `recall` it can be taken back, where it may.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -287,6 +294,7 @@ class Decision:
     record: Final[PickRecord | None]
     sessions: Final[tuple[SessionClaim, ...]]
     cost: Final[GpuCost | None]
+    recall: Final[Recall | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -304,6 +312,7 @@ class Decision:
         record: PickRecord | None = None,
         sessions: tuple[SessionClaim, ...] = (),
         cost: GpuCost | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -319,6 +328,7 @@ class Decision:
         self.record = record
         self.sessions = sessions
         self.cost = cost
+        self.recall = recall
 
 
 RejectionCode = Literal[
@@ -385,6 +395,8 @@ class Reason(enum.StrEnum):
     """No endpoint can take the request now without missing what is to be kept."""
     QUEUE_FULL = "queue_full"
     """The request would have to wait, and as many wait already as may."""
+    EVICTED = "evicted"
+    """The request was taken back in flight, for one of higher priority."""
     WAITED = "waited"
     """The request has waited for as long as it may, or as long as it makes sense."""
     DEADLINE = "deadline"
@@ -418,13 +430,15 @@ class Rejection:
 
 @dataclass(slots=True, unsafe_hash=True, init=False)
 class Outcome:
-    """How an exchange ended: completed, aborted by the client, or failed. `status` is the upstream's, if it came.
+    """How an exchange ended: completed, aborted by the client, failed, or evicted, by the picker for another request.
+
+    `status` is the upstream's, if it came.
 
     Token counts and `size_bytes`, the body's, are known only where response bodies pass through the picker; `unread`:
     one did in an encoding that is not read. `streamed`: the answer is a stream of events.
     """
 
-    kind: Final[Literal["completed", "aborted", "error"]]
+    kind: Final[OutcomeKind]
     status: Final[int | None]
     prompt_tokens: Final[int | None]
     completion_tokens: Final[int | None]
@@ -438,7 +452,7 @@ class Outcome:
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
-        kind: Literal["completed", "aborted", "error"],
+        kind: OutcomeKind,
         status: int | None = None,
         prompt_tokens: int | None = None,
         completion_tokens: int | None = None,

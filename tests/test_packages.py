@@ -46,7 +46,12 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "adapter/server/test_app.py": ("adapter/server/telemetry",),
     "adapter/server/test_http_connection.py": ("adapter/server/listener",),
     "cases/test_gpu_pages.py": ("infscale/metrics/published/gpu_readers",),
-    "cli/demos/test_demo.py": ("infscale/demo/child", "infscale/demo/phase", "infscale/envoy/process"),
+    "cli/demos/test_demo.py": (
+        "infscale/cli/demos/scenario_demo",
+        "infscale/demo/child",
+        "infscale/demo/phase",
+        "infscale/envoy/process",
+    ),
     "cli/test_preflight.py": ("adapter/registering/api_services",),
     "cli/test_reference_line.py": (
         "infscale/kube/api/client",
@@ -62,6 +67,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "demo/scenarios/test_figures.py": ("infscale/demo/scenarios/compared_figures",),
     "demo/scenarios/test_scenario_plan.py": ("infscale/demo/scenarios/contenders",),
     "demo/test_report.py": ("infscale/demo/plot",),
+    "demo/test_scenario_phase.py": ("infscale/demo/scenario_plot", "infscale/demo/scenario_report"),
     "discovery/test_file.py": ("infscale/discovery/apart",),
     "doctor/advice/test_scaling_advice.py": (
         "infscale/doctor/advice/advice_yaml",
@@ -117,7 +123,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
-    "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow",),
+    "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow", "picker/flow/prospect"),
     "picker/telemetry/test_flow_metrics.py": ("picker/directing/holding/flow_stats",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
     "picker/flow/test_flow_queue.py": ("picker/flow/waiting",),

@@ -23,7 +23,8 @@ class FlowControlSettings:
     pool that has none ready for `no_endpoint_seconds`, None: for as long, 0: it does not. At most `max_requests` wait
     in one pool, with bodies of `max_bytes` together. `weights` are shares in GPU time by the names that the gateway
     gives tenants in the fairness header; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by
-    their priorities, while requests of them wait.
+    their priorities, while requests of them wait. With `preempt` sheddable requests in flight are taken
+    back for those of higher bands that wait.
     """
 
     enabled: bool | None = None
@@ -33,6 +34,7 @@ class FlowControlSettings:
     max_bytes: int = 128 * 1024 * 1024
     weights: Mapping[str, float] | None = field(default=None, hash=False)
     band_shares: Mapping[int, float] | None = field(default=None, hash=False)
+    preempt: bool = True
 
 
 def flow_control_settings(given: Field) -> FlowControlSettings:
@@ -46,6 +48,7 @@ def flow_control_settings(given: Field) -> FlowControlSettings:
         section.get("max_bytes", values.whole(0, _MOST_BYTES), default.max_bytes),
         section.get("weights", _weights, default.weights),
         section.get("band_shares", _band_shares, default.band_shares),
+        section.get("preempt", Field.boolean, default.preempt),
     )
 
 

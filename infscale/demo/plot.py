@@ -77,7 +77,9 @@ def _replicas(axes: Axes, phases: Mapping[str, PhaseRecord], running: int, secon
 
 
 def legend(axes: Axes, where: Literal["upper left", "best"]) -> None:
-    """A legend that hides what is behind it."""
+    """A legend that hides what is behind it, where there is something to explain."""
+    if not axes.get_legend_handles_labels()[0]:
+        return
     legend = axes.legend(fontsize=TICKS, labelcolor=_INK, loc=where, framealpha=1.0, facecolor="white", edgecolor=_GRID)
     legend.set_zorder(10)
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 from base64 import b64encode
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from infscale.demo.scenarios.contenders import KEYS_FILE, Contender
 from infscale.demo.scenarios.pool_file import PoolServers
 from infscale.demo.scenarios.scaler import ASK_SECONDS, METRIC, ZeroScaler
 from infscale.demo.scenarios.scenario_load import TRUSTED_HEADERS
-from infscale.demo.scenarios.scenario_plan import ScenarioPlan, Step
+from infscale.demo.scenarios.scenario_plan import ScenarioPlan, Step, ZeroScaling
 from infscale.envoy.config import Address, PickerRoute
 from infscale.envoy.process import running_envoy
 from infscale.errors import StartError
@@ -80,7 +80,7 @@ async def run_contender(played: ScenarioPhase, folder: Path, view: View) -> Scen
     async with contextlib.AsyncExitStack() as stack:
         enter = stack.enter_async_context
         view.starting(phase, f"{plan.servers} simulated servers")
-        fleet = await enter(helper(FLEET, _fleet_file(played, folder)))
+        fleet = await enter(helper(FLEET, await asyncio.to_thread(_fleet_file, played, folder)))
         pool = _Pool(fleet, folder / "endpoints.yaml", plan.coefficients)
         following = await enter(_following(pool))
         await pool.begin(plan.servers)
@@ -94,7 +94,7 @@ async def run_contender(played: ScenarioPhase, folder: Path, view: View) -> Scen
         watch = _ScenarioWatch(played, pool, session, serve, view)
         view.starting(phase, "the load")
         await watch.until_fresh()
-        load = await enter(helper(LOAD, _load_file(played.file, listen, folder)))
+        load = await enter(helper(LOAD, await asyncio.to_thread(_load_file, played.file, listen, folder)))
         record = await watch.follow(load)
         following.cancel()
         for each in (fleet, serve):
@@ -104,7 +104,7 @@ async def run_contender(played: ScenarioPhase, folder: Path, view: View) -> Scen
 
 
 @contextlib.asynccontextmanager
-async def _following(pool: "_Pool") -> AsyncIterator[asyncio.Task[None]]:
+async def _following(pool: "_Pool") -> AsyncGenerator[asyncio.Task[None], None]:
     """Hear what the servers' process says until the block ends."""
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(pool.hear())
@@ -208,7 +208,7 @@ class _ScenarioWatch:
             watching = [tasks.create_task(self._sample())]
             watching += [tasks.create_task(self._step(each)) for each in plan.steps]
             if plan.scaling is not None:
-                watching.append(tasks.create_task(self._scale(ZeroScaler(plan.scaling), plan.start_seconds, tasks)))
+                watching.append(tasks.create_task(self._scale(plan.scaling, tasks)))
             async for line in load.lines():
                 self._seen.outcomes.append(Outcome(**cast("dict[str, Any]", line)))
             left = await self._books()
@@ -240,7 +240,8 @@ class _ScenarioWatch:
         if step.oldest or step.newest:
             await self._pool.drain(oldest=step.oldest, newest=step.newest)
 
-    async def _scale(self, scaler: ZeroScaler, start_seconds: float, tasks: asyncio.TaskGroup) -> None:
+    async def _scale(self, scaling: ZeroScaling, tasks: asyncio.TaskGroup) -> None:
+        scaler = ZeroScaler(scaling)
         starting: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -248,7 +249,7 @@ class _ScenarioWatch:
                 outstanding = total_of(await self._adapter.ask(_OUTSTANDING))
                 wanted = scaler.wanted(self._elapsed(), outstanding, staying)
                 for _ in range(wanted - staying):
-                    starting.add(tasks.create_task(self._pool.start_after(start_seconds)))
+                    starting.add(tasks.create_task(self._pool.start_after(scaling.start_seconds)))
                 if wanted < staying:
                     await self._pool.drain(newest=staying - wanted)
                 await asyncio.sleep(ASK_SECONDS)

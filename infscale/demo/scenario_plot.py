@@ -29,7 +29,7 @@ def plot_scenario(report: ScenarioReport, path: Path) -> None:
         wrapped(f"Simulated servers, real Envoy: {plan.about}"), fontsize=14, color="#24292f", x=0.008, ha="left"
     )
     end = max((row.ended_at for rows in served.values() for row in rows), default=1.0)
-    _over_time(over_time, plan, served)
+    _over_time(over_time, served)
     _distribution(distribution, plan, served)
     _waiting(waiting, served, end)
     for axes in (over_time, waiting, subject):
@@ -56,7 +56,7 @@ def _mark(plan: ScenarioPlan, panels: Sequence[Axes]) -> None:
             axes.axvspan(*plan.restart, color="#f3f6f8", zorder=0)
 
 
-def _over_time(axes: Axes, plan: ScenarioPlan, served: Mapping[str, Sequence[Served]]) -> None:
+def _over_time(axes: Axes, served: Mapping[str, Sequence[Served]]) -> None:
     dress(axes, "Time to first token, by when a request was sent")
     classes = sorted({row.request_class for rows in served.values() for row in rows}, reverse=True)
     values: list[float] = []
@@ -72,8 +72,7 @@ def _over_time(axes: Axes, plan: ScenarioPlan, served: Mapping[str, Sequence[Ser
         axes.set_yscale("log")
         second_ticks(axes.yaxis, min(values) * 0.9, max(values) * 1.1)
         axes.set_ylim(min(values) * 0.9, max(values) * 1.1)
-    del plan
-    legend(axes, "upper left")
+    legend(axes, "best")
 
 
 def _distribution(axes: Axes, plan: ScenarioPlan, served: Mapping[str, Sequence[Served]]) -> None:
@@ -112,13 +111,14 @@ def _distribution(axes: Axes, plan: ScenarioPlan, served: Mapping[str, Sequence[
 
 def _waiting(axes: Axes, served: Mapping[str, Sequence[Served]], end: float) -> None:
     dress(axes, "Requests that wait for their first token, in the picker or in an engine")
-    times = np.arange(0.0, end + _STEP_SECONDS, _STEP_SECONDS)
+    times, most = np.arange(0.0, end + _STEP_SECONDS, _STEP_SECONDS), 1
     for name, rows in served.items():
         came = np.sort([row.at for row in rows])
         left = np.sort([row.ended_at if row.first_at is None else row.first_at for row in rows])
         waiting = np.searchsorted(came, times, "right") - np.searchsorted(left, times, "right")
         axes.step(times, waiting, where="post", color=_COLOURS[name], linewidth=2, label=name)
-    axes.set_ylim(bottom=0)
+        most = max(most, int(waiting.max()))
+    axes.set_ylim(0, 1.3 * most)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     legend(axes, "upper left")
 

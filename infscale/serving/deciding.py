@@ -127,7 +127,14 @@ class Deciding(Part):
             given = self._config.picker.flow_control
             budget = Budget(given.max_requests, given.max_bytes)
             empty = given.max_wait_seconds if given.no_endpoint_seconds is None else given.no_endpoint_seconds
-            settings = FlowSettings(given.max_wait_seconds, empty, budget, given.weights or {}, given.band_shares or {})
+            settings = FlowSettings(
+                given.max_wait_seconds,
+                empty,
+                budget,
+                given.weights or {},
+                given.band_shares or {},
+                given.preempt,
+            )
             own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow

@@ -15,6 +15,7 @@ from picker.epp_config.presets import PRESETS
 
 _INTERVAL: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s)")
 _QUEUED: Final = {"@queued": True, "@unqueued": False}
+_UNPREEMPTED: Final = "@unpreempted"
 _UNITS: Final = {"ms": 1e-3, "s": 1.0}
 
 
@@ -24,7 +25,8 @@ class Policy:
 
     `scrape_seconds` is its interval between scrapes, None: that of the scenario. `queued`: requests wait until an
     endpoint can begin them, or never do; None: as the scheduling has it. `router` makes another router, of the picker
-    where there is a text; None: the picker or the baseline itself.
+    where there is a text; None: the picker or the baseline itself. `preempts`: where requests wait, sheddable ones are
+    taken back in flight for others.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Policy:
     queued: bool | None = None
     given: PickerConfig | None = field(default=None, compare=False, repr=False)
     router: MakeRouter | None = None
+    preempts: bool = True
 
     @property
     def picks(self) -> bool:
@@ -53,13 +56,15 @@ class Policy:
 def named_policy(words: str) -> Policy:
     """The policy that a user names: a baseline, a preset or a file.
 
-    Behind it may stand an interval of scrapes as ``@50ms``, and ``@queued`` or ``@unqueued``. It reads the file. Raises
-    `ConfigError`.
+    Behind it may stand an interval of scrapes as ``@50ms``, ``@queued`` or ``@unqueued``, and ``@unpreempted``: none in
+    flight is taken back for others that wait. It reads the file. Raises `ConfigError`.
     """
-    name, interval, queued = words, None, None
+    name, interval, queued, preempts = words, None, None, True
+    if name.endswith(_UNPREEMPTED) and not Path(name).is_file():
+        name, preempts = name.removesuffix(_UNPREEMPTED), False
     for suffix, meant in _QUEUED.items():
-        if words.endswith(suffix) and not Path(words).is_file():
-            name, queued = words.removesuffix(suffix), meant
+        if name.endswith(suffix) and not Path(name).is_file():
+            name, queued = name.removesuffix(suffix), meant
     # A file's name may have an @ of its own.
     if not Path(name).is_file() and "@" in name:
         name, _, interval = name.rpartition("@")
@@ -67,18 +72,18 @@ def named_policy(words: str) -> Policy:
     if name in BASELINES:
         if interval is not None:
             raise ConfigError("", "--policy", f"{words!r}: {name} scrapes nothing")
-        if queued is not None:
+        if queued is not None or not preempts:
             raise ConfigError("", "--policy", f"{words!r}: {name} never has requests wait")
         return Policy(words, None)
     if name in PRESETS:
-        return Policy(words, PRESETS[name], f"preset {name}", seconds, queued)
+        return Policy(words, PRESETS[name], f"preset {name}", seconds, queued, preempts=preempts)
     path = Path(name)
     if not path.is_file():
         known = [*PRESETS, *BASELINES]
         hint = did_you_mean(name, known)
         raise ConfigError("", "--policy", f"{name!r} is no file, and none of {', '.join(known)}{hint}")
     read_picker_config(path, keys=False)
-    return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds, queued)
+    return Policy(words, path.read_text(encoding="utf-8"), str(path), seconds, queued, preempts=preempts)
 
 
 def _seconds(words: str, interval: str) -> float:

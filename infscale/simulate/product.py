@@ -16,7 +16,7 @@ from infscale.simulate.parsed_requests import inference_request
 from infscale.simulate.scenario import Scenario
 from infscale.simulate.world.fleet import Servers
 from infscale.simulate.world.flights import Flight
-from infscale.simulate.world.gateway import Answer, Refused
+from infscale.simulate.world.gateway import EVICTED, Answer, Refused
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from infscale.simulate.world.virtual_server import EPOCH
@@ -35,17 +35,20 @@ if TYPE_CHECKING:
 _LONGEST_TIMEOUT_RATIO: Final = 0.8
 
 
-def serve_config(scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None) -> ServeConfig:
+def serve_config(
+    scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None, preempts: bool = True
+) -> ServeConfig:
     """The configuration of a `serve` in this scenario; what it does not say is at its defaults.
 
-    Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control.
+    Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control. With
+    `preempts` our own flow control takes sheddable requests back for others.
     """
     scrape = ScrapeSettings()
     interval = scrape_seconds or scenario.scrape_seconds
     if interval is not None:
         timeout = min(scrape.timeout_seconds, _LONGEST_TIMEOUT_RATIO * interval)
         scrape = replace(scrape, interval_seconds=interval, timeout_seconds=timeout)
-    flow_control = FlowControlSettings(enabled=queued)
+    flow_control = FlowControlSettings(enabled=queued, preempt=preempts)
     if scenario.no_endpoint_seconds is not None:
         flow_control = replace(flow_control, no_endpoint_seconds=scenario.no_endpoint_seconds)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
@@ -143,6 +146,9 @@ class PickerRouter:
             self._director.refused(asked.headers, asked.body, verdict)
             return Refused(verdict.status, verdict.reason.value)
         flight.asked, flight.decision = asked.remembered(), verdict
+        if verdict.recall is not None and flight.evict is not None:
+            evict = flight.evict
+            verdict.recall.listen(lambda told: evict(Refused(told.status, told.reason.value)))
         return verdict.destinations[: self._scenario.destinations]
 
     def started(self, flight: Flight) -> None:
@@ -157,11 +163,12 @@ class PickerRouter:
         """See `Router`."""
         asked, decision = _open(flight)
         now, started_at = self._clock.now, flight.started_at
+        evicted = flight.failure == EVICTED
         shown = self._scenario.response_bodies and flight.failure is None
         # Where bodies are withheld, an end and an abort after the response headers look the same.
         answered = started_at is not None and (flight.failure is None or not self._scenario.response_bodies)
         outcome = Outcome(
-            kind="completed" if answered else "aborted",
+            kind="evicted" if evicted else "completed" if answered else "aborted",
             status=flight.status if started_at is not None else None,
             prompt_tokens=flight.prompt_tokens if shown else None,
             completion_tokens=flight.request.output_tokens if shown else None,
@@ -171,6 +178,8 @@ class PickerRouter:
             duration_seconds=now - flight.opened_at,
             streamed=True,
         )
+        if decision.recall is not None:
+            decision.recall.close()
         self._director.finished(asked, decision, outcome, now)
         flight.asked = flight.decision = None
 

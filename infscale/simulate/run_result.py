@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infscale.simulate.world.flights import Flight
+from infscale.simulate.world.gateway import EVICTED
 from infscale.simulate.world.virtual_server import VirtualServer
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,12 @@ class RequestTable:
     def answered(self) -> NDArray[np.bool_]:
         """Those that got their whole answer."""
         return self.failure < 0
+
+    @property
+    def evicted(self) -> NDArray[np.bool_]:
+        """Those that the picker took back in flight."""
+        found: NDArray[np.bool_] = self.failure == (self.failures.index(EVICTED) if EVICTED in self.failures else -2)
+        return found
 
     @property
     def ttft(self) -> Floats:

@@ -97,7 +97,7 @@ class Simulation:
             return None, None
         # What scales reads the store, also where no picker does.
         scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
-        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued)
+        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued, preempts=policy.preempts)
         product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
         if not policy.picks:
             return product, None
@@ -166,4 +166,5 @@ class Simulation:
             "unknown_load": stats.unknown_load,
             "session_moves": sum(stats.session_moves.values()),
             "written_off": self.product.store.written_off,
+            "evictions": stats.outcomes.get("evicted", 0),
         }

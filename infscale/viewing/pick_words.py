@@ -185,7 +185,10 @@ def _outcome(pick: Part) -> list[str]:
         return [*lines, *([] if pick.part("refused") else ["its answer has not ended, as far as is known"])]
     first, each = (actual.number(f"time_{name}_seconds") for name in ("to_first_byte", "per_output_token"))
     status, tokens = actual.count_or_none("status"), actual.count_or_none("completion_tokens")
-    words = [OUTCOMES.get(actual.text("outcome"), "ended") + ("" if status is None else f" with {status}")]
+    ended = OUTCOMES.get(actual.text("outcome"), "ended")
+    if actual.text("evicted_for"):
+        ended = f"evicted by {shown(actual.text('evicted_for'))}"
+    words = [ended + ("" if status is None else f" with {status}")]
     if first is not None:
         words.append(f"first byte after {seconds(first)}")
     if each is not None:

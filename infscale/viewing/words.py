@@ -10,7 +10,12 @@ STALE_SIGN: Final = "*"
 """Behind a value that is older than the staleness limit, and so is not used."""
 
 OUTCOMES: Final[Mapping[str, str]] = MappingProxyType(
-    {"completed": "completed", "aborted": "was aborted by the client", "error": "failed"}
+    {
+        "completed": "completed",
+        "aborted": "was aborted by the client",
+        "error": "failed",
+        "evicted": "was evicted",
+    }
 )
 """What an exchange did, by how it ended."""
 _SHOWN_CHARACTERS: Final = 300

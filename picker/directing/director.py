@@ -4,7 +4,7 @@ A request passes the gates (`picker.directing.gates`), is scheduled, and begins 
 (`picker.directing.dispatches`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +21,8 @@ from picker.directing.gates import Admission, Gates
 from picker.epp_config.loader import ELIGIBLE, PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.pick_log import PickLog
+from picker.flow.evicting.preemption import Running, Shortage
+from picker.flow.evicting.shortage import running, shortages
 from picker.flow.lanes import EVERYWHERE, LOOSE, lane_of
 from picker.flow.prospect import Prospect, prospect
 from picker.flow.reserve import placeable
@@ -145,6 +147,28 @@ class PoolDirector:
             return now + LATEST_SECONDS
         self._dispatches.follow(snapshot, now)
         return next_room(snapshot, self._dispatches.memory.clock, now)
+
+    def shortages(self, request: InferenceRequest, now: float) -> list[Shortage]:
+        """What each endpoint that `request` may go to lacks to take it, where none has room for it."""
+        snapshot, body = self._store.snapshot(self.pool), request.body
+        model = None if body is None else self._gates.model(request, body)
+        if snapshot is None or body is None or not isinstance(model, str):
+            return []
+        self._dispatches.follow(snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now)
+        if isinstance(admission, Rejection):
+            return []
+        _, prefix = self._dispatches.cached(body, model)
+        facts = self._facts(request, body, model, admission.priority)
+        sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
+        context = self._context(facts, snapshot, prefix, sessions, now, blind=admission.blind)
+        rows = self._config.eligible(context, admission.rows)
+        return [] if isinstance(rows, Reason) else shortages(context, rows)
+
+    def running(self, decisions: Iterable[Decision], now: float) -> list[Running]:
+        """What it costs if the requests of `decisions` go, of those that are known to be in flight and may go."""
+        snapshot = self._store.snapshot(self.pool)
+        return [] if snapshot is None else running(decisions, snapshot, self._dispatches.memory.clock, now)
 
     def has_endpoints(self) -> bool:
         """Whether any endpoint is ready."""

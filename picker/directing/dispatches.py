@@ -16,10 +16,12 @@ from picker.directing.served_models import accounted
 from picker.directing.session_books import PoolSessions
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickEnd, PickRecord
+from picker.recall import Recall
 from picker.request import Decision, GpuCost, InferenceRequest, Outcome, ParsedBody, Promise, Rejection
 from picker.scheduling.costs.gpu_costs import gpu_cost
 from picker.scheduling.costs.prefill_clock import Work
 from picker.scheduling.costs.step_costs import step_costs
+from picker.scheduling.filters.eligibility import ROLE_LABEL
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import PrefixMatch, RequestFacts, SchedulingContext
 from picker.scheduling.prediction import PREDICTION, Objectives
@@ -151,6 +153,7 @@ class Dispatches:
             record,
             claims,
             None if work is None else self._cost(facts, observed, row, work.seconds),
+            self._recall(facts, observed, row, matched),
         )
         if promise is not None:
             self.memory.keep(promise)
@@ -278,6 +281,14 @@ class Dispatches:
         batch = max(1.0, float(observed.in_flight_requests[row]) + 1.0)
         return gpu_cost(step_costs(observed), row, prefill_seconds, context_tokens, facts.output_tokens, batch)
 
+    def _recall(self, facts: RequestFacts, observed: PoolSnapshot, row: int, matched_tokens: float) -> Recall | None:
+        """By what the request can be taken back, where it may: it is sheddable, and others may wait for its room."""
+        if facts.priority >= 0 or not self._settings.holds:
+            return None
+        cached_seconds = float(step_costs(observed).per_prefill_token[row]) * matched_tokens
+        # An endpoint that does nothing but decode has its prompts computed elsewhere.
+        return Recall(cached_seconds, observed.endpoints[row].labels.get(ROLE_LABEL) == "decode")
+
     @property
     def _clocked(self) -> bool:
         return self._config.clocked or (self._settings.holds and self._config.flow is None)
@@ -336,6 +347,7 @@ def _tell(decision: Decision, outcome: Outcome) -> None:
             outcome.completion_tokens,
             outcome.cached_tokens,
             outcome.streamed,
+            None if decision.recall is None else decision.recall.evicted_for,
         )
 
 

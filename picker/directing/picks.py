@@ -69,4 +69,5 @@ def _end(end: PickEnd) -> dict[str, object]:
         "first_byte_seconds": end.first_byte_seconds,
         "seconds_per_output_token": end.seconds_per_token,
         "duration_seconds": end.duration_seconds,
+        "evicted_for": end.evicted_for,
     }

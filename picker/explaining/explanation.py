@@ -205,6 +205,7 @@ def _actual(end: PickEnd | None) -> Document | None:
         "time_to_first_byte_seconds": end.first_byte_seconds,
         "time_per_output_token_seconds": end.seconds_per_token,
         "duration_seconds": end.duration_seconds,
+        "evicted_for": end.evicted_for,
         "prompt_tokens": end.prompt_tokens,
         "completion_tokens": end.completion_tokens,
         "cached_tokens": end.cached_tokens,

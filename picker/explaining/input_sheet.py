@@ -13,7 +13,7 @@ from picker.epp_config.loader import PickerConfig
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
-from picker.explaining.pick_inputs import LIVE_ROWS, OBSERVED_ROWS, SAID_ROWS, PickInputs, columns_of, said_numbers
+from picker.explaining.pick_inputs import LIVE_ROWS, OBSERVED_ROWS, READ, SAID_ROWS, PickInputs, columns_of
 from picker.pick_record import KEPT_CHARACTERS, PickRecord
 from picker.scheduling.costs.protected_load import NO_LOAD
 from picker.scheduling.memory import NUMBERS as MEMORY_ROWS
@@ -34,46 +34,12 @@ _NO_MEDIA: Final[list[tuple[int, ...]]] = []
 _NONE: Final[FloatArray] = np.empty(0)
 
 
-class _Column:
-    """Arrays of one length that are held as they are until a batch of them is packed."""
-
-    __slots__ = ("_count", "_pieces", "_rows")
-
-    def __init__(self, rows: PackedRows) -> None:
-        self._rows = rows
-        self._pieces: list[FloatArray] = []
-        self._count = 0
-
-    def add(self, pieces: tuple[FloatArray, ...]) -> None:
-        """One more; nothing changes these any more."""
-        self._pieces += pieces
-        self._count += 1
-
-    @property
-    def waiting(self) -> int:
-        """How many are not packed."""
-        return self._count
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        return len(self._rows) + self._count
-
-    @property
-    def rows(self) -> PackedRows:
-        """All of them, packed."""
-        if self._count:
-            self._rows.add(self._pieces, self._count)
-            self._pieces, self._count = [], 0
-        return self._rows
-
-
 class InputSheet:
     """A sheet; `frame` is any state of its pool with the endpoints that all of its picks have.
 
-    Numbers that nothing changes any more are kept as they are until a batch of picks is packed; of those that are
-    changed in place a copy is made when they have changed. `said` are places among the arrays of flags and of what
-    models are said to do, one for each state.
+    Numbers that each pick has of its own are kept as they are, as nothing changes them any more, until a batch of picks
+    is packed; others are packed when they have changed. `flags` and `said` have one entry for each state: its flags, a
+    byte each, and which of the arrays of what models are said to do is its own.
     """
 
     def __init__(self, frame: PoolState, config: PickerConfig, numbers: SheetNumbers | None = None) -> None:
@@ -82,17 +48,18 @@ class InputSheet:
         self.config = config
         self.picks: list[KeptPick] = []
         self.capacities: list[FloatArray] = []
+        self.flags: list[bytes] = []
         self.said: list[int] = []
         self.lora: list[Sequence[LoraState | None]] = []
         self.attributes: list[Sequence[Mapping[str, float]]] = []
         width = len(frame.endpoints)
-        live, memory, observed, said = numbers or [PackedRows((rows, width)) for rows in SHEET_ROWS]
-        self._live, self._memory = _Column(live), _Column(memory)
-        self._observed, self._said = _Column(observed), _Column(said)
+        made = numbers or [PackedRows((rows, width)) for rows in SHEET_ROWS]
+        self._live, self._memory, self._observed, self._said = made
+        self._pieces: list[FloatArray] = []
+        self._waiting = 0
         self._batch = max(1, min(_BATCH, _BATCH_ENDPOINTS // max(1, width)))
         self._state: PoolState | None = None
         self._models: FloatArray | FewRows | None = None
-        self._flags = b""
         self._clock_version = self._memory_version = -1
         self._clock: FloatArray = _NONE
         self._held = _NO_MEDIA
@@ -109,6 +76,7 @@ class InputSheet:
         objects = _BYTES_OF_A_PICK * len(self.picks) + _BYTES_OF_AN_OBJECT * len(self.frame.endpoints) * lists
         names = sum([len(each.adapters) + sum(map(len, each.adapters)) for each in self.picks])
         objects += _BYTES_OF_AN_OBJECT * names
+        objects += sum(map(len, {id(each): each for each in self.flags}.values()))
         return objects + sum([each.size_bytes for each in self.numbers])
 
     @property
@@ -130,7 +98,8 @@ class InputSheet:
     @property
     def numbers(self) -> SheetNumbers:
         """Numbers of each pick, of the memory, of each state, and what `said` refers to."""
-        return self._live.rows, self._memory.rows, self._observed.rows, self._said.rows
+        self._pack()
+        return self._live, self._memory, self._observed, self._said
 
     def note(self, context: SchedulingContext, *, gated: bool) -> None:
         """Hold the numbers of a decision that is about to be carried out: that changes some of them."""
@@ -139,7 +108,7 @@ class InputSheet:
         if clock.version != self._clock_version:
             self._clock, self._clock_version = clock.numbers.copy(), clock.version
         if memory.version != self._memory_version:
-            self._memory.add((memory.numbers.copy(),))
+            self._memory.follow(memory.numbers)
             self._memory_version = memory.version
         media = context.request.media
         self._held = memory.media_of(media) if media else _NO_MEDIA
@@ -153,13 +122,16 @@ class InputSheet:
             self.capacities.append(capacity)
 
     def _observe(self, columns: Columns) -> None:
-        """Hold the numbers of a state."""
-        self._observed.add((number_matrix(columns).reshape(-1),))
-        models, flags = columns.by_model.get(None), flag_matrix(columns).tobytes()
-        if models is not self._models or flags != self._flags or not self.said:
-            self._models, self._flags = models, flags
-            self._said.add((said_numbers(columns),))
-        self.said.append(self._said.size - 1)
+        """Keep the numbers of a state."""
+        self._observed.follow(number_matrix(columns).reshape(-1))
+        models = columns.by_model.get(None)
+        if models is not self._models or not self.said:
+            self._models = models
+            self._said.follow(_cells(models, len(columns.ready)))
+        flags = flag_matrix(columns).tobytes()
+        # Mostly they are those of the state before, and then kept once.
+        self.flags.append(self.flags[-1] if self.flags and self.flags[-1] == flags else flags)
+        self.said.append(len(self._said) - 1)
         self.lora.append(columns.lora)
         self.attributes.append(columns.attributes)
 
@@ -179,7 +151,8 @@ class InputSheet:
         """
         prefix, memory, facts, snapshot = context.prefix, context.memory, context.request, context.snapshot
         media = facts.media
-        self._live.add((snapshot.in_flight_requests, snapshot.in_flight_tokens, prefix.matched, self._clock))
+        self._pieces += (snapshot.in_flight_requests, snapshot.in_flight_tokens, prefix.matched, self._clock)
+        self._waiting += 1
         self.picks.append(
             KeptPick(
                 record,
@@ -197,7 +170,7 @@ class InputSheet:
                 gated,
                 self._protected,
                 len(self.said) - 1,
-                self._memory.size - 1,
+                len(self._memory) - 1,
                 len(self.capacities) - 1,
                 self._held,
                 memory.adapters.in_flight(snapshot, facts.target_model),
@@ -206,8 +179,13 @@ class InputSheet:
                 context.sessions,
             )
         )
-        if self._live.waiting >= self._batch:
-            _ = self.numbers
+        if self._waiting >= self._batch:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self._waiting:
+            self._live.add(self._pieces, self._waiting)
+            self._pieces, self._waiting = [], 0
 
     def close(self) -> None:
         """Let go of what only writing needs: nothing is added any more."""
@@ -225,8 +203,19 @@ class InputSheet:
             endpoints,
             observed.item(state),
             said.item(self.said[state]),
+            self.flags[state],
             self.lora[state],
             self.attributes[state],
         )
         seen = self.frame.observed(columns)
         return PickInputs(kept, seen, live.item(place), memory.item(kept.memory), self.capacities[kept.capacity])
+
+
+def _cells(models: FloatArray | FewRows | None, endpoints: int) -> FloatArray:
+    """What predictions read of `models`, for each of so many endpoints, one after the other."""
+    if models is not None and not isinstance(models, FewRows):
+        return models.take(READ, 0).reshape(-1)
+    cells = np.full((SAID_ROWS, endpoints), np.nan)
+    if models is not None:
+        cells[:, models.rows] = models.values[READ]
+    return cells.reshape(-1)

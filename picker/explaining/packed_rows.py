@@ -78,6 +78,21 @@ class PackedRows:
             self._ends += ends.tolist()
         self._ends.append(before + len(at))
 
+    def follow(self, item: FloatArray) -> None:
+        """Add one array of one dimension, of which nothing is held."""
+        if not self._ends:
+            self._first, self._last = item.copy(), item.copy()
+            self._ends.append(0)
+            return
+        bits, last = item.view(_BITS), self._last.view(_BITS)
+        at = np.not_equal(bits, last).nonzero()[0]
+        if len(at):
+            values = bits.take(at)
+            last[at] = values
+            self._places += at.tobytes()
+            self._values += values.tobytes()
+        self._ends.append(self._ends[-1] + len(at))
+
     def close(self) -> None:
         """Let go of what only `add` needs: nothing is added any more."""
         self._last = np.empty(0)

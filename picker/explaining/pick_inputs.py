@@ -8,10 +8,10 @@ import numpy as np
 
 from infscale.endpoint import Endpoint
 from infscale.frozen_values import entity
-from infscale.metrics.column_matrix import NUMBERS, flag_matrix, number_cells
+from infscale.metrics.column_matrix import NUMBERS, number_cells
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.snapshot import FLAGS, Columns, PoolSnapshot, PoolState, frozen
-from infscale.metrics.windows.model_table import CELLS, FewRows
+from infscale.metrics.windows.model_table import CELLS
 from picker.epp_config.loader import PickerConfig, Room
 from picker.explaining.kept_pick import KeptPick
 from picker.explaining.noted_random import RepeatedRandom
@@ -29,12 +29,12 @@ LIVE_ROWS = 2 + 1 + COLUMNS
 """Numbers of each endpoint that every pick may change: in flight, matched, and the clock's."""
 OBSERVED_ROWS = len(NUMBERS)
 """Those that a scrape may change."""
-SAID_ROWS = len(FLAGS) + len(READ_CELLS)
-"""Those that a scrape seldom changes: flags, and what predictions read of all models together."""
+SAID_ROWS = len(READ_CELLS)
+"""What predictions read of all models together."""
 
 _SOME: Final = (1.0, 0.0)
 """Which adapters are in flight counts, and not how much of each."""
-_READ = np.array(READ_CELLS, dtype=np.intp)
+READ = np.array(READ_CELLS, dtype=np.intp)
 
 
 @entity
@@ -90,30 +90,20 @@ class PickInputs:
         return placeable if self.kept.gated else None
 
 
-def said_numbers(columns: Columns) -> FloatArray:
-    """Flags and cells of `columns`, `SAID_ROWS` × endpoints one after the other."""
-    found = np.full((SAID_ROWS, len(columns.ready)), np.nan)
-    found[: len(FLAGS)] = flag_matrix(columns)
-    said = columns.by_model.get(None)
-    if isinstance(said, FewRows):
-        found[len(FLAGS) :, said.rows] = said.values[_READ]
-    elif said is not None:
-        said.take(_READ, 0, found[len(FLAGS) :])
-    return found.reshape(-1)
-
-
 def columns_of(
     endpoints: tuple[Endpoint, ...],
     observed: FloatArray,
     said: FloatArray,
+    flags: bytes,
     lora: Sequence[LoraState | None],
     attributes: Sequence[Mapping[str, float]],
 ) -> Columns:
-    """The columns that have these numbers; what else columns have is unknown in them."""
+    """The columns that have these numbers, and `flags` a byte each; what else columns have is unknown in them."""
     cells = dict(number_cells(observed))
-    cells |= {name: frozen(said[place] > 0.0) for place, name in enumerate(FLAGS)}
+    standing = np.frombuffer(flags, dtype=np.bool_).reshape(len(FLAGS), len(endpoints))
+    cells |= dict(zip(FLAGS, standing, strict=True))
     of_models = np.full((CELLS, len(endpoints)), np.nan)
-    of_models[_READ] = said[len(FLAGS) :]
+    of_models[READ] = said
     cells |= {"by_model": {None: frozen(of_models)}, "lora": lora, "attributes": attributes}
     return replace(Columns.unknown(endpoints), **cells)  # type: ignore[arg-type] # names and types are Columns' own
 

@@ -18,7 +18,8 @@ from infscale.endpoint import Endpoint, EndpointKey, ObjectKey, Phase
 from infscale.errors import ConfigError
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
-from infscale.metrics.snapshot import Columns, IntArray, PoolSettings, PoolState, frozen
+from infscale.metrics.snapshot import FLAGS, Columns, IntArray, PoolSettings, PoolState, frozen
+from infscale.recording.recorded_picks import PICKS_KEY, PICKS_VERSION
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import SHEET_ROWS, InputSheet
 from picker.explaining.kept_pick import KeptPick
@@ -29,8 +30,6 @@ from picker.pick_record import PickEnd, PickRecord
 from picker.request import Headers
 from picker.scheduling.costs.protected_load import ProtectedLoad
 
-VERSION: Final = 2
-VERSION_KEY: Final = "infscale_picks"
 _NUMBERS: Final = ("live", "memory", "observed", "said_numbers")
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, Error, IndexError, AttributeError, OverflowError)
 
@@ -46,11 +45,13 @@ def sheet_line(sheet: InputSheet, wall: Callable[[float], datetime | None]) -> b
     states = [
         [lora.place(one), attributes.place(other)] for one, other in zip(sheet.lora, sheet.attributes, strict=True)
     ]
+    flags = _Distinct[bytes]()
+    flags_of = [flags.place(each) for each in sheet.flags]
     settings = sheet.frame.settings
     last = sheet.picks[-1].now
     at = wall(last)
     document = {
-        VERSION_KEY: VERSION,
+        PICKS_KEY: PICKS_VERSION,
         "pool": list(sheet.frame.pool),
         "configuration": sheet.config.digest,
         "clocked": sheet.config.clocked,
@@ -70,6 +71,8 @@ def sheet_line(sheet: InputSheet, wall: Callable[[float], datetime | None]) -> b
         ],
         "capacities": capacities,
         "said": sheet.said,
+        "flags": [_bytes(each) for each in flags.values],
+        "flags_of": flags_of,
         **{name: _packed(rows) for name, rows in zip(_NUMBERS, sheet.numbers, strict=True)},
         **sessions.heads(),
         "picks": picks,
@@ -100,8 +103,8 @@ def read_sheet(line: bytes, place: str, config: PickerConfig) -> WrittenSheet:
         document = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ConfigError(place, "", "expected a line of JSON, as infscale writes picks") from error
-    if not isinstance(document, dict) or document.get(VERSION_KEY) != VERSION:
-        raise ConfigError(place, VERSION_KEY, f"expected {VERSION}, which this program reads")
+    if not isinstance(document, dict) or document.get(PICKS_KEY) != PICKS_VERSION:
+        raise ConfigError(place, PICKS_KEY, f"expected {PICKS_VERSION}, which this program reads")
     try:
         return _sheet(document, config)
     except _UNREADABLE as error:
@@ -120,6 +123,8 @@ def _sheet(document: Any, config: PickerConfig) -> WrittenSheet:
     )
     sheet = InputSheet(frame, config, (live, memory, observed, said))
     sheet.said = list(map(int, document["said"]))
+    flags = [_flags(each, width) for each in document["flags"]]
+    sheet.flags = [flags[each] for each in document["flags_of"]]
     sheet.capacities = [_array(each, width) for each in document["capacities"]]
     lora = [[None if each is None else _lora_of(each) for each in column] for column in document["lora"]]
     attributes = [
@@ -138,8 +143,9 @@ def _sheet(document: Any, config: PickerConfig) -> WrittenSheet:
         and len(each.adapters) in (0, width)
         for each in sheet.picks
     )
+    of_states = observed, sheet.lora, sheet.said, sheet.flags
     fits = fits and all(0 <= each < len(said) for each in sheet.said)
-    if not fits or len(live) != len(sheet.picks) or not len(observed) == len(sheet.lora) == len(sheet.said):
+    if not fits or len(live) != len(sheet.picks) or len({len(each) for each in of_states}) > 1:
         raise ValueError("parts do not fit together")
     _, at = document["last"]
     last = None if at is None else datetime.fromisoformat(at)
@@ -274,6 +280,7 @@ def _end(end: PickEnd) -> tuple[Any, ...]:
         end.completion_tokens,
         end.cached_tokens,
         end.streamed,
+        end.evicted_for,
     )
 
 
@@ -318,6 +325,13 @@ def _number(value: float) -> float | str:
 
 def _array(text: str, width: int) -> FloatArray:
     return frozen(np.frombuffer(b64decode(text, validate=True), dtype=np.float64).reshape(width))
+
+
+def _flags(text: str, width: int) -> bytes:
+    flags = b64decode(text, validate=True)
+    if len(flags) != len(FLAGS) * width or set(flags) - {0, 1}:
+        raise ValueError("flags are neither true nor false")
+    return flags
 
 
 def _rows(found: list[int], width: int) -> IntArray:

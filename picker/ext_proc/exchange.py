@@ -26,7 +26,7 @@ completed. Where bodies are shown, a stream that ends before the body has was ab
 """
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from infscale.framing.pieces import Pieces
 from picker.errors import RequestError
@@ -70,6 +70,7 @@ from picker.ext_proc.replies import PIECE_BYTES, WholeBody, cut, pieces, route_r
 from picker.ext_proc.states import RequestState, ResponseState, legal, refusal
 from picker.ext_proc.unread_bodies import UNREAD, of_upgrade
 from picker.parsing import Reading, Route, parse_body
+from picker.recall import Recall
 from picker.request import (
     Decision,
     Director,
@@ -77,6 +78,7 @@ from picker.request import (
     Held,
     InferenceRequest,
     Outcome,
+    OutcomeKind,
     ParsedBody,
     Reason,
     Rejection,
@@ -88,8 +90,6 @@ if TYPE_CHECKING:
     import random
 
 __all__ = ["Exchange", "ExchangeSettings"]
-
-OutcomeKind = Literal["completed", "aborted", "error"]
 
 _FULL_DUPLEX: Final = Modes(BodyMode.FULL_DUPLEX_STREAMED, BodyMode.FULL_DUPLEX_STREAMED)
 _UNKNOWN_USAGE: Final = Usage()
@@ -130,6 +130,8 @@ class Exchange:
         self._last: Event | None = None
         # What was decided, until the director is told how it ended.
         self._open: tuple[InferenceRequest, Decision] | None = None
+        self.recall: Recall | None = None
+        """By what the request is taken back while it is under way: to be listened to for `evict`."""
         # What the response said.
         self._status: int | None = None
         self._first_byte_at: float | None = None
@@ -215,6 +217,18 @@ class Exchange:
             sends += self._step(last, now)
         self._steps = self._send_in_steps(sends)
         return self.go_on(now)
+
+    def evict(self, rejection: Rejection, now: float) -> list[Send]:
+        """The request is taken back: what to send for it, and nothing follows.
+
+        The gateway answers the client so, where no response has begun, and resets both of its streams where one has.
+        """
+        if self.over or self._open is None:
+            return []
+        self.over = True
+        self._drop_request()
+        self._finish("evicted", now)
+        return [immediate_reply(rejection, self._settings.error_format)]
 
     def closed(self, now: float) -> None:
         """The gateway ended the stream, in order or by a reset: Envoy does both when a response has ended.
@@ -402,6 +416,7 @@ class Exchange:
             refusal_of = verdict if request.body else of_bodyless(verdict, self._settings.error_format)
             return self._reject(request.body, refusal_of)
         self._open = (request.remembered(), verdict)
+        self.recall = verdict.recall
         return route_replies(self._settings, request, verdict, body)
 
     def _send_in_steps(self, sends: list[Send]) -> Generator[list[Send], None, None]:
@@ -456,6 +471,8 @@ class Exchange:
             plan = BodyPlan.of(self._response, self._restore, self._settings.buffer_responses, body, asked)
             self._body = VisibleBody(plan)
         self._seen_bytes += len(event.body)
+        if self.recall is not None and event.body:
+            self.recall.begun = True
         content = self._body.feed(event.body)
         if event.end_of_stream:
             content += self._body.end()
@@ -532,6 +549,9 @@ class Exchange:
         request, decision = self._open
         self._open = None
         self._told = True
+        recall, self.recall = self.recall, None
+        if recall is not None:
+            recall.close()
         self._director.finished(request, decision, self._outcome(kind, now), now)
 
     def _outcome(self, kind: OutcomeKind, now: float) -> Outcome:

@@ -11,7 +11,8 @@ An endpoint has room unless one of these says that the request would be better k
 * **Its batch is full** and one waits to join it, where its pages show how many requests a batch of it takes
   (`picker.scheduling.costs.batch_limits`).
 * **Its KV cache has no room** for the prompt, but for what of it others there have in use, and the whole answer, beside
-  what is in flight there. It would wait for others to end, or have them preempted.
+  what is in flight there; or none for the uncached prompt alone, beside what its page says is in use. It would wait for
+  others to end, or have them preempted.
 * **It would be too slow**, where the request says how long a token may take: a step of the batch with the request in it
   takes longer, with what is computed of prompts in it while the batch stays as large: one for each answer that ends.
 
@@ -29,6 +30,7 @@ import numpy as np
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
+from picker.scheduling.costs.cache_use import unfit_tokens
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
@@ -44,7 +46,8 @@ MOST_CLAIMS: Final = 4
 def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     """Those of `rows` that can take the request of `context` now."""
     request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
-    kept = (_beyond_feed(context.snapshot, clock, context.now) > 0.0) | (_missing_tokens(context) > 0.0)
+    kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (_missing_tokens(context) > 0.0)
+    kept |= unfit_tokens(context) > 0.0
     kept |= in_flight > context.memory.batch_limits
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
@@ -108,7 +111,7 @@ def open_rows(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> list[b
 
     Also of rows that are no candidates: where their requests go has to be asked.
     """
-    is_open = (_beyond_feed(snapshot, clock, now) <= 0.0) | (snapshot.in_flight_requests == 0.0)
+    is_open = (beyond_feed_seconds(snapshot, clock, now) <= 0.0) | (snapshot.in_flight_requests == 0.0)
     found: list[bool] = is_open.tolist()
     candidates = snapshot.candidates(now)
     if len(candidates) < len(found):
@@ -119,13 +122,13 @@ def open_rows(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> list[b
 
 def soonest_room(snapshot: PoolSnapshot, clock: PrefillClock, rows: IntArray, now: float) -> float:
     """Seconds until the first of `rows`, at least one, may have room for a request; 0: one may have it now."""
-    left = np.where(snapshot.in_flight_requests == 0.0, 0.0, _beyond_feed(snapshot, clock, now))[rows]
+    left = np.where(snapshot.in_flight_requests == 0.0, 0.0, beyond_feed_seconds(snapshot, clock, now))[rows]
     return max(0.0, float(np.minimum.reduce(left)))
 
 
 def next_room(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> float:
     """When to look again, if nothing else happens: the first endpoint that was fed is no longer."""
-    left = _beyond_feed(snapshot, clock, now)
+    left = beyond_feed_seconds(snapshot, clock, now)
     left = left[left > 0.0]
     soonest = float(np.minimum.reduce(left)) if len(left) else LATEST_SECONDS
     return now + min(max(soonest, SOONEST_SECONDS), LATEST_SECONDS)
@@ -150,14 +153,14 @@ def _seconds_to_room(context: SchedulingContext) -> FloatArray:
     """
     clock, snapshot = context.memory.clock, context.snapshot
     step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
-    missing = np.maximum(_missing_tokens(context), 0.0)
+    missing = np.maximum(np.maximum(_missing_tokens(context), unfit_tokens(context)), 0.0)
     missing /= np.maximum(clock.cache_tokens, 1.0)
     missing *= step * context.request.output_tokens
-    found: FloatArray = np.maximum(_beyond_feed(snapshot, clock, context.now), missing)
+    found: FloatArray = np.maximum(beyond_feed_seconds(snapshot, clock, context.now), missing)
     return found
 
 
-def _beyond_feed(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
+def beyond_feed_seconds(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
     """Seconds of prompts that each endpoint has to compute beyond the step that runs and what is on its way."""
     step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
     left: FloatArray = clock.pending_seconds(now) - step - IN_TRANSIT_SECONDS

@@ -22,7 +22,7 @@ _COUNTS: tuple[tuple[str, str, str, Callable[[DirectorStats], Mapping[str, float
     ),
     (
         "exchanges",
-        "requests that the picker sent to an endpoint, by how they ended: completed, aborted by the client, error",
+        "requests that were sent to an endpoint, by how they ended: completed, aborted by the client, evicted, error",
         "outcome",
         lambda stats: stats.outcomes,
     ),

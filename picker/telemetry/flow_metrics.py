@@ -65,6 +65,17 @@ class FlowCollector(Collector):
                 for (priority, reason), count in flow.stats.refusals.items()
             ),
         )
+        yield filled(
+            CounterMetricFamily,
+            "infscale_flow_evictions",
+            "requests that were taken back in flight for others, by what these lacked: prompts, cache, token_time",
+            [*_BAND, "reason"],
+            (
+                ([pool, str(priority), cause], count)
+                for pool, flow in flows.items()
+                for (priority, cause), count in flow.preemption.evictions.items()
+            ),
+        )
         yield from _of_tenants(flows)
         meaning = "requests whose client or gateway left while they waited"
         given_up = (([pool], flow.stats.given_up) for pool, flow in flows.items())

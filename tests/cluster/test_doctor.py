@@ -97,7 +97,9 @@ async def doctor(
     kubectl.chmod(0o755)
     ports = Ports.free()
     namespaces = [HEALTHY, *(each.namespace for each in NAMESPACES)]
-    config = configuration(plane, ports, HEALTHY, discovery={"kubernetes": {}}, scrape=SCRAPE)
+    # Sound autoscalers go by what waits in pods.
+    sent = {"flow_control": {"enabled": False}}
+    config = configuration(plane, ports, HEALTHY, discovery={"kubernetes": {}}, scrape=SCRAPE, picker=sent)
     await plane.apply(*DEFINITIONS)
     for each in DEFINITIONS:
         await _until_served(plane, each)

@@ -1,4 +1,7 @@
-"""From a request that finds no endpoint, through a real Envoy, to KEDA's activation, and to the first answer."""
+"""From a request that finds no endpoint and may not wait, through a real Envoy, to KEDA's activation and an answer.
+
+Requests that wait are in tests/e2e/picking/test_empty_pools.py.
+"""
 
 import asyncio
 import time
@@ -24,7 +27,7 @@ TRIGGERS: dict[str, dict[str, str]] = {
 
 async def test_a_request_for_an_empty_pool_activates_within_100_milliseconds(tmp_path: Path) -> None:
     good = {"model": MODEL, "prompt": "x", "max_tokens": 1}
-    async with gateway(tmp_path, [quick_settings("a")]) as running:
+    async with gateway(tmp_path, [quick_settings("a")], flow_control={"enabled": False}) as running:
         assert running.serving.scaler is not None
         discovery = tmp_path / "discovery.yaml"
         found = discovery.read_text()

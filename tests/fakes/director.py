@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from picker.recall import Recall
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 
 
@@ -10,7 +11,7 @@ from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, P
 class FakeDirector:
     """Routes to `destinations` (as `target_model` if given) unless `rejection` is set; fails where it is told to.
 
-    With `hold` requests wait until `let_go`.
+    With `hold` requests wait until `let_go`; where they are `sheddable`, they can be taken back.
     """
 
     destinations: tuple[str, ...] = ("10.0.0.1:8000", "10.0.0.2:8000")
@@ -19,6 +20,7 @@ class FakeDirector:
     rejection: Rejection | None = None
     crash_on: str | None = None
     hold: bool = False
+    sheddable: bool = False
     held: list[tuple[InferenceRequest, Held]] = field(default_factory=list[tuple[InferenceRequest, Held]])
     given_up: int = 0
     requests: list[InferenceRequest] = field(default_factory=list[InferenceRequest])
@@ -47,6 +49,11 @@ class FakeDirector:
                 return True
         return False
 
+    def evict(self, rejection: Rejection) -> bool:
+        """Take the last request back, if it is under way; whether it was."""
+        recall = self.decisions[-1].recall if self.decisions else None
+        return recall is not None and recall.revoke(rejection, "another")
+
     def _given_up(self) -> None:
         self.given_up += 1
 
@@ -54,7 +61,8 @@ class FakeDirector:
         if self.rejection is not None:
             return self.rejection
         model = request.body.model if request.body else ""
-        decision = Decision(self.destinations, self.target_model or model, "store.1", scores=self.scores)
+        recall = Recall() if self.sheddable else None
+        decision = Decision(self.destinations, self.target_model or model, "store.1", scores=self.scores, recall=recall)
         self.decisions.append(decision)
         return decision
 

@@ -18,6 +18,17 @@ def test_a_preset_is_that_preset(name: str) -> None:
     assert named_policy(f"{name}@50ms").text == PRESETS[name]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "queued", "preempts"),
+    [("", None, True), ("@queued", True, True), ("@queued@unpreempted", True, False), ("@50ms@unqueued", False, True)],
+)
+def test_behind_a_name_stands_whether_requests_wait_and_have_others_taken_back(
+    suffix: str, queued: bool | None, preempts: bool
+) -> None:
+    policy = named_policy(f"infscale{suffix}")
+    assert (policy.queued, policy.preempts, policy.text) == (queued, preempts, PRESETS["infscale"])
+
+
 def test_a_file_is_its_text(tmp_path: Path) -> None:
     file = tmp_path / "mine@home.yaml"
     file.write_text(PRESETS["reference"])
@@ -35,6 +46,7 @@ def test_a_file_is_its_text(tmp_path: Path) -> None:
         ("infscale@5", "expected an interval of 10ms–60s behind @"),
         ("infscale@1ms", "expected an interval of 10ms–60s behind @"),
         ("random@50ms", "scrapes nothing"),
+        ("random@unpreempted", "never has requests wait"),
     ],
 )
 def test_what_is_none_is_refused_in_a_line(words: str, problem: str) -> None:

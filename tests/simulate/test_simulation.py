@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from infscale.sim.load.mixed_load import MixedLoad
 from infscale.sim.load.trace_load import TraceLoad, TracePlay
 from infscale.sim.load.traces import TraceRequest
 from infscale.sim.load.traffic import LoadTarget
@@ -166,11 +167,39 @@ def test_a_lower_class_that_waits_is_served_and_lets_the_higher_one_pass() -> No
     """None is refused, and what does not wait for others has its first token as soon as where they are shed."""
     traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
     shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
-    held = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@queued"), 1).requests
+    held = simulate(
+        scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@queued@unpreempted"), 1
+    ).requests
     batch = held.request_class == held.classes.index("batch")
     assert held.answered.all()
     assert np.percentile(held.ttft[~batch], 90) < 1.1 * np.percentile(shed.ttft[~batch], 90)
     assert held.ttft[batch].mean() > 2 * held.ttft[~batch].mean()
+
+
+def test_at_twice_the_load_others_have_the_room_of_sheddable_requests_at_once() -> None:
+    """One server with twice what it can do, half of it long answers: these are taken back, and leave its engine."""
+    batch = SharedPrefixes(60, 2.5, 600, 1000, 60, output_tokens=600, batch_ratio=1.0)
+    others = SharedPrefixes(60, 2.0, 600, 300, 60, output_tokens=100)
+    asked = replace(scenario(1), traffic=MixedLoad((batch, others)), priorities={"batch": -1})
+    found = {}
+    for policy in ("infscale@queued@unpreempted", "infscale@queued"):
+        run = Simulation(asked, named_policy(policy), 1)
+        found[policy] = result = run.run()
+        assert run.product is not None
+        (snapshot,) = run.product.store.snapshots()
+        assert snapshot.in_flight_requests.sum() == 0
+        assert result.counts["evictions"] == np.count_nonzero(result.requests.evicted)
+        (server,) = run.fleet.everyone
+        assert not server.under_way
+    left, taken = (each.requests for each in found.values())
+    sheddable = taken.request_class == taken.classes.index("batch")
+    assert not left.evicted.any()
+    assert taken.evicted[sheddable].any()
+    assert not taken.evicted[~sheddable].any()
+    assert taken.answered[~sheddable].all()
+    assert np.percentile(taken.ttft[~sheddable], 90) < 0.25 * np.percentile(left.ttft[~sheddable], 90)
+    # What is taken back is work that was done for nothing.
+    assert np.count_nonzero(taken.answered[sheddable]) > 0.6 * np.count_nonzero(sheddable)
 
 
 def test_a_client_that_leaves_the_queue_is_sent_nowhere() -> None:

@@ -152,6 +152,7 @@ def test_what_explains_the_store_is_about_everything() -> None:
             ],
         ),
         ({"end": {"outcome": "aborted"}}, ["it was aborted by the client"]),
+        ({"end": {"outcome": "evicted"}}, ["it was evicted"]),
     ],
 )
 def test_how_a_pick_went_is_told_where_it_is_known(changes: dict[str, Any], words: list[str]) -> None:

@@ -98,6 +98,10 @@ def test_all_of_an_explanation_is_told() -> None:
             "session by header x-infscale-session: stays on llm/a, there for 34.0 s, while this request went elsewhere",
         ),
         ({"actual": None}, "its answer has not ended, as far as is known"),
+        (
+            {"actual": {"outcome": "evicted", "status": 200, "evicted_for": "request r2 of priority 10"}},
+            "actual: evicted by request r2 of priority 10 with 200",
+        ),
         ({"reproduced": False}, "not made again: a stage reads what is not kept"),
         ({"candidates_left_out": 5}, "and 5 candidates with lower scores"),
         ({"request_id": "\x1b[31mred"}, "request �[31mred of pool"),

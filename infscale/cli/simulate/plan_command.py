@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a run failed, 2 bad arguments or files, 130 interrupted.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from infscale.cli.simulate.simulate_command import (
 from infscale.config.read import read_text
 from infscale.documents.strict_document import load, quoted
 from infscale.errors import ConfigError
+from infscale.recording.recorded_picks import PICKS_KEY
 from infscale.simulate.findings.comparison import Findings
 from infscale.simulate.findings.findings_text import lines
 from infscale.simulate.findings.replica_text import replicas_of
@@ -36,6 +38,10 @@ NOW: Final = "now"
 CHANGED: Final = "changed"
 _POLICY: Final = "EndpointPickerConfig"
 _HPA: Final = "HorizontalPodAutoscaler"
+_HEAD_BYTES: Final = 32
+_PICKS_NOTE: Final = (
+    "picks have no beginnings of prompts, so that requests share nothing of them here; picker.record keeps these"
+)
 _DESCRIPTION = (
     "Plays traffic, best your own as infscale recorded it (picker.record), to simulated servers, with an "
     "EndpointPickerConfig and an HPA just as they are applied to a cluster, and says what would have happened. With "
@@ -56,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--change", nargs="+", type=Path, default=[], metavar="FILE", help="others, in place of those of their kind"
     )
-    parser.add_argument("--recording", metavar="FILE", help="of picker.record, or a trace")
+    parser.add_argument("--recording", metavar="FILE", help="of picker.record, of picker.explain.file, or a trace")
     parser.add_argument(
         "--workload", action="append", metavar="NAME[:KEY=VALUE,…]", help="instead (docs/workloads.md; default chats)"
     )
@@ -100,6 +106,15 @@ def _give_traffic(arguments: argparse.Namespace) -> None:
     if arguments.workload:
         raise ConfigError("arguments", "--workload", "give either a recording or workloads, not both")
     arguments.workload = [f"trace:file={arguments.recording}"]
+    if _has_picks(Path(arguments.recording)):
+        print(f"infscale: {_PICKS_NOTE}", file=sys.stderr)
+
+
+def _has_picks(path: Path) -> bool:
+    """Whether it is a file of picks; of one that cannot be read it is said elsewhere."""
+    with suppress(OSError), path.open("rb") as file:
+        return PICKS_KEY.encode() in file.read(_HEAD_BYTES)
+    return False
 
 
 def _sides(arguments: argparse.Namespace) -> dict[str, _Side]:

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME|FILE[@INTERVAL]",
         help="a preset, an EndpointPickerConfig file, or round-robin, least-request, random; @50ms: between scrapes, "
-        "@queued: requests wait until an endpoint can begin them, @unqueued: none does; "
+        "@queued: requests wait until an endpoint can begin them, @unqueued: none does, @unpreempted: none in flight "
+        "is taken back for others; "
         "again for each (default infscale and reference)",
     )
     parser.add_argument(

@@ -17,6 +17,7 @@ from infscale.config.read import read_config
 from infscale.config.settings import DEFAULT_SERVICE, ServeConfig
 from infscale.doctor.reading import api_objects, workload_objects
 from infscale.doctor.reading.asking import Asking
+from infscale.doctor.reading.held_requests import holds_requests
 from infscale.doctor.reading.listed_metrics import metrics_of_rules
 from infscale.doctor.view.cluster_view import SeenInfscale
 from infscale.doctor.view.seen_apis import HPA_ACCOUNT, RESOURCE_METRICS, SeenApiService, SeenRight
@@ -121,6 +122,7 @@ async def _configured(
         return seen
     queries = (each.name for each in config.prometheus.queries)
     of_rules = await asyncio.to_thread(metrics_of_rules, config, files)
+    holds = await asyncio.to_thread(holds_requests, config, files)
     return replace(
         seen,
         metrics=(*(each.name for each in config.metrics), *queries, *of_rules),
@@ -128,7 +130,7 @@ async def _configured(
         staleness_seconds=config.scrape.staleness_limit_seconds,
         destinations=config.picker.destinations,
         forwards=config.adapter.forward is not None,
-        holds=config.picker.flow_control.enabled,
+        holds=holds,
     )
 
 

@@ -2,7 +2,7 @@
 
 Mooncake's JSON lines have the arrival in milliseconds, token counts, and an id for each 512-token block of the prompt:
 equal ids mean equal text up to and including that block. Azure's CSV has the arrival as a date, token counts, and
-nothing about text. `infscale.recording` has the form of a recording.
+nothing about text. `infscale.recording` has the form of a recording, and of a file of picks.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,11 +13,14 @@ from typing import Final, cast
 import orjson
 
 from infscale.errors import ConfigError
+from infscale.recording.recorded_picks import PICKS_KEY, recorded_picks
 from infscale.recording.recorded_request import VERSION_KEY, RecordedRequest, block_tokens, check_header, read_line
 from infscale.sim.load.traces import TraceRequest, grouped
 from infscale.sim.load.virtual_request import RequestClass
 
 _BLOCK_TOKENS: Final = 512
+_HEAD: Final = 32
+"""How far into its first line a file says what it is."""
 _AZURE_COLUMNS: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _MAX_TOKENS: Final = 10_000_000
 _TOO_MANY: Final = 429
@@ -48,6 +51,9 @@ def _rows(lines: list[str], first: str, source: str, output_tokens: int | None) 
     if not first.lstrip().startswith("{"):
         return _azure(lines, source)
     objects = _objects(lines, source)
+    if PICKS_KEY in first[:_HEAD]:
+        picked = (request for place, row in objects for request in recorded_picks(row, place))
+        return _recorded(picked, source, output_tokens)
     return _recording(objects, source, output_tokens) if VERSION_KEY in first else _mooncake(objects)
 
 
@@ -71,7 +77,11 @@ def _recording(
 ) -> Iterator[TraceRequest]:
     place, header = next(objects)
     check_header(header, place)
-    requests = [request for place, row in objects if _played(request := read_line(row, place))]
+    yield from _recorded((read_line(row, place) for place, row in objects), source, output_tokens)
+
+
+def _recorded(recorded: Iterable[RecordedRequest], source: str, output_tokens: int | None) -> Iterator[TraceRequest]:
+    requests = [request for request in recorded if _played(request)]
     known = [one.output_tokens for one in requests if one.output_tokens]
     # Said of one request at least: another may have been over before its adapter was on a page.
     adapters = {one.model for one in requests if one.lora}

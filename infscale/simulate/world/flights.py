@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from infscale.sim.load.virtual_request import VirtualRequest
 
 if TYPE_CHECKING:
-    from infscale.simulate.world.gateway import Answer
+    from infscale.simulate.world.gateway import Answer, Refused
     from picker.request import Decision, Held, InferenceRequest
 
 
@@ -16,7 +16,7 @@ class Flight:
     Times are seconds of the run, `first_at` and `ended_at` those at which the client has its first token and the end.
     `server` is the number of the server that took it, `served` its authority. `failure` says why it got no whole
     answer, `refused` that the picker refused it. `asked` and `decision` are what the picker has to be told the end of.
-    `held` is what it waits by, and `resume` is told where it goes then.
+    `held` is what it waits by, and `resume` is told where it goes then. `evict` ends it by the picker's word.
     """
 
     __slots__ = (
@@ -26,6 +26,7 @@ class Flight:
         "decision",
         "destinations",
         "ended_at",
+        "evict",
         "failure",
         "first_at",
         "held",
@@ -63,3 +64,4 @@ class Flight:
         self.decision: Decision | None = None
         self.held: Held | None = None
         self.resume: Callable[[Answer], None] | None = None
+        self.evict: Callable[[Refused], None] | None = None

@@ -12,6 +12,8 @@ from infscale.simulate.world.flights import Flight
 from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_server import OK, VirtualServer
 
+EVICTED: Final = "evicted"
+"""The failure of a request that the picker took back."""
 _NO_UPSTREAM: Final = 503
 
 
@@ -87,6 +89,7 @@ class Gateway:
             return
         flight.opened_at = self._clock.now
         flight.resume = lambda answer: self._routed(flight, answer)
+        flight.evict = lambda refused: self._evicted(flight, refused)
         answer = self._router.route(flight)
         if answer is not None:
             self._routed(flight, answer)
@@ -159,9 +162,17 @@ class Gateway:
         self._clock.after(self._delays.network, self._end, flight)
 
     def _lose_patience(self, flight: Flight) -> None:
-        if flight.over:
-            return
-        flight.failure = "timeout"
+        if not flight.over:
+            self._abort(flight, "timeout")
+
+    def _evicted(self, flight: Flight, refused: Refused) -> None:
+        """The picker takes the request back: its server is told, and its client, where that has no answer yet."""
+        if flight.started_at is None:
+            flight.status = refused.status
+        self._abort(flight, EVICTED)
+
+    def _abort(self, flight: Flight, failure: str) -> None:
+        flight.failure = failure
         server = None if flight.served is None else self._servers.get(flight.served)
         if server is not None:
             server.abort(flight.number)

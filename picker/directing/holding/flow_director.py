@@ -144,6 +144,9 @@ class FlowDirector(HoldingDirector):
         """See `Director`."""
         decided = super().response_started(decision, status, served, now)
         if decided is not decision:
+            flow = None if decided.pool is None else self.flows.get(decided.pool)
+            if flow is not None:
+                flow.preemption.began(decided)
             self.stir(now)
         return decided
 
@@ -193,7 +196,10 @@ class FlowDirector(HoldingDirector):
         elif flow.director.claims.made:
             turn.passed(waiting)
         elif verdict.reason in _FOR_NOW:
-            flow.keep(turn, waiting, verdict.lane if verdict.reason is Reason.NO_ROOM else None, now)
+            no_room = verdict.reason is Reason.NO_ROOM
+            # Where room was made, the request is asked about again.
+            if not (no_room and flow.make_room(waiting, now)):
+                flow.keep(turn, waiting, verdict.lane if no_room else None, now)
         else:
             flow.queue.removed(waiting.number, now)
             flow.refuse(waiting, verdict, now)

@@ -11,6 +11,7 @@ from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
 from picker.directing.director import PoolDirector
 from picker.directing.holding.flow_stats import OTHERS, FlowStats
+from picker.directing.holding.preempting import Blocked, Preemption
 from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
@@ -36,7 +37,8 @@ class FlowSettings:
 
     A request waits for `max_wait_seconds` at most, in a pool without a ready endpoint for `no_endpoint_seconds` (0: it
     does not). `budget` is what may wait in one pool. `weights` are those of flows that are named by the fairness header
-    which the gateway sets; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by priority.
+    which the gateway sets; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by priority. With
+    `preempts` sheddable requests in flight are taken back for those of higher bands that wait.
     """
 
     max_wait_seconds: float = 60.0
@@ -44,6 +46,7 @@ class FlowSettings:
     budget: Budget = NO_LIMIT
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     band_shares: Mapping[int, float] = field(default_factory=dict[int, float], hash=False)
+    preempts: bool = True
 
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
@@ -57,6 +60,7 @@ class Entry:
     request: InferenceRequest
     held: Held
     hit_share: float
+    prefill_seconds: float
     place: QueuePlace
 
 
@@ -73,6 +77,8 @@ class PoolFlow:
             EarliestDeadline(), self._fairness, settings.budget, shares=BandShares(settings.band_shares)
         )
         self.entries: dict[int, Entry] = {}
+        self.preemption = Preemption(director)
+        """What of it runs and may be taken back."""
         self.forecast = Forecast(self.queue)
         self.lanes = Lanes()
         self._turn: Turn | None = None
@@ -126,12 +132,14 @@ class PoolFlow:
             prospect.cost_seconds,
         )
         place = self._book.place(prospect.model, prospect.prompt_tokens, now)
-        if ready and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
+        # Where room may be made for it, nothing is known ahead of time.
+        known = ready and not self._may_make_room(waiting.priority)
+        if known and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
             return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
         held = Held(lambda: self._gave_up(number, self._clock()))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, place)
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
             del self.entries[number]
             return self._turned_away(request, waiting, place, Reason.QUEUE_FULL, now)
@@ -231,6 +239,7 @@ class PoolFlow:
 
     def ended(self, decision: Decision, outcome: Outcome, now: float) -> None:
         """What was let go is over."""
+        self.preemption.ended(decision, outcome, now)
         waiting = self._running.pop(id(decision.record), None)
         if waiting is None:
             return
@@ -242,14 +251,24 @@ class PoolFlow:
         self._active[key] -= 1
         self._forget(waiting)
 
+    def make_room(self, waiting: Waiting, now: float) -> bool:
+        """Take back what has to go for a request that has room nowhere; whether anything was."""
+        if not self._may_make_room(waiting.priority):
+            return False
+        entry = self.entries[waiting.number]
+        patience = max(0.0, waiting.due_at - entry.prefill_seconds - now)
+        retry = self.forecast.retry_seconds(self.queue.priorities[-1], self.director.ready(), now)
+        return self.preemption.make_room(Blocked(entry.request, waiting.priority, patience, retry), now)
+
     def due(self, now: float) -> float:
         """When to look at the queue again, if nothing else happens."""
-        return min(self.queue.next_expiry, self.director.next_room(now))
+        return min(self.queue.next_expiry, self.director.next_room(now), self.preemption.next_look(now))
 
     # --- in between ---------------------------------------------------------------------------------------------------
 
     def _begin(self, waiting: Waiting, decision: Decision, now: float) -> None:
         self.stats.waited(waiting, now - waiting.arrived_at)
+        self.preemption.began(decision)
         if decision.record is not None:
             self._running[id(decision.record)] = waiting
             key = waiting.priority, waiting.flow
@@ -281,6 +300,10 @@ class PoolFlow:
     def _fairness(self, priority: int) -> CostFairness:
         del priority
         return CostFairness(self._settings.weights, lambda waiting: self.entries[waiting.number].hit_share)
+
+    def _may_make_room(self, priority: int) -> bool:
+        """Whether requests may be taken back for one of this band."""
+        return self._settings.preempts and priority >= 0 and len(self.preemption) > 0
 
     def _watch(self, now: float) -> None:
         self.forecast.watch(self.director.ready(), now)

@@ -5,7 +5,7 @@ as in the reference: it has had its turn.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +19,9 @@ from picker.flow.deadlines import asked_seconds
 from picker.flow.reference.flow_counts import FlowCounts, PoolGauges, WaitLabels
 from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.flow.reference.identities import flow_of
-from picker.flow.reference.queue_outcomes import QueueOutcome, refusal
+from picker.flow.reference.queue_outcomes import QueueOutcome, refusal, revoked
 from picker.flow.reference.reference_flow import SWEEP_SECONDS, TURN_SECONDS, ReferenceFlow
-from picker.flow.reference.revocation import confirmation_grace
+from picker.flow.reference.revocation import InFlight, confirmation_grace
 from picker.flow.reference.wait_budgets import WaitBudget, due_at
 from picker.flow.waiting import Waiting
 from picker.request import (
@@ -36,6 +36,7 @@ from picker.request import (
 )
 
 _WAITED_FOR: Final = "its turn in a pool that has room"
+_EVICTED_FOR: Final = "others of a higher priority that wait"
 _NOT_REFUSED: Final = frozenset({QueueOutcome.DISPATCHED, QueueOutcome.EVICTED_CONTEXT_CANCELLED})
 
 
@@ -62,6 +63,15 @@ class _Entry:
     held: Held | None
 
 
+@dataclass(slots=True, eq=False)
+class _Running:
+    """One request that was let go and has not ended."""
+
+    waiting: Waiting
+    decision: Decision
+    dispatched_at: float
+
+
 class _Pool:
     """What waits for one pool, and what of it runs by the record of its decision."""
 
@@ -69,7 +79,14 @@ class _Pool:
         self.flow = flow
         self.book = book
         self.entries: dict[int, _Entry] = {}
-        self.running: dict[int, Waiting] = {}
+        self.running: dict[int, _Running] = {}
+
+    def in_flight(self) -> Sequence[InFlight]:
+        """What runs, as evictions see it."""
+        return [
+            InFlight(each.waiting.number, each.waiting.priority, each.dispatched_at, _fetching(each.decision))
+            for each in self.running.values()
+        ]
 
 
 class ReferenceFlowDirector(HoldingDirector):
@@ -175,11 +192,11 @@ class ReferenceFlowDirector(HoldingDirector):
         """See `Director`."""
         self._director.finished(request, decision, outcome, now)
         pool = None if decision.pool is None else self._pools.get(decision.pool)
-        waiting = None if pool is None else pool.running.pop(id(decision.record), None)
-        if pool is not None and waiting is not None:
+        running = None if pool is None else pool.running.pop(id(decision.record), None)
+        if pool is not None and running is not None:
             prompt, output = outcome.prompt_tokens, outcome.completion_tokens
             tokens = None if prompt is None or output is None else (float(prompt), float(output))
-            pool.flow.ended(waiting, tokens, now)
+            pool.flow.ended(running.waiting, tokens, now)
             self.stir(now)
 
     def _turn(self, key: ObjectKey, pool: _Pool, now: float) -> Verdict | None:
@@ -188,11 +205,12 @@ class ReferenceFlowDirector(HoldingDirector):
         waiting = pool.flow.turn(self._store.snapshot(key), now)
         self.counts.turns.observe(max(0.0, self._clock() - began))
         if waiting is None:
+            self._evict(pool, now)
             return None
         entry = self._ended(pool, waiting, QueueOutcome.DISPATCHED, now)
         verdict = self._director.direct(entry.request, now)
         if isinstance(verdict, Decision) and verdict.record is not None:
-            pool.running[id(verdict.record)] = waiting
+            pool.running[id(verdict.record)] = _Running(waiting, verdict, now)
             if entry.held is not None:
                 verdict.record.waited_seconds, verdict.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
         else:
@@ -201,6 +219,16 @@ class ReferenceFlowDirector(HoldingDirector):
             return verdict
         entry.held.resolve(verdict)
         return None
+
+    def _evict(self, pool: _Pool, now: float) -> None:
+        """Take back requests in flight for those that the turn held back, where that is to be and may be now."""
+        if not pool.flow.may_evict(now):
+            return
+        going = {each.number for each in pool.flow.evicted(pool.in_flight(), now)}
+        rejection = revoked(self._control.retry_after_seconds)
+        for each in [each for each in pool.running.values() if each.waiting.number in going]:
+            if each.decision.recall is not None:
+                each.decision.recall.revoke(rejection, _EVICTED_FOR)
 
     def _refuse(self, pool: _Pool, waiting: Waiting, outcome: QueueOutcome, now: float) -> None:
         """Answer a request that waits no longer."""
@@ -249,4 +277,11 @@ class ReferenceFlowDirector(HoldingDirector):
 
     def _due(self, pool: _Pool, now: float) -> float:
         """When the next turn is: soon after one that let a request go, else when something changes or time is over."""
-        return now + (TURN_SECONDS if pool.flow.goes_on else SWEEP_SECONDS)
+        if pool.flow.goes_on:
+            return now + TURN_SECONDS
+        decides_at = pool.flow.reclamation.decides_at
+        return min(now + SWEEP_SECONDS, decides_at) if decides_at > now else now + SWEEP_SECONDS
+
+
+def _fetching(decision: Decision) -> bool:
+    return decision.recall is not None and decision.recall.fetching

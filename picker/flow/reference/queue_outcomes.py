@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from picker.recall import EVICTED
 from picker.request import Reason, Rejection, RejectionCode
 
 
@@ -40,8 +41,7 @@ class Cause(enum.Enum):
 REJECTED_TTL_EXPIRED: Final = "rejected-ttl-expired"
 REJECTED_CONTEXT_CANCELLED: Final = "rejected-context-cancelled"
 REJECTED_SHUTTING_DOWN: Final = "rejected-shutting-down"
-EVICTED: Final = "evicted"
-"""What ``x-llm-d-request-dropped-reason`` says beside what shedding does; the last: taken back in flight."""
+"""What ``x-llm-d-request-dropped-reason`` says beside what shedding does, and ``evicted`` of what was taken back."""
 
 _SATURATED, _NO_ENDPOINTS = "rejected-saturated", "rejected-no-endpoints"
 
@@ -108,4 +108,4 @@ def refusal(
 def revoked(retry_after_seconds: float | None = None) -> Rejection:
     """The answer to a request that was taken back in flight."""
     message = "request evicted to make room for higher priorities"
-    return Rejection("ResourceExhausted", message, Reason.SATURATED, EVICTED, retry_after_seconds)
+    return Rejection("ResourceExhausted", message, Reason.EVICTED, EVICTED, retry_after_seconds)

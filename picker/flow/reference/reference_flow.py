@@ -103,9 +103,14 @@ class ReferenceFlow:
                 return waiting
         return None
 
+    def may_evict(self, now: float) -> bool:
+        """Whether requests in flight may be taken back now for those that the last turn held back."""
+        held_back = self._settings.evicting is not None and self._demanded is not None and bool(self._requests)
+        return held_back and self.reclamation.may_decide(now)
+
     def evicted(self, in_flight: Sequence[InFlight], now: float) -> Sequence[InFlight]:
         """The requests `in_flight` to take back for those that the last turn held back."""
-        if self._settings.evicting is None or self._demanded is None or not self.reclamation.may_decide(now):
+        if self._settings.evicting is None or self._demanded is None or not self.may_evict(now):
             return ()
         victims = self._settings.evicting.of(in_flight)
         if not victims:

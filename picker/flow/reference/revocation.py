@@ -142,6 +142,12 @@ class Reclamation:
         outstanding = sum(share for share, _ in self._outstanding.values())
         return outstanding + sum(share for share, _ in self._cooling)
 
+    @property
+    def decides_at(self) -> float:
+        """When the next decision may be, if nothing ends meanwhile; of the past: at once."""
+        outstanding = [at + CONFIRMATION_TIMEOUT_SECONDS for _, at in self._outstanding.values()]
+        return max([*outstanding, *[until for _, until in self._cooling]], default=-math.inf)
+
     def may_decide(self, now: float) -> bool:
         """Whether all that was taken back has ended, long enough ago to be seen."""
         late = [each for each, (_, at) in self._outstanding.items() if now - at >= CONFIRMATION_TIMEOUT_SECONDS]

@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 6
+COLUMNS: Final = 7
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -64,6 +64,17 @@ class Work:
         self.answer_tokens = float(round(answer_tokens))
 
 
+class Standing:
+    """How far a request is: of its `work` so many seconds of its prefill are left, 0 since `computed_at`."""
+
+    __slots__ = ("computed_at", "left_seconds", "work")
+
+    def __init__(self, work: Work, left_seconds: float, computed_at: float) -> None:
+        self.work = work
+        self.left_seconds = left_seconds
+        self.computed_at = computed_at
+
+
 class _Prefill:
     """A request in flight: when it was dispatched, its work, and, once it is due, when the clock had computed it."""
 
@@ -89,6 +100,7 @@ class _Line:
         "ahead",
         "answer_tokens",
         "behind",
+        "cache_seen",
         "cache_tokens",
         "context_tokens",
         "due",
@@ -110,6 +122,7 @@ class _Line:
         self.finish = 0.0
         self.context_tokens = 0.0
         self.cache_tokens = 0.0
+        self.cache_seen = 0.0
         self.sheddable = 0.0
         self.answer_tokens = 0.0
         self.matched_tokens = 0.0
@@ -238,6 +251,17 @@ class _Line:
     def find(self, number: int) -> _Prefill:
         return self.ahead.get(number) or self.due.get(number) or self.behind[number]
 
+    def standing(self, number: int, now: float) -> Standing:
+        """How far a request is; what is left is what the clock goes back by if the request ends now."""
+        self._run(now)
+        each = self.find(number)
+        if number not in self.ahead:
+            # Of one that began before the clock had it computed, or anew, it is not known when that was.
+            return Standing(each.work, 0.0, min(each.finish, now))
+        if next(iter(self.ahead)) == number:
+            return Standing(each.work, min(self.first - now, each.work.seconds), now)
+        return Standing(each.work, each.work.seconds, now)
+
     def begin_anew(self) -> None:
         """Nothing of what was sent is computed any more."""
         for each in (self.due, self.ahead):
@@ -260,12 +284,14 @@ class PrefillClock:
         self._rows: list[_Line] = []
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
-        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; the
-        share of cached prompts that takes room; seconds of a usual prefill.
+        """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests;
+        tokens of cache when it was scraped last; the share of cached prompts that takes room; seconds of a usual
+        prefill.
 
         Written on.
         """
-        self._finish = self._context = self._cache = self._sheddable = self._own_share = self._usual = self.numbers
+        self._finish = self._context = self._cache = self._sheddable = self._cache_seen = self.numbers
+        self._own_share = self._usual = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -317,6 +343,12 @@ class PrefillClock:
         return self._usual
 
     @property
+    def cache_tokens_since(self) -> FloatArray:
+        """Of every row: by how much `cache_tokens` has changed since the endpoint was last looked at after a scrape."""
+        changed: FloatArray = self._cache - self._cache_seen
+        return changed
+
+    @property
     def sheddable_requests(self) -> FloatArray:
         """Of every row: requests in flight that may be shed."""
         return self._sheddable
@@ -350,6 +382,11 @@ class PrefillClock:
             line.ended(number, now, answered=answered)
             self._show(line)
 
+    def standing(self, number: int, now: float) -> Standing | None:
+        """How far request `number` is; None: it is on no clock."""
+        line = self._of.get(number)
+        return None if line is None else line.standing(number, now)
+
     def moved(self, number: int, to: int, row: int, now: float) -> None:
         """Request `number` went to the endpoint of `row` instead, where it is number `to`."""
         line = self._of.get(number)
@@ -372,16 +409,17 @@ class PrefillClock:
         for row in rows:
             at = float(observed_at[row])
             self._seen[row] = at
-            waiting = float(columns.gauges.waiting[row])
+            line, waiting = self._rows[row], float(columns.gauges.waiting[row])
             # Where it is not known how many wait, nothing is corrected.
             if waiting == waiting:
-                line, batch = self._rows[row], float(snapshot.in_flight_requests[row])
+                batch = float(snapshot.in_flight_requests[row])
                 step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
                 line.observed(int(waiting), at, step_seconds, self._usual_seconds)
                 used = float(columns.gauges.kv_used_tokens[row])
                 if used == used:
                     line.holds(used)
-                self._show(line)
+            line.cache_seen = line.taken_tokens
+            self._show(line)
 
     def _place(self, endpoints: tuple[Endpoint, ...]) -> None:
         seen = {id(line): float(self._seen[line.row]) for line in self._rows}
@@ -407,7 +445,8 @@ class PrefillClock:
         self.version += 1
         self.numbers = numbers
         rows = numbers.reshape(COLUMNS, -1)
-        self._finish, self._context, self._cache, self._sheddable, self._own_share, self._usual = rows
+        self._finish, self._context, self._cache, self._sheddable, self._cache_seen = rows[:5]
+        self._own_share, self._usual = rows[5:]
 
     def _show(self, line: _Line) -> None:
         self.version += 1
@@ -416,6 +455,7 @@ class PrefillClock:
         self._cache[line.row] = line.taken_tokens
         self._sheddable[line.row] = line.sheddable
         self._own_share[line.row] = line.own_share
+        self._cache_seen[line.row] = line.cache_seen
 
 
 def _capacities(sizes: _Sizes) -> FloatArray:

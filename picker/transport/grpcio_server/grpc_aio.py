@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +16,7 @@ from infscale.process.tasks import running
 from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.messages import Fail, Send
-from picker.request import Verdict
+from picker.request import Rejection, Verdict
 from picker.transport.endings import CRASHED, check_message, kept_bytes, log_crash
 from picker.transport.grpcio_server.carried_exchange import CarriedExchange
 from picker.transport.grpcio_server.health_grpc import health_handler
@@ -140,6 +140,7 @@ class GrpcTransport(Transport):
                 return Fail("INVALID_ARGUMENT", str(error))
             call.unsaid += exchange.receive(message, self._clock())
             call.account(len(data), kept_bytes(message, len(data)))
+            self._heed(call, context)
             failure = await self._say(call, context)
             if failure is not None:
                 return failure
@@ -157,8 +158,22 @@ class GrpcTransport(Transport):
 
     def _resumed(self, call: CarriedExchange, verdict: Verdict, context: "Context") -> None:
         """The request that waited has its verdict: its task waits for the gateway, so that another one says it."""
+        self._say_more(call, lambda now: call.exchange.resume(verdict, now), context)
+        self._heed(call, context)
+
+    def _heed(self, call: CarriedExchange, context: "Context") -> None:
+        """Have the request taken back when it is to be."""
+        recall = call.exchange.recall
+        if recall is not None:
+            recall.listen(lambda rejection: self._recalled(call, rejection, context))
+
+    def _recalled(self, call: CarriedExchange, rejection: Rejection, context: "Context") -> None:
+        self._say_more(call, lambda now: call.exchange.evict(rejection, now), context)
+
+    def _say_more(self, call: CarriedExchange, how: Callable[[float], list[Send]], context: "Context") -> None:
+        """Do what no message of the gateway asks for."""
         try:
-            call.unsaid += call.exchange.resume(verdict, self._clock())
+            call.unsaid += how(self._clock())
         except Exception as error:  # a bug in one exchange must not end the others
             log_crash(error)
             call.exchange.failed(self._clock())

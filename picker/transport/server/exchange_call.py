@@ -9,7 +9,7 @@ from picker.errors import WireError
 from picker.ext_proc import wire_codec as wire
 from picker.ext_proc.exchange import Exchange
 from picker.ext_proc.messages import Fail, Incoming, RequestBody, Send
-from picker.request import Verdict
+from picker.request import Rejection, Verdict
 from picker.transport.budget import Budget, Ending, Holding
 from picker.transport.endings import CRASHED, EXCHANGE_BYTES, check_message, kept_bytes, log_crash, rejection
 from picker.transport.h2.grpc import ANSWER, DONE, BadMessage, refuse, trailers
@@ -142,6 +142,11 @@ class ExchangeCall:
         self._act(lambda now: self._exchange.resume(verdict, now))
         self._calls.woken()
 
+    def _recalled(self, rejection: Rejection) -> None:
+        """The request is taken back."""
+        self._act(lambda now: self._exchange.evict(rejection, now))
+        self._calls.woken()
+
     def _act(self, how: Callable[[float], list[Send]]) -> None:
         """Do what no message of the gateway asks for."""
         out: list[bytes] = []
@@ -176,6 +181,8 @@ class ExchangeCall:
             return
         exchange = self._exchange
         held = exchange.held
+        if exchange.recall is not None:
+            exchange.recall.listen(self._recalled)
         if exchange.pending:
             self._calls.later(self._stream, self.step)
         elif held is not None:

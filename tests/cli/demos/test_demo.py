@@ -39,11 +39,27 @@ def demo(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str
         (["--seconds", "0"], "--seconds: expected a number within 1–3600, got 0"),
         (["--rate", "nan"], "--rate: expected a number within 0.1–1000, got nan"),
         (["--trace", "no-such-trace.jsonl"], "no-such-trace.jsonl: cannot read the trace: No such file or directory"),
+        (
+            ["--scenario", "overlod"],
+            "--scenario: expected one of overload, scale-from-zero, sessions; did you mean overload",
+        ),
+        (["--scenario", "overload", "--rate", "5"], "--rate: is a part of the scenario overload; leave it out"),
+        (["--scenario", "sessions", "--trace", "x.jsonl"], "--trace: expected either a trace or a scenario"),
         (["--report", "no-such-folder/report.json"], "--report: there is no folder no-such-folder"),
         (["--report", "."], "--report: . is a folder, expected a file"),
         (["--report", "report.png"], "--report: the plot is written to report.png"),
     ],
-    ids=["seconds", "rate", "trace", "no folder", "a folder", "the plot's file"],
+    ids=[
+        "seconds",
+        "rate",
+        "trace",
+        "no scenario",
+        "in the scenario",
+        "both",
+        "no folder",
+        "a folder",
+        "the plot's file",
+    ],
 )
 def test_bad_arguments_are_refused_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]

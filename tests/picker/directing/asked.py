@@ -10,6 +10,7 @@ class Asked:
     request: InferenceRequest
     held: Held | None = None
     verdicts: list[Verdict] = field(default_factory=list[Verdict])
+    evicted: list[Rejection] = field(default_factory=list[Rejection])
 
     @property
     def waits(self) -> bool:

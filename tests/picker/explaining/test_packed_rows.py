@@ -24,8 +24,13 @@ def test_what_was_added_comes_back_bit_for_bit(given_rows: FloatArray, batches: 
         if batch:
             rows.add([part for each in batch for part in (each[:2], each[2:])], len(batch))
     rows.close()
+    followed = PackedRows(SHAPE)
+    for each in given_rows:
+        changing = each.copy()
+        followed.follow(changing)
+        changing[:] = 7.0
     again = PackedRows.of(*rows.parts(), SHAPE)
-    for packed in (rows, again):
+    for packed in (rows, again, followed):
         assert len(packed) == len(given_rows)
         for place, each in enumerate(given_rows):
             assert packed.item(place).shape == SHAPE

@@ -7,9 +7,10 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
+from infscale.recording.recorded_picks import PICKS_KEY, PICKS_VERSION
 from picker.explaining.explanation import explanation
 from picker.explaining.input_sheet import InputSheet
-from picker.explaining.sheet_form import VERSION, VERSION_KEY, read_sheet, sheet_line
+from picker.explaining.sheet_form import read_sheet, sheet_line
 from tests.picker.directing.test_director import Bench
 from tests.picker.explaining.test_pick_log import EVERY_KIND, EXPLAINED, decided_again, traffic
 
@@ -47,12 +48,12 @@ def test_what_is_no_line_is_refused_with_its_place(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["endpoints", "rows", "states", "lora", "live", "memory", "observed", "said", "picks", "settings"]
+    "part", ["endpoints", "rows", "states", "lora", "live", "memory", "observed", "said", "flags", "picks", "settings"]
 )
 def test_a_line_whose_parts_do_not_fit_is_refused(part: str) -> None:
     (sheet,) = sheets()[:1]
     document = orjson.loads(sheet_line(sheet, lambda _: None))
-    assert document[VERSION_KEY] == VERSION
+    assert document[PICKS_KEY] == PICKS_VERSION
     document[part] = document[part][:-1]
     with pytest.raises(ConfigError, match="incomplete, or was changed"):
         read_sheet(orjson.dumps(document), "picks.jsonl:7", sheet.config)

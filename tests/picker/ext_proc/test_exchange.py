@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
+from picker.ext_proc.immediate_answers import DROPPED_REASON_HEADER
 from picker.ext_proc.messages import (
     BodyMode,
     BodyReply,
@@ -357,6 +358,48 @@ def test_response_chunks_pass_at_once(director: FakeDirector) -> None:
         >> ResponseBody(b"1}", end_of_stream=True)
         << BodyReply("response", b"1}", end_of_stream=True)
     )
+    assert director.outcome.kind == "completed"
+
+
+EVICTED = Rejection("ResourceExhausted", "for others", Reason.EVICTED, "evicted", 2.0)
+
+
+def test_a_request_that_is_taken_back_is_told_why_and_has_one_end() -> None:
+    director = FakeDirector(sheddable=True)
+    book = playbook(director) >> post() >> RequestBody(BODY, end_of_stream=True)
+    (answer,) = book.exchange.evict(EVICTED, 7.0)
+    assert isinstance(answer, ImmediateReply)
+    assert answer.status == 429
+    assert (dict(answer.headers)["retry-after"], dict(answer.headers)[DROPPED_REASON_HEADER]) == (b"2", b"evicted")
+    assert book.exchange.over
+    book.close()
+    assert (director.outcome.kind, director.outcome.status, director.outcome.duration_seconds) == ("evicted", None, 7.0)
+    assert director.refusals == [], "its decision has an end, and a refusal would be a second one"
+    assert book.exchange.evict(EVICTED, 8.0) == []
+
+
+def test_a_request_is_taken_back_in_the_middle_of_its_answer() -> None:
+    """The gateway resets the streams for the same answer: Envoy does so where it has sent headers to the client."""
+    director = FakeDirector(sheddable=True)
+    book = playbook(director) >> Incoming(post(), modes=FULL_DUPLEX) >> RequestBody(BODY, end_of_stream=True)
+    recall = director.decisions[0].recall
+    assert recall is not None
+    assert recall is book.exchange.recall
+    book >>= ResponseHeaders(headers(*EVENTS_RESPONSE))
+    assert not recall.begun, "engines send headers before they have a token"
+    book >>= ResponseBody(b"data: {}\n\n")
+    assert recall.begun
+    (answer,) = book.exchange.evict(EVICTED, 7.0)
+    assert isinstance(answer, ImmediateReply)
+    assert (director.outcome.kind, director.outcome.status, director.outcome.failed) == ("evicted", 200, None)
+    assert not recall.revoke(EVICTED, "another")
+
+
+def test_what_has_ended_is_not_taken_back() -> None:
+    director = FakeDirector(sheddable=True)
+    book = playbook(director) >> get() >> ResponseHeaders(headers(*JSON_RESPONSE), end_of_stream=True)
+    assert book.exchange.recall is None
+    assert book.exchange.evict(EVICTED, 7.0) == []
     assert director.outcome.kind == "completed"
 
 

@@ -46,9 +46,9 @@ _BODIES = st.one_of(
     st.binary(max_size=12),
 )
 _HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=4).map(lambda items: Headers(tuple(items)))
-Act = Literal["step", "let go"]
+Act = Literal["step", "let go", "evict"]
 _EVENTS: st.SearchStrategy[Event | Act] = st.one_of(
-    st.sampled_from(["step", "let go"]),
+    st.sampled_from(["step", "let go", "evict"]),
     st.builds(RequestHeaders, _HEADERS, st.booleans()),
     st.builds(RequestBody, _BODIES, st.booleans()),
     st.just(RequestTrailers()),
@@ -73,6 +73,7 @@ _CONVERSATIONS = st.one_of(
     ),
 )
 _REJECTION = Rejection("ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
+_EVICTED = Rejection("ResourceExhausted", "for others", Reason.EVICTED)
 
 
 @settings(max_examples=300, deadline=None)
@@ -84,6 +85,7 @@ _REJECTION = Rejection("ServiceUnavailable", "nobody", Reason.NO_ENDPOINTS)
     crashed=st.booleans(),
     large_body_bytes=st.sampled_from([1, 1 << 20]),
     hold=st.booleans(),
+    sheddable=st.booleans(),
 )
 def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     events: list[Event | Act],
@@ -93,8 +95,10 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     crashed: bool,
     large_body_bytes: int,
     hold: bool,
+    sheddable: bool,
 ) -> None:
-    director = FakeDirector(target_model="t", rejection=_REJECTION if rejected else None, hold=hold)
+    rejection = _REJECTION if rejected else None
+    director = FakeDirector(target_model="t", rejection=rejection, hold=hold, sheddable=sheddable)
     reported = (ReportedAttribute("one", Expression("1")),)
     behaviour = ExchangeSettings(
         echo_request_headers=echo, max_body_bytes=500, attributes=reported, large_body_bytes=large_body_bytes
@@ -106,10 +110,16 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     def hear(verdict: Verdict) -> None:
         sends.extend(exchange.resume(verdict, 99.0))
 
+    def evict(rejection: Rejection) -> None:
+        sends.extend(exchange.evict(rejection, 99.0))
+
+    evicted = False
     for second, event in enumerate(events):
         now = float(second)
         if event == "let go":
             director.let_go()
+        elif event == "evict":
+            evicted |= director.evict(_EVICTED)
         elif event == "step":
             sends += exchange.go_on(now)
         else:
@@ -117,6 +127,8 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
             first = False
         if exchange.held is not None:
             exchange.held.listen(hear)
+        if exchange.recall is not None:
+            exchange.recall.listen(evict)
     waiting = exchange.held is not None
     given_up = director.given_up
     (exchange.failed if crashed else exchange.closed)(100.0)
@@ -128,7 +140,11 @@ def test_any_order_of_messages_steps_and_verdicts_ends_in_a_legal_state(
     assert exchange.go_on(101.0) == []
     assert director.given_up == given_up + waiting
     assert not director.let_go()
-    answered = [send.status for send in sends if isinstance(send, ImmediateReply)]
+    assert not director.evict(_EVICTED)
+    assert [each.kind == "evicted" for each in director.outcomes] == ([evicted] if director.outcomes else [])
+    assert not evicted or isinstance(sends[-1], ImmediateReply), "nothing follows the answer that takes it back"
+    # What is taken back is no refusal: its decision has an end.
+    answered = [send.status for send in sends if isinstance(send, ImmediateReply)][: None if not evicted else -1]
     failed = crashed or any(isinstance(send, Fail) for send in sends)
     begun = any(isinstance(send, HeadersReply) for send in sends)
     undecided = failed and not answered and not director.decisions and not begun

@@ -216,6 +216,46 @@ async def test_a_bug_behind_a_verdict_ends_that_exchange_only(picker: Picker, ca
     assert "exchange failed" in caplog.text
 
 
+_EVICTED = Rejection("ResourceExhausted", "others need its room", Reason.EVICTED, "evicted", 1.0)
+
+
+@pytest.mark.parametrize("waited", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_request_is_taken_back_without_a_message_of_its_gateway(
+    picker: Picker, waited: bool, begun: bool
+) -> None:
+    picker.director.sheddable, picker.director.hold = True, waited
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH))
+        await stream.write(gateway.body(BODY))
+        if waited:
+            await until(lambda: bool(picker.director.held))
+            assert picker.director.let_go()
+        assert await read_body(stream) == BODY
+        if begun:
+            await stream.write(gateway.response_headers((":status", "200")))
+            assert (await gateway.answer(stream)).HasField("response_headers")
+        assert picker.director.evict(_EVICTED)
+        assert picker.director.outcome.kind == "evicted", "it has ended when it has been taken back"
+        assert (await gateway.answer(stream)).immediate_response.status.code == 429
+        assert await stream.code() is grpc.StatusCode.OK
+        assert not picker.director.evict(_EVICTED)
+    assert picker.director.open == 0
+
+
+async def test_a_request_that_has_ended_is_not_taken_back(picker: Picker) -> None:
+    picker.director.sheddable = True
+    async with connected(picker.transport()) as channel:
+        stream = gateway.open_stream(channel)
+        await stream.write(gateway.headers(PATH, end_of_stream=True))
+        await gateway.answer(stream)
+        stream.cancel()
+        await until(lambda: picker.director.open == 0)
+        assert not picker.director.evict(_EVICTED)
+    assert picker.director.outcome.kind == "aborted"
+
+
 async def test_a_stop_ends_requests_that_wait(picker: Picker) -> None:
     picker.director.hold = True
     async with connected(picker.transport(drain_seconds=0.05, notice_seconds=0.0)) as channel:

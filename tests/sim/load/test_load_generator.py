@@ -154,3 +154,44 @@ async def test_a_refused_connection_is_a_failure() -> None:
         pass
     (outcome,) = await sent(url, 0.0)
     assert (outcome.failure, outcome.status) == ("connection refused", None)
+
+
+async def test_a_client_of_a_session_sends_what_the_newest_answer_gave_it() -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append((request.headers["x-tenant"], request.headers.get("x-infscale-session")))
+        response = web.StreamResponse(headers={"x-infscale-session": f"token-{len(seen)}"})
+        await response.prepare(request)
+        await response.write(TOKEN + DONE)
+        return response
+
+    turns = [
+        LoadRequest(at, "/v1/completions", b"{}", 8, 3, (("x-tenant", "light"),), session)
+        for at, session in ((0.0, 1), (0.1, 1), (0.2, 2), (0.3, 1), (0.4, None))
+    ]
+    async with served(answer) as url:
+        await send_all(turns, LoadSettings(url, 5.0), lambda _: None)
+    assert seen == [("light", token) for token in (None, "token-1", None, "token-2", None)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "failure"),
+    [
+        ({"x-llm-d-request-dropped-reason": "rejected-ttl-expired", "retry-after": "7"}, "with Retry-After"),
+        ({"x-llm-d-request-dropped-reason": "rejected-ttl-expired"}, "429 rejected-ttl-expired"),
+    ],
+)
+async def test_a_refusal_by_the_picker_is_told_from_a_failure(headers: dict[str, str], failure: str) -> None:
+    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=429, headers=headers)
+
+    async with served(answer) as url:
+        (outcome,) = await sent(url, 0.0)
+    assert outcome.refused
+    assert outcome.failure is not None
+    assert outcome.failure.endswith(failure)
+    assert outcome.failure.startswith("429 rejected-ttl-expired")
+    async with served(streaming(status=429)) as url:
+        (outcome,) = await sent(url, 0.0)
+    assert (outcome.refused, outcome.failure) == (False, "status 429")

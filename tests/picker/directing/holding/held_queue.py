@@ -13,7 +13,7 @@ from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig, preset
-from picker.request import Headers, Held, InferenceRequest, Outcome, ParsedBody
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
 from tests.picker.directing.asked import Asked
@@ -36,11 +36,14 @@ class Queue:
         flow: FlowSettings | None = None,
         ticks: float = 0.0,
         config: PickerConfig | None = None,
+        blocks: int | None = None,
+        role: str = "",
     ) -> None:
+        """With `blocks` each endpoint has a KV cache of so many blocks of 16 tokens; `role` is its label."""
         self.now = 1.0
         self.ticks = ticks
-        self.blocks: int | None = None
-        """Of 16 tokens, in the KV cache of each endpoint."""
+        self.blocks = blocks
+        self.labels = {"llm-d.ai/role": role} if role else {}
         self.alarm = math.inf
         self.store = MetricStore("s")
         self.config = config or preset("infscale")
@@ -71,7 +74,7 @@ class Queue:
     ) -> None:
         """Discovery finds so many endpoints, of which those `gone` drain; new ones are known once `scraped`."""
         phases = [Phase.DRAINING if row in gone else phase for row in range(endpoints)]
-        found = tuple(endpoint(row, LABELS[row % 2], phase=each) for row, each in enumerate(phases))
+        found = tuple(endpoint(row, LABELS[row % 2] | self.labels, phase=each) for row, each in enumerate(phases))
         objectives = tuple(
             Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
         )
@@ -87,8 +90,8 @@ class Queue:
         snapshot = self.store.snapshot(POOL)
         running = [] if snapshot is None else snapshot.in_flight_requests.tolist()
         for each, count in zip(self.store.discovery.endpoints, running, strict=False):
-            sample = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
-            self.store.record_scrape(each.key, sample, self.now)
+            page = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
+            self.store.record_scrape(each.key, page, self.now)
         self.flow.stir(self.now)
 
     def ask(
@@ -107,10 +110,19 @@ class Queue:
         verdict = self.flow.direct(asked.request, self.now)
         if isinstance(verdict, Held):
             asked.held = verdict
-            verdict.listen(asked.verdicts.append)
+            verdict.listen(lambda told: self._told(asked, told))
         else:
-            asked.verdicts.append(verdict)
+            self._told(asked, verdict)
         return asked
+
+    def _told(self, asked: Asked, verdict: Verdict) -> None:
+        asked.verdicts.append(verdict)
+        if isinstance(verdict, Decision) and verdict.recall is not None:
+            verdict.recall.listen(lambda rejection: self._evicted(asked, rejection))
+
+    def _evicted(self, asked: Asked, rejection: Rejection) -> None:
+        asked.evicted.append(rejection)
+        self.ends(asked, Outcome("evicted"))
 
     def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
         self.flow.finished(asked.request, asked.decision, outcome or Outcome("completed", 200), self.now)

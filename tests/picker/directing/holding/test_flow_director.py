@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from infscale.endpoint import Phase
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.flow.budgets import Budget
+from picker.flow.tenants import CostFairness
 from picker.request import Decision, Outcome, Reason
 from tests.fakes.pools import POOL
 from tests.picker.directing.asked import Asked
@@ -271,12 +272,12 @@ def test_sheddable_requests_wait_and_are_not_shed() -> None:
 
 
 class FlowLaws(RuleBasedStateMachine):
-    """Any order of arrivals, ends, aborts, scrapes and pool changes: one outcome each, and books at 0 in the end."""
+    """Any order of arrivals, ends, aborts, evictions, scrapes and pool changes: one outcome each, and books at 0."""
 
-    @initialize(endpoints=st.integers(0, 3))
-    def begin(self, endpoints: int) -> None:
+    @initialize(endpoints=st.integers(0, 3), blocks=st.sampled_from([None, 64]))
+    def begin(self, endpoints: int, blocks: int | None) -> None:
         flow = FlowSettings(max_wait_seconds=8.0, no_endpoint_seconds=5.0, budget=Budget(requests=6))
-        self.queue = Queue(endpoints, flow)
+        self.queue = Queue(endpoints, flow, blocks=blocks)
         self.running: list[Asked] = []
         self.gone: list[Asked] = []
 
@@ -327,7 +328,14 @@ class FlowLaws(RuleBasedStateMachine):
         assert not waiting or self.queue.alarm < math.inf, "what waits is looked at again"
         assert queued(self.queue) == len(waiting), "what is published is what waits"
         decided = [each for each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
+        self.gone += [each for each in decided if each.evicted and each not in self.gone]
+        assert all(len(each.evicted) <= 1 for each in decided)
         self.running = [each for each in decided if each not in self.gone]
+        for priority in (10, 0, -10):
+            fairness = self.queue.flow.flows[POOL].queue.fairness(priority)
+            assert isinstance(fairness, CostFairness)
+            outstanding = sum(fairness.outstanding_seconds(name) for name in ("a", "b", ""))
+            assert (outstanding > 0.0) == any(each.decision.priority == priority for each in self.running)
 
     def teardown(self) -> None:
         if not hasattr(self, "queue"):
@@ -343,6 +351,7 @@ class FlowLaws(RuleBasedStateMachine):
         flow = queue.flow.flows[POOL]
         assert not flow._running  # pyright: ignore[reportPrivateUsage]
         assert not flow._active  # pyright: ignore[reportPrivateUsage]
+        assert not len(flow.preemption)
         assert queue.in_flight == 0
 
 

@@ -21,8 +21,9 @@ from picker.epp_config.loader import load_picker_config
 from picker.flow.reference.flow_settings import BandSettings, FairnessChoice, ReferenceFlowSettings
 from picker.flow.reference.program_aware import ProgramSettings
 from picker.flow.reference.queue_outcomes import QueueOutcome
+from picker.flow.reference.revocation import Victims
 from picker.flow.reference.wait_budgets import WaitBudget
-from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason
+from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Reason, Rejection, Verdict
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
 from tests.picker.directing.asked import Asked
@@ -48,7 +49,9 @@ SHORT = WaitBudget(5.0, 20.0)
 class Queue:
     """A flow director on a real store, with a clock and an alarm by hand."""
 
-    def __init__(self, endpoints: int = 1, flow: ReferenceFlowSettings | None = None) -> None:
+    def __init__(self, endpoints: int = 1, flow: ReferenceFlowSettings | None = None, role: str = "") -> None:
+        """`role` is the endpoints' label."""
+        self.labels = {"llm-d.ai/role": role} if role else {}
         self.now = 1.0
         self.alarm = math.inf
         self.store = MetricStore("s")
@@ -68,7 +71,7 @@ class Queue:
         self.alarm = at
 
     def state(self, endpoints: int, pools: int = 1) -> None:
-        found = tuple(endpoint(row, phase=Phase.READY) for row in range(endpoints))
+        found = tuple(endpoint(row, phase=Phase.READY, labels=self.labels) for row in range(endpoints))
         objectives = tuple(
             Objective(ObjectKey(POOL.namespace, name), priority, POOL.name) for name, priority in OBJECTIVES.items()
         )
@@ -104,10 +107,19 @@ class Queue:
         verdict = self.flow.direct(asked.request, self.now)
         if isinstance(verdict, Held):
             asked.held = verdict
-            verdict.listen(asked.verdicts.append)
+            verdict.listen(lambda told: self._told(asked, told))
         else:
-            asked.verdicts.append(verdict)
+            self._told(asked, verdict)
         return asked
+
+    def _told(self, asked: Asked, verdict: Verdict) -> None:
+        asked.verdicts.append(verdict)
+        if isinstance(verdict, Decision) and verdict.recall is not None:
+            verdict.recall.listen(lambda rejection: self._evicted(asked, rejection))
+
+    def _evicted(self, asked: Asked, rejection: Rejection) -> None:
+        asked.evicted.append(rejection)
+        self.ends(asked, Outcome("evicted"))
 
     def ends(self, asked: Asked, outcome: Outcome | None = None) -> None:
         self.over.add(id(asked))
@@ -327,6 +339,62 @@ def test_one_request_goes_in_each_turn_and_turns_come_a_millisecond_apart() -> N
     assert queue.alarm == pytest.approx(queue.now + 0.001)  # pyright: ignore[reportUnknownMemberType]
 
 
+EVICTING = ReferenceFlowSettings(evicting=Victims())
+
+
+def test_sheddable_requests_are_taken_back_for_others_where_the_configuration_says_so() -> None:
+    """The newest of the lowest band, of which one leaves the room of one: it goes in the same moment."""
+    queue = Queue(endpoints=2, flow=EVICTING)
+    batch = [queue.ask("batch"), queue.ask("batch")]
+    urgent = queue.ask("interactive")
+    queue.passes(0.05)
+    assert [len(each.evicted) for each in batch] == [0, 1]
+    (told,) = batch[1].evicted
+    assert (told.status, told.dropped_reason, told.message) == (
+        429,
+        "evicted",
+        "request evicted to make room for higher priorities",
+    )
+    assert urgent.decision.destinations == batch[1].decision.destinations
+    assert batch[1].decision.record is not None
+    assert batch[1].decision.record.end is not None
+    assert batch[1].decision.record.end.evicted_for == "others of a higher priority that wait"
+    reclamation = queue.flow.gauges()[str(POOL)].reclamation
+    assert reclamation is not None
+    assert (reclamation.issued, reclamation.confirmations.count) == ({10: 1}, 1)
+
+
+def test_the_next_is_taken_back_when_the_last_has_been_seen_to_end() -> None:
+    queue = Queue(endpoints=3, flow=EVICTING)
+    batch = [queue.ask("batch") for _ in range(3)]
+    urgent = [queue.ask("interactive") for _ in range(2)]
+    assert sum(len(each.evicted) for each in batch) == 1
+    queue.passes(0.005)
+    assert [each.waits for each in urgent] == [False, True]
+    queue.passes(0.1)
+    assert [each.waits for each in urgent] == [False, False]
+    assert [len(each.evicted) for each in batch] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("flow", "first", "second", "role"),
+    [
+        pytest.param(ReferenceFlowSettings(), "batch", "interactive", "", id="it is not switched on"),
+        pytest.param(EVICTING, "", "interactive", "", id="what runs is not sheddable"),
+        pytest.param(EVICTING, "batch", "batch", "", id="what waits is worth no more"),
+        pytest.param(EVICTING, "batch", "interactive", "decode", id="the cache may be on its way from elsewhere"),
+    ],
+)
+def test_nothing_is_taken_back_without_a_reason(
+    flow: ReferenceFlowSettings, first: str, second: str, role: str
+) -> None:
+    queue = Queue(flow=flow, role=role)
+    running, waiting = queue.ask(first), queue.ask(second)
+    queue.passes(3.0)
+    assert not running.evicted
+    assert waiting.waits
+
+
 @settings(max_examples=25, stateful_step_count=40, deadline=None)
 class Books(RuleBasedStateMachine):
     """Whatever comes and goes: everyone is answered once, and the books come back to 0."""
@@ -335,7 +403,7 @@ class Books(RuleBasedStateMachine):
         super().__init__()
         programs = BandSettings(3, fairness=FairnessChoice("p", "program-aware", ProgramSettings()))
         turns = BandSettings(fairness=FairnessChoice("r", "round-robin"))
-        flow = ReferenceFlowSettings(8, None, SHORT, turns, None, {10: programs})
+        flow = ReferenceFlowSettings(8, None, SHORT, turns, None, {10: programs}, evicting=Victims())
         self.queue = Queue(endpoints=2, flow=flow)
 
     @rule(objective=st.sampled_from(["", "interactive", "batch"]), flow=st.sampled_from("abc"))
@@ -382,6 +450,7 @@ class Books(RuleBasedStateMachine):
         assert sum(each.size_bytes for each in counts.held.values()) == 100 * len(self.waiting)
         assert sum(counts.outcomes.values()) == len(self.queue.went) - len(self.waiting)
         assert all(len(each.verdicts) <= 1 for each in self.queue.went)
+        assert all(len(each.evicted) <= 1 for each in self.queue.went)
         snapshot = self.queue.store.snapshot(POOL)
         assert snapshot is not None
         assert snapshot.queue is not None

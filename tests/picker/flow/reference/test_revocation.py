@@ -87,11 +87,13 @@ def test_the_next_decision_waits_until_all_have_ended_and_the_room_can_be_seen()
     reclamation = Reclamation(0.5)
     assert reclamation.may_decide(0.0)
     reclamation.take_back(3.0, URGENT, 10, SHEDDABLE, 0.0)
+    assert reclamation.decides_at == CONFIRMATION_TIMEOUT_SECONDS
     reclamation.ended(99, 1.0)
     reclamation.ended(0, 1.0)
     assert not reclamation.may_decide(2.0)
     reclamation.ended(1, 3.0)
     assert not reclamation.may_decide(3.4)
+    assert reclamation.decides_at == 3.5
     assert reclamation.pending == pytest.approx(0.3)
     assert reclamation.may_decide(3.5)
     assert (reclamation.pending, reclamation.issued, reclamation.timed_out) == (0.0, {0: 2}, 0)

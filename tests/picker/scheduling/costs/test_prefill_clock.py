@@ -115,6 +115,22 @@ def test_a_request_that_is_cut_before_it_began_takes_its_part_off() -> None:
     assert made.context_tokens[0] == 0.0
 
 
+def test_how_far_a_request_is_says_what_the_clock_goes_back_by_when_it_ends() -> None:
+    made = clock()
+    for number in (1, 2, 3):
+        made.dispatched(0, number, Work(2.0, 10, 10), now=0.0)
+    found = [made.standing(number, 3.5) for number in (1, 2, 3, 4)]
+    assert [each and (each.left_seconds, each.computed_at) for each in found] == [
+        (0.0, 2.0),
+        (0.5, 3.5),
+        (2.0, 3.5),
+        None,
+    ]
+    for number, left in ((2, 2.0), (3, 0.0), (1, 0.0)):
+        made.ended(number, 3.5, answered=False)
+        assert made.pending_seconds(3.5)[0] == left
+
+
 def test_an_answer_proves_that_what_came_before_has_begun() -> None:
     made = clock()
     for number, seconds in enumerate((1.0, 2.0, 3.0)):
