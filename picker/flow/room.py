@@ -153,7 +153,7 @@ def _seconds_to_room(context: SchedulingContext) -> FloatArray:
     """
     clock, snapshot = context.memory.clock, context.snapshot
     step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
-    missing = np.maximum(_missing_tokens(context), 0.0)
+    missing = np.maximum(np.maximum(_missing_tokens(context), unfit_tokens(context)), 0.0)
     missing /= np.maximum(clock.cache_tokens, 1.0)
     missing *= step * context.request.output_tokens
     found: FloatArray = np.maximum(beyond_feed_seconds(snapshot, clock, context.now), missing)
