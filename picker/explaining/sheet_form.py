@@ -19,7 +19,7 @@ from infscale.errors import ConfigError
 from infscale.metrics.sample import FloatArray, LoraState
 from infscale.metrics.saturation import SaturationKind, SaturationSettings
 from infscale.metrics.snapshot import FLAGS, Columns, IntArray, PoolSettings, PoolState, frozen
-from infscale.recording.recorded_picks import PICKS_KEY, PICKS_VERSION
+from infscale.recording.pick_files import PICKS_KEY, PICKS_VERSION
 from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import SHEET_ROWS, InputSheet
 from picker.explaining.kept_pick import KeptPick

@@ -25,7 +25,7 @@ from infscale.cli.simulate.simulate_command import (
 from infscale.config.read import read_text
 from infscale.documents.strict_document import load, quoted
 from infscale.errors import ConfigError
-from infscale.recording.recorded_picks import PICKS_KEY
+from infscale.recording.pick_files import PICKS_KEY
 from infscale.simulate.findings.comparison import Findings
 from infscale.simulate.findings.findings_text import lines
 from infscale.simulate.findings.replica_text import replicas_of

@@ -13,7 +13,7 @@ from typing import Final, cast
 import orjson
 
 from infscale.errors import ConfigError
-from infscale.recording.recorded_picks import PICKS_KEY, recorded_picks
+from infscale.recording.pick_files import PICKS_KEY, recorded_picks
 from infscale.recording.recorded_request import VERSION_KEY, RecordedRequest, block_tokens, check_header, read_line
 from infscale.sim.load.traces import TraceRequest, grouped
 from infscale.sim.load.virtual_request import RequestClass

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.recording.recorded_picks import PICKS_KEY, PICKS_VERSION
+from infscale.recording.pick_files import PICKS_KEY, PICKS_VERSION
 from picker.explaining.explanation import explanation
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.sheet_form import read_sheet, sheet_line

@@ -216,6 +216,13 @@ class HoldingLaws(RuleBasedStateMachine):
     def running(self) -> list[int]:
         went = enumerate(self.queue.went)
         decided = [number for number, each in went if each.verdicts and isinstance(each.verdicts[0], Decision)]
+        for number in decided:
+            asked, key = self.queue.went[number], self.tenant[number]
+            if asked.evicted and number not in self.gone:
+                cost = asked.decision.cost
+                assert cost is not None
+                self.settled[key] = self.settled.get(key, 0.0) + cost.settled(Outcome("evicted"))
+                self.gone.add(number)
         return [number for number in decided if number not in self.gone]
 
     @invariant()
@@ -244,11 +251,18 @@ class HoldingLaws(RuleBasedStateMachine):
 
     @invariant()
     def no_request_waits_while_an_endpoint_that_it_may_go_to_has_room(self) -> None:
+        """Unless one before it, which finds no room anywhere, may keep that endpoint for itself."""
         self.queue.settle()
-        for asked in self.queue.waiting:
-            verdict = self.queue.directors.direct(asked.request, self.queue.now)
+        flow = self.queue.flow.flows[POOL]
+        turn = flow.queue.turn()
+        while (waiting := turn.next(self.queue.now)) is not None:
+            verdict = self.queue.directors.direct(flow.entries[waiting.number].request, self.queue.now)
             assert not isinstance(verdict, Decision)
             assert verdict.reason in {Reason.NO_ROOM, Reason.NO_ENDPOINTS}
+            if verdict.reason is Reason.NO_ROOM and flow.director.ready() > 1:
+                break
+            turn.blocked(waiting)
+        flow.queue.end_turn()
 
     @invariant()
     def what_waits_is_looked_at_again(self) -> None:

@@ -53,9 +53,9 @@ def test_what_was_sent_and_has_ended_since_the_page_counts() -> None:
     memory = PoolMemory()
     before = asked(memory, 0.95)
     clock: PrefillClock = memory.clock
-    clock.dispatched(0, 1, Work(0.1, 300.0, 300.0, 200.0), 0.0)
+    clock.dispatched(0, 1, Work(0.1, 300.0, 300.0, answer_tokens=100.0), 0.0)
     assert unfit_tokens(before)[0] == pytest.approx(700.0), "of its answer there is nothing yet"
-    clock.dispatched(0, 2, Work(0.1, 300.0, 300.0, 200.0), 0.0)
+    clock.dispatched(0, 2, Work(0.1, 300.0, 300.0, answer_tokens=100.0), 0.0)
     clock.ended(2, 0.5, answered=False)
     assert clock.cache_tokens_since.tolist() == [200.0]
     page = FakePool(1, waiting=[0.0], observed_at=[1.0], steps=[STEP]).snapshot()

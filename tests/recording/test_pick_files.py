@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from infscale.errors import ConfigError
-from infscale.recording.recorded_picks import PICKS_KEY, recorded_picks
+from infscale.recording.pick_files import PICKS_KEY, recorded_picks
 from infscale.sim.load.trace_formats import parse_trace
 from picker.explaining.sheet_form import sheet_line
 from picker.request import Headers, InferenceRequest, Outcome, ParsedBody
