@@ -16,6 +16,9 @@ An endpoint has room unless one of these says that the request would be better k
 * **It would be too slow**, where the request says how long a token may take: a step of the batch with the request in it
   takes longer, with what is computed of prompts in it while the batch stays as large: one for each answer that ends.
 
+While nothing is known of the steps of any endpoint of the pool, prompts say nothing, and an endpoint takes as many
+requests at a time as it was learnt to begin at once (`picker.scheduling.costs.learnt_limits`).
+
 Without such a wish the limit of a batch follows from the model: it is the one that fills the KV cache. An endpoint that
 has nothing takes any request: there it is as well off as it can be.
 
@@ -48,7 +51,7 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     request, clock, in_flight = context.request, context.memory.clock, context.snapshot.in_flight_requests
     kept = (beyond_feed_seconds(context.snapshot, clock, context.now) > 0.0) | (_missing_tokens(context) > 0.0)
     kept |= unfit_tokens(context) > 0.0
-    kept |= in_flight > context.memory.batch_limits
+    kept |= in_flight >= most_requests(context)
     wanted = Objectives.of(context.request.headers).tpot
     if wanted:
         costs = step_costs(context.snapshot)
@@ -58,6 +61,16 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     free = ~kept | (in_flight == 0.0)
     found: IntArray = rows[free[rows]]
     return found
+
+
+def most_requests(context: SchedulingContext) -> FloatArray:
+    """Of every row: how many requests it may have at a time; infinite where only its prompts and cache say."""
+    memory = context.memory
+    most: FloatArray = memory.batch_limits + 1.0
+    # An endpoint that says nothing teaches nothing.
+    if context.blind or step_costs(context.snapshot).known:
+        return most
+    return np.minimum(most, memory.learnt_limits)
 
 
 class Claims:
@@ -161,7 +174,13 @@ def _seconds_to_room(context: SchedulingContext) -> FloatArray:
 
 
 def beyond_feed_seconds(snapshot: PoolSnapshot, clock: PrefillClock, now: float) -> FloatArray:
-    """Seconds of prompts that each endpoint has to compute beyond the step that runs and what is on its way."""
-    step = step_costs(snapshot).decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
+    """Seconds of prompts that each endpoint has to compute beyond the step that runs and what is on its way.
+
+    Below 0, nothing, where no steps of the pool are known: what stands in for them may be far too slow.
+    """
+    costs = step_costs(snapshot)
+    if not costs.known:
+        return np.full(len(snapshot), -1.0)
+    step = costs.decode_seconds(clock.context_tokens, snapshot.in_flight_requests)
     left: FloatArray = clock.pending_seconds(now) - step - IN_TRANSIT_SECONDS
     return left

@@ -14,8 +14,10 @@ from infscale.metrics.snapshot import BoolArray, IntArray, PoolSnapshot
 from picker.request import Promise
 from picker.scheduling.costs.adapter_slots import AdapterNames
 from picker.scheduling.costs.batch_limits import BatchLimits
+from picker.scheduling.costs.learnt_limits import LearntLimits
 from picker.scheduling.costs.prefill_clock import PrefillClock, Work
 from picker.scheduling.costs.protected_load import ProtectedBooks, ProtectedLoad
+from picker.scheduling.costs.step_costs import step_costs
 
 
 @dataclass(slots=True)
@@ -31,10 +33,10 @@ class _Past:
     life: Life | None = None
 
 
-NUMBERS: Final = 5
+NUMBERS: Final = 6
 """How many numbers are remembered of each endpoint."""
-_COLD, _FAILURES, _FAILED_AT, _TIGHTEST, _BATCH = range(NUMBERS)
-_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf, math.inf)
+_COLD, _FAILURES, _FAILED_AT, _TIGHTEST, _BATCH, _LEARNT = range(NUMBERS)
+_NOTHING: Final = (0.0, 0.0, -math.inf, math.inf, math.inf, math.inf)
 
 
 class PoolMemory:
@@ -45,8 +47,9 @@ class PoolMemory:
     endpoints of all pools that are followed, the very same tuple until discovery says something new.
 
     `numbers` has of every endpoint the number of its last cold request (0: none); then of each failures in a row; when
-    the last was; the fewest seconds per output token that a request on it was promised; and its full batch, infinite
-    where that is not known. `version` is another one whenever one of them is.
+    the last was; the fewest seconds per output token that a request on it was promised; its full batch; and how many
+    requests it may have while no steps are known, both infinite where that is not known. `version` is another one
+    whenever one of them is.
     """
 
     def __init__(self) -> None:
@@ -64,6 +67,7 @@ class PoolMemory:
         self.clock = PrefillClock()
         self.adapters = AdapterNames()
         self._batches = BatchLimits()
+        self._learnt = LearntLimits()
         self.protected = ProtectedBooks()
 
     @staticmethod
@@ -99,10 +103,14 @@ class PoolMemory:
             self._place(endpoints)
             self._batches.sync(endpoints)
             self._limit_batches()
+            self._learnt.sync(endpoints, lives)
+            self._limit_requests()
         self.clock.sync(endpoints, lives)
         if lives is self._lives or not lives:
             return
         self._lives = lives
+        self._learnt.sync(endpoints, lives)
+        self._limit_requests()
         for past, life in zip(self._rows, lives, strict=True):
             if past.life is not life:
                 past.life = life
@@ -130,10 +138,22 @@ class PoolMemory:
         """Learn from what was scraped since it was last looked at how large batches get."""
         if self._batches.observe(snapshot):
             self._limit_batches()
+        if not step_costs(snapshot).known and self._learnt.observe(snapshot):
+            self._limit_requests()
 
     def _limit_batches(self) -> None:
         self.version += 1
         self._columns[_BATCH] = self._batches.limits
+
+    def _limit_requests(self) -> None:
+        self.version += 1
+        self._columns[_LEARNT] = self._learnt.requests
+
+    @property
+    def learnt_limits(self) -> FloatArray:
+        """Of every row: how many requests it may have at a time while nothing is known of the steps of the pool."""
+        limits: FloatArray = self._columns[_LEARNT]
+        return limits
 
     @property
     def batch_limits(self) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 from infscale.endpoint import EndpointKey
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.flow.evicting.preemption import Room, Running, Shortage
-from picker.flow.room import beyond_feed_seconds
+from picker.flow.room import beyond_feed_seconds, most_requests
 from picker.request import Decision
 from picker.scheduling.costs.cache_use import unfit_tokens
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
@@ -34,7 +34,7 @@ def shortages(context: SchedulingContext, rows: IntArray) -> list[Shortage]:
     if wanted:
         tokens = clock.context_tokens + request.prompt_tokens + 0.5 * request.output_tokens
         too_slow = costs.decode_seconds(tokens, in_flight + 1.0) - wanted
-    too_many = in_flight - context.memory.batch_limits
+    too_many = in_flight + 1.0 - most_requests(context)
     return [
         Shortage(
             snapshot.endpoints[row].key,

@@ -1,5 +1,6 @@
 """Which endpoints have room for a request: what they have to compute, their KV cache, and how fast tokens come."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from infscale.latency.step_model import StepModel
 from picker.flow.room import LATEST_SECONDS, MOST_CLAIMS, SOONEST_SECONDS, Claims, next_room, with_room
 from picker.request import Headers
+from picker.scheduling.costs.learnt_limits import FIRST_LIMIT
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, Work
 from picker.scheduling.memory import PoolMemory
 from picker.scheduling.plugin import RequestFacts, SchedulingContext
@@ -82,6 +84,23 @@ def test_prompts_that_come_for_answers_that_end_slow_the_tokens_of_all() -> None
     slower = asked(1, tpot_ms="21.3")
     slower.memory.clock = context.memory.clock
     assert free(slower) == [0]
+
+
+def test_without_step_models_endpoints_take_what_they_were_learnt_to_begin_at_once() -> None:
+    """Prompts say nothing then, and where no page says what waits, nothing is learnt."""
+    pool = FakePool(3, in_flight_requests=[8.0, 7.0, 8.0], waiting=[0.0, 0.0, None])
+    memory, snapshot = PoolMemory(), pool.snapshot()
+    memory.sync(snapshot.endpoints)
+    for row in range(3):
+        memory.clock.dispatched(row, row, Work(9.0, 0.0, 0.0), 0.0)
+    memory.observe(replace(pool, in_flight_requests=[0.0] * 3).snapshot())
+    memory.clock.capacity_tokens = np.full(3, np.inf)
+    assert memory.learnt_limits.tolist() == [FIRST_LIMIT, FIRST_LIMIT, np.inf]
+    facts = RequestFacts("m", Headers([]), 100.0, 100.0)
+    rows = np.arange(3)
+    assert with_room(context(pool, facts=facts, memory=memory), rows).tolist() == [1, 2]
+    known = replace(pool, steps=[MODEL] * 3)
+    assert with_room(context(known, facts=facts, memory=memory), rows).tolist() == [], "all are fed"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
+from infscale.latency.priors import Prior, PriorTable
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
@@ -14,6 +15,7 @@ from picker.directing.holding.pool_flow import FlowSettings
 from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig, preset
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, ParsedBody, Rejection, Verdict
+from picker.scheduling.costs.step_costs import USUAL_STEPS
 from tests.fakes.pools import POOL, endpoint
 from tests.fakes.samples import engine_sample
 from tests.picker.directing.asked import Asked
@@ -23,6 +25,16 @@ LONG = 20_000
 LABELS = ({"tier": "a"}, {"tier": "b"})
 """Of endpoints by turns."""
 OBJECTIVES = {"interactive": 10, "batch": -10}
+
+
+class UsualSteps(PriorTable):
+    """Every engine takes the usual steps, for certain."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def find(self, model: str, gpu: str, gpus: int | None, engine: str) -> Prior:
+        return Prior(USUAL_STEPS, 0.0, "usual")
 
 
 class Queue:
@@ -38,6 +50,7 @@ class Queue:
         config: PickerConfig | None = None,
         blocks: int | None = None,
         role: str = "",
+        priors: PriorTable | None = None,
     ) -> None:
         """With `blocks` each endpoint has a KV cache of so many blocks of 16 tokens; `role` is its label."""
         self.now = 1.0
@@ -45,7 +58,7 @@ class Queue:
         self.blocks = blocks
         self.labels = {"llm-d.ai/role": role} if role else {}
         self.alarm = math.inf
-        self.store = MetricStore("s")
+        self.store = MetricStore("s", priors=priors or UsualSteps())
         self.config = config or preset("infscale")
         self.wall = 1_700_000_000.0
         settings = replace(self.settings, wall=lambda: self.wall + self.now)
