@@ -22,8 +22,8 @@ requests at a time as it was learnt to begin at once (`picker.scheduling.costs.l
 Without such a wish the limit of a batch follows from the model: it is the one that fills the KV cache. An endpoint that
 has nothing takes any request: there it is as well off as it can be.
 
-A request that finds no room would find none for as long as others pass it, where it needs more than they do. So while
-a turn goes through what waits it claims the endpoint that has room for it first, and those behind it go to others.
+A request that fits into no cache would fit into none for as long as others pass it that need less. So while a turn goes
+through what waits it claims the endpoint that has room for it first, and those behind it go to others.
 """
 
 from typing import Final
@@ -108,9 +108,18 @@ class Claims:
         The last is not kept: then there is nothing left to go to for those behind.
         """
         self._follow(context)
-        if self._open and len(rows) > 1 and len(self._rows) < MOST_CLAIMS:
+        if not self._open or len(rows) < 2 or len(self._rows) >= MOST_CLAIMS:
+            return
+        # What has to be computed first is the same for all that wait; what one request needs of a cache is its own.
+        if np.minimum.reduce(_missing_tokens(context)[rows]) > 0.0:
             self._rows.append(int(rows[np.argmin(_seconds_to_room(context)[rows])]))
             self.made = True
+
+    def withdraw(self) -> None:
+        """The request that was judged last is judged again: its claim, if it has made one, is none."""
+        if self.made:
+            self._rows.pop()
+            self.made = False
 
     def _follow(self, context: SchedulingContext) -> None:
         """Rows are those of the pool as it is; where that has changed, claims are made anew."""

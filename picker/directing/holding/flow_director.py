@@ -197,6 +197,7 @@ class FlowDirector(HoldingDirector):
             no_room = verdict.reason is Reason.NO_ROOM
             # Where room was made, the request is asked about again.
             if no_room and flow.make_room(waiting, now):
+                flow.director.claims.withdraw()
                 return False
             if flow.director.claims.made:
                 turn.passed(waiting)

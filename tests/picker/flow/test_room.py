@@ -106,10 +106,10 @@ def test_without_step_models_endpoints_take_what_they_were_learnt_to_begin_at_on
 @pytest.mark.parametrize(
     ("pending", "held", "kept"),
     [
-        pytest.param([3.0, 1.0, 2.0], [], 1, id="the one that has computed its prompts first"),
+        pytest.param([3.0, 1.0, 2.0], [9_900] * 3, 1, id="the one that has computed its prompts first"),
         pytest.param([], [9_900, 9_700, 9_500], 2, id="the one in whose cache the least has to go"),
         # 700 of 9,700 tokens in 100 steps of 20.5 ms.
-        pytest.param([0.2, 0.0, 0.1], [0, 9_700, 0], 2, id="whatever it waits for"),
+        pytest.param([0.2, 0.0, 0.1], [9_000, 9_700, 9_000], 2, id="whatever it waits for"),
     ],
 )
 def test_what_finds_no_room_claims_the_endpoint_that_has_some_first(
@@ -126,8 +126,16 @@ def test_what_finds_no_room_claims_the_endpoint_that_has_some_first(
     assert claims.unclaimed(context, rows) is rows
 
 
+def test_what_only_waits_for_prompts_claims_nothing() -> None:
+    """So do all others: none would be passed for ever, and tenants keep their turns."""
+    context, claims = asked(3, pending=[3.0, 1.0, 2.0], held=[9_900, 0, 9_900]), Claims()
+    claims.begin()
+    claims.claim(context, context.snapshot.candidates(0.0))
+    assert not claims.made
+
+
 def test_claims_are_few_and_leave_one_endpoint_to_others() -> None:
-    context = asked(9, pending=[9.0] * 9)
+    context = asked(9, held=[9_950.0] * 9)
     claims, rows = Claims(), context.snapshot.candidates(0.0)
     claims.claim(context, rows)
     assert not claims.made, "no turn goes through a queue"
