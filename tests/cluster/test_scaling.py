@@ -27,8 +27,8 @@ SURGE_PER_SECOND = 12.0
 CALM_PER_SECOND = 0.5
 
 FORMS = {
-    "pods": documents.pods_metric("waiting_requests", "2"),
-    "object": documents.pool_metric("object", "in_flight_requests", "4"),
+    "pods": documents.pods_metric("running_requests", "1"),
+    "object": documents.pool_metric("object", "outstanding_requests", "4"),
     "external": documents.external_metric("waiting_requests", "2", pool="external", model_key=model_key(MODEL)),
 }
 

@@ -142,6 +142,7 @@ async def test_to_zero_and_back_under_traffic_no_request_hangs_and_none_fails(tm
     async with scaled(tmp_path, servers=2) as pool:
         over = asyncio.Event()
         answers: dict[str, int] = {}
+        waited: set[str] = set()
 
         async def client(number: int) -> None:
             asked = 0
@@ -159,13 +160,13 @@ async def test_to_zero_and_back_under_traffic_no_request_hangs_and_none_fails(tm
                     await pool.to(servers)
                     while len(answers) < before + 12:
                         await asyncio.sleep(0.01)
+                    waited |= {each.request_id for each in pool.picks() if each.waited_seconds}
                 else:
                     await pool.to(0)
                     # All that come wait: none is refused, none is sent to what is gone.
                     await pool.until_queued(6)
             over.set()
         assert set(answers.values()) == {200}
-        waited = [each for each in pool.picks() if each.waited_seconds]
         assert len(waited) >= 12, "the clients waited through both times at zero"
         await pool.until_at_rest()
         assert await pool.page("infscale_flow_refusals_total") == 0

@@ -16,6 +16,8 @@ from tests.sim.simulated import MODEL, quick_settings
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 
+CHATS = 24
+"""More than two servers take at once of which nothing is known yet."""
 REQUESTS = 400
 SECRET = "a secret prompt"
 ASKING = {"x-infscale-explain": "1", "authorization": "Bearer a-secret-key"}
@@ -120,10 +122,10 @@ async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
                     token = answer.headers[SESSION]
                     tokens.append(token)
 
-        await asyncio.gather(*map(chat, range(10)))
+        await asyncio.gather(*map(chat, range(CHATS)))
         url = running.serving.telemetry.url
         same = json.loads(await command(capsys, "replay", "--address", url, "--config", str(config), "--json"))
-        assert same["decisions"] == same["same_choices"] == 40
+        assert same["decisions"] == same["same_choices"] == 4 * CHATS
         (log, _) = running.serving.directors.logs()[POOL]
         assert log is not None
         waited = [pick.record for sheet in log.sheets() for pick in sheet.picks if pick.record.waited_seconds]
@@ -141,7 +143,7 @@ async def test_picks_of_sessions_and_of_what_waited_are_made_again_bit_for_bit(
     assert not any(token in written for token in tokens)
     arguments = ("--file", str(tmp_path / "picks.jsonl"), "--config", str(config))
     filed = json.loads(await command(capsys, "replay", *arguments, "--json"))
-    assert filed["decisions"] == filed["same_choices"] == 40
+    assert filed["decisions"] == filed["same_choices"] == 4 * CHATS
 
 
 async def test_clients_are_not_told_of_picks_unless_that_is_said(tmp_path: Path) -> None:
