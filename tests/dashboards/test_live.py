@@ -26,8 +26,8 @@ from infscale.planner.hpa_rules import Bounds
 from tests.dashboards.scene import IDLE, NAMESPACE, POOLS, Scene, scene
 
 LOAD_SECONDS = 10.0
-# What has no series under load: other adapters, which the scene does not have, forward nothing, a pool that is not asked
-# for too much refuses nothing, and its requests belong to no sessions.
+# What has no series under load: other adapters, which the scene does not have, forward nothing, a pool that is not
+# asked for too much refuses nothing, and its requests belong to no sessions.
 NEVER_ALL = {
     "infscale_adapter_forwarded_requests_total",
     "infscale_flow_refusals_total",
