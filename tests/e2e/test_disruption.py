@@ -194,9 +194,10 @@ class Picked:
 async def picked(
     folder: Path, transport: str, *, bodies: bool = False, unknown_load: str = "serve"
 ) -> AsyncGenerator[Picked, None]:
-    """Everything, once both servers may be picked."""
+    """Everything, once both servers may be picked; requests do not wait for servers where there are none."""
     async with servers(folder) as behind:
-        picker = {"transport": transport, "unknown_load": unknown_load}
+        flow = {"no_endpoint_seconds": 0}
+        picker = {"transport": transport, "unknown_load": unknown_load, "flow_control": flow}
         config = await asyncio.to_thread(serve_config, folder, behind.discovery(*NAMES), **picker)
         async with serving(config) as running:
             assert running.transport is not None

@@ -166,7 +166,7 @@ def test_lora_adapters_of_a_trace_are_loaded_where_their_requests_go_and_seen_by
 def test_a_lower_class_that_waits_is_served_and_lets_the_higher_one_pass() -> None:
     """None is refused, and what does not wait for others has its first token as soon as where they are shed."""
     traffic = SharedPrefixes(requests=300, rate=40.0, prefixes=300, batch_ratio=0.5)
-    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale"), 1).requests
+    shed = simulate(scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@unqueued"), 1).requests
     held = simulate(
         scenario(2, traffic, priorities={"batch": -1}), named_policy("infscale@queued@unpreempted"), 1
     ).requests
@@ -199,12 +199,12 @@ def test_at_twice_the_load_others_have_the_room_of_sheddable_requests_at_once() 
     assert taken.answered[~sheddable].all()
     assert np.percentile(taken.ttft[~sheddable], 90) < 0.25 * np.percentile(left.ttft[~sheddable], 90)
     # What is taken back is work that was done for nothing.
-    assert np.count_nonzero(taken.answered[sheddable]) > 0.6 * np.count_nonzero(sheddable)
+    assert np.count_nonzero(taken.answered[sheddable]) > 0.5 * np.count_nonzero(sheddable)
 
 
 def test_a_client_that_leaves_the_queue_is_sent_nowhere() -> None:
     traffic = SharedPrefixes(requests=100, rate=200.0, prefixes=100)
-    run = Simulation(scenario(1, traffic, patience_seconds=3.0), named_policy("infscale@queued"), 1)
+    run = Simulation(scenario(1, traffic, patience_seconds=1.0), named_policy("infscale@queued"), 1)
     requests = run.run().requests
     assert ((requests.server == -1) & (requests.failure >= 0)).any()
     assert run.product is not None

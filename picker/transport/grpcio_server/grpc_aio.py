@@ -116,7 +116,11 @@ class GrpcTransport(Transport):
         exchange = call.exchange
         try:
             async with asyncio.timeout(None) as call.patience:
-                failure = await self._converse(call, requests, context)
+                try:
+                    failure = await self._converse(call, requests, context)
+                finally:
+                    # What would stop it now comes too late: it is at its end.
+                    call.patience = None
         except TimeoutError:
             failure = call.failure if call.stopped else await _write(call.last_words(), context)
         except Exception:
