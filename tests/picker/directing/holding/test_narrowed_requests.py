@@ -1,9 +1,11 @@
 """Requests that may go to some endpoints only: they wait for those, keep no others back, and are kept back by none."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from picker.directing.pool_directors import PoolDirectors
 from picker.epp_config.loader import PickerConfig, load_picker_config
 from picker.flow.lanes import MOST_LANES
 from picker.request import InferenceRequest, Verdict
@@ -193,6 +195,21 @@ def test_a_request_that_no_endpoint_may_have_waits_and_keeps_none_back() -> None
     assert first_of(nowhere) == "10.0.0.2:8000"
 
 
+class Counted:
+    """Passes on to a director, and counts how often it is asked."""
+
+    def __init__(self, director: PoolDirectors) -> None:
+        self._director = director
+        self.count = 0
+
+    def direct(self, request: InferenceRequest, now: float) -> Verdict:
+        self.count += 1
+        return self._director.direct(request, now)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._director, name)
+
+
 @pytest.mark.parametrize("endpoints", [20, MOST_LANES + 80])
 def test_a_turn_asks_about_so_many_lanes_only(endpoints: int) -> None:
     """Each endpoint is full and has a session that waits, and some lanes are too many to be told apart.
@@ -203,21 +220,15 @@ def test_a_turn_asks_about_so_many_lanes_only(endpoints: int) -> None:
     busy = [queue.ask(headers=session) for session in sessions]
     waiting = [queue.ask(100, headers=session) for session in sessions]
     assert all(each.waits for each in waiting)
-    asked = [0]
-    direct = queue.directors.direct
-
-    def counted(request: InferenceRequest, now: float) -> Verdict:
-        asked[0] += 1
-        return direct(request, now)
-
-    queue.directors.direct = counted  # type: ignore[method-assign] # it is counted how often it is asked
+    asked = Counted(queue.directors)
+    queue.flow._director = asked  # type: ignore[assignment] # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     turns = 0
     for _ in range(20):
         queue.now += 0.003
         queue.flow.stir(queue.now)
         queue.flow.ring(queue.now)
         turns += 1
-    assert asked[0] <= endpoints + 64 + turns
+    assert 0 < asked.count <= endpoints + 64 + turns
     queue.ends(busy[-1])
     queue.passes(0.6)
     if endpoints < MOST_LANES:
