@@ -107,7 +107,14 @@ async def pool(
         listen, epp, admin = (Address("127.0.0.1", port) for port in free_ports(3))
         made = Pool(folder, fleet, None, f"http://{listen}", dict.fromkeys(endpoints, Phase.READY))  # type: ignore[arg-type] # next
         made.config = await asyncio.to_thread(
-            serve_config, folder, made.document(), config_file="epp.yaml", listen=str(epp), transport=transport
+            serve_config,
+            folder,
+            made.document(),
+            config_file="epp.yaml",
+            listen=str(epp),
+            transport=transport,
+            # Sessions alone: what waits is tried in `tests/picker/directing/holding/test_narrowed_requests.py`.
+            flow_control={"enabled": False},
         )
         known = tuple(Address("127.0.0.1", server.port) for server in fleet.servers)
         route = PickerRoute(listen, epp, known)
