@@ -16,10 +16,11 @@ import numpy as np
 from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray
-from picker.flow.room import with_room
+from picker.flow.room import has_room, with_room
 from picker.scheduling.costs.protected_load import ProtectedLoad
 from picker.scheduling.costs.step_costs import StepCosts, step_costs
 from picker.scheduling.plugin import SchedulingContext
+from picker.scheduling.prediction import says_how_fast
 
 _WAITS: Final = 0.05
 """The share of requests that find a prefill under way on each endpoint kept for them."""
@@ -33,12 +34,12 @@ def placeable(context: SchedulingContext, rows: IntArray) -> IntArray:
     sheddable = context.request.priority < 0
     if sheddable:
         rows = _unreserved(context, rows)
-    free = with_room(context, rows)
-    if not len(free):
-        return free
-    if sheddable or not np.count_nonzero(context.memory.clock.sheddable_requests):
+    clock = context.memory.clock
+    anywhere = sheddable or not np.count_nonzero(clock.sheddable_requests)
+    if anywhere and not says_how_fast(context.request.headers) and has_room(context, clock.soonest(rows)):
         return rows
-    return _apart(context, rows, free)
+    free = with_room(context, rows)
+    return free if not len(free) else rows if anywhere else _apart(context, rows, free)
 
 
 def reserved(load: ProtectedLoad, costs: StepCosts, capacity_tokens: FloatArray, endpoints: int) -> int:

@@ -33,7 +33,7 @@ import numpy as np
 from infscale.endpoint import Endpoint
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from picker.scheduling.costs.cache_use import unfit_tokens
+from picker.scheduling.costs.cache_use import unfit_tokens, unfit_tokens_of
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
@@ -61,6 +61,35 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
     free = ~kept | (in_flight == 0.0)
     found: IntArray = rows[free[rows]]
     return found
+
+
+def has_room(context: SchedulingContext, row: int) -> bool:
+    """Whether the endpoint of `row` is one of `with_room`, for a request that does not say how fast it wants tokens.
+
+    The same rules in single numbers: where an endpoint has room, as mostly one has, no other needs be looked at.
+    """
+    request, snapshot, memory = context.request, context.snapshot, context.memory
+    clock, in_flight = memory.clock, float(snapshot.in_flight_requests[row])
+    if in_flight == 0.0:
+        return True
+    costs = step_costs(snapshot)
+    if costs.known:
+        if (
+            clock.pending_seconds_of(row, context.now)
+            - costs.decode_seconds_of(row, float(clock.context_tokens[row]), in_flight)
+            > IN_TRANSIT_SECONDS
+        ):
+            return False
+    elif not context.blind and in_flight >= float(memory.learnt_limits[row]):
+        return False
+    if in_flight >= float(memory.batch_limits[row]) + 1.0:
+        return False
+    matched = float(context.prefix.matched[row]) * context.prefix.tokens_each
+    uncached = max(request.prompt_tokens - matched, 1.0)
+    needed = float(clock.own_share[row]) * matched + uncached + request.output_tokens
+    if needed + float(clock.cache_tokens[row]) > float(clock.capacity_tokens[row]):
+        return False
+    return unfit_tokens_of(context, row, uncached) <= 0.0
 
 
 def most_requests(context: SchedulingContext) -> FloatArray:

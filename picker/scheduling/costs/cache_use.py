@@ -1,5 +1,6 @@
 """How full KV caches are now: what the last page says, and what was sent and has ended since."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -30,3 +31,17 @@ def unfit_tokens(context: SchedulingContext) -> FloatArray:
     needed += np.maximum(context.request.prompt_tokens - context.prefix.matched_tokens, 1.0)
     unfit: FloatArray = np.where(known, needed, -1.0)
     return unfit
+
+
+def unfit_tokens_of(context: SchedulingContext, row: int, uncached_tokens: float) -> float:
+    """`unfit_tokens` of one row, of a prompt of which so much is not cached there."""
+    snapshot, clock = context.snapshot, context.memory.clock
+    columns, capacity = snapshot.columns, float(clock.capacity_tokens[row])
+    usage, observed_at = float(columns.gauges.kv_utilization[row]), float(columns.observed_at[row])
+    if not math.isfinite(usage + capacity + observed_at):
+        return -1.0
+    in_flight = float(snapshot.in_flight_requests[row])
+    step = step_costs(snapshot).decode_seconds_of(row, float(clock.context_tokens[row]), in_flight)
+    grown = max(context.now - observed_at, 0.0) + GROWTH_SECONDS
+    needed = (usage - 1.0) * capacity + float(clock.cache_tokens_since[row])
+    return needed + in_flight * grown / step + uncached_tokens

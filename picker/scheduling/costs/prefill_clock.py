@@ -19,7 +19,7 @@ import numpy as np
 from infscale.endpoint import Endpoint, EndpointKey
 from infscale.latency.predictions import USUAL_BUDGET_TOKENS
 from infscale.metrics.sample import FloatArray, Life
-from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from picker.scheduling.costs.step_costs import StepCosts
 
 IN_TRANSIT_SECONDS: Final = 0.005
@@ -330,6 +330,14 @@ class PrefillClock:
         """Of every row: seconds until the prompts that were sent there are computed, 0 where they are."""
         left: FloatArray = np.maximum(self._finish - now, 0.0)
         return left
+
+    def pending_seconds_of(self, row: int, now: float) -> float:
+        """`pending_seconds` of one row."""
+        return max(float(self._finish[row]) - now, 0.0)
+
+    def soonest(self, rows: IntArray) -> int:
+        """The first of `rows`, at least one, whose prompts are computed first."""
+        return int(rows[self._finish[rows].argmin()])
 
     @property
     def context_tokens(self) -> FloatArray:

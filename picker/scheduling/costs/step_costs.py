@@ -54,10 +54,14 @@ class StepCosts:
         seconds: FloatArray = self.base + self.per_kv_token * kv_tokens + self.per_sequence * sequences
         return seconds
 
+    def decode_seconds_of(self, row: int, kv_tokens: float, sequences: float) -> float:
+        """`decode_seconds` of one row."""
+        added = float(self.per_kv_token[row]) * kv_tokens + float(self.per_sequence[row]) * sequences
+        return float(self.base[row]) + added
+
     def prefill_seconds(self, row: int, uncached_tokens: float, kv_tokens: float, sequences: float) -> float:
         """How long the endpoint of `row` computes so much of a prompt beside such a batch, once it begins."""
-        decode = float(self.base[row])
-        decode += float(self.per_kv_token[row]) * kv_tokens + float(self.per_sequence[row]) * sequences
+        decode = self.decode_seconds_of(row, kv_tokens, sequences)
         steps = uncached_tokens / USUAL_BUDGET_TOKENS
         return float(self.per_prefill_token[row]) * uncached_tokens + steps * decode
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.latency.step_model import StepModel
-from picker.flow.room import LATEST_SECONDS, MOST_CLAIMS, SOONEST_SECONDS, Claims, next_room, with_room
+from picker.flow.room import LATEST_SECONDS, MOST_CLAIMS, SOONEST_SECONDS, Claims, has_room, next_room, with_room
 from picker.request import Headers
 from picker.scheduling.costs.learnt_limits import FIRST_LIMIT
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, Work
@@ -178,3 +178,34 @@ def test_the_next_look_is_when_the_first_endpoint_is_fed_no_longer(pending: list
         later = SchedulingContext(context.request, snapshot, context.prefix, at + 0.001, Random(1), context.memory)
         row = pending.index(min(waits))
         assert row in with_room(later, snapshot.candidates(0.0)).tolist()
+
+
+@given(
+    known=st.booleans(),
+    blind=st.booleans(),
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 1.0, 8.0, 40.0]),
+            st.sampled_from([0.0, 0.02, 0.03, 9.0]),
+            st.sampled_from([0.0, 400.0, 8_900.0, 9_999.0]),
+            st.sampled_from([0.0, 500.0, 1_000.0]),
+            st.sampled_from([None, 0.1, 0.5, 0.99]),
+            st.sampled_from([None, 0.0, 3.0]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_single_numbers_say_what_columns_say(known: bool, blind: bool, rows: list[tuple[float, ...]]) -> None:
+    in_flight, pending, held, matched, kv, waiting = (list(each) for each in zip(*rows, strict=True))
+    size = len(rows)
+    pool = FakePool(size, waiting, kv=kv, in_flight_requests=in_flight, steps=[MODEL if known else None] * size)
+    memory, snapshot = PoolMemory(), pool.snapshot()
+    memory.sync(snapshot.endpoints)
+    memory.observe(snapshot)
+    for row in range(size):
+        memory.clock.dispatched(row, row, Work(pending[row], held[row], held[row]), 0.0)
+    facts = RequestFacts("m", Headers([]), 1000.0, 100.0)
+    found = replace(context(pool, matched=matched, total_tokens=1000.0, facts=facts, memory=memory), blind=blind)
+    memory.clock.capacity_tokens = np.array([CAPACITY if row % 2 == 0 else np.inf for row in range(size)])
+    assert [row for row in range(size) if has_room(found, row)] == with_room(found, np.arange(size)).tolist()
