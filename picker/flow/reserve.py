@@ -20,7 +20,6 @@ from picker.flow.room import has_room, with_room
 from picker.scheduling.costs.protected_load import ProtectedLoad
 from picker.scheduling.costs.step_costs import StepCosts, step_costs
 from picker.scheduling.plugin import SchedulingContext
-from picker.scheduling.prediction import says_how_fast
 
 _WAITS: Final = 0.05
 """The share of requests that find a prefill under way on each endpoint kept for them."""
@@ -36,7 +35,7 @@ def placeable(context: SchedulingContext, rows: IntArray) -> IntArray:
         rows = _unreserved(context, rows)
     clock = context.memory.clock
     anywhere = sheddable or not np.count_nonzero(clock.sheddable_requests)
-    if anywhere and not says_how_fast(context.request.headers) and has_room(context, clock.soonest(rows)):
+    if anywhere and has_room(context, clock.soonest(rows)):
         return rows
     free = with_room(context, rows)
     return free if not len(free) else rows if anywhere else _apart(context, rows, free)

@@ -37,7 +37,7 @@ from picker.scheduling.costs.cache_use import unfit_tokens, unfit_tokens_of
 from picker.scheduling.costs.prefill_clock import IN_TRANSIT_SECONDS, PrefillClock
 from picker.scheduling.costs.step_costs import step_costs
 from picker.scheduling.plugin import SchedulingContext
-from picker.scheduling.prediction import Objectives
+from picker.scheduling.prediction import TPOT_HEADERS, Objectives
 
 SOONEST_SECONDS: Final = 0.001
 LATEST_SECONDS: Final = 0.25
@@ -64,10 +64,13 @@ def with_room(context: SchedulingContext, rows: IntArray) -> IntArray:
 
 
 def has_room(context: SchedulingContext, row: int) -> bool:
-    """Whether the endpoint of `row` is one of `with_room`, for a request that does not say how fast it wants tokens.
+    """Whether the endpoint of `row` is one of `with_room`; False as well if the request says how fast it wants tokens.
 
     The same rules in single numbers: where an endpoint has room, as mostly one has, no other needs be looked at.
     """
+    for name in TPOT_HEADERS:
+        if context.request.headers.get(name) is not None:
+            return False
     request, snapshot, memory = context.request, context.snapshot, context.memory
     clock, in_flight = memory.clock, float(snapshot.in_flight_requests[row])
     if in_flight == 0.0:

@@ -56,11 +56,6 @@ class Objectives:
         return cls(_milliseconds(headers, TTFT_HEADERS) / 1e3, _milliseconds(headers, TPOT_HEADERS) / 1e3)
 
 
-def says_how_fast(headers: Headers) -> bool:
-    """Whether a request says how fast it wants its tokens, be it nonsense."""
-    return any([headers.get(name) is not None for name in TPOT_HEADERS])
-
-
 @entity
 class Prediction:
     """Seconds per candidate, NaN where nothing is known.
