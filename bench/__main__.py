@@ -13,6 +13,7 @@ from bench.cluster import cluster_rows
 from bench.gateway import gateway_rows
 from bench.memory import exchanges, interpretation, learning, longest_hold, placing, scheduling
 from bench.open_loop import open_loop_rows
+from bench.room import room_rows
 from bench.rows import Row, machine, table, write
 from bench.simulated_engines import engine_rows
 from bench.waiting import waiting
@@ -25,6 +26,10 @@ def _memory() -> list[Row]:
 
 def _gateway() -> list[Row]:
     return asyncio.run(gateway_rows())
+
+
+def _room() -> list[Row]:
+    return asyncio.run(room_rows())
 
 
 def _open_loop() -> list[Row]:
@@ -52,6 +57,7 @@ _PARTS: dict[str, Callable[[], list[Row]]] = {
     "waiting": lambda: list(waiting()),
     "engines": lambda: list(engine_rows()),
     "gateway": _gateway,
+    "room": _room,
     "open-loop": _open_loop,
     "cluster": _cluster,
     "against": _against,

@@ -7,7 +7,7 @@ import re
 import resource
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -73,8 +73,14 @@ async def child(*arguments: str, module: str) -> AsyncGenerator[asyncio.subproce
 
 
 def serve_document(
-    folder: Path, ports: list[int], picker: int, telemetry: int, transport: str, interval: float
+    folder: Path,
+    ports: list[int],
+    picker: int,
+    telemetry: int,
+    interval: float,
+    settings: Mapping[str, object],
 ) -> Path:
+    """The file that `infscale serve` is to read; `settings` are more of its picker."""
     endpoints = [
         {"name": f"pod-{port}", "address": "127.0.0.1", "port": str(port), "labels": {"app": "bench"}} for port in ports
     ]
@@ -90,7 +96,7 @@ def serve_document(
             "listen": f"127.0.0.1:{picker}",
             "preset": "reference",
             "destinations": 2,
-            "transport": transport,
+            **settings,
         },
         "adapter": {"listen": "127.0.0.1:0"},
         "telemetry": {"listen": f"127.0.0.1:{telemetry}"},
@@ -141,7 +147,7 @@ async def _serving(ports: list[int], picker: int, transport: str, interval: floa
     """`infscale serve` that has scraped every endpoint; its process and where its own metrics are."""
     [telemetry] = free_ports(1)
     with tempfile.TemporaryDirectory(prefix="infscale-bench-") as folder:
-        config = serve_document(Path(folder), ports, picker, telemetry, transport, interval)
+        config = serve_document(Path(folder), ports, picker, telemetry, interval, {"transport": transport})
         async with child("serve", "--config", str(config), module="infscale.cli.main") as serve:
             pages = f"http://127.0.0.1:{telemetry}/metrics"
             fresh = f'infscale_pool_fresh_endpoints{{pool="default/default"}} {_ENDPOINTS}.0'

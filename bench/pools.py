@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Pool
+from infscale.latency.priors import shipped
 from infscale.metrics.pages.dialects import VLLM
 from infscale.metrics.pages.interpreter import Interpreter
 from infscale.metrics.store.metrics_store import MetricStore
@@ -29,6 +30,7 @@ PAGE = vllm_page()
 NAMED_PAGE = vllm_page(names=Interpreter(VLLM).names)
 """What vLLM answers when it is asked for what is read of its page."""
 
+_GPUS = {"infscale.dev/gpu": "H100", "infscale.dev/gpus": "2"}
 _EARLIER_PAGE = vllm_page(100)
 
 
@@ -38,11 +40,11 @@ def page_interpreter() -> Interpreter:
 
 
 def filled_store(pool: ObjectKey, endpoints: int) -> tuple[MetricStore, list[EndpointKey]]:
-    """A store whose endpoints were all scraped at seconds 80 and 100."""
-    store = MetricStore("bench")
+    """A store whose endpoints were all scraped at seconds 80 and 100, on GPUs of which the steps are known."""
+    store = MetricStore("bench", priors=shipped())
     keys = [EndpointKey(pool.namespace, f"pod-{number}") for number in range(endpoints)]
     found = tuple(
-        Endpoint(key, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 8000)
+        Endpoint(key, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 8000, labels=_GPUS)
         for number, key in enumerate(keys, 1)
     )
     store.sync(DiscoveryState(found, (Pool(pool, {}),)))

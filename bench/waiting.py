@@ -17,6 +17,7 @@ from bench.memory import POOL, prompts
 from bench.pools import filled_store
 from bench.rows import Row
 from infscale.endpoint import DiscoveryState
+from infscale.process.garbage import spare_collections
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.holding.flow_director import FlowDirector
@@ -127,9 +128,9 @@ class Crowd:
 def waiting() -> Iterator[Row]:
     """Slices of work on what waits, and what one that waits takes of memory.
 
-    Python's own search for garbage rests meanwhile: a full one takes tens of milliseconds of whatever it interrupts.
+    Python searches for garbage meanwhile as it does in `infscale serve`.
     """
-    gc.disable()
+    spare_collections()
     for tenants in (1, 1_000):
         for name, happens in (("come", _come), ("go", _go), ("are late", _late), ("lose their pool", _left)):
             crowd = _crowd(tenants)
@@ -139,7 +140,6 @@ def waiting() -> Iterator[Row]:
             label = f"{WAITING:,} requests of {tenants:,} tenants {name}"
             yield Row(f"{label}: longest slice", max(crowd.slices), "µs CPU", _BUDGET_MICROSECONDS)
             yield Row(f"{label}: slices, 99th percentile", statistics.quantiles(crowd.slices, n=100)[-1], "µs CPU")
-    gc.enable()
     yield Row("a request that waits, beside body and prompt", _bytes_each(), "bytes", _BUDGET_BYTES)
 
 
@@ -151,7 +151,7 @@ def _crowd(tenants: int) -> Crowd:
         raise RuntimeError("there is room for a request on each endpoint")
     crowd.slices.clear()
     # Some find room yet.
-    crowd.come(_bodies(1_200, WAITING + ENDPOINTS), WAITING + ENDPOINTS)
+    crowd.come(_bodies(1_200, WAITING + 2 * ENDPOINTS), WAITING + 2 * ENDPOINTS)
     if crowd.waiting < WAITING:
         raise RuntimeError(f"{crowd.waiting} of {WAITING} requests wait")
     return crowd

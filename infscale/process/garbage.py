@@ -11,13 +11,15 @@ _MMAP_THRESHOLD: Final = (-3, 1 << 20)
 
 
 def spare_collections() -> None:
-    """Take what has been built out of the garbage collector's rounds, and have fewer of them.
+    """Take what has been built out of the garbage collector's rounds, and have short ones of what is new.
 
-    It lives as long as the process; snapshots, exchanges and samples are freed by reference counts.
+    It lives as long as the process; snapshots, exchanges and samples are freed by reference counts. A round takes about
+    0.2 µs for each object in it: up to 5,000 in those of young objects, which come with every 2,500 that are more than
+    were. A round of all is for what a cycle keeps after that, and comes with 100 million.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(2_500, 1, 20_000)
 
 
 def give_memory_back() -> None:

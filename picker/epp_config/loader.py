@@ -108,7 +108,7 @@ class PickerConfig:
     @property
     def narrows(self) -> bool:
         """Whether filters may leave fewer endpoints to a request than it may have by what it is."""
-        return any([profile.filters for profile in self.scheduler.profiles.values()])
+        return self.scheduler.narrows
 
     def eligible(self, context: SchedulingContext, rows: IntArray) -> IntArray | Reason:
         """The rows among `rows` (at least one) that the request of `context` may go to, or why there are none."""

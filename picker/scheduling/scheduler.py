@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from infscale.metrics.snapshot import IntArray
 from picker.scheduling.plugin import SchedulingContext
@@ -39,12 +40,14 @@ class HeaderProfileHandler:
         return None if profile is None else profile.run(context, rows)
 
 
-@dataclass(frozen=True, slots=True)
 class Scheduler:
     """Profiles by name and the handler that runs them."""
 
-    profiles: Mapping[str, Profile]
-    handler: ProfileHandler
+    def __init__(self, profiles: Mapping[str, Profile], handler: ProfileHandler) -> None:
+        self.profiles: Final = profiles
+        self.handler: Final = handler
+        self.narrows: Final = any([profile.filters for profile in profiles.values()])
+        """Whether filters may leave fewer endpoints to a request than it may have by what it is."""
 
     def schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
         """Choose among `rows` (ascending, at least one); None when every candidate was filtered out."""
