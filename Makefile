@@ -17,6 +17,9 @@ COMPILED := .compiled
 # With the folders, which change when a module goes.
 SOURCES := $(shell find infscale adapter picker -name '*.py' -o -type d ! -name __pycache__)
 COMPILED_TESTS := tests/distribution/test_compiled.py tests/framing tests/test_memo.py tests/latency tests/picker tests/metrics tests/scrape tests/sim/engine tests/e2e/test_disruption.py tests/e2e/reference/test_reference_cases_http.py
+# Tests of real parts measure times, start processes and take fixed ports: they run alone, the others on all cores.
+REAL := browser or cluster or compiler or envoy or gateway or h2spec or hostile or prometheus or slow or valkey
+ON_ALL_CORES := -n auto --dist loadfile -m "not ($(REAL))"
 AS_COMPILED := PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR)
 
 .PHONY: help install demo lab dashboards pictures test test-compiled check bench bench-against simulate-gate routing-table routing-oracle routing-wrong gateway-claims published-orderings tenant-shares goodput fuzz soak recordings compiled wheel format proto lock cluster-tools clean
@@ -39,7 +42,8 @@ pictures: $(STAMP) ## the pictures of docs/dashboards.md, from two minutes of lo
 	$(BIN)/python -m tests.dashboards.pictures
 
 test: $(STAMP) ## all tests this machine can run
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(ON_ALL_CORES)
+	$(BIN)/pytest -q -m "$(REAL)"
 
 check: $(STAMP) ## format, lint, import contracts, types, tests
 	$(BIN)/ruff format --check .
@@ -47,10 +51,12 @@ check: $(STAMP) ## format, lint, import contracts, types, tests
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(ON_ALL_CORES)
+	$(BIN)/pytest -q -m "$(REAL)"
 
 test-compiled: $(COMPILED)/.built ## the tests of what is compiled, on what was compiled
-	INFSCALE_TEST_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." $(COMPILED_TESTS)
+	INFSCALE_TEST_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." $(ON_ALL_CORES) $(COMPILED_TESTS)
+	INFSCALE_TEST_COMPILED=1 $(AS_COMPILED) $(BIN)/pytest -q -o pythonpath="$(COMPILED) ." -m "$(REAL)" $(COMPILED_TESTS)
 
 bench: $(COMPILED)/.built ## measure the budgets of the design on what is compiled; prints a table and names the JSON file
 	$(AS_COMPILED) $(BIN)/python -m bench
