@@ -84,6 +84,13 @@ class PickInputs:
         """What `config` decides from the same inputs."""
         return config.decide(self.context(config), self.kept.rows, self.room)
 
+    def repeated(self, answer: Selection | Reason) -> bool:
+        """Whether `answer` is what was decided: the same rows in the same order, for every stage of the request."""
+        if isinstance(answer, Reason):
+            return not self.kept.chosen
+        remote = () if answer.remote is None else answer.remote.stages(self.state.endpoints)
+        return answer.chosen == self.kept.chosen and remote == self.kept.record.remote
+
     @property
     def room(self) -> Room | None:
         """What the request had to find room by, if it could wait for it."""
