@@ -43,7 +43,7 @@ class Kind(enum.Enum):
     PICKER = "picker"
     HANDLER = "profile handler"
     DECIDER = "decider"
-    HEADER_HANDLER = "writer of request headers"
+    HEADER_HANDLER = "header handler"
     ADMITTER = "admitter"
     SCREENER = "screener"
     DETECTOR = "saturation detector"

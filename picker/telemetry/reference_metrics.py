@@ -144,7 +144,7 @@ class ReferenceCollector(Collector):
     def _disaggregated(self) -> Iterator[Metric]:
         labels = ("plugin_name", "plugin_type", "model_name", "decision_type")
         decisions = self._counts.disaggregated.items()
-        meaning = "decisions on where prefill and encoding are done, by what is done elsewhere than where is decoded"
+        meaning = "decisions of a profile handler for prefill and decode, by the stages that have an endpoint"
         yield filled(CounterMetricFamily, f"{_NOW}disagg_decision", meaning, labels, decisions)
         older = [(key, count) for key, count in decisions if key[1] == OLDER_HANDLER]
         yield filled(CounterMetricFamily, f"{_NOW}pd_decision", f"{meaning}, of {OLDER_HANDLER} alone", labels, older)

@@ -59,7 +59,7 @@ def test_the_clock_has_a_prompt_where_it_is_computed() -> None:
     bench = DisaggregatedBench(text(PREFILLING, rest=CLOCK), ("prefill", "decode"))
     request = ask(PROMPT * 16)
     decision = bench.routed(request)
-    clock = bench.director._dispatches.memory.clock  # nothing else tells of it
+    clock = bench.director._dispatches.memory.clock  # pyright: ignore[reportPrivateUsage] # nothing else tells of it
     prefilling, decoding = clock.pending_seconds(0.1).tolist()
     assert prefilling > 100 * decoding > 0.0
     assert clock.context_tokens.tolist() == [TOKENS * 16, TOKENS * 16 + 50.0]
@@ -72,7 +72,7 @@ def test_media_are_known_where_they_were_encoded() -> None:
     bench = DisaggregatedBench(
         text(BOTH, "- type: always-disagg-pd-decider\n- type: always-disagg-multimodal-decider\n" + scorer)
     )
-    memory = bench.director._dispatches.memory  # nothing else tells of it
+    memory = bench.director._dispatches.memory  # pyright: ignore[reportPrivateUsage] # nothing else tells of it
     rows = bench.rows(bench.routed(with_media(ask())))
     held = memory.media_of((7, 8))
     assert [row for row, media in enumerate(held) if media] == rows["encode"]
