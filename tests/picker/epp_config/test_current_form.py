@@ -58,9 +58,6 @@ def test_the_attribute_of_the_reference_is_our_metric_of_the_same_unit() -> None
     assert scorer == EndpointAttributeScorer(COLUMNS["gpu_utilization_ratio"], True, (0.0, 1.0))
 
 
-MISSING = "of the reference picker is not available in this version"
-
-
 def test_a_configuration_with_prefill_and_decode_is_read() -> None:
     """It refers to a scorer that it does not declare, which the reference refuses."""
     name = "agentic-serving-gpu.yaml"
