@@ -37,7 +37,7 @@ _BY_USE: Final = (
     (Use.PLUGIN, "x-llm-d-slo-ttft-ms x-slo-ttft-ms x-llm-d-slo-tpot-ms x-slo-tpot-ms epp-profile"),
     (Use.PLUGIN, "x-llm-d-disagg-revision x-llm-d-revision-decision-id test-epp-endpoint-selection x-session-token"),
     (Use.NEVER, "x-gateway-destination-endpoint x-gateway-destination-endpoint-subset"),
-    (Use.NEVER, "x-gateway-destination-endpoint-served"),
+    (Use.NEVER, "x-gateway-destination-endpoint-served x-prefiller-host-port x-encoder-hosts-ports"),
     (Use.TRUSTED, "x-llm-d-inference-fairness-id x-gateway-inference-fairness-id x-infscale-explain"),
     (Use.ALWAYS, "x-infscale-session cookie x-session-id"),
     (Use.ALWAYS, "x-claude-code-session-id x-session-affinity session-id session_id"),

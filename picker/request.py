@@ -9,6 +9,7 @@ from infscale.endpoint import ObjectKey
 from infscale.metrics.store.dispatch import Charge
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.recall import Recall
+from picker.remote_work import RemoteWork
 from picker.sessions.claims import SessionClaim
 
 Api = Literal[
@@ -277,7 +278,8 @@ class Decision:
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
     `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
-    worked out. By `recall` it can be taken back, where it may.
+    worked out. By `recall` it can be taken back, where it may. `remote` is what is done for it elsewhere than at its
+    destination; None: its scheduling knows of no such thing.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -295,6 +297,7 @@ class Decision:
     sessions: Final[tuple[SessionClaim, ...]]
     cost: Final[GpuCost | None]
     recall: Final[Recall | None]
+    remote: Final[RemoteWork | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -313,6 +316,7 @@ class Decision:
         sessions: tuple[SessionClaim, ...] = (),
         cost: GpuCost | None = None,
         recall: Recall | None = None,
+        remote: RemoteWork | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -329,6 +333,7 @@ class Decision:
         self.sessions = sessions
         self.cost = cost
         self.recall = recall
+        self.remote = remote
 
 
 RejectionCode = Literal[

@@ -198,6 +198,8 @@ def test_an_upgrade_hides_no_body(method: str) -> None:
         "x-llm-d-disagg-revision",
         "x-llm-d-revision-decision-id",
         "test-epp-endpoint-selection",
+        "x-prefiller-host-port",
+        "x-encoder-hosts-ports",
     ],
 )
 def test_what_nothing_asks_for_changes_nothing(header: str) -> None:

@@ -27,6 +27,8 @@ def test_the_picker_readme_has_every_plugin_and_its_kind() -> None:
         Kind.FILTER_AND_SCORER: "filter and scorer",
         Kind.PICKER: "picker",
         Kind.HANDLER: "profile handler",
+        Kind.DECIDER: "decider",
+        Kind.HEADER_HANDLER: "header handler",
         Kind.ADMITTER: "admitter",
         Kind.SCREENER: "screener",
         Kind.DETECTOR: "saturation",

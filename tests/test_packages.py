@@ -128,6 +128,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),
     "picker/flow/test_flow_queue.py": ("picker/flow/waiting",),
     "picker/epp_config/test_extensions.py": ("picker/epp_config/parameters", "picker/epp_config/registry"),
+    "picker/epp_config/test_disagg_parameters.py": ("picker/epp_config/factories/disagg_factories",),
     "picker/epp_config/test_factories.py": (
         "picker/epp_config/factories/filter_factories",
         "picker/epp_config/factories/scorer_factories",
@@ -143,6 +144,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/epp_config/scraping_parameters",
     ),
     "picker/epp_config/test_rollout_parameters.py": ("picker/epp_config/factories/screener_factories",),
+    "picker/scheduling/test_header_profile.py": ("picker/scheduling/scheduler",),
     "picker/epp_config/test_session_parameters.py": (
         "picker/epp_config/factories/session_factories",
         "picker/sessions/session_settings",

@@ -51,7 +51,15 @@ def _pick(pick: Part) -> list[str]:
     waited = pick.number("waited_seconds")
     if waited is not None:
         lines.append(f"waited {seconds(waited)} for {shown(pick.text('waited_for')) or 'its turn'}")
-    lines += ["", *_verdict(pick), *session_lines(pick), *_stages(pick), *_table(pick), *_outcome(pick)]
+    lines += [
+        "",
+        *_verdict(pick),
+        *remote_lines(pick),
+        *session_lines(pick),
+        *_stages(pick),
+        *_table(pick),
+        *_outcome(pick),
+    ]
     if pick.flag_or_none("reproduced") is False:
         lines += ["", "not made again: a stage reads what is not kept, so what it says here may not be what it said"]
     return lines
@@ -78,6 +86,16 @@ def _verdict(pick: Part) -> list[str]:
     if pick.flag("load_unknown"):
         lines.append("the load of no endpoint was known: what was in flight decided")
     return lines
+
+
+def remote_lines(pick: Part) -> list[str]:
+    """Where stages of the request of `pick` are done elsewhere, a line each."""
+    return list(pick.each("remote", _remote))
+
+
+def _remote(stage: Part) -> str:
+    places = stage.each("endpoints", lambda each: shown(each.text("endpoint") or each.text("authority")))
+    return f"{shown(stage.text('stage'))} on {', '.join(places)}, chosen by profile {shown(stage.text('profile'))}"
 
 
 def session_lines(pick: Part) -> list[str]:

@@ -12,8 +12,9 @@ from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
+from picker.directing.remote_books import RemoteBooks, places_of
 from picker.directing.served_models import accounted
-from picker.directing.session_books import PoolSessions
+from picker.directing.session_books import NO_OTHERS, PoolSessions
 from picker.epp_config.loader import PickerConfig
 from picker.pick_record import NO_SCORES, PickEnd, PickRecord
 from picker.recall import Recall
@@ -53,6 +54,7 @@ class Dispatches:
         self.index = PrefixIndex(config.prefix)
         self.memory = PoolMemory()
         self.stats = DirectorStats()
+        self._remote = RemoteBooks(pool, store, self.memory)
         self.sessions = PoolSessions(pool, self.stats, rng, settings.wall)
         self.sessions.configure(config.sessions, config.session_keys)
         self.records: deque[PickRecord] = deque(maxlen=settings.records)
@@ -121,8 +123,10 @@ class Dispatches:
         self.stats.prefix_blocks = len(self.index)
         if not matched and not np.count_nonzero(prefix.matched[selection.rows]):
             self.memory.served_cold(row)
-        if facts.media and self._config.media_items:
-            self.memory.sent_media(row, facts.media, self._config.media_items)
+        elsewhere, media_items = selection.remote, self._config.media_items
+        encoded = elsewhere is not None and self._remote.remember(elsewhere, context, chains, self.index, media_items)
+        if facts.media and media_items and not encoded:
+            self.memory.sent_media(row, facts.media, media_items)
         endpoints = snapshot.state.endpoints
         self.stats.unknown_load += context.blind
         self.stats.prompt_tokens += facts.prompt_tokens
@@ -134,7 +138,12 @@ class Dispatches:
         told, claims = self.sessions.placed(context, selection)
         record.sessions = claims
         promise = self._promise(context, row, destinations[0])
-        work = self._work(facts, observed, row, facts.prompt_tokens - matched)
+        prefilled = elsewhere is not None and any([each.stage == "prefill" for each in elsewhere.selections])
+        work = self._work(facts, observed, row, facts.prompt_tokens - matched, prefilled=prefilled)
+        remote, remote_seconds = None, 0.0
+        if elsewhere is not None:
+            remote, remote_seconds = self._remote.charged(elsewhere, context, observed, clocked=self._clocked)
+            record.remote = remote.stages
         charge = self._store.charge(self._pool, row, accounted(observed, row, facts.target_model), tokens, now)
         if work is not None:
             self.memory.dispatched(row, charge.number, work, now)
@@ -152,8 +161,9 @@ class Dispatches:
             _stamped(self._config.stamps, endpoints[row]) + told,
             record,
             claims,
-            None if work is None else self._cost(facts, observed, row, work.seconds),
+            None if work is None else self._cost(facts, observed, row, work.seconds + remote_seconds),
             self._recall(facts, observed, row, matched),
+            remote,
         )
         if promise is not None:
             self.memory.keep(promise)
@@ -174,20 +184,26 @@ class Dispatches:
         count(self.stats.picks, chosen)
         record = PickRecord(request.request_id, "", snapshot.revision, now, (chosen,), rows)
         self.records.append(record)
-        return Decision((chosen,), "", snapshot.revision, candidates=rows, pool=self._pool, record=record)
+        remote = self._config.scheduler.no_remote
+        return Decision(
+            (chosen,), "", snapshot.revision, candidates=rows, pool=self._pool, record=record, remote=remote
+        )
 
     def response_started(
         self, decision: Decision, status: int | None, served: str | None, snapshot: PoolSnapshot | None, now: float
     ) -> Decision:
         """Response headers came back; move the charge to `served` where the gateway went on to another endpoint."""
         count(self.stats.responses, "unknown" if status is None else f"{status // 100}xx")
+        if decision.remote is not None and decision.remote.charges:
+            self._remote.over(decision.remote, now, answered=status is not None and 200 <= status < 300)
         charge = decision.charge
         if charge is None or served is None or served == decision.destinations[0]:
             return decision
         row = None if snapshot is None else snapshot.state.index.get(served)
         if snapshot is None or row is None:
             return replace(decision, response_headers=()) if decision.response_headers else decision
-        told, claims = self.sessions.rerouted(decision.sessions, snapshot.endpoints[row], now)
+        others = NO_OTHERS if decision.remote is None else places_of(decision.remote, snapshot)
+        told, claims = self.sessions.rerouted(decision.sessions, snapshot.endpoints[row], now, others)
         if decision.record is not None:
             decision.record.sessions = claims
         headers = _stamped(self._config.stamps, snapshot.endpoints[row]) + told
@@ -204,6 +220,8 @@ class Dispatches:
         """The exchange of `decision` is over: release its charge and learn from how it went."""
         count(self.stats.outcomes, outcome.kind)
         _tell(decision, outcome)
+        if decision.remote is not None and decision.remote.charges:
+            self._remote.over(decision.remote, now, answered=False)
         chosen = decision.destinations[0]
         served = outcome.served or chosen
         if decision.charge is not None:
@@ -257,14 +275,20 @@ class Dispatches:
         self.records.append(record)
         return record
 
-    def _work(self, facts: RequestFacts, observed: PoolSnapshot, row: int, uncached_tokens: float) -> Work | None:
-        """What a request with so much to compute is for the endpoint of `row`; None where no stage asks for it."""
+    def _work(
+        self, facts: RequestFacts, observed: PoolSnapshot, row: int, uncached_tokens: float, *, prefilled: bool
+    ) -> Work | None:
+        """What a request with so much uncached is for the endpoint of `row`; None where no stage asks for it.
+
+        `prefilled`: it is computed elsewhere, but for its last token.
+        """
         if not self._clocked:
             return None
         # At least one token is computed, whatever is cached.
         uncached_tokens = max(1.0, uncached_tokens)
         kv_tokens, batch = float(self.memory.clock.context_tokens[row]), float(observed.in_flight_requests[row])
-        seconds = step_costs(observed).prefill_seconds(row, uncached_tokens, kv_tokens, batch)
+        computed_tokens = 1.0 if prefilled else uncached_tokens
+        seconds = step_costs(observed).prefill_seconds(row, computed_tokens, kv_tokens, batch)
         half = 0.5 * facts.output_tokens
         return Work(
             seconds,

@@ -8,6 +8,7 @@ from typing import Final
 
 from infscale.endpoint import ObjectKey
 from picker.pick_record import PickEnd, PickRecord
+from picker.remote_work import remote_document
 from picker.request import Reason
 
 SHOWN: Final = 256
@@ -57,6 +58,7 @@ def _pick(record: PickRecord, pool: ObjectKey, names: Mapping[str, str], at: dat
         "decision_seconds": record.seconds,
         "waited_seconds": record.waited_seconds,
         "waited_for": record.waited_for,
+        "remote": remote_document(record.remote, names),
         "sessions": [{"outcome": each.outcome, "reason": each.reason} for each in record.sessions],
         "end": None if record.end is None else _end(record.end),
     }

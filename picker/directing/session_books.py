@@ -36,6 +36,8 @@ MAX_MOVED: Final = 16_384
 MAX_LEFT: Final = 1_024
 """How many endpoints are remembered that left."""
 _BEFORE: Final = float("-inf")
+NO_OTHERS: Final[Mapping[str, Endpoint | None]] = {}
+"""Everything of a request is done at its destination."""
 
 
 class PoolSessions:
@@ -93,21 +95,24 @@ class PoolSessions:
     def placed(self, context: SchedulingContext, selection: Selection) -> tuple[Items, tuple[SessionClaim, ...]]:
         """Book that the first choice of `selection` gets the request: the headers of its response, and the claims.
 
-        It is the one whose sessions were looked up last.
+        It is the one whose sessions were looked up last. A kind that names the profile of another stage is about the
+        endpoint that has that.
         """
         if not self.kinds:
             return (), ()
-        row, now = selection.chosen[0], context.now
-        endpoint, mark = context.snapshot.endpoints[row], self._places.marks[row]
+        now, endpoints = context.now, context.snapshot.endpoints
         items: list[tuple[str, bytes]] = []
         claims: list[SessionClaim] = []
         refused = self._stats.session_tokens_refused
         for reason in self._worthless.values():
             refused[reason] = refused.get(reason, 0) + 1
         for kind in self.kinds:
-            claim = self._claim(kind, context, selection)
-            if claim is None:
+            chosen = selection if not kind.profile else selection.of_profile(kind.profile)
+            claim = None if chosen is None else self._claim(kind, context, chosen)
+            if chosen is None or claim is None:
                 continue
+            row = chosen.chosen[0]
+            endpoint, mark = endpoints[row], self._places.marks[row]
             requests = self._stats.session_requests
             requests[claim.outcome] = requests.get(claim.outcome, 0) + 1
             self._book(claim, endpoint, mark, now)
@@ -116,13 +121,27 @@ class PoolSessions:
         return tuple(items), tuple(claims)
 
     def rerouted(
-        self, claims: tuple[SessionClaim, ...], endpoint: Endpoint, now: float
+        self,
+        claims: tuple[SessionClaim, ...],
+        endpoint: Endpoint,
+        now: float,
+        others: Mapping[str, Endpoint | None] = NO_OTHERS,
     ) -> tuple[Items, tuple[SessionClaim, ...]]:
-        """As `placed`, where the gateway went on to `endpoint` instead."""
+        """As `placed`, where the gateway went on to `endpoint` instead.
+
+        `others` are the endpoints of stages that are done elsewhere, by the profiles that chose them: they stay. One
+        that has left is None.
+        """
         items: list[tuple[str, bytes]] = []
         moved: list[SessionClaim] = []
         mark = endpoint_mark(str(endpoint.key))
         for claim in claims:
+            if claim.settings.profile in others:
+                other = others[claim.settings.profile]
+                if other is not None:
+                    items += self._told(claim, other, endpoint_mark(str(other.key)))
+                moved.append(claim)
+                continue
             reason = claim.reason
             if claim.outcome == "kept":
                 reason = self._moved_by(MoveReason.REROUTED)
@@ -223,7 +242,7 @@ class PoolSessions:
 
     def _claim(self, kind: SessionSettings, context: SchedulingContext, selection: Selection) -> SessionClaim | None:
         """What a request claims of its session of this kind; None: it has none, or none that it decides about."""
-        if kind.profile not in ("", selection.profile) or not self._can_tell(kind):
+        if not self._can_tell(kind):
             return None
         session, row, snapshot = context.sessions.get(kind), selection.chosen[0], context.snapshot
         if session is None:

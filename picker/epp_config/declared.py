@@ -21,7 +21,7 @@ from picker.epp_config.reference_names import REFERENCE_ONLY
 from picker.epp_config.registry import Kind, Plugin, Plugins
 from picker.scheduling.filters.eligibility import SaturationFilter
 from picker.scheduling.prediction import TPOT_HEADERS, TTFT_HEADERS
-from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
+from picker.scheduling.stages import Admitter, Decider, Filter, Picker, ProfileHandler, Scorer, Screener
 from picker.sessions.session_settings import SessionSettings
 
 
@@ -36,10 +36,13 @@ _USED_ANYWAY: Mapping[Kind, str] = {
     Kind.PRODUCER: "built in",
     Kind.DATA: "built in",
     Kind.REPORTER: "every response",
+    Kind.HEADER_HANDLER: "built in",
 }
 """Where plugins of a kind take part that nothing refers to."""
-_READ_FIRST = frozenset({Kind.DATA, Kind.PRODUCER})
+_READ_FIRST = frozenset({Kind.DATA, Kind.PRODUCER, Kind.DECIDER})
 """What says something that stages ask for."""
+_IMPLIED = frozenset({Kind.FILTER, Kind.SCORER, Kind.FILTER_AND_SCORER})
+"""What a profile may refer to by its type without declaring it."""
 
 
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"})
@@ -71,6 +74,7 @@ class Declared:
         self.scorers: dict[str, Scorer] = {}
         self.pickers: dict[str, Picker] = {}
         self.handlers: dict[str, ProfileHandler] = {}
+        self.deciders: dict[str, Decider] = {}
         self.admitters: dict[str, Admitter] = {}
         self.screeners: dict[str, Screener] = {}
         self.detectors: dict[str, Detector] = {}
@@ -104,6 +108,22 @@ class Declared:
             meant = did_you_mean(name, self.plugins)
             reference.refuse(f"no plugin is named {quoted(name)}; declared are {declared}{meant}")
         return plugin
+
+    def find_stage(self, reference: Field) -> Plugin:
+        """As `find`, of a profile: a filter or scorer that is not declared is the one of the type of that name.
+
+        The reference refuses it, and one of its guides has it.
+        """
+        name = reference.text()
+        known = name in self.plugins or name in self._refused or self._unknown
+        kind = None if known else self._types.kind(name)
+        if kind in _IMPLIED:
+            plugin = self.plugins[name] = Plugin(name, name, kind, Given(reference))
+            self._build(plugin, reference)
+            self.notes.append(
+                note(reference, f"no plugin is named {name}; taken for one of that type, without parameters")
+            )
+        return self.find(reference)
 
     def find_kind(self, reference: Field, kind: Kind, *implied: str) -> Plugin:
         """As `find`, of a plugin that has to be of `kind`."""
@@ -164,7 +184,15 @@ class Declared:
         return frozenset(named - _CREDENTIALS)
 
     def _stages(self) -> Sequence[Mapping[str, object]]:
-        return (self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
+        return (
+            self.filters,
+            self.scorers,
+            self.pickers,
+            self.handlers,
+            self.deciders,
+            self.admitters,
+            self.screeners,
+        )
 
     def use(self, plugin: Plugin, where: str) -> None:
         """Remember that `plugin` takes part in `where`."""
@@ -210,7 +238,9 @@ class Declared:
             case Kind.PICKER:
                 self.pickers[name] = self._types.pickers[plugin.type](given)
             case Kind.HANDLER:
-                self.handlers[name] = self._types.handlers[plugin.type](given)
+                self._build_handler(plugin)
+            case Kind.DECIDER:
+                self.deciders[name] = self._types.deciders[plugin.type](given)
             case Kind.ADMITTER:
                 self.admitters[name] = self._types.admitters[plugin.type](given)
             case Kind.SCREENER:
@@ -234,6 +264,16 @@ class Declared:
             self.filters[plugin.name] = self._types.filters[plugin.type](given)
         if plugin.type in self._types.scorers:
             self.scorers[plugin.name] = self._types.scorers[plugin.type](given)
+
+    def _build_handler(self, plugin: Plugin) -> None:
+        refused = frozenset((self._refused - self.plugins.keys()) | self._unbuilt)
+        given = replace(plugin.given, name=plugin.name, deciders=self.deciders, refused=refused)
+        handler = self.handlers[plugin.name] = self._types.handlers[plugin.type](given)
+        for stage in ("prefill", "encode"):
+            decider = getattr(handler, f"{stage}_decider", None)
+            for name, each in self.deciders.items():
+                if each is decider:
+                    self.use(self.plugins[name], f"{stage} of every request")
 
     def _read_fact(self, plugin: Plugin) -> None:
         """Read what `plugin` says; sources of endpoints are read where they are used."""

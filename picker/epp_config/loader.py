@@ -17,6 +17,7 @@ from picker.epp_config.declared import Declared, DeclaredPlugin, with_article
 from picker.epp_config.detector import DEFAULT_DETECTOR, Detector, read_detector
 from picker.epp_config.discovery_source import FileSource, read_reference, read_source
 from picker.epp_config.factories.data_plugins import DATA
+from picker.epp_config.factories.disagg_factories import check_profiles
 from picker.epp_config.factories.profile_factories import DEFAULT_HANDLER, DEFAULT_PICKER
 from picker.epp_config.flow_section import DETECTOR_KEY, GATE, FlowSection
 from picker.epp_config.parameters import Given, note
@@ -28,12 +29,14 @@ from picker.flow.reference.flow_settings import ReferenceFlowSettings
 from picker.parsing.table import DEFAULT_TYPES
 from picker.request import Reason
 from picker.scheduling.admitters import admitted
+from picker.scheduling.disaggregation import DisaggProfileHandler
 from picker.scheduling.filters.session_filter import FALLBACK
 from picker.scheduling.plugin import USUAL_PREDICTIONS, PredictionSettings, SchedulingContext
 from picker.scheduling.prefix_index import PrefixSettings
 from picker.scheduling.profile import Profile, Selection, WeightedScorer
 from picker.scheduling.scheduler import HeaderProfileHandler, Scheduler, SingleProfileHandler
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Screener
+from picker.sessions.placement import NOWHERE
 from picker.sessions.session_settings import SessionSettings
 from picker.sessions.session_tokens import TokenKeys
 
@@ -133,11 +136,13 @@ class PickerConfig:
         if isinstance(answer, Reason):
             return answer
         fallback = context.derived.get(FALLBACK)
-        return answer if fallback is None or fallback in answer.chosen else answer.or_else(fallback)
+        if fallback is None or fallback == NOWHERE or fallback in answer.chosen:
+            return answer
+        return answer.or_else(fallback)
 
     def _placed(self, context: SchedulingContext, rows: IntArray, room: Room) -> Selection | Reason:
         """Choose among those of `rows` in which there is room."""
-        chosen: Selection | None = None
+        chosen, candidates = None, rows
         if self.narrows:
             answer = self._chosen(context, rows)
             if isinstance(answer, Reason):
@@ -147,7 +152,10 @@ class PickerConfig:
         if not len(placeable):
             context.derived.keep(ELIGIBLE, rows)
             return Reason.NO_ROOM
-        return chosen if chosen is not None and placeable is rows else self._chosen(context, placeable)
+        if chosen is not None and placeable is rows:
+            return chosen
+        selection = self.scheduler.place(context, candidates, placeable)
+        return Reason.FILTERED_OUT if selection is None else selection
 
     def _chosen(self, context: SchedulingContext, rows: IntArray) -> Selection | Reason:
         selection = self.scheduler.schedule(context, rows)
@@ -258,6 +266,8 @@ class _Loader:
         if handlers and isinstance(handler, HeaderProfileHandler) and handler.default not in profiles:
             problem = f"there is no profile {handler.default!r} for requests without the header; give defaultProfile"
             handlers[0].given.declared.refuse(problem)
+        if handlers and isinstance(handler, DisaggProfileHandler):
+            declared.notes += check_profiles(handler, profiles, handlers[0].given.declared)
         one_only = not handlers or handlers[0].type == DEFAULT_HANDLER
         # A plugin that is refused may have been the handler of several.
         if len(profiles) > 1 and one_only and not declared.any_refused:
@@ -286,7 +296,7 @@ class _Loader:
     def _stage(self, item: Field) -> tuple[Field, Plugin, float]:
         entry = item.mapping(required=("pluginRef",), optional=("weight",))
         weight = entry["weight"].attempt(lambda field: field.number(0.0)) if "weight" in entry else Attempt(1.0)
-        return entry["pluginRef"], self._declared.find(entry["pluginRef"]), weight.or_else(1.0)
+        return entry["pluginRef"], self._declared.find_stage(entry["pluginRef"]), weight.or_else(1.0)
 
     def _profile(self, name: str, stages: Sequence[tuple[Field, Plugin, float]]) -> Profile:
         declared = self._declared

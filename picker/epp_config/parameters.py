@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infscale.documents.strict_document import Field
+from picker.scheduling.stages import Decider
 from picker.sessions.session_settings import Source
 
 T = TypeVar("T")
@@ -19,7 +20,8 @@ class Given:
     """What a document says of one plugin: where it is declared, and its parameters; None without any.
 
     `attributes` are names of the numbers that engines' pages are read for on behalf of the document,
-    `request_attributes` names for what identifies the session of a request.
+    `request_attributes` names for what identifies the session of a request. `name` is the plugin's, `deciders` are
+    those that profile handlers may name, and `refused` the names of plugins that are not there because they are wrong.
     """
 
     declared: Field
@@ -28,6 +30,9 @@ class Given:
     request_attributes: Mapping[str, tuple[Source, ...]] = dataclass_field(
         default_factory=dict[str, tuple[Source, ...]]
     )
+    name: str = ""
+    deciders: Mapping[str, Decider] = dataclass_field(default_factory=dict[str, Decider])
+    refused: frozenset[str] = frozenset()
 
     def read(self, *known: str) -> "Parameters":
         """The parameters, of which `known` are all there may be. Raises `ConfigError`."""

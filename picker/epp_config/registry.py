@@ -6,6 +6,13 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from picker.epp_config.factories.data_plugins import DATA, REPORTERS
+from picker.epp_config.factories.disagg_factories import (
+    DECIDERS,
+    DISAGG_HANDLER,
+    DISAGG_HANDLERS,
+    HEADER_HANDLERS,
+    OLDER_HANDLER,
+)
 from picker.epp_config.factories.filter_factories import FILTERS, PRODUCER_NAMES
 from picker.epp_config.factories.flow_factories import (
     CEILINGS,
@@ -24,7 +31,7 @@ from picker.epp_config.factories.session_factories import SESSION_FILTERS, SESSI
 from picker.epp_config.facts import FactType, no_parameters
 from picker.epp_config.parameters import Given
 from picker.parsing.table import PARSER_TYPES
-from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
+from picker.scheduling.stages import Admitter, Decider, Filter, Picker, ProfileHandler, Scorer, Screener
 
 
 class Kind(enum.Enum):
@@ -35,6 +42,8 @@ class Kind(enum.Enum):
     FILTER_AND_SCORER = "filter and scorer"
     PICKER = "picker"
     HANDLER = "profile handler"
+    DECIDER = "decider"
+    HEADER_HANDLER = "header handler"
     ADMITTER = "admitter"
     SCREENER = "screener"
     DETECTOR = "saturation detector"
@@ -62,6 +71,7 @@ FACT_TYPES: Mapping[str, FactType] = {
     **SESSION_PRODUCERS,
     **DATA,
     **REPORTERS,
+    **HEADER_HANDLERS,
 }
 """Types by which something is said of what is there anyway."""
 
@@ -74,6 +84,7 @@ _OTHER_KINDS: Mapping[str, Kind] = {
         (Kind.PRODUCER, (*PRODUCERS, *IDENTITIES, *SESSION_PRODUCERS)),
         (Kind.DATA, DATA),
         (Kind.DISCOVERY, DISCOVERY),
+        (Kind.HEADER_HANDLER, HEADER_HANDLERS),
         (Kind.REPORTER, REPORTERS),
         (Kind.ORDERING, ORDERINGS),
         (Kind.FAIRNESS, FAIRNESS),
@@ -85,7 +96,10 @@ _OTHER_KINDS: Mapping[str, Kind] = {
     for name in names
 }
 
-DEPRECATED: Mapping[str, str] = {"by-label": "label-selector-filter", "by-label-selector": "label-selector-filter"}
+DEPRECATED: Mapping[str, str] = {
+    **dict.fromkeys(("by-label", "by-label-selector"), "label-selector-filter"),
+    **dict.fromkeys((OLDER_HANDLER, *HEADER_HANDLERS), DISAGG_HANDLER),
+}
 """Types the field is about to remove, and what takes their place."""
 
 WITHOUT_EFFECT: Mapping[str, str] = {
@@ -114,10 +128,20 @@ class Plugins:
     )
     admitters: Mapping[str, Callable[[Given], Admitter]] = field(default_factory=dict[str, Callable[[Given], Admitter]])
     screeners: Mapping[str, Callable[[Given], Screener]] = field(default_factory=dict[str, Callable[[Given], Screener]])
+    deciders: Mapping[str, Callable[[Given], Decider]] = field(default_factory=dict[str, Callable[[Given], Decider]])
 
     def types(self) -> Iterator[str]:
         """Every type; one that is a filter and a scorer comes twice."""
-        return chain(self.filters, self.scorers, self.pickers, self.handlers, self.admitters, self.screeners)
+        tables = (
+            self.filters,
+            self.scorers,
+            self.pickers,
+            self.handlers,
+            self.admitters,
+            self.screeners,
+            self.deciders,
+        )
+        return chain.from_iterable(tables)
 
     def kind(self, name: str) -> Kind | None:
         """What plugins of that type are for; None: there is no such type."""
@@ -129,6 +153,7 @@ class Plugins:
             (Kind.HANDLER, self.handlers),
             (Kind.ADMITTER, self.admitters),
             (Kind.SCREENER, self.screeners),
+            (Kind.DECIDER, self.deciders),
         ):
             if name in table:
                 return kind
@@ -147,11 +172,18 @@ class Plugins:
             {**self.handlers, **other.handlers},
             {**self.admitters, **other.admitters},
             {**self.screeners, **other.screeners},
+            {**self.deciders, **other.deciders},
         )
 
 
 BUILT_IN = Plugins(
-    {**FILTERS, **SESSION_FILTERS}, {**SCORERS, **SESSION_SCORERS}, PICKERS, HANDLERS, ADMITTERS, SCREENERS
+    {**FILTERS, **SESSION_FILTERS},
+    {**SCORERS, **SESSION_SCORERS},
+    PICKERS,
+    {**HANDLERS, **DISAGG_HANDLERS},
+    ADMITTERS,
+    SCREENERS,
+    DECIDERS,
 )
 KINDS: Mapping[str, Kind] = BUILT_IN.kinds()
 

@@ -51,8 +51,9 @@ def _document(
 
 
 def _carried(kind: SessionSettings) -> str:
-    """The header, the cookie or the sources of an id that carry sessions of this kind, in words."""
+    """The header, the cookie or the sources of an id that carry sessions of this kind, in words, and its profile."""
     sources = [*([Source(kind.header)] if kind.header else []), *kind.sources]
     if kind.cookie is not None:
         sources.append(Source(kind.cookie.name, cookie=True))
-    return ", ".join(f"{'cookie' if each.cookie else 'header'} {each.name}" for each in sources)
+    words = ", ".join(f"{'cookie' if each.cookie else 'header'} {each.name}" for each in sources)
+    return f"{words} of profile {kind.profile}" if kind.profile else words

@@ -13,6 +13,7 @@ from picker.explaining.explained_sessions import claimed_sessions, explained_ses
 from picker.explaining.noted_stages import Narrowing, Notes, Picking, decided_with_notes
 from picker.explaining.pick_inputs import PickInputs
 from picker.pick_record import PickEnd, PickRecord
+from picker.remote_work import remote_document
 from picker.scheduling.plugin import USUAL_PREDICTIONS, SchedulingContext
 from picker.scheduling.prediction import predict, time_per_token
 from picker.scheduling.profile import Selection
@@ -37,7 +38,7 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
     if not config.predicting.enabled:
         predicting = inputs.context(config, USUAL_PREDICTIONS)
     seen = _Seen(inputs, predicting)
-    picking = _last(notes, chosen)
+    picking = _last(notes, chosen, again.profile if isinstance(again, Selection) else "")
     return {
         **_head(inputs.kept.record, config, at),
         "pool": str(inputs.state.pool),
@@ -47,6 +48,9 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
         "load_unknown": inputs.kept.blind,
         "endpoints": len(inputs.state.endpoints),
         "eligible": len(inputs.kept.rows),
+        "remote": remote_document(
+            inputs.kept.record.remote, {each.authority: str(each.key) for each in inputs.state.endpoints}
+        ),
         "sessions": explained_sessions(inputs.kept, inputs.state.endpoints),
         "stages": [_stage(each, seen) for each in notes.narrowings],
         "candidates": _candidates(notes, picking, chosen, seen),
@@ -57,7 +61,7 @@ def explanation(inputs: PickInputs, config: PickerConfig, wall: Callable[[float]
         "runner_up": _runner_up(picking, chosen, seen),
         "predicted": _predicted(chosen, seen),
         "actual": _actual(inputs.kept.record.end),
-        "reproduced": chosen == inputs.kept.chosen,
+        "reproduced": inputs.repeated(again),
     }
 
 
@@ -67,6 +71,7 @@ def bare_explanation(record: PickRecord, pool: str, wall: Callable[[float], date
         **_head(record, None, wall(record.now)),
         "pool": pool,
         "eligible": record.candidates,
+        "remote": remote_document(record.remote, {}),
         "sessions": claimed_sessions(record.sessions),
         "winner": record.destinations[0] if record.destinations else None,
         "actual": _actual(record.end),
@@ -146,10 +151,11 @@ def _stage(narrowing: Narrowing, seen: _Seen) -> Document:
     }
 
 
-def _last(notes: Notes, chosen: tuple[int, ...]) -> Picking | None:
-    """The picking that counted: of several profiles the last one that chose what was sent."""
-    same = [each for each in notes.pickings if each.chosen == chosen]
-    return same[-1] if same else notes.pickings[-1] if notes.pickings else None
+def _last(notes: Notes, chosen: tuple[int, ...], profile: str) -> Picking | None:
+    """The picking that counted: the last one that chose what was sent, in that profile where several ran."""
+    pickings = [each for each in notes.pickings if each.profile == profile] or notes.pickings
+    same = [each for each in pickings if each.chosen == chosen]
+    return same[-1] if same else pickings[-1] if pickings else None
 
 
 def _candidates(notes: Notes, picking: Picking | None, chosen: tuple[int, ...], seen: _Seen) -> list[Document]:

@@ -84,6 +84,13 @@ class PickInputs:
         """What `config` decides from the same inputs."""
         return config.decide(self.context(config), self.kept.rows, self.room)
 
+    def repeated(self, answer: Selection | Reason) -> bool:
+        """Whether `answer` is what was decided: the same rows in the same order, for every stage of the request."""
+        if isinstance(answer, Reason):
+            return not self.kept.chosen
+        remote = () if answer.remote is None else answer.remote.stages(self.state.endpoints)
+        return answer.chosen == self.kept.chosen and remote == self.kept.record.remote
+
     @property
     def room(self) -> Room | None:
         """What the request had to find room by, if it could wait for it."""
@@ -111,14 +118,16 @@ def columns_of(
 def sessions_for(kinds: Sequence[SessionSettings], sessions: Sessions) -> Sessions:
     """Recorded `sessions` as a configuration with these `kinds` has them.
 
-    A session is of the kind that is carried in the same way, by whatever times that one goes.
+    A session is of the kind that is carried in the same way, by whatever times that one goes, and rather of one that is
+    about the choice of the same profile.
     """
     if not sessions:
         return sessions
     by_carrier = {each.carrier: session for each, session in sessions.items()}
+    by_way = {each.carrier[:-1]: session for each, session in reversed(sessions.items())}
     found: Sessions = {}
     for kind in kinds:
-        session = by_carrier.get(kind.carrier)
+        session = by_carrier.get(kind.carrier) or by_way.get(kind.carrier[:-1])
         if session is not None:
             found[kind] = Session(
                 kind, session.places, session.name, session.row, session.placed_at, session.left, session.renew

@@ -22,9 +22,10 @@ _REFUSED: Final = "refused"
 class ReplayCounts:
     """What came of the decisions so far.
 
-    `same`: the very same choices in the same order; `same_winner`: the first of them is. `before` and `after` count
-    what endpoints were chosen, under `refused` what none was. Seconds are sums over decisions of which both sides are
-    predicted, `predicted` how many these are. `drawn` counts those that drew at random.
+    `same`: the very same choices in the same order, of all stages of a request; `same_winner`: the first of them is.
+    `before` and `after` count what endpoints were chosen, under `refused` what none was. Seconds are sums over
+    decisions of which both sides are predicted, `predicted` how many these are. `drawn` counts those that drew at
+    random.
     """
 
     decisions: int = 0
@@ -47,7 +48,7 @@ class ReplayCounts:
         names = [str(each.key) for each in inputs.state.endpoints]
         before, after = (names[rows[0]] if rows else _REFUSED for rows in (first, other))
         self.decisions += 1
-        self.same += chosen == inputs.kept.chosen
+        self.same += inputs.repeated(answer)
         self.same_winner += first == other
         self.drawn += bool(inputs.kept.drawn)
         self.before[before] += 1

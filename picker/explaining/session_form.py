@@ -81,15 +81,18 @@ class SessionReader:
 
 
 def _carrier(carrier: Carrier) -> list[Any]:
-    strategy, header, cookie, sources = carrier
-    return [strategy.value, header, cookie, [[each.name, each.cookie] for each in sources]]
+    strategy, header, cookie, sources, profile = carrier
+    named = [[each.name, each.cookie] for each in sources]
+    # Left out where there is none, as in lines of before.
+    return [strategy.value, header, cookie, named, *([profile] if profile else ())]
 
 
 def _kind_of(document: Any) -> SessionSettings:
-    strategy, header, cookie, sources = document
+    strategy, header, cookie, sources, *profile = document
     carried = Cookie(str(cookie)) if cookie else None
     named = tuple(Source(str(name), bool(is_cookie)) for name, is_cookie in sources)
-    return SessionSettings(Strategy(strategy), str(header), carried, sources=named)
+    of_profile = "".join(map(str, profile))
+    return SessionSettings(Strategy(strategy), str(header), carried, sources=named, profile=of_profile)
 
 
 def _past(places: Places) -> list[Any]:

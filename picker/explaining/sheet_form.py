@@ -27,6 +27,7 @@ from picker.explaining.noted_random import Drawn
 from picker.explaining.packed_rows import PackedRows
 from picker.explaining.session_form import SessionReader, SessionWriter
 from picker.pick_record import PickEnd, PickRecord
+from picker.remote_work import STAGE_HEADERS, RemoteStage
 from picker.request import Headers
 from picker.scheduling.costs.protected_load import ProtectedLoad
 
@@ -191,6 +192,8 @@ def _pick(
             record.waited_seconds,
             record.waited_for,
             sessions.claims(record.sessions),
+            # Left out where there is nothing, as in lines of before.
+            *([[_stage(each) for each in record.remote]] if record.remote else ()),
         ],
         [
             kept.target_model,
@@ -254,7 +257,7 @@ def _pick_of(
 
 def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord:
     request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = document
-    refused, refused_status, waited_seconds, waited_for, claims = rest
+    refused, refused_status, waited_seconds, waited_for, claims, *remote = rest
     int(revision.rpartition(".")[2])
     record = PickRecord(request_id, model, revision, now, tuple(destinations), candidates, age, score, tokens)
     record.seconds = seconds
@@ -262,7 +265,19 @@ def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord
     record.refused, record.refused_status = refused, refused_status
     record.waited_seconds, record.waited_for = waited_seconds, waited_for
     record.sessions = sessions.claims(claims)
+    record.remote = tuple(_stage_of(each) for stages in remote for each in stages)
     return record
+
+
+def _stage(stage: RemoteStage) -> list[Any]:
+    return [stage.stage, stage.profile, list(stage.authorities)]
+
+
+def _stage_of(document: Any) -> RemoteStage:
+    stage, profile, authorities = document
+    if stage not in STAGE_HEADERS:
+        raise ValueError("no stage of a request")
+    return RemoteStage(stage, str(profile), tuple(map(str, authorities)))
 
 
 def _protected(load: ProtectedLoad) -> tuple[float, ...]:

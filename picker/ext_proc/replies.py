@@ -108,6 +108,9 @@ def _headers_reply(
     if decision.scores:
         metadata[DESTINATION_SCORES] = dict(decision.scores)
     lb_metadata: LbMetadata = metadata
-    removed = (CONTENT_ENCODING,) if decoded else ()
+    removed: tuple[str, ...] = (CONTENT_ENCODING,) if decoded else ()
+    if decision.remote is not None:
+        headers += decision.remote.headers
+        removed += decision.remote.unset_headers
     revision = decision.revision if settings.tell_revision else ""
     return HeadersReply("request", tuple(headers), removed, True, lb_metadata, revision)

@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from infscale.endpoint import Endpoint
 from infscale.memo import MemoKey
 from infscale.metrics.sample import FloatArray
 from infscale.metrics.snapshot import IntArray, frozen
+from picker.remote_work import RemoteStage, Stage
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.stages import Filter, Picker, Scorer
 
@@ -27,29 +29,89 @@ class WeightedScorer:
 class Selection:
     """What the profile of that name decided: candidates that survived, their summed scores, the chosen rows in order.
 
-    What is chosen after the first may be no candidate: a fallback for the gateway.
+    What is chosen after the first may be no candidate: a fallback for the gateway. `remote` is what other profiles
+    chose for parts of the same request; None: its profile handler knows of no such parts.
     """
 
     rows: Final[IntArray]
     scores: Final[FloatArray]
     chosen: Final[tuple[int, ...]]
     profile: Final[str]
+    remote: Final["RemoteSelections | None"]
 
-    def __init__(self, rows: IntArray, scores: FloatArray, chosen: tuple[int, ...], profile: str = "") -> None:
+    def __init__(
+        self,
+        rows: IntArray,
+        scores: FloatArray,
+        chosen: tuple[int, ...],
+        profile: str = "",
+        remote: "RemoteSelections | None" = None,
+    ) -> None:
         self.rows = rows
         self.scores = scores
         self.chosen = chosen
         self.profile = profile
+        self.remote = remote
 
     def or_else(self, row: int) -> "Selection":
         """The same choice with `row` as a fallback behind it."""
-        return Selection(self.rows, self.scores, (*self.chosen, row), self.profile)
+        return Selection(self.rows, self.scores, (*self.chosen, row), self.profile, self.remote)
+
+    def beside(self, remote: "RemoteSelections") -> "Selection":
+        """The same choice, beside what was chosen for other parts of the request."""
+        return Selection(self.rows, self.scores, self.chosen, self.profile, remote)
+
+    def of_profile(self, profile: str) -> "Selection | None":
+        """The choice of the profile of that name, this one or one beside it; "" is this one. None: it did not run."""
+        if profile in ("", self.profile):
+            return self
+        others = () if self.remote is None else self.remote.selections
+        return next((each.selection for each in others if each.selection.profile == profile), None)
 
     def score_of(self, row: int) -> float:
         """The summed score of a candidate."""
         # Mostly every endpoint is one, and then it has its own place.
         own = row < len(self.rows) and self.rows[row] == row
         return float(self.scores[row if own else self.rows.searchsorted(row)])
+
+
+@dataclass(slots=True, eq=False, init=False)
+class RemoteSelection:
+    """What a profile chose for one stage of a request that is done elsewhere than at its destination."""
+
+    stage: Final[Stage]
+    selection: Final[Selection]
+
+    def __init__(self, stage: Stage, selection: Selection) -> None:
+        self.stage = stage
+        self.selection = selection
+
+
+@dataclass(slots=True, eq=False, init=False)
+class RemoteSelections:
+    """The stages of a request that are done elsewhere, by the profile handler of this name and type; perhaps none."""
+
+    plugin_name: Final[str]
+    plugin_type: Final[str]
+    selections: Final[tuple[RemoteSelection, ...]]
+
+    def __init__(self, plugin_name: str, plugin_type: str, selections: tuple[RemoteSelection, ...]) -> None:
+        self.plugin_name = plugin_name
+        self.plugin_type = plugin_type
+        self.selections = selections
+
+    def stages(self, endpoints: Sequence[Endpoint]) -> tuple[RemoteStage, ...]:
+        """The same in words, of a pool with these endpoints."""
+        return tuple(
+            [
+                RemoteStage(
+                    each.stage,
+                    each.selection.profile,
+                    tuple([endpoints[row].authority for row in each.selection.chosen]),
+                )
+                for each in self.selections
+            ]
+        )
 
 
 def bounded(scores: FloatArray) -> FloatArray:

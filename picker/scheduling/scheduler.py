@@ -1,13 +1,16 @@
 """The scheduler: a profile handler says which profiles run and what their results mean together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from infscale.metrics.snapshot import IntArray
+from picker.remote_work import RemoteWork
 from picker.scheduling.plugin import SchedulingContext
 from picker.scheduling.profile import Profile, Selection
 from picker.scheduling.stages import ProfileHandler
+
+_Place = Callable[[SchedulingContext, IntArray, IntArray, Mapping[str, Profile]], Selection | None]
 
 
 class SingleProfileHandler:
@@ -48,7 +51,16 @@ class Scheduler:
         self.handler: Final = handler
         self.narrows: Final = any([profile.filters for profile in profiles.values()])
         """Whether filters may leave fewer endpoints to a request than it may have by what it is."""
+        self.no_remote: Final[RemoteWork | None] = getattr(handler, "no_remote", None)
+        """What is said of a request of which nothing is done elsewhere; None: the handler knows of no such thing."""
+        self._place: Final[_Place | None] = getattr(handler, "place", None)
 
     def schedule(self, context: SchedulingContext, rows: IntArray) -> Selection | None:
         """Choose among `rows` (ascending, at least one); None when every candidate was filtered out."""
         return self.handler.handle(context, rows, self.profiles)
+
+    def place(self, context: SchedulingContext, rows: IntArray, placeable: IntArray) -> Selection | None:
+        """As `schedule`, where only those of `rows` that are `placeable`, at least one, may be the destination."""
+        if self._place is None:
+            return self.handler.handle(context, placeable, self.profiles)
+        return self._place(context, rows, placeable, self.profiles)

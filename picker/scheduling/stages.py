@@ -63,8 +63,21 @@ class Screener(Protocol):
         ...
 
 
+class Decider(Protocol):
+    """Says whether a stage of a request is to be done elsewhere than on the endpoint that decodes."""
+
+    def wants(self, context: "SchedulingContext", row: int) -> bool:
+        """Whether it is, for a request that is decoded on the endpoint of `row`; -1: that is not chosen yet."""
+        ...
+
+
 class ProfileHandler(Protocol):
-    """Decides which profiles run for a request."""
+    """Decides which profiles run for a request.
+
+    One whose profiles choose for several parts of a request has a method ``place(context, rows, placeable, profiles)``
+    too: as `handle`, where only `placeable` of the rows may be the destination. It has an attribute `no_remote`, too:
+    what is said of a request of which no part is done elsewhere (`picker.remote_work.RemoteWork`).
+    """
 
     def handle(
         self, context: "SchedulingContext", rows: IntArray, profiles: "Mapping[str, Profile]"

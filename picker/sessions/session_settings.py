@@ -63,8 +63,8 @@ class SessionSettings:
 
     @property
     def carrier(self) -> "Carrier":
-        """What carries it: sessions are of the same kind where that is the same."""
-        return self.strategy, self.header, "" if self.cookie is None else self.cookie.name, self.sources
+        """What carries it, and whose choice it is about: sessions are of the same kind where that is the same."""
+        return self.strategy, self.header, "" if self.cookie is None else self.cookie.name, self.sources, self.profile
 
 
-Carrier = tuple[Strategy, str, str, tuple[Source, ...]]
+Carrier = tuple[Strategy, str, str, tuple[Source, ...], str]

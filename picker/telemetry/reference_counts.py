@@ -10,10 +10,12 @@ from typing import Final
 
 from infscale.telemetry.histogram import Histogram
 from picker.flow.tenants import FAIRNESS_HEADERS
+from picker.remote_work import RemoteWork
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody, PromptDirector, Rejection, Verdict
 
 OTHER: Final = "other"
 UNNAMED_FLOW: Final = "default-flow"
+UNKNOWN_MODEL: Final = "unknown"
 MODEL_SERVER_ERROR: Final = "ModelServerError"
 
 MAX_SERIES: Final = 256
@@ -130,6 +132,9 @@ class ReferenceCounts:
         """… and the bytes."""
         self.attempts: dict[tuple[str, str, str], int] = {}
         """Decisions by "success" or "failure", the model sent, and the authority chosen ("" where there is none)."""
+        self.disaggregated: dict[tuple[str, str, str, str], int] = {}
+        """Decisions of profile handlers that may have stages done elsewhere, by name and type of these, the model sent,
+        and which stages were."""
 
     def direct(self, request: InferenceRequest, now: float) -> Verdict:
         """See `Director`."""
@@ -148,6 +153,8 @@ class ReferenceCounts:
         if verdict.prefix_hit_ratio is not None:
             self.hit_ratios.observe(verdict.prefix_hit_ratio)
             self.hit_bytes.observe(verdict.prefix_hit_ratio * len(body.prompt))
+        if verdict.remote is not None:
+            self._disaggregated(verdict.remote, verdict.target_model)
         # The record stays with the decision until its end, of which the director is told exactly once.
         if verdict.record is not None:
             self._open[id(verdict.record)] = counts
@@ -212,6 +219,10 @@ class ReferenceCounts:
             return OTHER
         self._flows.add(name)
         return name
+
+    def _disaggregated(self, remote: RemoteWork, model: str) -> None:
+        key = remote.plugin_name, remote.plugin_type, self._model(model) or UNKNOWN_MODEL, remote.decision_type
+        self.disaggregated[key] = self.disaggregated.get(key, 0) + 1
 
     def _attempted(self, status: str, model: str, authority: str) -> None:
         key = status, model, authority

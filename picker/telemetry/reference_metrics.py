@@ -18,6 +18,7 @@ from infscale.telemetry.histogram import Histogram, merged
 from picker.directing.observed_director import DECISION_BOUNDS
 from picker.directing.pool_directors import PoolDirectors
 from picker.directing.served_models import ServedModels
+from picker.epp_config.factories.disagg_factories import OLDER_HANDLER
 from picker.telemetry.metric_families import filled
 from picker.telemetry.pool_averages import AVERAGED, READY, counted, known, short_names
 from picker.telemetry.reference_counts import ReferenceCounts
@@ -70,6 +71,7 @@ class ReferenceCollector(Collector):
             yield from self._histograms(*observed)
         yield from self._first_tokens()
         yield from self._scheduler()
+        yield from self._disaggregated()
         yield from self._prefixes(_NOW, _PREFIXES)
         yield from self._prefixes(_EXTENSION, {})
         for prefix in (_NOW, _EXTENSION):
@@ -138,6 +140,14 @@ class ReferenceCollector(Collector):
                 ("status", "target_model_name", endpoint, "namespace", "port"),
                 attempts.items(),
             )
+
+    def _disaggregated(self) -> Iterator[Metric]:
+        labels = ("plugin_name", "plugin_type", "model_name", "decision_type")
+        decisions = self._counts.disaggregated.items()
+        meaning = "decisions of a profile handler for prefill and decode, by the stages that have an endpoint"
+        yield filled(CounterMetricFamily, f"{_NOW}disagg_decision", meaning, labels, decisions)
+        older = [(key, count) for key, count in decisions if key[1] == OLDER_HANDLER]
+        yield filled(CounterMetricFamily, f"{_NOW}pd_decision", f"{meaning}, of {OLDER_HANDLER} alone", labels, older)
 
     def _prefixes(self, prefix: str, labels: Mapping[str, str]) -> Iterator[Metric]:
         names, values = tuple(labels), tuple(labels.values())

@@ -1,7 +1,7 @@
 """The reference's other ext_proc cases, made from what is said of them: with the vectors and those of sessions
-(`tests.picker.session_cases`), all that need no disaggregation.
+(`tests.picker.session_cases`), all 41.
 
-The numbers are those of the reference's list. What is left out of the 41: 36 and 37, by name in `LEFT_OUT`.
+The numbers are those of the reference's list.
 """
 
 from base64 import b64encode
@@ -12,10 +12,6 @@ from infscale.framing.length_prefixed import HEAD_BYTES
 from picker.proto import vllm_engine_pb2 as engine
 from tests.picker.vector_pool import CASES, FIXTURE, Case
 
-LEFT_OUT = {
-    36: "session affinity with prefill and decode: disaggregation is not built",
-    37: "session affinity, decode only: disaggregation is not built",
-}
 NEEDS_CRDS = 14
 
 _IDENTITY = {"hi": "mom", "x-request-id": "test-request-id"}

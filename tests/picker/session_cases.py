@@ -11,6 +11,7 @@ Told = dict[str, str]
 
 _BY_NAME = {each["name"]: each for each in CASES if each["source"] == "session_affinity"}
 _FILTER = _BY_NAME["session-affinity-filter request flow"]
+_DECODE_ONLY = _BY_NAME["P/D session affinity: decode-only emits no prefill token"]
 
 
 def _as_scorer(case: Case) -> Case:
@@ -21,12 +22,37 @@ def _as_scorer(case: Case) -> Case:
     return {**case, "name": "session-affinity-scorer request flow", "config": config}
 
 
+def _disaggregated(case: Case) -> Case:
+    """The same pool with the prefill of every request elsewhere: two tokens, and both choices stay."""
+    plugins = [
+        {**each, "parameters": {"deciders": {"prefill": "always-disagg-pd-decider"}}}
+        if each["type"] == "disagg-profile-handler"
+        else each
+        for each in case["config"]["plugins"]
+    ]
+    destinations = {
+        "decoding": "request x-gateway-destination-endpoint",
+        "prefilling": "request x-prefiller-host-port",
+    }
+    tokens = {"decode": "response x-session-token", "prefill": "response x-session-token-prefill"}
+    again = {
+        "times": 10,
+        "headers": {"x-session-token": "$decode", "x-session-token-prefill": "$prefill"},
+        "same": {where: name for name, where in {**destinations, **tokens}.items()},
+    }
+    request = {**case["request"], "steps": [{"save": {**destinations, **tokens}}, again]}
+    config = {**case["config"], "plugins": plugins}
+    return {**case, "name": "P/D session affinity: two tokens", "config": config, "request": request}
+
+
 SESSIONS: dict[int, Case] = {
     33: _FILTER,
     34: _as_scorer(_FILTER),
     35: _BY_NAME["session_id strategy (header then agent-identity attribute)"],
+    36: _disaggregated(_DECODE_ONLY),
+    37: _DECODE_ONLY,
 }
-"""By their numbers in the reference's list; 34 is made of what is said of it."""
+"""By their numbers in the reference's list; 34 and 36 are made of what is said of them."""
 
 
 def told(answers: Iterable[pb.ProcessingResponse]) -> Told:

@@ -107,10 +107,13 @@ class VectorPool:
         return float(snapshot.in_flight_requests.sum())
 
 
+def labels_of(pod: Mapping[str, Any]) -> dict[str, str]:
+    """The labels of a pod: those that the pool selects, and its own."""
+    return {**FIXTURE["pool"]["selector"], **pod.get("labels", {})}
+
+
 def _state(pods: list[Mapping[str, Any]]) -> DiscoveryState:
-    endpoints = [
-        Endpoint(EndpointKey(NAMESPACE, pod["name"]), pod["ip"], pod["port"], dict(_POOL.selector)) for pod in pods
-    ]
+    endpoints = [Endpoint(EndpointKey(NAMESPACE, pod["name"]), pod["ip"], pod["port"], labels_of(pod)) for pod in pods]
     objectives = [
         Objective(ObjectKey(NAMESPACE, name), priority, _POOL.key.name)
         for name, priority in FIXTURE["objectives"].items()

@@ -82,6 +82,18 @@ def test_all_of_an_explanation_is_told() -> None:
         ({"load_unknown": True}, "the load of no endpoint was known: what was in flight decided"),
         ({"waited_seconds": 1.5, "waited_for": "room at its endpoints"}, "waited 1.5 s for room at its endpoints"),
         (
+            {
+                "remote": [
+                    {"stage": "prefill", "profile": "p", "endpoints": [{"endpoint": "llm/c", "authority": "x:1"}]}
+                ]
+            },
+            "prefill on llm/c, chosen by profile p",
+        ),
+        (
+            {"remote": [{"stage": "encode", "profile": "e", "endpoints": [{"endpoint": None, "authority": "x:1"}]}]},
+            "encode on x:1, chosen by profile e",
+        ),
+        (
             {"sessions": [{**SESSION, "outcome": "kept"}]},
             "session by header x-infscale-session: stayed on llm/a, there for 34.0 s",
         ),

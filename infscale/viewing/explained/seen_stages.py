@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infscale.viewing.document_parts import Part
-from infscale.viewing.pick_words import session_lines
+from infscale.viewing.pick_words import remote_lines, session_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class CandidateSeen:
 
 @dataclass(frozen=True, slots=True)
 class StagesSeen:
-    """An explanation as far as its stages are known; `sessions` are lines of text."""
+    """An explanation as far as its stages are known; `beside` are lines of text on other stages and on sessions."""
 
     pick: str
     request_id: str
     stages: tuple[StageSeen, ...]
     candidates: tuple[CandidateSeen, ...]
     left_out: int
-    sessions: tuple[str, ...]
+    beside: tuple[str, ...]
     reproduced: bool
 
 
@@ -58,7 +58,7 @@ def _pick(part: Part) -> StagesSeen:
         part.each("stages", _stage),
         part.each("candidates", _candidate),
         part.count("candidates_left_out"),
-        tuple(session_lines(part)),
+        (*remote_lines(part), *session_lines(part)),
         part.flag_or_none("reproduced") is not False,
     )
 

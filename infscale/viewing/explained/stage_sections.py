@@ -38,7 +38,7 @@ def stage_sections(found: StagesSeen) -> tuple[Section, ...]:
 
 def stage_facts(found: StagesSeen) -> list[str]:
     """What is to be said beside the tables."""
-    facts = list(found.sessions)
+    facts = list(found.beside)
     if found.left_out:
         facts.append(f"{counted(found.left_out, 'candidate')} with lower scores left out")
     if not found.reproduced:

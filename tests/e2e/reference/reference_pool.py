@@ -10,7 +10,7 @@ from infscale.config.read import load_config
 from infscale.config.settings import ServeConfig
 from infscale.endpoint import ObjectKey
 from infscale.serving.composition import Serving
-from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
+from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case, labels_of
 
 POOL: str = FIXTURE["pool"]["name"]
 _PAGE = """\
@@ -62,7 +62,7 @@ def configuration(folder: Path, case: Case, ports: list[int], transport: str) ->
             "address": pod["ip"],
             "port": str(pod["port"]),
             "metricsPort": port,
-            "labels": FIXTURE["pool"]["selector"],
+            "labels": labels_of(pod),
         }
         for pod, port in zip(case["pods"], ports, strict=True)
     ]

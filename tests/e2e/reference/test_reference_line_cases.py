@@ -17,11 +17,11 @@ from tests.fakes.cluster import FakeCluster as FakeReviews
 from tests.kube import cluster_objects as made
 from tests.kube.api_server import serving
 from tests.kube.fake_cluster import FakeCluster
-from tests.picker.reference_cases import LEFT_OUT, MORE, NEEDS_CRDS, OF_VECTORS
+from tests.picker.reference_cases import MORE, NEEDS_CRDS, OF_VECTORS
 from tests.picker.session_cases import SESSIONS
 from tests.picker.transport.gateway import open_stream
 from tests.picker.vector_checks import CHECKS, PLAYED, check_metrics
-from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case
+from tests.picker.vector_pool import FIXTURE, NAMESPACE, Case, labels_of
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,7 +46,7 @@ async def cluster_of(case: Case, port: int) -> FakeCluster:
         item["metadata"]["namespace"] = NAMESPACE
         await cluster.apply("llm-d.ai", plural, item)
     for pod in case["pods"]:
-        item = made.pod(pod["name"], pod["ip"], labels=FIXTURE["pool"]["selector"], namespace=NAMESPACE)
+        item = made.pod(pod["name"], pod["ip"], labels=labels_of(pod), namespace=NAMESPACE)
         await cluster.apply("", "pods", item)
     return cluster
 
@@ -109,10 +109,9 @@ async def test_the_reference_s_command_line_answers_as_the_reference(tmp_path: P
         check_metrics(await page(line.metrics), case)
 
 
-def test_38_of_the_41_cases_are_played_and_the_one_that_needs_crds() -> None:
+def test_40_of_the_41_cases_are_played_and_the_one_that_needs_crds() -> None:
     names = {case["name"] for case in PLAYED}
     assert set(OF_VECTORS.values()) == names
     played = OF_VECTORS.keys() | {case["number"] for case in MORE} | SESSIONS.keys()
-    assert played | LEFT_OUT.keys() == set(range(1, 42))
-    assert not played & LEFT_OUT.keys()
-    assert len(played - {NEEDS_CRDS}) == 38
+    assert played == set(range(1, 42))
+    assert len(played - {NEEDS_CRDS}) == 40

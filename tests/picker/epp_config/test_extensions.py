@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from picker.epp_config.parameters import Given
 from picker.epp_config.registry import BUILT_IN, Kind, Plugins
 from picker.request import Decision, InferenceRequest, ParsedBody, Reason, Rejection
 from picker.scheduling.pickers import RandomPicker
-from picker.scheduling.plugin import RequestFacts
-from picker.scheduling.profile import bounded
+from picker.scheduling.plugin import RequestFacts, SchedulingContext
+from picker.scheduling.profile import Selection, bounded
 from picker.scheduling.scorers.load import QueueScorer
 from picker.scheduling.stages import Admitter, Filter, Picker, ProfileHandler, Scorer, Screener
-from tests.fakes.pools import POOL, FakePool, context, endpoint, headers
+from tests.fakes.pools import NO_HEADERS, POOL, FakePool, context, endpoint, headers
 from tests.fakes.samples import engine_sample
 
 HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\n"
@@ -235,3 +236,31 @@ def test_a_screener_may_ask_for_a_header_with_a_label_of_who_answered() -> None:
     moved = director.response_started(decision, 200, "10.0.0.2:8000", 1.1)
     assert moved.response_headers == (("x-half", b"h1"),)
     assert director.response_started(moved, 200, "10.0.0.9:8000", 1.2).response_headers == ()
+
+
+@dataclass(frozen=True, slots=True)
+class LongPrompts:
+    """A decider of another package: prompts of so many tokens are computed elsewhere."""
+
+    tokens: float
+
+    def wants(self, context: SchedulingContext, row: int) -> bool:
+        return context.request.prompt_tokens >= self.tokens
+
+
+def test_a_decider_of_another_package_decides() -> None:
+    own = Plugins(deciders={"long-prompts": lambda given: LongPrompts(given.read("tokens").number("tokens", 1.0))})
+    text = (
+        "apiVersion: llm-d.ai/v1\nkind: EndpointPickerConfig\n"
+        "plugins:\n- {type: long-prompts, name: long, parameters: {tokens: 100}}\n"
+        "- {type: disagg-profile-handler, parameters: {deciders: {prefill: long}}}\n"
+        "schedulingProfiles: [{name: decode}, {name: prefill}]\n"
+    )
+    config = load_picker_config(text, "epp.yaml", BUILT_IN.joined(own))
+    pool = FakePool(2)
+    for tokens, count in ((99.0, 0), (100.0, 1)):
+        facts = RequestFacts("m", NO_HEADERS, tokens, 1.0)
+        answer = config.decide(context(pool, facts=facts), pool.rows)
+        assert isinstance(answer, Selection)
+        assert answer.remote is not None
+        assert [each.stage for each in answer.remote.selections] == ["prefill"] * count

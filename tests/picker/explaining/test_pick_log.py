@@ -12,10 +12,13 @@ from infscale.metrics.sample import LoraState
 from picker.directing.director_books import DirectorSettings
 from picker.epp_config.loader import PickerConfig, preset
 from picker.epp_config.presets import PRESETS
+from picker.explaining.explanation import explanation
 from picker.explaining.input_sheet import SHEET_PICKS
 from picker.explaining.noted_stages import decided_with_notes
 from picker.explaining.pick_inputs import PickInputs
 from picker.explaining.pick_log import MOST_BYTES
+from picker.explaining.replaying import replayed
+from picker.remote_work import RemoteStage
 from picker.request import Decision, Headers, InferenceRequest, Outcome, ParsedBody
 from picker.scheduling.profile import Selection
 from tests.fakes.pools import headers
@@ -43,6 +46,26 @@ plugins:
 - {type: weighted-random-picker, parameters: {maxNumOfEndpoints: 3}}
 """
 
+PREFILL_AND_DECODE = """\
+apiVersion: llm-d.ai/v1
+kind: EndpointPickerConfig
+plugins:
+- {type: prefix-based-pd-decider, parameters: {nonCachedTokens: 300}}
+- {type: always-disagg-multimodal-decider}
+- type: disagg-profile-handler
+  parameters: {deciders: {prefill: prefix-based-pd-decider, encode: always-disagg-multimodal-decider}}
+- {type: endpoint-attribute-filter, name: idle, parameters: {attribute: waiting_requests, fallbackOnEmpty: true,
+   algorithm: {type: threshold, threshold: {operator: LessThan, value: 5}}}}
+- {type: in-flight-tokens-scorer}
+- {type: mm-embeddings-cache-scorer}
+- {type: prefix-cache-scorer}
+- {type: weighted-random-picker, parameters: {maxNumOfEndpoints: 2}}
+schedulingProfiles:
+- {name: decode, plugins: [{pluginRef: prefix-cache-scorer}]}
+- {name: prefill, plugins: [{pluginRef: idle}, {pluginRef: in-flight-tokens-scorer}]}
+- {name: encode, plugins: [{pluginRef: mm-embeddings-cache-scorer}]}
+"""
+
 EXPLAINED = DirectorSettings(explained=10_000)
 
 
@@ -61,6 +84,15 @@ def decided_again(inputs: PickInputs, config: PickerConfig) -> tuple[tuple[int, 
     if not isinstance(answer, Selection):
         return (), None
     return answer.chosen, answer.score_of(answer.chosen[0])
+
+
+def remote_again(inputs: PickInputs, config: PickerConfig) -> tuple[RemoteStage, ...]:
+    """What is chosen again for stages that are done elsewhere."""
+    answer = inputs.decided(config)
+    assert inputs.repeated(answer)
+    if not isinstance(answer, Selection) or answer.remote is None:
+        return ()
+    return answer.remote.stages(inputs.state.endpoints)
 
 
 def traffic(bench: Bench, rng: random.Random, count: int) -> None:
@@ -91,17 +123,46 @@ def traffic(bench: Bench, rng: random.Random, count: int) -> None:
             bench.director.finished(asked, decision, Outcome("completed", status), now)
 
 
-@pytest.mark.parametrize("config", [*PRESETS, "every kind"])
+@pytest.mark.parametrize("config", [*PRESETS, "every kind", "prefill and decode"])
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_kept_makes_the_same_decisions_bit_for_bit(config: str, seed: int) -> None:
-    text = EVERY_KIND if config == "every kind" else PRESETS[config]
+    own = {"every kind": EVERY_KIND, "prefill and decode": PREFILL_AND_DECODE}
+    text = own.get(config) or PRESETS[config]
     bench = Bench(5, text, EXPLAINED)
     traffic(bench, random.Random(seed), 120)
     found = kept(bench)
     assert len(found) >= 100
     for inputs, by in found:
         assert decided_again(inputs, by) == (inputs.kept.chosen, inputs.kept.record.score)
+
+
+def test_stages_that_are_done_elsewhere_are_decided_again_bit_for_bit() -> None:
+    bench = Bench(5, PREFILL_AND_DECODE, EXPLAINED)
+    traffic(bench, random.Random(7), 200)
+    found = kept(bench)
+    elsewhere = [{each.stage for each in inputs.kept.record.remote} for inputs, _ in found]
+    assert {"encode", "prefill"} in elsewhere
+    assert {"encode"} in elsewhere
+    for inputs, by in found:
+        assert remote_again(inputs, by) == inputs.kept.record.remote
+        document = explanation(inputs, by, lambda _: None)
+        assert document["reproduced"] is True
+        assert document["picker"] == "weighted-random-picker"
+        said = document["remote"]
+        assert isinstance(said, list)
+        assert [each["stage"] for each in said] == [each.stage for each in inputs.kept.record.remote]
+
+
+def test_another_choice_for_a_stage_is_another_decision() -> None:
+    bench = Bench(5, PREFILL_AND_DECODE, EXPLAINED)
+    traffic(bench, random.Random(7), 50)
+    inputs, by = next(each for each in kept(bench) if each[0].kept.record.remote)
+    assert replayed([inputs], by).same == 1
+    stage = inputs.kept.record.remote[0]
+    inputs.kept.record.remote = (replace(stage, authorities=("10.9.9.9:1",)),)
+    assert replayed([inputs], by).same == 0
+    assert explanation(inputs, by, lambda _: None)["reproduced"] is False
 
 
 def test_closed_sheets_say_the_same_as_open_ones() -> None:

@@ -23,7 +23,7 @@ from picker.explaining.replaying import replayed
 from picker.explaining.session_form import KINDS, PLACES
 from picker.explaining.sheet_form import read_sheet, sheet_line
 from picker.request import Headers
-from tests.fakes.pools import POOL
+from tests.fakes.pools import POOL, headers
 from tests.picker.directing.test_director import ask
 from tests.picker.directing.test_session_books import (
     BY_ID,
@@ -36,7 +36,8 @@ from tests.picker.directing.test_session_books import (
     scheduling,
     token_of,
 )
-from tests.picker.explaining.test_pick_log import decided_again, kept
+from tests.picker.explaining.test_pick_log import EXPLAINED, decided_again, kept
+from tests.picker.scheduling.test_disaggregation import ALWAYS, PREFILLING, PROFILES, DisaggregatedBench, text
 
 WALL = datetime(2026, 12, 1, tzinfo=UTC)
 PREFERRED_BY_ID = """
@@ -209,3 +210,33 @@ def test_a_line_whose_sessions_do_not_fit_is_refused(part: str) -> None:
     document[part] = []
     with pytest.raises(ConfigError, match="incomplete, or was changed"):
         read_sheet(orjson.dumps(document), "picks.jsonl:7", preset("infscale"))
+
+
+def test_sessions_of_one_name_at_two_stages_are_two() -> None:
+    """A client names its session once, and each profile remembers where its own part of it is."""
+    stay = "".join(
+        f"- {{type: session-affinity-filter, name: stay-{stage},\n"
+        f"   parameters: {{strategy: session_id, profileName: {stage}}}}}\n"
+        for stage in ("prefill", "decode")
+    )
+    rest = PROFILES
+    for stage in ("prefill", "decode"):
+        found = f"{{pluginRef: {stage}-filter}}"
+        rest = rest.replace(found, f"{found}, {{pluginRef: stay-{stage}}}")
+    bench = DisaggregatedBench(text(PREFILLING, ALWAYS + stay, rest), settings=EXPLAINED)
+    rows = [
+        bench.rows(bench.routed(ask(given=headers(x_session_id=f"s{number % 3}")), 0.1 + number))
+        for number in range(30)
+    ]
+    assert all(each == rows[number % 3] for number, each in enumerate(rows))
+    assert bench.director.log is not None
+    (sheet,) = bench.director.log.sheets()
+    read = read_sheet(sheet_line(sheet, lambda _: None), "picks.jsonl:1", sheet.config).sheet
+    for each in (sheet, read):
+        for place in range(len(each)):
+            document = explanation(each.inputs(place), sheet.config, lambda _: None)
+            assert document["reproduced"] is True
+            said = document["sessions"]
+            assert isinstance(said, list)
+            carried = {each["carried_by"] for each in said}
+            assert carried == {f"header x-session-id of profile {stage}" for stage in ("prefill", "decode")}

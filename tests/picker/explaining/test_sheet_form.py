@@ -12,7 +12,7 @@ from picker.explaining.explanation import explanation
 from picker.explaining.input_sheet import InputSheet
 from picker.explaining.sheet_form import read_sheet, sheet_line
 from tests.picker.directing.test_director import Bench
-from tests.picker.explaining.test_pick_log import EVERY_KIND, EXPLAINED, decided_again, traffic
+from tests.picker.explaining.test_pick_log import EVERY_KIND, EXPLAINED, PREFILL_AND_DECODE, decided_again, traffic
 
 WALL = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 
@@ -24,7 +24,7 @@ def sheets(config: str | None = None) -> list[InputSheet]:
     return list(bench.director.log.sheets())
 
 
-@pytest.mark.parametrize("config", [None, EVERY_KIND], ids=["preset", "every kind"])
+@pytest.mark.parametrize("config", [None, EVERY_KIND, PREFILL_AND_DECODE], ids=["preset", "every kind", "prefill"])
 def test_what_was_written_makes_the_same_decisions(config: str | None) -> None:
     for sheet in sheets(config):
         read = read_sheet(sheet_line(sheet, lambda _: WALL), "picks.jsonl:1", sheet.config)
@@ -37,6 +37,7 @@ def test_what_was_written_makes_the_same_decisions(config: str | None) -> None:
             written = explanation(inputs, sheet.config, lambda _: WALL)
             assert written == explanation(sheet.inputs(place), sheet.config, lambda _: WALL)
             assert written["reproduced"] is True
+            assert inputs.kept.record.remote == sheet.picks[place].record.remote
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ from picker.telemetry.reference_counts import (
 )
 from picker.telemetry.reference_metrics import ReferenceCollector, ReferencePoolCollector, listed
 from tests.fakes.samples import engine_sample
+from tests.picker.directing.test_director import ask, get
 from tests.picker.directing.test_pool_directors import CHAT, OTHER_CHAT, Bench
+from tests.picker.scheduling.test_disaggregation import BOTH, DisaggregatedBench, text, with_media
 
 REQUEST = {"model_name": "m", "target_model_name": "m", "fairness_id": "default-flow", "priority": "0"}
 STREAMED = Outcome(
@@ -156,6 +158,27 @@ def test_what_is_believed_to_be_cached_is_observed() -> None:
         assert counted.one(f"{prefix}_prefix_indexer_hit_bytes_sum") > 1000
         assert counted.one(f"{prefix}_prefix_indexer_size") > 0
     assert counted.one("llm_d_epp_prefix_indexer_size", plugin_type="approx-prefix-cache-producer") > 0
+
+
+@pytest.mark.parametrize("handler", ["disagg-profile-handler", "pd-profile-handler"])
+def test_decisions_about_prefill_and_encoding_are_counted_by_what_was_decided(handler: str) -> None:
+    older = handler == "pd-profile-handler"
+    parameters = "deciderPluginName: always-disagg-pd-decider" if older else BOTH
+    bench = DisaggregatedBench(text(parameters).replace("disagg-profile-handler", f"{handler}, name: split"))
+    counts = ReferenceCounts(bench.director, lambda model: False)
+    for request in (ask(), ask(), with_media(ask()), get()):
+        counts.direct(request, 0.2)
+    labels = {"plugin_name": "split", "plugin_type": handler, "model_name": "model", "decision_type": "prefill-decode"}
+    encoding = {**labels, "decision_type": "encode-prefill-decode"}
+    expected: list[tuple[dict[str, str], float]] = [(labels, 3)] if older else [(labels, 2), (encoding, 1)]
+    collector = ReferenceCollector(
+        counts, ObservedDirector(counts, lambda: 0.0).durations, Counted().bench.directors, "1"
+    )
+    for name, wanted in (("disagg", expected), ("pd", expected if older else [])):
+        name = f"llm_d_epp_{name}_decision_total"
+        page = asyncio.run(OwnMetrics([collector]).written([name])).decode()
+        families = text_string_to_metric_families(page)
+        assert [(each.labels, each.value) for one in families for each in one.samples if each.name == name] == wanted
 
 
 def test_pools_are_described_under_the_names_of_before() -> None:
