@@ -14,6 +14,7 @@ from infscale.demo.child_processes import free_ports
 OTHER = Path(".against").resolve()
 """The other version: a checkout with `.venv` and `.compiled` of its own."""
 
+_PRESETS = ("reference", "infscale")
 _SIDES = Side("the other version", OTHER), Side("this version")
 _BUSY_SECONDS = 0.25
 _SCRAPED_SECONDS = 20.0
@@ -29,7 +30,12 @@ def problem() -> str | None:
 async def against_rows() -> list[Row]:
     """Rows of both versions, and their ratios."""
     async with backends() as ports:
-        return [*await _scrapes(ports), *await request_rows(_SIDES, ports)]
+        rows = await _scrapes(ports)
+        for name in _PRESETS:
+            settings = {"preset": name}
+            sides = Side(f"the other version, {name}", OTHER, settings), Side(f"this version, {name}", picker=settings)
+            rows += await request_rows(sides, ports)
+        return rows
 
 
 async def _scrapes(ports: list[int]) -> list[Row]:
