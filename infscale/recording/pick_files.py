@@ -13,10 +13,10 @@ from infscale.errors import ConfigError
 from infscale.recording.recorded_request import RecordedRequest
 
 PICKS_KEY: Final = "infscale_picks"
-PICKS_VERSION: Final = 2
+PICKS_VERSION: Final = 3
 
 # Places in the list that a pick is.
-_RECORD, _REQUEST, _NOW, _ADAPTERS = 0, 1, 4, 14
+_RECORD, _REQUEST, _NOW, _ADAPTERS = 0, 1, 4, 15
 _MODEL, _END, _REFUSED, _STATUS, _WAITED = 1, 9, 10, 11, 12
 _PROMPT_TOKENS, _PRIORITY = 2, 4
 _OUTCOME, _OUTCOME_STATUS, _SAID_PROMPT, _SAID_OUTPUT = 0, 1, 5, 6

@@ -64,6 +64,7 @@ class InputSheet:
         self._clock: FloatArray = _NONE
         self._held = _NO_MEDIA
         self._protected = NO_LOAD
+        self._usual_seconds = 0.0
         self.closed = numbers is not None
 
     def __len__(self) -> int:
@@ -105,6 +106,7 @@ class InputSheet:
         """Hold the numbers of a decision that is about to be carried out: that changes some of them."""
         memory, state = context.memory, context.snapshot.state
         clock = memory.clock
+        self._usual_seconds = clock.usual_seconds
         if clock.version != self._clock_version:
             self._clock, self._clock_version = clock.numbers.copy(), clock.version
         if memory.version != self._memory_version:
@@ -169,6 +171,7 @@ class InputSheet:
                 context.blind,
                 gated,
                 self._protected,
+                self._usual_seconds,
                 len(self.said) - 1,
                 len(self._memory) - 1,
                 len(self.capacities) - 1,

@@ -20,8 +20,8 @@ class KeptPick:
     The request's facts are field by field what `facts` has. `rows` are the candidates before any screener, `chosen`
     what was decided: none for a refusal. `total` and `tokens_each` are those of the prefix match. `gated`: nothing was
     to be chosen unless an endpoint had room, because the request could wait; for a sheddable one beside the `protected`
-    load. `adapters` are those in flight, for each
-    endpoint, where the request is for a LoRA adapter; else there are none. `sessions` are those of the request.
+    load. `usual_seconds` is what a prefill usually took. `adapters` are those in flight, for each endpoint, where the
+    request is for a LoRA adapter; else there are none. `sessions` are those of the request.
     """
 
     record: PickRecord
@@ -38,6 +38,7 @@ class KeptPick:
     blind: bool
     gated: bool
     protected: ProtectedLoad
+    usual_seconds: float
     state: int
     memory: int
     capacity: int
@@ -63,6 +64,7 @@ class KeptPick:
         blind: bool,
         gated: bool,
         protected: ProtectedLoad,
+        usual_seconds: float,
         state: int,
         memory: int,
         capacity: int,
@@ -86,6 +88,7 @@ class KeptPick:
         self.blind = blind
         self.gated = gated
         self.protected = protected
+        self.usual_seconds = usual_seconds
         self.state = state
         self.memory = memory
         self.capacity = capacity

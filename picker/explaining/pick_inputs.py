@@ -60,7 +60,7 @@ class PickInputs:
         adapters = kept.adapters or [()] * len(state.endpoints)
         in_flight = [dict.fromkeys(names, _SOME) for names in adapters]
         snapshot = PoolSnapshot(own, store_id, int(number), frozen(live[0]), frozen(live[1]), in_flight)
-        clock = PrefillClock.of(live[3:].reshape(-1), self.capacity_tokens)
+        clock = PrefillClock.of(live[3:].reshape(-1), self.capacity_tokens, kept.usual_seconds)
         remembered = self.remembered.reshape(-1).copy()
         memory = PoolMemory.of(state.endpoints, remembered, kept.held_media, kept.discovered, clock, kept.protected)
         if kept.adapters:

@@ -211,6 +211,7 @@ def _pick(
         kept.blind,
         kept.gated,
         list(_protected(kept.protected)),
+        kept.usual_seconds,
         kept.state,
         kept.memory,
         kept.capacity,
@@ -225,7 +226,7 @@ def _pick(
 def _pick_of(
     document: Any, rows: list[IntArray], discovered: list[tuple[Endpoint, ...]], sessions: SessionReader
 ) -> KeptPick:
-    said, about, total, tokens_each, now, row, drawn, blind, gated, protected, *places = document
+    said, about, total, tokens_each, now, row, drawn, blind, gated, protected, usual, *places = document
     state, memory, capacity, held, adapters, found, chosen, placed = places
     target, headers, prompt_tokens, output_tokens, priority, media = about
     draws: Drawn = [each if isinstance(each, float) else int(each, 16) for each in drawn]
@@ -244,6 +245,7 @@ def _pick_of(
         bool(blind),
         bool(gated),
         ProtectedLoad(*map(float, protected)),
+        float(usual),
         int(state),
         int(memory),
         int(capacity),

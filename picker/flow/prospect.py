@@ -54,7 +54,7 @@ def prospect(context: SchedulingContext, lane: str, rows: IntArray) -> Prospect:
         step = (
             float(costs.base[row]) + float(costs.per_kv_token[row]) * kv_tokens + float(costs.per_sequence[row]) * batch
         )
-        lead_seconds = _STEPS * (step + IN_TRANSIT_SECONDS + float(context.memory.clock.usual_seconds[row]))
+        lead_seconds = _STEPS * (step + IN_TRANSIT_SECONDS + context.memory.clock.usual_seconds)
         context_tokens = facts.prompt_tokens + 0.5 * facts.output_tokens
         hit_share = matched / facts.prompt_tokens if facts.prompt_tokens else 0.0
         cost_seconds = gpu_cost(costs, row, prefill_seconds, context_tokens, facts.output_tokens, batch).seconds

@@ -54,10 +54,10 @@ def test_a_file_of_picks_is_traffic_wherever_a_trace_is() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({PICKS_KEY: 1}, "expected 2"),
-        ({PICKS_KEY: 2}, "incomplete"),
-        ({PICKS_KEY: 2, "last": [1.0, "yesterday"], "picks": []}, "incomplete"),
-        ({PICKS_KEY: 2, "last": [1.0, None], "picks": [[]]}, "incomplete"),
+        ({PICKS_KEY: 2}, "expected 3"),
+        ({PICKS_KEY: 3}, "incomplete"),
+        ({PICKS_KEY: 3, "last": [1.0, "yesterday"], "picks": []}, "incomplete"),
+        ({PICKS_KEY: 3, "last": [1.0, None], "picks": [[]]}, "incomplete"),
     ],
 )
 def test_what_is_no_line_of_picks_is_refused_with_its_place(row: dict[str, object], words: str) -> None:

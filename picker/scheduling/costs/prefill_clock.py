@@ -27,7 +27,7 @@ IN_TRANSIT_SECONDS: Final = 0.005
 
 _WEIGHT_OF_NEW: Final = 0.05
 
-COLUMNS: Final = 7
+COLUMNS: Final = 6
 """How many numbers the clock tells of each endpoint."""
 
 _Sizes = tuple[Sequence[int | None], Sequence[int | None]]
@@ -298,13 +298,12 @@ class PrefillClock:
         self._of: dict[int, _Line] = {}
         self.numbers: FloatArray = np.zeros(0)
         """Of every row when its prompts are computed; then of each tokens of context; of cache; sheddable requests; how
-        many tokens of cache more are in use than when it was scraped last; the share of cached prompts that takes room;
-        seconds of a usual prefill.
+        many tokens of cache more are in use than when it was scraped last; the share of cached prompts that takes room.
 
         Written on.
         """
         self._finish = self._context = self._cache = self._sheddable = self.numbers
-        self._since = self._own_share = self._usual = self.numbers
+        self._since = self._own_share = self.numbers
         self.version = 0
         """Another one whenever one of `numbers` has changed."""
         self._sizes: _Sizes = ((), ())
@@ -312,14 +311,16 @@ class PrefillClock:
         """Of every row: tokens that the KV cache holds, infinite where that is not known."""
         self._seen = np.zeros(0)
         self._observed_at: FloatArray = self._seen
-        self._usual_seconds = 0.0
+        self.usual_seconds = 0.0
+        """What the prefills of late take on average."""
 
     @staticmethod
-    def of(numbers: FloatArray, capacity_tokens: FloatArray) -> "PrefillClock":
-        """A clock that tells the time as one did whose `numbers` were these; nothing is on it."""
+    def of(numbers: FloatArray, capacity_tokens: FloatArray, usual_seconds: float) -> "PrefillClock":
+        """A clock that tells the time as one did whose numbers were these; nothing is on it."""
         clock = PrefillClock()
         clock._show_in(numbers)
         clock.capacity_tokens = capacity_tokens
+        clock.usual_seconds = usual_seconds
         return clock
 
     def __len__(self) -> int:
@@ -337,7 +338,8 @@ class PrefillClock:
 
     def soonest(self, rows: IntArray) -> int:
         """The first of `rows`, at least one, whose prompts are computed first."""
-        return int(rows[self._finish[rows].argmin()])
+        finish = self._finish
+        return int(finish.argmin()) if len(rows) == len(finish) else int(rows[finish[rows].argmin()])
 
     @property
     def context_tokens(self) -> FloatArray:
@@ -364,11 +366,6 @@ class PrefillClock:
         return self._own_share
 
     @property
-    def usual_seconds(self) -> FloatArray:
-        """Of every row, the same for all: what the prefills of late take on average."""
-        return self._usual
-
-    @property
     def sheddable_requests(self) -> FloatArray:
         """Of every row: requests in flight that may be shed."""
         return self._sheddable
@@ -391,8 +388,7 @@ class PrefillClock:
         line = self._rows[row]
         line.dispatched(number, work, now)
         self._of[number] = line
-        self._usual_seconds += _WEIGHT_OF_NEW * (work.seconds - self._usual_seconds)
-        self._usual[:] = self._usual_seconds
+        self.usual_seconds += _WEIGHT_OF_NEW * (work.seconds - self.usual_seconds)
         self._show(line)
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
@@ -435,7 +431,7 @@ class PrefillClock:
             if waiting == waiting:
                 batch = float(snapshot.in_flight_requests[row])
                 step_seconds = costs.prefill_seconds(row, USUAL_BUDGET_TOKENS, line.context_tokens, batch)
-                line.observed(int(waiting), at, step_seconds, self._usual_seconds)
+                line.observed(int(waiting), at, step_seconds, self.usual_seconds)
                 used = float(columns.gauges.kv_used_tokens[row])
                 if used == used:
                     line.holds(used)
@@ -453,7 +449,6 @@ class PrefillClock:
         self._of = {number: line for number, line in self._of.items() if id(line) in kept}
         rows = len(endpoints)
         self._show_in(np.zeros(COLUMNS * rows))
-        self._usual[:] = self._usual_seconds
         self._sizes, self.capacity_tokens = ((), ()), np.full(rows, np.inf)
         self._seen = np.array([seen.get(id(line), -np.inf) for line in self._rows], dtype=np.float64)
         self._observed_at = self._seen
@@ -466,7 +461,7 @@ class PrefillClock:
         self.numbers = numbers
         rows = numbers.reshape(COLUMNS, -1)
         self._finish, self._context, self._cache, self._sheddable = rows[0], rows[1], rows[2], rows[3]
-        self._since, self._own_share, self._usual = rows[4], rows[5], rows[6]
+        self._since, self._own_share = rows[4], rows[5]
 
     def _show(self, line: _Line) -> None:
         self.version += 1

@@ -41,7 +41,7 @@ def test_what_was_written_makes_the_same_decisions(config: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"nothing", b"[]", b"{}", b'{"infscale_picks": 2}', b'{"infscale_picks": 1}'], ids=repr
+    "line", [b"", b"nothing", b"[]", b"{}", b'{"infscale_picks": 3}', b'{"infscale_picks": 2}'], ids=repr
 )
 def test_what_is_no_line_is_refused_with_its_place(line: bytes) -> None:
     with pytest.raises(ConfigError, match=r"picks\.jsonl:7"):

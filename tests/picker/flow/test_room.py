@@ -79,7 +79,7 @@ def test_prompts_that_come_for_answers_that_end_slow_the_tokens_of_all() -> None
     for number in range(200):
         context.memory.clock.dispatched(0, 9 + number, Work(0.05, 0.0, 0.0), 0.0)
         context.memory.clock.ended(9 + number, 0.0, answered=False)
-    assert context.memory.clock.usual_seconds[0] == pytest.approx(0.05, rel=0.01)
+    assert context.memory.clock.usual_seconds == pytest.approx(0.05, rel=0.01)
     assert free(context) == []
     slower = asked(1, tpot_ms="21.3")
     slower.memory.clock = context.memory.clock
