@@ -14,6 +14,8 @@ from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
+from picker.directing.billing.billed_director import BilledDirector
+from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.holding.flow_director import FlowDirector
@@ -30,6 +32,7 @@ from picker.flow.budgets import Budget
 from picker.parsing import ParserTable
 from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
+from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
@@ -97,10 +100,17 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
-        self._outermost: Director = self.observing.director
+        self.bills = Bills(store, (config.picker.flow_control.weights or {}).keys())
+        """Whose requests took the GPU-seconds of the pools."""
+        store.on_observation(lambda: self.bills.observed(self._clock()))
+        self._inner = BilledDirector(self.observing.director, self.bills)
+        self._outermost: Director = self._inner
         self.flow: FlowDirector | ReferenceFlowDirector | None = None
         """What has requests wait, where they may."""
-        self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
+        self._collectors: Sequence[Collector] = (
+            *self.observing.collectors(),
+            BillCollector(self.bills, clock),
+        )
 
     @property
     def may_hold(self) -> bool:
@@ -117,7 +127,7 @@ class Deciding(Part):
         `alarm` is to have what is returned rung.
         """
         self._directing = replace(self._directing, holds=True)
-        inner, store = self.observing.director, self._store
+        inner, store = self._inner, self._store
         flow: FlowDirector | ReferenceFlowDirector
         if self.scheduling.flow is not None:
             flow = ReferenceFlowDirector(inner, self.directors, store, self._as_reference(), alarm, self._clock)
@@ -178,6 +188,7 @@ class Deciding(Part):
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""
         self.directors.sync(state)
+        self.bills.sync(state, self._clock())
         if self.flow is not None:
             self.flow.sync(self._clock())
         if state.rewrites:

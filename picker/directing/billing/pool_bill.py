@@ -1,0 +1,230 @@
+"""The bill of one pool: accounts of its endpoints, sums since start, and those of each minute.
+
+At any time, to rounding::
+
+    seconds = Σ rows (booked, running) + idle + recomputed
+"""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from infscale.endpoint import Endpoint, EndpointKey
+from infscale.metrics.snapshot import PoolSnapshot
+from picker.directing.billing.bill_rows import BillRow, BillRows
+from picker.directing.billing.billed_request import BilledRequest, Ending
+from picker.directing.billing.endpoint_account import EndpointAccount, EndpointView, Settled
+from picker.directing.billing.minutes import Minutes, cell, minute_of
+from picker.directing.billing.spending import Spending
+from picker.directing.billing.time_shares import StepCost
+from picker.directing.served_models import ServedModels
+from picker.scheduling.costs.step_costs import step_costs
+
+_PREEMPTIONS: Final = "preemptions"
+
+CountGpus = Callable[[EndpointKey], int | None]
+"""How many GPUs the pod of an endpoint has; None: it is not known."""
+
+
+class PoolBill:
+    """Owner of the accounts; call it from one thread only. Times are monotonic seconds.
+
+    `known` tenants have rows of their own. An endpoint of which it is not known how many GPUs it has counts as one.
+    """
+
+    def __init__(self, gpus: CountGpus, known: Collection[str], now: float) -> None:
+        self._gpus = gpus
+        self.since = now
+        """When it was begun."""
+        self.rows = BillRows(known)
+        self.minutes = Minutes()
+        self.spending = Spending(known)
+        """What tenants of `known` had, and are expected to have yet."""
+        self.seconds = 0.0
+        """GPU-seconds of the pool since start."""
+        self.idle = 0.0
+        self.recomputed = 0.0
+        self.unknown_gpus = 0
+        """Endpoints of which it is not known how many GPUs they have."""
+        self.ready_gpus = 0.0
+        """GPUs of the endpoints that are ready."""
+        self.accounts: dict[EndpointKey, EndpointAccount] = {}
+        self._endpoints: tuple[Endpoint, ...] = ()
+        self._rows_of: dict[EndpointKey, int] = {}
+        # Which account has a request, by the number of its charge.
+        self._open: dict[int, tuple[EndpointAccount, BilledRequest]] = {}
+        # Those whose endpoints are gone: they take nothing any more, and have not ended.
+        self._stranded: dict[int, BilledRequest] = {}
+        self._loras: Collection[str] = ()
+
+    @property
+    def running(self) -> float:
+        """GPU-seconds that requests had which have not ended."""
+        return sum([row.running for row in self.rows.all])
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def began(self, endpoint: EndpointKey, request: BilledRequest, now: float) -> None:
+        """A request was sent to an endpoint; one that is not of the pool has no account."""
+        account = self.accounts.get(endpoint)
+        if account is not None:
+            account.began(request, now)
+            self._open[request.number] = account, request
+            request.expected_seconds *= account.view.gpus
+            self.spending.expects(request.tenant, request.expected_seconds)
+
+    def answered(self, number: int) -> None:
+        """The response headers of a request have come."""
+        found = self._open.get(number)
+        if found is not None:
+            found[1].answered = True
+
+    def moved(self, number: int, to: EndpointKey, number_there: int, now: float) -> None:
+        """The gateway went on with a request to another endpoint, which has answered it."""
+        found = self._open.pop(number, None)
+        request = None if found is None else found[0].moved(number, now)
+        account = self.accounts.get(to)
+        if found is None or request is None:
+            return
+        request.number, request.answered = number_there, True
+        if account is None:
+            self._stranded[number_there] = request
+        else:
+            account.began(request, now)
+            self._open[number_there] = account, request
+
+    def ended(self, number: int, ending: Ending, now: float, *, refused: bool) -> None:
+        """A request has ended; `refused`: its endpoint answered it with anything but a success."""
+        found = self._open.pop(number, None)
+        if found is None:
+            stranded = self._stranded.pop(number, None)
+            if stranded is not None:
+                stranded.ending = ending
+                self._book(stranded)
+            return
+        account, request = found
+        account.ended(number, now)
+        request.ending, request.refused = ending, refused
+
+    # --- settling -----------------------------------------------------------------------------------------------------
+
+    def follow(self, snapshot: PoolSnapshot, now: float) -> None:
+        """Follow the pool: what was before `now` is settled, with those endpoints that were there."""
+        self._look(snapshot)
+        for key, account in list(self.accounts.items()):
+            row = self._rows_of.get(key)
+            self._settle(account, account.view if row is None else self._view(snapshot, row), now)
+            if row is None:
+                self._strand(account)
+                del self.accounts[key]
+        for key, row in self._rows_of.items():
+            if key not in self.accounts:
+                self.accounts[key] = EndpointAccount(now, self._view(snapshot, row))
+        ready = [account.view.gpus for account in self.accounts.values() if account.view.ready]
+        self.ready_gpus = sum(ready)
+        self.unknown_gpus = sum([self._gpus(key) is None for key in self.accounts])
+
+    def settle(self, key: EndpointKey, snapshot: PoolSnapshot, now: float) -> None:
+        """Settle the account of one endpoint."""
+        self._look(snapshot)
+        account, row = self.accounts.get(key), self._rows_of.get(key)
+        if account is not None and row is not None:
+            self._settle(account, self._view(snapshot, row), now)
+
+    def _look(self, snapshot: PoolSnapshot) -> None:
+        self._loras = ServedModels.of(snapshot).loras
+        if snapshot.endpoints is not self._endpoints:
+            self._endpoints = snapshot.endpoints
+            self._rows_of = {endpoint.key: row for row, endpoint in enumerate(snapshot.endpoints)}
+
+    def _view(self, snapshot: PoolSnapshot, row: int) -> EndpointView:
+        columns, costs = snapshot.columns, step_costs(snapshot)
+        waiting, running = float(columns.gauges.waiting[row]), float(columns.gauges.running[row])
+        window = columns.windows[row]
+        preemptions = 0.0
+        if window is not None:
+            preemptions = sum([rate for (name, _), rate in window.rates.items() if name == _PREEMPTIONS])
+        return EndpointView(
+            bool(columns.ready[row]),
+            self._gpus_of(snapshot, row),
+            StepCost(
+                float(costs.base[row]),
+                float(costs.per_prefill_token[row]),
+                float(costs.per_kv_token[row]),
+                float(costs.per_sequence[row]),
+            ),
+            None if waiting != waiting else waiting,
+            None if waiting != waiting or running != running else waiting + running > 0.0,
+            float(columns.observed_at[row]),
+            preemptions,
+            self._served(snapshot, row),
+        )
+
+    def _gpus_of(self, snapshot: PoolSnapshot, row: int) -> float:
+        """The endpoint's part of its pod's GPUs: data-parallel ranks have an equal part each."""
+        gpus = self._gpus(snapshot.endpoints[row].key)
+        if gpus is None:
+            return 1.0
+        pods = snapshot.state.pods
+        return gpus / len(pods.rows[pods.of_row[row]])
+
+    def _served(self, snapshot: PoolSnapshot, row: int) -> str:
+        """The model that the page of an endpoint names, where that is one; adapters aside."""
+        names = [each for each in snapshot.columns.models[row] if each and each not in self._loras]
+        return names[0] if len(names) == 1 else ""
+
+    def _settle(self, account: EndpointAccount, view: EndpointView, now: float) -> None:
+        closing = account.closing
+        settled = account.settle(now, view)
+        minute = minute_of(account.settled_at)
+        self._count(settled, minute)
+        for request, seconds in settled.shares:
+            place = request.row
+            if place is None:
+                place = request.row = self._place(request, view.served)
+            gpu_seconds = seconds * settled.gpus
+            request.spend(minute, gpu_seconds)
+            self.rows.all[place].running += gpu_seconds
+            self.spending.had(request.tenant, gpu_seconds)
+            self.minutes.of(minute).add(cell(place, "used"), gpu_seconds)
+        for request in closing:
+            self._book(request)
+
+    def _count(self, settled: Settled, minute: int) -> None:
+        sums, gpus = self.minutes.of(minute), settled.gpus
+        shared = sum([seconds for _, seconds in settled.shares]) * gpus
+        recomputed, counted = settled.recomputed * gpus, settled.counted * gpus
+        # Whatever was rounded in shares is idle.
+        idle = max(0.0, counted - recomputed - shared)
+        self.seconds += counted
+        self.idle += idle
+        self.recomputed += recomputed
+        sums.counted += counted
+        sums.idle += idle
+        sums.recomputed += recomputed
+
+    def _book(self, request: BilledRequest) -> None:
+        """A request has had its last share."""
+        self.spending.ended(request.tenant, request.expected_seconds, request.seconds)
+        place = request.row
+        if place is None:
+            return
+        row = self.rows.all[place]
+        row.running = row.running - request.seconds
+        row.book(request.ending, request.seconds)
+        if request.ending != "used":
+            self.minutes.ended(request.spent, place, request.ending)
+
+    def _place(self, request: BilledRequest, served: str) -> int:
+        """The row of a request to an endpoint that says it serves one model, `served` ("": it does not say which).
+
+        Its adapter is known by now: it may have come with the request.
+        """
+        model, adapter = request.model, ""
+        if model in self._loras:
+            model, adapter = served, model
+        return self.rows.place(request.tenant, model or served, adapter, request.priority)
+
+    def _strand(self, account: EndpointAccount) -> None:
+        for number, request in account.open.items():
+            del self._open[number]
+            self._stranded[number] = request
