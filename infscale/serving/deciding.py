@@ -29,6 +29,7 @@ from picker.epp_config.loader import PickerConfig
 from picker.explaining.input_sheet import InputSheet
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
+from picker.flow.tenant_budgets import TenantBudget
 from picker.parsing import ParserTable
 from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
@@ -100,7 +101,8 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
-        self.bills = Bills(store, (config.picker.flow_control.weights or {}).keys())
+        waiting = config.picker.flow_control
+        self.bills = Bills(store, {*(waiting.weights or ()), *(waiting.budgets or ())})
         """Whose requests took the GPU-seconds of the pools."""
         store.on_observation(lambda: self.bills.observed(self._clock()))
         self._inner = BilledDirector(self.observing.director, self.bills)
@@ -144,8 +146,10 @@ class Deciding(Part):
                 given.weights or {},
                 given.band_shares or {},
                 given.preempt,
+                {name: TenantBudget(each.amount, each.of_pool) for name, each in (given.budgets or {}).items()},
+                given.over_budget == "wait",
             )
-            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock, self.bills)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow
         store.on_observation(lambda: flow.stir(self._clock()))

@@ -26,7 +26,11 @@ _COUNTERS: Final[tuple[tuple[str, str, Callable[[PoolBill], float]], ...]] = (
     ),
 )
 _GAUGES: Final[tuple[tuple[str, str, Callable[[PoolBill], float]], ...]] = (
-    ("running_gpu_seconds", "GPU-seconds that requests in flight have had, in no counter yet", lambda bill: bill.running),
+    (
+        "running_gpu_seconds",
+        "GPU-seconds that requests in flight have had, in no counter yet",
+        lambda bill: bill.running,
+    ),
     ("ready_gpus", "GPUs of a pool's ready endpoints", lambda bill: bill.ready_gpus),
     (
         "endpoints_counted_as_one_gpu",

@@ -22,12 +22,13 @@ class BillKey(NamedTuple):
 class BilledRequest:
     """A request from its dispatch until its last seconds are divided. Times are monotonic seconds.
 
-    `prefill_tokens` are those of its prompt that are still to compute, `context_tokens` what each of its output tokens
-    looks back on. `expected_seconds` are the GPU-seconds that it was expected to take, 0 where that is not worked out.
+    `uncached_tokens` of its prompt are computed, `prefill_tokens` of these still to be. `context_tokens` are what each
+    of its output tokens looks back on. `expected_seconds` are the GPU-seconds that it was expected to take, 0 where that
+    is not worked out.
     """
 
     __slots__ = (
-        "answered",
+        "answered_at",
         "began_at",
         "context_tokens",
         "ended_at",
@@ -43,10 +44,10 @@ class BilledRequest:
         "seconds",
         "spent",
         "tenant",
-        "touched",
+        "uncached_tokens",
     )
 
-    def __init__(  # what a dispatch knows
+    def __init__(  # noqa: PLR0913 # what a dispatch knows
         self,
         number: int,
         tenant: str,
@@ -62,24 +63,27 @@ class BilledRequest:
         self.tenant = tenant
         self.model = model
         self.priority = priority
-        self.prefill_tokens = prefill_tokens
+        self.uncached_tokens = self.prefill_tokens = prefill_tokens
         self.context_tokens = context_tokens
         self.generates = generates
         self.expected_seconds = expected_seconds
         self.began_at = began_at
         self.ended_at: float | None = None
         self.ending: Ending = "used"
-        self.answered = False
-        """Whether its response headers have come."""
+        self.answered_at: float | None = None
+        """When its response headers came."""
         self.refused = False
         """Whether its endpoint answered with anything but a success, which takes next to nothing."""
-        self.touched = False
-        """Whether it has had a share: it does not wait in its engine."""
         self.row: int | None = None
         self.seconds = 0.0
         """GPU-seconds that it had so far."""
         self.spent: list[tuple[int, float]] = []
         """The same by minute."""
+
+    def computed(self, tokens: float) -> None:
+        """So many tokens of its prompt were computed, by what its engine said."""
+        self.prefill_tokens = max(0.0, self.prefill_tokens + tokens - self.uncached_tokens)
+        self.uncached_tokens = tokens
 
     def spend(self, minute: int, gpu_seconds: float) -> None:
         """It had so many GPU-seconds more, in this minute."""

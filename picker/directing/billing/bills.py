@@ -101,7 +101,7 @@ class Bills:
         if charge is None or moved is None or bill is None:
             return
         if moved is charge:
-            bill.answered(charge.number)
+            bill.answered(charge.number, now)
         else:
             bill.moved(charge.number, moved.endpoint, moved.number, now)
 
@@ -113,7 +113,12 @@ class Bills:
             return
         refused = outcome.status is not None and not 200 <= outcome.status < 300
         ending = _ENDING_OF[outcome.kind]
-        bill.ended(charge.number, "failed" if refused and ending == "used" else ending, now, refused=refused)
+        if refused and ending == "used":
+            ending = "failed"
+        computed = None
+        if outcome.prompt_tokens is not None and outcome.cached_tokens is not None:
+            computed = float(max(1, outcome.prompt_tokens - outcome.cached_tokens))
+        bill.ended(charge.number, ending, computed, now, refused=refused)
         account = bill.accounts.get(charge.endpoint)
         if account is not None and len(account.closing) >= MOST_CLOSING:
             self._settle(charge.pool, charge.endpoint, now)

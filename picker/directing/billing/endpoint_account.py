@@ -1,7 +1,7 @@
 """The account of one endpoint: how long it worked, and for which requests.
 
-It is *settled* from time to time, and everything up to then is divided: what is in flight is looked at then, not at each
-step, nor when a request comes or goes.
+It is *settled* from time to time, and everything up to then is divided: what is in flight is looked at then, not at
+each step, nor when a request comes or goes.
 """
 
 from collections.abc import Collection
@@ -12,6 +12,10 @@ from picker.directing.billing.time_shares import NOTHING, Claim, StepCost, divid
 
 MOST_CLOSING: Final = 512
 """Of so many requests that have ended since it was settled it wants to be settled."""
+
+_STREAMED: Final = 0.1
+"""An answer that came in the last tenth of its request's time was not streamed, but for one that is hardly there."""
+_LONGEST_STEP_SECONDS: Final = 0.5
 
 
 class EndpointView(NamedTuple):
@@ -53,6 +57,8 @@ class EndpointAccount:
         self.closing: list[BilledRequest] = []
         self._worked = 0.0
         self._works_since = now
+        # How long a step took of late.
+        self._step_seconds = view.cost.base
 
     def began(self, request: BilledRequest, now: float) -> None:
         """A request was sent there."""
@@ -104,36 +110,51 @@ class EndpointAccount:
     def _shares(
         self, requests: list[BilledRequest], worked: float, began: float, now: float
     ) -> list[tuple[BilledRequest, float]]:
+        claims = self._claims(requests, began, now)
+        found: list[tuple[BilledRequest, float]] = []
+        division = divided(worked, self.view.cost, claims)
+        self._step_seconds = min(division.step_seconds, _LONGEST_STEP_SECONDS)
+        for each, share in zip(requests, division.shares, strict=True):
+            each.prefill_tokens -= share.prefill_tokens
+            found.append((each, share.seconds))
+        return found
+
+    def _claims(self, requests: list[BilledRequest], began: float, now: float) -> list[Claim]:
+        """What each may have had since `began`: prompts are computed one after the other, answers at the same time."""
         waiting = self._waiting(requests)
-        per_token = self.view.cost.per_prefill_token
+        per_token, computed_at = self.view.cost.per_prefill_token, began
         claims: list[Claim] = []
         for each in requests:
             if each.refused or each.number in waiting:
                 claims.append(NOTHING)
                 continue
-            there = (now if each.ended_at is None else each.ended_at) - max(began, each.began_at)
-            decoding = max(0.0, there - per_token * each.prefill_tokens) if each.generates else 0.0
+            until, begins = now if each.ended_at is None else each.ended_at, max(began, each.began_at)
+            if each.prefill_tokens > 0.0:
+                computed_at = max(computed_at, begins) + per_token * each.prefill_tokens
+                # The step that runs as it comes has to end first, and one in which its prompt is computed.
+                begins = computed_at + self._step_seconds
+            answered_at = each.answered_at
+            if answered_at is not None and until - answered_at > _STREAMED * (until - each.began_at):
+                # Its answer is a stream, which some servers begin before there is a token.
+                begins = max(begins, answered_at)
+            decoding = max(0.0, until - begins) if each.generates else 0.0
             claims.append(Claim(each.prefill_tokens, each.context_tokens, decoding))
-        found: list[tuple[BilledRequest, float]] = []
-        for each, share in zip(requests, divided(worked, self.view.cost, claims), strict=True):
-            each.prefill_tokens -= share.prefill_tokens
-            each.touched = each.touched or share.seconds > 0.0
-            found.append((each, share.seconds))
-        return found
+        return claims
 
     def _waiting(self, requests: list[BilledRequest]) -> Collection[int]:
-        """The numbers of those that wait in the engine: the last of those that have had nothing yet.
+        """The numbers of those that wait in the engine: the last whose answers have not begun, then the last that have.
 
-        What was sent since the page was read waits as well where others do.
+        What was sent since the page was read waits as well where others do. An engine without room for what runs takes
+        out what came last.
         """
         view = self.view
         if not view.waiting:
             return ()
-        # Of what has ended all was computed, and of what had a share some of it.
-        untouched = [each for each in requests if each.ended_at is None and not (each.touched or each.answered)]
-        since = sum([each.began_at > view.observed_at for each in untouched])
-        waiting = min(len(untouched), int(view.waiting) + since)
-        return {each.number for each in untouched[len(untouched) - waiting :]}
+        answered = [each.number for each in requests if each.ended_at is None and each.answered_at is not None]
+        unanswered = [each for each in requests if each.ended_at is None and each.answered_at is None]
+        since = sum([each.began_at > view.observed_at for each in unanswered])
+        line = answered + [each.number for each in unanswered]
+        return set(line[max(0, len(line) - int(view.waiting) - since) :])
 
 
 def _recomputed(view: EndpointView, requests: list[BilledRequest], worked: float) -> float:

@@ -1,7 +1,7 @@
 """What a pool's GPU-seconds were in each minute of the last day.
 
-A request is in the minutes in which it had its seconds. Where it ends without an answer, what it had is moved to what is
-wasted, in the same minutes, so that each minute adds up by itself.
+A request is in the minutes in which it had its seconds. Where it ends without an answer, what it had is moved to what
+is wasted, in the same minutes, so that each minute adds up by itself.
 """
 
 from collections.abc import Sequence

@@ -8,16 +8,20 @@ At any time, to rounding::
 from collections.abc import Callable, Collection
 from typing import Final
 
+import numpy as np
+
 from infscale.endpoint import Endpoint, EndpointKey
-from infscale.metrics.snapshot import PoolSnapshot
-from picker.directing.billing.bill_rows import BillRow, BillRows
+from infscale.memo import MemoKey
+from infscale.metrics.sample import FloatArray
+from infscale.metrics.snapshot import BoolArray, PoolSnapshot
+from picker.directing.billing.bill_rows import BillRows
 from picker.directing.billing.billed_request import BilledRequest, Ending
 from picker.directing.billing.endpoint_account import EndpointAccount, EndpointView, Settled
 from picker.directing.billing.minutes import Minutes, cell, minute_of
 from picker.directing.billing.spending import Spending
 from picker.directing.billing.time_shares import StepCost
 from picker.directing.served_models import ServedModels
-from picker.scheduling.costs.step_costs import step_costs
+from picker.scheduling.costs.step_costs import usual_costs
 
 _PREEMPTIONS: Final = "preemptions"
 
@@ -72,11 +76,11 @@ class PoolBill:
             request.expected_seconds *= account.view.gpus
             self.spending.expects(request.tenant, request.expected_seconds)
 
-    def answered(self, number: int) -> None:
+    def answered(self, number: int, now: float) -> None:
         """The response headers of a request have come."""
         found = self._open.get(number)
         if found is not None:
-            found[1].answered = True
+            found[1].answered_at = now
 
     def moved(self, number: int, to: EndpointKey, number_there: int, now: float) -> None:
         """The gateway went on with a request to another endpoint, which has answered it."""
@@ -85,15 +89,18 @@ class PoolBill:
         account = self.accounts.get(to)
         if found is None or request is None:
             return
-        request.number, request.answered = number_there, True
+        request.number, request.answered_at = number_there, now
         if account is None:
             self._stranded[number_there] = request
         else:
             account.began(request, now)
             self._open[number_there] = account, request
 
-    def ended(self, number: int, ending: Ending, now: float, *, refused: bool) -> None:
-        """A request has ended; `refused`: its endpoint answered it with anything but a success."""
+    def ended(self, number: int, ending: Ending, computed: float | None, now: float, *, refused: bool) -> None:
+        """A request has ended, of whose prompt so many tokens were `computed`, None: it is not known.
+
+        `refused`: its endpoint answered it with anything but a success.
+        """
         found = self._open.pop(number, None)
         if found is None:
             stranded = self._stranded.pop(number, None)
@@ -104,6 +111,8 @@ class PoolBill:
         account, request = found
         account.ended(number, now)
         request.ending, request.refused = ending, refused
+        if computed is not None:
+            request.computed(computed)
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
@@ -137,7 +146,8 @@ class PoolBill:
             self._rows_of = {endpoint.key: row for row, endpoint in enumerate(snapshot.endpoints)}
 
     def _view(self, snapshot: PoolSnapshot, row: int) -> EndpointView:
-        columns, costs = snapshot.columns, step_costs(snapshot)
+        columns = snapshot.columns
+        costs = _step_costs(snapshot)
         waiting, running = float(columns.gauges.waiting[row]), float(columns.gauges.running[row])
         window = columns.windows[row]
         preemptions = 0.0
@@ -146,12 +156,7 @@ class PoolBill:
         return EndpointView(
             bool(columns.ready[row]),
             self._gpus_of(snapshot, row),
-            StepCost(
-                float(costs.base[row]),
-                float(costs.per_prefill_token[row]),
-                float(costs.per_kv_token[row]),
-                float(costs.per_sequence[row]),
-            ),
+            costs[row],
             None if waiting != waiting else waiting,
             None if waiting != waiting or running != running else waiting + running > 0.0,
             float(columns.observed_at[row]),
@@ -228,3 +233,36 @@ class PoolBill:
         for number, request in account.open.items():
             del self._open[number]
             self._stranded[number] = request
+
+
+_BILLED_COSTS: Final = MemoKey[list[StepCost]]("step costs of the bill")
+
+
+def _step_costs(snapshot: PoolSnapshot) -> list[StepCost]:
+    """What a step costs each endpoint; where that is not known as it does those of the pool, at the median.
+
+    Not `picker.scheduling.costs.step_costs`, by which prompts cost more where the model is wrong: that has the picker
+    careful, and would bill prompts for it.
+    """
+    derived = snapshot.state.derived
+    known = derived.get(_BILLED_COSTS)
+    if known is None:
+        steps, usual = snapshot.columns.steps, usual_costs(1)
+        columns = [
+            _filled(column, steps.usable, float(default[0]))
+            for column, default in (
+                (steps.base, usual.base),
+                (steps.per_prefill_token, usual.per_prefill_token),
+                (steps.per_kv_token, usual.per_kv_token),
+                (steps.per_sequence, usual.per_sequence),
+            )
+        ]
+        known = derived.keep(_BILLED_COSTS, [StepCost(*row) for row in zip(*columns, strict=True)])
+    return known
+
+
+def _filled(column: FloatArray, usable: BoolArray, default: float) -> list[float]:
+    if usable.any():
+        default = float(np.median(column[usable]))
+    found: list[float] = np.where(usable, column, default).tolist()
+    return found

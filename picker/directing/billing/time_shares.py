@@ -1,7 +1,7 @@
 """How the time that an endpoint worked is divided among what was in flight there: by the latency model.
 
-In that time the engine took some steps, ``S``. Each cost its base, each prompt token that was computed its part, and each
-sequence that had a token of its answer in a step its own part::
+In that time the engine took some steps, ``S``. Each cost its base, each prompt token that was computed its part, and
+each sequence that had a token of its answer in a step its own part::
 
     worked = S · (base + Σ fᵢ · (kv · contextᵢ + sequence)) + prefill · T
 
@@ -44,10 +44,17 @@ class Share(NamedTuple):
     prefill_tokens: float
 
 
+class Division(NamedTuple):
+    """A time divided: the shares, and how long a step took on average, 0 where none was taken."""
+
+    shares: list[Share]
+    step_seconds: float
+
+
 NOTHING: Final = Claim(0.0, 0.0, 0.0)
 
 
-def divided(worked: float, cost: StepCost, claims: Sequence[Claim]) -> list[Share]:
+def divided(worked: float, cost: StepCost, claims: Sequence[Claim]) -> Division:
     """The shares of `claims`, at least one, in the order in which their prompts are computed; they add up to `worked`.
 
     Where none of them claims anything they are equal.
@@ -82,9 +89,10 @@ def divided(worked: float, cost: StepCost, claims: Sequence[Claim]) -> list[Shar
     ]
     total = sum(costs)
     if not total > 0.0:
-        return [Share(worked / len(claims), 0.0) for _ in claims]
+        return Division([Share(worked / len(claims), 0.0) for _ in claims], 0.0)
     scale = worked / total
-    return [Share(scale * seconds, taken) for seconds, taken in zip(costs, tokens, strict=True)]
+    shares = [Share(scale * seconds, taken) for seconds, taken in zip(costs, tokens, strict=True)]
+    return Division(shares, worked / steps if steps > 0.0 else 0.0)
 
 
 def _sum_of(parts: list[float], owns: list[float]) -> float:
