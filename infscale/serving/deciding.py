@@ -14,6 +14,8 @@ from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
+from infscale.telemetry.debug_documents import DebugFinder
+from picker.directing.billing.bill_document import asked_seconds, bill_document
 from picker.directing.billing.billed_director import BilledDirector
 from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
@@ -26,6 +28,7 @@ from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.explanation import wall_of
 from picker.explaining.input_sheet import InputSheet
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
@@ -167,6 +170,18 @@ class Deciding(Part):
     def director(self) -> Director:
         """What exchanges ask."""
         return self._outermost
+
+    def finders(self) -> dict[str, DebugFinder]:
+        """The documents under `/debug/` that have names of their own."""
+        return {**self.observing.finders(), "bill": self._bill}
+
+    def _bill(self, name: str) -> object | None:
+        """The bill of the last seconds, which `name` is."""
+        seconds, now = asked_seconds(name), self._clock()
+        if seconds is None:
+            return None
+        self.bills.settle(now)
+        return bill_document(self.bills.by_pool(), seconds, now, wall_of(now, datetime.now(UTC)))
 
     def keep_sheets(self, keep: Callable[[InputSheet], None]) -> None:
         """Tell `keep` of every sheet of picks that is full, or left by its pool, from now on."""

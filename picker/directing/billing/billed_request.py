@@ -23,8 +23,8 @@ class BilledRequest:
     """A request from its dispatch until its last seconds are divided. Times are monotonic seconds.
 
     `uncached_tokens` of its prompt are computed, `prefill_tokens` of these still to be. `context_tokens` are what each
-    of its output tokens looks back on. `expected_seconds` are the GPU-seconds that it was expected to take, 0 where that
-    is not worked out.
+    of its output tokens looks back on. `expected_seconds` are the GPU-seconds that it was expected to take, 0 where
+    that is not worked out.
     """
 
     __slots__ = (

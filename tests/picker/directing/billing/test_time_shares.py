@@ -20,7 +20,11 @@ claims = st.builds(
     st.one_of(st.just(0.0), st.floats(1e-6, 100.0)),
 )
 costs = st.builds(
-    StepCost, st.floats(0.0, 1.0), st.floats(0.0, 1e-2), st.one_of(st.just(0.0), st.floats(1e-12, 1e-5)), st.floats(0.0, 0.1)
+    StepCost,
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 1e-2),
+    st.one_of(st.just(0.0), st.floats(1e-12, 1e-5)),
+    st.floats(0.0, 0.1),
 )
 
 
