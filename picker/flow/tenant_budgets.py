@@ -73,7 +73,7 @@ class TenantBudgets:
         rate = self._budgets[tenant].rate(self._gpus())
         most = rate * SAVED_SECONDS
         if credit.at is None:
-            credit.seconds = most
+            credit.seconds = most - charged
         else:
             saved = min(most, credit.seconds + rate * max(0.0, now - credit.at))
             credit.seconds = min(most, saved - (charged - credit.charged))

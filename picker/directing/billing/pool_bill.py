@@ -85,11 +85,11 @@ class PoolBill:
     def moved(self, number: int, to: EndpointKey, number_there: int, now: float) -> None:
         """The gateway went on with a request to another endpoint, which has answered it."""
         found = self._open.pop(number, None)
-        request = None if found is None else found[0].moved(number, now)
-        account = self.accounts.get(to)
-        if found is None or request is None:
+        request = self._stranded.pop(number, None) if found is None else found[0].moved(number, now)
+        if request is None:
             return
         request.number, request.answered_at = number_there, now
+        account = self.accounts.get(to)
         if account is None:
             self._stranded[number_there] = request
         else:

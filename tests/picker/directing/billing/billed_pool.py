@@ -46,12 +46,16 @@ class BilledPool:
         self.director = BilledDirector(self.directors, self.bills)
         self.phases: dict[int, Phase] = {}
         self.open: list[Sent] = []
+        self.left: set[tuple[int, str]] = set()
+        """Requests, by their place in memory, and the endpoint that left while they were there."""
 
     # --- the pool -----------------------------------------------------------------------------------------------------
 
     def has(self, phases: Mapping[int, Phase], pools: int = 1) -> None:
         """Discovery finds these endpoints, by number, in this phase each."""
         self.phases = dict(phases) if pools else {}
+        names = {f"pod-{number}" for number in self.phases}
+        self.left |= {(id(each), self._at(each)) for each in self.open if self._at(each) not in names}
         found = tuple(self._endpoint(number, phase) for number, phase in phases.items())
         state = DiscoveryState(found, (Pool(POOL, {}),) if pools else ())
         self.store.sync(state)
@@ -72,7 +76,8 @@ class BilledPool:
     def passes(self, seconds: float) -> None:
         """Time passes: that of what is ready, and of what is not as long as it works."""
         for number, phase in self.phases.items():
-            works = any(self._at(each) == f"pod-{number}" for each in self.open)
+            name = f"pod-{number}"
+            works = any(self._at(each) == name and (id(each), name) not in self.left for each in self.open)
             if phase is Phase.READY or works:
                 self.counted += seconds * self.gpus.get(number, 1)
         self.now += seconds
@@ -98,11 +103,15 @@ class BilledPool:
 
     def answers(self, sent: Sent, served: str | None = None, status: int = 200) -> None:
         """Its response headers come, from the endpoint with the authority `served`."""
-        sent.decision = self.director.response_started(sent.decision, status, served, self.now)
+        before = sent.decision
+        sent.decision = self.director.response_started(before, status, served, self.now)
+        if sent.decision.charge is not before.charge:
+            self.left.discard((id(sent), self._at(sent)))
 
     def ends(self, sent: Sent, outcome: Outcome | None = None) -> None:
         """It is over."""
         self.open.remove(sent)
+        self.left = {each for each in self.left if each[0] != id(sent)}
         self.director.finished(sent.request, sent.decision, outcome or Outcome("completed", 200), self.now)
 
     # --- the bill -----------------------------------------------------------------------------------------------------

@@ -88,4 +88,4 @@ class BillLaws(RuleBasedStateMachine):
 
 
 TestBillLaws = pytest.mark.timeout(60)(BillLaws.TestCase)
-TestBillLaws.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestBillLaws.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
