@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -75,7 +76,7 @@ def adds_up(series: Mapping[str, float]) -> float:
 
 @pytest.mark.parametrize("given", [{}, {"flow_control": {"enabled": False}}, {"preset": "reference"}], ids=str)
 async def test_it_says_how_long_engines_worked_and_for_which_tenant(
-    tmp_path: Path, given: dict[str, object], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, given: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Equal tenants have equal shares, one that asks twice as much two of three; what is idle is idle."""
     async with gateway(tmp_path, servers(1), trusted_headers=[TENANT], **given) as running:
