@@ -183,6 +183,11 @@ class PoolFlow:
         """Whether a request may not go now, as its tenant is over its budget."""
         return self._settings.budgets_bind and self.budgets.over(self._tenant(headers), now)
 
+    def budget_credits(self) -> dict[str, float]:
+        """GPU-seconds that tenants with budgets may have now."""
+        now = self._clock()
+        return {tenant: self.budgets.credit_seconds(tenant, now) for tenant in self.budgets.tenants}
+
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def turn(self, now: float) -> Turn:
