@@ -69,7 +69,7 @@ def test_the_pool_s_time_is_that_of_its_servers_while_they_are_ready() -> None:
     assert bill.unknown_gpus == 0
 
 
-def test_evicted_requests_are_wasted_and_nobody_else_pays_for_them() -> None:
+def test_evicted_requests_are_wasted_and_no_other_pays_for_them() -> None:
     run, bill, _ = played(DISTURBED["evicting"], "infscale")
     assert run.picker is not None
     wasted = {row.key.priority: row.booked.get("evicted", 0.0) for row in bill.rows.all if row.booked}

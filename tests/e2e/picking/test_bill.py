@@ -109,7 +109,7 @@ async def test_it_says_how_long_engines_worked_and_for_which_tenant(
 
 @pytest.mark.parametrize("over", ["yield", "wait"])
 async def test_a_tenant_over_its_budget_waits_and_is_answered(tmp_path: Path, over: str) -> None:
-    """It asks for all of a server, and may have a fifth: bound to that it has no more, else what nobody else wants."""
+    """It asks for all of a server, and may have a fifth: bound to that it has no more, else what no other wants."""
     flow_control = {"enabled": True, "budgets": {"greedy": "20%"}, "over_budget": over}
     async with gateway(tmp_path, servers(1), trusted_headers=[TENANT], flow_control=flow_control) as running:
         # What it has saved up is ten seconds of its budget, two of the server.

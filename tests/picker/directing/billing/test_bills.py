@@ -206,7 +206,7 @@ def test_an_endpoint_whose_pages_say_that_nothing_runs_is_idle_although_a_reques
     assert worked == [0.0, 1.0, 1.0], "one page may have been read before its request came"
 
 
-def test_what_engines_computed_again_is_nobodys() -> None:
+def test_what_engines_computed_again_is_of_no_tenant() -> None:
     view = EndpointView(ready=True, gpus=1, cost=COST, preemptions_per_second=0.5)
     account = EndpointAccount(0.0, view)
     account.began(BilledRequest(1, "", "m", 0, 1.0, 1_000.0, True, 0.0, 0.0), 0.0)
