@@ -72,7 +72,7 @@ def _picker() -> Iterable[Collector]:
     return (
         PickerCollector(directors, durations, int),
         FlowCollector(dict),
-        BillCollector(Bills(MetricStore("s")), lambda: 0.0),
+        BillCollector(Bills(MetricStore("s"))),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),

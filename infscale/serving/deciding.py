@@ -114,7 +114,7 @@ class Deciding(Part):
         """What has requests wait, where they may."""
         self._collectors: Sequence[Collector] = (
             *self.observing.collectors(),
-            BillCollector(self.bills, clock),
+            BillCollector(self.bills),
         )
 
     @property
@@ -176,11 +176,10 @@ class Deciding(Part):
         return {**self.observing.finders(), "bill": self._bill}
 
     def _bill(self, name: str) -> object | None:
-        """The bill of the last seconds, which `name` is."""
+        """The bill of the last seconds, which `name` is, as accounts were settled last."""
         seconds, now = asked_seconds(name), self._clock()
         if seconds is None:
             return None
-        self.bills.settle(now)
         return bill_document(self.bills.by_pool(), seconds, now, wall_of(now, datetime.now(UTC)))
 
     def keep_sheets(self, keep: Callable[[InputSheet], None]) -> None:

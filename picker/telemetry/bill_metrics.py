@@ -1,4 +1,4 @@
-"""The bill as Prometheus metrics: counters since start, settled when they are asked for."""
+"""The bill as Prometheus metrics: counters since start, as the accounts of endpoints were settled last."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -47,13 +47,14 @@ class BillCollector(Collector):
     the pool's.
     """
 
-    def __init__(self, bills: Bills, clock: Callable[[], float]) -> None:
+    def __init__(self, bills: Bills) -> None:
         self._bills = bills
-        self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        """Every family."""
-        self._bills.settle(self._clock())
+        """Every family, all of one moment: others of the event loop have their turns between two families."""
+        yield from list(self._families())
+
+    def _families(self) -> Iterator[Metric]:
         bills = {str(pool): bill for pool, bill in self._bills.by_pool().items()}
         yield filled(
             CounterMetricFamily,

@@ -24,7 +24,8 @@ _ENDING_OF: Final[dict[str, Ending]] = {
 class Bills:
     """Owner of the bills; call it from one thread only. Times are monotonic seconds.
 
-    Accounts are settled one at each observation of the store, and all when the pools change or are asked for. `known`
+    Accounts are settled one at each observation of the store, and all when pools change: that of many at once would
+    hold up what waits for the event loop. `known`
     are tenants that have rows of their own, whichever others there are.
     """
 

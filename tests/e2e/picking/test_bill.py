@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 TENANT = "x-llm-d-inference-fairness-id"
 OFF = 0.05
 """How far the bill may be off."""
-SECONDS = 8.0
+SECONDS = 6.0
 
 
 def servers(count: int, blocks: int = 4_096) -> list[SimServerSettings]:

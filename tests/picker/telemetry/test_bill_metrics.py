@@ -1,4 +1,4 @@
-"""The series of the bill add up at each time at which they are asked for."""
+"""The series of the bill add up whenever they are asked for, also while accounts are not settled."""
 
 from prometheus_client.core import Metric
 
@@ -12,16 +12,17 @@ def values(families: dict[str, Metric], name: str) -> list[float]:
     return [sample.value for sample in families[f"infscale_bill_{name}"].samples]
 
 
-def test_series_are_settled_when_they_are_asked_for_and_add_up() -> None:
+def test_series_add_up_and_are_those_of_accounts_as_they_were_settled() -> None:
     pool = BilledPool({0: 2})
     pool.has({0: Phase.READY})
-    collector = BillCollector(pool.bills, lambda: pool.now)
+    collector = BillCollector(pool.bills)
     for outcome in (Outcome("completed", 200), Outcome("evicted"), None):
         sent = pool.ask("a")
         assert sent is not None
         pool.passes(1.5)
         if outcome is not None:
             pool.ends(sent, outcome)
+        pool.bills.settle(pool.now)
         families = {family.name: family for family in collector.collect()}
         (seconds,) = values(families, "pool_gpu_seconds")
         parts = [

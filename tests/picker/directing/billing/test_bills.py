@@ -1,9 +1,12 @@
 """Whose request had what: tenants, adapters, endings, endpoints that come and go, and GPUs."""
 
+from dataclasses import replace
+
 import pytest
 
-from infscale.endpoint import Phase
+from infscale.endpoint import DiscoveryState, EndpointKey, Phase, Pool
 from infscale.metrics.sample import LoraState, ModelLoad
+from infscale.metrics.store.described_engine import GPUS_LABEL
 from picker.directing.billing.bill_document import asked_seconds, bill_document
 from picker.directing.billing.bill_rows import MOST_ROWS, MOST_TENANTS, OTHER, UNNAMED, BillRows
 from picker.directing.billing.billed_request import BilledRequest
@@ -134,6 +137,17 @@ def test_gpus_are_those_of_labels_and_one_where_nothing_is_known() -> None:
     pool.passes(1.0)
     bill = pool.bill
     assert (bill.seconds, bill.ready_gpus, bill.unknown_gpus) == (5.0, 5, 2)
+
+
+def test_data_parallel_ranks_share_the_gpus_of_their_pod() -> None:
+    pool = BilledPool()
+    pod = endpoint(0, {GPUS_LABEL: "8"})
+    ranks = tuple(replace(pod, key=EndpointKey(*pod.key.pod, rank), port=8000 + rank) for rank in range(4))
+    state = DiscoveryState(ranks, (Pool(POOL, {}),))
+    pool.store.sync(state)
+    pool.bills.sync(state, pool.now)
+    pool.now += 1.0
+    assert pool.bill.seconds == pytest.approx(8.0)
 
 
 def test_an_adapter_is_billed_beside_the_model_of_its_page() -> None:
