@@ -1,6 +1,7 @@
 """The bill of whole runs adds up under aborts, evictions, restarts and scaling, and says how long engines worked."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from infscale.simulate.policy import named_policy
 from infscale.simulate.scenario import PlannedFault, PlannedScale, Scenario, ServerKind
 from infscale.simulate.simulation import Simulation
 from picker.directing.billing.pool_bill import PoolBill
+from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from tests.picker.directing.billing.billed_pool import billed
 from tests.simulate.scenarios import SharedPrefixes, scenario
 
@@ -30,6 +32,15 @@ DISTURBED = {
     "scaling": scenario(traffic=BUSY, scales=(PlannedScale(2.0, 1, 1.0, 2, 0),)),
     "evicting": scenario(1, traffic=replace(BUSY, rate=60.0), priorities={"batch": -10}),
 }
+BY_REFERENCE = """
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+featureGates: [flowControl]
+plugins:
+- type: concurrency-detector
+  parameters: {maxConcurrency: 4}
+flowControl: {saturationDetector: {pluginRef: concurrency-detector}}
+"""
 
 
 def played(chosen: Scenario, policy: str, seed: int = 1) -> tuple[Simulation, PoolBill, float]:
@@ -59,6 +70,17 @@ def test_the_bill_adds_up_whatever_happens(disturbed: str, policy: str) -> None:
     assert bill.running == pytest.approx(0.0, abs=1e-6), "nothing is in flight"
     if disturbed in ("untouched", "gpus known"):
         assert bill.seconds - bill.idle == pytest.approx(worked, rel=0.02)
+
+
+def test_it_adds_up_where_requests_wait_as_the_reference_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "picker.yaml"
+    file.write_text(BY_REFERENCE)
+    run, bill, worked = played(scenario(2, traffic=BUSY, known_gpus=True), str(file))
+    assert run.picker is not None
+    assert isinstance(run.picker.deciding.flow, ReferenceFlowDirector)
+    assert billed(bill) == pytest.approx(bill.seconds, abs=1e-6)
+    assert bill.running == pytest.approx(0.0, abs=1e-6)
+    assert bill.seconds - bill.idle == pytest.approx(worked, rel=0.02)
 
 
 def test_the_pool_s_time_is_that_of_its_servers_while_they_are_ready() -> None:

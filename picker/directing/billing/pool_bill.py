@@ -47,8 +47,6 @@ class PoolBill:
         """GPU-seconds of the pool since start."""
         self.idle = 0.0
         self.recomputed = 0.0
-        self.unknown_gpus = 0
-        """Endpoints of which it is not known how many GPUs they have."""
         self.ready_gpus = 0.0
         """GPUs of the endpoints that are ready."""
         self.accounts: dict[EndpointKey, EndpointAccount] = {}
@@ -64,6 +62,11 @@ class PoolBill:
     def running(self) -> float:
         """GPU-seconds that requests had which have not ended."""
         return sum([row.running for row in self.rows.all])
+
+    @property
+    def unknown_gpus(self) -> int:
+        """Endpoints of which it is not known how many GPUs they have."""
+        return sum([self._gpus(key) is None for key in self.accounts])
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
@@ -128,9 +131,7 @@ class PoolBill:
         for key, row in self._rows_of.items():
             if key not in self.accounts:
                 self.accounts[key] = EndpointAccount(now, self._view(snapshot, row))
-        ready = [account.view.gpus for account in self.accounts.values() if account.view.ready]
-        self.ready_gpus = sum(ready)
-        self.unknown_gpus = sum([self._gpus(key) is None for key in self.accounts])
+        self.ready_gpus = sum([_ready_gpus(account.view) for account in self.accounts.values()])
 
     def settle(self, key: EndpointKey, snapshot: PoolSnapshot, now: float) -> None:
         """Settle the account of one endpoint."""
@@ -179,6 +180,8 @@ class PoolBill:
 
     def _settle(self, account: EndpointAccount, view: EndpointView, now: float) -> None:
         closing = account.closing
+        # Readiness also changes by what servers say of themselves.
+        self.ready_gpus += _ready_gpus(view) - _ready_gpus(account.view)
         settled = account.settle(now, view)
         minute = minute_of(account.settled_at)
         self._count(settled, minute)
@@ -233,6 +236,10 @@ class PoolBill:
         for number, request in account.open.items():
             del self._open[number]
             self._stranded[number] = request
+
+
+def _ready_gpus(view: EndpointView) -> float:
+    return view.gpus if view.ready else 0.0
 
 
 _BILLED_COSTS: Final = MemoKey[list[StepCost]]("step costs of the bill")

@@ -115,7 +115,7 @@ async def test_a_tenant_over_its_budget_waits_and_is_answered(tmp_path: Path, ov
         # What it has saved up is ten seconds of its budget, two of the server.
         began = time.monotonic()
         until = began + SECONDS
-        loads = [keeps_asking(running, "greedy", 300, 12, until) for _ in range(6)]
+        loads = [keeps_asking(running, "greedy", 300, 3, until) for _ in range(6)]
         await asyncio.gather(*loads)
         took = time.monotonic() - began
         series = await metrics(running)
