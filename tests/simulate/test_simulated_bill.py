@@ -47,6 +47,12 @@ def played(chosen: Scenario, policy: str, seed: int = 1) -> tuple[Simulation, Po
     """A run that has ended, its bill, and for how long engines worked, in GPU-seconds."""
     run = Simulation(chosen, named_policy(policy), seed)
     run.run()
+    return run, *of(run)
+
+
+def of(run: Simulation) -> tuple[PoolBill, float]:
+    """The bill of a run that has ended, and for how long engines worked, in GPU-seconds."""
+    chosen = run.scenario
     assert run.picker is not None
     bills = run.picker.deciding.bills
     bills.settle(run.clock.now)
@@ -56,7 +62,7 @@ def played(chosen: Scenario, policy: str, seed: int = 1) -> tuple[Simulation, Po
         each.total_busy_seconds * (each.identity.kind.coefficients.gpus if chosen.known_gpus else 1)
         for each in run.fleet.everyone
     )
-    return run, bill, worked
+    return bill, worked
 
 
 @pytest.mark.parametrize("policy", ["infscale", "infscale@unqueued", "reference"])
@@ -103,8 +109,8 @@ def test_evicted_requests_are_wasted_and_no_other_pays_for_them() -> None:
 
 def load(tenant: str, rate: float, prompt: float, answer: float) -> GroupLoad:
     target = LoadTarget(coefficient_set("llama-3.1-8b-h100").model, tenant=tenant)
-    lengths = [Lengths(Shape.LOGNORMAL, mean, 0.5 * mean, most=4.0 * mean) for mean in (prompt, answer)]
-    return GroupLoad(target, Arrivals(40.0, (rate,)), *lengths, users=1_000)
+    question, output = (Lengths(Shape.LOGNORMAL, mean, 0.5 * mean, most=4.0 * mean) for mean in (prompt, answer))
+    return GroupLoad(target, Arrivals(40.0, (rate,)), question, output, users=1_000)
 
 
 @pytest.mark.parametrize("policy", ["infscale", "reference"])
@@ -115,9 +121,11 @@ def test_tenants_pay_for_what_their_requests_take(policy: str) -> None:
     """
     kind = ServerKind(coefficient_set("llama-3.1-8b-h100"))
     traffic = MixedLoad((load("prompts", 8.0, 4_000.0, 1.0), load("answers", 3.0, 50.0, 400.0)))
-    run, bill, worked = played(Scenario(traffic, (kind,), known_gpus=True), policy)
+    run = Simulation(Scenario(traffic, (kind,), known_gpus=True), named_policy(policy), 1)
+    table = run.run().requests
+    bill, worked = of(run)
     had = {row.key.tenant: row.booked["used"] for row in bill.rows.all if row.booked}
     assert sum(had.values()) == pytest.approx(worked, rel=0.02)
+    prompts = float(table.prompt_tokens[table.tenant == table.tenants.index("prompts")].sum())
     per_token = kind.coefficients.steps.coefficients[1]
-    prompts = sum(flight.request.engine_prompt_tokens for flight in run._ended if flight.request.tenant == "prompts")
     assert had["prompts"] / worked == pytest.approx(per_token * prompts / worked, abs=0.05)
