@@ -31,10 +31,12 @@ from infscale.telemetry.source_metrics import (
     ScrapesCollector,
 )
 from infscale.telemetry.telemetry_server import StoreCollector
+from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts
+from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
@@ -70,6 +72,7 @@ def _picker() -> Iterable[Collector]:
     return (
         PickerCollector(directors, durations, int),
         FlowCollector(dict),
+        BillCollector(Bills(MetricStore("s"))),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),

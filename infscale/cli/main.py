@@ -34,6 +34,7 @@ COMMANDS = (
     Command("serve", "infscale.cli.serve", "run collector, picker and adapter on one store"),
     Command("top", "infscale.cli.top", "show what a running serve knows, live: pools, endpoints, models, autoscalers"),
     Command("explain", "infscale.cli.picks.explain_command", "say why a request went where it went, stage by stage"),
+    Command("bill", "infscale.cli.bill", "say whose requests took the GPU time of pools, and what was idle or wasted"),
     Command(
         "replay",
         "infscale.cli.picks.replay_picks",

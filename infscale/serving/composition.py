@@ -210,7 +210,7 @@ def composed(given: Given, running: Collection[str]) -> Composed:
     pages = deciding.observing.pages()
     for part in (answering, scaler, prometheus.rules):
         pages |= {} if part is None else part.pages()
-    sources = DebugSources(pages, deciding.observing.finders(), deciding.observing.streams())
+    sources = DebugSources(pages, deciding.finders(), deciding.observing.streams())
     server = TelemetryServer(listen, store, page, clock, sources)
     showing = _Showing(server, guarded=guard is not None)
     watch = None

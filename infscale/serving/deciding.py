@@ -14,6 +14,10 @@ from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.serving.observing import Observing
 from infscale.serving.parts import Part
+from infscale.telemetry.debug_documents import DebugFinder
+from picker.directing.billing.bill_document import asked_seconds, bill_document
+from picker.directing.billing.billed_director import BilledDirector
+from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.holding.flow_director import FlowDirector
@@ -24,12 +28,15 @@ from picker.directing.recorded_director import RecordedDirector, Recorder
 from picker.directing.reference.reference_flow_director import ReferenceFlowControl, ReferenceFlowDirector
 from picker.directing.served_models import KnownAdapters, Listed
 from picker.epp_config.loader import PickerConfig
+from picker.explaining.explanation import wall_of
 from picker.explaining.input_sheet import InputSheet
 from picker.ext_proc.exchange import Exchange, ExchangeSettings
 from picker.flow.budgets import Budget
+from picker.flow.tenant_budgets import TenantBudget
 from picker.parsing import ParserTable
 from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
+from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
@@ -97,10 +104,18 @@ class Deciding(Part):
         self.directors = PoolDirectors(self._director, config.picker.pool, store)
         names = config.telemetry.reference_names
         self.observing = Observing(self.directors, store, clock, reference_names=names)
-        self._outermost: Director = self.observing.director
+        waiting = config.picker.flow_control
+        self.bills = Bills(store, {*(waiting.weights or ()), *(waiting.budgets or ())})
+        """Whose requests took the GPU-seconds of the pools."""
+        store.on_observation(lambda: self.bills.observed(self._clock()))
+        self._inner = BilledDirector(self.observing.director, self.bills)
+        self._outermost: Director = self._inner
         self.flow: FlowDirector | ReferenceFlowDirector | None = None
         """What has requests wait, where they may."""
-        self._collectors: Sequence[Collector] = tuple(self.observing.collectors())
+        self._collectors: Sequence[Collector] = (
+            *self.observing.collectors(),
+            BillCollector(self.bills),
+        )
 
     @property
     def may_hold(self) -> bool:
@@ -117,7 +132,7 @@ class Deciding(Part):
         `alarm` is to have what is returned rung.
         """
         self._directing = replace(self._directing, holds=True)
-        inner, store = self.observing.director, self._store
+        inner, store = self._inner, self._store
         flow: FlowDirector | ReferenceFlowDirector
         if self.scheduling.flow is not None:
             flow = ReferenceFlowDirector(inner, self.directors, store, self._as_reference(), alarm, self._clock)
@@ -134,8 +149,10 @@ class Deciding(Part):
                 given.weights or {},
                 given.band_shares or {},
                 given.preempt,
+                {name: TenantBudget(each.amount, each.of_pool) for name, each in (given.budgets or {}).items()},
+                given.over_budget == "wait",
             )
-            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock)
+            own = flow = FlowDirector(inner, self.directors, settings, alarm, self._clock, self.bills)
             self._collectors = (*self._collectors, FlowCollector(lambda: own.flows))
         self._outermost = self.flow = flow
         store.on_observation(lambda: flow.stir(self._clock()))
@@ -153,6 +170,17 @@ class Deciding(Part):
     def director(self) -> Director:
         """What exchanges ask."""
         return self._outermost
+
+    def finders(self) -> dict[str, DebugFinder]:
+        """The documents under `/debug/` that have names of their own."""
+        return {**self.observing.finders(), "bill": self._bill}
+
+    def _bill(self, name: str) -> object | None:
+        """The bill of the last seconds, which `name` is, as accounts were settled last."""
+        seconds, now = asked_seconds(name), self._clock()
+        if seconds is None:
+            return None
+        return bill_document(self.bills.by_pool(), seconds, now, wall_of(now, datetime.now(UTC)))
 
     def keep_sheets(self, keep: Callable[[InputSheet], None]) -> None:
         """Tell `keep` of every sheet of picks that is full, or left by its pool, from now on."""
@@ -178,6 +206,7 @@ class Deciding(Part):
     def sync(self, state: DiscoveryState) -> None:
         """Have a director for each pool of `state`."""
         self.directors.sync(state)
+        self.bills.sync(state, self._clock())
         if self.flow is not None:
             self.flow.sync(self._clock())
         if state.rewrites:

@@ -230,9 +230,12 @@ class FlowQueue:
         """When the next request expires, infinite where none does."""
         return self._expiries[0][0] if self._expiries else float("inf")
 
-    def turn(self, closed: Collection[str] = ()) -> "Turn":
-        """Go through the requests in order, but for those of lanes that are `closed`. Ends the turn before."""
-        self._turn = Turn(self, dict.fromkeys(closed, _HIGHEST))
+    def turn(self, closed: Collection[str] = (), aside: Collection[str] = (), *, last: bool = True) -> "Turn":
+        """Go through the requests in order, but for those of lanes that are `closed`. Ends the turn before.
+
+        Flows that are set `aside` go when no other may go any more, or not at all where they do not go `last`.
+        """
+        self._turn = Turn(self, dict.fromkeys(closed, _HIGHEST), set(aside), last=last)
         return self._turn
 
     def end_turn(self) -> None:
@@ -268,6 +271,10 @@ class FlowQueue:
         """Whether any request of a flow waits."""
         band = self._bands.get(priority)
         return band is not None and flow in band.flows
+
+    def waiting_of(self, flow: str) -> int:
+        """How many requests of a flow wait, in all bands."""
+        return sum([band.flows[flow].waiting for band in self._bands.values() if flow in band.flows])
 
     def waits_in(self, lane: str, priority: float = _LOWEST) -> bool:
         """Whether any request of a lane waits that is of this band or a higher one, and speaks for others of it."""
@@ -342,16 +349,33 @@ class Turn:
     in it.
     """
 
-    def __init__(self, queue: FlowQueue, blocked: dict[str, float]) -> None:
+    def __init__(self, queue: FlowQueue, blocked: dict[str, float], aside: set[str], *, last: bool) -> None:
         self._queue = queue
         self._blocked = blocked
+        self._aside = aside
+        self._last = last
+        self._released = False
         self._passed: set[int] = set()
         self._heads: dict[int, dict[str, Waiting]] = {}
         for priority in queue.priorities:
-            self._heads[priority] = self._unblocked(queue.heads(priority), priority)
+            heads = queue.heads(priority)
+            for flow in aside:
+                heads.pop(flow, None)
+            self._heads[priority] = self._unblocked(heads, priority)
 
     def next(self, now: float) -> Waiting | None:
         """The request that goes next; None: there is none that may go in this turn."""
+        found = self._next(now)
+        if found is not None or not self._aside or not self._last:
+            return found
+        # No other may go any more: what was set aside has its turn.
+        released, self._aside, self._released = self._aside, set[str](), True
+        for priority in self._queue.priorities:
+            for flow in released:
+                self.look(priority, flow)
+        return self._next(now)
+
+    def _next(self, now: float) -> Waiting | None:
         waiting = {priority for priority, heads in self._heads.items() if heads}
         while waiting:
             priority = self._queue.shares.owed(waiting)
@@ -371,6 +395,13 @@ class Turn:
         self._queue.fairness(waiting.priority).dispatched(waiting, now)
         self._queue.removed(waiting.number, now)
 
+    def set_aside(self, flow: str) -> None:
+        """Have a flow go after all others from now on, or not at all; where no other may go any more it stays."""
+        if not self._released:
+            self._aside.add(flow)
+            for heads in self._heads.values():
+                heads.pop(flow, None)
+
     def passed(self, waiting: Waiting) -> None:
         """There is no room for the request, and there may be for those behind it."""
         self._passed.add(waiting.number)
@@ -387,6 +418,8 @@ class Turn:
 
     def look(self, priority: int, flow: str) -> None:
         """Something has changed in this flow."""
+        if flow in self._aside:
+            return
         heads = self._heads.setdefault(priority, {})
         head = self._queue.head(priority, flow, self._blocked, self._passed)
         if head is None:

@@ -77,6 +77,17 @@ class FlowCollector(Collector):
             ),
         )
         yield from _of_tenants(flows)
+        yield filled(
+            GaugeMetricFamily,
+            "infscale_flow_tenant_budget_credit_gpu_seconds",
+            "GPU-seconds that a tenant may have now by its budget; it is over that where they are not above 0",
+            ("pool", "tenant"),
+            (
+                ([pool, tenant], gpu_seconds)
+                for pool, flow in flows.items()
+                for tenant, gpu_seconds in flow.budget_credits().items()
+            ),
+        )
         meaning = "requests whose client or gateway left while they waited"
         given_up = (([pool], flow.stats.given_up) for pool, flow in flows.items())
         yield filled(CounterMetricFamily, "infscale_flow_given_up", meaning, ["pool"], given_up)

@@ -26,9 +26,14 @@ def described(endpoint: Endpoint, sample: EngineSample, hardware: GpuHardware | 
     """An engine by its page, its labels, and what GPUs an exporter says it has; labels count before the exporter."""
     labels = endpoint.labels
     gpu = next((labels[label] for label in GPU_LABELS if labels.get(label)), "")
-    count = labels.get(GPUS_LABEL, "")
-    gpus = int(count) if count.isascii() and count.isdecimal() and len(count) <= _MOST_DIGITS else None
     if hardware is not None:
-        gpu, gpus = gpu or hardware.model, gpus or hardware.gpus
+        gpu = gpu or hardware.model
     engine = endpoint.engine or next((labels[label] for label in ENGINE_LABELS if labels.get(label)), "")
-    return Described(next(iter(sample.models), ""), gpu, gpus, engine)
+    return Described(next(iter(sample.models), ""), gpu, gpus_of(endpoint, hardware), engine)
+
+
+def gpus_of(endpoint: Endpoint, hardware: GpuHardware | None) -> int | None:
+    """How many GPUs the pod of an endpoint has, by its label, else by what an exporter says; None: it is not known."""
+    count = endpoint.labels.get(GPUS_LABEL, "")
+    gpus = int(count) if count.isascii() and count.isdecimal() and len(count) <= _MOST_DIGITS else None
+    return gpus or (None if hardware is None else hardware.gpus)

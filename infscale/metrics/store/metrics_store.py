@@ -15,7 +15,7 @@ from infscale.metrics.queried import Queried
 from infscale.metrics.sample import EngineSample, ScrapeFailure, SourceSample
 from infscale.metrics.snapshot import Columns, PoolSettings, PoolSnapshot, PoolState
 from infscale.metrics.source import Source
-from infscale.metrics.store.described_engine import described
+from infscale.metrics.store.described_engine import described, gpus_of
 from infscale.metrics.store.dispatch import Charge
 from infscale.metrics.store.endpoint_record import EndpointRecord
 from infscale.metrics.store.history import EndpointHistory
@@ -88,6 +88,11 @@ class MetricStore:
     def snapshots(self) -> tuple[PoolSnapshot, ...]:
         """The current views of all pools."""
         return tuple(board.snapshot() for board in self._boards.values())
+
+    def gpus(self, key: EndpointKey) -> int | None:
+        """How many GPUs the pod of an endpoint has; None: it is not known."""
+        record = self._records.get(key)
+        return None if record is None else gpus_of(record.endpoint, record.hardware)
 
     def on_request_without_endpoint(self, tell: Callable[[ObjectKey], None]) -> Callable[[], None]:
         """Have `tell` called with the pool at each request that finds no ready endpoint; gives what ends that.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from infscale.endpoint import ObjectKey
+from picker.directing.billing.bills import Bills
 from picker.directing.holding.holding_director import POOL_GONE, Alarm, HoldingDirector
 from picker.directing.holding.pool_flow import FlowSettings, PoolFlow
 from picker.directing.pool_directors import PoolDirectors
@@ -57,9 +58,12 @@ class FlowDirector(HoldingDirector):
         settings: FlowSettings,
         alarm: Alarm,
         clock: Callable[[], float],
+        bills: Bills | None = None,
     ) -> None:
+        """By `bills`, which know the pools before this does, tenants have budgets."""
         super().__init__(director, directors, alarm, clock)
         self._settings = settings
+        self._bills = bills
         self._rang_at = -math.inf
         # The pool that is looked at first, so that each has its slices.
         self._first: ObjectKey | None = None
@@ -74,7 +78,8 @@ class FlowDirector(HoldingDirector):
         for pool, director in directors.items():
             flow = self.flows.get(pool)
             if flow is None:
-                flow = self.flows[pool] = PoolFlow(director, self._settings, self._clock)
+                bill = None if self._bills is None else self._bills.bill(pool)
+                flow = self.flows[pool] = PoolFlow(director, self._settings, self._clock, bill)
             flow.forecast.follow(director.endpoints(), now)
         if self._left and self._close(now, self._clock() + SLICE_SECONDS):
             self._ring_at(now)
@@ -86,7 +91,8 @@ class FlowDirector(HoldingDirector):
         flow = None if body is None else self._flow(request)
         if body is None or flow is None:
             return self._director.direct(request, now)
-        if not len(flow.queue):
+        bound = flow.is_bound(request.headers, now)
+        if not bound and flow.nothing_ahead(request.headers, now):
             flow.end_turn()
             verdict = self._director.direct(request, now)
             if isinstance(verdict, Decision):
@@ -99,8 +105,9 @@ class FlowDirector(HoldingDirector):
         prospect = flow.director.prospect(request, body, now)
         if isinstance(prospect, Rejection):
             return prospect
-        first = not flow.queue.waits_in(prospect.lane, prospect.priority)
-        held = flow.hold(request, prospect, now)
+        lane = flow.lane(request, prospect, now)
+        first = not bound and not flow.queue.waits_in(lane, prospect.priority)
+        held = flow.hold(request, prospect, lane, now)
         if isinstance(held, Held):
             # Behind others of its lane it has no room either, unless they are of lower bands.
             self._ring_at(now if first else min(flow.due(now), self._alarm_at))

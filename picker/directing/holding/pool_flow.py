@@ -10,6 +10,7 @@ from infscale.endpoint import Endpoint
 from infscale.metrics.snapshot import PoolSnapshot
 from infscale.metrics.store.queue_book import QueuePlace
 from picker.directing.admission import REJECTED_NO_ENDPOINTS, REJECTED_SATURATED
+from picker.directing.billing.pool_bill import PoolBill
 from picker.directing.director import PoolDirector
 from picker.directing.holding.flow_stats import OTHERS, FlowStats
 from picker.directing.holding.preempting import Blocked, Preemption
@@ -17,9 +18,10 @@ from picker.flow.band_shares import BandShares
 from picker.flow.budgets import NO_LIMIT, Budget
 from picker.flow.deadlines import EarliestDeadline, asked_seconds, due_at, patience_seconds
 from picker.flow.flow_queue import FlowQueue, Turn
-from picker.flow.forecasting.forecast import Forecast
+from picker.flow.forecasting.forecast import MOST_RETRY_SECONDS, Forecast
 from picker.flow.lanes import LOOK_AGAIN_SECONDS, LOOSE, Lanes
 from picker.flow.prospect import Prospect
+from picker.flow.tenant_budgets import TenantBudget, TenantBudgets
 from picker.flow.tenants import FAIRNESS_HEADERS, MOST_TENANTS, CostFairness
 from picker.flow.waiting import Waiting
 from picker.request import Decision, Headers, Held, InferenceRequest, Outcome, Reason, Rejection
@@ -30,6 +32,9 @@ _AT_ONCE: Final = 4
 _RECALLED: Final = 64
 """How many requests without a lane are looked at again at a time."""
 _WAITED_FOR: Final = "an endpoint with room for it"
+_BUDGET_WAITED_FOR: Final = "its tenant's budget of GPU time"
+_BUDGET_LANE: Final = "$"
+"""What the lane of a request begins with that waits for its tenant's budget: where it may go is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,9 @@ class FlowSettings:
     A request waits for `max_wait_seconds` at most, in a pool without a ready endpoint for `no_endpoint_seconds` (0: it
     does not). `budget` is what may wait in one pool. `weights` are those of flows that are named by the fairness header
     which the gateway sets; 1 for others. `band_shares` are what bands are guaranteed of the GPU time, by priority. With
-    `preempts` sheddable requests in flight are taken back for those of higher bands that wait.
+    `preempts` sheddable requests in flight are taken back for those of higher bands that wait. `budgets` are what
+    tenants may have of the GPU time of a pool: one that has had more goes after all others, or with `budgets_bind` not
+    at all until it is within its budget again.
     """
 
     max_wait_seconds: float = 60.0
@@ -48,6 +55,8 @@ class FlowSettings:
     weights: Mapping[str, float] = field(default_factory=dict[str, float], hash=False)
     band_shares: Mapping[int, float] = field(default_factory=dict[int, float], hash=False)
     preempts: bool = True
+    budgets: Mapping[str, TenantBudget] = field(default_factory=dict[str, TenantBudget], hash=False)
+    budgets_bind: bool = False
 
     def __post_init__(self) -> None:
         if self.max_wait_seconds <= 0 or self.no_endpoint_seconds < 0:
@@ -63,12 +72,15 @@ class Entry:
     hit_share: float
     prefill_seconds: float
     place: QueuePlace
+    waits_for: str
 
 
 class PoolFlow:
-    """Owner of what waits for one pool."""
+    """Owner of what waits for one pool. By its `bill` tenants have budgets; without one they have none."""
 
-    def __init__(self, director: PoolDirector, settings: FlowSettings, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, director: PoolDirector, settings: FlowSettings, clock: Callable[[], float], bill: PoolBill | None = None
+    ) -> None:
         self.director = director
         self._clock = clock
         self.stats = FlowStats()
@@ -77,6 +89,9 @@ class PoolFlow:
         self.queue = FlowQueue(
             EarliestDeadline(), self._fairness, settings.budget, shares=BandShares(settings.band_shares)
         )
+        self.budgets = TenantBudgets({}, lambda _: 0.0, lambda: 0.0)
+        if bill is not None:
+            self.budgets = TenantBudgets(settings.budgets, bill.spending.charged, lambda: bill.ready_gpus)
         self.entries: dict[int, Entry] = {}
         self.preemption = Preemption(director)
         """What of it runs and may be taken back."""
@@ -111,8 +126,13 @@ class PoolFlow:
         self.forecast.passed(waiting.cost_seconds, now)
         self._begin(waiting, decision, now)
 
-    def hold(self, request: InferenceRequest, prospect: Prospect, now: float) -> Held | Rejection:
-        """Let a request wait, or say why it may not: the queue is full, or its turn would come too late."""
+    def lane(self, request: InferenceRequest, prospect: Prospect, now: float) -> str:
+        """The lane of a request that is to wait; those of tenants over their budgets have one for each of these."""
+        tenant = self._tenant(request.headers)
+        return _BUDGET_LANE + tenant if self.budgets.over(tenant, now) else prospect.lane
+
+    def hold(self, request: InferenceRequest, prospect: Prospect, lane: str, now: float) -> Held | Rejection:
+        """Let a request wait in a lane, or say why it may not: the queue is full, or its turn would come too late."""
         self._number += 1
         ready = self.director.ready()
         settings, asked = self._settings, asked_seconds(request.headers)
@@ -133,21 +153,40 @@ class PoolFlow:
             prospect.cost_seconds,
         )
         place = self._book.place(prospect.model, prospect.prompt_tokens, now)
-        # Where room may be made for it, nothing is known ahead of time.
-        known = ready and not self._may_make_room(waiting.priority)
-        if known and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
+        over = lane != prospect.lane
+        # Where room may be made for it, or others go before it, nothing is known ahead of time.
+        known = ready and not over and not self._may_make_room(waiting.priority)
+        if known and self.forecast.wait_seconds(waiting, lane, prospect.soonest_seconds, ready) > patience:
             return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
         held = Held(partial(self._gave_up, number))
         # Fairness may ask for it as soon as the request is in the queue.
-        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place)
-        if self.queue.add(waiting, prospect.lane, now) is not None:
+        why = _BUDGET_WAITED_FOR if over else _WAITED_FOR
+        self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place, why)
+        if self.queue.add(waiting, lane, now) is not None:
             del self.entries[number]
             return self._turned_away(request, waiting, place, Reason.QUEUE_FULL, now)
         self._book.came(place)
         self.stats.came(waiting)
         self._watch(now)
         return held
+
+    def nothing_ahead(self, headers: Headers, now: float) -> bool:
+        """Whether nothing waits that goes before a request with these headers: others may be over their budgets."""
+        waiting = len(self.queue)
+        if not waiting or not len(self.budgets):
+            return not waiting
+        over = self._over(now)
+        return self._tenant(headers) not in over and waiting == sum(map(self.queue.waiting_of, over))
+
+    def is_bound(self, headers: Headers, now: float) -> bool:
+        """Whether a request may not go now, as its tenant is over its budget."""
+        return self._settings.budgets_bind and self.budgets.over(self._tenant(headers), now)
+
+    def budget_credits(self) -> dict[str, float]:
+        """GPU-seconds that tenants with budgets may have now."""
+        now = self._clock()
+        return {tenant: self.budgets.credit_seconds(tenant, now) for tenant in self.budgets.tenants}
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
@@ -182,12 +221,12 @@ class PoolFlow:
 
     def _begun(self, now: float) -> Turn:
         """A turn through what may have room."""
-        found = self.director.open_rows(now)
+        found, aside, last = self.director.open_rows(now), self._over(now), not self._settings.budgets_bind
         if found is None:
-            return self.queue.turn()
+            return self.queue.turn((), aside, last=last)
         snapshot, rows = found
         self._recall(snapshot, now)
-        return self.queue.turn(self.lanes.closed(self.queue.lanes, snapshot, rows, now))
+        return self.queue.turn(self.lanes.closed(self.queue.lanes, snapshot, rows, now), aside, last=last)
 
     def _recall(self, snapshot: PoolSnapshot, now: float) -> None:
         """Have what waits without a lane looked at again: all where endpoints changed, else some from time to time."""
@@ -204,11 +243,13 @@ class PoolFlow:
         """The request that a turn has come to goes where `decision` says."""
         charged, lane = waiting.costing(seconds_of(decision)), self.queue.lane(waiting.number)
         turn.left(charged, now)
+        if self.budgets.over(waiting.flow, now):
+            turn.set_aside(waiting.flow)
         self.forecast.left(waiting, lane, charged.cost_seconds, now)
         self._watch(now)
         entry = self.entries.pop(waiting.number)
         if decision.record is not None:
-            decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, _WAITED_FOR
+            decision.record.waited_seconds, decision.record.waited_for = now - waiting.arrived_at, entry.waits_for
         self._book.left(entry.place, now)
         self._begin(charged, decision, now)
         entry.held.resolve(decision)
@@ -216,7 +257,7 @@ class PoolFlow:
     def refuse(self, waiting: Waiting, rejection: Rejection, now: float) -> None:
         """Answer a request that was taken out of the queue."""
         entry = self.entries.pop(waiting.number)
-        self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, _WAITED_FOR)
+        self.director.given_up(entry.request, rejection, now, now - waiting.arrived_at, entry.waits_for)
         self._book.left(entry.place, now, refused=True)
         self.stats.refused(waiting, rejection.reason)
         self._forget(waiting)
@@ -254,7 +295,7 @@ class PoolFlow:
 
     def make_room(self, waiting: Waiting, now: float) -> bool:
         """Take back what has to go for a request that has room nowhere; whether anything was."""
-        if not self._may_make_room(waiting.priority):
+        if not self._may_make_room(waiting.priority) or self.budgets.over(waiting.flow, now):
             return False
         entry = self.entries[waiting.number]
         patience = max(0.0, waiting.due_at - entry.prefill_seconds - now)
@@ -263,7 +304,10 @@ class PoolFlow:
 
     def due(self, now: float) -> float:
         """When to look at the queue again, if nothing else happens."""
-        return min(self.queue.next_expiry, self.director.next_room(now), self.preemption.next_look(now))
+        at = min(self.queue.next_expiry, self.director.next_room(now), self.preemption.next_look(now))
+        for tenant in self._over(now):
+            at = min(at, now + self.budgets.look_seconds(tenant, now))
+        return at
 
     # --- in between ---------------------------------------------------------------------------------------------------
 
@@ -292,12 +336,18 @@ class PoolFlow:
             self._forget(waiting)
 
     def _flow(self, headers: Headers, priority: int) -> str:
-        for name in FAIRNESS_HEADERS:
-            flow = headers.get(name)
-            if flow:
-                known = (priority, flow) in self._active or flow in self._settings.weights
-                return flow if known or len(self._active) < MOST_TENANTS else OTHERS
-        return ""
+        flow = self._tenant(headers)
+        known = not flow or (priority, flow) in self._active or flow in self._settings.weights or flow in self.budgets
+        return flow if known or len(self._active) < MOST_TENANTS else OTHERS
+
+    def _tenant(self, headers: Headers) -> str:
+        """Whose a request is by the gateway."""
+        return next((name for name in map(headers.get, FAIRNESS_HEADERS) if name), "")
+
+    def _over(self, now: float) -> list[str]:
+        """The tenants that are over their budgets, of those of which requests wait."""
+        budgets, queue = self.budgets, self.queue
+        return [name for name in budgets.tenants if queue.waiting_of(name) and budgets.over(name, now)]
 
     def _fairness(self, priority: int) -> CostFairness:
         del priority
@@ -318,6 +368,9 @@ class PoolFlow:
             message = "no endpoint became ready in the time that the request may wait"
             return Rejection("ServiceUnavailable", message, Reason.NO_ENDPOINTS, REJECTED_NO_ENDPOINTS, retry)
         message = "the pool is full: the request has waited for as long as it may"
+        if self._settings.budgets_bind and self.budgets.over(waiting.flow, now):
+            message = "its tenant is over its budget of GPU time: the request has waited for as long as it may"
+            retry = min(max(retry, self.budgets.wait_seconds(waiting.flow, now)), MOST_RETRY_SECONDS)
         return Rejection("ResourceExhausted", message, Reason.WAITED, REJECTED_TTL_EXPIRED, retry)
 
     def _turned_away(

@@ -285,3 +285,40 @@ def test_of_requests_that_have_gone_nothing_is_left(come: list[tuple[int, float]
     assert len(queue) == 0
     assert queue.next_expiry == float("inf")
     assert list(queue.flows()) == []
+
+
+def test_what_is_set_aside_goes_last_or_not_at_all() -> None:
+    """Flow a is set aside: what others have goes before it, of lower bands as well."""
+    for last, order in ((True, [2, 3, 1]), (False, [2, 3])):
+        queue = new_queue()
+        for each in (waiting(1, 10, "a"), waiting(2, 10, "b"), waiting(3, 0, "c")):
+            queue.add(each, "", 0.0)
+        turn, went = queue.turn((), ["a"], last=last), list[int]()
+        while (found := turn.next(1.0)) is not None:
+            went.append(found.number)
+            turn.left(found, 1.0)
+        assert went == order
+        assert queue.waiting_of("a") == (0 if last else 1)
+
+
+def test_a_flow_may_be_set_aside_in_the_middle_of_a_turn_and_what_was_passed_stays_so() -> None:
+    queue = new_queue()
+    for each in (waiting(1, flow="a"), waiting(2, flow="a"), waiting(3, flow="b"), waiting(4, flow="a")):
+        queue.add(each, "", 0.0)
+    turn = queue.turn()
+    first = turn.next(1.0)
+    assert first is not None
+    turn.left(first, 1.0)
+    second = turn.next(1.0)
+    assert second is not None
+    assert second.number == 2
+    turn.passed(second)
+    turn.set_aside("a")
+    third = turn.next(1.0)
+    assert third is not None
+    assert third.number == 3
+    turn.left(third, 1.0)
+    queue.add(waiting(5, flow="a"), "", 1.0)
+    fourth = turn.next(1.0)
+    assert fourth is not None
+    assert fourth.number == 4, "the second has been passed"

@@ -3,6 +3,7 @@
 from picker.directing.holding.flow_stats import MOST_SHOWN
 from picker.directing.holding.pool_flow import FlowSettings
 from picker.flow.budgets import Budget
+from picker.flow.tenant_budgets import TenantBudget
 from picker.telemetry.flow_metrics import FlowCollector
 from tests.picker.directing.holding.test_flow_director import LONG, Queue, as_class, of_tenant
 
@@ -83,3 +84,11 @@ def test_many_tenants_are_one_on_the_page() -> None:
     found = shown(queue)
     assert found["infscale_flow_tenant_waiting_requests", "0", "other"] == 0
     assert len([labels for labels in found if labels[0] == "infscale_flow_tenant_let_go_total"]) <= MOST_SHOWN + 1
+
+
+def test_tenants_with_budgets_are_shown_with_what_they_may_have() -> None:
+    queue = Queue(flow=FlowSettings(budgets={"a": TenantBudget(0.1), "b": TenantBudget(0.5, of_pool=True)}))
+    name = "infscale_flow_tenant_budget_credit_gpu_seconds"
+    assert (shown(queue)[name, "a"], shown(queue)[name, "b"]) == (1.0, 5.0)
+    queue.ask(headers=of_tenant("a"))
+    assert shown(queue)[name, "a"] < 0.0

@@ -8,6 +8,8 @@ from dataclasses import replace
 from infscale.endpoint import DiscoveryState, Objective, ObjectKey, Phase, Pool
 from infscale.latency.priors import Prior, PriorTable
 from infscale.metrics.store.metrics_store import MetricStore
+from picker.directing.billing.billed_director import BilledDirector
+from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
 from picker.directing.holding.flow_director import FlowDirector
@@ -65,7 +67,10 @@ class Queue:
         self.directors = PoolDirectors(
             lambda pool: PoolDirector(pool, self.config, self.store, random.Random(1), settings), None, self.store
         )
-        self.flow = FlowDirector(self.directors, self.directors, flow or FlowSettings(), self._set, self._time)
+        waiting = flow or FlowSettings()
+        self.bills = Bills(self.store, waiting.budgets)
+        inner = BilledDirector(self.directors, self.bills)
+        self.flow = FlowDirector(inner, self.directors, waiting, self._set, self._time, self.bills)
         self.went: list[Asked] = []
         self.state(endpoints)
 
@@ -94,6 +99,7 @@ class Queue:
         state = DiscoveryState(found, (Pool(POOL, {}),) if pools else (), objectives)
         self.store.sync(state)
         self.directors.sync(state)
+        self.bills.sync(state, self.now)
         self.flow.sync(self.now)
         if scraped:
             self.scrape()
@@ -105,6 +111,7 @@ class Queue:
         for each, count in zip(self.store.discovery.endpoints, running, strict=False):
             page = engine_sample(0.0, count, 0.0, block_size_tokens=16, num_blocks=self.blocks)
             self.store.record_scrape(each.key, page, self.now)
+            self.bills.observed(self.now)
         self.flow.stir(self.now)
 
     def ask(
