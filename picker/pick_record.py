@@ -53,7 +53,8 @@ class PickRecord:
     not measured. `end` is None while the exchange is under way. `refused` is the reason for which stages left nothing
     to choose, with the status that the client got; such a record has no destinations. `waited_seconds` is how long the
     request was held before it was decided, `waited_for` what for, in words. `sessions` are those that were placed with
-    it, and where the gateway went on to another endpoint, those that are there now.
+    it, and where the gateway went on to another endpoint, those that are there now. `fallback` says in words instead of
+    what it was chosen, None where it was for this pool and model.
     """
 
     request_id: str
@@ -73,6 +74,7 @@ class PickRecord:
     waited_seconds: float | None = None
     waited_for: str | None = None
     sessions: tuple[SessionClaim, ...] = ()
+    fallback: str | None = None
 
     def __post_init__(self) -> None:
         self.request_id = self.request_id[:KEPT_CHARACTERS]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.config.explain_settings import ExplainSettings
+from infscale.config.fallback_settings import Fallbacks
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.record_settings import RecordSettings
 from infscale.discovery.state import DEFAULT_POOL
@@ -192,7 +193,8 @@ class PickerSettings:
     request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
     `flow_control` says how requests wait until an endpoint can begin them.
-    `explain` says of how many decisions it can be told later why they were made.
+    `explain` says of how many decisions it can be told later why they were made. `fallback` says where requests of a
+    pool go that this cannot serve.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -222,6 +224,7 @@ class PickerSettings:
     record: RecordSettings | None = None
     flow_control: FlowControlSettings = field(default_factory=FlowControlSettings)
     explain: ExplainSettings = field(default_factory=ExplainSettings)
+    fallback: Fallbacks | None = field(default=None, hash=False)
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

@@ -191,6 +191,7 @@ def _pick(
             record.waited_seconds,
             record.waited_for,
             sessions.claims(record.sessions),
+            record.fallback,
         ],
         [
             kept.target_model,
@@ -254,7 +255,7 @@ def _pick_of(
 
 def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord:
     request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = document
-    refused, refused_status, waited_seconds, waited_for, claims = rest
+    refused, refused_status, waited_seconds, waited_for, claims, *later = rest
     int(revision.rpartition(".")[2])
     record = PickRecord(request_id, model, revision, now, tuple(destinations), candidates, age, score, tokens)
     record.seconds = seconds
@@ -262,6 +263,8 @@ def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord
     record.refused, record.refused_status = refused, refused_status
     record.waited_seconds, record.waited_for = waited_seconds, waited_for
     record.sessions = sessions.claims(claims)
+    # Files of versions without fallbacks do not have it.
+    record.fallback = later[0] if later else None
     return record
 
 

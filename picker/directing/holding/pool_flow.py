@@ -135,10 +135,13 @@ class PoolFlow:
         place = self._book.place(prospect.model, prospect.prompt_tokens, now)
         # Where room may be made for it, nothing is known ahead of time.
         known = ready and not self._may_make_room(waiting.priority)
-        if known and self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready) > patience:
+        expected: float | None = None
+        if known:
+            expected = self.forecast.wait_seconds(waiting, prospect.lane, prospect.soonest_seconds, ready)
+        if expected is not None and expected > patience:
             return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
-        held = Held(partial(self._gave_up, number))
+        held = Held(partial(self._gave_up, number), expected)
         # Fairness may ask for it as soon as the request is in the queue.
         self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place)
         if self.queue.add(waiting, prospect.lane, now) is not None:
@@ -286,9 +289,10 @@ class PoolFlow:
         now = self._clock()
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            self._book.left(self.entries.pop(number).place, now)
+            entry = self.entries.pop(number)
+            self._book.left(entry.place, now)
             self._watch(now)
-            self.stats.given_up += 1
+            self.stats.given_up += not entry.held.moves
             self._forget(waiting)
 
     def _flow(self, headers: Headers, priority: int) -> str:

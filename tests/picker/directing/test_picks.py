@@ -43,6 +43,7 @@ def test_a_decision_is_shown_with_what_it_was_made_of() -> None:
         "decision_seconds": 0.25,
         "waited_seconds": None,
         "waited_for": None,
+        "fallback": None,
         "sessions": [],
         "end": None,
     }
