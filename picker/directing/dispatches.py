@@ -31,7 +31,7 @@ from picker.scheduling.profile import Selection
 if TYPE_CHECKING:
     from random import Random
 
-_FAILURES: Final = 3
+_FAILURES: Final = 2
 _FAILING_SECONDS: Final = 5.0
 """An endpoint that failed so often in a row is not asked for so long where another pool can serve instead."""
 

@@ -66,7 +66,7 @@ def test_a_pool_whose_pages_cannot_be_read_again_and_again_is_passed_over(waits:
 def test_a_pool_that_answers_with_errors_alone_is_passed_over_for_a_while(waits: Waits) -> None:
     pools = Pools(TO_STANDBY, waits)
     pools.have(chat=1, standby=1)
-    for _ in range(3):
+    for _ in range(2):
         asked = pools.ask(10)
         assert told(asked.decision) == "chat"
         pools.ends(asked, 503)
