@@ -169,6 +169,7 @@ def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
         section.get("write_status", Field.boolean, default.write_status),
         pools,
         section.get("workloads", declared_objects.workloads, default.workloads),
+        section.get("drain_cordoned", Field.boolean, default.drain_cordoned),
     )
 
 

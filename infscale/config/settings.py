@@ -104,13 +104,15 @@ class KubernetesDiscoverySettings:
 
     With `write_status` the conditions of objectives, rewrites and models are written back to the cluster. `pools` are
     pools of model servers that have no `InferencePool`, `workloads` more kinds that values can belong to. With `only`
-    nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces.
+    nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces. With
+    `drain_cordoned` pods on cordoned nodes get nothing new while others of their pools are elsewhere.
     """
 
     namespaces: tuple[str, ...] = ()
     write_status: bool = True
     pools: tuple[DeclaredPool, ...] = ()
     workloads: tuple[DeclaredWorkload, ...] = ()
+    drain_cordoned: bool = True
     only: OnlyPool | None = field(default=None, metadata=NOT_A_KEY)
 
 

@@ -1,4 +1,4 @@
-"""Another pool or model through a real Envoy: empty and dead pools cost nothing, and nobody waits beyond the deadline."""
+"""Another pool or model through a real Envoy: empty and dead pools cost nothing, and waits end with the deadline."""
 
 import asyncio
 import contextlib
@@ -97,7 +97,7 @@ class Pools:
                 await asyncio.sleep(0.02)
 
     async def ask(self, into: Answers, words: int = 20, tokens: int = 4, **headers: str) -> None:
-        body = {"model": MODEL, "prompt": f"{random.random()} " + "word " * words, "max_tokens": tokens}  # noqa: S311, TID251 # a prompt
+        body = {"model": MODEL, "prompt": f"{random.random()} " + "word " * words, "max_tokens": tokens}  # noqa: TID251 # a prompt
         try:
             async with self.session.post(f"{self.url}/v1/completions", json=body, headers=headers) as answer:
                 text = await answer.text()
@@ -241,9 +241,8 @@ async def test_a_dead_pool_costs_no_request_once_it_is_seen_to_be_dead(tmp_path:
                 await asyncio.sleep(0.05)
             done.set()
         lost = [at - died_at for at in answers.failed_at]
-        print(
-            f"\n{waits}: {len(lost)} of {sum(answers.statuses.values())} lost, the last after {max(lost, default=0):.2f} s"
-        )
+        total, last = sum(answers.statuses.values()), max(lost, default=0.0)
+        print(f"\n{waits}: {len(lost)} of {total} lost, the last after {last:.2f} s")
         assert all(each < 0.6 for each in lost), lost
         assert len(lost) <= 40
         assert answers.told['pool="default/standby", reason=unavailable'] > 50

@@ -136,7 +136,7 @@ class Pools:
         tokens: int = LONG,
         headers: Mapping[str, str] | None = None,
         subset: tuple[str, ...] | None = None,
-        body: ParsedBody | None | Literal["usual"] = "usual",
+        body: ParsedBody | Literal["usual"] | None = "usual",
     ) -> Asked:
         given = Headers([(name, value.encode()) for name, value in (headers or {}).items()])
         prompt = random.Random(len(self.went)).randbytes(64)
