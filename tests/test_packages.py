@@ -123,6 +123,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
     "cli/test_import_config.py": ("infscale/prometheus/rules/rules_report",),
     "metrics/store/test_metrics_store.py": ("infscale/metrics/sample", "infscale/metrics/store/endpoint_record"),
     "picker/directing/test_director.py": ("picker/directing/director_books", "picker/directing/gates"),
+    "picker/directing/falling_back/test_fallback_director.py": (
+        "picker/directing/falling_back/fallback_books",
+        "picker/directing/falling_back/fallback_target",
+    ),
     "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow",),
     "picker/telemetry/test_flow_metrics.py": ("picker/directing/holding/flow_stats",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),

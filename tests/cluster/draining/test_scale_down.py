@@ -47,7 +47,7 @@ class Drained:
         async with aiohttp.ClientSession() as session, session.get(f"{self.telemetry}/debug/snapshot") as answer:
             document = await answer.json()
         [pool] = [each for each in document["pools"] if each["pool"] == f"{NAMESPACE}/{NAME}"]
-        return {each["name"].partition("/")[2]: each["phase"] for each in pool["endpoints"]}
+        return {each["endpoint"].partition("/")[2]: each["phase"] for each in pool["endpoints"]}
 
 
 @dataclass
