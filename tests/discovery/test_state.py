@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.discovery.state import DEFAULT_POOL, read_state
-from infscale.documents.strict_document import from_plain, load
+from infscale.documents.strict_document import Plain, from_plain, load
 from infscale.endpoint import DRAINING_LABEL, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.errors import ConfigError
 
@@ -368,7 +368,7 @@ def test_a_mistake_in_an_annotation_of_a_file_is_refused() -> None:
     ids=["the first says so", "the second says so"],
 )
 def test_all_ranks_of_a_pod_drain_together(first: dict[str, str], second: dict[str, str]) -> None:
-    entries = [
+    entries: list[Plain] = [
         {"name": "vllm-0", "address": "10.0.0.1", "port": "8000", **first},
         {"name": "vllm-0", "address": "10.0.0.1", "port": "8001", **second},
         {"name": "vllm-1", "address": "10.0.0.2", "port": "8000"},
@@ -378,7 +378,7 @@ def test_all_ranks_of_a_pod_drain_together(first: dict[str, str], second: dict[s
 
 
 def test_a_label_says_that_an_endpoint_drains() -> None:
-    entries = [
+    entries: list[Plain] = [
         {"name": f"vllm-{row}", "address": f"10.0.0.{row + 1}", "port": "8000", "labels": {DRAINING_LABEL: said}}
         for row, said in enumerate(("true", "false"))
     ]

@@ -50,7 +50,11 @@ class Pools:
     """Requests are for `chat`; what endpoints each pool has is told, and they run what they are sent."""
 
     def __init__(
-        self, targets: Mapping[ObjectKey, Sequence[FallbackTarget]], waits: Waits = "own", **flow: float
+        self,
+        targets: Mapping[ObjectKey, Sequence[FallbackTarget]],
+        waits: Waits = "own",
+        max_wait_seconds: float = 60.0,
+        no_endpoint_seconds: float = 60.0,
     ) -> None:
         self.now = 1.0
         self.alarms = [math.inf, math.inf]
@@ -63,7 +67,11 @@ class Pools:
         self.queue: FlowDirector | ReferenceFlowDirector | None = None
         if waits == "own":
             self.queue = FlowDirector(
-                self.directors, self.directors, FlowSettings(**flow), lambda at: self._set(0, at), self._time
+                self.directors,
+                self.directors,
+                FlowSettings(max_wait_seconds, no_endpoint_seconds),
+                lambda at: self._set(0, at),
+                self._time,
             )
         elif waits == "reference":
             control = ReferenceFlowControl(ReferenceFlowSettings())
