@@ -81,6 +81,8 @@ LIMITS: Final = (
     Limit("sessions", "moves ÷ the reference's", _ratio(lambda one: float(one.moves), REFERENCE), 1.0),
     Limit("sessions", "the reference's prefix hits ÷ ours", _ratio(lambda one: one.hit_ratio, REFERENCE, less=False),
           1.1),
+    Limit("drain", "requests not answered", _not_answered, 0),
+    Limit("drain", "moves of a session as servers leave", lambda found: float(found[OURS].most_moves), 1),
     Limit("surge", "requests not answered", _not_answered, 0),
     Limit("surge", "p90 ÷ sent at once", _ratio(lambda one: one.ttft_p90, AT_ONCE), 0.5),
 )  # fmt: skip

@@ -149,6 +149,25 @@ def sessions(stretch: float = 1.0) -> ScenarioPlan:
     )
 
 
+def drain(stretch: float = 1.0) -> ScenarioPlan:
+    """Long answers and chats on six servers, of which four leave at once, as in a scale-down."""
+    at = 8.0 * stretch
+    seconds = 2.0 * at
+    return ScenarioPlan(
+        "drain",
+        "some fifty long answers, and chats, on six servers of which four leave at once",
+        (
+            f"no-prefix:rate=8/1,seconds={seconds:g},question=200,output=100",
+            f"chats:rate=2,seconds={seconds:g},groups=6,turns=8,cv=1",
+        ),
+        "llama-3.1-8b-l4",
+        6,
+        contenders(sessions=True),
+        steps=(Step(at, newest=4),),
+        restart=(at, seconds),
+    )
+
+
 def surge(stretch: float = 1.0) -> ScenarioPlan:
     """The surge of ``make lab`` until it is over: one old server, and five that its autoscaler starts 2 s later.
 
@@ -173,7 +192,7 @@ def surge(stretch: float = 1.0) -> ScenarioPlan:
 
 Make = Callable[[float], ScenarioPlan]
 DEMO_PLANS: Final[Mapping[str, Make]] = MappingProxyType(
-    {"overload": overload, "scale-from-zero": scale_from_zero, "sessions": sessions}
+    {"overload": overload, "scale-from-zero": scale_from_zero, "sessions": sessions, "drain": drain}
 )
 """By name: makes a scenario that lasts so many times as long as in the demo."""
 PLANS: Final[Mapping[str, Make]] = MappingProxyType({**DEMO_PLANS, "surge": surge})

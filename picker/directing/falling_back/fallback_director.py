@@ -51,7 +51,8 @@ class Queues(Protocol):
 class _Waiting:
     """A request that waits: `held` at its own pool, or `at` one of its targets; None: it was refused there.
 
-    `targets` are those it has not been at yet. `told` is what waits for its verdict, None: nothing does yet.
+    `targets` are those it has not been at yet. `told` is what waits for its verdict, None: nothing does yet. `left`: it
+    has waited at a target, and its own pool may be asked once more.
     """
 
     request: InferenceRequest
@@ -63,6 +64,7 @@ class _Waiting:
     why: FallbackReason = FallbackReason.UNAVAILABLE
     at: Way | None = None
     refused: Rejection | None = None
+    left: bool = False
 
     def resolve(self, verdict: Verdict) -> None:
         """Tell the exchange."""
@@ -162,7 +164,8 @@ class FallbackDirector:
     def _look(self, number: int, waiting: _Waiting, now: float) -> None:
         verdict: Verdict | Held | None
         if waiting.refused is not None:
-            verdict = self._after_refusal(waiting, waiting.refused, now) or waiting.refused
+            refused = waiting.refused
+            verdict = self._after_refusal(waiting, refused, now) or self._once_more(waiting, now) or refused
         elif not self._place_serves(waiting, now):
             verdict = self._elsewhere(waiting, FallbackReason.UNAVAILABLE, now)
         else:
@@ -193,9 +196,16 @@ class FallbackDirector:
         late = [each for each in waiting.targets if each.after_seconds is not None and expected > each.after_seconds]
         return self._tried(waiting, late, FallbackReason.FORECAST, now, waits=False) if late else None
 
+    def _once_more(self, waiting: _Waiting, now: float) -> Verdict | Held | None:
+        """What its own pool says of a request that no target is left for; None: it was asked already, or serves not."""
+        if not waiting.left or not waiting.own.serves(waiting.request, now):
+            return None
+        waiting.left, waiting.targets, waiting.refused = False, (), None
+        return self._director.direct(waiting.request, now)
+
     def _after_refusal(self, waiting: _Waiting, refused: Rejection, now: float) -> Decision | Held | None:
-        """Where a request goes that its pool has refused; None: nowhere."""
-        why = REASONS.get(refused.reason)
+        """Where a request goes that has been refused; None: nowhere."""
+        why = FallbackReason.UNAVAILABLE if waiting.left else REASONS.get(refused.reason)
         return None if why is None else self._elsewhere(waiting, why, now)
 
     def _elsewhere(self, waiting: _Waiting, why: FallbackReason, now: float) -> Decision | Held | None:
@@ -230,7 +240,7 @@ class FallbackDirector:
             waiting.at, waiting.why, waiting.refused = way, why, None
             waiting.targets = waiting.targets[waiting.targets.index(target) + 1 :]
             if isinstance(verdict, Held):
-                waiting.held = verdict
+                waiting.held, waiting.left = verdict, True
                 return verdict
             return self._went(waiting, verdict, now)
         return None
@@ -291,9 +301,10 @@ class FallbackDirector:
             del self._waiting[number]
             waiting.resolve(self._went(waiting, verdict, now))
             return
+        # A target may be gone, which is nothing that the client could mend.
+        why = FallbackReason.UNAVAILABLE if waiting.at is not None else REASONS.get(verdict.reason)
         self._leave(waiting)
-        why = REASONS.get(verdict.reason)
-        if why is None or not any(each.after(why) for each in waiting.targets):
+        if why is None or not (waiting.left or any(each.after(why) for each in waiting.targets)):
             del self._waiting[number]
             waiting.resolve(verdict)
             return

@@ -97,8 +97,12 @@ class Pools:
     def _time(self) -> float:
         return self.now
 
-    def have(self, chat: int = 0, standby: int = 0, small: int = 0) -> None:
-        """Have so many endpoints in each pool."""
+    def lose(self, pool: ObjectKey, chat: int) -> None:
+        """Have `pool` gone, and so many endpoints of `chat`."""
+        self.have(chat, without=pool)
+
+    def have(self, chat: int = 0, standby: int = 0, small: int = 0, without: ObjectKey | None = None) -> None:
+        """Have so many endpoints in each pool, of which `without` is not there."""
         found: list[Endpoint] = []
         for number, (pool, count) in enumerate(zip(POOLS, (chat, standby, small), strict=True)):
             self.endpoints[pool] = count
@@ -114,7 +118,7 @@ class Pools:
             ]
         state = DiscoveryState(
             tuple(found),
-            tuple(Pool(pool, {"pool": pool.name}) for pool in POOLS),
+            tuple(Pool(pool, {"pool": pool.name}) for pool in POOLS if pool != without),
             (Objective(ObjectKey("llm", "gold"), 10, "chat"),),
         )
         for pool in POOLS:

@@ -256,6 +256,25 @@ def test_a_client_that_leaves_takes_its_request_along() -> None:
     assert pools.there() == 1
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_its_own_pool_is_asked_once_more_when_the_other_is_gone(back: bool) -> None:
+    pools = Pools(TO_STANDBY)
+    pools.have(standby=1)
+    for _ in range(8):
+        pools.ask(60_000)
+    waits = pools.ask(60_000)
+    assert waits.waits
+    assert pools.there() == 9
+    pools.lose(STANDBY, chat=int(back))
+    pools.passes(0.5)
+    assert pools.there() == 1, "what runs there has not ended"
+    last = pools.went[1]
+    assert told(last.verdicts[0]) == ("chat" if back else "unknown_pool")
+    assert not back or waits.waits, "it waits for its turn"
+    pools.ends(pools.went[0])
+    assert pools.there() == 0
+
+
 class Life(RuleBasedStateMachine):
     """Whatever comes, goes, dies and ends: every request has one verdict, and the books are at 0 in the end."""
 
