@@ -179,11 +179,16 @@ class PoolDirector:
         """The priority of `request` by the objectives of this pool; None: it has no body, and no priority."""
         return None if request.body is None else self._gates.priority(request, request.body)
 
-    def serves(self, request: InferenceRequest, now: float) -> bool:
-        """Whether an endpoint that `request` may go to is there and seems to be alive."""
+    def serves(self, request: InferenceRequest, now: float, *, in_doubt: bool = False) -> bool:
+        """Whether an endpoint that `request` may go to is there and seems to be alive.
+
+        With `in_doubt` it is enough that it was a moment ago: its load is known and not too old.
+        """
         snapshot = self._store.snapshot(self.pool)
         if snapshot is None:
             return False
+        if in_doubt:
+            return len(hinted(request.subset, snapshot, snapshot.candidates(now))) > 0
         rows = alive(request.subset, snapshot, now, self._settings.unknown_load)
         return len(rows) > 0 and self._dispatches.answering(snapshot, rows, now)
 

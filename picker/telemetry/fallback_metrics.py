@@ -39,7 +39,7 @@ class FallbackCollector(Collector):
         yield filled(
             CounterMetricFamily,
             "infscale_fallback_limited",
-            "how often a request could not go to another pool or model since as many were there as may be",
+            "requests that at some time could not go to another pool or model, as many were there as may be",
             _WAY,
             ((_labels(way), count) for way, count in books.limited.items()),
         )

@@ -23,7 +23,7 @@ class FallbackBooks:
         self.went: dict[tuple[Way, FallbackReason], int] = {}
         """Requests that were sent to an endpoint there since the start."""
         self.limited: dict[Way, int] = {}
-        """How often a request could not go there since as many were there as may be, since the start."""
+        """Requests that could not go there at some time, as many were there as may be; since the start."""
         # By the identity of the pick's record, which goes from a decision into those that replace it.
         self._running: dict[int, Way] = {}
 
@@ -34,10 +34,11 @@ class FallbackBooks:
         if target.max_share is not None:
             # A share of a small pool is one request at least, or nothing would ever go there.
             most = min(most, max(1.0, target.max_share * endpoints * takes_each))
-        if there + 1 <= most:
-            return True
+        return there + 1 <= most
+
+    def kept_away(self, way: Way) -> None:
+        """A request could not go `way`, as many are there as may be; to be told once for each."""
         self.limited[way] = self.limited.get(way, 0) + 1
-        return False
 
     def entered(self, way: Way) -> None:
         """A request waits at the target."""

@@ -9,7 +9,7 @@ another picker has sent elsewhere already stays where it is.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Final, Protocol
@@ -52,7 +52,7 @@ class _Waiting:
     """A request that waits: `held` at its own pool, or `at` one of its targets; None: it was refused there.
 
     `targets` are those it has not been at yet. `told` is what waits for its verdict, None: nothing does yet. `left`: it
-    has waited at a target, and its own pool may be asked once more.
+    has waited at a target, and its own pool may be asked once more. `limited` are ways that it found closed by a limit.
     """
 
     request: InferenceRequest
@@ -65,6 +65,7 @@ class _Waiting:
     at: Way | None = None
     refused: Rejection | None = None
     left: bool = False
+    limited: set[Way] = field(default_factory=set[Way])
 
     def resolve(self, verdict: Verdict) -> None:
         """Tell the exchange."""
@@ -214,14 +215,26 @@ class FallbackDirector:
         found: Decision | Held | None = None
         if self._queues is not None:
             found = self._tried(waiting, targets, why, now, waits=False)
-        return found or self._tried(waiting, targets, why, now, waits=True)
+        found = found or self._tried(waiting, targets, why, now, waits=True)
+        if found is None and not waiting.own.serves(waiting.request, now, in_doubt=True):
+            # As when all pages could not be read for a moment: what was there then is worth more than what was not.
+            found = self._tried(waiting, targets, why, now, waits=True, in_doubt=True)
+        return found
 
-    def _tried(
-        self, waiting: _Waiting, targets: Sequence[FallbackTarget], why: FallbackReason, now: float, *, waits: bool
+    def _tried(  # how eagerly
+        self,
+        waiting: _Waiting,
+        targets: Sequence[FallbackTarget],
+        why: FallbackReason,
+        now: float,
+        *,
+        waits: bool,
+        in_doubt: bool = False,
     ) -> Decision | Held | None:
         """The verdict of the first of `targets` that takes a request; with `waits` also where it waits behind others.
 
-        The request has left where it was. None: no target takes it, and it is where it was.
+        The request has left where it was. None: no target takes it, and it is where it was. With `in_doubt` a target
+        counts that seemed alive a moment ago.
         """
         for target in targets:
             director = self._directors.director(target.pool)
@@ -230,7 +243,7 @@ class FallbackDirector:
             ):
                 continue
             asked, way = self._asked(waiting, target), Way(waiting.own.pool, target)
-            if not director.serves(asked, now) or not self._has_room(way, director):
+            if not director.serves(asked, now, in_doubt=in_doubt) or not self._has_room(waiting, way, director):
                 continue
             verdict = self._director.direct(asked, now)
             if isinstance(verdict, Rejection):
@@ -245,10 +258,15 @@ class FallbackDirector:
             return self._went(waiting, verdict, now)
         return None
 
-    def _has_room(self, way: Way, director: PoolDirector) -> bool:
+    def _has_room(self, waiting: _Waiting, way: Way, director: PoolDirector) -> bool:
         snapshot = self._store.snapshot(way.target.pool)
         takes_each = 0.0 if snapshot is None else snapshot.state.settings.saturation.max_in_flight_requests
-        return self.books.has_room(way, director.ready(), takes_each)
+        if self.books.has_room(way, director.ready(), takes_each):
+            return True
+        if way not in waiting.limited:
+            waiting.limited.add(way)
+            self.books.kept_away(way)
+        return False
 
     def _asked(self, waiting: _Waiting, target: FallbackTarget) -> InferenceRequest:
         return target.asked(waiting.request, waiting.own.priority(waiting.request))

@@ -88,6 +88,18 @@ def test_where_both_are_dead_nothing_changes(waits: Waits) -> None:
     assert told(pools.ask(10).decision) == "chat"
 
 
+@pytest.mark.parametrize("waits", EVERY)
+def test_where_both_seem_dead_the_one_that_was_alive_a_moment_ago_is_asked(waits: Waits) -> None:
+    pools = Pools(TO_STANDBY, waits)
+    pools.have(chat=1, standby=1)
+    pools.dead.add(CHAT)
+    pools.passes(3.0)
+    pools.dead.add(STANDBY)
+    pools.scrape()
+    pools.scrape()
+    assert told(pools.ask(10).decision) == "standby"
+
+
 def test_a_request_goes_on_when_it_has_waited_for_long_enough() -> None:
     pools = Pools({CHAT: [FallbackTarget(STANDBY, after_seconds=1.0)]})
     pools.have(chat=1, standby=1)
