@@ -100,6 +100,7 @@ MEASURES: Final[Mapping[str, tuple[Measure[Figures], ...]]] = {
         _FAILED,
     ),
     "surge": (_TTFT, _TOKENS, _REFUSED, _FAILED),
+    "fallback": (_TTFT, _TOKENS, _REFUSED, _FAILED),
 }
 """By the name of the scenario, row by row."""
 
