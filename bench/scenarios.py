@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.routing import Progress
 from infscale.demo.scenarios.compared_figures import text
-from infscale.demo.scenarios.contenders import AT_ONCE, OURS, REFERENCE
+from infscale.demo.scenarios.contenders import ALONE, AT_ONCE, OURS, REFERENCE
 from infscale.demo.scenarios.figures import Figures
 from infscale.demo.scenarios.scenario_plan import PLANS
 from infscale.errors import InfscaleError
@@ -81,6 +81,10 @@ LIMITS: Final = (
     Limit("sessions", "moves ÷ the reference's", _ratio(lambda one: float(one.moves), REFERENCE), 1.0),
     Limit("sessions", "the reference's prefix hits ÷ ours", _ratio(lambda one: one.hit_ratio, REFERENCE, less=False),
           1.1),
+    Limit("drain", "requests not answered", _not_answered, 0),
+    Limit("drain", "moves of a session as servers leave", lambda found: float(found[OURS].most_moves), 1),
+    Limit("fallback", "not answered ÷ without", _ratio(lambda one: float(one.requests - one.answered), ALONE), 0.3),
+    Limit("fallback", "p90 ÷ without", _ratio(lambda one: one.ttft_p90, ALONE), 0.5),
     Limit("surge", "requests not answered", _not_answered, 0),
     Limit("surge", "p90 ÷ sent at once", _ratio(lambda one: one.ttft_p90, AT_ONCE), 0.5),
 )  # fmt: skip

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from infscale.labels import Selector
 
+DRAINING_LABEL = "infscale.dev/draining"
+"""With the value ``true`` an endpoint drains, whatever else is known of it."""
+
 _MAX_HOST_NAME = 253
 _HOST_LABEL = r"[a-zA-Z0-9](?:[-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
 _HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*\.?")

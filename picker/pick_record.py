@@ -55,7 +55,8 @@ class PickRecord:
     to choose, with the status that the client got; such a record has no destinations. `waited_seconds` is how long the
     request was held before it was decided, `waited_for` what for, in words. `sessions` are those that were placed with
     it, and where the gateway went on to another endpoint, those that are there now. `remote` are stages of it that are
-    done elsewhere than at its destination.
+    done elsewhere than at its destination. `fallback` says in words instead of what it was chosen, None where it was
+    for this pool and model.
     """
 
     request_id: str
@@ -76,6 +77,7 @@ class PickRecord:
     waited_for: str | None = None
     sessions: tuple[SessionClaim, ...] = ()
     remote: tuple[RemoteStage, ...] = ()
+    fallback: str | None = None
 
     def __post_init__(self) -> None:
         self.request_id = self.request_id[:KEPT_CHARACTERS]

@@ -161,7 +161,8 @@ class InferenceRequest:
 
     `body` None: the request has no body (a GET). `subset` is the gateway's hint: the authorities (or bare addresses)
     to pick from; None: no hint, empty: nothing may be picked. `size_bytes` is the body's. `waits`: it stands in a
-    queue and is asked about again, so that a refusal is not its answer yet.
+    queue and is asked about again, so that a refusal is not its answer yet. `priority` is what the pool gave it that it
+    was for, where it is asked of another one instead.
     """
 
     request_id: Final[str]
@@ -171,6 +172,7 @@ class InferenceRequest:
     subset: Final[tuple[str, ...] | None]
     size_bytes: Final[int]
     waits: Final[bool]
+    priority: Final[int | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -182,6 +184,7 @@ class InferenceRequest:
         size_bytes: int = 0,
         *,
         waits: bool = False,
+        priority: int | None = None,
     ) -> None:
         self.request_id = request_id
         self.path = path
@@ -190,11 +193,19 @@ class InferenceRequest:
         self.subset = subset
         self.size_bytes = size_bytes
         self.waits = waits
+        self.priority = priority
 
     def waiting(self) -> "InferenceRequest":
         """The same request while it stands in a queue."""
         return InferenceRequest(
-            self.request_id, self.path, self.headers, self.body, self.subset, self.size_bytes, waits=True
+            self.request_id,
+            self.path,
+            self.headers,
+            self.body,
+            self.subset,
+            self.size_bytes,
+            waits=True,
+            priority=self.priority,
         )
 
     def remembered(self) -> "InferenceRequest":
@@ -217,6 +228,18 @@ class InferenceRequest:
             body.framing,
         )
         return InferenceRequest(self.request_id, self.path, self.headers, beginning, self.subset, self.size_bytes)
+
+
+@dataclass(slots=True, eq=False)
+class Fallback:
+    """That a request goes elsewhere than to the pool, or to another model than, it was for.
+
+    `model` is the name that its answer has instead of the one asked for, "" where the model is the same. `told` is what
+    client and endpoint are told in a header.
+    """
+
+    model: str
+    told: bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -279,7 +302,8 @@ class Decision:
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
     `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
     worked out. By `recall` it can be taken back, where it may. `remote` is what is done for it elsewhere than at its
-    destination; None: its scheduling knows of no such thing.
+    destination; None: its scheduling knows of no such thing. `fallback` is there where it goes elsewhere than it was
+    to.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -298,6 +322,7 @@ class Decision:
     cost: Final[GpuCost | None]
     recall: Final[Recall | None]
     remote: Final[RemoteWork | None]
+    fallback: Final[Fallback | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -317,6 +342,7 @@ class Decision:
         cost: GpuCost | None = None,
         recall: Recall | None = None,
         remote: RemoteWork | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -334,6 +360,7 @@ class Decision:
         self.cost = cost
         self.recall = recall
         self.remote = remote
+        self.fallback = fallback
 
 
 RejectionCode = Literal[
@@ -504,14 +531,18 @@ class Held:
     before that: its client has left, its gateway has answered, or its exchange has ended.
     """
 
-    __slots__ = ("_given_up", "_listener", "_watcher", "waiting")
+    __slots__ = ("_given_up", "_listener", "_watcher", "expected_seconds", "moves", "waiting")
 
-    def __init__(self, given_up: Callable[[], None]) -> None:
+    def __init__(self, given_up: Callable[[], None], expected_seconds: float | None = None) -> None:
         self._given_up = given_up
         self._watcher: Callable[[Verdict], None] | None = None
         self._listener: Callable[[Verdict], None] | None = None
         self.waiting = True
         """Whether a verdict is still wanted."""
+        self.expected_seconds = expected_seconds
+        """How long it is expected to wait, from when it began; None: that is not known."""
+        self.moves = False
+        """Whether it is given up because it goes elsewhere, and not because its client has left."""
 
     def listen(self, listener: Callable[[Verdict], None]) -> None:
         """Have `listener` told of the verdict: what carries the exchange."""

@@ -33,11 +33,13 @@ from infscale.telemetry.source_metrics import (
 from infscale.telemetry.telemetry_server import StoreCollector
 from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
+from picker.directing.falling_back.fallback_books import FallbackBooks
 from picker.directing.observed_director import ObservedDirector
 from picker.directing.pool_directors import PoolDirectors
 from picker.flow.reference.flow_counts import FlowCounts
 from picker.telemetry.bill_metrics import BillCollector
 from picker.telemetry.counts import PickerCollector, PortCollector, ReloadCollector, ReloadStats
+from picker.telemetry.fallback_metrics import FallbackCollector
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.pool_averages import PoolAveragesCollector
 from picker.telemetry.reference_counts import ReferenceCounts
@@ -73,6 +75,7 @@ def _picker() -> Iterable[Collector]:
         PickerCollector(directors, durations, int),
         FlowCollector(dict),
         BillCollector(Bills(MetricStore("s"))),
+        FallbackCollector(FallbackBooks()),
         PortCollector(Budget(1, 1), LimitNotes().counts),
         ReloadCollector(ReloadStats("")),
         KeysCollector({}),

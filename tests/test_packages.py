@@ -132,6 +132,10 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "picker/directing/billing/pool_bill",
     ),
     "viewing/billed/test_told_bill.py": ("infscale/viewing/billed/allocations",),
+    "picker/directing/falling_back/test_fallback_director.py": (
+        "picker/directing/falling_back/fallback_books",
+        "picker/directing/falling_back/fallback_target",
+    ),
     "picker/directing/holding/test_flow_director.py": ("picker/directing/holding/pool_flow",),
     "picker/telemetry/test_flow_metrics.py": ("picker/directing/holding/flow_stats",),
     "picker/directing/test_unknown_load.py": ("picker/directing/candidates",),

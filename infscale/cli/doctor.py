@@ -105,7 +105,7 @@ def _scope(client: KubeClient, namespace: str | None, config: ServeConfig | None
 
 
 def discovery_needs(client: KubeClient, config: ServeConfig) -> frozenset[Right]:
-    """The rights that discovery with `config` cannot do without; of other projects' workloads it can."""
+    """The rights that discovery with `config` cannot do without; of other projects' workloads and nodes it can."""
     followed = config.discovery.kubernetes
     if followed is None:
         return frozenset()
@@ -115,6 +115,7 @@ def discovery_needs(client: KubeClient, config: ServeConfig) -> frozenset[Right]
         followed.write_status,
         pools=tuple(each.pool for each in followed.pools),
         workloads=tuple(each.workload for each in followed.workloads),
+        drain_cordoned=False,
     )
     # Made to be asked what it needs; it follows nothing before it is entered.
     discovery = KubernetesDiscovery(client, settings, asyncio.get_running_loop().time, random.Random(0))

@@ -10,7 +10,8 @@ from infscale.client_headers import TRUSTABLE
 from infscale.config import declared_objects, listeners
 from infscale.config.configured_dialects import dialects
 from infscale.config.explain_settings import explain_settings
-from infscale.config.flow_control_settings import flow_control_settings
+from infscale.config.fallback_settings import Fallbacks, fallback_settings
+from infscale.config.flow_control_settings import FlowControlSettings, flow_control_settings
 from infscale.config.record_settings import record_settings
 from infscale.config.settings import (
     AdapterSettings,
@@ -168,6 +169,7 @@ def _kubernetes_discovery(field: Field) -> KubernetesDiscoverySettings:
         section.get("write_status", Field.boolean, default.write_status),
         pools,
         section.get("workloads", declared_objects.workloads, default.workloads),
+        section.get("drain_cordoned", Field.boolean, default.drain_cordoned),
     )
 
 
@@ -303,6 +305,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         section.refuse(["max_buffered_bytes"], f"is less than max_body_bytes, {longest}: no such body could be taken")
     trusted = partial(values.different, read=_trusted_header)
     objectives = values.one_of(get_args(UnknownObjectives))
+    flow = section.get("flow_control", flow_control_settings, default.flow_control)
     return PickerSettings(
         listen=section.get("listen", listeners.listen, default.listen),
         health_listen=section.get("health_listen", listeners.listen, None),
@@ -329,9 +332,18 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         trusted_headers=section.get("trusted_headers", trusted, default.trusted_headers),
         unknown_objectives=section.get("unknown_objectives", objectives, default.unknown_objectives),
         record=section.get("record", record_settings(files), None),
-        flow_control=section.get("flow_control", flow_control_settings, default.flow_control),
+        flow_control=flow,
         explain=section.get("explain", explain_settings(files), default.explain),
+        fallback=_fallback(section, flow),
     )
+
+
+def _fallback(picker: Section, flow: FlowControlSettings) -> Fallbacks | None:
+    found = picker.get("fallback", fallback_settings, None)
+    timed = any(each.after_seconds is not None for listed in (found or {}).values() for each in listed)
+    if flow.enabled is False and timed and picker.sound("fallback", "flow_control"):
+        picker.refuse(["fallback"], "after_seconds is for requests that wait, and flow_control.enabled is false")
+    return found
 
 
 def _trusted_header(field: Field) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.config.explain_settings import ExplainSettings
+from infscale.config.fallback_settings import Fallbacks
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.record_settings import RecordSettings
 from infscale.discovery.state import DEFAULT_POOL
@@ -103,13 +104,15 @@ class KubernetesDiscoverySettings:
 
     With `write_status` the conditions of objectives, rewrites and models are written back to the cluster. `pools` are
     pools of model servers that have no `InferencePool`, `workloads` more kinds that values can belong to. With `only`
-    nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces.
+    nothing but one pool and what routing to it takes is followed; it must be in one of the namespaces. With
+    `drain_cordoned` pods on cordoned nodes get nothing new while others of their pools are elsewhere.
     """
 
     namespaces: tuple[str, ...] = ()
     write_status: bool = True
     pools: tuple[DeclaredPool, ...] = ()
     workloads: tuple[DeclaredWorkload, ...] = ()
+    drain_cordoned: bool = True
     only: OnlyPool | None = field(default=None, metadata=NOT_A_KEY)
 
 
@@ -192,7 +195,8 @@ class PickerSettings:
     request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
     `flow_control` says how requests wait until an endpoint can begin them.
-    `explain` says of how many decisions it can be told later why they were made.
+    `explain` says of how many decisions it can be told later why they were made. `fallback` says where requests of a
+    pool go that this cannot serve.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -222,6 +226,7 @@ class PickerSettings:
     record: RecordSettings | None = None
     flow_control: FlowControlSettings = field(default_factory=FlowControlSettings)
     explain: ExplainSettings = field(default_factory=ExplainSettings)
+    fallback: Fallbacks | None = field(default=None, hash=False)
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

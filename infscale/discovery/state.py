@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infscale.discovery import names
 from infscale.discovery.objects import InferenceObject, read_object
@@ -13,6 +13,7 @@ from infscale.documents.problems import Attempt
 from infscale.documents.strict_document import Field, attempted, quoted
 from infscale.documents.suggestions import did_you_mean, short_list
 from infscale.endpoint import (
+    DRAINING_LABEL,
     DescribedObject,
     DiscoveryState,
     Endpoint,
@@ -141,7 +142,13 @@ def _read_endpoints(entries: tuple[Field, ...], *, clusters: bool) -> tuple[tupl
     attempts = [
         (field, field.attempt(lambda each: taken.endpoint(_entry(each, clusters=clusters)))) for field in entries
     ]
-    return tuple((field, attempt.value) for field, attempt in attempts if not attempt.refused)
+    found = [(field, attempt.value) for field, attempt in attempts if not attempt.refused]
+    # Ranks are one process, or end with it: they drain together.
+    draining = {endpoint.key.pod for _, endpoint in found if endpoint.phase is Phase.DRAINING}
+    return tuple(
+        (field, replace(endpoint, phase=Phase.DRAINING) if endpoint.key.pod in draining else endpoint)
+        for field, endpoint in found
+    )
 
 
 class _Taken:
@@ -161,9 +168,10 @@ class _Taken:
                 "entries of one name are ranks of one pod: same address and labels, another port"
             )
         address, labels = entry.pod
+        phase = Phase.DRAINING if labels.get(DRAINING_LABEL) == "true" else entry.phase
         key = EndpointKey(entry.key.namespace, entry.key.name, len(ports))
         endpoint = Endpoint(
-            key, address, entry.port, labels, entry.phase, entry.metrics_port, metrics_address=entry.metrics_address
+            key, address, entry.port, labels, phase, entry.metrics_port, metrics_address=entry.metrics_address
         )
         if endpoint.authority in self._authorities:
             field.refuse(f"{endpoint.authority} is given twice, first at {self._authorities[endpoint.authority]}")

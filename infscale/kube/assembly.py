@@ -1,7 +1,7 @@
 """From everything the watches have seen to one `DiscoveryState`, in an order that does not depend on events'."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -47,6 +47,8 @@ class SeenObjects:
     pods: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     exporters: dict[ObjectKey, PodRecord] = field(default_factory=dict[ObjectKey, PodRecord])
     replica_sets: dict[ObjectKey, Workload | None] = field(default_factory=dict[ObjectKey, Workload | None])
+    cordoned: dict[ObjectKey, bool] = field(default_factory=dict[ObjectKey, bool])
+    """Of each node, whether it is cordoned."""
     pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.POOL))
     legacy_pools: Records[Pool] = field(default_factory=dict, metadata=_read_by(objects.LEGACY_POOL))
     objectives: Records[Objective] = field(default_factory=dict, metadata=_read_by(objects.OBJECTIVE))
@@ -212,7 +214,11 @@ class Assembler:
                 known = _Made.of(pod, chosen, workload)
             made[key] = known
         self._made = made
-        endpoints, notes = _one_per_address([endpoint for each in made.values() for endpoint in each.endpoints])
+        leaving = _leaving(made.values(), {key.name for key, cordoned in seen.cordoned.items() if cordoned})
+        found: list[Endpoint] = []
+        for key, each in made.items():
+            found += _drained(each.endpoints) if key in leaving else each.endpoints
+        endpoints, notes = _one_per_address(found)
         problems = tuple(each.problem for each in made.values() if each.problem is not None)
         return endpoints, (*notes, *problems)
 
@@ -225,6 +231,34 @@ class Assembler:
         known = self._pools
         now = {namespace: tuple(own) for namespace, own in found.items()}
         self._pools = {name: known[name] if known.get(name) == own else own for name, own in now.items()}
+
+
+def _leaving(made: Iterable[_Made], cordoned: Collection[str]) -> Collection[ObjectKey]:
+    """The pods that drain as their nodes are cordoned: those without which each of their pools has a Ready pod.
+
+    A cordon says that a node is to be emptied, not that its pods do not serve: a pool that is nowhere else stays.
+    """
+    if not cordoned:
+        return ()
+    ready = [each for each in made if phase_of(each.pod) is Phase.READY]
+    staying = [each for each in ready if each.pod.node not in cordoned]
+    kept: dict[ObjectKey, bool] = {}
+    found: set[ObjectKey] = set()
+    for each in ready:
+        pod = each.pod
+        if pod.node not in cordoned:
+            continue
+        own = [pool for pool in each.pools if pool.chooses(pod.key.namespace, pod.labels)]
+        for pool in own:
+            if pool.key not in kept:
+                kept[pool.key] = any(pool.chooses(one.pod.key.namespace, one.pod.labels) for one in staying)
+        if all(kept[pool.key] for pool in own):
+            found.add(pod.key)
+    return found
+
+
+def _drained(endpoints: Iterable[Endpoint]) -> Iterator[Endpoint]:
+    return (replace(each, phase=Phase.DRAINING) for each in endpoints)
 
 
 def _exporter_urls(wanted: ExporterPods, seen: SeenObjects) -> tuple[str, ...]:

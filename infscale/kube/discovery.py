@@ -21,7 +21,7 @@ from infscale.kube.conditions import judge
 from infscale.kube.reflector import Reflector
 from infscale.kube.rights import Right, rights
 from infscale.kube.status import StatusWriter
-from infscale.kube.tables import Refusals, Table, read_pod_again, read_replica_set
+from infscale.kube.tables import Refusals, Table, read_node, read_pod_again, read_replica_set
 from infscale.kube.watched_objects import Object, Record
 from infscale.kube.watching import ReflectorSettings
 from infscale.labels import Selector
@@ -54,7 +54,8 @@ class FollowSettings:
     `write_status` conditions are written back. Within `sync_timeout_seconds` everything must have been listed once.
     Changes are waited for `settle_seconds` before a state is made of them, so that many make one. With `only` nothing
     is followed but that pool's namespace, and in it pods, pools, and as far as the rights go what decides about single
-    requests. `pools` are there beside those of the cluster, and `workloads` are kinds beside those that are known.
+    requests. `pools` are there beside those of the cluster, and `workloads` are kinds beside those that are known. With
+    `drain_cordoned` pods of cordoned nodes drain, as far as nodes may be seen: with `namespaces` they are not.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class FollowSettings:
     only: OnlyPool | None = None
     pools: tuple[Pool, ...] = ()
     workloads: tuple[WorkloadKind, ...] = ()
+    drain_cordoned: bool = True
 
 
 class KubernetesDiscovery:
@@ -202,6 +204,11 @@ class KubernetesDiscovery:
         if not self._settings.namespaces:
             table = self._table(seen.namespaces, self._refusals.reading(objects.NAMESPACE))
             yield self._watch(resources.NAMESPACES, None, table)
+            if self._settings.drain_cordoned:
+                name, watch = self._watch(resources.NODES, None, self._table(seen.cordoned, read_node))
+                # Rights that were given before nodes were looked at.
+                self._optional.add(name)
+                yield name, watch
         for namespace in sorted({wanted.namespace for wanted in self._settings.exporters.values()}):
             exporters = self._table(seen.exporters, read_pod_again)
             name, watch = self._watch(resources.PODS, namespace, exporters)

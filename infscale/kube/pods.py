@@ -13,11 +13,12 @@ _PORT = re.compile(r"[0-9]{1,5}")
 def phase_of(pod: PodRecord) -> Phase | None:
     """The life of the endpoints of `pod`; None: it can have none, being without an address or finished.
 
+    A pod that is deleted, or that is said to drain, finishes what it has, with all of its ports and ranks at once.
     A pod that was Ready and is not any more is as one that starts: what it serves is not to be counted on.
     """
     if not pod.address or pod.finished:
         return None
-    if pod.deleting:
+    if pod.deleting or pod.draining:
         return Phase.DRAINING
     return Phase.READY if pod.ready else Phase.STARTING
 

@@ -7,7 +7,16 @@ from typing import Generic, TypeVar
 
 from infscale.endpoint import ObjectKey, Workload
 from infscale.kube.pods import remembering
-from infscale.kube.watched_objects import Definition, Object, PodRecord, Record, controller_of, key_of, read_pod
+from infscale.kube.watched_objects import (
+    Definition,
+    Object,
+    PodRecord,
+    Record,
+    controller_of,
+    is_cordoned,
+    key_of,
+    read_pod,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,3 +91,8 @@ def read_pod_again(item: Object, before: PodRecord | None) -> PodRecord:
 def read_replica_set(item: Object, _: Workload | None) -> Workload | None:
     """What owns a `ReplicaSet`."""
     return controller_of(item)
+
+
+def read_node(item: Object, _: bool | None) -> bool:
+    """Whether a `Node` is cordoned; its heartbeats change nothing."""
+    return is_cordoned(item)

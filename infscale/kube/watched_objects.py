@@ -20,7 +20,7 @@ from infscale.discovery.workloads import (
     read_service,
 )
 from infscale.documents.strict_document import Field, from_plain
-from infscale.endpoint import DescribedObject, ObjectKey, Pool, Workload
+from infscale.endpoint import DRAINING_LABEL, DescribedObject, ObjectKey, Pool, Workload
 from infscale.errors import ConfigError
 from infscale.kube.api import resources
 from infscale.kube.api.resources import Resource
@@ -34,6 +34,9 @@ ACTIVE_PORTS = ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-por
 
 ENGINES = ENGINE_LABELS
 """Annotations that name the engine of a pod, which are called as the labels that do; the first one present counts."""
+
+DRAINING = (DRAINING_LABEL,)
+"""The label and annotation of a pod that is to get nothing new, with the value ``true``."""
 
 MAX_VALUES = 5_000
 """Of one object's spec and labels that are read, nested ones included."""
@@ -240,8 +243,9 @@ class PodRecord:
     """What discovery needs of a pod.
 
     `address` is "" until it has one; `finished` is whether it has Succeeded or Failed; `active_ports` is the annotation
-    that narrows its ports, `engine` the one that names its engine; `owner` is its controller. Init containers, sidecars
-    among them, are left out: they are not what loads a model.
+    that narrows its ports, `engine` the one that names its engine; `owner` is its controller. `draining`: a label or an
+    annotation says so. `node` is where it runs, "" before it is scheduled. Init containers, sidecars among them, are
+    left out: they are not what loads a model.
     """
 
     key: ObjectKey
@@ -255,19 +259,21 @@ class PodRecord:
     containers: tuple[Container, ...] = ()
     owner: Workload | None = None
     engine: str | None = None
+    draining: bool = False
+    node: str = ""
 
 
 def read_pod(item: Object) -> PodRecord:
     """The record of a `Pod`."""
     metadata, spec, status = item["metadata"], item.get("spec") or _NOTHING, item.get("status") or _NOTHING
-    annotations = metadata.get("annotations") or _NOTHING
+    annotations, labels = metadata.get("annotations") or _NOTHING, metadata.get("labels") or _NOTHING
     condition = next((each for each in status.get("conditions") or () if each.get("type") == "Ready"), _NOTHING)
     ready = condition.get("status") == "True"
     ready_at = seconds_of(condition.get("lastTransitionTime")) if ready else None
     return PodRecord(
         key_of(item),
         metadata.get("uid", ""),
-        MappingProxyType(metadata.get("labels") or {}),
+        MappingProxyType(dict(labels)),
         _annotation(annotations, ACTIVE_PORTS),
         _address(status),
         status.get("phase") in {"Succeeded", "Failed"},
@@ -276,7 +282,14 @@ def read_pod(item: Object) -> PodRecord:
         _containers(spec, status, ready_at),
         controller_of(item),
         _annotation(annotations, ENGINES),
+        _annotation(labels, DRAINING) == "true" or _annotation(annotations, DRAINING) == "true",
+        spec.get("nodeName") or "",
     )
+
+
+def is_cordoned(item: Object) -> bool:
+    """Whether a `Node` takes no new pods: it is about to be emptied."""
+    return bool((item.get("spec") or _NOTHING).get("unschedulable"))
 
 
 def _annotation(annotations: Object, names: Sequence[str]) -> str | None:

@@ -240,6 +240,10 @@ def _held_and_kept(config: ServeConfig, deciding: Deciding) -> Sequence[Part]:
     if deciding.may_hold:
         alarm = LoopAlarm(clock)
         alarm.ring = deciding.hold(alarm.set).ring
+    late = LoopAlarm(clock)
+    fallback = deciding.fall_back(late.set)
+    if fallback is not None:
+        late.ring = fallback.ring
     parts: list[Part] = []
     if config.picker.record is not None:
         recording = Recording(config.picker.record, clock)

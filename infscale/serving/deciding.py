@@ -20,6 +20,8 @@ from picker.directing.billing.billed_director import BilledDirector
 from picker.directing.billing.bills import Bills
 from picker.directing.director import PoolDirector
 from picker.directing.director_books import DirectorSettings
+from picker.directing.falling_back.fallback_director import FallbackDirector
+from picker.directing.falling_back.fallback_target import FallbackTarget, Targets
 from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.holding.holding_director import Alarm
 from picker.directing.holding.pool_flow import FlowSettings
@@ -37,6 +39,7 @@ from picker.parsing import ParserTable
 from picker.request import Director
 from picker.sessions.session_tokens import TokenKeys
 from picker.telemetry.bill_metrics import BillCollector
+from picker.telemetry.fallback_metrics import FallbackCollector
 from picker.telemetry.flow_metrics import FlowCollector
 from picker.telemetry.reference_flow_metrics import ReferenceFlowCollector
 
@@ -66,6 +69,24 @@ def _exchange_settings(config: ServeConfig, scheduling: PickerConfig) -> Exchang
         tell_revision=not reference,
         tell_picks=picker.explain.tell,
     )
+
+
+def _targets(config: ServeConfig) -> Targets:
+    """Where requests go instead, as the configuration says it."""
+    return {
+        own: [
+            FallbackTarget(
+                each.pool or own,
+                each.model,
+                frozenset(each.models),
+                each.after_seconds,
+                each.max_requests,
+                each.max_share,
+            )
+            for each in listed
+        ]
+        for own, listed in (config.picker.fallback or {}).items()
+    }
 
 
 def _wall() -> float:
@@ -112,6 +133,8 @@ class Deciding(Part):
         self._outermost: Director = self._inner
         self.flow: FlowDirector | ReferenceFlowDirector | None = None
         """What has requests wait, where they may."""
+        self._fallback: FallbackDirector | None = None
+        self._unknown_pools: frozenset[ObjectKey] = frozenset()
         self._collectors: Sequence[Collector] = (
             *self.observing.collectors(),
             BillCollector(self.bills),
@@ -157,6 +180,22 @@ class Deciding(Part):
         self._outermost = self.flow = flow
         store.on_observation(lambda: flow.stir(self._clock()))
         return flow
+
+    def fall_back(self, alarm: Alarm) -> FallbackDirector | None:
+        """Have requests go elsewhere where the configuration says so, None where it does not; after `hold`.
+
+        `alarm` is to have what is returned rung.
+        """
+        targets = _targets(self._config)
+        if not targets:
+            return None
+        inner, store = self._outermost, self._store
+        self._fallback = fallback = FallbackDirector(
+            inner, self.directors, store, self.flow, targets, alarm, self._clock
+        )
+        self._collectors = (*self._collectors, FallbackCollector(fallback.books))
+        self._outermost = fallback
+        return fallback
 
     def tell_time_by(self, wall: Callable[[], float]) -> None:
         """Have the time of the day, Unix seconds, from `wall`; before any pool is there."""
@@ -211,6 +250,18 @@ class Deciding(Part):
             self.flow.sync(self._clock())
         if state.rewrites:
             _LOG.info(_REWRITES_NOTE, extra={"fields": {"rewrites": len(state.rewrites)}})
+        if self._fallback is not None:
+            self._note_unknown(frozenset(each.key for each in state.pools))
+
+    def _note_unknown(self, pools: frozenset[ObjectKey]) -> None:
+        """Say which pools of `picker.fallback` there are not, when these are others than before."""
+        fallbacks = self._config.picker.fallback or {}
+        named = {*fallbacks, *(each.pool or own for own, listed in fallbacks.items() for each in listed)}
+        unknown = frozenset(named - pools)
+        if unknown and unknown != self._unknown_pools:
+            fields = {"pools": ", ".join(sorted(map(str, unknown)))}
+            _LOG.warning("picker.fallback names pools that there are not", extra={"fields": fields})
+        self._unknown_pools = unknown
 
     def _as_reference(self) -> ReferenceFlowControl:
         settings = self.scheduling.flow

@@ -66,6 +66,7 @@ async def discovering(
         only=settings.kubernetes.only,
         pools=tuple(each.pool for each in settings.kubernetes.pools),
         workloads=tuple(each.workload for each in settings.kubernetes.workloads),
+        drain_cordoned=settings.kubernetes.drain_cordoned,
     )
     async with KubernetesDiscovery(client, follow, clock, rng) as cluster:
         states = cluster.states()

@@ -1,5 +1,6 @@
 """The demo's scenarios in virtual time: as a simulation has them, and what its results say in their figures."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from infscale.demo.scenarios.contenders import Contender
@@ -11,9 +12,10 @@ from infscale.errors import ConfigError
 from infscale.sim.engine.coefficients import coefficient_set
 from infscale.sim.engine.steps import EngineSettings
 from infscale.sim.load.traffic import LoadTarget
+from infscale.sim.settings import Fault, FaultKind
 from infscale.simulate.policy import Policy
 from infscale.simulate.run_result import RequestTable, RunResult
-from infscale.simulate.scenario import PlannedScale, Scenario, ServerKind
+from infscale.simulate.scenario import PlannedFault, PlannedScale, Scenario, ServerKind
 
 STRETCH = 4.0
 """How many times as long as in the demo a scenario is played."""
@@ -48,7 +50,19 @@ def planned_scenario(plan: ScenarioPlan) -> Scenario:
         scales=scales,
         scaling=plan.scaling,
         no_endpoint_seconds=_cold_seconds(plan),
+        standby=plan.standby,
+        fallback_seconds=plan.fallback_seconds,
+        faults=_deaths(plan),
     )
+
+
+def _deaths(plan: ScenarioPlan) -> tuple[PlannedFault, ...]:
+    """All servers but those that stand by refuse connections for a while."""
+    begin, end = plan.dead
+    if begin == math.inf:
+        return ()
+    refuse = Fault(FaultKind.REFUSE, end - begin)
+    return tuple(PlannedFault(begin, number, refuse) for number in range(plan.servers - plan.standby))
 
 
 def _cold_seconds(plan: ScenarioPlan) -> float | None:
@@ -66,6 +80,7 @@ def contending_policy(contender: Contender) -> Policy:
         f"scenario's {contender.name}",
         contender.scrape_seconds,
         enabled if isinstance(enabled, bool) else None,
+        falls_back=contender.falls_back,
     )
 
 

@@ -26,7 +26,7 @@ class Policy:
     `scrape_seconds` is its interval between scrapes, None: that of the scenario. `queued`: requests wait until an
     endpoint can begin them, or never do; None: as the scheduling has it. `router` makes another router, of the picker
     where there is a text; None: the picker or the baseline itself. `preempts`: where requests wait, sheddable ones are
-    taken back in flight for others.
+    taken back in flight for others. `falls_back`: they go to the other pool of a scenario that has one.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Policy:
     given: PickerConfig | None = field(default=None, compare=False, repr=False)
     router: MakeRouter | None = None
     preempts: bool = True
+    falls_back: bool = True
 
     @property
     def picks(self) -> bool:

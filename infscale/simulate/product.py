@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from infscale.config.fallback_settings import FallbackSettings
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.settings import DiscoverySettings, PickerSettings, ScrapeSettings, ServeConfig
 from infscale.endpoint import DiscoveryState
@@ -21,6 +22,7 @@ from infscale.simulate.world.virtual_clock import VirtualClock
 from infscale.simulate.world.virtual_scrapes import ScrapePace, VirtualScrapes
 from infscale.simulate.world.virtual_server import EPOCH
 from picker.directing.admission import OBJECTIVE_HEADERS
+from picker.directing.falling_back.fallback_director import FallbackDirector
 from picker.directing.holding.flow_director import FlowDirector
 from picker.directing.reference.reference_flow_director import ReferenceFlowDirector
 from picker.epp_config.loader import PickerConfig
@@ -36,12 +38,18 @@ _LONGEST_TIMEOUT_RATIO: Final = 0.8
 
 
 def serve_config(
-    scenario: Scenario, scrape_seconds: float | None, *, queued: bool | None = None, preempts: bool = True
+    scenario: Scenario,
+    scrape_seconds: float | None,
+    *,
+    queued: bool | None = None,
+    preempts: bool = True,
+    falls_back: bool = True,
 ) -> ServeConfig:
     """The configuration of a `serve` in this scenario; what it does not say is at its defaults.
 
     Requests wait where they are to be `queued`, or, where that is None, by the scheduling's own flow control. With
-    `preempts` our own flow control takes sheddable requests back for others.
+    `preempts` our own flow control takes sheddable requests back for others. Where the scenario has another pool,
+    requests go there if it `falls_back`.
     """
     scrape = ScrapeSettings()
     interval = scrape_seconds or scenario.scrape_seconds
@@ -52,6 +60,9 @@ def serve_config(
     if scenario.no_endpoint_seconds is not None:
         flow_control = replace(flow_control, no_endpoint_seconds=scenario.no_endpoint_seconds)
     picker = PickerSettings(pool=scenario.pool, destinations=scenario.destinations, flow_control=flow_control)
+    if scenario.standby and falls_back:
+        other = FallbackSettings(scenario.standby_pool, after_seconds=scenario.fallback_seconds)
+        picker = replace(picker, fallback={scenario.pool: (other,)})
     return ServeConfig(DiscoverySettings(default_pool=scenario.pool), scrape=scrape, picker=picker)
 
 
@@ -62,7 +73,8 @@ class Product:
         self, config: ServeConfig, scheduling: PickerConfig, scenario: Scenario, clock: VirtualClock, rng: "Random"
     ) -> None:
         self.store = new_store("sim", config.scrape)
-        self.store.configure(scenario.pool, pool_settings(config, scheduling, scenario.pool))
+        for pool in (scenario.pool, *((scenario.standby_pool,) if scenario.standby else ())):
+            self.store.configure(pool, pool_settings(config, scheduling, pool))
         scrape = config.scrape
         pace = ScrapePace(scrape.interval_seconds, scrape.timeout_seconds, scenario.delays.scrape)
         self._scrapes = VirtualScrapes(clock, self.store, pace, rng)
@@ -74,12 +86,12 @@ class Product:
 
 
 class _Waking:
-    """The alarm of a flow director in virtual time."""
+    """The alarm of a director in virtual time."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._number = 0
-        self.flow: FlowDirector | ReferenceFlowDirector | None = None
+        self.flow: FlowDirector | ReferenceFlowDirector | FallbackDirector | None = None
 
     def set(self, at: float) -> None:
         """See `picker.directing.holding.flow_director.Alarm`."""
@@ -111,6 +123,8 @@ class PickerRouter:
         self._waking = _Waking(clock)
         if self.deciding.may_hold:
             self._waking.flow = self.deciding.hold(self._waking.set)
+        late = _Waking(clock)
+        late.flow = self.deciding.fall_back(late.set)
         self._director = self.deciding.director
         self._headers: dict[tuple[str, str | None], Headers] = {}
         # What answers gave the clients of sessions to send with their next turns.

@@ -138,7 +138,8 @@ class Scenario:
     `warmup_seconds` are played and not counted. `served_model` is the name that the model has here, None: the first
     server's own. `at_first` is how many of the servers there are at the beginning, None: all; `scales` is what becomes
     of replicas beside an HPA. Requests wait for the first endpoint of a pool that has none for `no_endpoint_seconds`,
-    None: as long as the product has it.
+    None: as long as the product has it. The last `standby` of the servers that are there at first are a pool of their
+    own, to which requests fall back, also when they have waited for `fallback_seconds`.
     """
 
     traffic: Traffic
@@ -162,6 +163,8 @@ class Scenario:
     at_first: int | None = None
     scales: tuple[PlannedScale, ...] = ()
     no_endpoint_seconds: float | None = None
+    standby: int = 0
+    fallback_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.at_first is not None and not 0 <= self.at_first <= len(self.servers):
@@ -172,6 +175,16 @@ class Scenario:
             raise ValueError("patience is positive, the warm-up not negative")
         if any(not 0 <= each.server < len(self.servers) for each in self.faults):
             raise ValueError(f"faults are of servers 0–{len(self.servers) - 1}")
+
+    def is_standby(self, number: int) -> bool:
+        """Whether the server of this number is one of the other pool."""
+        first = len(self.servers) if self.at_first is None else self.at_first
+        return first - self.standby <= number < first
+
+    @property
+    def standby_pool(self) -> ObjectKey:
+        """The pool that requests fall back to."""
+        return ObjectKey(self.pool.namespace, "standby")
 
     @property
     def model(self) -> str:

@@ -97,7 +97,13 @@ class Simulation:
             return None, None
         # What scales reads the store, also where no picker does.
         scheduling = policy.scheduling() if policy.picks else preset(_JUDGING)
-        config = serve_config(scenario, policy.scrape_seconds, queued=policy.queued, preempts=policy.preempts)
+        config = serve_config(
+            scenario,
+            policy.scrape_seconds,
+            queued=policy.queued,
+            preempts=policy.preempts,
+            falls_back=policy.falls_back,
+        )
         product = Product(config, scheduling, scenario, self.clock, self._rng("scrapes"))
         if not policy.picks:
             return product, None

@@ -198,6 +198,8 @@ def how_it_went(pick: PickSeen) -> list[str]:
     lines: list[str] = []
     if pick.waited_seconds is not None:
         lines.append(f"before that it waited {seconds(pick.waited_seconds)} for {pick.waited_for or 'its turn'}")
+    if pick.fallback:
+        lines.append(f"it came here {pick.fallback}")
     end = pick.end
     if end is None:
         return lines

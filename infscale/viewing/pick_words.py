@@ -51,6 +51,8 @@ def _pick(pick: Part) -> list[str]:
     waited = pick.number("waited_seconds")
     if waited is not None:
         lines.append(f"waited {seconds(waited)} for {shown(pick.text('waited_for')) or 'its turn'}")
+    if instead := shown(pick.text("fallback")):
+        lines.append(f"came here {instead}")
     lines += [
         "",
         *_verdict(pick),

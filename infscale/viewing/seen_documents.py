@@ -140,6 +140,8 @@ class PickSeen:
     waited_for: str
     end: PickEndSeen | None
     """None while the answer is under way."""
+    fallback: str = ""
+    """Instead of what it went there, in words; "" where it was for this pool and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,7 @@ def _pick(part: Part) -> PickSeen:
         part.number("waited_seconds"),
         part.text("waited_for"),
         None if (end := part.part("end")) is None else _pick_end(end),
+        part.text("fallback"),
     )
 
 

@@ -19,6 +19,8 @@ from picker.scheduling.subset import named_rows
 NOBODY: Final[IntArray] = frozen(np.zeros(0, dtype=np.intp))
 """No row at all."""
 _NONE: Final[frozenset[str]] = frozenset()
+_DEAD_AFTER: Final = 2
+"""So many scrapes in a row that failed are no chance any more."""
 
 
 def hinted(subset: tuple[str, ...] | None, snapshot: PoolSnapshot, allowed: IntArray) -> IntArray:
@@ -74,6 +76,24 @@ class Unseen:
             snapshot.in_flight_tokens,
             snapshot.in_flight_by_model,
         )
+
+
+def alive(subset: tuple[str, ...] | None, snapshot: PoolSnapshot, now: float, unknown_load: UnknownLoad) -> IntArray:
+    """The rows that may be served and whose page was read, one failure in between aside.
+
+    One that has never shown a page counts, too: it may have none, or a port that is closed to others.
+    """
+    rows = hinted(subset, snapshot, ready(snapshot))
+    if unknown_load == "refuse":
+        rows = np.intersect1d(rows, snapshot.candidates(now), assume_unique=True)
+    columns = snapshot.columns
+    failures, observed_at = columns.failures, columns.observed_at
+    found: list[int] = []
+    for row in rows.tolist():
+        failure = failures[row]
+        if failure is None or failure.consecutive < _DEAD_AFTER or not np.isfinite(observed_at[row]):
+            found.append(row)
+    return rows if len(found) == len(rows) else np.array(found, dtype=np.intp)
 
 
 def takes_requests(snapshot: PoolSnapshot, now: float, unknown_load: UnknownLoad) -> bool:

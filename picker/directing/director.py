@@ -14,7 +14,7 @@ from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from infscale.metrics.store.queue_book import QueueBook
 from picker.directing.admission import REJECTED_SATURATED, shed_for_load
-from picker.directing.candidates import Unseen, hinted, ready
+from picker.directing.candidates import Unseen, alive, hinted, ready
 from picker.directing.director_books import DirectorSettings
 from picker.directing.dispatches import Dispatches
 from picker.directing.gates import Admission, Gates
@@ -174,6 +174,23 @@ class PoolDirector:
         """Whether any endpoint is ready."""
         snapshot = self._store.snapshot(self.pool)
         return snapshot is not None and bool(snapshot.columns.ready.any())
+
+    def priority(self, request: InferenceRequest) -> int | None:
+        """The priority of `request` by the objectives of this pool; None: it has no body, and no priority."""
+        return None if request.body is None else self._gates.priority(request, request.body)
+
+    def serves(self, request: InferenceRequest, now: float, *, in_doubt: bool = False) -> bool:
+        """Whether an endpoint that `request` may go to is there and seems to be alive.
+
+        With `in_doubt` it is enough that it was a moment ago: its load is known and not too old.
+        """
+        snapshot = self._store.snapshot(self.pool)
+        if snapshot is None:
+            return False
+        if in_doubt:
+            return len(hinted(request.subset, snapshot, snapshot.candidates(now))) > 0
+        rows = alive(request.subset, snapshot, now, self._settings.unknown_load)
+        return len(rows) > 0 and self._dispatches.answering(snapshot, rows, now)
 
     def ready(self) -> int:
         """How many endpoints are ready."""

@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from infscale.endpoint import DiscoveryState, Endpoint, ObjectKey
-from infscale.metrics.snapshot import PoolSnapshot
+from infscale.metrics.snapshot import IntArray, PoolSnapshot
 from infscale.metrics.store.metrics_store import MetricStore
 from picker.directing.director_books import DirectorSettings, DirectorStats
 from picker.directing.output_length import OutputLengths
@@ -31,6 +31,10 @@ from picker.scheduling.profile import Selection
 
 if TYPE_CHECKING:
     from random import Random
+
+_FAILURES: Final = 2
+_FAILING_SECONDS: Final = 5.0
+"""An endpoint that failed so often in a row is not asked for so long where another pool can serve instead."""
 
 
 def count(counts: dict[str, int], key: str) -> None:
@@ -93,6 +97,12 @@ class Dispatches:
             before, stats = self.stats.names, self.stats
             stats.picks = {each: count for each, count in stats.picks.items() if before.get(each) == names.get(each)}
             stats.names = names
+
+    def answering(self, snapshot: PoolSnapshot, rows: IntArray, now: float) -> bool:
+        """Whether one of `rows`, at least one, has not failed to answer again and again a moment ago."""
+        self.memory.sync(snapshot.endpoints, snapshot.columns.lives)
+        failing = self.memory.out(rows, _FAILURES, now - _FAILING_SECONDS)
+        return failing is None or not bool(failing.all())
 
     def cached(self, body: ParsedBody, model: str) -> tuple[PromptChains, PrefixMatch]:
         """The prompt's chains and what of it each endpoint holds, in the request's own measure of tokens."""

@@ -76,7 +76,9 @@ class Gates:
 
     def priority(self, request: InferenceRequest, body: ParsedBody) -> int:
         """The priority of a request with a body."""
-        return self._priorities.priority(request.headers, body.model)
+        return (
+            request.priority if request.priority is not None else self._priorities.priority(request.headers, body.model)
+        )
 
     def anywhere(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> IntArray | Rejection:
         """The rows for a request without a body: with fresh metrics if there are some, else any that are ready."""

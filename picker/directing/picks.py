@@ -59,6 +59,7 @@ def _pick(record: PickRecord, pool: ObjectKey, names: Mapping[str, str], at: dat
         "waited_seconds": record.waited_seconds,
         "waited_for": record.waited_for,
         "remote": remote_document(record.remote, names),
+        "fallback": record.fallback,
         "sessions": [{"outcome": each.outcome, "reason": each.reason} for each in record.sessions],
         "end": None if record.end is None else _end(record.end),
     }

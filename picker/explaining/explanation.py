@@ -87,6 +87,7 @@ def _head(record: PickRecord, config: PickerConfig | None, at: datetime | None) 
         "model": record.model,
         "waited_seconds": record.waited_seconds,
         "waited_for": record.waited_for,
+        "fallback": record.fallback,
         "destinations": list(record.destinations),
         "decision_seconds": record.seconds,
         "charged_tokens": record.tokens,

@@ -192,7 +192,8 @@ def _pick(
             record.waited_seconds,
             record.waited_for,
             sessions.claims(record.sessions),
-            # Left out where there is nothing, as in lines of before.
+            record.fallback,
+            # Left out where there is nothing.
             *([[_stage(each) for each in record.remote]] if record.remote else ()),
         ],
         [
@@ -259,7 +260,7 @@ def _pick_of(
 
 def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord:
     request_id, model, revision, destinations, candidates, age, score, tokens, seconds, end, *rest = document
-    refused, refused_status, waited_seconds, waited_for, claims, *remote = rest
+    refused, refused_status, waited_seconds, waited_for, claims, fallback, *remote = rest
     int(revision.rpartition(".")[2])
     record = PickRecord(request_id, model, revision, now, tuple(destinations), candidates, age, score, tokens)
     record.seconds = seconds
@@ -268,6 +269,7 @@ def _record_of(document: Any, now: float, sessions: SessionReader) -> PickRecord
     record.waited_seconds, record.waited_for = waited_seconds, waited_for
     record.sessions = sessions.claims(claims)
     record.remote = tuple(_stage_of(each) for stages in remote for each in stages)
+    record.fallback = fallback
     return record
 
 

@@ -34,6 +34,7 @@ from picker.ext_proc.exchange_settings import ExchangeSettings
 from picker.ext_proc.headers import (
     CONTENT_ENCODING,
     EXPLAIN,
+    FALLBACK,
     MARKER,
     NOBODY_SERVED,
     PICK,
@@ -445,6 +446,8 @@ class Exchange:
             decision = self._director.response_started(decision, self._status, self._served, now)
             self._open = (request, decision)
             stamps = decision.response_headers
+            if decision.fallback is not None:
+                stamps += ((FALLBACK, decision.fallback.told),)
             record = decision.record
             if record is not None and (self._settings.tell_picks or request.headers.get(EXPLAIN) is not None):
                 stamps += ((PICK, record.revision.encode()),)
@@ -511,7 +514,11 @@ class Exchange:
         if self._open is None:
             return None
         request, decision = self._open
-        return names_to_restore(decision.target_model, request.body.model if request.body else "")
+        asked = request.body.model if request.body else ""
+        if decision.fallback is not None and decision.fallback.model:
+            # That another model answers is not to be hidden.
+            asked = decision.fallback.model
+        return names_to_restore(decision.target_model, asked)
 
     def _unasked(self) -> ParsedBody | None:
         """What is known of a request of which no decision was asked: whose messages it is made of, by its path."""

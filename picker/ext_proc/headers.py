@@ -18,6 +18,8 @@ EXPLAIN: Final = "x-infscale-explain"
 """The request header, of whatever value, that asks for the id of the pick."""
 PICK: Final = "x-infscale-pick"
 """The response header with the id of the pick."""
+FALLBACK: Final = "x-infscale-fallback"
+"""Tells a client, in the response, and the endpoint, in the request, that it is not the pool or model asked for."""
 NOBODY_SERVED: Final = "fail: missing envoy lb metadata"
 MARKER: Final = ("x-went-into-resp-headers", b"true")
 

@@ -10,6 +10,7 @@ from picker.ext_proc.headers import (
     CONTENT_LENGTH,
     DESTINATION,
     DESTINATION_SCORES,
+    FALLBACK,
     REQUEST_ID,
     echoed,
 )
@@ -102,6 +103,8 @@ def _headers_reply(
         headers.append((CONTENT_LENGTH, b"%d" % len(content)))
     if request.headers.get(REQUEST_ID) is None:
         headers.append((REQUEST_ID, request.request_id.encode()))
+    if decision.fallback is not None:
+        headers.append((FALLBACK, decision.fallback.told))
     if settings.echo_request_headers and content is not None:
         headers += [item for item in echoed(request.headers) if not decoded or item[0] != CONTENT_ENCODING]
     metadata: dict[str, str | dict[str, float]] = {DESTINATION: destination}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from infscale.config.declared_objects import DeclaredPool, DeclaredWorkload
 from infscale.config.explain_settings import ExplainSettings
+from infscale.config.fallback_settings import FallbackSettings
 from infscale.config.flow_control_settings import FlowControlSettings
 from infscale.config.read import DIALECT_NAMES, load_config, read_config
 from infscale.config.record_settings import RecordSettings
@@ -755,6 +756,7 @@ SECTIONS: dict[str, type[Any]] = {
     "picker.record": RecordSettings,
     "picker.flow_control": FlowControlSettings,
     "picker.explain": ExplainSettings,
+    "picker.fallback.<pool>[]": FallbackSettings,
     "adapter": AdapterSettings,
     "adapter.tls": TlsFiles,
     "adapter.forward": ForwardSettings,

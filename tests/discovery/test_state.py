@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infscale.discovery.state import DEFAULT_POOL, read_state
-from infscale.documents.strict_document import from_plain, load
-from infscale.endpoint import DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
+from infscale.documents.strict_document import Plain, from_plain, load
+from infscale.endpoint import DRAINING_LABEL, DiscoveryState, Endpoint, EndpointKey, ObjectKey, Phase, Pool
 from infscale.errors import ConfigError
 
 POOL = """\
@@ -360,3 +360,27 @@ def test_a_mistake_in_an_annotation_of_a_file_is_refused() -> None:
     wrong = ANNOTATED.replace("NAME", "a").replace("chat}", 'chat, infscale.dev/pool-ports: "0"}')
     with pytest.raises(ConfigError, match=r"pool-ports.*expected 1 to 8 ports, such as 8000"):
         read("objects:\n" + wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"phase": "draining"}, {}), ({}, {"phase": "draining"})],
+    ids=["the first says so", "the second says so"],
+)
+def test_all_ranks_of_a_pod_drain_together(first: dict[str, str], second: dict[str, str]) -> None:
+    entries: list[Plain] = [
+        {"name": "vllm-0", "address": "10.0.0.1", "port": "8000", **first},
+        {"name": "vllm-0", "address": "10.0.0.1", "port": "8001", **second},
+        {"name": "vllm-1", "address": "10.0.0.2", "port": "8000"},
+    ]
+    state = read_state(from_plain({"endpoints": entries}, "discovery.yaml"))
+    assert [each.phase for each in state.endpoints] == [Phase.DRAINING, Phase.DRAINING, Phase.READY]
+
+
+def test_a_label_says_that_an_endpoint_drains() -> None:
+    entries: list[Plain] = [
+        {"name": f"vllm-{row}", "address": f"10.0.0.{row + 1}", "port": "8000", "labels": {DRAINING_LABEL: said}}
+        for row, said in enumerate(("true", "false"))
+    ]
+    state = read_state(from_plain({"endpoints": entries}, "discovery.yaml"))
+    assert [each.phase for each in state.endpoints] == [Phase.DRAINING, Phase.READY]

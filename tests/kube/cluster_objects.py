@@ -39,12 +39,13 @@ def pod(
     phase: str = "Running",
     containers: Sequence[Json] = (),
     statuses: Sequence[Json] | None = None,
+    node: str = "node",
     **meta: Any,
 ) -> Json:
     spec_containers = list(containers) or [container("vllm", 8000)]
     return {
         "metadata": metadata(name, labels=dict(labels or {"app": "vllm"}), **meta),
-        "spec": {"containers": spec_containers, "nodeName": "node"},
+        "spec": {"containers": spec_containers, "nodeName": node},
         "status": {
             "phase": phase,
             "podIP": address,

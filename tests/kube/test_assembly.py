@@ -88,6 +88,29 @@ def test_two_pods_with_one_address_are_one_endpoint_of_the_livelier() -> None:
     assert assembly.notes == ("endpoint chat/vllm-0 is left out: chat/vllm-1 has its address 10.0.0.1:8000",)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "cordoned", "draining"),
+    [
+        (["a", "b"], set[str](), set[str]()),
+        (["a", "b"], {"a"}, {"vllm-0"}),
+        (["a", "b"], {"a", "b"}, set[str]()),
+        (["a", "a"], {"a"}, set[str]()),
+        (["a", ""], {"a"}, {"vllm-0"}),
+    ],
+    ids=["no node", "one of two", "all nodes", "all pods are there", "one is nowhere"],
+)
+def test_pods_of_a_cordoned_node_drain_while_others_of_their_pools_are_elsewhere(
+    nodes: list[str], cordoned: set[str], draining: set[str]
+) -> None:
+    pods = [made.pod(f"vllm-{row}", f"10.0.0.{row + 1}", node=node) for row, node in enumerate(nodes)]
+    found = seen(pods, [made.pool("pool", 8000, 8001)])
+    found.cordoned.update({ObjectKey("", name): name in cordoned for name in "ab"})
+    endpoints = Assembler().assemble(found).state.endpoints
+    drain = [each.key for each in endpoints if each.phase is Phase.DRAINING]
+    assert {each.name for each in drain} == draining
+    assert len(drain) == 2 * len(draining), "both ports of a pod drain together"
+
+
 def test_described_objects_and_autoscalers_come_in_order() -> None:
     whole = seen(
         workloads={

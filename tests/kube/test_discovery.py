@@ -109,7 +109,7 @@ async def test_an_unreachable_server_is_named_at_the_start(cluster: FakeCluster)
     cluster.down = True
     settings = replace(SETTINGS, sync_timeout_seconds=0.1)
     async with KubernetesDiscovery(cluster, settings, asyncio.get_running_loop().time, random.Random(1)) as discovery:
-        with pytest.raises(StartError, match=r"read within 0\.1 s: pods, .*, namespaces: connection refused$"):
+        with pytest.raises(StartError, match=r"read within 0\.1 s: pods, .*, namespaces, nodes: connection refused$"):
             await anext(discovery.states())
 
 
@@ -127,6 +127,27 @@ async def test_the_life_of_a_pod_is_followed(cluster: FakeCluster) -> None:
         await cluster.remove(*PODS, leaving)
         await states.until(lambda state: len(state.endpoints) == 1)
         assert all(one != other for one, other in zip(states.all, states.all[1:], strict=False))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_cordoned_node_drains_as_far_as_nodes_may_be_seen(cluster: FakeCluster, allowed: bool) -> None:
+    cluster.forbidden = set() if allowed else {"nodes"}
+    await cluster.apply(*PODS, made.pod("vllm-1", "10.0.0.2", node="other"))
+    await cluster.apply("", "nodes", {"metadata": {"name": "node"}, "spec": {}})
+    async with following(cluster) as (_, states):
+        await states.until(lambda state: [each.phase for each in state.endpoints] == [Phase.READY, Phase.READY])
+        await cluster.apply("", "nodes", {"metadata": {"name": "node"}, "spec": {"unschedulable": True}})
+        if not allowed:
+            await cluster.apply(*PODS, made.pod("vllm-2", "10.0.0.3", node="other"))
+            await states.until(lambda state: len(state.endpoints) == 3)
+            assert {each.phase for each in states.all[-1].endpoints} == {Phase.READY}
+            return
+        await states.until(lambda state: [each.phase for each in state.endpoints] == [Phase.DRAINING, Phase.READY])
+        seen = len(states.all)
+        await cluster.apply("", "nodes", {"metadata": {"name": "node"}, "spec": {"unschedulable": True}, "status": {}})
+        await cluster.apply("", "nodes", {"metadata": {"name": "node"}, "spec": {}})
+        await states.until(lambda state: [each.phase for each in state.endpoints] == [Phase.READY, Phase.READY])
+        assert len(states.all) == seen + 1, "a heartbeat of a node makes no state"
 
 
 async def test_a_change_is_a_state_within_fifty_milliseconds(cluster: FakeCluster) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infscale.endpoint import ObjectKey, Phase, Pool, Workload
+from infscale.endpoint import DRAINING_LABEL, ObjectKey, Phase, Pool, Workload
 from infscale.kube.pods import endpoints_of, phase_of, ranked_ports, remembering, workload_of
 from infscale.kube.watched_objects import read_pod
 from tests.kube import cluster_objects as made
@@ -26,6 +26,9 @@ LATER = "2026-01-31T12:30:00Z"
         pytest.param(made.pod(**DELETED), Phase.DRAINING, id="being deleted"),
         pytest.param(made.pod(ready="False", **DELETED), Phase.DRAINING, id="being deleted, not ready any more"),
         pytest.param(made.pod(phase="Failed", **DELETED), None, id="deleted and over"),
+        pytest.param(made.pod(labels={DRAINING_LABEL: "true"}), Phase.DRAINING, id="a label says that it drains"),
+        pytest.param(made.pod(annotations={DRAINING_LABEL: "true"}), Phase.DRAINING, id="an annotation says so"),
+        pytest.param(made.pod(labels={DRAINING_LABEL: "false"}), Phase.READY, id="a label says that it does not"),
     ],
 )
 def test_the_life_of_a_pod_is_that_of_its_endpoints(item: made.Json, phase: Phase | None) -> None:

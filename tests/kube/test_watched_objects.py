@@ -36,6 +36,7 @@ def test_a_pod_is_read_for_what_makes_endpoints() -> None:
         ready=True,
         containers=(Container("proxy", (8080,)), Container("vllm", (8000, 8002), STARTED_AT, 90.0)),
         owner=Workload("ReplicaSet", "vllm-7d"),
+        node="node",
     )
 
 

@@ -38,6 +38,28 @@ def test_sessions_move_once_at_most_in_a_restart_and_none_fails() -> None:
     assert snapshot.in_flight_requests.sum() == 0
 
 
+def test_no_request_fails_when_four_of_six_servers_leave_at_once() -> None:
+    run = ours("drain", 1.0)
+    result = run.run()
+    found = figures(named_plan("drain", 1.0), served(result.requests))
+    assert found.answered == found.requests
+    assert found.most_moves <= 1
+    assert [each.ended_at is not None for each in result.servers].count(True) == 4
+
+
+def test_a_pool_that_is_overrun_and_then_dead_loses_what_runs_there_alone() -> None:
+    run = ours("fallback", 1.0)
+    result = run.run()
+    found = figures(named_plan("fallback", 1.0), served(result.requests))
+    assert set(found.failures) <= {"stream cut"}
+    plan = named_plan("fallback", 1.0)
+    cut = [each for each in served(result.requests) if each.failure is not None]
+    assert all(each.at < plan.dead[0] + 1.0 for each in cut), "nothing that came when the pool was known to be dead"
+    assert run.product is not None
+    assert [len(each) for each in run.product.store.snapshots()] == [2, 2]
+    assert all(each.in_flight_requests.sum() == 0 for each in run.product.store.snapshots())
+
+
 def test_tenants_are_those_of_the_workload_and_a_newcomer_gets_its_half() -> None:
     result = ours("overload").run()
     assert result.requests.tenants == (HEAVY, LIGHT)

@@ -81,6 +81,7 @@ def test_all_of_an_explanation_is_told() -> None:
         ({"winner": None}, "no endpoint was chosen"),
         ({"load_unknown": True}, "the load of no endpoint was known: what was in flight decided"),
         ({"waited_seconds": 1.5, "waited_for": "room at its endpoints"}, "waited 1.5 s for room at its endpoints"),
+        ({"fallback": "instead of pool llm/chat, which is full"}, "came here instead of pool llm/chat, which is full"),
         (
             {
                 "remote": [

@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario",
         metavar="NAME",
-        help="overload, scale-from-zero or sessions: flow control and session affinity instead, the reference's as its "
-        "documents configure it and infscale's; two minutes at most",
+        help="overload, scale-from-zero, sessions or drain: flow control and session affinity instead, the "
+        "reference's as its documents configure it and infscale's; two minutes at most",
     )
     parser.add_argument("--seconds", type=float, help="how long requests arrive in each phase (default 20; trace 30)")
     parser.add_argument("--rate", type=float, help="requests per second (default 2.5 per server; trace 2.25)")

@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scenario",
         metavar="NAME",
-        help="overload, scale-from-zero, sessions, surge: traffic, servers and what they are scaled by, with the "
-        "reference's flow control and infscale's; instead of all that describes these",
+        help="overload, scale-from-zero, sessions, drain, fallback, surge: traffic, servers and what they are "
+        "scaled by, with the reference's flow control and infscale's; instead of all that describes these",
     )
     parser.add_argument(
         "--policy",

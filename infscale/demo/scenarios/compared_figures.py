@@ -82,7 +82,25 @@ MEASURES: Final[Mapping[str, tuple[Measure[Figures], ...]]] = {
         _REFUSED,
         _FAILED,
     ),
+    "drain": (
+        Measure(
+            "moves of sessions", "sessions that moved", lambda one: float(one.moves), "{:.0f}".format, "fewer", "more"
+        ),
+        Measure(
+            "most moves of a session",
+            "most as servers leave",
+            lambda one: float(one.most_moves),
+            "{:.0f}".format,
+            "fewer",
+            "more",
+        ),
+        _TTFT,
+        _TOKENS,
+        _REFUSED,
+        _FAILED,
+    ),
     "surge": (_TTFT, _TOKENS, _REFUSED, _FAILED),
+    "fallback": (_TTFT, _TOKENS, _REFUSED, _FAILED),
 }
 """By the name of the scenario, row by row."""
 
@@ -94,7 +112,7 @@ def remarks(name: str, found: Mapping[str, Figures]) -> list[str]:
         if name == "overload" and one.slowdown is not None:
             verdict = "within" if one.slowdown <= CLOSE else "not within"
             lines.append(f"{contender}: interactive {verdict} {CLOSE - 1:.0%} of its first token p90 alone")
-        if name == "sessions":
+        if name in ("sessions", "drain"):
             lines.append(f"{contender}: {one.sessions} sessions, {one.moves} moves of them")
     lines += [f"{contender}: not answered: {_reasons(one)}" for contender, one in found.items() if one.failures]
     return lines

@@ -9,6 +9,7 @@ from picker.epp_config.presets import PRESETS
 REFERENCE: Final = "reference"
 OURS: Final = "infscale"
 AT_ONCE: Final = "at once"
+ALONE: Final = "alone"
 
 INTERACTIVE_PRIORITY: Final = 10
 BATCH_PRIORITY: Final = -1
@@ -68,7 +69,7 @@ schedulingProfiles:
 class Contender:
     """One way to route: `text` is its `EndpointPickerConfig`, `flow_control` what `picker.flow_control` says.
 
-    It reads metrics pages every `scrape_seconds`.
+    It reads metrics pages every `scrape_seconds`. `falls_back`: requests go to the other pool of a scenario with two.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Contender:
     text: str
     scrape_seconds: float
     flow_control: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    falls_back: bool = True
 
 
 def contenders(*, sessions: bool = False, cold_seconds: float = 0.0) -> tuple[Contender, ...]:
@@ -100,5 +102,16 @@ def held_and_not() -> tuple[Contender, ...]:
         for name, about, enabled in (
             (AT_ONCE, "infscale, sent at once", False),
             (OURS, "infscale's flow control", True),
+        )
+    )
+
+
+def falling_back_and_not() -> tuple[Contender, ...]:
+    """The preset of `serve` when a pool has another one to fall back to, and when it has none."""
+    return tuple(
+        Contender(name, about, PRESETS["infscale"], _SECONDS, {"enabled": True}, falls_back)
+        for name, about, falls_back in (
+            (ALONE, "infscale without a fallback", False),
+            (OURS, "infscale with a fallback", True),
         )
     )

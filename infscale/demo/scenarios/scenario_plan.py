@@ -11,6 +11,7 @@ from infscale.demo.scenarios.contenders import (
     INTERACTIVE_PRIORITY,
     Contender,
     contenders,
+    falling_back_and_not,
     held_and_not,
 )
 from infscale.sim.load.named.workload_choice import choose_workload
@@ -55,7 +56,9 @@ class ScenarioPlan:
     `start_seconds` to be ready. The first class is alone until `calm_seconds`. The shares of tenants are looked at in
     windows of `window_seconds`. `wakes` are when requests come for the empty pool. Requests count from
     `counted_seconds` on. All servers are restarted, one after the other, in the seconds of `restart`. A server's batch
-    has at most `batch_requests`, None: vLLM's own limit.
+    has at most `batch_requests`, None: vLLM's own limit. The last `standby` servers are a pool to which requests fall
+    back, also when they have waited for `fallback_seconds`. All servers of the other pool are dead in the seconds of
+    `dead`.
     """
 
     name: str
@@ -73,6 +76,9 @@ class ScenarioPlan:
     counted_seconds: float = 0.0
     restart: tuple[float, float] = (math.inf, math.inf)
     batch_requests: int | None = None
+    standby: int = 0
+    fallback_seconds: float | None = None
+    dead: tuple[float, float] = (math.inf, math.inf)
 
     def traffic(self, target: LoadTarget) -> Traffic:
         """The requests, for `target`."""
@@ -149,6 +155,43 @@ def sessions(stretch: float = 1.0) -> ScenarioPlan:
     )
 
 
+def drain(stretch: float = 1.0) -> ScenarioPlan:
+    """Long answers and chats on six servers, of which four leave at once, as in a scale-down."""
+    at = 8.0 * stretch
+    seconds = 2.0 * at
+    return ScenarioPlan(
+        "drain",
+        "some fifty long answers, and chats, on six servers of which four leave at once",
+        (
+            f"no-prefix:rate=8/1,seconds={seconds:g},question=200,output=100",
+            f"chats:rate=2,seconds={seconds:g},groups=6,turns=8,cv=1",
+        ),
+        "llama-3.1-8b-l4",
+        6,
+        contenders(sessions=True),
+        steps=(Step(at, newest=4),),
+        restart=(at, seconds),
+    )
+
+
+def fallback(stretch: float = 1.0) -> ScenarioPlan:
+    """A pool that is asked for more than it can do for a while, and dies later, beside another one that is there."""
+    stage = 5.0 * stretch
+    rates = ["4", "20", "4", "4", "4"]
+    seconds = stage * len(rates)
+    return ScenarioPlan(
+        "fallback",
+        "a pool is overrun, and later dead for a while, with another pool beside it",
+        (f"no-prefix:rate={'/'.join(rates)},seconds={seconds:g},question=400,output=60",),
+        "llama-3.1-8b-l4",
+        4,
+        falling_back_and_not(),
+        standby=2,
+        fallback_seconds=1.0,
+        dead=(stage * 3.0, stage * 4.0),
+    )
+
+
 def surge(stretch: float = 1.0) -> ScenarioPlan:
     """The surge of ``make lab`` until it is over: one old server, and five that its autoscaler starts 2 s later.
 
@@ -173,8 +216,8 @@ def surge(stretch: float = 1.0) -> ScenarioPlan:
 
 Make = Callable[[float], ScenarioPlan]
 DEMO_PLANS: Final[Mapping[str, Make]] = MappingProxyType(
-    {"overload": overload, "scale-from-zero": scale_from_zero, "sessions": sessions}
+    {"overload": overload, "scale-from-zero": scale_from_zero, "sessions": sessions, "drain": drain}
 )
 """By name: makes a scenario that lasts so many times as long as in the demo."""
-PLANS: Final[Mapping[str, Make]] = MappingProxyType({**DEMO_PLANS, "surge": surge})
+PLANS: Final[Mapping[str, Make]] = MappingProxyType({**DEMO_PLANS, "surge": surge, "fallback": fallback})
 """These, and what needs no real gateway to be seen."""

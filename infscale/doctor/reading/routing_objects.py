@@ -17,6 +17,7 @@ from infscale.doctor.view.seen_routing import (
     SeenText,
     SeenTlsPolicy,
 )
+from infscale.documents.strict_document import seconds_of_duration
 from infscale.endpoint import ObjectKey
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
@@ -105,7 +106,10 @@ def route(item: Json) -> SeenRoute:
         for each in spec.at("parentRefs").items()
         if each.at("kind").text("Gateway") == "Gateway"
     )
-    return SeenRoute(key, rules, gateways)
+    timeouts = tuple(
+        seconds_of_duration(rule.at("timeouts", "request").text()) or None for rule in spec.at("rules").items()
+    )
+    return SeenRoute(key, rules, gateways, timeouts)
 
 
 def _backend(index: int, item: Json, namespace: str) -> SeenBackend:

@@ -47,6 +47,7 @@ def _container(item: Json) -> SeenContainer:
         tuple(each.text() for each in words[:_MAX_ARGUMENTS]),
         # The API server takes a limit for the request where only that is given.
         frozenset(requests | limits),
+        item.at("lifecycle", "preStop").is_there,
     )
 
 

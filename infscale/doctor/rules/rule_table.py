@@ -72,6 +72,8 @@ RULES: tuple[Rule, ...] = (
     Rule("D401", _W, "pods are killed before they have ended", _WORKLOADS, workload_rules.short_grace),
     Rule("D402", _E, "no readiness probe", _WORKLOADS, workload_rules.missing_readiness),
     Rule("D403", _W, "no startup probe", _WORKLOADS, workload_rules.missing_startup),
+    Rule("D404", _W, "streams are cut when a pod ends", _WORKLOADS, workload_rules.cut_streams),
+    Rule("D405", _W, "streams are longer than pods have to end", (*_WORKLOADS, *_ROUTES), workload_rules.long_streams),
     Rule("D501", _E, "a pool selects nothing", (*_PODS, *_WORKLOADS, *_OTHERS), pool_rules.selecting_nothing),
     Rule("D502", _E, "no pod of a pool is Ready", _PODS, pool_rules.without_ready_pods),
     Rule("D503", _W, "a target port of no container", _WORKLOADS, pool_rules.wrong_ports),

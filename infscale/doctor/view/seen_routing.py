@@ -100,11 +100,16 @@ class SeenBackend:
 
 @dataclass(frozen=True, slots=True)
 class SeenRoute:
-    """An HTTPRoute: the backends of each rule, and the gateways it is attached to."""
+    """An HTTPRoute: the backends of each rule, and the gateways it is attached to.
+
+    `timeouts` are how many seconds requests of each rule may take, None where it says nothing, or that they may take
+    any time.
+    """
 
     key: ObjectKey
     rules: tuple[tuple[SeenBackend, ...], ...]
     gateways: tuple[ObjectKey, ...] = ()
+    timeouts: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ class SeenContainer:
     """A container of a pod template.
 
     `pre_stop_seconds` is how long its hook waits, None without one and where that cannot be seen. `arguments` are those
-    of its command line. `requests` are the resources it requests.
+    of its command line. `requests` are the resources it requests. `has_pre_stop`: there is a hook of whatever kind.
     """
 
     name: str
@@ -25,6 +25,7 @@ class SeenContainer:
     pre_stop_seconds: float | None = None
     arguments: tuple[str, ...] = ()
     requests: frozenset[str] = frozenset()
+    has_pre_stop: bool = False
 
     def number(self, flags: Iterable[str]) -> int | None:
         """The whole number that one of the flags has on its command line, a unit of seconds left out."""

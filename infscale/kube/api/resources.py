@@ -45,6 +45,7 @@ class Resource:
 
 PODS = Resource("", "v1", "pods", True, "Pod")
 SERVICES = Resource("", "v1", "services", True, "Service")
+NODES = Resource("", "v1", "nodes", False, "Node")
 NAMESPACES = Resource("", "v1", "namespaces", False, "Namespace")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", True, "Deployment")
 STATEFUL_SETS = Resource("apps", "v1", "statefulsets", True, "StatefulSet")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PORT = 8000
 _FIRST_ADDRESS = 10 << 24
+_POOL_LABEL = "pool"
 APP = "simulated"
 """The value of the label ``app`` that all pods have."""
 
@@ -88,7 +89,10 @@ class Fleet:
             Objective(ObjectKey(pool.namespace, name), priority, pool.name)
             for name, priority in self.scenario.priorities.items()
         )
-        return DiscoveryState(endpoints, (Pool(pool, {}),), objectives)
+        if not self.scenario.standby:
+            return DiscoveryState(endpoints, (Pool(pool, {}),), objectives)
+        pools = tuple(Pool(each, {_POOL_LABEL: each.name}) for each in (pool, self.scenario.standby_pool))
+        return DiscoveryState(endpoints, pools, objectives)
 
     def tell(self) -> None:
         """Say what discovery says now."""
@@ -109,6 +113,9 @@ class Fleet:
             phase = Phase.DRAINING
         address, _, _ = identity.authority.rpartition(":")
         labels = {"app": APP}
+        if self.scenario.standby:
+            own = self.scenario.standby_pool if self.scenario.is_standby(identity.number) else self.scenario.pool
+            labels[_POOL_LABEL] = own.name
         if self.scenario.known_gpus:
             chosen = identity.kind.coefficients
             labels |= {GPU_LABELS[0]: chosen.gpu_model, GPUS_LABEL: str(chosen.gpus)}

@@ -165,6 +165,14 @@ class FlowDirector(HoldingDirector):
             flow.ended(decision, outcome, now)
             self.stir(now)
 
+    def may_go(self, pool: ObjectKey, now: float) -> bool:
+        """Whether a request for `pool` that came now need not wait behind others, and may have room."""
+        flow = self.flows.get(pool)
+        if flow is None or len(flow.queue):
+            return False
+        found = flow.director.open_rows(now)
+        return found is not None and any(found[1])
+
     def _close(self, now: float, until: float) -> bool:
         """Refuse what waits for pools that are gone; whether more is left to refuse."""
         while self._left:

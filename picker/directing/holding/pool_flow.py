@@ -156,10 +156,13 @@ class PoolFlow:
         over = lane != prospect.lane
         # Where room may be made for it, or others go before it, nothing is known ahead of time.
         known = ready and not over and not self._may_make_room(waiting.priority)
-        if known and self.forecast.wait_seconds(waiting, lane, prospect.soonest_seconds, ready) > patience:
+        expected: float | None = None
+        if known:
+            expected = self.forecast.wait_seconds(waiting, lane, prospect.soonest_seconds, ready)
+        if expected is not None and expected > patience:
             return self._turned_away(request, waiting, place, Reason.DEADLINE, now)
         number = waiting.number
-        held = Held(partial(self._gave_up, number))
+        held = Held(partial(self._gave_up, number), expected)
         # Fairness may ask for it as soon as the request is in the queue.
         why = _BUDGET_WAITED_FOR if over else _WAITED_FOR
         self.entries[number] = Entry(request.waiting(), held, prospect.hit_share, prospect.prefill_seconds, place, why)
@@ -330,9 +333,10 @@ class PoolFlow:
         now = self._clock()
         waiting = self.queue.removed(number, now)
         if waiting is not None:
-            self._book.left(self.entries.pop(number).place, now)
+            entry = self.entries.pop(number)
+            self._book.left(entry.place, now)
             self._watch(now)
-            self.stats.given_up += 1
+            self.stats.given_up += not entry.held.moves
             self._forget(waiting)
 
     def _flow(self, headers: Headers, priority: int) -> str:

@@ -199,6 +199,12 @@ class ReferenceFlowDirector(HoldingDirector):
             pool.flow.ended(running.waiting, tokens, now)
             self.stir(now)
 
+    def may_go(self, pool: ObjectKey, now: float) -> bool:
+        """Whether a request for `pool` that came now need not wait behind others."""
+        del now
+        found = self._pools.get(pool)
+        return found is not None and not found.entries
+
     def _turn(self, key: ObjectKey, pool: _Pool, now: float) -> Verdict | None:
         """Let one request go; its verdict where it did not have to wait for it, and is not told of it otherwise."""
         began = self._clock()

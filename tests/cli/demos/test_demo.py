@@ -41,7 +41,7 @@ def demo(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str
         (["--trace", "no-such-trace.jsonl"], "no-such-trace.jsonl: cannot read the trace: No such file or directory"),
         (
             ["--scenario", "overlod"],
-            "--scenario: expected one of overload, scale-from-zero, sessions; did you mean overload",
+            "--scenario: expected one of overload, scale-from-zero, sessions, drain; did you mean overload",
         ),
         (["--scenario", "overload", "--rate", "5"], "--rate: is a part of the scenario overload; leave it out"),
         (["--scenario", "sessions", "--trace", "x.jsonl"], "--trace: expected either a trace or a scenario"),

@@ -87,7 +87,18 @@ def test_a_workload_has_its_template() -> None:
 def test_how_long_a_hook_waits_is_read_where_it_can_be(hook: object, seconds: float | None) -> None:
     container = {"name": "a", "lifecycle": {"preStop": hook}}
     item = {"spec": {"template": {"spec": {"containers": [container]}}}}
-    assert workload_objects.workload(Json(item), "Deployment").containers[0].pre_stop_seconds == seconds
+    [found] = workload_objects.workload(Json(item), "Deployment").containers
+    assert (found.pre_stop_seconds, found.has_pre_stop) == (seconds, hook is not None)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "seconds"),
+    [({"request": "10m"}, 600.0), ({"request": "0s"}, None), ({}, None), ({"request": "x"}, None)],
+)
+def test_how_long_requests_of_a_route_may_take_is_read(timeouts: object, seconds: float | None) -> None:
+    rule = {"backendRefs": [{"name": "chat"}], "timeouts": timeouts}
+    item = {"metadata": {"name": "a", "namespace": "llm"}, "spec": {"rules": [rule]}}
+    assert routing_objects.route(Json(item)).timeouts == (seconds,)
 
 
 def test_a_pod_belongs_to_what_owns_its_replica_set() -> None:

@@ -162,6 +162,8 @@ PLANTED: Mapping[str, Callable[[], ClusterView]] = {
     "D401": lambda: view(workloads=(made.workload(grace_seconds=20.0), made.workload("batch"))),
     "D402": lambda: engine(has_readiness=False),
     "D403": lambda: engine(has_startup=False),
+    "D404": lambda: engine(pre_stop_seconds=None),
+    "D405": lambda: view(routes=(replace(made.route(), timeouts=(600.0,)),)),
     "D501": lambda: view(pools=(made.pool(), replace(OTHER_POOL, selector={"app": "vlm"}))),
     "D502": lambda: view(pods=(made.pod("vllm-0", ready=False),)),
     "D503": lambda: view(pools=(made.pool(ports=(8080,)),)),
@@ -268,6 +270,31 @@ def patched(found: Finding) -> Any:
         ("D208", [{"op": "replace", "path": "/spec/scaleTargetRef/name", "value": "vllm"}]),
         ("D304", [{"op": "add", "path": "/spec/triggers/0/metricType", "value": "Value"}]),
         ("D401", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}}),
+        (
+            "D404",
+            {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "containers": [{"name": "server", "lifecycle": {"preStop": {"sleep": {"seconds": 45}}}}]
+                        }
+                    }
+                }
+            },
+        ),
+        (
+            "D405",
+            {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "terminationGracePeriodSeconds": 615,
+                            "containers": [{"name": "server", "lifecycle": {"preStop": {"sleep": {"seconds": 600}}}}],
+                        }
+                    }
+                }
+            },
+        ),
         ("D503", [{"op": "replace", "path": "/spec/targetPorts", "value": [{"number": 8000}]}]),
         ("D601", [{"op": "remove", "path": "/spec/rules/0/backendRefs/1"}]),
         ("D603", [{"op": "replace", "path": "/spec/rules/0/backendRefs/0/name", "value": "chat"}]),

@@ -44,6 +44,7 @@ def test_a_decision_is_shown_with_what_it_was_made_of() -> None:
         "waited_seconds": None,
         "waited_for": None,
         "remote": [],
+        "fallback": None,
         "sessions": [],
         "end": None,
     }

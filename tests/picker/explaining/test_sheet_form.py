@@ -58,3 +58,17 @@ def test_a_line_whose_parts_do_not_fit_is_refused(part: str) -> None:
     document[part] = document[part][:-1]
     with pytest.raises(ConfigError, match="incomplete, or was changed"):
         read_sheet(orjson.dumps(document), "picks.jsonl:7", sheet.config)
+
+
+@pytest.mark.parametrize("said", ["instead of pool llm/chat, which is full", None])
+def test_why_a_request_came_from_another_pool_is_kept_and_files_without_it_are_read(said: str | None) -> None:
+    (sheet,) = sheets()[:1]
+    sheet.picks[0].record.fallback = said
+    document = orjson.loads(sheet_line(sheet, lambda _: None))
+    if said is None:
+        for pick in document["picks"]:
+            pick[0].pop()
+    again = read_sheet(orjson.dumps(document), "picks.jsonl:1", sheet.config).sheet
+    inputs = again.inputs(0)
+    assert inputs.kept.record.fallback == said
+    assert explanation(inputs, sheet.config, lambda _: WALL)["fallback"] == said
