@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol
 
 from infscale.endpoint import ObjectKey
 from infscale.metrics.store.dispatch import Charge
+from infscale.rollouts.running_rollout import RolloutShare
 from picker.pick_record import NO_SCORES, PickRecord
 from picker.recall import Recall
 from picker.sessions.claims import SessionClaim
@@ -277,7 +278,7 @@ class Decision:
     `charge` is released when the exchange ends, and `promise`, of its time per output token, is over then.
     `response_headers` (lower case) are set in the response. `record` is what is kept of it for `/debug/picks`.
     `sessions` are those that were placed with it. `cost` is what the request takes of the endpoint, where that is
-    worked out. By `recall` it can be taken back, where it may.
+    worked out. By `recall` it can be taken back, where it may. `share` is its part in a rollout.
     """
 
     destinations: Final[tuple[str, ...]]
@@ -295,6 +296,7 @@ class Decision:
     sessions: Final[tuple[SessionClaim, ...]]
     cost: Final[GpuCost | None]
     recall: Final[Recall | None]
+    share: Final[RolloutShare | None]
 
     def __init__(  # noqa: PLR0913 # one for each field
         self,
@@ -313,6 +315,7 @@ class Decision:
         sessions: tuple[SessionClaim, ...] = (),
         cost: GpuCost | None = None,
         recall: Recall | None = None,
+        share: RolloutShare | None = None,
     ) -> None:
         self.destinations = destinations
         self.target_model = target_model
@@ -329,6 +332,7 @@ class Decision:
         self.sessions = sessions
         self.cost = cost
         self.recall = recall
+        self.share = share
 
 
 RejectionCode = Literal[

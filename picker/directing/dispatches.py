@@ -154,6 +154,7 @@ class Dispatches:
             claims,
             None if work is None else self._cost(facts, observed, row, work.seconds),
             self._recall(facts, observed, row, matched),
+            facts.share,
         )
         if promise is not None:
             self.memory.keep(promise)

@@ -9,6 +9,7 @@ from picker.directing.admission import REJECTED_NO_ENDPOINTS, Priorities, admit
 from picker.directing.candidates import NOBODY, hinted, of_unknown_load, ready, why_none
 from picker.directing.director_books import DirectorSettings
 from picker.directing.rewrite import RewriteTable, target_model
+from picker.directing.rollout_gate import RolloutGate, Shared
 from picker.directing.served_models import serves
 from picker.request import InferenceRequest, ParsedBody, Reason, Rejection
 
@@ -41,6 +42,8 @@ class Gates:
         self._rng = rng
         self._priorities = Priorities({})
         self._rewrites = RewriteTable({})
+        self.rollouts = RolloutGate(pool, settings.rollouts, settings.lists)
+        """What says which version of a rollout a request has."""
 
     def sync(self, state: DiscoveryState) -> None:
         """Follow discovery: the objectives and rewrites that name this pool."""
@@ -49,10 +52,16 @@ class Gates:
         trusted = self._settings.trusted_headers
         self._priorities = Priorities.of(state.objectives, pool or Pool(self._pool, {}), trusted, unknown)
         self._rewrites = RewriteTable({}) if pool is None else RewriteTable.of(state.rewrites, pool)
+        self.rollouts.sync()
 
-    def model(self, request: InferenceRequest, body: ParsedBody) -> str | Rejection:
-        """The model the request is sent as; rewrites apply to bodies that can be rewritten."""
+    def model(self, request: InferenceRequest, body: ParsedBody, shared: Shared | None = None) -> str | Rejection:
+        """The model the request is sent as: its version's, where it has one that says.
+
+        Rewrites apply to bodies that can be rewritten.
+        """
         model = body.model
+        if shared is not None and shared.share.version.model is not None:
+            return shared.share.version.model
         if body.api != "opaque" and body.framing is None:
             model = target_model(model, request.headers, self._rewrites, self._rng)
         if body.needs_model and not model:
