@@ -331,6 +331,7 @@ def _picker(field: Field, files: Files) -> PickerSettings:
         record=section.get("record", record_settings(files), None),
         flow_control=section.get("flow_control", flow_control_settings, default.flow_control),
         explain=section.get("explain", explain_settings(files), default.explain),
+        rollouts_file=section.get("rollouts_file", files.written, None),
     )
 
 

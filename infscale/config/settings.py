@@ -192,7 +192,8 @@ class PickerSettings:
     request headers that the gateway sets itself and takes from no client. A name that no objective has is worth least,
     or with `unknown_objectives` ``default`` as much as none. `record` None: requests are not recorded.
     `flow_control` says how requests wait until an endpoint can begin them.
-    `explain` says of how many decisions it can be told later why they were made.
+    `explain` says of how many decisions it can be told later why they were made. `rollouts_file` keeps how far
+    rollouts are; None: they begin anew with the process.
     """
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 9002)
@@ -222,6 +223,7 @@ class PickerSettings:
     record: RecordSettings | None = None
     flow_control: FlowControlSettings = field(default_factory=FlowControlSettings)
     explain: ExplainSettings = field(default_factory=ExplainSettings)
+    rollouts_file: Path | None = None
     config_text: str | None = field(default=None, metadata=NOT_A_KEY)
 
 

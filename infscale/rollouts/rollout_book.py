@@ -38,17 +38,18 @@ class RolloutTable:
 
 
 class RolloutBook:
-    """Follows discovery's rollouts; see the module. For one thread; `now` is monotonic seconds.
+    """Follows discovery's rollouts; see the module. For one thread; `now` is monotonic seconds."""
 
-    `restored` are states from before this process, by rollout and revision: a rollout that is in them goes on there.
-    """
-
-    def __init__(self, restored: Mapping[tuple[ObjectKey, str], RolloutState] | None = None) -> None:
-        self._restored = dict(restored or {})
+    def __init__(self) -> None:
+        self._restored: dict[tuple[ObjectKey, str], RolloutState] = {}
         self._running: dict[ObjectKey, RunningRollout] = {}
 
     def __iter__(self) -> Iterator[RunningRollout]:
         return iter(self._running.values())
+
+    def restore(self, states: Mapping[tuple[ObjectKey, str], RolloutState]) -> None:
+        """Have rollouts go on that were in one of `states`, by name and revision, before this process."""
+        self._restored = dict(states)
 
     def sync(self, state: DiscoveryState, now: float) -> None:
         """Have exactly the rollouts of `state`, and know how many endpoints their new versions have."""

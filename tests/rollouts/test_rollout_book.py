@@ -53,7 +53,8 @@ def test_a_rollout_goes_on_as_long_as_it_is_the_same_and_begins_anew_with_anothe
 
 
 def test_a_rollout_goes_on_where_it_was_before_this_process() -> None:
-    book = RolloutBook({(KEY, ""): RolloutState(0.0, RolloutPhase.ROLLED_BACK, 1)})
+    book = RolloutBook()
+    book.restore({(KEY, ""): RolloutState(0.0, RolloutPhase.ROLLED_BACK, 1)})
     book.sync(state(CANARY), 5.0)
     assert only(book) is RolloutPhase.ROLLED_BACK
     book.sync(state(canary(revision="2")), 6.0)
