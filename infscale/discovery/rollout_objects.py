@@ -36,8 +36,10 @@ def read_rollout(field: Field) -> Rollout:
     old = attempted(parts, "old", lambda each: _version(each, may_move=False), Version())
     new = parts["new"].attempt(lambda each: _version(each, may_move=True))
     steps = spec.attempt(lambda each: _steps(each, parts))
-    usual: RolloutTest | None = RolloutTest()
-    test = attempted(parts, "test", _test, usual)
+    # Before and after a switch latencies differ for other reasons, too: another hour, and caches that are cold.
+    metrics: tuple[RolloutMetric, ...] = ("errors",) if "blueGreen" in parts else ROLLOUT_METRICS
+    usual: RolloutTest | None = RolloutTest(metrics)
+    test = attempted(parts, "test", lambda each: _test(each, metrics), usual)
     sessions = attempted(parts, "sessions", values.one_of(("stay", "follow")), "stay")
     headers = attempted(parts, "sessionHeaders", _headers, SESSION_HEADERS)
     ready = attempted(parts, "readyEndpoints", values.whole(0, 10_000), 1)
@@ -120,11 +122,11 @@ def _seconds(field: Field) -> float:
     return field.number(0, MAX_SECONDS)
 
 
-def _test(field: Field) -> RolloutTest | None:
+def _test(field: Field, usual: tuple[RolloutMetric, ...]) -> RolloutTest | None:
     parts = field.mapping([], ["enabled", "metrics", "falseAlarms", "toleranceRatio", "onAlarm", "count"])
     if "enabled" in parts and not parts["enabled"].boolean():
         return None
-    metrics = attempted(parts, "metrics", _metrics, ROLLOUT_METRICS)
+    metrics = attempted(parts, "metrics", _metrics, usual)
     alarms = attempted(parts, "falseAlarms", lambda each: each.number(0.0001, 0.5), 0.05)
     tolerance = attempted(parts, "toleranceRatio", lambda each: each.number(1, 10), 1.0)
     on_alarm = attempted(parts, "onAlarm", values.one_of(("rollback", "hold")), "rollback")

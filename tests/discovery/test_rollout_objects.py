@@ -88,6 +88,12 @@ def test_a_lora_adapter_with_everything_said() -> None:
     assert found.revision == "2026-12-01"
 
 
+def test_a_switch_is_judged_by_errors_unless_more_is_said() -> None:
+    given = "poolRef: {name: a}\nnew: {model: b}\nblueGreen: {seconds: 9}\n"
+    found = [read(given + test).test for test in ("", "test: {falseAlarms: 0.1}", "test: {metrics: [duration]}")]
+    assert [None if each is None else each.metrics for each in found] == [("errors",), ("errors",), ("duration",)]
+
+
 CANARY = "canary: {steps: [{weightPercent: 10, seconds: 60}]}"
 
 
