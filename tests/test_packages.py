@@ -208,6 +208,8 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/serving/parts",
         "infscale/serving/scaler_port",
     ),
+    "rollouts/test_running_rollout.py": ("infscale/rollouts/rollout_sessions",),
+    "serving/rolling_out/test_rolling.py": ("infscale/cli/rollout_command", "infscale/telemetry/rollout_metrics"),
     "serving/prometheus/test_ruling.py": ("infscale/serving/prometheus/rules_watch",),
     "serving/test_scheduling.py": ("infscale/serving/configured", "picker/telemetry/counts"),
     "sim/http/test_simulated_servers.py": (

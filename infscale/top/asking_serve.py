@@ -51,7 +51,7 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
         The decisions are there only with `picks`, and the explanation of the one whose id is `pick`, if it is given.
         """
         explanation = f"picks/{quote(pick, safe='')}" if pick else ""
-        asked = ["snapshot", "autoscalers", "triggers", *(["picks"] if picks else [])]
+        asked = ["snapshot", "autoscalers", "triggers", "rollouts", *(["picks"] if picks else [])]
         asked += [explanation] if pick else []
         found = dict(zip(asked, await asyncio.gather(*map(self.document, asked)), strict=True))
         if found["snapshot"] is None:
@@ -63,6 +63,7 @@ class ServeClient(AbstractAsyncContextManager["ServeClient"]):
             found["triggers"],
             picks_asked=picks,
             explanation=found.get(explanation),
+            rollouts=found["rollouts"],
         )
 
     async def document(self, path: str) -> object | None:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
+from infscale.cli.main import main
 from infscale.latency.step_model import StepModel
 from infscale.rollouts.rollout_state import ENDED, RolloutPhase
 from infscale.sim.http.simulated_servers import SimServerSettings
@@ -20,7 +21,7 @@ from infscale.top.asking_serve import Refused, ServeClient
 from tests.e2e.gateway import Gateway, gateway
 from tests.sim.simulated import MODEL, QUICK, quick_settings
 
-pytestmark = [pytest.mark.envoy, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.envoy, pytest.mark.timeout(90)]
 
 USUAL, SLOW = 0.003, 0.006
 LONG, SHORT = 8, 8
@@ -240,8 +241,8 @@ async def test_from_pool_to_pool(tmp_path: Path) -> None:
 async def test_a_new_version_of_an_adapter(tmp_path: Path) -> None:
     servers = [server(f"s-{each}", "any", loras=("chat-v1", "chat-v2")) for each in range(2)]
     async with gateway(tmp_path, servers) as made:
-        named = {"old": {"model": "chat-v1"}, "new": {"model": "chat-v2"}, "model": "chat"}
-        await discover(tmp_path, made, [rollout(**named)])
+        given = rollout(old={"model": "chat-v1"}, new={"model": "chat-v2"}, model="chat")
+        await discover(tmp_path, made, [given])
         await until(made, RolloutPhase.PROGRESSING)
         async with under_load(made, model="chat", by_model=True) as load:
             document = await until(made, *ENDED)
@@ -250,7 +251,7 @@ async def test_a_new_version_of_an_adapter(tmp_path: Path) -> None:
     checked(load, "v2")
 
 
-async def test_it_is_held_resumed_and_aborted_by_command(tmp_path: Path) -> None:
+async def test_it_is_held_resumed_and_aborted_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with gateway(tmp_path, versions()) as made:
         steps = [{"weightPercent": 30, "seconds": 1}, {"weightPercent": 60, "seconds": 600}]
         await discover(tmp_path, made, [rollout(canary={"steps": steps})])
@@ -265,11 +266,21 @@ async def test_it_is_held_resumed_and_aborted_by_command(tmp_path: Path) -> None
             await client.tell("rollouts/default%2Fv2", "resume")
             while (await until(made, RolloutPhase.PROGRESSING))["step"] == 1:
                 await asyncio.sleep(0.05)
-            await client.tell("rollouts/v2", "abort")
+            at = ["--address", made.serving.telemetry.url]
+            assert await asyncio.to_thread(main, ["rollout", "hold", "v2", *at]) == 0
+            assert await asyncio.to_thread(main, ["rollout", "hold", "v2", *at]) == 1
+            assert await asyncio.to_thread(main, ["rollout", "abort", "default/v2", *at]) == 0
+            assert await asyncio.to_thread(main, ["rollout", "status", *at]) == 0
+            assert await asyncio.to_thread(main, ["rollout", "status", "v3", *at]) == 1
+            said = capsys.readouterr()
             await until(made, RolloutPhase.ABORTED)
             await load.settled()
     assert load.failures == []
     assert {each.seen[-1] for each in load.lasting} == {"v1"}
+    assert said.out.count("default/v2: Held, held by command") == 1
+    assert said.out.count("default/v2: Aborted, aborted by command") == 2
+    assert "it is Held: what is Progressing can be held" in said.err
+    assert "there is no rollout of that name" in said.err
 
 
 async def test_two_rollouts_at_once_go_their_own_ways(tmp_path: Path) -> None:

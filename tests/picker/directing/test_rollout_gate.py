@@ -170,7 +170,7 @@ def test_results_reach_the_test_by_version() -> None:
         (Outcome("completed", 200), 1, 0),
         (Outcome("completed", 400), 1, 0),
         (Outcome("completed", 503), 1, 1),
-        (Outcome("failed", 500), 1, 1),
+        (Outcome("error", 500), 1, 1),
         (Outcome("aborted", 200), 0, 0),
         (Outcome("evicted", None), 0, 0),
     ],
