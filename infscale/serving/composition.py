@@ -320,7 +320,9 @@ async def serving(config: ServeConfig, parts: Collection[str] = PARTS) -> AsyncG
         clusters = source is not None and source.clusters
         discovery = await enter(discovering(config, client, clock, rng, clusters=clusters))
         first = await anext(discovery.states)
-        runs = await rolling(clock, config.picker.rollouts_file) if "picker" in parts else None
+        runs = None
+        if "picker" in parts:
+            runs = await rolling(clock, config.picker.rollouts_file, discovery.rollouts)
         made = composed(Given(config, scheduling, file, client, discovery, rng, rules, runs), parts)
         for part in made.parts:
             await enter(part)

@@ -1,8 +1,10 @@
 """`ModelRollout` as people write it: what it means, and what is said of mistakes."""
 
+from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
+import yaml
 
 from infscale.discovery.objects import read_object
 from infscale.discovery.state import read_state
@@ -160,3 +162,49 @@ objects:
         read_whole(text, "f", read_state)
     state = read_state(load(text.replace("{poolRef: {name: greeen}}", "{model: m}"), "f"))
     assert [each.key.name for each in state.rollouts] == ["r"]
+
+
+EVERYTHING = """
+poolRef: {name: chat}
+model: llama
+old: {model: a, podLabels: {version: v1}}
+new: {model: b, podLabels: {version: v2}, poolRef: {name: green}}
+canary: {steps: [{weightPercent: 10, seconds: 60, requests: 5}]}
+blueGreen: {previewSeconds: 1, seconds: 2, requests: 3}
+test: {enabled: true, metrics: [errors], falseAlarms: 0.05, toleranceRatio: 1, onAlarm: hold, count: sessions}
+sessions: stay
+sessionHeaders: [x-session-id]
+readyEndpoints: 1
+revision: "1"
+"""
+
+
+def keys(value: object, path: str = "") -> set[str]:
+    """The paths of all keys of a document; a list has those of its first element."""
+    if isinstance(value, list):
+        return keys(value[0], f"{path}[]") if value else set()
+    if not isinstance(value, dict) or path.endswith(".podLabels"):
+        return {path}
+    return {path, *(each for key, inner in value.items() for each in keys(inner, f"{path}.{key}"))}
+
+
+def declared(schema: dict[str, object], path: str = "") -> set[str]:
+    """The same of a schema."""
+    if schema["type"] == "array":
+        return declared(schema["items"], f"{path}[]")  # type: ignore[arg-type] # a schema
+    parts: dict[str, dict[str, object]] = schema.get("properties", {})  # type: ignore[assignment] # schemas
+    return {path, *(each for key, inner in parts.items() for each in declared(inner, f"{path}.{key}"))}
+
+
+def test_the_definition_for_clusters_has_the_same_keys() -> None:
+    """`EVERYTHING` has each key once: what it has and the reader takes is what the definition declares."""
+    file = Path(__file__).parents[2] / "manifests" / "adapter" / "rollouts.yaml"
+    definition = yaml.safe_load(file.read_text())
+    (version,) = definition["spec"]["versions"]
+    document = yaml.safe_load(EVERYTHING)
+    assert keys(document) == declared(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    for left_out in ("canary", "blueGreen"):
+        assert isinstance(
+            read(yaml.safe_dump({key: each for key, each in document.items() if key != left_out})), Rollout
+        )
+    assert (definition["spec"]["group"], version["name"]) == ("infscale.dev", "v1alpha1")

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from infscale.endpoint import DiscoveryState
+from infscale.endpoint import DiscoveryState, ObjectKey
 from infscale.errors import ConfigError
+from infscale.kube.conditions import Words
 from infscale.periodic import TaskSet
 from infscale.rollouts.rollout_book import RolloutBook
 from infscale.rollouts.rollout_document import rollout_document, rollouts_document
-from infscale.rollouts.rollout_state import COMMANDS, CommandRefused
+from infscale.rollouts.rollout_state import COMMANDS, CommandRefused, RolloutPhase, RolloutState
 from infscale.serving.parts import Owning
 from infscale.serving.rolling_out.rollout_file import load_states, save_states, written_states
 from infscale.telemetry.debug_documents import DebugCommand, DebugFinder, DebugPage, at_once
@@ -27,10 +28,18 @@ SAVE_SECONDS: Final = 10.0
 class Rolling(Owning):
     """Owns the book of rollouts; `file` keeps their states, where it is given. Enter it before what asks the book."""
 
-    def __init__(self, clock: Callable[[], float], file: Path | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        file: Path | None = None,
+        tell: Callable[[Mapping[ObjectKey, Words]], None] = lambda _: None,
+    ) -> None:
+        """`tell` is told how far rollouts are, whenever that changes: for conditions of the cluster's objects."""
         self.book = RolloutBook()
         self._clock = clock
         self._file = file
+        self._tell = tell
+        self._told: dict[ObjectKey, Words] = {}
         self._saved = b""
         self._save_at = 0.0
         self._save_problem = ""
@@ -68,6 +77,11 @@ class Rolling(Owning):
                 now.reason,
                 extra={"fields": {"before": before.phase.value, "weight_ratio": running.weight_ratio}},
             )
+
+        progress = {each.rollout.key: _progress(each.state) for each in self.book}
+        if progress != self._told:
+            self._told = progress
+            self._tell(progress)
 
     async def save(self) -> None:
         """Keep the states where something has changed of them."""
@@ -117,13 +131,23 @@ class Rolling(Owning):
         return _without_time(content) == _without_time(self._saved)
 
 
+def _progress(state: RolloutState) -> Words:
+    """A rollout's state as a condition ``Progressing``."""
+    goes_on = state.phase in (RolloutPhase.WAITING, RolloutPhase.PROGRESSING)
+    return "True" if goes_on else "False", state.phase.value, state.reason
+
+
 def _without_time(content: bytes) -> list[bytes]:
     return [line for line in content.splitlines() if b'"seconds":' not in line]
 
 
-async def rolling(clock: Callable[[], float], file: Path | None) -> Rolling:
+async def rolling(
+    clock: Callable[[], float],
+    file: Path | None,
+    tell: Callable[[Mapping[ObjectKey, Words]], None] = lambda _: None,
+) -> Rolling:
     """The part, with the states of its file. Raises `ConfigError`."""
-    made = Rolling(clock, file)
+    made = Rolling(clock, file, tell)
     try:
         await made.load()
     except ConfigError as error:
