@@ -9,6 +9,8 @@ import argparse
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
+from math import cos, log, pi
 from typing import Final
 
 from infscale.rollouts.sequential_test import RequestResult, SequentialTest
@@ -22,7 +24,9 @@ class Traffic:
 
     `share` goes to the new one; `sigma` is that of the logarithm of a latency. The new version fails `failing` times as
     often, and its latencies are `slower` times the old one's. With `session` requests of the same session follow each
-    other, so many, whose latencies are alike: half of the variance of their logarithms is the session's.
+    other, so many, whose latencies are alike: half of the variance of their logarithms is the session's. With `drift`
+    all latencies rise to so many times and fall again, every 500 requests, and at half of the new version's requests
+    its share becomes one half.
     """
 
     share: float = 0.1
@@ -33,6 +37,7 @@ class Traffic:
     slower_tokens: float = 1.0
     new_requests: int = MOST_NEW
     session: int = 1
+    drift: float = 1.0
 
 
 def _result(traffic: Traffic, rng: random.Random, shift: float, *, new: bool) -> RequestResult:
@@ -50,13 +55,19 @@ def alarmed_after(traffic: Traffic, seed: int) -> int | None:
     rng = random.Random(seed)
     test = SequentialTest()
     active: list[tuple[bool, float, int]] = []
-    while test.requests["new"] < traffic.new_requests:
+    share = traffic.share
+    for number in count():
+        if test.requests["new"] >= traffic.new_requests:
+            return None
+        if traffic.drift > 1.0 and test.requests["new"] > traffic.new_requests / 2:
+            share = 0.5
         if len(active) < 50:
             shift = rng.gauss(0.0, traffic.sigma * 0.5**0.5) if traffic.session > 1 else 0.0
-            active.append((rng.uniform(0.0, 1.0) < traffic.share, shift, traffic.session))
+            active.append((rng.uniform(0.0, 1.0) < share, shift, traffic.session))
         new, shift, left = active.pop(rng.randrange(len(active)))
         if left > 1:
             active.append((new, shift, left - 1))
+        shift += log(traffic.drift) * (0.5 - 0.5 * cos(2.0 * pi * number / 500.0))
         test.add("new" if new else "old", _result(traffic, rng, shift, new=new))
         if test.alarm is not None:
             return test.requests["new"]
@@ -78,6 +89,7 @@ CASES: Final = (
     Case("equal, 50 %", replace(EQUAL, share=0.5), False),
     Case("equal, 10 % errors", replace(EQUAL, errors=0.1), False),
     Case("equal, 3,000 requests of the new one", replace(EQUAL, new_requests=3_000), False),
+    Case("equal, latencies triple and fall, 5 % then 50 %", replace(EQUAL, share=0.05, drift=3.0), False),
     Case("equal, sessions of 10 requests that are alike", replace(EQUAL, session=10), False),
     Case("errors 10 % -> 20 %, 10 % to the new one", replace(EQUAL, errors=0.1, failing=2.0), True),
     Case("errors 7 % -> 14 %, 10 %", replace(EQUAL, errors=0.07, failing=2.0), True),
@@ -94,10 +106,10 @@ CASES: Final = (
 )
 
 
-def rows(count: int, cases: tuple[Case, ...] = CASES) -> Iterator[tuple[Case, int, int | None]]:
-    """Of each case how many of `count` rollouts had an alarm, and the median number of requests until then."""
+def rows(rollouts: int, cases: tuple[Case, ...] = CASES) -> Iterator[tuple[Case, int, int | None]]:
+    """Of each case how many of so many rollouts had an alarm, and the median number of requests until then."""
     for case in cases:
-        found = sorted(each for each in (alarmed_after(case.traffic, seed) for seed in range(count)) if each)
+        found = sorted(each for each in (alarmed_after(case.traffic, seed) for seed in range(rollouts)) if each)
         yield case, len(found), found[len(found) // 2] if found else None
 
 
@@ -105,11 +117,11 @@ def main(say: Callable[[str], None] = print) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="bench.rollouts", description="What the test of a rollout finds, and when.")
     parser.add_argument("--count", type=int, default=1_000, help="rollouts of each case (default %(default)s)")
-    count: int = parser.parse_args().count
+    rollouts: int = parser.parse_args().count
     say(f"{'':<50} {'alarms':>7} {'wanted':>8} {'requests until then':>20}")
-    for case, alarms, median in rows(count):
+    for case, alarms, median in rows(rollouts):
         wanted = ">= 95 %" if case.worse else "<= 5 %"
-        say(f"{case.name:<50} {alarms / count:>7.1%} {wanted:>8} {median if median else '-':>20}")
+        say(f"{case.name:<50} {alarms / rollouts:>7.1%} {wanted:>8} {median if median else '-':>20}")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
-from infscale.endpoint import ObjectKey, Rollout, Version
+from infscale.endpoint import ObjectKey, Rollout, RolloutTest, Version
 from infscale.frozen_values import value
 from infscale.rollouts.rollout_sessions import RolloutSessions, draw, salt_of
 from infscale.rollouts.rollout_state import Command, RolloutPhase, RolloutState, Seen, advanced, commanded
-from infscale.rollouts.sequential_test import RequestResult, SequentialTest
+from infscale.rollouts.sequential_test import LONG_MEMORY, MOST_PARTNERS, RequestResult, SequentialTest
 
 NO_SESSION: Final = -1
 _CHANGING: Final = ("steps", "sessions", "session_headers", "ready_endpoints", "created")
@@ -46,10 +46,9 @@ class RunningRollout:
         """Requests sent to each version."""
         self._salt = salt_of(str(rollout.key), rollout.revision)
         self._sessions = RolloutSessions()
-        test = rollout.test
-        self.test = (
-            SequentialTest() if test is None else SequentialTest(test.metrics, test.false_alarms, test.tolerance_ratio)
-        )
+        test = rollout.test or RolloutTest()
+        memory = LONG_MEMORY if rollout.switches else MOST_PARTNERS
+        self.test = SequentialTest(test.metrics, test.false_alarms, test.tolerance_ratio, memory)
 
     @property
     def weight_ratio(self) -> float:

@@ -31,8 +31,8 @@ BASELINE: Final = 50
 """So many values of the old version are looked at before any is compared."""
 MOST_PARTNERS: Final = 10
 """Old requests in a block: more of them tell little more."""
-MOST_WAITING: Final = 5_000
-"""Old values that are kept for new ones to come; the oldest go first."""
+LONG_MEMORY: Final = 5_000
+"""How many values wait for those of the other version at most where the two had requests one after the other."""
 
 _SHARES: Final[Mapping[RolloutMetric, float]] = {
     "errors": 0.5,
@@ -146,13 +146,14 @@ class _Comparison:
 class _Stream:
     """One metric's values of both versions, put into blocks."""
 
-    def __init__(self, metric: RolloutMetric, tolerance_ratio: float) -> None:
+    def __init__(self, metric: RolloutMetric, tolerance_ratio: float, memory: int) -> None:
         self._tolerance_ratio = tolerance_ratio
         self._is_latency = metric != "errors"
         self._first: list[float] = []
         self._bounds: list[float] = []
-        self._old: deque[int] = deque(maxlen=MOST_WAITING)
-        self._new: deque[float] = deque(maxlen=MOST_WAITING)
+        # Where both versions have requests at once, what is compared has to be of the same time: load comes and goes.
+        self._old: deque[int] = deque(maxlen=memory)
+        self._new: deque[float] = deque(maxlen=max(memory, BASELINE))
         latency = _Comparison(_OF_LATENCY, (1.0,) * _DECILES)
         self.comparison = latency if self._is_latency else _Comparison(_OF_ERRORS, (0.5, 0.5))
 
@@ -204,7 +205,8 @@ class SequentialTest:
     """The test of one rollout; deterministic in the order of what it is told.
 
     `false_alarms` is the probability of an alarm, ever, where the new version is like the old one. The new version's
-    latencies may be `tolerance_ratio` times the old one's.
+    latencies may be `tolerance_ratio` times the old one's. So many of the last old values as `memory` says wait for new
+    ones to be compared with.
     """
 
     def __init__(
@@ -212,9 +214,10 @@ class SequentialTest:
         metrics: Sequence[RolloutMetric] = ROLLOUT_METRICS,
         false_alarms: float = 0.05,
         tolerance_ratio: float = 1.0,
+        memory: int = MOST_PARTNERS,
     ) -> None:
         self._false_alarms = false_alarms
-        self._streams: dict[RolloutMetric, _Stream] = {each: _Stream(each, tolerance_ratio) for each in metrics}
+        self._streams: dict[RolloutMetric, _Stream] = {each: _Stream(each, tolerance_ratio, memory) for each in metrics}
         total = sum(_SHARES[each] for each in metrics)
         self._shares = {each: _SHARES[each] / total for each in metrics}
         self.requests = {"old": 0, "new": 0}

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.rollouts import CASES, EQUAL, Case, Traffic, alarmed_after
-from infscale.rollouts.sequential_test import MOST_WAITING, RequestResult, SequentialTest
+from infscale.rollouts.sequential_test import LONG_MEMORY, RequestResult, SequentialTest
 
 ROLLOUTS = 60
 WANTED = {case.name: case for case in CASES}
 ERRORS = WANTED["errors 10 % -> 20 %, 10 % to the new one"]
 FIRST_TOKEN = WANTED["first token 1.3 x, sigma 0.5, 10 %"]
 HEAVY_TAIL = WANTED["first token 1.3 x, sigma 0.8, 10 %"]
+DRIFT = WANTED["equal, latencies triple and fall, 5 % then 50 %"]
 PER_TOKEN = WANTED["output tokens 1.3 x, sigma 0.5, 10 %"]
 
 
@@ -33,6 +34,12 @@ def test_an_equal_version_is_rarely_taken_for_worse(share: float) -> None:
 @pytest.mark.parametrize("case", [ERRORS, FIRST_TOKEN, HEAVY_TAIL, PER_TOKEN], ids=lambda case: case.name)
 def test_a_worse_version_is_found_within_500_of_its_requests(case: Case) -> None:
     assert len(alarms(case.traffic)) >= 0.95 * ROLLOUTS
+
+
+@pytest.mark.timeout(60)
+def test_load_that_comes_and_goes_is_no_difference_between_versions() -> None:
+    """Old results of a quiet time do not wait for new ones of a busy time, also where the share of these grows."""
+    assert len(alarms(DRIFT.traffic)) <= 8
 
 
 def test_a_version_that_always_fails_is_found_within_a_dozen() -> None:
@@ -74,13 +81,13 @@ def test_only_the_named_metrics_count() -> None:
 
 def test_without_the_old_version_nothing_is_said() -> None:
     test = SequentialTest()
-    for _ in range(2 * MOST_WAITING):
+    for _ in range(2 * LONG_MEMORY):
         test.add("new", RequestResult(True))
     assert (test.alarm, test.evidence) == (None, 1.0)
 
 
 def test_what_the_old_version_did_before_a_switch_is_compared_with_what_the_new_one_does() -> None:
-    test, rng = SequentialTest(), random.Random(5)
+    test, rng = SequentialTest(memory=LONG_MEMORY), random.Random(5)
     for _ in range(1_000):
         test.add("old", RequestResult(False, rng.lognormvariate(0, 0.5)))
     while test.alarm is None and test.requests["new"] < 500:
