@@ -98,7 +98,7 @@ TESTED_TOGETHER: Mapping[str, tuple[str, ...]] = {
         "infscale/doctor/rules/target_rules",
         "infscale/doctor/rules/workload_rules",
     ),
-    "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/watching"),
+    "kube/test_discovery.py": ("infscale/kube/api/errors", "infscale/kube/api/resources", "infscale/kube/watching"),
     "metrics/pages/test_interpreter.py": ("infscale/metrics/pages/dialect", "infscale/metrics/pages/interpretation"),
     "kube/test_watched_objects.py": ("infscale/kube/autoscaler_specs",),
     "metrics/published/test_answers.py": (
