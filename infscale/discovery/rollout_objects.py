@@ -141,10 +141,14 @@ def _test(field: Field, usual: tuple[RolloutMetric, ...]) -> RolloutTest | None:
 
 
 def _metrics(field: Field) -> tuple[RolloutMetric, ...]:
-    chosen = tuple(dict.fromkeys(field.each(lambda each: _METRICS[each.choice([*_METRICS])])))
+    chosen: tuple[RolloutMetric, ...] = tuple(dict.fromkeys(field.each(_metric)))
     if not chosen:
         field.refuse("expected at least one metric; enabled: false is without a test")
     return chosen
+
+
+def _metric(field: Field) -> RolloutMetric:
+    return _METRICS[field.choice([*_METRICS])]
 
 
 def _headers(field: Field) -> tuple[str, ...]:

@@ -19,13 +19,14 @@ that are alike among themselves are weaker evidence than the test takes them for
 """
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
 from infscale.endpoint import ROLLOUT_METRICS, RolloutMetric
+from infscale.frozen_values import value
 
 BASELINE: Final = 50
 """So many values of the old version are looked at before any is compared."""
@@ -157,18 +158,20 @@ class _Stream:
         latency = _Comparison(_OF_LATENCY, (1.0,) * _DECILES)
         self.comparison = latency if self._is_latency else _Comparison(_OF_ERRORS, (0.5, 0.5))
 
-    def old(self, value: float) -> None:
+    def old(self, value: float) -> bool:
+        """One value of the old version; whether there is new evidence."""
         if len(self._first) < BASELINE:
             self._first.append(value)
             if len(self._first) == BASELINE:
                 self._measure()
-            return
+            return False
         self._old.append(self._category(value))
-        self._pair()
+        return bool(self._new) and self._pair()
 
-    def new(self, value: float) -> None:
+    def new(self, value: float) -> bool:
+        """One value of the new version; whether there is new evidence."""
         self._new.append(value / self._tolerance_ratio if self._is_latency else value)
-        self._pair()
+        return bool(self._old) and self._pair()
 
     def _measure(self) -> None:
         """The bounds of categories, by what the old version did before anything is compared."""
@@ -180,18 +183,19 @@ class _Stream:
             self.comparison.see_old(int(value))
 
     def _category(self, value: float) -> int:
-        return sum(value >= bound for bound in self._bounds) if self._is_latency else int(value)
+        return bisect_right(self._bounds, value) if self._is_latency else int(value)
 
-    def _pair(self) -> None:
+    def _pair(self) -> bool:
         """Make blocks of what waits. Which values share one follows from their order alone, not from what they are."""
         while self._new and self._old:
             # With several new ones waiting, each gets its part of the old.
             count = max(1, min(MOST_PARTNERS, len(self._old) // len(self._new)))
             partners = [self._old.popleft() for _ in range(count)]
             self.comparison.add(self._category(self._new.popleft()), partners)
+        return True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RequestResult:
     """How one request went: whether it failed, and its latencies in seconds where they are known."""
 
@@ -199,6 +203,15 @@ class RequestResult:
     time_to_first_token: float | None = None
     time_per_output_token: float | None = None
     duration: float | None = None
+
+
+_VALUES: Final[Mapping[RolloutMetric, Callable[[RequestResult], float | None]]] = {
+    "errors": lambda result: float(result.failed),
+    "time_to_first_token": lambda result: None if result.failed else result.time_to_first_token,
+    "time_per_output_token": lambda result: None if result.failed else result.time_per_output_token,
+    "duration": lambda result: None if result.failed else result.duration,
+}
+"""A failure has no latency worth comparing."""
 
 
 class SequentialTest:
@@ -231,17 +244,12 @@ class SequentialTest:
         """One request that is over."""
         self.requests[version] += 1
         self.failures[version] += result.failed
-        values: dict[RolloutMetric, float | None] = {
-            "errors": float(result.failed),
-            "time_to_first_token": None if result.failed else result.time_to_first_token,
-            "time_per_output_token": None if result.failed else result.time_per_output_token,
-            "duration": None if result.failed else result.duration,
-        }
+        news = False
         for metric, stream in self._streams.items():
-            value = values[metric]
-            if value is not None and math.isfinite(value):
-                (stream.new if version == "new" else stream.old)(value)
-        if self.alarm is None and self.evidence * self._false_alarms >= 1.0:
+            found = _VALUES[metric](result)
+            if found is not None and math.isfinite(found):
+                news |= stream.new(found) if version == "new" else stream.old(found)
+        if news and self.alarm is None and self.evidence * self._false_alarms >= 1.0:
             by_metric = self.by_metric()
             worst = max(by_metric, key=lambda metric: self._shares[metric] * by_metric[metric])
             self.alarm = f"the new version is worse: {worst.replace('_', ' ')}"

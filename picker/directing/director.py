@@ -161,14 +161,14 @@ class PoolDirector:
         if not isinstance(model, str):
             return []
         self._dispatches.follow(snapshot, now)
-        admission = self._gates.admitted(request, body, model, snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now, shared)
         if isinstance(admission, Rejection):
             return []
         _, prefix = self._dispatches.cached(body, model)
         facts = self._facts(request, body, model, admission.priority)
         sessions = self._dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=admission.blind)
-        rows = self._config.eligible(context, self._gates.rollouts.rows(shared, snapshot, admission.rows))
+        rows = self._config.eligible(context, admission.rows)
         return [] if isinstance(rows, Reason) else shortages(context, rows)
 
     def running(self, decisions: Iterable[Decision], now: float) -> list[Running]:
@@ -250,18 +250,18 @@ class PoolDirector:
             return self._gates.unavailable()
         dispatches = self._dispatches
         dispatches.follow(snapshot, now)
-        admission = self._gates.admitted(request, body, model, snapshot, now)
+        admission = self._gates.admitted(request, body, model, snapshot, now, shared)
         if isinstance(admission, Rejection):
             return admission
-        blind, narrowed = admission.blind, self._gates.rollouts.rows
+        blind = admission.blind
         chains, prefix = dispatches.cached(body, model)
         facts = self._facts(request, body, model, admission.priority, shared)
         sessions = dispatches.sessions.of(request.headers, snapshot, now)
         context = self._context(facts, snapshot, prefix, sessions, now, blind=blind)
-        selection = self._schedule(context, narrowed(shared, snapshot, admission.rows))
+        selection = self._schedule(context, admission.rows)
         if isinstance(selection, Rejection) and not blind and not _waits_for_its_own(selection, context, admission):
             # No endpoint whose load is known will do for this request: one whose load is not may.
-            others = narrowed(shared, snapshot, self._gates.of_unknown_load(request, snapshot, now))
+            others = self._gates.of_unknown_load(request, snapshot, now, shared)
             if len(others):
                 context = self._context(facts, snapshot, prefix, sessions, now, blind=True)
                 selection = self._schedule(context, others)

@@ -42,7 +42,7 @@ class Gates:
         self._rng = rng
         self._priorities = Priorities({})
         self._rewrites = RewriteTable({})
-        self.rollouts = RolloutGate(pool, settings.rollouts, settings.lists)
+        self.rollouts = RolloutGate(pool, settings)
         """What says which version of a rollout a request has."""
 
     def sync(self, state: DiscoveryState) -> None:
@@ -69,12 +69,21 @@ class Gates:
         return model
 
     def admitted(
-        self, request: InferenceRequest, body: ParsedBody, model: str, snapshot: PoolSnapshot, now: float
+        self,
+        request: InferenceRequest,
+        body: ParsedBody,
+        model: str,
+        snapshot: PoolSnapshot,
+        now: float,
+        shared: Shared | None = None,
     ) -> Admission | Rejection:
-        """Whether a request with a body is scheduled."""
-        rows = hinted(request.subset, snapshot, snapshot.candidates(now))
+        """Whether a request with a body is scheduled; where it has a part in a rollout, on endpoints of its version."""
+        rows = self.rollouts.rows(shared, snapshot, hinted(request.subset, snapshot, snapshot.candidates(now)))
         blind = not len(rows)
-        if blind and not len(rows := self.of_unknown_load(request, snapshot, now)):
+        if blind and not len(rows := self.of_unknown_load(request, snapshot, now, shared)):
+            if shared is not None:
+                # No version costs a request that another endpoint could have.
+                return self.admitted(request, body, model, snapshot, now)
             return self._missing(request, snapshot, now)
         if self._settings.unknown_models == "reject" and model and not serves(snapshot, model, self._settings.lists):
             message = "the model does not exist: no endpoint of the pool serves it"
@@ -95,11 +104,13 @@ class Gates:
                 return rows
         return self._missing(request, snapshot, now)
 
-    def of_unknown_load(self, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> IntArray:
+    def of_unknown_load(
+        self, request: InferenceRequest, snapshot: PoolSnapshot, now: float, shared: Shared | None = None
+    ) -> IntArray:
         """The rows that are served although their load is unknown."""
         if self._settings.unknown_load != "serve":
             return NOBODY
-        return of_unknown_load(request.subset, snapshot, now)
+        return self.rollouts.rows(shared, snapshot, of_unknown_load(request.subset, snapshot, now))
 
     def unavailable(self, message: str = _NO_CANDIDATES, reason: Reason = Reason.NO_ENDPOINTS) -> Rejection:
         """The refusal of a request for which there is no endpoint."""

@@ -1,7 +1,7 @@
 """Which version of a rollout a request has, and which endpoints of the pool serve that version."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from infscale.endpoint import Endpoint, ObjectKey, Version
 from infscale.metrics.snapshot import IntArray, PoolSnapshot
-from infscale.rollouts.rollout_book import RolloutBook, RolloutTable, new_pool
+from infscale.rollouts.rollout_book import RolloutTable, new_pool
 from infscale.rollouts.running_rollout import RolloutShare, RunningRollout
 from infscale.rollouts.sequential_test import RequestResult
-from picker.directing.candidates import NOBODY
+from picker.directing.candidates import NOBODY, hinted, ready
+from picker.directing.director_books import DirectorSettings
 from picker.directing.rewrite import REWRITE_HEADERS
-from picker.directing.served_models import Listed, serves
+from picker.directing.served_models import serves
 from picker.directing.session_books import PoolSessions
 from picker.request import InferenceRequest, Outcome, ParsedBody
 from picker.scheduling.by_endpoints import ByEndpoints
@@ -34,8 +35,10 @@ class Shared:
 class RolloutGate:
     """The rollouts of one pool's requests, and those of other pools' requests that lead to it."""
 
-    def __init__(self, pool: ObjectKey, book: RolloutBook | None, lists: Listed | None) -> None:
+    def __init__(self, pool: ObjectKey, settings: DirectorSettings) -> None:
         self._pool = pool
+        book, lists = settings.rollouts, settings.lists
+        self._unknown_load = settings.unknown_load
         self._book = book
         self._lists = lists
         self._own = _NO_TABLE
@@ -59,10 +62,11 @@ class RolloutGate:
             # What leads to another pool is decided before a director is asked, and that pool has the rest.
             here = new_pool(running.rollout) == self._pool
             return Shared(share) if share.new == here else None
-        if not self._serves(share.version, snapshot, now):
+        if not self._serves(share.version, request, snapshot, now):
             other = running.other(share)
-            if self._serves(other.version, snapshot, now):
+            if self._serves(other.version, request, snapshot, now):
                 return Shared(other, fell_back=True)
+            return Shared(replace(share, counts=False))
         return Shared(share)
 
     def elsewhere(self, request: InferenceRequest, body: ParsedBody, now: float) -> ObjectKey | None:
@@ -73,11 +77,10 @@ class RolloutGate:
         return new_pool(running.rollout) if _share(running, request, None, now).new else None
 
     def rows(self, shared: Shared | None, snapshot: PoolSnapshot, rows: IntArray) -> IntArray:
-        """Those of `rows` that serve the request's version; all of them where none does, which costs no request."""
-        if shared is None or not shared.share.version.labels or not len(rows):
+        """Those of `rows` that serve the request's version, in their order; there may be none."""
+        if shared is None or not shared.share.version.labels:
             return rows
-        found = self._rows.of(snapshot).among(shared.share.version, rows)
-        return found if len(found) else rows
+        return self._rows.of(snapshot).among(shared.share.version, rows)
 
     def sent(self, shared: Shared | None) -> None:
         """A request with this share was sent."""
@@ -100,12 +103,17 @@ class RolloutGate:
         rewritable = body.api != "opaque" and body.framing is None
         return running if rewritable or not renames else None
 
-    def _serves(self, version: Version, snapshot: PoolSnapshot, now: float) -> bool:
-        """Whether an endpoint of the version can get a request now, as far as is known."""
-        candidates = snapshot.candidates(now)
-        if version.labels and not len(self._rows.of(snapshot).among(version, candidates)):
-            return False
-        return version.model is None or serves(snapshot, version.model, self._lists)
+    def _serves(self, version: Version, request: InferenceRequest, snapshot: PoolSnapshot, now: float) -> bool:
+        """Whether an endpoint of the version can get the request.
+
+        One whose load is not known at the moment can, where such are served: a session does not change its version for
+        a scrape that was lost. And a model is missing only where lists say so: pages name what is in use.
+        """
+        if version.labels:
+            allowed = ready(snapshot) if self._unknown_load == "serve" else snapshot.candidates(now)
+            if not len(self._rows.of(snapshot).among(version, hinted(request.subset, snapshot, allowed))):
+                return False
+        return version.model is None or self._lists is None or serves(snapshot, version.model, self._lists)
 
 
 def _named_by_gateway(request: InferenceRequest, body: ParsedBody) -> bool:

@@ -119,9 +119,9 @@ class Rolling(Owning):
 
     def _obey(self, name: str, command: str) -> object:
         """Raises `CommandRefused`."""
-        known = next((each for each in COMMANDS if each == command), None)
-        if known is None:
+        if command not in COMMANDS:
             raise CommandRefused(f"expected one of the commands {', '.join(COMMANDS)}")
+        known = COMMANDS[COMMANDS.index(command)]
         running = self.book.command(name, known, self._clock())
         _LOG.warning("rollout %s: %s by command", running.rollout.key, running.state.phase.value)
         return rollout_document(running)

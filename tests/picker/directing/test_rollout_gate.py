@@ -71,13 +71,15 @@ class Bench:
     def at(self, phase: RolloutPhase) -> None:
         self.running.state = RolloutState(0.0, phase)
 
-    def ask(self, number: int, given: Headers | None = None, model: str = "m") -> tuple[str, Decision]:
+    def ask(
+        self, number: int, given: Headers | None = None, model: str = "m", now: float = 0.1
+    ) -> tuple[str, Decision]:
         """The version that a request gets."""
         body = ParsedBody("completions", model, b"hello", 1, 10)
         request = InferenceRequest(f"id {number}", "/v1/completions", given or Headers([]), body)
-        decision = self.directors.direct(request, 0.1)
+        decision = self.directors.direct(request, now)
         assert isinstance(decision, Decision), decision
-        self.directors.finished(request, decision, FINE, 0.2)
+        self.directors.finished(request, decision, FINE, now + 0.1)
         found = next(each for each in self.endpoints if each.authority == decision.destinations[0])
         return found.labels["version"], decision
 
@@ -150,6 +152,20 @@ def test_a_candidate_without_endpoints_costs_no_request(new: Version, gone: bool
     assert bench.versions() == {"v1": 200}
     if not new.pool:
         assert 70 <= bench.running.fallbacks <= 130
+
+
+def test_a_version_whose_load_is_not_known_for_a_moment_keeps_its_sessions() -> None:
+    """Scrapes of one version fail: its values grow stale while those of the other are fresh."""
+    bench = Bench(canary(steps=HALF))
+    given = [headers(x_session_id=f"chat {name}") for name in range(20)]
+    before = [bench.ask(0, each)[0] for each in given]
+    for fresh in bench.endpoints[:2]:
+        bench.store.record_scrape(
+            fresh.key, engine_sample(0.0, 0.0, 0.0, {}, None, counts=FINISHED, fingerprint=2), 100.0
+        )
+    assert [bench.ask(0, each, now=100.1)[0] for each in given] == before
+    assert {*before} == {"v1", "v2"}
+    assert bench.running.fallbacks == 0
 
 
 def test_an_old_version_that_is_gone_too_early_costs_no_request() -> None:
