@@ -252,6 +252,7 @@ class RolloutTest:
 
     `false_alarms` is the probability that a version which is like the old one is ever taken for worse. Latencies up to
     `tolerance_ratio` times the old ones are as good. With `every_request` those of a session count each, not only one.
+    Latencies of the new version's first `warmup_requests` do not count: its caches are cold, and adapters are loaded.
     """
 
     metrics: tuple[RolloutMetric, ...] = ROLLOUT_METRICS
@@ -259,6 +260,7 @@ class RolloutTest:
     tolerance_ratio: float = 1.0
     on_alarm: Literal["rollback", "hold"] = "rollback"
     every_request: bool = False
+    warmup_requests: int = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,9 @@ def _seconds(field: Field) -> float:
 
 
 def _test(field: Field, usual: tuple[RolloutMetric, ...]) -> RolloutTest | None:
-    parts = field.mapping([], ["enabled", "metrics", "falseAlarms", "toleranceRatio", "onAlarm", "count"])
+    parts = field.mapping(
+        [], ["enabled", "metrics", "falseAlarms", "toleranceRatio", "onAlarm", "count", "warmupRequests"]
+    )
     if "enabled" in parts and not parts["enabled"].boolean():
         return None
     metrics = attempted(parts, "metrics", _metrics, usual)
@@ -131,12 +133,14 @@ def _test(field: Field, usual: tuple[RolloutMetric, ...]) -> RolloutTest | None:
     tolerance = attempted(parts, "toleranceRatio", lambda each: each.number(1, 10), 1.0)
     on_alarm = attempted(parts, "onAlarm", values.one_of(("rollback", "hold")), "rollback")
     count = attempted(parts, "count", values.one_of(("sessions", "requests")), "sessions")
+    warmup = attempted(parts, "warmupRequests", values.whole(0, _MOST), 20)
     return RolloutTest(
         metrics.value,
         alarms.value,
         tolerance.value,
         "hold" if on_alarm.value == "hold" else "rollback",
         count.value == "requests",
+        warmup.value,
     )
 
 

@@ -48,7 +48,7 @@ class RunningRollout:
         self._sessions = RolloutSessions()
         test = rollout.test or RolloutTest()
         memory = LONG_MEMORY if rollout.switches else MOST_PARTNERS
-        self.test = SequentialTest(test.metrics, test.false_alarms, test.tolerance_ratio, memory)
+        self.test = SequentialTest(test.metrics, test.false_alarms, test.tolerance_ratio, memory, test.warmup_requests)
 
     @property
     def weight_ratio(self) -> float:

@@ -179,8 +179,8 @@ class _Stream:
             ordered = sorted(self._first)
             self._bounds = [ordered[place * BASELINE // _DECILES] for place in range(1, _DECILES)]
             return
-        for value in self._first:
-            self.comparison.see_old(int(value))
+        for each in self._first:
+            self.comparison.see_old(int(each))
 
     def _category(self, value: float) -> int:
         return bisect_right(self._bounds, value) if self._is_latency else int(value)
@@ -219,7 +219,7 @@ class SequentialTest:
 
     `false_alarms` is the probability of an alarm, ever, where the new version is like the old one. The new version's
     latencies may be `tolerance_ratio` times the old one's. So many of the last old values as `memory` says wait for new
-    ones to be compared with.
+    ones to be compared with. Latencies of the new version's first `warmup_requests` are passed over.
     """
 
     def __init__(
@@ -228,7 +228,9 @@ class SequentialTest:
         false_alarms: float = 0.05,
         tolerance_ratio: float = 1.0,
         memory: int = MOST_PARTNERS,
+        warmup_requests: int = 20,
     ) -> None:
+        self._warmup_requests = warmup_requests
         self._false_alarms = false_alarms
         self._streams: dict[RolloutMetric, _Stream] = {each: _Stream(each, tolerance_ratio, memory) for each in metrics}
         total = sum(_SHARES[each] for each in metrics)
@@ -244,10 +246,10 @@ class SequentialTest:
         """One request that is over."""
         self.requests[version] += 1
         self.failures[version] += result.failed
-        news = False
+        news, warming = False, version == "new" and self.requests["new"] <= self._warmup_requests
         for metric, stream in self._streams.items():
             found = _VALUES[metric](result)
-            if found is not None and math.isfinite(found):
+            if found is not None and math.isfinite(found) and not (warming and metric != "errors"):
                 news |= stream.new(found) if version == "new" else stream.old(found)
         if news and self.alarm is None and self.evidence * self._false_alarms >= 1.0:
             by_metric = self.by_metric()

@@ -171,7 +171,8 @@ old: {model: a, podLabels: {version: v1}}
 new: {model: b, podLabels: {version: v2}, poolRef: {name: green}}
 canary: {steps: [{weightPercent: 10, seconds: 60, requests: 5}]}
 blueGreen: {previewSeconds: 1, seconds: 2, requests: 3}
-test: {enabled: true, metrics: [errors], falseAlarms: 0.05, toleranceRatio: 1, onAlarm: hold, count: sessions}
+test: {enabled: true, metrics: [errors], falseAlarms: 0.05, toleranceRatio: 1, onAlarm: hold, count: sessions,
+  warmupRequests: 5}
 sessions: stay
 sessionHeaders: [x-session-id]
 readyEndpoints: 1

@@ -70,6 +70,23 @@ def test_a_tolerated_difference_is_no_alarm() -> None:
     assert not found(1.25)
 
 
+def test_the_first_requests_of_a_new_version_may_be_slow_and_may_not_fail() -> None:
+    """Its caches are cold, and an adapter has to be loaded."""
+
+    def found(warmup_requests: int, *, fails: bool) -> bool:
+        test, rng = SequentialTest(warmup_requests=warmup_requests), random.Random(6)
+        for number in range(1_000):
+            new = number % 5 == 0
+            cold = new and test.requests["new"] < 15
+            slow = RequestResult(cold and fails, rng.lognormvariate(0, 0.3) * (9 if cold else 1))
+            test.add("new" if new else "old", slow)
+        return test.alarm is not None
+
+    assert found(0, fails=False)
+    assert not found(20, fails=False)
+    assert found(20, fails=True)
+
+
 def test_only_the_named_metrics_count() -> None:
     test, rng = SequentialTest(("errors",)), random.Random(4)
     for number in range(3_000):
