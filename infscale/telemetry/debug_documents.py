@@ -101,8 +101,6 @@ class DebugSources:
     commands: Mapping[str, DebugCommand] = field(default_factory=dict[str, DebugCommand])
 
 
-_MOST_COMMAND_BYTES: Final = 1_024
-
 NO_SOURCES: Final = DebugSources()
 
 
@@ -150,9 +148,8 @@ def command_route(sources: DebugSources) -> tuple[str, Handler]:
             return web.Response(status=404, text="there is nothing of that name that takes commands\n")
         if request.content_type != "application/json" or "Origin" in request.headers:
             return web.Response(status=415, text="expected application/json, and not from a web page\n")
-        body = await request.content.read(_MOST_COMMAND_BYTES)
         try:
-            command = orjson.loads(body)["command"]
+            command = orjson.loads(await request.read())["command"]
         except (orjson.JSONDecodeError, KeyError, TypeError):
             command = None
         if not isinstance(command, str):

@@ -19,6 +19,7 @@ from picker.directing.served_models import serves
 from picker.directing.session_books import PoolSessions
 from picker.request import InferenceRequest, Outcome, ParsedBody
 from picker.scheduling.by_endpoints import ByEndpoints
+from picker.sessions.session_settings import MAX_ID_BYTES
 
 _NO_TABLE: Final = RolloutTable()
 _Mask = NDArray[np.bool_]
@@ -129,10 +130,14 @@ def _share(
 
     Where a version is another pool, only headers tell: both pools have to know the name, and tokens are of one pool.
     """
-    found: str | bytes | None = next(filter(None, map(request.headers.get, running.rollout.session_headers)), None)
+    found: str | bytes | None = next(filter(_is_name, map(request.headers.get, running.rollout.session_headers)), None)
     if found is None and sessions is not None and not running.rollout.new.pool:
         found = sessions.name_of(request.headers, now)
     return running.share(found, request.request_id)
+
+
+def _is_name(text: str | None) -> bool:
+    return text is not None and 0 < len(text) <= MAX_ID_BYTES
 
 
 def _result(outcome: Outcome) -> RequestResult | None:
